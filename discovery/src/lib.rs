@@ -1,0 +1,1 @@
+//! Finds mix nodes and services: one Directory snapshot

@@ -1,0 +1,1 @@
+//! The libp2p host: sockets, streams, dialling, limits

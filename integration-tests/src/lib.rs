@@ -1,0 +1,1 @@
+//! Whole nodes over real sockets

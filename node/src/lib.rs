@@ -1,0 +1,1 @@
+//! The wakumix node: configuration, role start-up, REST, command line, test net

@@ -1,0 +1,2 @@
+//! The wakumix binary.
+fn main() {}

@@ -1,0 +1,1 @@
+//! Checks and writes vector files of the mix wire format

@@ -1,0 +1,1 @@
+//! The LIBP2P-MIX packet: build, unwrap, single-use reply blocks

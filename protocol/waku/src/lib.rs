@@ -1,0 +1,1 @@
+//! Waku messages, topics and shards, lightpush, metadata, node records

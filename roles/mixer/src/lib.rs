@@ -1,0 +1,1 @@
+//! The mixer role: unwraps packets, delays and forwards them

@@ -1,0 +1,1 @@
+//! The relay role: gossipsub validation and the lightpush service

@@ -1,0 +1,1 @@
+//! The sender role: lightpush over the mixnet

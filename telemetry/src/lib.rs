@@ -1,0 +1,1 @@
+//! Metric names, Prometheus exporter, logging and health
