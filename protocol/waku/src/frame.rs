@@ -1,0 +1,49 @@
+//! Frames of the request streams: the length of the body as an unsigned varint, then the body.
+
+use crate::wire::put_raw_varint;
+
+/// Why bytes do not start with a frame; the stream is of no use any more.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum FrameError {
+    /// The body is longer than the reader accepts.
+    #[error("frame of {len} bytes, at most {max} are accepted")]
+    TooLong {
+        /// Length announced by the prefix.
+        len: u64,
+        /// Length accepted.
+        max: usize,
+    },
+    /// The length prefix is not a varint of 64 bits in its shortest form.
+    #[error("frame length is not a minimal varint")]
+    Prefix,
+}
+
+/// Puts the length in front of `body`.
+pub fn encode(body: &[u8]) -> Vec<u8> {
+    let mut out = Vec::with_capacity(body.len() + 5);
+    put_raw_varint(&mut out, body.len() as u64);
+    out.extend_from_slice(body);
+    out
+}
+
+/// Takes the first frame off `bytes`: its body, and how many bytes the whole frame took. `None` while it is incomplete;
+/// a body longer than `max` is refused as soon as its prefix is there.
+///
+/// # Errors
+/// [`FrameError::TooLong`], or [`FrameError::Prefix`] for a length that is not in its shortest form.
+pub fn decode(bytes: &[u8], max: usize) -> Result<Option<(&[u8], usize)>, FrameError> {
+    let (len, rest) = match unsigned_varint::decode::u64(bytes) {
+        Ok(prefix) => prefix,
+        Err(unsigned_varint::decode::Error::Insufficient) => return Ok(None),
+        Err(_) => return Err(FrameError::Prefix),
+    };
+    let body_len = usize::try_from(len)
+        .ok()
+        .filter(|&len| len <= max)
+        .ok_or(FrameError::TooLong { len, max })?;
+    let prefix_len = bytes.len() - rest.len();
+    Ok(rest
+        .get(..body_len)
+        .map(|body| (body, prefix_len + body_len)))
+}

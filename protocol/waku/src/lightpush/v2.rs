@@ -1,0 +1,142 @@
+//! Lightpush version 2, kept for older clients (spec/waku.md §4.3). Both directions use one envelope, [`PushRpc`].
+
+use prost::Message as _;
+
+use crate::message::{MessageFields, WakuMessage};
+use crate::wire::{DecodeError, put_bytes, put_varint};
+
+/// The envelope: a request or a response with the id that ties them together.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct PushRpc {
+    /// Chosen by the client, echoed by the server; [`UNKNOWN_REQUEST_ID`](super::UNKNOWN_REQUEST_ID) if the server did
+    /// not read the request.
+    pub request_id: String,
+    /// Present from client to server.
+    pub request: Option<PushRequest>,
+    /// Present from server to client.
+    pub response: Option<PushResponse>,
+}
+
+/// Asks a server to publish a message.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct PushRequest {
+    /// Where to publish; the server never derives it in this version.
+    pub pubsub_topic: String,
+    /// The message.
+    pub message: WakuMessage,
+}
+
+/// What became of a request.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct PushResponse {
+    /// True if at least one relay peer took the message.
+    pub is_success: bool,
+    /// The outcome in words, see [`text`](super::text).
+    pub info: Option<String>,
+}
+
+#[derive(Clone, PartialEq, prost::Message)]
+struct RpcFields {
+    #[prost(string, optional, tag = "1")]
+    request_id: Option<String>,
+    #[prost(message, optional, tag = "2")]
+    request: Option<RequestFields>,
+    #[prost(message, optional, tag = "3")]
+    response: Option<ResponseFields>,
+}
+
+#[derive(Clone, PartialEq, prost::Message)]
+struct RequestFields {
+    #[prost(string, optional, tag = "1")]
+    pubsub_topic: Option<String>,
+    #[prost(message, optional, tag = "2")]
+    message: Option<MessageFields>,
+}
+
+#[derive(Clone, PartialEq, prost::Message)]
+struct ResponseFields {
+    #[prost(bool, optional, tag = "1")]
+    is_success: Option<bool>,
+    #[prost(string, optional, tag = "2")]
+    info: Option<String>,
+}
+
+impl PushRpc {
+    /// Writes the envelope, without a frame.
+    pub fn encode(&self) -> Vec<u8> {
+        let mut out = Vec::new();
+        put_bytes(&mut out, 1, self.request_id.as_bytes());
+        if let Some(request) = &self.request {
+            put_bytes(&mut out, 2, &request.encode());
+        }
+        if let Some(response) = &self.response {
+            put_bytes(&mut out, 3, &response.encode());
+        }
+        out
+    }
+
+    /// Reads an envelope, without a frame. It may hold neither request nor response; that is for the reader to answer.
+    ///
+    /// # Errors
+    /// Bytes that are not protobuf, no request id, or a request or response that lacks a required field.
+    pub fn decode(bytes: &[u8]) -> Result<Self, DecodeError> {
+        let fields = RpcFields::decode(bytes)?;
+        Ok(Self {
+            request_id: fields
+                .request_id
+                .ok_or(DecodeError::Missing("request_id"))?,
+            request: fields.request.map(PushRequest::try_from).transpose()?,
+            response: fields.response.map(PushResponse::try_from).transpose()?,
+        })
+    }
+}
+
+impl PushRequest {
+    fn encode(&self) -> Vec<u8> {
+        let mut out = Vec::new();
+        put_bytes(&mut out, 1, self.pubsub_topic.as_bytes());
+        put_bytes(&mut out, 2, &self.message.encode());
+        out
+    }
+}
+
+impl PushResponse {
+    fn encode(&self) -> Vec<u8> {
+        let mut out = Vec::new();
+        put_varint(&mut out, 1, self.is_success.into());
+        if let Some(info) = &self.info {
+            put_bytes(&mut out, 2, info.as_bytes());
+        }
+        out
+    }
+}
+
+impl TryFrom<RequestFields> for PushRequest {
+    type Error = DecodeError;
+
+    fn try_from(fields: RequestFields) -> Result<Self, DecodeError> {
+        Ok(Self {
+            pubsub_topic: fields
+                .pubsub_topic
+                .ok_or(DecodeError::Missing("request.pubsub_topic"))?,
+            message: fields
+                .message
+                .ok_or(DecodeError::Missing("request.message"))?
+                .try_into()?,
+        })
+    }
+}
+
+impl TryFrom<ResponseFields> for PushResponse {
+    type Error = DecodeError;
+
+    fn try_from(fields: ResponseFields) -> Result<Self, DecodeError> {
+        let is_success = fields
+            .is_success
+            .ok_or(DecodeError::Missing("response.is_success"))?;
+        Ok(Self {
+            is_success,
+            info: fields.info,
+        })
+    }
+}
