@@ -1,0 +1,185 @@
+//! The process's logger: one line per event on standard error, as text or as JSON.
+
+use std::io::IsTerminal as _;
+
+use tracing::level_filters::LevelFilter;
+use tracing::{Dispatch, dispatcher};
+use tracing_subscriber::filter::Targets;
+use tracing_subscriber::fmt::MakeWriter;
+use tracing_subscriber::layer::SubscriberExt as _;
+
+/// Form of a log line.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, serde::Serialize, serde::Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Format {
+    /// For people; coloured on a terminal.
+    #[default]
+    Text,
+    /// One JSON object per line, for collectors.
+    Json,
+}
+
+/// Why logging could not be set up.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum LoggingError {
+    /// A level is not one of the known words.
+    #[error(
+        "\"{0}\" is not a log level; use trace, debug, info, notice, warn, error, fatal or none, \
+         alone or as target=level, separated by commas"
+    )]
+    Level(String),
+    /// An entry has a level but no target.
+    #[error("\"{0}\" names no target before its level; write target=level")]
+    Target(String),
+    /// Two entries give a level for everything.
+    #[error("the log level for all targets is given twice: \"{0}\"")]
+    TwoDefaults(String),
+    /// The process has a logger already.
+    #[error("a logger is already installed in this process")]
+    AlreadyInstalled,
+}
+
+/// Starts logging for the whole process.
+///
+/// `level` is one level for everything and any number of `target=level`, separated by commas:
+/// `info,libp2p=warn`. The words are tracing's and nwaku's, in any case. Without a level for everything it is
+/// `info`.
+///
+/// # Errors
+/// When the filter has a mistake, or a logger is installed already.
+pub fn init(format: Format, level: &str) -> Result<(), LoggingError> {
+    let filter = parse_filter(level)?;
+    let colour = std::io::stderr().is_terminal();
+    let subscriber = subscriber(format, filter, colour, std::io::stderr);
+    dispatcher::set_global_default(subscriber).map_err(|_| LoggingError::AlreadyInstalled)
+}
+
+/// Checks a filter as [`init`] does, without starting anything.
+///
+/// # Errors
+/// When the filter has a mistake.
+pub fn check(level: &str) -> Result<(), LoggingError> {
+    parse_filter(level).map(drop)
+}
+
+fn subscriber<W>(format: Format, filter: Targets, colour: bool, writer: W) -> Dispatch
+where
+    W: for<'a> MakeWriter<'a> + Send + Sync + 'static,
+{
+    let registry = tracing_subscriber::registry().with(filter);
+    let lines = tracing_subscriber::fmt::layer().with_writer(writer);
+    match format {
+        Format::Text => Dispatch::new(registry.with(lines.with_ansi(colour))),
+        Format::Json => Dispatch::new(registry.with(lines.json().flatten_event(true))),
+    }
+}
+
+/// tracing's own parser takes a misspelt level for a target and lets everything of it pass, so this one is ours.
+fn parse_filter(text: &str) -> Result<Targets, LoggingError> {
+    let mut targets = Targets::new();
+    let mut default = None;
+    for entry in text
+        .split(',')
+        .map(str::trim)
+        .filter(|entry| !entry.is_empty())
+    {
+        match entry.split_once('=') {
+            Some((target, level)) if !target.trim().is_empty() => {
+                targets = targets.with_target(target.trim(), parse_level(level)?);
+            }
+            Some(_) => return Err(LoggingError::Target(entry.to_owned())),
+            None if default.is_none() => default = Some(parse_level(entry)?),
+            None => return Err(LoggingError::TwoDefaults(text.to_owned())),
+        }
+    }
+    Ok(targets.with_default(default.unwrap_or(LevelFilter::INFO)))
+}
+
+/// `notice`, `fatal` and `none` are nwaku's words.
+fn parse_level(word: &str) -> Result<LevelFilter, LoggingError> {
+    match word.trim().to_ascii_lowercase().as_str() {
+        "trace" => Ok(LevelFilter::TRACE),
+        "debug" => Ok(LevelFilter::DEBUG),
+        "info" | "notice" => Ok(LevelFilter::INFO),
+        "warn" => Ok(LevelFilter::WARN),
+        "error" | "fatal" => Ok(LevelFilter::ERROR),
+        "none" | "off" => Ok(LevelFilter::OFF),
+        _ => Err(LoggingError::Level(word.trim().to_owned())),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io;
+    use std::sync::{Arc, Mutex};
+
+    use super::*;
+
+    #[derive(Clone, Default)]
+    struct Captured(Arc<Mutex<Vec<u8>>>);
+
+    impl io::Write for Captured {
+        fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+            self.0.lock().unwrap().extend_from_slice(bytes);
+            Ok(bytes.len())
+        }
+        fn flush(&mut self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+
+    fn logged(format: Format, filter: &str) -> String {
+        let captured = Captured::default();
+        let writer = captured.clone();
+        let dispatch = subscriber(format, parse_filter(filter).unwrap(), false, move || {
+            writer.clone()
+        });
+        dispatcher::with_default(&dispatch, || {
+            tracing::info!(target: "ours", packets = 3, "kept");
+            tracing::info!(target: "noisy", "chatter");
+            tracing::error!(target: "noisy", "trouble");
+        });
+        let bytes = captured.0.lock().unwrap().clone();
+        String::from_utf8(bytes).unwrap()
+    }
+
+    #[test]
+    fn a_target_can_be_quieter_than_the_rest() {
+        let text = logged(Format::Text, "Info, noisy=WARN");
+        assert!(text.contains("kept") && text.contains("trouble"), "{text}");
+        assert!(!text.contains("chatter"), "{text}");
+    }
+
+    #[test]
+    fn json_lines_are_objects_with_the_fields_of_the_event() {
+        let text = logged(Format::Json, "info,noisy=none");
+        let line: serde_json::Value = serde_json::from_str(text.trim()).unwrap();
+        assert_eq!(line["message"], "kept");
+        assert_eq!(line["packets"], 3);
+        assert_eq!(line["level"], "INFO");
+    }
+
+    #[test]
+    fn accepts_the_words_of_nwaku() {
+        for word in [
+            "TRACE", "DEBUG", "INFO", "NOTICE", "WARN", "ERROR", "FATAL", "NONE",
+        ] {
+            assert_eq!(check(word), Ok(()), "{word}");
+        }
+    }
+
+    #[test]
+    fn a_misspelt_level_is_an_error_and_not_a_target() {
+        assert_eq!(check("inof"), Err(LoggingError::Level("inof".into())));
+        assert_eq!(
+            check("info,libp2p=loud"),
+            Err(LoggingError::Level("loud".into()))
+        );
+        assert_eq!(check("=debug"), Err(LoggingError::Target("=debug".into())));
+        assert_eq!(
+            check("info,debug"),
+            Err(LoggingError::TwoDefaults("info,debug".into()))
+        );
+    }
+}
