@@ -196,7 +196,7 @@ pub fn encode_multiaddrs<A: AsRef<[u8]>>(addresses: &[A]) -> Result<Vec<u8>, Rec
     Ok(value)
 }
 
-/// Reads the binary multiaddrs of a record, without repetitions. They are not looked into: a reader skips those that it
+/// Reads the binary multiaddrs of a record (300 bytes at most), without repetitions. They are not looked into: a reader skips those that it
 /// cannot decode.
 ///
 /// # Errors

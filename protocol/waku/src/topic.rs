@@ -12,7 +12,7 @@ pub const MAX_SHARDS: u16 = 1024;
 
 const PREFIX: &str = "/waku/2/rs/";
 
-/// Why a text is not a topic.
+/// Why a text is not a topic. The text of the error quotes it: answer the one who sent it, never log it.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum TopicError {
