@@ -142,36 +142,20 @@ impl Health {
             (false, true) => Status::NotReady,
             (false, false) => Status::Initializing,
         };
-        Self {
-            node_health,
-            connection_status,
-            protocols_health,
-        }
+        Self { node_health, connection_status, protocols_health }
     }
 }
 
 impl ProtocolHealth {
     /// A protocol that works exactly if this latch is set.
     pub fn of_latch(protocol: Protocol, state: LatchState) -> Self {
-        let status = if state.reason.is_none() {
-            Status::Ready
-        } else {
-            Status::NotReady
-        };
-        Self {
-            protocol,
-            status,
-            description: state.reason,
-        }
+        let status = if state.reason.is_none() { Status::Ready } else { Status::NotReady };
+        Self { protocol, status, description: state.reason }
     }
 
     /// A protocol that this node does not run.
     pub fn not_mounted(protocol: Protocol) -> Self {
-        Self {
-            protocol,
-            status: Status::NotMounted,
-            description: None,
-        }
+        Self { protocol, status: Status::NotMounted, description: None }
     }
 }
 
@@ -185,20 +169,11 @@ mod tests {
         readiness.latch("pool", "pool too small (n < 4)");
         let mix = ProtocolHealth::of_latch(Protocol::Mix, readiness.states().remove(0));
         let protocols = vec![
-            ProtocolHealth {
-                protocol: Protocol::Relay,
-                status: Status::Ready,
-                description: None,
-            },
+            ProtocolHealth { protocol: Protocol::Relay, status: Status::Ready, description: None },
             mix,
             ProtocolHealth::not_mounted(Protocol::LegacyLightpush),
         ];
-        let health = Health::of_running(
-            &readiness,
-            false,
-            ConnectionStatus::PartiallyConnected,
-            protocols,
-        );
+        let health = Health::of_running(&readiness, false, ConnectionStatus::PartiallyConnected, protocols);
         assert_eq!(
             serde_json::to_value(&health).unwrap(),
             serde_json::json!({
@@ -216,10 +191,8 @@ mod tests {
     #[test]
     fn a_node_that_was_ready_and_lost_a_latch_is_not_ready() {
         let readiness = Readiness::new();
-        let health = |was_ready| {
-            Health::of_running(&readiness, was_ready, ConnectionStatus::Connected, vec![])
-                .node_health
-        };
+        let health =
+            |was_ready| Health::of_running(&readiness, was_ready, ConnectionStatus::Connected, vec![]).node_health;
         assert_eq!(health(false), Status::Ready);
         readiness.latch("host", "connection lost");
         assert_eq!(health(true), Status::NotReady);

@@ -13,7 +13,7 @@
 //! use wakumix_telemetry::{Metric, Telemetry};
 //!
 //! let telemetry = Telemetry::new();
-//! let dials = telemetry.counter(Metric::Dials, &[("outcome", "connected")]);
+//! let dials = telemetry.counter(Metric::DialsTotal, &[("outcome", "connected")]);
 //! dials.increment(1);
 //! assert!(telemetry.render().contains("waku_mix_dials_total{outcome=\"connected\"} 1"));
 //! ```

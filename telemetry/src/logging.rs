@@ -79,11 +79,7 @@ where
 fn parse_filter(text: &str) -> Result<Targets, LoggingError> {
     let mut targets = Targets::new();
     let mut default = None;
-    for entry in text
-        .split(',')
-        .map(str::trim)
-        .filter(|entry| !entry.is_empty())
-    {
+    for entry in text.split(',').map(str::trim).filter(|entry| !entry.is_empty()) {
         match entry.split_once('=') {
             Some((target, level)) if !target.trim().is_empty() => {
                 targets = targets.with_target(target.trim(), parse_level(level)?);
@@ -132,9 +128,7 @@ mod tests {
     fn logged(format: Format, filter: &str) -> String {
         let captured = Captured::default();
         let writer = captured.clone();
-        let dispatch = subscriber(format, parse_filter(filter).unwrap(), false, move || {
-            writer.clone()
-        });
+        let dispatch = subscriber(format, parse_filter(filter).unwrap(), false, move || writer.clone());
         dispatcher::with_default(&dispatch, || {
             tracing::info!(target: "ours", packets = 3, "kept");
             tracing::info!(target: "noisy", "chatter");
@@ -162,9 +156,7 @@ mod tests {
 
     #[test]
     fn accepts_the_words_of_nwaku() {
-        for word in [
-            "TRACE", "DEBUG", "INFO", "NOTICE", "WARN", "ERROR", "FATAL", "NONE",
-        ] {
+        for word in ["TRACE", "DEBUG", "INFO", "NOTICE", "WARN", "ERROR", "FATAL", "NONE"] {
             assert_eq!(check(word), Ok(()), "{word}");
         }
     }
@@ -172,14 +164,8 @@ mod tests {
     #[test]
     fn a_misspelt_level_is_an_error_and_not_a_target() {
         assert_eq!(check("inof"), Err(LoggingError::Level("inof".into())));
-        assert_eq!(
-            check("info,libp2p=loud"),
-            Err(LoggingError::Level("loud".into()))
-        );
+        assert_eq!(check("info,libp2p=loud"), Err(LoggingError::Level("loud".into())));
         assert_eq!(check("=debug"), Err(LoggingError::Target("=debug".into())));
-        assert_eq!(
-            check("info,debug"),
-            Err(LoggingError::TwoDefaults("info,debug".into()))
-        );
+        assert_eq!(check("info,debug"), Err(LoggingError::TwoDefaults("info,debug".into())));
     }
 }

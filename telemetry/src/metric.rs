@@ -111,20 +111,10 @@ pub fn inventory() -> String {
          | name | kind | unit | labels | help |\n|---|---|---|---|---|\n",
     );
     for metric in Metric::ALL {
-        let Description {
-            name,
-            kind,
-            unit,
-            labels,
-            help,
-        } = metric.describe();
+        let Description { name, kind, unit, labels, help } = metric.describe();
         let kind = kind.as_str();
         let unit = unit.as_str();
-        let labels = if labels.is_empty() {
-            "–".to_owned()
-        } else {
-            labels.join(", ")
-        };
+        let labels = if labels.is_empty() { "–".to_owned() } else { labels.join(", ") };
         let help = help.replace('|', "\\|");
         // Writing to a String cannot fail.
         let _ = writeln!(page, "| `{name}` | {kind} | {unit} | {labels} | {help} |");

@@ -11,11 +11,7 @@ use prometheus_client::registry::Registry;
 
 /// The families of a page, which blank lines separate, sorted by metric name; two pages of one node can be compared.
 pub(crate) fn sorted(page: &str) -> String {
-    let mut families: Vec<&str> = page
-        .split("\n\n")
-        .map(str::trim)
-        .filter(|f| !f.is_empty())
-        .collect();
+    let mut families: Vec<&str> = page.split("\n\n").map(str::trim).filter(|f| !f.is_empty()).collect();
     families.sort_unstable_by_key(|family| family_name(family));
     let mut text = String::with_capacity(page.len());
     for family in families {
@@ -41,9 +37,7 @@ fn append_open_metrics(page: &mut String, open_metrics: &str) {
     for line in open_metrics.lines() {
         if let Some(rest) = line.strip_prefix("# HELP ") {
             pending_help = Some(rest.split_once(' ').unwrap_or((rest, "")));
-        } else if let Some((name, kind)) =
-            line.strip_prefix("# TYPE ").and_then(|r| r.split_once(' '))
-        {
+        } else if let Some((name, kind)) = line.strip_prefix("# TYPE ").and_then(|r| r.split_once(' ')) {
             let (suffix, kind) = prometheus_type(kind);
             if let Some((_, help)) = pending_help.take().filter(|(of, _)| *of == name) {
                 // Writing to a String cannot fail.
@@ -103,9 +97,6 @@ mod tests {
     #[test]
     fn families_are_sorted_by_name_and_samples_stay_with_them() {
         let page = "# TYPE b gauge\nb 1\n\n# HELP a x\n# TYPE a gauge\na 1\na{l=\"2\"} 2\n\n";
-        assert_eq!(
-            sorted(page),
-            "# HELP a x\n# TYPE a gauge\na 1\na{l=\"2\"} 2\n\n# TYPE b gauge\nb 1\n\n"
-        );
+        assert_eq!(sorted(page), "# HELP a x\n# TYPE a gauge\na 1\na{l=\"2\"} 2\n\n# TYPE b gauge\nb 1\n\n");
     }
 }

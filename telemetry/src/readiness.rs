@@ -39,10 +39,7 @@ impl Readiness {
     /// Announces a part that is not ready yet and says why. A name that is announced again starts anew.
     pub fn latch(&self, name: &'static str, reason: impl Into<String>) -> Latch {
         self.lock().insert(name, Some(reason.into()));
-        Latch {
-            readiness: self.clone(),
-            name,
-        }
+        Latch { readiness: self.clone(), name }
     }
 
     /// Whether every latch is set.
@@ -52,19 +49,13 @@ impl Readiness {
 
     /// All latches, sorted by name.
     pub fn states(&self) -> Vec<LatchState> {
-        let state = |(name, reason): (&&'static str, &Option<String>)| LatchState {
-            name,
-            reason: reason.clone(),
-        };
+        let state = |(name, reason): (&&'static str, &Option<String>)| LatchState { name, reason: reason.clone() };
         self.lock().iter().map(state).collect()
     }
 
     /// The latches that keep the node from being ready, sorted by name.
     pub fn missing(&self) -> Vec<LatchState> {
-        self.states()
-            .into_iter()
-            .filter(|state| state.reason.is_some())
-            .collect()
+        self.states().into_iter().filter(|state| state.reason.is_some()).collect()
     }
 
     /// Shows on the metrics page of `telemetry` whether the node is ready.
@@ -109,13 +100,7 @@ mod tests {
         let host = readiness.latch("host", "not listening");
         assert!(!readiness.is_ready());
         pool.set_ready();
-        assert_eq!(
-            readiness.missing(),
-            [LatchState {
-                name: "host",
-                reason: Some("not listening".into())
-            }]
-        );
+        assert_eq!(readiness.missing(), [LatchState { name: "host", reason: Some("not listening".into()) }]);
         host.set_ready();
         assert!(readiness.is_ready());
     }
@@ -129,10 +114,7 @@ mod tests {
         drop(pool);
         assert_eq!(
             readiness.states(),
-            [LatchState {
-                name: "pool",
-                reason: Some("3 mix nodes known, 4 needed".into())
-            }]
+            [LatchState { name: "pool", reason: Some("3 mix nodes known, 4 needed".into()) }]
         );
     }
 

@@ -3,12 +3,8 @@
 use std::fmt;
 use std::sync::{Arc, Mutex, PoisonError};
 
-use metrics::{
-    Counter, Gauge, Histogram, Key, KeyName, Label, Level, Metadata, Recorder, SharedString,
-};
-use metrics_exporter_prometheus::{
-    Matcher, PrometheusBuilder, PrometheusHandle, PrometheusRecorder,
-};
+use metrics::{Counter, Gauge, Histogram, Key, KeyName, Label, Level, Metadata, Recorder, SharedString};
+use metrics_exporter_prometheus::{Matcher, PrometheusBuilder, PrometheusHandle, PrometheusRecorder};
 use prometheus_client::registry::Registry;
 
 use crate::metric::{Kind, Metric};
@@ -60,9 +56,7 @@ impl Telemetry {
         if !fits(metric, matches!(metric.kind(), Kind::Counter), labels) {
             return Counter::noop();
         }
-        self.inner
-            .recorder
-            .register_counter(&key(metric, labels), &METADATA)
+        self.inner.recorder.register_counter(&key(metric, labels), &METADATA)
     }
 
     /// The gauge of these labels; the rules of [`Telemetry::counter`] hold.
@@ -70,9 +64,7 @@ impl Telemetry {
         if !fits(metric, matches!(metric.kind(), Kind::Gauge), labels) {
             return Gauge::noop();
         }
-        self.inner
-            .recorder
-            .register_gauge(&key(metric, labels), &METADATA)
+        self.inner.recorder.register_gauge(&key(metric, labels), &METADATA)
     }
 
     /// The histogram of these labels; the rules of [`Telemetry::counter`] hold.
@@ -80,9 +72,7 @@ impl Telemetry {
         if !fits(metric, matches!(metric.kind(), Kind::Histogram(_)), labels) {
             return Histogram::noop();
         }
-        self.inner
-            .recorder
-            .register_histogram(&key(metric, labels), &METADATA)
+        self.inner.recorder.register_histogram(&key(metric, labels), &METADATA)
     }
 
     /// Where libp2p registers its own metrics. They appear on the same page after ours.
@@ -93,11 +83,7 @@ impl Telemetry {
     /// Runs `refresh` before each page: for gauges, and for counters that are kept elsewhere and set with
     /// [`Counter::absolute`]. It is kept as long as the telemetry, and must not hold a clone of it.
     pub fn on_scrape(&self, refresh: impl Fn(&Self) + Send + Sync + 'static) {
-        self.inner
-            .refreshers
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .push(Arc::new(refresh));
+        self.inner.refreshers.lock().unwrap_or_else(PoisonError::into_inner).push(Arc::new(refresh));
     }
 
     /// The whole page in the Prometheus text format 0.0.4: our families sorted by name, then libp2p's.
@@ -106,11 +92,7 @@ impl Telemetry {
             refresh(self);
         }
         let mut text = page::sorted(&self.inner.page.render());
-        let registry = self
-            .inner
-            .libp2p
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner);
+        let registry = self.inner.libp2p.lock().unwrap_or_else(PoisonError::into_inner);
         page::append_registry(&mut text, &registry);
         text
     }
@@ -123,11 +105,7 @@ impl Telemetry {
 
     /// A copy of the list, so that a refresher may itself register handles or refreshers.
     fn refreshers(&self) -> Vec<Refresher> {
-        self.inner
-            .refreshers
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .clone()
+        self.inner.refreshers.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 }
 
@@ -139,9 +117,7 @@ impl Default for Telemetry {
 
 impl fmt::Debug for Telemetry {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Telemetry")
-            .field("refreshers", &self.refreshers().len())
-            .finish()
+        f.debug_struct("Telemetry").field("refreshers", &self.refreshers().len()).finish()
     }
 }
 
@@ -171,19 +147,13 @@ fn describe(recorder: &PrometheusRecorder, metric: Metric) {
 }
 
 fn key(metric: Metric, labels: &[(&'static str, &str)]) -> Key {
-    let labels: Vec<Label> = labels
-        .iter()
-        .map(|(name, value)| Label::new(*name, (*value).to_owned()))
-        .collect();
+    let labels: Vec<Label> = labels.iter().map(|(name, value)| Label::new(*name, (*value).to_owned())).collect();
     Key::from_parts(metric.name(), labels)
 }
 
 /// Whether kind and label names are those of the list.
 fn fits(metric: Metric, kind_fits: bool, labels: &[(&'static str, &str)]) -> bool {
-    let names_fit = labels
-        .iter()
-        .map(|(name, _)| *name)
-        .eq(metric.labels().iter().copied());
+    let names_fit = labels.iter().map(|(name, _)| *name).eq(metric.labels().iter().copied());
     debug_assert!(kind_fits, "{metric:?} is a {}", metric.kind().as_str());
     debug_assert!(names_fit, "{metric:?} has the labels {:?}", metric.labels());
     kind_fits && names_fit

@@ -18,18 +18,23 @@ fn every_metric_has_a_name_of_its_own() {
 }
 
 #[test]
+fn a_variant_is_its_name_in_camel_case_without_our_prefix() {
+    for metric in Metric::ALL {
+        let name = metric.name();
+        let name = name.strip_prefix("waku_mix_").unwrap_or(name);
+        let camel: String = name.split('_').map(|word| word[..1].to_uppercase() + &word[1..]).collect();
+        assert_eq!(format!("{metric:?}"), camel);
+    }
+}
+
+#[test]
 fn every_metric_has_a_valid_name_in_one_of_the_three_families() {
     for metric in Metric::ALL {
         let name = metric.name();
-        let valid = name
-            .bytes()
-            .all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'_');
+        let valid = name.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'_');
         assert!(valid, "{name}");
         let known = ["waku_mix_", "mix_", "waku_"];
-        assert!(
-            known.iter().any(|prefix| name.starts_with(prefix)),
-            "{name}"
-        );
+        assert!(known.iter().any(|prefix| name.starts_with(prefix)), "{name}");
     }
 }
 
@@ -37,10 +42,7 @@ fn every_metric_has_a_valid_name_in_one_of_the_three_families() {
 fn every_metric_has_one_sentence_of_help() {
     for metric in Metric::ALL {
         let help = metric.help();
-        assert!(
-            help.len() > 10 && help.ends_with('.') && !help.contains('\n'),
-            "{metric:?}"
-        );
+        assert!(help.len() > 10 && help.ends_with('.') && !help.contains('\n'), "{metric:?}");
     }
 }
 
@@ -54,17 +56,9 @@ fn counters_and_only_counters_end_in_total() {
 
 #[test]
 fn our_names_end_in_their_unit() {
-    for metric in Metric::ALL
-        .iter()
-        .copied()
-        .filter(|metric| is_ours(*metric))
-    {
+    for metric in Metric::ALL.iter().copied().filter(|metric| is_ours(*metric)) {
         let name = metric.name().trim_end_matches("_total");
-        for (unit, suffix) in [
-            (Unit::Seconds, "_seconds"),
-            (Unit::Bytes, "_bytes"),
-            (Unit::Info, "_info"),
-        ] {
+        for (unit, suffix) in [(Unit::Seconds, "_seconds"), (Unit::Bytes, "_bytes"), (Unit::Info, "_info")] {
             assert_eq!(name.ends_with(suffix), metric.unit() == unit, "{metric:?}");
         }
         assert_ne!(metric.unit(), Unit::Kilobytes, "{metric:?}");
@@ -84,17 +78,7 @@ fn several_labels_come_with_a_bound_of_their_product_in_the_help() {
 
 #[test]
 fn no_label_identifies_anybody() {
-    let private = [
-        "peer",
-        "peer_id",
-        "address",
-        "ip",
-        "topic",
-        "content_topic",
-        "tag",
-        "surb",
-        "request_id",
-    ];
+    let private = ["peer", "peer_id", "address", "ip", "topic", "content_topic", "tag", "surb", "request_id"];
     for metric in Metric::ALL {
         for label in metric.labels() {
             assert!(!private.contains(label), "{metric:?} has the label {label}");

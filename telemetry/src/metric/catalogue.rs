@@ -1,4 +1,6 @@
 //! The list itself: one entry per metric. Add a metric here and nowhere else.
+//!
+//! A variant is its exported name in CamelCase, without our prefix `waku_mix_`.
 
 use super::buckets::{BATCH_SIZE, BATCH_WORK, HOLD, LATENESS, MESSAGE_KB, QUEUE_WAIT, ROUND_TRIP};
 use super::{Description, Kind, Unit};
@@ -39,25 +41,25 @@ catalogue! {
         "Always 1; version of the program and wire profile of its mix protocol.";
     Ready: "waku_mix_ready", Kind::Gauge, Count, [],
         "1 while every readiness latch of the node is set, else 0.";
-    ActorRestarts: "waku_mix_actor_restarts_total", Kind::Counter, Count, ["actor"],
+    ActorRestartsTotal: "waku_mix_actor_restarts_total", Kind::Counter, Count, ["actor"],
         "Restarts of an actor after a panic.";
 
     // Packets: the balance. Read from the ledger when scraped.
-    PacketsReceived: "waku_mix_packets_received_total", Kind::Counter, Count, [],
+    PacketsReceivedTotal: "waku_mix_packets_received_total", Kind::Counter, Count, [],
         "Sphinx packets that arrived from other nodes.";
-    PacketsOriginated: "waku_mix_packets_originated_total", Kind::Counter, Count, ["origin"],
+    PacketsOriginatedTotal: "waku_mix_packets_originated_total", Kind::Counter, Count, ["origin"],
         "Sphinx packets made by this node, by purpose.";
-    PacketsForwarded: "waku_mix_packets_forwarded_total", Kind::Counter, Count, [],
+    PacketsForwardedTotal: "waku_mix_packets_forwarded_total", Kind::Counter, Count, [],
         "Packets received here and written to their next hop.";
-    PacketsSent: "waku_mix_packets_sent_total", Kind::Counter, Count, [],
+    PacketsSentTotal: "waku_mix_packets_sent_total", Kind::Counter, Count, [],
         "Packets made here and written to their first hop.";
-    PacketsDelivered: "waku_mix_packets_delivered_total", Kind::Counter, Count, [],
+    PacketsDeliveredTotal: "waku_mix_packets_delivered_total", Kind::Counter, Count, [],
         "Packets whose path ended here and whose request was taken by the exit.";
-    PacketsReplied: "waku_mix_packets_replied_total", Kind::Counter, Count, [],
+    PacketsRepliedTotal: "waku_mix_packets_replied_total", Kind::Counter, Count, [],
         "Packets that were opened here as the answer to an own request.";
-    PacketsCover: "waku_mix_packets_cover_total", Kind::Counter, Count, [],
+    PacketsCoverTotal: "waku_mix_packets_cover_total", Kind::Counter, Count, [],
         "Own cover packets that came back.";
-    PacketsDropped: "waku_mix_packets_dropped_total", Kind::Counter, Count, ["stage", "reason"],
+    PacketsDroppedTotal: "waku_mix_packets_dropped_total", Kind::Counter, Count, ["stage", "reason"],
         "Packets that were dropped, by stage of the pipeline and reason (each reason occurs in one or two of the 7 stages: below 60 series).";
     PacketsHeld: "waku_mix_packets_held", Kind::Gauge, Count, [],
         "Packets in the node now, in any stage.";
@@ -69,23 +71,23 @@ catalogue! {
         "Packet buffers that the pool may hand out.";
 
     // Queues between actors.
-    QueueWait: "waku_mix_queue_wait_seconds", Kind::Histogram(QUEUE_WAIT), Seconds, ["queue"],
+    QueueWaitSeconds: "waku_mix_queue_wait_seconds", Kind::Histogram(QUEUE_WAIT), Seconds, ["queue"],
         "Time from entering a queue to being handled.";
     QueueDepth: "waku_mix_queue_depth", Kind::Gauge, Count, ["queue"],
         "Entries that wait in a queue now.";
     QueueCapacity: "waku_mix_queue_capacity", Kind::Gauge, Count, ["queue"],
         "Entries that a queue can hold.";
-    QueueRefused: "waku_mix_queue_refused_total", Kind::Counter, Count, ["queue"],
+    QueueRefusedTotal: "waku_mix_queue_refused_total", Kind::Counter, Count, ["queue"],
         "Entries refused because a queue was full.";
 
     // Mixing.
-    HopProcessing: "waku_mix_hop_processing_seconds", Kind::Histogram(BATCH_WORK), Seconds, [],
+    HopProcessingSeconds: "waku_mix_hop_processing_seconds", Kind::Histogram(BATCH_WORK), Seconds, [],
         "Time that a worker spends on one batch of received packets.";
     BatchPackets: "waku_mix_batch_packets", Kind::Histogram(BATCH_SIZE), Count, [],
         "Packets in one batch that a worker takes.";
-    HoldTime: "waku_mix_hold_seconds", Kind::Histogram(HOLD), Seconds, [],
+    HoldSeconds: "waku_mix_hold_seconds", Kind::Histogram(HOLD), Seconds, [],
         "Delays sampled for packets that this node forwards.";
-    ReleaseLateness: "waku_mix_release_lateness_seconds", Kind::Histogram(LATENESS), Seconds, [],
+    ReleaseLatenessSeconds: "waku_mix_release_lateness_seconds", Kind::Histogram(LATENESS), Seconds, [],
         "Time from a held packet's deadline to its release.";
     ReplayTags: "waku_mix_replay_tags", Kind::Gauge, Count, [],
         "Replay tags remembered.";
@@ -95,74 +97,74 @@ catalogue! {
         "Mix nodes known from discovery, by whether paths may use them.";
 
     // Sending and exit.
-    Requests: "waku_mix_requests_total", Kind::Counter, Count, ["outcome"],
+    RequestsTotal: "waku_mix_requests_total", Kind::Counter, Count, ["outcome"],
         "Requests that a local user sent through the mixnet, by outcome.";
     RequestsPending: "waku_mix_requests_pending", Kind::Gauge, Count, [],
         "Own requests that wait for their answer.";
-    RoundTrip: "waku_mix_round_trip_seconds", Kind::Histogram(ROUND_TRIP), Seconds, [],
+    RoundTripSeconds: "waku_mix_round_trip_seconds", Kind::Histogram(ROUND_TRIP), Seconds, [],
         "Time from an own request to its answer, answered ones only.";
-    ExitRequests: "waku_mix_exit_requests_total", Kind::Counter, Count, ["outcome"],
+    ExitRequestsTotal: "waku_mix_exit_requests_total", Kind::Counter, Count, ["outcome"],
         "Requests that reached this exit, by outcome.";
-    ExitReplies: "waku_mix_exit_replies_total", Kind::Counter, Count, ["outcome"],
+    ExitRepliesTotal: "waku_mix_exit_replies_total", Kind::Counter, Count, ["outcome"],
         "Replies that this exit tried to send through reply blocks, by outcome.";
 
     // Host.
-    MixStreams: "waku_mix_streams", Kind::Gauge, Count, ["direction"],
+    Streams: "waku_mix_streams", Kind::Gauge, Count, ["direction"],
         "Open streams of the mix protocol.";
-    MixStreamsOpened: "waku_mix_streams_opened_total", Kind::Counter, Count, ["direction"],
+    StreamsOpenedTotal: "waku_mix_streams_opened_total", Kind::Counter, Count, ["direction"],
         "Streams of the mix protocol opened so far.";
-    MixFramesRefused: "waku_mix_frames_refused_total", Kind::Counter, Count, ["reason"],
+    FramesRefusedTotal: "waku_mix_frames_refused_total", Kind::Counter, Count, ["reason"],
         "Incoming frames of the mix protocol that did not become packets.";
-    Dials: "waku_mix_dials_total", Kind::Counter, Count, ["outcome"],
+    DialsTotal: "waku_mix_dials_total", Kind::Counter, Count, ["outcome"],
         "Connection attempts, by outcome.";
-    MetadataExchanges: "waku_mix_metadata_exchanges_total", Kind::Counter, Count, ["direction", "outcome"],
+    MetadataExchangesTotal: "waku_mix_metadata_exchanges_total", Kind::Counter, Count, ["direction", "outcome"],
         "Exchanges of Waku metadata (2 directions, at most 6 outcomes).";
-    GossipMessages: "waku_mix_gossip_messages_total", Kind::Counter, Count, ["verdict"],
+    GossipMessagesTotal: "waku_mix_gossip_messages_total", Kind::Counter, Count, ["verdict"],
         "Messages that arrived by gossip, by what validation said.";
-    LightpushResponses: "waku_mix_lightpush_responses_total", Kind::Counter, Count, ["version", "class"],
+    LightpushResponsesTotal: "waku_mix_lightpush_responses_total", Kind::Counter, Count, ["version", "class"],
         "Lightpush responses given as a service, by status class (2 versions, at most 5 classes).";
 
     // The fleet's names of mix: spec/mix-wire.md §18, spec/waku.md §5.6.
-    FleetMixReceived: "mix_messages_recvd_total", Kind::Counter, Count, ["type"],
+    MixMessagesRecvdTotal: "mix_messages_recvd_total", Kind::Counter, Count, ["type"],
         "Mix packets received, by position: Entry, Intermediate, Exit, Reply.";
-    FleetMixForwarded: "mix_messages_forwarded_total", Kind::Counter, Count, ["type"],
+    MixMessagesForwardedTotal: "mix_messages_forwarded_total", Kind::Counter, Count, ["type"],
         "Mix packets passed on, by position: Entry, Intermediate, Exit, Reply, Cover.";
-    FleetMixErrors: "mix_messages_error_total", Kind::Counter, Count, ["type", "error"],
+    MixMessagesErrorTotal: "mix_messages_error_total", Kind::Counter, Count, ["type", "error"],
         "Mix packets that failed, by position and the fleet's error word (9 positions, at most 23 words, below 60 pairs occur).";
-    FleetMixPoolSize: "mix_pool_size", Kind::Gauge, Count, [],
+    MixPoolSize: "mix_pool_size", Kind::Gauge, Count, [],
         "Mix nodes that paths may use.";
-    FleetSurbCredentials: "mix_surb_creds_active", Kind::Gauge, Count, [],
+    MixSurbCredsActive: "mix_surb_creds_active", Kind::Gauge, Count, [],
         "Reply blocks whose answer is still awaited.";
-    FleetSurbExpired: "mix_surb_creds_expired_total", Kind::Counter, Count, [],
+    MixSurbCredsExpiredTotal: "mix_surb_creds_expired_total", Kind::Counter, Count, [],
         "Reply blocks that expired without an answer.";
-    FleetSurbRejected: "mix_surb_creds_rejected_total", Kind::Counter, Count, [],
+    MixSurbCredsRejectedTotal: "mix_surb_creds_rejected_total", Kind::Counter, Count, [],
         "Requests refused because too many reply blocks were awaited.";
-    FleetReplyTimeouts: "mix_reply_timeouts_total", Kind::Counter, Count, [],
+    MixReplyTimeoutsTotal: "mix_reply_timeouts_total", Kind::Counter, Count, [],
         "Requests whose answer did not come in time.";
 
     // The fleet's names of a node: spec/waku.md §7.3.
-    FleetVersion: "waku_version", Kind::Gauge, Info, ["version"],
+    WakuVersion: "waku_version", Kind::Gauge, Info, ["version"],
         "Always 1; version of the program.";
-    FleetConnectedPeers: "waku_connected_peers", Kind::Gauge, Count, ["direction", "protocol"],
+    WakuConnectedPeers: "waku_connected_peers", Kind::Gauge, Count, ["direction", "protocol"],
         "Connected peers by direction and protocol that they serve (2 directions, at most 10 protocols).";
-    FleetDials: "waku_peers_dials_total", Kind::Counter, Count, ["outcome"],
+    WakuPeersDialsTotal: "waku_peers_dials_total", Kind::Counter, Count, ["outcome"],
         "Connection attempts, by outcome.";
-    FleetNodeMessages: "waku_node_messages_total", Kind::Counter, Count, ["type"],
+    WakuNodeMessagesTotal: "waku_node_messages_total", Kind::Counter, Count, ["type"],
         "Messages relayed, by pubsub topic of the shards that this node serves.";
-    FleetNodeErrors: "waku_node_errors_total", Kind::Counter, Count, ["type"],
+    WakuNodeErrorsTotal: "waku_node_errors_total", Kind::Counter, Count, ["type"],
         "Errors of the node, by kind.";
-    FleetMessageSize: "waku_histogram_message_size", Kind::Histogram(MESSAGE_KB), Kilobytes, [],
+    WakuHistogramMessageSize: "waku_histogram_message_size", Kind::Histogram(MESSAGE_KB), Kilobytes, [],
         "Size of relayed messages in kilobytes.";
-    FleetServiceRequests: "waku_service_requests_total", Kind::Counter, Count, ["service", "state"],
+    WakuServiceRequestsTotal: "waku_service_requests_total", Kind::Counter, Count, ["service", "state"],
         "Requests to a service of this node, served or rejected (at most 6 services, 2 states).";
-    FleetServiceBytes: "waku_service_network_bytes_total", Kind::Counter, Bytes, ["service", "direction"],
+    WakuServiceNetworkBytesTotal: "waku_service_network_bytes_total", Kind::Counter, Bytes, ["service", "direction"],
         "Bytes of service protocols (at most 6 services, 2 directions).";
-    FleetLightpushV3Messages: "waku_lightpush_v3_messages_total", Kind::Counter, Count, ["type"],
+    WakuLightpushV3MessagesTotal: "waku_lightpush_v3_messages_total", Kind::Counter, Count, ["type"],
         "Lightpush v3 requests and pushes.";
-    FleetLightpushV3Errors: "waku_lightpush_v3_errors_total", Kind::Counter, Count, ["type"],
+    WakuLightpushV3ErrorsTotal: "waku_lightpush_v3_errors_total", Kind::Counter, Count, ["type"],
         "Failures of lightpush v3, by kind.";
-    FleetLightpushMessages: "waku_lightpush_messages_total", Kind::Counter, Count, ["type"],
+    WakuLightpushMessagesTotal: "waku_lightpush_messages_total", Kind::Counter, Count, ["type"],
         "Legacy lightpush requests and pushes.";
-    FleetLightpushErrors: "waku_lightpush_errors_total", Kind::Counter, Count, ["type"],
+    WakuLightpushErrorsTotal: "waku_lightpush_errors_total", Kind::Counter, Count, ["type"],
         "Failures of legacy lightpush, by kind.";
 }

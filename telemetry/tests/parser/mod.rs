@@ -2,6 +2,8 @@
 
 use std::collections::{BTreeMap, HashSet};
 
+type Labels = Vec<(String, String)>;
+
 /// The families of a page by name.
 #[derive(Debug, Default)]
 pub(crate) struct Page {
@@ -18,7 +20,7 @@ pub(crate) struct Family {
 #[derive(Debug)]
 pub(crate) struct Sample {
     pub(crate) name: String,
-    pub(crate) labels: Vec<(String, String)>,
+    pub(crate) labels: Labels,
     pub(crate) value: f64,
 }
 
@@ -40,16 +42,12 @@ pub(crate) fn parse(text: &str) -> Result<Page, String> {
     for line in text.lines().filter(|line| !line.is_empty()) {
         let failed = |why: &str| format!("{why}: {line}");
         if let Some(rest) = line.strip_prefix("# HELP ") {
-            let (name, text) = rest
-                .split_once(' ')
-                .ok_or_else(|| failed("help without text"))?;
+            let (name, text) = rest.split_once(' ').ok_or_else(|| failed("help without text"))?;
             if help.replace((name.to_owned(), text.to_owned())).is_some() {
                 return Err(failed("help without a type"));
             }
         } else if let Some(rest) = line.strip_prefix("# TYPE ") {
-            let (name, kind) = rest
-                .split_once(' ')
-                .ok_or_else(|| failed("type without a word"))?;
+            let (name, kind) = rest.split_once(' ').ok_or_else(|| failed("type without a word"))?;
             let help = match help.take() {
                 Some((of, text)) if of == name => text,
                 Some(_) => return Err(failed("help of another family")),
@@ -61,13 +59,8 @@ pub(crate) fn parse(text: &str) -> Result<Page, String> {
             return Err(failed("comment that is neither help nor type"));
         } else {
             let sample = sample(line).map_err(|why| failed(&why))?;
-            let name = open
-                .as_ref()
-                .ok_or_else(|| failed("sample without a type"))?;
-            let family = page
-                .families
-                .get_mut(name)
-                .expect("an open family is on the page");
+            let name = open.as_ref().ok_or_else(|| failed("sample without a type"))?;
+            let family = page.families.get_mut(name).expect("an open family is on the page");
             if !belongs(name, &family.kind, &sample.name) {
                 return Err(failed("sample of another family"));
             }
@@ -88,11 +81,7 @@ fn open_family(page: &mut Page, name: &str, kind: &str, help: String) -> Result<
         return Err("counter without _total".into());
     }
     check_name(name, ':')?;
-    let family = Family {
-        kind: kind.to_owned(),
-        help,
-        samples: Vec::new(),
-    };
+    let family = Family { kind: kind.to_owned(), help, samples: Vec::new() };
     match page.families.insert(name.to_owned(), family) {
         Some(_) => Err("family twice".into()),
         None => Ok(()),
@@ -118,15 +107,11 @@ fn sample(line: &str) -> Result<Sample, String> {
     };
     let value = rest.strip_prefix(' ').ok_or("no space before the value")?;
     let value = number(value).ok_or("not a number")?;
-    Ok(Sample {
-        name: name.to_owned(),
-        labels,
-        value,
-    })
+    Ok(Sample { name: name.to_owned(), labels, value })
 }
 
 /// Labels up to the closing brace, and what follows it.
-fn labels(mut rest: &str) -> Result<(Vec<(String, String)>, &str), String> {
+fn labels(mut rest: &str) -> Result<(Labels, &str), String> {
     let mut labels = Vec::new();
     loop {
         if let Some(after) = rest.strip_prefix('}') {
@@ -163,14 +148,8 @@ fn quoted(text: &str) -> Result<(String, &str), String> {
 
 fn check_name(name: &str, also: char) -> Result<(), String> {
     let starts = name.starts_with(|c: char| c.is_ascii_alphabetic() || c == '_' || c == also);
-    let all = name
-        .chars()
-        .all(|c| c.is_ascii_alphanumeric() || c == '_' || c == also);
-    if starts && all {
-        Ok(())
-    } else {
-        Err("bad name".into())
-    }
+    let all = name.chars().all(|c| c.is_ascii_alphanumeric() || c == '_' || c == also);
+    if starts && all { Ok(()) } else { Err("bad name".into()) }
 }
 
 fn number(text: &str) -> Option<f64> {
@@ -178,9 +157,7 @@ fn number(text: &str) -> Option<f64> {
         "+Inf" => Some(f64::INFINITY),
         "-Inf" => Some(f64::NEG_INFINITY),
         "NaN" => Some(f64::NAN),
-        text if text.starts_with(|c: char| c.is_ascii_digit() || c == '-' || c == '.') => {
-            text.parse().ok()
-        }
+        text if text.starts_with(|c: char| c.is_ascii_digit() || c == '-' || c == '.') => text.parse().ok(),
         _ => None,
     }
 }
@@ -197,41 +174,25 @@ fn check_family(family: &Family) -> Result<(), String> {
             return Err("series twice".into());
         }
     }
-    if family.kind == "histogram" {
-        check_histogram(family)
-    } else {
-        Ok(())
-    }
+    if family.kind == "histogram" { check_histogram(family) } else { Ok(()) }
 }
 
 /// Buckets of each series ascend, do not fall, and end with `+Inf`, which equals the count.
 fn check_histogram(family: &Family) -> Result<(), String> {
-    type Buckets = Vec<(f64, f64)>;
-    let mut series: BTreeMap<Vec<(String, String)>, (Buckets, Option<f64>)> = BTreeMap::new();
+    type BucketsAndCount = (Vec<(f64, f64)>, Option<f64>);
+    let mut series: BTreeMap<Labels, BucketsAndCount> = BTreeMap::new();
     for sample in &family.samples {
-        let labels = sample
-            .labels
-            .iter()
-            .filter(|(name, _)| name != "le")
-            .cloned()
-            .collect();
+        let labels = sample.labels.iter().filter(|(name, _)| name != "le").cloned().collect();
         let entry = series.entry(labels).or_default();
         if sample.name.ends_with("_bucket") {
-            entry.0.push((
-                sample.bound().ok_or("bucket without a bound")?,
-                sample.value,
-            ));
+            entry.0.push((sample.bound().ok_or("bucket without a bound")?, sample.value));
         } else if sample.name.ends_with("_count") {
             entry.1 = Some(sample.value);
         }
     }
     for (buckets, count) in series.values() {
-        let rising = buckets
-            .windows(2)
-            .all(|w| w[0].0 < w[1].0 && w[0].1 <= w[1].1);
-        let whole = buckets
-            .last()
-            .is_some_and(|(bound, n)| bound.is_infinite() && Some(*n) == *count);
+        let rising = buckets.windows(2).all(|w| w[0].0 < w[1].0 && w[0].1 <= w[1].1);
+        let whole = buckets.last().is_some_and(|(bound, n)| bound.is_infinite() && Some(*n) == *count);
         if !rising || !whole {
             return Err("buckets do not add up".into());
         }
