@@ -38,12 +38,7 @@ pub fn decode(bytes: &[u8], max: usize) -> Result<Option<(&[u8], usize)>, FrameE
         Err(unsigned_varint::decode::Error::Insufficient) => return Ok(None),
         Err(_) => return Err(FrameError::Prefix),
     };
-    let body_len = usize::try_from(len)
-        .ok()
-        .filter(|&len| len <= max)
-        .ok_or(FrameError::TooLong { len, max })?;
+    let body_len = usize::try_from(len).ok().filter(|&len| len <= max).ok_or(FrameError::TooLong { len, max })?;
     let prefix_len = bytes.len() - rest.len();
-    Ok(rest
-        .get(..body_len)
-        .map(|body| (body, prefix_len + body_len)))
+    Ok(rest.get(..body_len).map(|body| (body, prefix_len + body_len)))
 }

@@ -61,10 +61,7 @@ impl WakuMessage {
     /// Writes every field in the order of the Nim encoder, defaults included (spec/waku.md §1.2).
     pub fn encode(&self) -> Vec<u8> {
         // Keys, lengths and the numbers take less than 64 bytes together.
-        let variable = self.payload.len()
-            + self.content_topic.len()
-            + self.meta.len()
-            + self.rate_limit_proof.len();
+        let variable = self.payload.len() + self.content_topic.len() + self.meta.len() + self.rate_limit_proof.len();
         let mut out = Vec::with_capacity(variable + 64);
         put_bytes(&mut out, 1, &self.payload);
         put_bytes(&mut out, 2, self.content_topic.as_bytes());
@@ -95,17 +92,11 @@ impl TryFrom<MessageFields> for WakuMessage {
 
     fn try_from(fields: MessageFields) -> Result<Self, DecodeError> {
         if fields.meta.len() > MAX_META_LEN {
-            return Err(DecodeError::TooLong {
-                field: "meta",
-                len: fields.meta.len(),
-                max: MAX_META_LEN,
-            });
+            return Err(DecodeError::TooLong { field: "meta", len: fields.meta.len(), max: MAX_META_LEN });
         }
         Ok(Self {
             payload: fields.payload.ok_or(DecodeError::Missing("payload"))?,
-            content_topic: fields
-                .content_topic
-                .ok_or(DecodeError::Missing("content_topic"))?,
+            content_topic: fields.content_topic.ok_or(DecodeError::Missing("content_topic"))?,
             version: fields.version,
             timestamp: Some(fields.timestamp).filter(|&nanoseconds| nanoseconds != 0),
             meta: fields.meta,
@@ -187,10 +178,8 @@ impl FromStr for MessageHash {
         }
         let mut bytes = [0; 32];
         for (byte, pair) in bytes.iter_mut().zip(digits.chunks_exact(2)) {
-            *byte = pair
-                .iter()
-                .try_fold(0, |value, &digit| Some(value << 4 | hex_digit(digit)?))
-                .ok_or(ParseHashError)?;
+            *byte =
+                pair.iter().try_fold(0, |value, &digit| Some(value << 4 | hex_digit(digit)?)).ok_or(ParseHashError)?;
         }
         Ok(Self(bytes))
     }

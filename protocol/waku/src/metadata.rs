@@ -55,21 +55,10 @@ impl Metadata {
     /// More than [`MAX_LEN`] bytes, or bytes that are not protobuf.
     pub fn decode(bytes: &[u8]) -> Result<Self, DecodeError> {
         if bytes.len() > MAX_LEN {
-            return Err(DecodeError::TooLong {
-                field: "metadata",
-                len: bytes.len(),
-                max: MAX_LEN,
-            });
+            return Err(DecodeError::TooLong { field: "metadata", len: bytes.len(), max: MAX_LEN });
         }
         let fields = MetadataFields::decode(bytes)?;
-        let shards = if fields.packed_shards.is_empty() {
-            fields.shards
-        } else {
-            fields.packed_shards
-        };
-        Ok(Self {
-            cluster_id: fields.cluster_id,
-            shards,
-        })
+        let shards = if fields.packed_shards.is_empty() { fields.shards } else { fields.packed_shards };
+        Ok(Self { cluster_id: fields.cluster_id, shards })
     }
 }

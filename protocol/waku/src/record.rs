@@ -111,11 +111,7 @@ impl BitOr for Capabilities {
 /// Names joined by `+`, for instance `relay+mix`.
 impl fmt::Debug for Capabilities {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let names: Vec<_> = Self::ALL
-            .iter()
-            .filter(|(bit, _)| self.contains(*bit))
-            .map(|&(_, name)| name)
-            .collect();
+        let names: Vec<_> = Self::ALL.iter().filter(|(bit, _)| self.contains(*bit)).map(|&(_, name)| name).collect();
         write!(f, "Capabilities({})", names.join("+"))
     }
 }
@@ -160,14 +156,8 @@ impl Shards {
         if shards.len() != 2 * usize::from(*count) {
             return Err(malformed);
         }
-        let shards = shards
-            .chunks_exact(2)
-            .map(|pair| u16::from_be_bytes([pair[0], pair[1]]))
-            .collect();
-        Ok(Self {
-            cluster: u16::from_be_bytes([*high, *low]),
-            shards,
-        })
+        let shards = shards.chunks_exact(2).map(|pair| u16::from_be_bytes([pair[0], pair[1]])).collect();
+        Ok(Self { cluster: u16::from_be_bytes([*high, *low]), shards })
     }
 }
 
@@ -179,14 +169,10 @@ pub fn encode_multiaddrs<A: AsRef<[u8]>>(addresses: &[A]) -> Result<Vec<u8>, Rec
     let mut value = Vec::new();
     for (index, address) in addresses.iter().enumerate() {
         let address = address.as_ref();
-        if addresses[..index]
-            .iter()
-            .any(|earlier| earlier.as_ref() == address)
-        {
+        if addresses[..index].iter().any(|earlier| earlier.as_ref() == address) {
             continue;
         }
-        let len =
-            u16::try_from(address.len()).map_err(|_| RecordError::AddressTooLong(address.len()))?;
+        let len = u16::try_from(address.len()).map_err(|_| RecordError::AddressTooLong(address.len()))?;
         if len == 0 {
             return Err(RecordError::EmptyAddress);
         }

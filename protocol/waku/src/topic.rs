@@ -17,17 +17,13 @@ const PREFIX: &str = "/waku/2/rs/";
 #[non_exhaustive]
 pub enum TopicError {
     /// Not of the form `/waku/2/rs/<cluster>/<shard>` with plain decimal numbers.
-    #[error(
-        "`{0}` is not a pubsub topic of the form /waku/2/rs/<cluster 0..=65535>/<shard 0..=1023>"
-    )]
+    #[error("`{0}` is not a pubsub topic of the form /waku/2/rs/<cluster 0..=65535>/<shard 0..=1023>")]
     Pubsub(String),
     /// The shard number is too large.
     #[error("shard {0} does not exist: a cluster has the shards 0 to 1023")]
     Shard(u16),
     /// Not of the form `/app/version/name/encoding` or `/generation/app/version/name/encoding`.
-    #[error(
-        "`{0}` is not a content topic of the form [/generation]/application/version/name/encoding"
-    )]
+    #[error("`{0}` is not a content topic of the form [/generation]/application/version/name/encoding")]
     Content(String),
     /// The content topic has this generation; only 0 is defined.
     #[error("content topic generation `{0}` is not supported, only 0 is")]
@@ -51,11 +47,7 @@ impl PubsubTopic {
         if shard >= MAX_SHARDS {
             return Err(TopicError::Shard(shard));
         }
-        Ok(Self {
-            cluster,
-            shard,
-            text: format!("{PREFIX}{cluster}/{shard}").into(),
-        })
+        Ok(Self { cluster, shard, text: format!("{PREFIX}{cluster}/{shard}").into() })
     }
 
     /// Reads a topic. Only the canonical spelling is one: `…/02/0` would be another gossipsub topic.
@@ -64,29 +56,19 @@ impl PubsubTopic {
     /// [`TopicError::Pubsub`] or [`TopicError::Shard`].
     pub fn parse(text: &str) -> Result<Self, TopicError> {
         let malformed = || TopicError::Pubsub(text.to_owned());
-        let (cluster, shard) = text
-            .strip_prefix(PREFIX)
-            .and_then(|numbers| numbers.split_once('/'))
-            .ok_or_else(malformed)?;
+        let (cluster, shard) =
+            text.strip_prefix(PREFIX).and_then(|numbers| numbers.split_once('/')).ok_or_else(malformed)?;
         let cluster = cluster.parse().map_err(|_| malformed())?;
         let shard = shard.parse().map_err(|_| malformed())?;
         let topic = Self::new(cluster, shard)?;
-        if topic.as_str() == text {
-            Ok(topic)
-        } else {
-            Err(malformed())
-        }
+        if topic.as_str() == text { Ok(topic) } else { Err(malformed()) }
     }
 
     /// The topic to which auto-sharding assigns `content`, in a cluster of `shards` shards.
     ///
     /// # Errors
     /// [`TopicError::Shard`] if the cluster claims more than [`MAX_SHARDS`] and the assigned one does not exist.
-    pub fn of_content(
-        cluster: u16,
-        content: &ContentTopic,
-        shards: NonZeroU16,
-    ) -> Result<Self, TopicError> {
+    pub fn of_content(cluster: u16, content: &ContentTopic, shards: NonZeroU16) -> Result<Self, TopicError> {
         Self::new(cluster, content.shard(shards))
     }
 
@@ -143,11 +125,7 @@ impl ContentTopic {
     /// other than 0.
     pub fn parse(text: &str) -> Result<Self, TopicError> {
         let malformed = || TopicError::Content(text.to_owned());
-        let parts: Vec<&str> = text
-            .strip_prefix('/')
-            .ok_or_else(malformed)?
-            .split('/')
-            .collect();
+        let parts: Vec<&str> = text.strip_prefix('/').ok_or_else(malformed)?.split('/').collect();
         if parts.iter().any(|part| part.is_empty()) {
             return Err(malformed());
         }
@@ -161,18 +139,12 @@ impl ContentTopic {
             }
             _ => return Err(malformed()),
         };
-        Ok(Self {
-            text: text.to_owned(),
-            place: place(application, version),
-        })
+        Ok(Self { text: text.to_owned(), place: place(application, version) })
     }
 
     /// The shard in a cluster of `shards` shards.
     pub fn shard(&self, shards: NonZeroU16) -> u16 {
-        #[expect(
-            clippy::cast_possible_truncation,
-            reason = "a remainder is smaller than its u16 divisor"
-        )]
+        #[expect(clippy::cast_possible_truncation, reason = "a remainder is smaller than its u16 divisor")]
         let shard = (self.place % u64::from(shards.get())) as u16;
         shard
     }
@@ -185,14 +157,8 @@ impl ContentTopic {
 
 /// No separator between the two: `/ab/c/…` and `/a/bc/…` share a shard by definition.
 fn place(application: &str, version: &str) -> u64 {
-    let digest = Sha256::new()
-        .chain_update(application)
-        .chain_update(version)
-        .finalize();
-    digest
-        .iter()
-        .skip(24)
-        .fold(0, |number, &byte| number << 8 | u64::from(byte))
+    let digest = Sha256::new().chain_update(application).chain_update(version).finalize();
+    digest.iter().skip(24).fold(0, |number, &byte| number << 8 | u64::from(byte))
 }
 
 impl fmt::Display for ContentTopic {

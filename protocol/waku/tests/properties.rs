@@ -9,31 +9,18 @@ use wakumix_waku::record::{self, Capabilities, Shards};
 use wakumix_waku::{ContentTopic, MessageHash, PubsubTopic, WakuMessage, frame};
 
 fn message() -> impl Strategy<Value = WakuMessage> {
-    let contents = (
-        vec(any::<u8>(), 0..200),
-        ".{0,40}",
-        vec(any::<u8>(), 0..=64),
-        vec(any::<u8>(), 0..80),
-    );
-    (
-        contents,
-        any::<u32>(),
-        option::of(any::<i64>().prop_filter("0 is absent", |&t| t != 0)),
-        any::<bool>(),
+    let contents = (vec(any::<u8>(), 0..200), ".{0,40}", vec(any::<u8>(), 0..=64), vec(any::<u8>(), 0..80));
+    (contents, any::<u32>(), option::of(any::<i64>().prop_filter("0 is absent", |&t| t != 0)), any::<bool>()).prop_map(
+        |((payload, content_topic, meta, rate_limit_proof), version, timestamp, ephemeral)| WakuMessage {
+            payload,
+            content_topic,
+            version,
+            timestamp,
+            meta,
+            rate_limit_proof,
+            ephemeral,
+        },
     )
-        .prop_map(
-            |((payload, content_topic, meta, rate_limit_proof), version, timestamp, ephemeral)| {
-                WakuMessage {
-                    payload,
-                    content_topic,
-                    version,
-                    timestamp,
-                    meta,
-                    rate_limit_proof,
-                    ephemeral,
-                }
-            },
-        )
 }
 
 proptest! {

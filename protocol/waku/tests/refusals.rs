@@ -12,56 +12,26 @@ fn bytes(text: &str) -> Vec<u8> {
 
 #[test]
 fn requires_payload_and_content_topic() {
-    assert_eq!(
-        WakuMessage::decode(&bytes("120174")),
-        Err(DecodeError::Missing("payload"))
-    );
+    assert_eq!(WakuMessage::decode(&bytes("120174")), Err(DecodeError::Missing("payload")));
     let error = WakuMessage::decode(&bytes("0a0170")).unwrap_err();
-    assert_eq!(
-        error.to_string(),
-        "required field `content_topic` is missing"
-    );
-    assert!(
-        WakuMessage::decode(&bytes("0a001200")).is_ok(),
-        "present but empty is enough"
-    );
+    assert_eq!(error.to_string(), "required field `content_topic` is missing");
+    assert!(WakuMessage::decode(&bytes("0a001200")).is_ok(), "present but empty is enough");
 }
 
 #[test]
 fn refuses_meta_above_64_bytes() {
-    let longest = WakuMessage {
-        meta: vec![7; 64],
-        ..WakuMessage::default()
-    };
+    let longest = WakuMessage { meta: vec![7; 64], ..WakuMessage::default() };
     assert_eq!(WakuMessage::decode(&longest.encode()), Ok(longest));
-    let longer = WakuMessage {
-        meta: vec![7; 65],
-        ..WakuMessage::default()
-    };
+    let longer = WakuMessage { meta: vec![7; 65], ..WakuMessage::default() };
     let error = WakuMessage::decode(&longer.encode()).unwrap_err();
-    assert_eq!(
-        error.to_string(),
-        "field `meta` has 65 bytes, at most 64 are allowed"
-    );
+    assert_eq!(error.to_string(), "field `meta` has 65 bytes, at most 64 are allowed");
 }
 
 #[test]
 fn refuses_truncated_and_mistyped_messages() {
-    assert!(matches!(
-        WakuMessage::decode(&bytes("0a05ff")),
-        Err(DecodeError::Protobuf(_))
-    ));
-    assert!(matches!(
-        WakuMessage::decode(&bytes("0801")),
-        Err(DecodeError::Protobuf(_))
-    ));
-    assert!(
-        matches!(
-            WakuMessage::decode(&bytes("0a001201ff")),
-            Err(DecodeError::Protobuf(_))
-        ),
-        "not UTF-8"
-    );
+    assert!(matches!(WakuMessage::decode(&bytes("0a05ff")), Err(DecodeError::Protobuf(_))));
+    assert!(matches!(WakuMessage::decode(&bytes("0801")), Err(DecodeError::Protobuf(_))));
+    assert!(matches!(WakuMessage::decode(&bytes("0a001201ff")), Err(DecodeError::Protobuf(_))), "not UTF-8");
 }
 
 #[test]
@@ -71,26 +41,11 @@ fn ignores_fields_it_does_not_know() {
 
 #[test]
 fn requires_the_fields_of_lightpush_v3() {
-    assert_eq!(
-        v3::Request::decode(&bytes("aa01040a001200")),
-        Err(DecodeError::Missing("request_id"))
-    );
-    assert_eq!(
-        v3::Request::decode(&bytes("0a0172")),
-        Err(DecodeError::Missing("message"))
-    );
-    assert_eq!(
-        v3::Request::decode(&bytes("0a0172aa01020a00")),
-        Err(DecodeError::Missing("content_topic"))
-    );
-    assert_eq!(
-        v3::Response::decode(&bytes("50c801")),
-        Err(DecodeError::Missing("request_id"))
-    );
-    assert_eq!(
-        v3::Response::decode(&bytes("0a0172")),
-        Err(DecodeError::Missing("status_code"))
-    );
+    assert_eq!(v3::Request::decode(&bytes("aa01040a001200")), Err(DecodeError::Missing("request_id")));
+    assert_eq!(v3::Request::decode(&bytes("0a0172")), Err(DecodeError::Missing("message")));
+    assert_eq!(v3::Request::decode(&bytes("0a0172aa01020a00")), Err(DecodeError::Missing("content_topic")));
+    assert_eq!(v3::Response::decode(&bytes("50c801")), Err(DecodeError::Missing("request_id")));
+    assert_eq!(v3::Response::decode(&bytes("0a0172")), Err(DecodeError::Missing("status_code")));
 }
 
 #[test]
@@ -103,48 +58,26 @@ fn tells_an_absent_topic_from_an_empty_one() {
 
 #[test]
 fn requires_the_fields_of_lightpush_v2() {
-    assert_eq!(
-        v2::PushRpc::decode(&bytes("1200")),
-        Err(DecodeError::Missing("request_id"))
-    );
-    assert_eq!(
-        v2::PushRpc::decode(&bytes("0a01721200")),
-        Err(DecodeError::Missing("request.pubsub_topic"))
-    );
-    assert_eq!(
-        v2::PushRpc::decode(&bytes("0a017212030a0174")),
-        Err(DecodeError::Missing("request.message"))
-    );
-    assert_eq!(
-        v2::PushRpc::decode(&bytes("0a01721a00")),
-        Err(DecodeError::Missing("response.is_success"))
-    );
+    assert_eq!(v2::PushRpc::decode(&bytes("1200")), Err(DecodeError::Missing("request_id")));
+    assert_eq!(v2::PushRpc::decode(&bytes("0a01721200")), Err(DecodeError::Missing("request.pubsub_topic")));
+    assert_eq!(v2::PushRpc::decode(&bytes("0a017212030a0174")), Err(DecodeError::Missing("request.message")));
+    assert_eq!(v2::PushRpc::decode(&bytes("0a01721a00")), Err(DecodeError::Missing("response.is_success")));
     let neither = v2::PushRpc::decode(&bytes("0a0172")).unwrap();
     assert_eq!((neither.request, neither.response), (None, None));
 }
 
 #[test]
 fn names_status_codes() {
-    assert_eq!(
-        StatusCode::INVALID_MESSAGE.to_string(),
-        "420 INVALID_MESSAGE"
-    );
+    assert_eq!(StatusCode::INVALID_MESSAGE.to_string(), "420 INVALID_MESSAGE");
     assert_eq!(StatusCode(299).to_string(), "299 UNKNOWN");
     assert!(StatusCode::SUCCESS.is_success() && !StatusCode(201).is_success());
 }
 
 #[test]
 fn refuses_metadata_above_its_limit() {
-    let long = Metadata {
-        cluster_id: Some(1),
-        shards: vec![1; 600],
-    }
-    .encode();
+    let long = Metadata { cluster_id: Some(1), shards: vec![1; 600] }.encode();
     assert!(long.len() > metadata::MAX_LEN);
-    assert!(matches!(
-        Metadata::decode(&long),
-        Err(DecodeError::TooLong { max: 1024, .. })
-    ));
+    assert!(matches!(Metadata::decode(&long), Err(DecodeError::TooLong { max: 1024, .. })));
 }
 
 #[test]
@@ -160,35 +93,22 @@ fn waits_for_the_rest_of_a_frame() {
 
 #[test]
 fn refuses_a_long_frame_before_its_body_arrives() {
-    assert_eq!(
-        frame::decode(&bytes("ac02"), 299),
-        Err(FrameError::TooLong { len: 300, max: 299 })
-    );
+    assert_eq!(frame::decode(&bytes("ac02"), 299), Err(FrameError::TooLong { len: 300, max: 299 }));
     let error = frame::decode(&bytes("ffffffffffffffffff01"), usize::MAX - 1).unwrap_err();
-    assert!(
-        error
-            .to_string()
-            .starts_with("frame of 18446744073709551615 bytes")
-    );
+    assert!(error.to_string().starts_with("frame of 18446744073709551615 bytes"));
 }
 
 #[test]
 fn refuses_frame_lengths_that_are_not_minimal() {
     assert_eq!(frame::decode(&bytes("8000"), 9), Err(FrameError::Prefix));
-    assert_eq!(
-        frame::decode(&bytes("ffffffffffffffffffff01"), 9),
-        Err(FrameError::Prefix)
-    );
+    assert_eq!(frame::decode(&bytes("ffffffffffffffffffff01"), 9), Err(FrameError::Prefix));
 }
 
 #[test]
 fn reads_only_canonical_pubsub_topics() {
     let topic = PubsubTopic::parse("/waku/2/rs/65535/1023").unwrap();
     assert_eq!((topic.cluster(), topic.shard()), (65535, 1023));
-    assert_eq!(
-        PubsubTopic::parse("/waku/2/rs/1/1024"),
-        Err(TopicError::Shard(1024))
-    );
+    assert_eq!(PubsubTopic::parse("/waku/2/rs/1/1024"), Err(TopicError::Shard(1024)));
     assert_eq!(PubsubTopic::new(1, 1024), Err(TopicError::Shard(1024)));
     for text in [
         "",
@@ -201,44 +121,25 @@ fn reads_only_canonical_pubsub_topics() {
         "/waku/2/rs/1/-1",
         " /waku/2/rs/1/0",
     ] {
-        assert_eq!(
-            PubsubTopic::parse(text),
-            Err(TopicError::Pubsub(text.into()))
-        );
+        assert_eq!(PubsubTopic::parse(text), Err(TopicError::Pubsub(text.into())));
     }
 }
 
 #[test]
 fn refuses_content_topics_that_have_no_shard() {
-    for text in [
-        "",
-        "app/1/name/proto",
-        "/app/1/name",
-        "/app//name/proto",
-        "/app/1/name/",
-        "/0/0/app/1/name/proto",
-    ] {
-        assert_eq!(
-            ContentTopic::parse(text),
-            Err(TopicError::Content(text.into()))
-        );
+    for text in ["", "app/1/name/proto", "/app/1/name", "/app//name/proto", "/app/1/name/", "/0/0/app/1/name/proto"] {
+        assert_eq!(ContentTopic::parse(text), Err(TopicError::Content(text.into())));
     }
     for generation in ["1", "x"] {
         let text = format!("/{generation}/app/1/name/proto");
-        assert_eq!(
-            ContentTopic::parse(&text),
-            Err(TopicError::Generation(generation.into()))
-        );
+        assert_eq!(ContentTopic::parse(&text), Err(TopicError::Generation(generation.into())));
     }
 }
 
 #[test]
 fn hides_what_users_write_from_debug_output() {
-    let message = WakuMessage {
-        payload: b"secret".to_vec(),
-        content_topic: "/secret/1/a/b".into(),
-        ..WakuMessage::default()
-    };
+    let message =
+        WakuMessage { payload: b"secret".to_vec(), content_topic: "/secret/1/a/b".into(), ..WakuMessage::default() };
     let content = ContentTopic::parse("/secret/1/a/b").unwrap();
     assert!(!format!("{message:?} {content:?}").contains("secret"));
 }
@@ -257,52 +158,22 @@ fn reads_hashes_as_written() {
 fn refuses_malformed_record_fields() {
     assert_eq!(Capabilities::decode(&[]), Err(RecordError::Capabilities(0)));
     for value in ["", "0001", "000101", "00010200ff", "000100ff"] {
-        assert_eq!(
-            Shards::decode(&bytes(value)),
-            Err(RecordError::Shards(value.len() / 2))
-        );
+        assert_eq!(Shards::decode(&bytes(value)), Err(RecordError::Shards(value.len() / 2)));
     }
-    let many = |count| {
-        Shards {
-            cluster: 1,
-            shards: vec![0; count],
-        }
-        .encode()
-    };
+    let many = |count| Shards { cluster: 1, shards: vec![0; count] }.encode();
     assert!(many(63).is_ok());
     assert_eq!(many(64), Err(RecordError::TooManyShards(64)));
     assert_eq!(many(256), Err(RecordError::TooManyShards(256)));
 
-    assert_eq!(
-        record::decode_multiaddrs(&bytes("0000")),
-        Err(RecordError::EmptyAddress)
-    );
-    assert_eq!(
-        record::decode_multiaddrs(&bytes("00")),
-        Err(RecordError::Truncated)
-    );
-    assert_eq!(
-        record::decode_multiaddrs(&bytes("0003ffff")),
-        Err(RecordError::Truncated)
-    );
-    assert_eq!(
-        record::encode_multiaddrs(&[""]),
-        Err(RecordError::EmptyAddress)
-    );
-    assert_eq!(
-        record::encode_multiaddrs(&[vec![0; 65536]]),
-        Err(RecordError::AddressTooLong(65536))
-    );
+    assert_eq!(record::decode_multiaddrs(&bytes("0000")), Err(RecordError::EmptyAddress));
+    assert_eq!(record::decode_multiaddrs(&bytes("00")), Err(RecordError::Truncated));
+    assert_eq!(record::decode_multiaddrs(&bytes("0003ffff")), Err(RecordError::Truncated));
+    assert_eq!(record::encode_multiaddrs(&[""]), Err(RecordError::EmptyAddress));
+    assert_eq!(record::encode_multiaddrs(&[vec![0; 65536]]), Err(RecordError::AddressTooLong(65536)));
 }
 
 #[test]
 fn leaves_repeated_addresses_out() {
-    assert_eq!(
-        record::encode_multiaddrs(&["a", "b", "a"]),
-        Ok(bytes("000161000162"))
-    );
-    assert_eq!(
-        record::decode_multiaddrs(&bytes("000161000162000161")),
-        Ok(vec![&b"a"[..], &b"b"[..]])
-    );
+    assert_eq!(record::encode_multiaddrs(&["a", "b", "a"]), Ok(bytes("000161000162")));
+    assert_eq!(record::decode_multiaddrs(&bytes("000161000162000161")), Ok(vec![&b"a"[..], &b"b"[..]]));
 }

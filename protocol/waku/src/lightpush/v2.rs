@@ -82,9 +82,7 @@ impl PushRpc {
     pub fn decode(bytes: &[u8]) -> Result<Self, DecodeError> {
         let fields = RpcFields::decode(bytes)?;
         Ok(Self {
-            request_id: fields
-                .request_id
-                .ok_or(DecodeError::Missing("request_id"))?,
+            request_id: fields.request_id.ok_or(DecodeError::Missing("request_id"))?,
             request: fields.request.map(PushRequest::try_from).transpose()?,
             response: fields.response.map(PushResponse::try_from).transpose()?,
         })
@@ -116,13 +114,8 @@ impl TryFrom<RequestFields> for PushRequest {
 
     fn try_from(fields: RequestFields) -> Result<Self, DecodeError> {
         Ok(Self {
-            pubsub_topic: fields
-                .pubsub_topic
-                .ok_or(DecodeError::Missing("request.pubsub_topic"))?,
-            message: fields
-                .message
-                .ok_or(DecodeError::Missing("request.message"))?
-                .try_into()?,
+            pubsub_topic: fields.pubsub_topic.ok_or(DecodeError::Missing("request.pubsub_topic"))?,
+            message: fields.message.ok_or(DecodeError::Missing("request.message"))?.try_into()?,
         })
     }
 }
@@ -131,12 +124,7 @@ impl TryFrom<ResponseFields> for PushResponse {
     type Error = DecodeError;
 
     fn try_from(fields: ResponseFields) -> Result<Self, DecodeError> {
-        let is_success = fields
-            .is_success
-            .ok_or(DecodeError::Missing("response.is_success"))?;
-        Ok(Self {
-            is_success,
-            info: fields.info,
-        })
+        let is_success = fields.is_success.ok_or(DecodeError::Missing("response.is_success"))?;
+        Ok(Self { is_success, info: fields.info })
     }
 }

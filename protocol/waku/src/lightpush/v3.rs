@@ -73,14 +73,9 @@ impl Request {
     pub fn decode(bytes: &[u8]) -> Result<Self, DecodeError> {
         let fields = RequestFields::decode(bytes)?;
         Ok(Self {
-            request_id: fields
-                .request_id
-                .ok_or(DecodeError::Missing("request_id"))?,
+            request_id: fields.request_id.ok_or(DecodeError::Missing("request_id"))?,
             pubsub_topic: fields.pubsub_topic,
-            message: fields
-                .message
-                .ok_or(DecodeError::Missing("message"))?
-                .try_into()?,
+            message: fields.message.ok_or(DecodeError::Missing("message"))?.try_into()?,
         })
     }
 }
@@ -107,14 +102,8 @@ impl Response {
     pub fn decode(bytes: &[u8]) -> Result<Self, DecodeError> {
         let fields = ResponseFields::decode(bytes)?;
         Ok(Self {
-            request_id: fields
-                .request_id
-                .ok_or(DecodeError::Missing("request_id"))?,
-            status_code: StatusCode(
-                fields
-                    .status_code
-                    .ok_or(DecodeError::Missing("status_code"))?,
-            ),
+            request_id: fields.request_id.ok_or(DecodeError::Missing("request_id"))?,
+            status_code: StatusCode(fields.status_code.ok_or(DecodeError::Missing("status_code"))?),
             status_desc: fields.status_desc,
             relay_peer_count: fields.relay_peer_count,
         })
