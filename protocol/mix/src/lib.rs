@@ -1,1 +1,60 @@
-//! The layer above the packet: mix messages, hop addresses, paths, delays, replay tags, accounting
+//! The layer above the packet: what a mix node says, to whom, when, and what became of it.
+//!
+//! `wakumix-sphinx` wraps 3968 opaque bytes for three hops. This crate gives those bytes and hops their
+//! meaning; every function takes its randomness and its time (a [`Duration`](std::time::Duration) since
+//! an epoch of the caller's choice) as arguments, so that a node, a simulator and a browser run the same rules.
+//!
+//! | module | idea | source |
+//! |---|---|---|
+//! | [`address`] | 94-byte hop addresses | `spec/mix-wire.md` §5.1 |
+//! | [`message`] | requests with SURBs, replies, cover | §7.3, §16 |
+//! | [`capacity`] | how many application bytes fit | §7.3 |
+//! | [`path`] | uniform choice of three hops | §13 |
+//! | [`delay`] | what a sender encodes, what a node waits | §14 |
+//! | [`replay`] | tags of packets already seen | §15 |
+//! | [`reply`] | credentials that open replies | §9, §12 |
+//! | [`outcome`] | what may become of a packet | §10, §11 |
+//! | [`ledger`] | packet accounting: nothing gets lost uncounted | |
+//! | [`fleet`] | the same counts under the fleet's metric labels | §18 |
+//!
+//! # Contract
+//!
+//! - Bytes from the network never panic; each refusal is an error with a [`DropReason`].
+//! - Nothing grows without a bound: [`ReplayTags`] and [`ReplyStore`] are given theirs and refuse beyond it.
+//! - Debug output of messages, packets and credentials shows lengths, never contents.
+//!
+//! # Non-goals
+//!
+//! No fragmentation (one request is one packet, §7.2), no sockets, no queues, no timers, no persistence.
+//! What an exit does with a request is the exit role's policy.
+
+pub mod address;
+pub mod capacity;
+pub mod delay;
+pub mod fleet;
+pub mod ledger;
+pub mod message;
+pub mod outcome;
+pub mod path;
+mod random;
+pub mod replay;
+pub mod reply;
+
+#[cfg(test)]
+mod testing;
+
+pub use address::{AddressError, HopAddress, Transport};
+pub use capacity::{reply_capacity, request_capacity};
+pub use delay::DelayLaw;
+pub use ledger::{Balance, Ledger, Packet};
+pub use message::{Body, MessageError, MixMessage, Request, decode_reply, encode_cover, encode_reply};
+pub use outcome::{DropReason, HopKind, Origin, Outcome, Stage};
+pub use path::{MIN_POOL, MixNode, PathError, forward_path, forward_path_to, reply_path};
+pub use replay::{ReplayError, ReplayTags};
+pub use reply::{Full, GroupId, ReplyStore};
+
+/// The libp2p protocol on which packets travel; the same for every wire profile (`spec/mix-wire.md` §2).
+pub const MIX_PROTOCOL: &str = "/mix/1.0.0";
+
+/// The codec that marks a packet as cover. It is never negotiated on a stream (`spec/mix-wire.md` §16).
+pub const COVER_CODEC: &str = "/mix/cover/1.0.0";

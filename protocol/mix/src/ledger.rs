@@ -1,0 +1,301 @@
+//! Packet accounting: every packet in a node is one pooled buffer and one open entry in the ledger.
+//!
+//! A [`Packet`] is the only way to hold a buffer with a packet in it. It is entered when it is received or made
+//! and must end in exactly one [`Outcome`]; one that is merely dropped counts as
+//! [`DropReason::Abandoned`]. Hence `received + originated = outcomes + held` at every moment of rest,
+//! and [`Balance::residue`] says by how much it does not hold.
+//!
+//! What the residue can show depends on who says how much is held. Measured against the buffer pool
+//! ([`BufferPool::in_use`](wakumix_sphinx::BufferPool::in_use)) it shows buffers outside packets and packets outside
+//! the pool, and can be watched while traffic flows: it is off by the packets that are in mid-step. A packet
+//! leaked as a whole (`mem::forget`, a cycle of `Arc`s) keeps its buffer too and
+//! stays "held" for ever; it shows against the held packets that the queues themselves can name, which at
+//! rest is none: `residue(0)` must be 0.
+
+use std::fmt;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use wakumix_sphinx::PacketBuf;
+
+use crate::fleet::FleetCounts;
+use crate::outcome::{DropReason, HopKind, Origin, Outcome, Stage};
+
+/// Counters by origin, with one place more for packets received.
+const SOURCES: usize = Origin::ALL.len() + 1;
+const RECEIVED: usize = SOURCES - 1;
+
+type Drops = [[[AtomicU64; DropReason::ALL.len()]; Stage::ALL.len()]; SOURCES];
+
+/// All counts of one node since its start. Lock-free; shared by everyone who holds packets.
+///
+/// Counters are ephemeral: they start at zero with the process, as Prometheus expects.
+pub struct Ledger {
+    entered: [AtomicU64; SOURCES],
+    sent: [AtomicU64; Origin::ALL.len()],
+    forwarded: AtomicU64,
+    delivered: AtomicU64,
+    replied: AtomicU64,
+    cover: AtomicU64,
+    opened: [AtomicU64; HopKind::ALL.len()],
+    dropped: Drops,
+}
+
+impl Ledger {
+    /// A ledger with nothing in it.
+    #[must_use]
+    pub fn new() -> Arc<Self> {
+        Arc::new(Self {
+            entered: Default::default(),
+            sent: Default::default(),
+            forwarded: AtomicU64::default(),
+            delivered: AtomicU64::default(),
+            replied: AtomicU64::default(),
+            cover: AtomicU64::default(),
+            opened: Default::default(),
+            dropped: std::array::from_fn(|_| std::array::from_fn(|_| std::array::from_fn(|_| AtomicU64::default()))),
+        })
+    }
+
+    /// A copy of all counts. Counters are read one by one: exact at rest, off by packets in mid-step otherwise.
+    #[must_use]
+    pub fn snapshot(&self) -> Balance {
+        let originated_by = counts(Origin::ALL, |origin| &self.entered[origin.index()]);
+        let sent_by = counts(Origin::ALL, |origin| &self.sent[origin.index()]);
+        Balance {
+            received: read(&self.entered[RECEIVED]),
+            originated: total(&originated_by),
+            forwarded: read(&self.forwarded),
+            sent: total(&sent_by),
+            delivered: read(&self.delivered),
+            replied: read(&self.replied),
+            cover: read(&self.cover),
+            dropped: self.drops(),
+            originated_by,
+            sent_by,
+            opened: counts(HopKind::ALL, |kind| &self.opened[kind.index()]),
+        }
+    }
+
+    /// The counts under the fleet's metric labels (`spec/mix-wire.md` §18).
+    #[must_use]
+    pub fn fleet_counts(&self) -> FleetCounts {
+        FleetCounts::new(&self.snapshot(), self.drops_by_origin())
+    }
+
+    /// Every drop count that is not zero, over all origins.
+    fn drops(&self) -> Vec<(Stage, DropReason, u64)> {
+        let mut drops = Vec::new();
+        for &stage in Stage::ALL {
+            for &reason in DropReason::ALL {
+                let count = self.dropped.iter().map(|source| read(&source[stage.index()][reason.index()])).sum();
+                if count > 0 {
+                    drops.push((stage, reason, count));
+                }
+            }
+        }
+        drops
+    }
+
+    /// Every drop count with the origin of the packets, `None` for those received.
+    fn drops_by_origin(&self) -> impl Iterator<Item = (Option<Origin>, Stage, DropReason, u64)> {
+        let origins = Origin::ALL.iter().copied().map(Some).chain([None]);
+        origins.flat_map(move |origin| {
+            let source = &self.dropped[source_index(origin)];
+            Stage::ALL.iter().flat_map(move |&stage| {
+                let counts = &source[stage.index()];
+                DropReason::ALL.iter().map(move |&reason| (origin, stage, reason, read(&counts[reason.index()])))
+            })
+        })
+    }
+
+    fn enter(&self, origin: Option<Origin>) {
+        increment(&self.entered[source_index(origin)]);
+    }
+
+    fn record(&self, origin: Option<Origin>, outcome: Outcome) {
+        debug_assert!(outcome.fits(origin), "{outcome:?} is no end for {origin:?}");
+        let counter = match (outcome, origin) {
+            (Outcome::Sent, Some(origin)) => &self.sent[origin.index()],
+            (Outcome::Sent | Outcome::Forwarded, _) => &self.forwarded,
+            (Outcome::Delivered, _) => &self.delivered,
+            (Outcome::Replied, _) => &self.replied,
+            (Outcome::Cover, _) => &self.cover,
+            (Outcome::Dropped { stage, reason }, _) => {
+                &self.dropped[source_index(origin)][stage.index()][reason.index()]
+            }
+        };
+        increment(counter);
+    }
+}
+
+impl fmt::Debug for Ledger {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.snapshot().fmt(f)
+    }
+}
+
+/// A packet in this node: its buffer and its open entry in the ledger.
+///
+/// Ends by [`Self::settle`]; dropping it instead counts as [`DropReason::Abandoned`] at the stage it was last
+/// said to be in. Either way the buffer goes back to its pool.
+#[must_use = "a packet that is dropped without an outcome counts as abandoned"]
+pub struct Packet {
+    buffer: PacketBuf,
+    ledger: Arc<Ledger>,
+    origin: Option<Origin>,
+    stage: Stage,
+    is_settled: bool,
+}
+
+impl Packet {
+    /// Enters a packet that a peer has sent.
+    pub fn received(buffer: PacketBuf, ledger: &Arc<Ledger>) -> Self {
+        Self::enter_ledger(buffer, ledger, None, Stage::Ingress)
+    }
+
+    /// Enters a packet that was made here.
+    pub fn originated(buffer: PacketBuf, ledger: &Arc<Ledger>, origin: Origin) -> Self {
+        Self::enter_ledger(buffer, ledger, Some(origin), Stage::Egress)
+    }
+
+    /// The whole buffer: the packet and the room for its proof.
+    #[must_use]
+    pub fn bytes(&self) -> &[u8] {
+        &self.buffer
+    }
+
+    /// The whole buffer, to work in place.
+    #[must_use]
+    pub fn bytes_mut(&mut self) -> &mut [u8] {
+        &mut self.buffer
+    }
+
+    /// Why it was made, or `None` if it was received.
+    #[must_use]
+    pub fn origin(&self) -> Option<Origin> {
+        self.origin
+    }
+
+    /// Where in the node it is.
+    #[must_use]
+    pub fn stage(&self) -> Stage {
+        self.stage
+    }
+
+    /// Says where in the node it is from now on; an abandoned packet is counted there.
+    pub fn enter(&mut self, stage: Stage) {
+        self.stage = stage;
+    }
+
+    /// Counts what this node turned out to be on the path of this packet. Once per packet, when it was opened.
+    pub fn opened_as(&self, kind: HopKind) {
+        increment(&self.ledger.opened[kind.index()]);
+    }
+
+    /// Ends the packet.
+    pub fn settle(mut self, outcome: Outcome) {
+        self.close(outcome);
+    }
+
+    /// Ends the packet as dropped at the stage where it is.
+    pub fn reject(self, reason: DropReason) {
+        let stage = self.stage;
+        self.settle(Outcome::Dropped { stage, reason });
+    }
+
+    fn enter_ledger(buffer: PacketBuf, ledger: &Arc<Ledger>, origin: Option<Origin>, stage: Stage) -> Self {
+        ledger.enter(origin);
+        Self { buffer, ledger: Arc::clone(ledger), origin, stage, is_settled: false }
+    }
+
+    fn close(&mut self, outcome: Outcome) {
+        self.ledger.record(self.origin, outcome);
+        self.is_settled = true;
+    }
+}
+
+impl Drop for Packet {
+    fn drop(&mut self) {
+        if !self.is_settled {
+            self.close(Outcome::Dropped { stage: self.stage, reason: DropReason::Abandoned });
+        }
+    }
+}
+
+impl fmt::Debug for Packet {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Packet").field("origin", &self.origin).field("stage", &self.stage).finish_non_exhaustive()
+    }
+}
+
+/// What a ledger said at one moment.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Balance {
+    /// Packets received from peers.
+    pub received: u64,
+    /// Packets made here.
+    pub originated: u64,
+    /// Packets received and written to the next hop.
+    pub forwarded: u64,
+    /// Packets made here and written to the first hop.
+    pub sent: u64,
+    /// Packets consumed at the end of their forward path.
+    pub delivered: u64,
+    /// Packets opened as replies to own requests.
+    pub replied: u64,
+    /// Cover packets recognised and forgotten.
+    pub cover: u64,
+    /// Packets given up, each pair of stage and reason that occurred.
+    pub dropped: Vec<(Stage, DropReason, u64)>,
+    /// [`Self::originated`] by origin, all of them, in the order of [`Origin::ALL`].
+    pub originated_by: Vec<(Origin, u64)>,
+    /// [`Self::sent`] by origin, likewise.
+    pub sent_by: Vec<(Origin, u64)>,
+    /// Packets opened, by what this node was on their path, in the order of [`HopKind::ALL`].
+    pub opened: Vec<(HopKind, u64)>,
+}
+
+impl Balance {
+    /// Packets given up, for whatever reason.
+    #[must_use]
+    pub fn dropped_total(&self) -> u64 {
+        self.dropped.iter().map(|(.., count)| count).sum()
+    }
+
+    /// Packets that have ended.
+    #[must_use]
+    pub fn outcomes(&self) -> u64 {
+        self.forwarded + self.sent + self.delivered + self.replied + self.cover + self.dropped_total()
+    }
+
+    /// Packets unaccounted for: those entered, minus those ended, minus those that are said to be `held`.
+    /// Zero in a sound node at rest; positive if packets are lost, negative if some were counted twice.
+    #[must_use]
+    pub fn residue(&self, held: u64) -> i64 {
+        let entered = self.received + self.originated;
+        let accounted = self.outcomes() + held;
+        // Counters far below 2^63 in practice; wrapping subtraction gives the signed difference.
+        entered.wrapping_sub(accounted).cast_signed()
+    }
+}
+
+fn source_index(origin: Option<Origin>) -> usize {
+    origin.map_or(RECEIVED, Origin::index)
+}
+
+fn read(counter: &AtomicU64) -> u64 {
+    counter.load(Ordering::Relaxed)
+}
+
+fn increment(counter: &AtomicU64) {
+    counter.fetch_add(1, Ordering::Relaxed);
+}
+
+fn counts<'a, T: Copy>(labels: &[T], counter: impl Fn(T) -> &'a AtomicU64) -> Vec<(T, u64)> {
+    labels.iter().map(|&label| (label, read(counter(label)))).collect()
+}
+
+fn total<T>(counts: &[(T, u64)]) -> u64 {
+    counts.iter().map(|(_, count)| count).sum()
+}

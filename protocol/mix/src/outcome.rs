@@ -1,0 +1,182 @@
+//! What may become of a packet: the closed set of ends that the accounting knows.
+
+use wakumix_sphinx::{Opened, Reject};
+
+/// Declares a field-less enum with the list of its variants and a stable name for each.
+macro_rules! named_enum {
+    ($(#[$meta:meta])* $name:ident { $($(#[$variant_meta:meta])* $variant:ident = $text:literal,)+ }) => {
+        $(#[$meta])*
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+        pub enum $name { $($(#[$variant_meta])* $variant,)+ }
+
+        impl $name {
+            /// Every variant, in the order of declaration.
+            pub const ALL: &'static [Self] = &[$(Self::$variant),+];
+
+            /// A stable name in snake case, for metric labels and log fields.
+            #[must_use]
+            pub const fn as_str(self) -> &'static str {
+                match self { $(Self::$variant => $text,)+ }
+            }
+
+            /// Position in [`Self::ALL`].
+            #[allow(dead_code, reason = "only some of the enums index counters")]
+            pub(crate) const fn index(self) -> usize {
+                self as usize
+            }
+        }
+    };
+}
+
+named_enum! {
+    /// Why this node made a packet.
+    Origin {
+        /// A request of this node's own user.
+        Request = "request",
+        /// An answer that goes back through a SURB.
+        Reply = "reply",
+        /// Cover traffic.
+        Cover = "cover",
+    }
+}
+
+named_enum! {
+    /// What this node turned out to be on the path of a packet that it received.
+    HopKind {
+        /// A hop in the middle: the packet goes on.
+        Intermediate = "intermediate",
+        /// The last hop of a forward path.
+        Exit = "exit",
+        /// The sender of the request that this packet answers.
+        Reply = "reply",
+    }
+}
+
+named_enum! {
+    /// Where in the node a packet was.
+    Stage {
+        /// Read from a peer, not yet opened.
+        Ingress = "ingress",
+        /// Being opened, including the replay check.
+        Unwrap = "unwrap",
+        /// Held for its delay.
+        Delay = "delay",
+        /// On its way to the next hop: queue, dial, write.
+        Egress = "egress",
+        /// At the end of a forward path.
+        Exit = "exit",
+        /// Being opened as the reply to an own request.
+        Reply = "reply",
+        /// Found when the node stopped.
+        Shutdown = "shutdown",
+    }
+}
+
+named_enum! {
+    /// Why a packet was dropped.
+    DropReason {
+        /// A frame without bytes.
+        NoData = "no_data",
+        /// Not the size of a packet of this profile.
+        Size = "size",
+        /// α is zero, of low order or not canonical.
+        Alpha = "alpha",
+        /// The shared secret is zero.
+        ZeroSecret = "zero_secret",
+        /// The header's MAC is wrong.
+        Mac = "mac",
+        /// Seen before.
+        Duplicate = "duplicate",
+        /// No room to remember its replay tag.
+        TagsFull = "tags_full",
+        /// The routing block is neither exit, reply nor forward.
+        Role = "role",
+        /// The payload's zero prefix is damaged.
+        Integrity = "integrity",
+        /// The message block's padding is damaged.
+        Padding = "padding",
+        /// This node does not forward for others.
+        NotForwarding = "not_forwarding",
+        /// The next hop, destination or SURB hop is no usable address.
+        InvalidDestination = "invalid_destination",
+        /// A queue on its way was full.
+        QueueFull = "queue_full",
+        /// The peer could not be reached.
+        DialFailed = "dial_failed",
+        /// The peer was reached but did not take it.
+        WriteFailed = "write_failed",
+        /// A reply that nobody waits for (any more).
+        UnknownReply = "unknown_reply",
+        /// The mix message inside cannot be read.
+        BadMessage = "bad_message",
+        /// Too many SURBs, or SURBs cut short.
+        BadSurbs = "bad_surbs",
+        /// This node is no exit, or serves nothing at its own exit.
+        NoExit = "no_exit",
+        /// The exit's policy refuses the request.
+        PolicyRefused = "policy_refused",
+        /// Let go of by code that did not say what became of it: a defect of this program.
+        Abandoned = "abandoned",
+        /// The node stopped.
+        Stopped = "stopped",
+    }
+}
+
+/// How a packet ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Outcome {
+    /// Received here and written to the next hop.
+    Forwarded,
+    /// Made here and written to the first hop.
+    Sent,
+    /// Consumed at the end of its forward path.
+    Delivered,
+    /// Opened as the reply to an own request.
+    Replied,
+    /// Recognised as cover and forgotten.
+    Cover,
+    /// Given up.
+    Dropped {
+        /// Where it was.
+        stage: Stage,
+        /// Why.
+        reason: DropReason,
+    },
+}
+
+impl Outcome {
+    /// The invariant: whether a packet of this origin (`None`: received from a peer) can end so. What was made here
+    /// can only be sent or dropped; what was received can end in every way but sent.
+    #[must_use]
+    pub const fn fits(self, origin: Option<Origin>) -> bool {
+        match self {
+            Self::Dropped { .. } => true,
+            Self::Sent => origin.is_some(),
+            Self::Forwarded | Self::Delivered | Self::Replied | Self::Cover => origin.is_none(),
+        }
+    }
+}
+
+impl From<&Opened> for HopKind {
+    fn from(opened: &Opened) -> Self {
+        match opened {
+            Opened::Forward { .. } => Self::Intermediate,
+            Opened::Exit { .. } => Self::Exit,
+            Opened::Reply { .. } => Self::Reply,
+        }
+    }
+}
+
+impl From<Reject> for DropReason {
+    fn from(reject: Reject) -> Self {
+        match reject {
+            Reject::Size => Self::Size,
+            Reject::Alpha => Self::Alpha,
+            Reject::ZeroSecret => Self::ZeroSecret,
+            Reject::Mac => Self::Mac,
+            Reject::Role => Self::Role,
+            Reject::Integrity => Self::Integrity,
+            Reject::Padding => Self::Padding,
+        }
+    }
+}

@@ -1,0 +1,74 @@
+//! Two draws that the rest of the crate needs, free of modulo bias and of any global generator.
+
+use rand_core::CryptoRng;
+
+/// A uniform index in `0..len`; `len` must not be zero.
+pub(crate) fn index<R: CryptoRng + ?Sized>(rng: &mut R, len: usize) -> usize {
+    debug_assert!(len > 0, "an empty range has no index");
+    let mask = len.next_power_of_two() - 1;
+    loop {
+        // Rejection keeps the draw uniform; each round succeeds with probability above one half.
+        let candidate = low_bits(rng.next_u64(), mask);
+        if candidate < len {
+            return candidate;
+        }
+    }
+}
+
+/// A uniform number in the open interval (0, 1), with 53 random bits.
+pub(crate) fn open_unit<R: CryptoRng + ?Sized>(rng: &mut R) -> f64 {
+    /// 2^-53, the spacing of the draws; each lies in the middle of its cell, so neither end occurs.
+    const CELL: f64 = 1.0 / (1_u64 << 53) as f64;
+    ((rng.next_u64() >> 11) as f64 + 0.5) * CELL
+}
+
+#[expect(clippy::cast_possible_truncation, reason = "only bits under a usize mask are kept")]
+fn low_bits(word: u64, mask: usize) -> usize {
+    word as usize & mask
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::testing::rng;
+
+    #[test]
+    fn every_index_occurs_and_none_beyond() {
+        for len in [1, 2, 3, 5, 8, 100] {
+            let mut seen = vec![false; len];
+            let mut rng = rng(1);
+            for _ in 0..40 * len {
+                seen[index(&mut rng, len)] = true;
+            }
+            assert!(seen.iter().all(|&seen| seen), "of {len}");
+        }
+    }
+
+    #[test]
+    fn the_unit_draw_excludes_both_ends() {
+        assert!(open_unit(&mut Constant(0)) > 0.0);
+        assert!(open_unit(&mut Constant(u64::MAX)) < 1.0);
+    }
+
+    /// A generator stuck at one word.
+    struct Constant(u64);
+
+    impl rand_core::TryRng for Constant {
+        type Error = std::convert::Infallible;
+
+        fn try_next_u32(&mut self) -> Result<u32, Self::Error> {
+            Ok(0)
+        }
+
+        fn try_next_u64(&mut self) -> Result<u64, Self::Error> {
+            Ok(self.0)
+        }
+
+        fn try_fill_bytes(&mut self, out: &mut [u8]) -> Result<(), Self::Error> {
+            out.fill(0);
+            Ok(())
+        }
+    }
+
+    impl rand_core::TryCryptoRng for Constant {}
+}
