@@ -66,7 +66,7 @@ fn agree(
 }
 
 /// φ, the bytes that earlier hops will have shifted into the end of the last β (§6.3).
-fn filler(secrets: &Secrets) -> Zeroizing<[u8; FILLER_LEN]> {
+pub(crate) fn filler(secrets: &Secrets) -> Zeroizing<[u8; FILLER_LEN]> {
     let mut filler = Zeroizing::new([0; FILLER_LEN]);
     for (i, secret) in secrets.0.iter().take(PATH_LEN - 1).enumerate() {
         // Hop i sees its β followed by 112 zeros; the filler is the end of that.

@@ -50,11 +50,16 @@ pub(crate) fn payload_keystream(secret: &[u8]) -> Keystream {
 
 /// γ: HMAC-SHA-256 over β under a 16-byte key, truncated to 16 bytes.
 pub(crate) fn header_mac(secret: &Bytes32, beta: &[u8; BETA_LEN]) -> [u8; GAMMA_LEN] {
-    let key = kdf(b"mac_key", secret);
+    let (key, _) = halves(&kdf(b"mac_key", secret));
+    mac(&key, beta)
+}
+
+/// HMAC-SHA-256 under a 16-byte key, truncated to 16 bytes.
+pub(crate) fn mac(key: &[u8; SECURITY_LEN], data: &[u8]) -> [u8; GAMMA_LEN] {
     // A key shorter than a hash block is padded with zeros, so the block can be filled here.
     let mut block = Zeroizing::new([0; 64]);
-    block[..SECURITY_LEN].copy_from_slice(&key[..SECURITY_LEN]);
-    let mac = Hmac::<Sha256>::new((&*block).into()).chain_update(beta);
+    block[..SECURITY_LEN].copy_from_slice(key);
+    let mac = Hmac::<Sha256>::new((&*block).into()).chain_update(data);
     let mut gamma = [0; GAMMA_LEN];
     gamma.copy_from_slice(&mac.finalize().into_bytes()[..GAMMA_LEN]);
     gamma

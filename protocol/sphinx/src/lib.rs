@@ -4,6 +4,8 @@ mod block;
 mod build;
 mod curve;
 mod header;
+#[doc(hidden)]
+pub mod inspect;
 mod kdf;
 mod keys;
 mod layout;

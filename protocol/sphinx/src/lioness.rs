@@ -11,12 +11,12 @@ use crate::curve::Bytes32;
 use crate::kdf::{Keystream, halves, kdf};
 
 /// The left part of the block, as long as a round key.
-const LEFT_LEN: usize = 32;
+pub(crate) const LEFT_LEN: usize = 32;
 
 /// The four round keys of one seed.
 #[derive(Zeroize, ZeroizeOnDrop)]
 pub(crate) struct Lioness {
-    keys: [Bytes32; 4],
+    pub(crate) keys: [Bytes32; 4],
 }
 
 impl Lioness {
@@ -48,7 +48,7 @@ impl Lioness {
 }
 
 /// R ⊕= S(K ⊕ L): the first half of K ⊕ L is the AES key, the second half the initial counter block.
-fn stream(key: &Bytes32, left: &[u8], right: &mut [u8]) {
+pub(crate) fn stream(key: &Bytes32, left: &[u8], right: &mut [u8]) {
     let mut mixed = Zeroizing::new(*key);
     xor(&mut *mixed, left);
     let (aes_key, counter) = halves(&mixed);
@@ -56,7 +56,7 @@ fn stream(key: &Bytes32, left: &[u8], right: &mut [u8]) {
 }
 
 /// L ⊕= H(K, R).
-fn absorb(key: &Bytes32, left: &mut [u8], right: &[u8]) {
+pub(crate) fn absorb(key: &Bytes32, left: &mut [u8], right: &[u8]) {
     let mut hash = Zeroizing::new([0; 32]);
     Sha256::new().chain_update(key).chain_update(right).finalize_into((&mut *hash).into());
     xor(left, &*hash);

@@ -115,6 +115,11 @@ pub struct ReplyKeys {
 }
 
 impl ReplyKeys {
+    /// Keys from their recorded parts; see [`crate::inspect`].
+    pub(crate) fn from_parts(id: SurbId, key: [u8; SURB_KEY_LEN], secrets: Secrets) -> Self {
+        Self { id, key, secrets }
+    }
+
     /// The id that [`crate::Opened::Reply`] will carry.
     #[must_use]
     pub fn id(&self) -> SurbId {
