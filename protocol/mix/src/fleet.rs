@@ -138,3 +138,108 @@ fn errors(
     }
     sums.into_iter().map(|((kind, error), count)| (kind, error, count)).collect()
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use wakumix_sphinx::BufferPool;
+
+    use super::*;
+    use crate::{Ledger, Outcome, Packet};
+
+    /// All labels of §18.
+    const TYPES: [&str; 9] = [
+        "Entry",
+        "Entry/SURB",
+        "Intermediate/Exit",
+        "Intermediate",
+        "Exit",
+        "ExitLayer",
+        "Reply",
+        "Sender/Reply",
+        "Cover",
+    ];
+    const ERRORS: [&str; 23] = [
+        "NO_DATA",
+        "INVALID_SPHINX",
+        "DUPLICATE",
+        "INVALID_MAC",
+        "INVALID_MSG_SURBS",
+        "NO_CONN_FOUND",
+        "INVALID_CREDS",
+        "SLOT_EXHAUSTED",
+        "INVALID_DEST",
+        "NO_DESTINATION",
+        "DIAL_FAILED",
+        "LPSTREAM_ERR",
+        "REPLY_FAILED",
+        "SEND_FAILED",
+        "LOW_MIX_POOL",
+        "NON_RECOVERABLE",
+        "INVALID_MIX_INFO",
+        "INVALID_SIZE",
+        "SPAM_PROOF_GEN_FAILED",
+        "SPAM_PROOF_EMBED_FAILED",
+        "SPAM_PROOF_EXTRACTION_FAILED",
+        "SPAM_PROOF_VERIFY_ERROR",
+        "SPAM_PROOF_INVALID",
+    ];
+
+    #[test]
+    fn knows_no_label_that_the_fleet_does_not() {
+        for origin in Origin::ALL.iter().copied().map(Some).chain([None]) {
+            for &stage in Stage::ALL {
+                for &reason in DropReason::ALL {
+                    if let Some((kind, error)) = error_labels(origin, stage, reason) {
+                        assert!(TYPES.contains(&kind) && ERRORS.contains(&error), "{kind} {error}");
+                    }
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn names_rejections_as_the_fleet_does() {
+        let received = |stage, reason| error_labels(None, stage, reason);
+        for (stage, reason, kind, error) in [
+            (Stage::Ingress, DropReason::NoData, "Intermediate/Exit", "NO_DATA"),
+            (Stage::Unwrap, DropReason::Mac, "Intermediate/Exit", "INVALID_MAC"),
+            (Stage::Unwrap, DropReason::Integrity, "Intermediate/Exit", "INVALID_SPHINX"),
+            (Stage::Egress, DropReason::WriteFailed, "Intermediate", "DIAL_FAILED"),
+            (Stage::Exit, DropReason::BadSurbs, "Exit", "INVALID_MSG_SURBS"),
+            (Stage::Exit, DropReason::NoExit, "Exit", "NO_DESTINATION"),
+            (Stage::Reply, DropReason::UnknownReply, "Sender/Reply", "NO_CONN_FOUND"),
+            (Stage::Reply, DropReason::Integrity, "Sender/Reply", "INVALID_CREDS"),
+        ] {
+            assert_eq!(received(stage, reason), Some((kind, error)));
+        }
+        let own = error_labels(Some(Origin::Request), Stage::Egress, DropReason::WriteFailed);
+        assert_eq!(own, Some(("Entry", "SEND_FAILED")));
+        assert_eq!(received(Stage::Shutdown, DropReason::Stopped), None);
+    }
+
+    #[test]
+    fn counts_appear_under_the_fleets_labels() {
+        let (pool, ledger) = (BufferPool::new(8, 8), Ledger::new());
+        let received = || Packet::received(pool.take().unwrap(), &ledger);
+        let made = |origin| Packet::originated(pool.take().unwrap(), &ledger, origin);
+        let open_and_settle = |kind, outcome| {
+            let packet = received();
+            packet.opened_as(kind);
+            packet.settle(outcome);
+        };
+        open_and_settle(HopKind::Intermediate, Outcome::Forwarded);
+        open_and_settle(HopKind::Exit, Outcome::Delivered);
+        open_and_settle(HopKind::Reply, Outcome::Replied);
+        made(Origin::Request).settle(Outcome::Sent);
+        made(Origin::Request).reject(DropReason::DialFailed);
+        made(Origin::Reply).settle(Outcome::Sent);
+        received().reject(DropReason::Size);
+        received().reject(DropReason::Stopped);
+        let counts = Arc::clone(&ledger).fleet_counts();
+        assert_eq!(counts.received, [("Entry", 2), ("Intermediate", 1), ("Exit", 1)]);
+        assert_eq!(counts.forwarded, [("Entry", 1), ("Reply", 1), ("Cover", 0), ("Intermediate", 1), ("Exit", 1)]);
+        assert_eq!(counts.errors, [("Entry", "DIAL_FAILED", 1), ("Intermediate/Exit", "INVALID_SPHINX", 1)]);
+    }
+}

@@ -299,3 +299,164 @@ fn counts<'a, T: Copy>(labels: &[T], counter: impl Fn(T) -> &'a AtomicU64) -> Ve
 fn total<T>(counts: &[(T, u64)]) -> u64 {
     counts.iter().map(|(_, count)| count).sum()
 }
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+    use wakumix_sphinx::BufferPool;
+
+    use super::*;
+
+    const BUFFER_LEN: usize = 8;
+
+    fn received(pool: &BufferPool, ledger: &Arc<Ledger>) -> Packet {
+        Packet::received(pool.take().unwrap(), ledger)
+    }
+
+    fn held(pool: &BufferPool) -> u64 {
+        pool.in_use() as u64
+    }
+
+    #[test]
+    fn every_packet_is_held_until_it_ends() {
+        let (pool, ledger) = (BufferPool::new(4, BUFFER_LEN), Ledger::new());
+        let packet = received(&pool, &ledger);
+        assert_eq!(ledger.snapshot().residue(held(&pool)), 0);
+        assert_eq!(ledger.snapshot().residue(0), 1);
+        packet.settle(Outcome::Forwarded);
+        assert_eq!(pool.in_use(), 0);
+        assert_eq!(ledger.snapshot().residue(0), 0);
+        assert_eq!(ledger.snapshot().forwarded, 1);
+    }
+
+    #[test]
+    fn a_packet_let_go_of_counts_as_abandoned_where_it_was() {
+        let (pool, ledger) = (BufferPool::new(4, BUFFER_LEN), Ledger::new());
+        let mut packet = received(&pool, &ledger);
+        packet.enter(Stage::Delay);
+        drop(packet);
+        let balance = ledger.snapshot();
+        assert_eq!(balance.dropped, [(Stage::Delay, DropReason::Abandoned, 1)]);
+        assert_eq!(balance.residue(held(&pool)), 0);
+    }
+
+    #[test]
+    fn a_rejected_packet_counts_at_its_stage() {
+        let (pool, ledger) = (BufferPool::new(4, BUFFER_LEN), Ledger::new());
+        let mut packet = received(&pool, &ledger);
+        packet.enter(Stage::Unwrap);
+        packet.reject(DropReason::Mac);
+        assert_eq!(ledger.snapshot().dropped, [(Stage::Unwrap, DropReason::Mac, 1)]);
+    }
+
+    #[test]
+    fn a_forgotten_packet_leaves_a_residue() {
+        let (pool, ledger) = (BufferPool::new(4, BUFFER_LEN), Ledger::new());
+        std::mem::forget(received(&pool, &ledger));
+        received(&pool, &ledger).settle(Outcome::Delivered);
+        assert_eq!(ledger.snapshot().residue(0), 1);
+    }
+
+    #[test]
+    fn a_buffer_outside_any_packet_leaves_a_residue() {
+        let (pool, ledger) = (BufferPool::new(4, BUFFER_LEN), Ledger::new());
+        let stray = pool.take();
+        assert_eq!(ledger.snapshot().residue(held(&pool)), -1);
+        drop(stray);
+        assert_eq!(ledger.snapshot().residue(held(&pool)), 0);
+    }
+
+    #[test]
+    #[should_panic(expected = "is no end for")]
+    fn a_received_packet_cannot_be_sent() {
+        let (pool, ledger) = (BufferPool::new(4, BUFFER_LEN), Ledger::new());
+        received(&pool, &ledger).settle(Outcome::Sent);
+    }
+
+    #[test]
+    fn debug_output_shows_no_bytes() {
+        let (pool, ledger) = (BufferPool::new(4, BUFFER_LEN), Ledger::new());
+        let text = format!("{:?}", received(&pool, &ledger));
+        assert_eq!(text, "Packet { origin: None, stage: Ingress, .. }");
+    }
+
+    #[test]
+    fn counts_from_many_threads_add_up() {
+        let (pool, ledger) = (BufferPool::new(8, BUFFER_LEN), Ledger::new());
+        std::thread::scope(|scope| {
+            for _ in 0..4 {
+                scope.spawn(|| {
+                    for round in 0..500 {
+                        let packet = received(&pool, &ledger);
+                        if round % 2 == 0 {
+                            packet.settle(Outcome::Forwarded);
+                        }
+                    }
+                });
+            }
+        });
+        let balance = ledger.snapshot();
+        assert_eq!((balance.received, balance.forwarded, balance.dropped_total()), (2000, 1000, 1000));
+        assert_eq!(balance.residue(held(&pool)), 0);
+    }
+
+    #[derive(Clone, Debug)]
+    enum Step {
+        Enter(Option<usize>),
+        Settle(usize, usize, usize),
+        Abandon(usize),
+        Move(usize, usize),
+    }
+
+    fn any_step() -> impl Strategy<Value = Step> {
+        let stage = 0..Stage::ALL.len();
+        prop_oneof![
+            proptest::option::of(0..Origin::ALL.len()).prop_map(Step::Enter),
+            (any::<usize>(), any::<usize>(), stage.clone()).prop_map(|(at, end, stage)| Step::Settle(at, end, stage)),
+            any::<usize>().prop_map(Step::Abandon),
+            (any::<usize>(), stage).prop_map(|(at, stage)| Step::Move(at, stage)),
+        ]
+    }
+
+    /// One of the ends that fit the packet.
+    fn an_end(packet: &Packet, choice: usize, stage: usize) -> Outcome {
+        let dropped =
+            Outcome::Dropped { stage: Stage::ALL[stage], reason: DropReason::ALL[choice % DropReason::ALL.len()] };
+        let ends = [Outcome::Forwarded, Outcome::Sent, Outcome::Delivered, Outcome::Replied, Outcome::Cover, dropped];
+        let fitting: Vec<_> = ends.into_iter().filter(|end| end.fits(packet.origin())).collect();
+        fitting[choice % fitting.len()]
+    }
+
+    proptest! {
+        #[test]
+        fn nothing_is_lost_whatever_happens_to_packets(steps in proptest::collection::vec(any_step(), 0..60)) {
+            let (pool, ledger) = (BufferPool::new(16, BUFFER_LEN), Ledger::new());
+            let mut packets: Vec<Packet> = Vec::new();
+            for step in steps {
+                match step {
+                    Step::Enter(origin) => packets.extend(pool.take().map(|buffer| match origin {
+                        Some(at) => Packet::originated(buffer, &ledger, Origin::ALL[at]),
+                        None => Packet::received(buffer, &ledger),
+                    })),
+                    _ if packets.is_empty() => {}
+                    Step::Settle(at, end, stage) => {
+                        let packet = packets.swap_remove(at % packets.len());
+                        let end = an_end(&packet, end, stage);
+                        packet.settle(end);
+                    }
+                    Step::Abandon(at) => drop(packets.swap_remove(at % packets.len())),
+                    Step::Move(at, stage) => {
+                        let at = at % packets.len();
+                        packets[at].enter(Stage::ALL[stage]);
+                    }
+                }
+                prop_assert_eq!(pool.in_use(), packets.len());
+                prop_assert_eq!(ledger.snapshot().residue(held(&pool)), 0);
+            }
+            packets.clear();
+            let balance = ledger.snapshot();
+            prop_assert_eq!(balance.residue(0), 0);
+            prop_assert_eq!(balance.outcomes(), balance.received + balance.originated);
+        }
+    }
+}

@@ -15,7 +15,7 @@ use std::fmt;
 
 use rand_core::CryptoRng;
 use thiserror::Error;
-use unsigned_varint::{decode, encode};
+use unsigned_varint::encode;
 use wakumix_sphinx::{MAX_SURBS, Profile, SURB_LEN, Surb};
 
 use crate::{COVER_CODEC, DropReason};
@@ -60,6 +60,9 @@ pub enum MessageError {
     /// The request ends before its SURBs do.
     #[error("the request ends before its SURBs do")]
     SurbsTruncated,
+    /// A SURB that every hop would refuse (`spec/mix-wire.md` §21 W5). The reference accepts it and loses the answer.
+    #[error("a SURB of the request cannot be used")]
+    SurbUnusable,
 }
 
 impl MessageError {
@@ -67,7 +70,7 @@ impl MessageError {
     #[must_use]
     pub const fn drop_reason(self) -> DropReason {
         match self {
-            Self::TooManySurbs(_) | Self::SurbsTruncated => DropReason::BadSurbs,
+            Self::TooManySurbs(_) | Self::SurbsTruncated | Self::SurbUnusable => DropReason::BadSurbs,
             _ => DropReason::BadMessage,
         }
     }
@@ -103,14 +106,7 @@ impl<'a> MixMessage<'a> {
     /// # Errors
     /// [`MessageError::Empty`], [`MessageError::CodecLength`], [`MessageError::Truncated`].
     pub fn decode(body: &'a [u8]) -> Result<Self, MessageError> {
-        if body.is_empty() {
-            return Err(MessageError::Empty);
-        }
-        let (length, rest) = decode::u16(body).map_err(|_| MessageError::CodecLength)?;
-        let length = usize::from(length);
-        if length > MAX_EXPRESSIBLE_CODEC_LEN {
-            return Err(MessageError::CodecLength);
-        }
+        let (length, rest) = read_codec_length(body)?;
         let (codec, rest) = rest.split_at_checked(length).ok_or(MessageError::Truncated)?;
         Ok(Self { codec, rest })
     }
@@ -195,7 +191,8 @@ impl fmt::Debug for MixMessage<'_> {
 /// Reads the SURBs of a request and returns the application bytes behind them.
 ///
 /// # Errors
-/// [`MessageError::Truncated`] without a count, [`MessageError::TooManySurbs`], [`MessageError::SurbsTruncated`].
+/// [`MessageError::Truncated`] without a count, [`MessageError::TooManySurbs`], [`MessageError::SurbsTruncated`],
+/// [`MessageError::SurbUnusable`].
 pub fn decode_surbs(rest: &[u8]) -> Result<(Vec<Surb>, &[u8]), MessageError> {
     let (&count, mut rest) = rest.split_first().ok_or(MessageError::Truncated)?;
     let count = usize::from(count);
@@ -205,7 +202,7 @@ pub fn decode_surbs(rest: &[u8]) -> Result<(Vec<Surb>, &[u8]), MessageError> {
     let mut surbs = Vec::with_capacity(count);
     for _ in 0..count {
         let (surb, tail) = rest.split_first_chunk::<SURB_LEN>().ok_or(MessageError::SurbsTruncated)?;
-        surbs.push(Surb::from_bytes(surb));
+        surbs.push(Surb::from_bytes(surb).map_err(|_| MessageError::SurbUnusable)?);
         rest = tail;
     }
     Ok((surbs, rest))
@@ -245,6 +242,17 @@ pub fn encode_cover<R: CryptoRng + ?Sized>(rng: &mut R, profile: Profile) -> Vec
     out
 }
 
+/// Reads the length of a codec: one byte, or two of which the second is not zero. Written out because the decoders of
+/// `unsigned-varint` for 16 bits take a third byte and lose its upper bits.
+fn read_codec_length(body: &[u8]) -> Result<(usize, &[u8]), MessageError> {
+    match body {
+        [] => Err(MessageError::Empty),
+        [length @ 0..=0x7f, rest @ ..] => Ok((usize::from(*length), rest)),
+        [low, high @ 1..=0x7f, rest @ ..] => Ok((usize::from(low & 0x7f) | usize::from(*high) << 7, rest)),
+        _ => Err(MessageError::CodecLength),
+    }
+}
+
 /// Appends the length of a codec and the codec.
 fn push_codec(out: &mut Vec<u8>, codec: &[u8]) {
     out.extend_from_slice(encode::usize(codec.len(), &mut encode::usize_buffer()));
@@ -259,5 +267,204 @@ fn check_codec(codec: &str) -> Result<(), MessageError> {
         long if long.len() > MAX_CODEC_LEN => Err(MessageError::CodecTooLong(long.len())),
         other if !other.is_ascii() => Err(MessageError::CodecNotAscii),
         _ => Ok(()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::collection::vec;
+    use proptest::prelude::*;
+    use wakumix_sphinx::{Block, Cipher};
+
+    use super::*;
+    use crate::testing::{rng, surb};
+
+    /// What a request carried, in a form that can be compared.
+    type Parts = (String, Vec<Vec<u8>>, Vec<u8>);
+
+    fn parts(body: Body<'_>) -> Option<Parts> {
+        match body {
+            Body::Cover => None,
+            Body::Request(Request { codec, surbs, data }) => {
+                let surbs = surbs.iter().map(|surb| surb.to_bytes().to_vec()).collect();
+                Some((codec.to_owned(), surbs, data.to_vec()))
+            }
+        }
+    }
+
+    fn request<'a>(codec: &'a str, surbs: usize, data: &'a [u8]) -> Request<'a> {
+        let surbs = (0..surbs as u64).map(|seed| surb(seed).0).collect();
+        Request { codec, surbs, data }
+    }
+
+    fn decode_error(body: &[u8]) -> Option<MessageError> {
+        Request::decode(body).err()
+    }
+
+    #[test]
+    fn a_request_is_codec_then_count_then_surbs_then_data() {
+        let body = request("/ping", 2, b"hello").encode().unwrap();
+        assert_eq!(body[..7], *b"\x05/ping\x02");
+        assert_eq!(body[7..7 + SURB_LEN], surb(0).0.to_bytes());
+        assert_eq!(body[7 + SURB_LEN..7 + 2 * SURB_LEN], surb(1).0.to_bytes());
+        assert_eq!(body[7 + 2 * SURB_LEN..], *b"hello");
+    }
+
+    #[test]
+    fn the_count_stands_also_without_surbs() {
+        assert_eq!(request("a", 0, b"").encode().unwrap(), b"\x01a\x00");
+        assert_eq!(decode_error(b"\x01a"), Some(MessageError::Truncated));
+    }
+
+    #[test]
+    fn an_empty_reply_is_one_zero_byte() {
+        assert_eq!(encode_reply(b""), [0]);
+        assert_eq!(decode_reply(&[0]), Ok(&[][..]));
+        assert_eq!(encode_reply(b"A"), b"\x00A");
+        assert_eq!(decode_reply(b"\x00A"), Ok(&b"A"[..]));
+    }
+
+    #[test]
+    fn a_reply_with_a_codec_is_refused() {
+        assert_eq!(decode_reply(b"\x01aA"), Err(MessageError::ReplyCodec));
+        assert_eq!(decode_reply(b""), Err(MessageError::Empty));
+    }
+
+    #[test]
+    fn reads_the_length_only_as_a_minimal_varint_of_at_most_two_bytes() {
+        for (body, error) in [
+            (&b""[..], MessageError::Empty),
+            (b"\x80", MessageError::CodecLength),
+            (b"\x80\x00", MessageError::CodecLength),
+            (b"\x81\x00a", MessageError::CodecLength),
+            (b"\xff\xff", MessageError::CodecLength),
+            (b"\x80\x80\x01", MessageError::CodecLength),
+            (b"\x81\x80\x04a", MessageError::CodecLength),
+            (b"\x05", MessageError::Truncated),
+            (b"\x02a", MessageError::Truncated),
+            (b"\x80\x01", MessageError::Truncated),
+            (b"\xff\x7f", MessageError::Truncated),
+        ] {
+            assert_eq!(MixMessage::decode(body), Err(error), "{body:02x?}");
+        }
+    }
+
+    #[test]
+    fn the_form_expresses_longer_codecs_than_a_request_may_name() {
+        let codec = [b'c'; 128];
+        let message = MixMessage { codec: &codec, rest: &[0] };
+        let body = message.encode().unwrap();
+        assert_eq!(body[..2], [0x80, 0x01]);
+        assert_eq!(MixMessage::decode(&body), Ok(message));
+        assert_eq!(decode_error(&body), Some(MessageError::CodecTooLong(128)));
+        let longest = [b'c'; MAX_EXPRESSIBLE_CODEC_LEN + 1];
+        let message = MixMessage { codec: &longest, rest: &[] };
+        assert_eq!(message.encode(), Err(MessageError::CodecTooLong(longest.len())));
+    }
+
+    #[test]
+    fn a_request_names_a_protocol_in_at_most_127_bytes_of_ascii() {
+        let longest = "c".repeat(MAX_CODEC_LEN);
+        assert!(request(&longest, 0, b"").encode().is_ok());
+        for (codec, error) in [
+            ("", MessageError::CodecMissing),
+            (&"c".repeat(128), MessageError::CodecTooLong(128)),
+            ("/pïng", MessageError::CodecNotAscii),
+            (COVER_CODEC, MessageError::CodecReserved),
+        ] {
+            assert_eq!(request(codec, 0, b"").encode(), Err(error));
+        }
+        assert_eq!(decode_error(b"\x00\x00"), Some(MessageError::CodecMissing));
+        assert_eq!(decode_error(b"\x01\xff\x00"), Some(MessageError::CodecNotAscii));
+    }
+
+    #[test]
+    fn refuses_more_than_five_surbs_and_surbs_cut_short() {
+        let six = request("a", 6, b"");
+        assert_eq!(six.encode(), Err(MessageError::TooManySurbs(6)));
+        assert_eq!(decode_error(b"\x01a\xff"), Some(MessageError::TooManySurbs(255)));
+        let mut body = request("a", 5, b"").encode().unwrap();
+        assert!(Request::decode(&body).is_ok());
+        body.pop();
+        assert_eq!(decode_error(&body), Some(MessageError::SurbsTruncated));
+        assert_eq!(MessageError::SurbsTruncated.drop_reason(), DropReason::BadSurbs);
+        assert_eq!(MessageError::Truncated.drop_reason(), DropReason::BadMessage);
+    }
+
+    #[test]
+    fn refuses_a_surb_that_no_hop_would_take() {
+        let mut body = b"\x01a\x01".to_vec();
+        body.resize(body.len() + SURB_LEN, 0);
+        assert_eq!(decode_error(&body), Some(MessageError::SurbUnusable));
+    }
+
+    #[test]
+    fn cover_is_recognised_and_as_long_as_the_fleets() {
+        for (block, random_bytes) in [(Block::Seq, 3944), (Block::Pad, 3948)] {
+            let profile = Profile { cipher: Cipher::Lioness, block, proof_len: 0 };
+            let body = encode_cover(&mut rng(1), profile);
+            assert_eq!(body.len(), 1 + COVER_CODEC.len() + random_bytes);
+            assert_ne!(body, encode_cover(&mut rng(2), profile));
+            assert!(parts(Request::decode(&body).unwrap()).is_none());
+        }
+    }
+
+    #[test]
+    fn debug_output_shows_neither_codec_nor_data() {
+        let text = format!("{:?}", Body::Request(request("/ping", 1, b"hello")));
+        assert_eq!(text, "Request(Request { surbs: 1, data_len: 5, .. })");
+    }
+
+    proptest! {
+        #[test]
+        fn reads_back_the_request_that_it_writes(
+            codec in "[ -~]{1,127}",
+            surbs in 0..=MAX_SURBS,
+            data in vec(any::<u8>(), 0..400),
+        ) {
+            let request = request(&codec, surbs, &data);
+            let body = request.encode().unwrap();
+            let read = parts(Request::decode(&body).unwrap());
+            prop_assert_eq!(read, parts(Body::Request(request)));
+        }
+
+        #[test]
+        fn reads_back_the_reply_that_it_writes(data in vec(any::<u8>(), 0..400)) {
+            let body = encode_reply(&data);
+            prop_assert_eq!(decode_reply(&body), Ok(&data[..]));
+        }
+
+        #[test]
+        fn arbitrary_bytes_are_refused_or_written_back(body in vec(any::<u8>(), 0..1600)) {
+            if let Ok(message) = MixMessage::decode(&body) {
+                prop_assert_eq!(message.encode(), Ok(body.clone()));
+            }
+            if let Ok(Body::Request(request)) = Request::decode(&body) {
+                prop_assert_eq!(request.encode(), Ok(body.clone()));
+            }
+            if let Ok(data) = decode_reply(&body) {
+                prop_assert_eq!(encode_reply(data), body);
+            }
+        }
+
+        #[test]
+        fn bytes_that_resemble_a_request_are_refused_or_written_back(
+            codec in "[a-c]{0,3}",
+            count in 0..8_u8,
+            rest in vec(any::<u8>(), 0..4 * SURB_LEN),
+        ) {
+            let mut body = vec![codec.len() as u8];
+            body.extend_from_slice(codec.as_bytes());
+            body.push(count);
+            body.extend_from_slice(&rest);
+            let outcome = Request::decode(&body);
+            if outcome.is_ok() {
+                prop_assert!(!codec.is_empty());
+                prop_assert!(usize::from(count) <= MAX_SURBS && rest.len() >= usize::from(count) * SURB_LEN);
+            }
+            if let Ok(Body::Request(request)) = outcome {
+                prop_assert_eq!(request.encode(), Ok(body));
+            }
+        }
     }
 }

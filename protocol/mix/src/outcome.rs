@@ -1,6 +1,6 @@
 //! What may become of a packet: the closed set of ends that the accounting knows.
 
-use wakumix_sphinx::{Opened, Reject};
+use wakumix_sphinx::{Opened, Reject, ReplyError};
 
 /// Declares a field-less enum with the list of its variants and a stable name for each.
 macro_rules! named_enum {
@@ -174,9 +174,56 @@ impl From<Reject> for DropReason {
             Reject::Alpha => Self::Alpha,
             Reject::ZeroSecret => Self::ZeroSecret,
             Reject::Mac => Self::Mac,
-            Reject::Role => Self::Role,
             Reject::Integrity => Self::Integrity,
             Reject::Padding => Self::Padding,
+            // `Reject` is open to additions; one without a name here is a packet without a role for this node.
+            Reject::Role | _ => Self::Role,
         }
+    }
+}
+
+impl From<ReplyError> for DropReason {
+    fn from(error: ReplyError) -> Self {
+        match error {
+            ReplyError::Size => Self::Size,
+            ReplyError::Padding => Self::Padding,
+            // Likewise: what is wrong with a reply beyond its size and padding is its integrity.
+            ReplyError::Integrity | _ => Self::Integrity,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use super::*;
+
+    #[test]
+    fn names_are_distinct_and_snake_case() {
+        let reasons = DropReason::ALL.iter().map(|reason| reason.as_str());
+        let names: BTreeSet<_> = reasons.collect();
+        assert_eq!(names.len(), DropReason::ALL.len());
+        let stages = Stage::ALL.iter().map(|stage| stage.as_str());
+        for name in names.iter().copied().chain(stages) {
+            assert!(name.chars().all(|c| c.is_ascii_lowercase() || c == '_'), "{name}");
+        }
+    }
+
+    #[test]
+    fn positions_follow_the_lists() {
+        for (at, reason) in DropReason::ALL.iter().enumerate() {
+            assert_eq!(reason.index(), at);
+        }
+    }
+
+    #[test]
+    fn what_was_received_is_never_sent_and_what_was_made_here_only_sent_or_dropped() {
+        let dropped = Outcome::Dropped { stage: Stage::Egress, reason: DropReason::DialFailed };
+        for outcome in [Outcome::Forwarded, Outcome::Delivered, Outcome::Replied, Outcome::Cover] {
+            assert!(outcome.fits(None) && !outcome.fits(Some(Origin::Request)));
+        }
+        assert!(Outcome::Sent.fits(Some(Origin::Reply)) && !Outcome::Sent.fits(None));
+        assert!(dropped.fits(None) && dropped.fits(Some(Origin::Cover)));
     }
 }

@@ -164,3 +164,132 @@ fn draw<'p, R: CryptoRng + ?Sized, const N: usize>(
     }
     drawn.map(|at| &pool[at])
 }
+
+#[cfg(test)]
+mod tests {
+    use std::collections::HashMap;
+
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::testing::{node, nodes, peer, rng};
+
+    #[test]
+    fn the_destination_is_the_exit() {
+        let pool = nodes(6);
+        let path = forward_path(&mut rng(1), &pool, &peer(99), &peer(3)).unwrap();
+        assert_eq!(path[2], pool[3]);
+    }
+
+    #[test]
+    fn a_destination_beyond_the_exit_is_no_hop_and_need_not_be_known() {
+        let pool = nodes(4);
+        for seed in 0..50 {
+            let path = forward_path_to(&mut rng(seed), &pool, &peer(99), &peer(2)).unwrap();
+            assert!(path.iter().all(|hop| hop.peer() != peer(2)));
+        }
+        assert!(forward_path_to(&mut rng(1), &pool, &peer(99), &peer(77)).is_ok());
+    }
+
+    #[test]
+    fn a_reply_path_ends_at_the_sender_and_avoids_the_excluded() {
+        let pool = nodes(5);
+        for seed in 0..50 {
+            let path = reply_path(&mut rng(seed), &pool, &node(99), &[peer(0), peer(4)]).unwrap();
+            assert_eq!(path[2], node(99));
+            assert!(path[..2].iter().all(|hop| ![peer(0), peer(4)].contains(&hop.peer())));
+        }
+    }
+
+    #[test]
+    fn relay_addresses_are_fine() {
+        let mut pool = nodes(4);
+        for entry in &mut pool {
+            let circuit = format!("/ip4/10.0.0.1/tcp/1/p2p/{}/p2p-circuit", peer(50));
+            entry.address = HopAddress::from_multiaddr(&circuit.parse().unwrap(), entry.peer()).unwrap();
+        }
+        assert!(forward_path(&mut rng(1), &pool, &peer(99), &peer(0)).is_ok());
+    }
+
+    #[test]
+    fn an_exit_must_be_known_and_another_node() {
+        let pool = nodes(6);
+        for (me, exit) in [(peer(99), peer(98)), (peer(1), peer(1))] {
+            let outcome = forward_path(&mut rng(1), &pool, &me, &exit);
+            assert_eq!(outcome, Err(PathError::ExitUnknown));
+        }
+    }
+
+    #[test]
+    fn says_how_many_nodes_are_usable_and_how_many_are_needed() {
+        // Three nodes, one of them listed three times, and the sender itself.
+        let mut pool = nodes(4);
+        pool.extend([node(1), node(1)]);
+        let too_small = |usable, needed| Some(PathError::PoolTooSmall { usable, needed });
+        let mut rng = rng(1);
+        let forward = forward_path(&mut rng, &pool, &peer(0), &peer(1));
+        assert_eq!(forward.err(), too_small(3, MIN_POOL));
+        let beyond = forward_path_to(&mut rng, &pool, &peer(0), &peer(3));
+        assert_eq!(beyond.err(), too_small(2, 3));
+        let reply = reply_path(&mut rng, &pool, &node(0), &[peer(1), peer(3)]);
+        assert_eq!(reply.err(), too_small(1, 2));
+        assert_eq!(reply_path(&mut rng, &[], &node(0), &[]).err(), too_small(0, 2));
+    }
+
+    #[test]
+    fn every_ordered_pair_of_first_hops_is_equally_likely() {
+        // Exit 0, so 7·6 = 42 pairs from the other seven; 41 degrees of freedom, the 99.9 % quantile is 74.7.
+        let pool = nodes(9);
+        let (me, exit) = (peer(8), peer(0));
+        let draws = 21_000_u32;
+        let mut counts = HashMap::new();
+        let mut rng = rng(7);
+        for _ in 0..draws {
+            let [first, second, _] = forward_path(&mut rng, &pool, &me, &exit).unwrap();
+            *counts.entry((first.peer(), second.peer())).or_insert(0_u32) += 1;
+        }
+        assert_eq!(counts.len(), 42);
+        let expected = f64::from(draws) / 42.0;
+        let chi_square: f64 = counts.values().map(|&count| (f64::from(count) - expected).powi(2) / expected).sum();
+        assert!(chi_square < 74.7, "chi square {chi_square}");
+    }
+
+    proptest! {
+        #[test]
+        fn paths_are_sound_whenever_they_exist(
+            seed: u64,
+            listed in proptest::collection::vec(0..12_u16, 0..16),
+            me in 0..12_u16,
+            other in 0..12_u16,
+        ) {
+            let pool: Vec<_> = listed.iter().map(|&seed| node(seed)).collect();
+            let distinct = |excluded: &[u16]| {
+                let usable = listed.iter().filter(|seed| !excluded.contains(seed));
+                usable.collect::<std::collections::BTreeSet<_>>().len()
+            };
+            let mut rng = rng(seed);
+
+            let is_possible = me != other && listed.contains(&other) && distinct(&[me]) >= MIN_POOL;
+            let path = forward_path(&mut rng, &pool, &peer(me), &peer(other));
+            prop_assert_eq!(path.is_ok(), is_possible);
+            if let Ok(path) = path {
+                prop_assert!(is_sound_forward_path(&path, &peer(me)));
+                prop_assert_eq!(path[2].peer(), peer(other));
+            }
+
+            let path = forward_path_to(&mut rng, &pool, &peer(me), &peer(other));
+            prop_assert_eq!(path.is_ok(), distinct(&[me, other]) >= 3);
+            if let Ok(path) = path {
+                prop_assert!(is_sound_forward_path(&path, &peer(me)));
+                prop_assert!(is_sound_forward_path(&path, &peer(other)));
+            }
+
+            let path = reply_path(&mut rng, &pool, &node(me), &[peer(other)]);
+            prop_assert_eq!(path.is_ok(), distinct(&[me, other]) >= 2);
+            if let Ok(path) = path {
+                prop_assert!(is_sound_reply_path(&path, &peer(me)));
+                prop_assert!(me == other || path.iter().all(|hop| hop.peer() != peer(other)));
+            }
+        }
+    }
+}

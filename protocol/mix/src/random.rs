@@ -15,11 +15,11 @@ pub(crate) fn index<R: CryptoRng + ?Sized>(rng: &mut R, len: usize) -> usize {
     }
 }
 
-/// A uniform number in the open interval (0, 1), with 53 random bits.
+/// A uniform number in the open interval (0, 1), with 52 random bits: with 53 the last cell's middle rounds up to 1.
 pub(crate) fn open_unit<R: CryptoRng + ?Sized>(rng: &mut R) -> f64 {
-    /// 2^-53, the spacing of the draws; each lies in the middle of its cell, so neither end occurs.
-    const CELL: f64 = 1.0 / (1_u64 << 53) as f64;
-    ((rng.next_u64() >> 11) as f64 + 0.5) * CELL
+    /// 2^-52, the spacing of the draws; each lies in the middle of its cell, so neither end occurs.
+    const CELL: f64 = 1.0 / (1_u64 << 52) as f64;
+    ((rng.next_u64() >> 12) as f64 + 0.5) * CELL
 }
 
 #[expect(clippy::cast_possible_truncation, reason = "only bits under a usize mask are kept")]

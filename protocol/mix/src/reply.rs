@@ -167,3 +167,150 @@ impl<T> fmt::Debug for ReplyStore<T> {
             .finish_non_exhaustive()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::testing::surb;
+
+    const TTL: Duration = Duration::from_secs(30);
+
+    fn keys(seeds: impl IntoIterator<Item = u64>) -> Vec<ReplyKeys> {
+        seeds.into_iter().map(|seed| surb(seed).1).collect()
+    }
+
+    fn id(seed: u64) -> SurbId {
+        surb(seed).1.id()
+    }
+
+    fn at(seconds: u64) -> Duration {
+        Duration::from_secs(seconds)
+    }
+
+    #[test]
+    fn the_first_reply_wins_and_takes_its_group_along() {
+        let mut store = ReplyStore::new(10, TTL);
+        store.insert(at(0), keys(0..3), "first").unwrap();
+        store.insert(at(0), keys(3..5), "second").unwrap();
+        assert_eq!(store.complete(&id(1)), Some("first"));
+        for late in 0..3 {
+            assert!(store.keys(&id(late)).is_none());
+            assert_eq!(store.complete(&id(late)), None);
+        }
+        assert!(store.keys(&id(3)).is_some());
+        assert_eq!((store.len(), store.groups()), (2, 1));
+    }
+
+    #[test]
+    fn a_reply_that_does_not_open_burns_nothing() {
+        let mut store = ReplyStore::new(10, TTL);
+        store.insert(at(0), keys(0..2), ()).unwrap();
+        for _ in 0..3 {
+            assert_eq!(store.keys(&id(0)).map(ReplyKeys::id), Some(id(0)));
+            assert!(store.keys(&id(9)).is_none());
+        }
+        assert_eq!(store.len(), 2);
+        assert_eq!(store.complete(&id(1)), Some(()));
+    }
+
+    #[test]
+    fn time_limit_frees_the_credentials_and_hands_the_values_back_oldest_first() {
+        let mut store = ReplyStore::new(10, TTL);
+        for (second, seed) in [(0, 0), (5, 1), (40, 2)] {
+            store.insert(at(second), keys([seed]), seed).unwrap();
+        }
+        assert_eq!(store.next_deadline(), Some(at(30)));
+        assert_eq!(store.expire(at(29)), []);
+        assert_eq!(store.expire(at(35)), [0, 1]);
+        assert!(store.keys(&id(0)).is_none());
+        assert_eq!(store.len(), 1);
+        assert_eq!(store.next_deadline(), Some(at(70)));
+        assert_eq!(store.expire(Duration::MAX), [2]);
+        assert!(store.is_empty());
+        assert_eq!(store.next_deadline(), None);
+    }
+
+    #[test]
+    fn the_cap_refuses_the_newest_and_keeps_the_rest() {
+        let mut store = ReplyStore::new(4, TTL);
+        let first = store.insert(at(0), keys(0..3), 'a').unwrap();
+        assert_eq!(store.insert(at(0), keys(3..5), 'b'), Err(Full));
+        assert!(store.keys(&id(3)).is_none());
+        store.insert(at(0), keys([5]), 'c').unwrap();
+        assert_eq!(store.insert(at(0), keys([6]), 'd'), Err(Full));
+        assert_eq!(store.cancel(first), Some('a'));
+        assert_eq!(store.cancel(first), None);
+        assert!(store.insert(at(0), keys(6..9), 'd').is_ok());
+    }
+
+    #[test]
+    fn the_cap_holds_for_groups_without_credentials_too() {
+        let mut store = ReplyStore::new(1, TTL);
+        store.insert(at(0), Vec::new(), ()).unwrap();
+        assert_eq!(store.insert(at(0), Vec::new(), ()), Err(Full));
+        assert_eq!(store.expire(TTL), [()]);
+    }
+
+    #[test]
+    fn time_that_runs_backwards_only_prolongs() {
+        let mut store = ReplyStore::new(10, TTL);
+        store.insert(at(100), keys([0]), 0).unwrap();
+        store.insert(at(10), keys([1]), 1).unwrap();
+        assert_eq!(store.expire(at(129)), []);
+        assert_eq!(store.expire(at(130)), [0, 1]);
+    }
+
+    #[test]
+    fn a_repeated_id_belongs_to_its_newest_group() {
+        let mut store = ReplyStore::new(10, TTL);
+        let old = store.insert(at(0), keys([0]), "old").unwrap();
+        store.insert(at(0), keys([0]), "new").unwrap();
+        assert_eq!(store.cancel(old), Some("old"));
+        assert_eq!(store.complete(&id(0)), Some("new"));
+        assert!(store.is_empty());
+    }
+
+    #[derive(Clone, Debug)]
+    enum Step {
+        Insert(usize),
+        Complete(u64),
+        Expire(u64),
+    }
+
+    fn any_step() -> impl Strategy<Value = Step> {
+        prop_oneof![
+            (0..4_usize).prop_map(Step::Insert),
+            (0..30_u64).prop_map(Step::Complete),
+            (0..20_u64).prop_map(Step::Expire),
+        ]
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(48))]
+
+        #[test]
+        fn stays_consistent_and_returns_each_value_once(steps in proptest::collection::vec(any_step(), 0..30)) {
+            let mut store = ReplyStore::new(6, TTL);
+            let (mut now, mut seed, mut accepted, mut returned) = (0, 0, 0, 0);
+            for step in steps {
+                match step {
+                    Step::Insert(size) => {
+                        let group = keys(seed..seed + size as u64);
+                        seed += size as u64;
+                        accepted += usize::from(store.insert(at(now), group, ()).is_ok());
+                    }
+                    Step::Complete(seed) => returned += usize::from(store.complete(&id(seed)).is_some()),
+                    Step::Expire(seconds) => {
+                        now += seconds;
+                        returned += store.expire(at(now)).len();
+                        prop_assert!(store.next_deadline().is_none_or(|deadline| deadline > at(now)));
+                    }
+                }
+                prop_assert!(store.is_consistent());
+                prop_assert_eq!(accepted - returned, store.groups());
+            }
+        }
+    }
+}
