@@ -302,6 +302,18 @@ mod tests {
     }
 
     #[test]
+    fn agrees_with_an_address_written_by_the_reference() {
+        let text = "/ip4/10.0.0.1/udp/1234/quic-v1/p2p/16Uiu2HAm5v3yGJxecGBj5TLnxg7aWEebpDWSWXn2gNqhAdCTVCUY\
+                    /p2p-circuit/p2p/16Uiu2HAm3VczmL1cZwT2KRf2cCQKRN6yche86bJrYiYDbvehrRX4";
+        let bytes = "0a0000010104d2\
+                     002508021221029bd9ff413c8089820534d5d878c6fed12f1f11f2f606b5c0a111e6b9c89af829\
+                     0025080212210277e0720ac780c8a082856aad8e3e1478116577df90e9b4b3bfcafca1a7669cb7\
+                     000000000000000000";
+        let address = HopAddress::parse_full(&text.parse().unwrap()).unwrap();
+        assert_eq!(hex::encode(address.encode()), bytes);
+    }
+
+    #[test]
     fn refuses_what_a_header_cannot_carry() {
         let relay = peer(2);
         for text in [

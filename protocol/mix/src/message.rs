@@ -453,8 +453,8 @@ mod tests {
             count in 0..8_u8,
             rest in vec(any::<u8>(), 0..4 * SURB_LEN),
         ) {
-            let mut body = vec![codec.len() as u8];
-            body.extend_from_slice(codec.as_bytes());
+            let mut body = Vec::new();
+            push_codec(&mut body, codec.as_bytes());
             body.push(count);
             body.extend_from_slice(&rest);
             let outcome = Request::decode(&body);

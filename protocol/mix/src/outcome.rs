@@ -20,7 +20,6 @@ macro_rules! named_enum {
             }
 
             /// Position in [`Self::ALL`].
-            #[allow(dead_code, reason = "only some of the enums index counters")]
             pub(crate) const fn index(self) -> usize {
                 self as usize
             }
