@@ -79,8 +79,10 @@ impl Profile {
 /// Whether the first `limit` bytes are zero; always walks over all of them, so that time does not show the limit.
 fn is_zero_below(limit: u16, bytes: &[u8]) -> Choice {
     let ored = (0u16..).zip(bytes).fold(0, |all, (index, byte)| {
-        let inside = 0u8.wrapping_sub(u8::from(index < limit));
-        all | (byte & inside)
+        // The index, and any limit that is not refused anyway, is below 2^15: the difference has its top bit set
+        // exactly below the limit.
+        let below = index.wrapping_sub(limit) >> 15;
+        all | (u16::from(*byte) * below)
     });
     ored.ct_eq(&0)
 }

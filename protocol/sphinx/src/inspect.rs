@@ -151,8 +151,12 @@ pub fn header_parts(ephemeral: &[u8; 32], path: &[PathHop; PATH_LEN]) -> Result<
     let last = Final { destination: &NO_ADDRESS, id: &[0; SURB_ID_LEN] };
     let header = HeaderMut { alpha: &mut alpha, beta: &mut beta, gamma: &mut gamma };
     let secrets = header::build(ephemeral, path, &last, header)?;
-    let mut parts =
-        HeaderParts { alphas: [[0; 32]; 3], secrets: secrets.0, blinders: [[0; 32]; 3], filler: *header::filler(&secrets) };
+    let mut parts = HeaderParts {
+        alphas: [[0; 32]; 3],
+        secrets: secrets.0,
+        blinders: [[0; 32]; 3],
+        filler: *header::filler(&secrets),
+    };
     for (index, secret) in secrets.0.iter().enumerate() {
         parts.alphas[index] = alpha;
         parts.blinders[index] = blinding(&alpha, secret);

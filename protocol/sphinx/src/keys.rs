@@ -159,7 +159,6 @@ pub enum KeyError {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::testing::hex32;
     use curve25519_dalek::MontgomeryPoint;
     use curve25519_dalek::constants::EIGHT_TORSION;
     use proptest::prelude::*;

@@ -1,0 +1,68 @@
+//! Processing a packet allocates no memory of its own.
+//!
+//! The counting allocator of `allocation-counter` sees every Rust allocation of this thread. `open` makes none. The
+//! X25519 backend of native targets, aws-lc-rs, wraps each multiplication in short-lived 32-byte allocations
+//! (the peer's point and the product); the tests pin these down as the only ones, and as freed on return.
+
+use allocation_counter::{AllocationInfo, measure};
+use rand_chacha::ChaCha20Rng;
+use rand_chacha::rand_core::SeedableRng;
+use wakumix_sphinx::{ADDRESS_LEN, BufferPool, Opened, PACKET_LEN, PathHop, PrivateKey, Profile, Sphinx};
+
+/// Bytes that aws-lc-rs allocates for one multiplication: a copy of the peer's point, and the product.
+const MULTIPLICATION_BYTES: u64 = 64;
+
+fn nodes() -> ([PrivateKey; 3], [PathHop; 3]) {
+    let keys = [1, 2, 3].map(|byte| PrivateKey::from_bytes([byte; 32]));
+    let path = keys.clone().map(|key| PathHop { key: key.public(), address: [7; ADDRESS_LEN], delay_ms: 1 });
+    (keys, path)
+}
+
+fn assert_only_a_multiplication(info: &AllocationInfo) {
+    assert!(info.bytes_total <= MULTIPLICATION_BYTES, "{info:?}");
+    assert_eq!(info.bytes_current, 0, "{info:?}");
+}
+
+#[test]
+fn a_hop_allocates_nothing_but_what_x25519_does() {
+    let (keys, path) = nodes();
+    for (_, profile) in Profile::PRESETS {
+        let sphinx = Sphinx::new(*profile);
+        let mut rng = ChaCha20Rng::seed_from_u64(1);
+        let mut packet = vec![0; profile.packet_len()];
+        sphinx.build(&mut rng, &path, &[0; ADDRESS_LEN], b"body", &mut packet).unwrap();
+        for key in &keys {
+            let mut auth = None;
+            let info = measure(|| auth = sphinx.authenticate(key, &packet).ok());
+            assert_only_a_multiplication(&info);
+            let auth = auth.unwrap();
+
+            let mut opened = None;
+            let info = measure(|| opened = sphinx.open(&mut packet, auth).ok());
+            assert_eq!(info.count_total, 0, "{info:?}");
+
+            if let Opened::Forward { blinding, .. } = opened.unwrap() {
+                let info = measure(|| sphinx.blind(&mut packet, blinding).unwrap());
+                assert_only_a_multiplication(&info);
+            }
+        }
+    }
+}
+
+#[test]
+fn a_packet_with_a_wrong_size_or_alpha_costs_no_allocation() {
+    let (keys, _) = nodes();
+    let sphinx = Sphinx::new(Profile::default());
+    for packet in [vec![0; PACKET_LEN], vec![1; PACKET_LEN - 1]] {
+        let info = measure(|| assert!(sphinx.authenticate(&keys[0], &packet).is_err()));
+        assert_eq!(info.count_total, 0, "{info:?}");
+    }
+}
+
+#[test]
+fn a_recycled_buffer_costs_no_allocation() {
+    let pool = BufferPool::new(2, PACKET_LEN);
+    drop(pool.take());
+    let info = measure(|| drop(pool.take()));
+    assert_eq!(info.count_total, 0, "{info:?}");
+}
