@@ -4,6 +4,8 @@
 //! is the one that the packet path itself uses, or a line around it, so a check of it is a check of the packet path.
 //! Nothing here takes care of secrets: results are plain bytes and are not wiped.
 
+use core::ops::Range;
+
 use ctr::cipher::{KeyIvInit, StreamCipher, StreamCipherSeek};
 
 use crate::build::{BuildError, PathHop};
@@ -11,11 +13,12 @@ use crate::curve;
 use crate::header::{self, Final, Secrets};
 use crate::kdf::{self, Keystream};
 use crate::layout::{
-    ALPHA_LEN, BETA_LEN, DELTA_LEN, FILLER_LEN, GAMMA_LEN, NO_ADDRESS, PATH_LEN, SURB_ID_LEN, SURB_KEY_LEN,
+    ALPHA_LEN, BETA_LEN, DELTA_LEN, FILLER_LEN, GAMMA_LEN, MESSAGE_LEN, NO_ADDRESS, PATH_LEN, SURB_ID_LEN,
+    SURB_KEY_LEN, ZERO_PREFIX_LEN,
 };
 use crate::lioness::{self, LEFT_LEN, Lioness};
 use crate::packet::HeaderMut;
-use crate::profile::Cipher;
+use crate::profile::{Cipher, Profile};
 use crate::scalar::ScalarChain;
 use crate::surb::{ReplyKeys, SurbId};
 
@@ -128,6 +131,15 @@ pub fn remove_layer(cipher: Cipher, secret: &[u8; 32], delta: &mut [u8; DELTA_LE
 /// Removes the layer that the exit put on a reply (§9.3).
 pub fn unseal_reply(cipher: Cipher, key: &[u8; SURB_KEY_LEN], delta: &mut [u8; DELTA_LEN]) {
     cipher.unseal_reply(key, delta);
+}
+
+/// Where the body of a message block is; `None` when an exit refuses the block (§7.2).
+#[must_use]
+pub fn block_body(profile: Profile, block: &[u8; MESSAGE_LEN]) -> Option<Range<usize>> {
+    let mut delta = [0; DELTA_LEN];
+    delta[ZERO_PREFIX_LEN..].copy_from_slice(block);
+    let body = profile.read_plaintext(&delta).ok()?;
+    Some(body.start - ZERO_PREFIX_LEN..body.end - ZERO_PREFIX_LEN)
 }
 
 /// What a sender computes on the way to a header and what no packet shows.
