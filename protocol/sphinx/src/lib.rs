@@ -1,4 +1,93 @@
 //! The LIBP2P-MIX packet: build, unwrap, single-use reply blocks.
+//!
+//! Sphinx (Danezis and Goldberg, 2009) as the Waku fleet speaks it under `/mix/1.0.0`, for paths of three hops.
+//! Section numbers (§) in this crate are those of `spec/mix-wire.md`, the byte-level description of that wire.
+//!
+//! # Contract
+//!
+//! * Bytes in, bytes out: no clock, socket, thread or global randomness. Random bytes come from the caller.
+//! * Packets are processed in place, in a buffer that the caller owns; this crate allocates nothing for a packet.
+//!   (The X25519 backend of native targets makes a few short-lived 32-byte allocations of its own.)
+//! * A profile is configuration, never guessed: profiles share a protocol id and drop each other's packets.
+//! * No input makes a function panic. A packet is refused with a [`Reject`], which is for counting; on the wire the
+//!   answer is silence.
+//! * Secrets are wiped when dropped and never shown by `Debug`; nor are tags, ids or addresses of a packet.
+//! * Whatever depends on a secret (MAC, zero prefix, padding) is compared in constant time.
+//!
+//! Not here: framing, proofs (carried, not made), addresses beyond their 94 bytes, path choice, replay stores, delays.
+//!
+//! # Layout
+//!
+//! | bytes of a packet | name | content | § |
+//! |---|---|---|---|
+//! | 0..32 | α | X25519 u-coordinate, fresh at every hop | 4.1, 6.1 |
+//! | 32..608 | β | routing information of all hops, encrypted in layers | 6.3, 6.4 |
+//! | 608..624 | γ | HMAC-SHA-256 of β, first 16 bytes | 4.4 |
+//! | 624..4608 | δ | payload, encrypted in layers | 7.1 |
+//! | 4608.. | σ | proof, [`Profile::proof_len`] bytes, outside Sphinx | 17 |
+//!
+//! A hop decrypts β, extended by 112 zero bytes, to its routing block of 688 bytes (§10.1):
+//!
+//! | bytes | in the middle | exit | reply |
+//! |---|---|---|---|
+//! | 0..94 | address of the next hop | destination, or zeros | zeros |
+//! | 94..96 | delay, u16 BE, milliseconds | 0 | 0 |
+//! | 96..112 | γ of the next hop | zeros | SURB id |
+//! | 112..352 | β of the next hop … | zeros | zeros |
+//! | 352..688 | … | not used | not used |
+//!
+//! With all layers removed, δ is 16 zero bytes and the message block (§7.2):
+//!
+//! | bytes of δ | [`Block::Seq`] | [`Block::Pad`] |
+//! |---|---|---|
+//! | 0..16 | zeros | zeros |
+//! | 16..18 | padding length p, u16 BE | the same |
+//! | 18..18+p | zeros | zeros |
+//! | 18+p.. | body | body |
+//! | 3980..3984 | four random bytes | end of the body |
+//!
+//! # Countermeasures
+//!
+//! The reference has known weaknesses (§21); this crate answers those that a packet format can answer, without
+//! leaving the wire: a random sequence field (W1); zero prefix and all padding checked, in replies too, before
+//! anything is used up (W2, W7); a replay tag that is the same for every encoding of α and exists only after the MAC
+//! check (W5, W6); zero and non-canonical α and zero secrets refused (W5); constant-time comparisons (W10); reply
+//! blocks whose type allows one use (W11).
+//!
+//! # Example
+//!
+//! ```
+//! use wakumix_sphinx::{ADDRESS_LEN, BufferPool, Opened, PathHop, PrivateKey, Profile, Sphinx};
+//!
+//! # fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! let mut rng = rand::rng();
+//! let profile: Profile = "lioness/pad".parse()?;
+//! let sphinx = Sphinx::new(profile);
+//! let pool = BufferPool::new(16, profile.packet_len());
+//!
+//! let keys = [(); 3].map(|()| PrivateKey::generate(&mut rng));
+//! let path = keys.each_ref().map(|key| PathHop {
+//!     key: key.public(),
+//!     address: [1; ADDRESS_LEN],
+//!     delay_ms: 50,
+//! });
+//! let exit_is_destination = [0; ADDRESS_LEN];
+//!
+//! let mut packet = pool.take().ok_or("all buffers are in use")?;
+//! sphinx.build(&mut rng, &path, &exit_is_destination, b"hello mix", &mut packet)?;
+//!
+//! for key in &keys {
+//!     let authentic = sphinx.authenticate(key, &packet)?;
+//!     let _replay_tag = authentic.tag(); // seen before? then drop the packet here
+//!     match sphinx.open(&mut packet, authentic)? {
+//!         Opened::Forward { blinding, .. } => sphinx.blind(&mut packet, blinding)?,
+//!         Opened::Exit { body, .. } => assert_eq!(&packet[body], b"hello mix"),
+//!         Opened::Reply { .. } => unreachable!("not built from a reply block"),
+//!     }
+//! }
+//! # Ok(())
+//! # }
+//! ```
 
 mod block;
 mod build;

@@ -125,8 +125,8 @@ mod tests {
         let first = pool.take().unwrap();
         let second = pool.take().unwrap();
         assert_eq!((pool.in_use(), first.len()), (2, 8));
-        assert!(pool.take().is_none());
-        assert!(pool.clone().take().is_none());
+        let handle = pool.clone();
+        assert!(pool.take().is_none() && handle.take().is_none());
         drop(first);
         assert_eq!(pool.in_use(), 1);
         assert!(pool.take().is_some());

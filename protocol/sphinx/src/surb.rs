@@ -105,8 +105,9 @@ impl fmt::Debug for Surb {
     }
 }
 
-/// What the sender of a request keeps to open the reply: id, key and the secrets of the reply path.
-#[derive(Zeroize, ZeroizeOnDrop)]
+/// What the sender of a request keeps to open the reply: id, key and the secrets of the reply path. A clone lets
+/// another thread open the reply; each copy is wiped when it is dropped.
+#[derive(Clone, Zeroize, ZeroizeOnDrop)]
 pub struct ReplyKeys {
     #[zeroize(skip)]
     id: SurbId,

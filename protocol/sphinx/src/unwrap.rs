@@ -257,9 +257,9 @@ fn decrypt_routing(secret: &Bytes32, beta: &[u8; BETA_LEN]) -> Zeroizing<[u8; RO
 }
 
 /// Writes the next hop's β and γ; α follows in [`Sphinx::blind`].
-fn forward(secret: &Bytes32, block: &[u8; ROUTING_LEN], header: HeaderMut<'_>) -> Opened {
-    header.gamma.copy_from_slice(&block[routing::GAMMA_OR_ID]);
-    header.beta.copy_from_slice(&block[routing::NEXT_BETA]);
+fn forward(secret: &Bytes32, block: &[u8; ROUTING_LEN], HeaderMut { alpha, beta, gamma }: HeaderMut<'_>) -> Opened {
+    gamma.copy_from_slice(&block[routing::GAMMA_OR_ID]);
+    beta.copy_from_slice(&block[routing::NEXT_BETA]);
     let mut next = [0; ADDRESS_LEN];
     next.copy_from_slice(&block[routing::ADDRESS]);
     let mut delay = [0; 2];
@@ -267,7 +267,7 @@ fn forward(secret: &Bytes32, block: &[u8; ROUTING_LEN], header: HeaderMut<'_>) -
     Opened::Forward {
         next,
         delay_ms: u16::from_be_bytes(delay),
-        blinding: Blinding { scalar: blinding(header.alpha, secret) },
+        blinding: Blinding { scalar: blinding(alpha, secret) },
     }
 }
 
