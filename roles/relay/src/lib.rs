@@ -1,1 +1,38 @@
-//! The relay role: gossipsub validation and the lightpush service
+//! The relay role: validates gossip, keeps the latest messages for local readers, and serves lightpush v3 and v2.
+//!
+//! The crate is a plug: [`Relay`] implements [`Role`](wakumix_role_api::Role), takes
+//! [`RelayMessage`](wakumix_role_api::relay::RelayMessage)s and talks to the host by messages only. Everybody else holds
+//! a [`RelayHandle`](wakumix_role_api::relay::RelayHandle).
+//!
+//! | module | what | I/O |
+//! |---|---|---|
+//! | `policy` | what is published, what is refused and with which words | none |
+//! | `service` | lightpush bytes to requests, outcomes to bytes | none |
+//! | `limiter` | request budgets | none |
+//! | `delivery` | caches and followers of accepted messages | none |
+//! | `actor` | the shell: message in, decision out | host |
+//!
+//! ```
+//! use wakumix_relay::{Config, Relay};
+//!
+//! let relay = Relay::new(Config { cluster: 2, shards: vec![0], ..Config::default() })?;
+//! assert!(Relay::new(Config { shards: vec![1024], ..Config::default() }).is_err());
+//! # drop(relay);
+//! # Ok::<(), wakumix_relay::ConfigError>(())
+//! ```
+
+mod actor;
+mod config;
+mod delivery;
+mod limiter;
+mod metrics;
+mod pending;
+mod policy;
+mod role;
+mod service;
+
+pub use config::{
+    Config, ConfigError, DEFAULT_CACHE_CAPACITY, DEFAULT_FOLLOW_CAPACITY, DEFAULT_LIGHTPUSH_RATE,
+    DEFAULT_LIGHTPUSH_RATE_MIX, DEFAULT_MAX_IN_FLIGHT, RateLimit,
+};
+pub use role::Relay;

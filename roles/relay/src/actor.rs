@@ -1,0 +1,292 @@
+//! The shell of the relay: a message in, a decision of [`policy`](crate::policy) or [`service`](crate::service) carried
+//! out. Whatever waits for the host runs in a task beside it.
+
+use std::sync::Arc;
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use futures::FutureExt as _;
+use futures::future::BoxFuture;
+use tokio::sync::oneshot;
+use tokio::time::Instant;
+use wakumix_role_api::host::{GossipMessage, HostHandle, HostMessage, Verdict};
+use wakumix_role_api::relay::{Published, RelayMessage};
+use wakumix_role_api::{Actor, Context, InboundRequest, SendError};
+use wakumix_waku::lightpush::StatusCode;
+use wakumix_waku::{MessageHash, PubsubTopic, WakuMessage};
+
+use crate::config::Config;
+use crate::delivery::Delivery;
+use crate::limiter::Limiter;
+use crate::metrics::Metrics;
+use crate::pending::{InFlight, Pending};
+use crate::policy::{Policy, Publication, Refusal, peers_reached};
+use crate::service::Version;
+
+/// Verdicts that wait for room in the host's queue, beyond which they are lost and counted.
+const MAX_WAITING_VERDICTS: usize = 256;
+
+/// What outlives the actor and is handed to each new instance.
+pub(crate) struct Shared {
+    pub(crate) host: HostHandle,
+    pub(crate) delivery: Delivery,
+    pub(crate) metrics: Metrics,
+    pub(crate) in_flight: InFlight,
+}
+
+pub(crate) struct RelayActor {
+    /// Derivable from the configuration.
+    policy: Policy,
+    /// Ephemeral: after a restart all budgets are full.
+    limiter: Limiter,
+    /// Where the limiter's time begins.
+    started: Instant,
+    shared: Arc<Shared>,
+}
+
+/// Tasks that the actor may have: requests in progress (twice: a task ends a moment after its request), verdicts and
+/// joining.
+pub(crate) fn task_limit(config: &Config) -> usize {
+    2 * config.max_in_flight + MAX_WAITING_VERDICTS + 1
+}
+
+impl RelayActor {
+    pub(crate) fn new(config: &Config, shared: Arc<Shared>) -> Self {
+        Self {
+            policy: Policy::new(config),
+            limiter: Limiter::new(config.lightpush_rate, config.lightpush_rate_mix),
+            started: Instant::now(),
+            shared,
+        }
+    }
+
+    fn gossip(&self, gossip: GossipMessage, context: &Context<RelayMessage>) {
+        let GossipMessage { id, source, topic, data } = gossip;
+        let verdict = match self.policy.judge(&topic, &data, |topic| self.shared.delivery.relays(topic)) {
+            Ok(placed) => {
+                self.shared.delivery.deliver(placed, data.len());
+                Verdict::Accept
+            }
+            Err(fault) => fault.verdict(),
+        };
+        self.shared.metrics.gossip(verdict);
+        let host = &self.shared.host;
+        let Err(SendError::Full(verdict)) = host.address().try_send(HostMessage::Verdict { id, source, verdict })
+        else {
+            return;
+        };
+        let host = host.clone();
+        // A host that has stopped needs no verdict.
+        let wait_for_room = async move { drop(host.address().send(verdict).await) };
+        if context.spawn(wait_for_room).is_err() {
+            self.shared.metrics.verdict_lost();
+        }
+    }
+
+    fn lightpush(&mut self, request: InboundRequest, context: &Context<RelayMessage>) {
+        let InboundRequest { protocol, from, body, respond } = request;
+        // Dropping the sender of the response says that there is none.
+        let Some(version) = Version::of(protocol) else { return };
+        let shared = Arc::clone(&self.shared);
+        let admitted = self.limiter.admit(from, self.started.elapsed());
+        let Some(pending) = admitted.then(|| shared.in_flight.begin()).flatten() else {
+            shared.metrics.response(version, &Err(Refusal::TooManyRequests));
+            // A requester that has gone needs no answer, here and below.
+            let _ = respond.send(version.too_many_requests());
+            return;
+        };
+        shared.metrics.request(version, body.len());
+        let (request_id, prepared) = match version.read(&body) {
+            Ok(push) => (push.request_id, self.prepare(push.topic.as_deref(), push.message)),
+            Err(unreadable) => (unreadable.request_id, Err(unreadable.refusal)),
+        };
+        self.carry_out(prepared, pending, context, move |outcome| {
+            shared.metrics.response(version, &outcome);
+            let _ = respond.send(version.respond(request_id, &outcome));
+        });
+    }
+
+    fn publish(
+        &self,
+        topic: Option<&str>,
+        message: WakuMessage,
+        reply: oneshot::Sender<Published>,
+        context: &Context<RelayMessage>,
+    ) {
+        let Some(pending) = self.shared.in_flight.begin() else {
+            // A caller that has gone needs no reply, here and below.
+            let _ = reply.send(published(Err(Refusal::TooManyRequests), None));
+            return;
+        };
+        let prepared = self.prepare(topic, message);
+        let hash = prepared.as_ref().ok().map(|publication| publication.placed.hash);
+        self.carry_out(prepared, pending, context, move |outcome| {
+            let _ = reply.send(published(outcome, hash));
+        });
+    }
+
+    /// Publishes what was prepared, in a task, and answers; a refusal is answered at once.
+    fn carry_out(
+        &self,
+        prepared: Result<Publication, Refusal>,
+        pending: Pending,
+        context: &Context<RelayMessage>,
+        answer: impl FnOnce(Result<u32, Refusal>) + Send + 'static,
+    ) {
+        let publication = match prepared {
+            Ok(publication) => publication,
+            Err(refusal) => {
+                answer(Err(refusal));
+                return pending.answered();
+            }
+        };
+        let shared = Arc::clone(&self.shared);
+        let publishing = async move {
+            answer(shared.publish(publication).await);
+            pending.answered();
+        };
+        if context.spawn(publishing).is_err() {
+            // The bound on requests in progress keeps below the one on tasks.
+            tracing::error!("the relay has more tasks than it may have; a request stays without an answer");
+        }
+    }
+
+    fn subscribe(&self, topic: &str, reply: oneshot::Sender<Result<(), String>>, context: &Context<RelayMessage>) {
+        let topic = match self.own_topic(topic) {
+            Ok(topic) => topic,
+            Err(problem) => return drop(reply.send(Err(problem))),
+        };
+        let shared = Arc::clone(&self.shared);
+        let Some(pending) = shared.in_flight.begin() else {
+            return drop(reply.send(Err("the relay has too many requests in progress; try again".to_owned())));
+        };
+        // From here on gossip of the topic is accepted: it may arrive before the host's confirmation.
+        if !shared.delivery.subscribe(topic.clone()) {
+            let _ = reply.send(Ok(()));
+            return pending.answered();
+        }
+        // The command is queued here and not in the task, so that it stays before a later one to leave.
+        let (confirm, confirmed) = oneshot::channel();
+        let command = HostMessage::Subscribe { topic: topic.as_str().to_owned(), reply: confirm };
+        if let Err(error) = shared.host.address().try_send(command) {
+            shared.delivery.unsubscribe(&topic);
+            let _ = reply.send(Err(format!("the host cannot join {topic}: {error}")));
+            return pending.answered();
+        }
+        let confirmation = async move {
+            let joined = confirmed.await.unwrap_or(false);
+            if joined {
+                shared.delivery.set_joined(&topic);
+            } else {
+                shared.delivery.unsubscribe(&topic);
+            }
+            let _ = reply.send(if joined { Ok(()) } else { Err("the host runs no gossipsub".to_owned()) });
+            pending.answered();
+        };
+        if context.spawn(confirmation).is_err() {
+            // The bound on requests in progress keeps below the one on tasks.
+            tracing::error!("the relay has more tasks than it may have; a subscription stays unconfirmed");
+        }
+    }
+
+    fn unsubscribe(&self, topic: &str) -> Result<(), String> {
+        let topic = self.own_topic(topic)?;
+        if !self.shared.delivery.relays(&topic) {
+            return Err(format!("{topic} is not subscribed"));
+        }
+        let command = HostMessage::Unsubscribe { topic: topic.as_str().to_owned() };
+        self.shared
+            .host
+            .address()
+            .try_send(command)
+            .map_err(|error| format!("the host cannot leave {topic}: {error}"))?;
+        self.shared.delivery.unsubscribe(&topic);
+        Ok(())
+    }
+
+    fn own_topic(&self, topic: &str) -> Result<PubsubTopic, String> {
+        self.policy.own_topic(topic).ok_or_else(|| format!("`{topic}` is not a shard topic of this node's cluster"))
+    }
+
+    fn prepare(&self, topic: Option<&str>, message: WakuMessage) -> Result<Publication, Refusal> {
+        self.policy.prepare(topic, message, unix_nanoseconds(), |topic| self.shared.delivery.relays(topic))
+    }
+}
+
+impl Shared {
+    /// Publishes, and shows the message to local readers too if it left: the publisher is a receiver of its own message
+    /// (spec/waku.md §2.1). The fleet's nodes show it even when nobody took it; here a client that pushes it again after
+    /// a refusal does not make it appear twice.
+    async fn publish(&self, publication: Publication) -> Result<u32, Refusal> {
+        let Publication { placed, data } = publication;
+        let len = data.len();
+        let peers = peers_reached(self.host.publish(placed.topic.as_str().to_owned(), data).await)?;
+        self.delivery.deliver(placed, len);
+        Ok(peers)
+    }
+
+    /// Joins every topic that is subscribed.
+    async fn join_all(self: Arc<Self>) {
+        for topic in self.delivery.topics() {
+            if self.host.subscribe(topic.as_str().to_owned()).await {
+                self.delivery.set_joined(&topic);
+            } else {
+                tracing::warn!(%topic, "the host did not join the topic: it runs no gossipsub or is stopping");
+            }
+        }
+    }
+}
+
+impl Actor for RelayActor {
+    type Message = RelayMessage;
+
+    const NAME: &'static str = "relay";
+
+    fn started(&mut self, context: &Context<RelayMessage>) {
+        if context.spawn(Arc::clone(&self.shared).join_all()).is_err() {
+            tracing::error!("the relay has no task to join its topics");
+        }
+    }
+
+    fn handle(&mut self, message: RelayMessage, context: &Context<RelayMessage>) {
+        // Replies whose caller has gone are dropped.
+        match message {
+            RelayMessage::Gossip(gossip) => self.gossip(gossip, context),
+            RelayMessage::Lightpush(request) => self.lightpush(request, context),
+            RelayMessage::Publish { topic, message, reply } => {
+                self.publish(topic.as_deref(), message, reply, context);
+            }
+            RelayMessage::Subscribe { topic, reply } => self.subscribe(&topic, reply, context),
+            RelayMessage::Unsubscribe { topic, reply } => drop(reply.send(self.unsubscribe(&topic))),
+            RelayMessage::Messages { topic, reply } => {
+                let topic = self.policy.own_topic(&topic);
+                let _ = reply.send(topic.and_then(|topic| self.shared.delivery.take(&topic)));
+            }
+            RelayMessage::Follow(reply) => drop(reply.send(self.shared.delivery.follow())),
+        }
+    }
+
+    /// Waits until every request in progress has its answer.
+    fn drain(&mut self, _deadline: Instant, _context: &Context<RelayMessage>) -> BoxFuture<'static, ()> {
+        self.shared.in_flight.clone().idle().boxed()
+    }
+}
+
+fn published(outcome: Result<u32, Refusal>, hash: Option<MessageHash>) -> Published {
+    match outcome {
+        Ok(peers) => {
+            Published { status: StatusCode::SUCCESS.0, description: None, relay_peer_count: Some(peers), hash }
+        }
+        Err(refusal) => Published {
+            status: refusal.status().0,
+            description: Some(refusal.to_string()),
+            relay_peer_count: None,
+            hash,
+        },
+    }
+}
+
+/// The wall clock; at least 1 because a timestamp of 0 means none.
+fn unix_nanoseconds() -> i64 {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    i64::try_from(since.as_nanos()).unwrap_or(i64::MAX).max(1)
+}

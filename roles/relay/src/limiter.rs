@@ -1,0 +1,191 @@
+//! Request budgets of the lightpush service (spec/waku.md §4.2): one for direct clients, of which a single client gets at
+//! most three quarters, and one for the mixnet as a whole. Both lightpush versions draw on the same budgets.
+
+use std::collections::HashMap;
+use std::time::Duration;
+
+use libp2p_identity::PeerId;
+use wakumix_role_api::Requester;
+
+use crate::config::RateLimit;
+
+/// A token bucket, told by the time at which it will be full again: one number instead of a level and an update time.
+#[derive(Debug, Clone, Copy, Default)]
+struct Bucket {
+    full_at: Duration,
+}
+
+impl Bucket {
+    /// When the bucket would be full again after a request that costs `cost`; `None` if it has not enough tokens, that
+    /// is, if refilling would take longer than `window`.
+    fn after(self, cost: Duration, window: Duration, now: Duration) -> Option<Self> {
+        let full_at = self.full_at.max(now).saturating_add(cost);
+        (full_at.saturating_sub(now) <= window).then_some(Self { full_at })
+    }
+}
+
+/// How the numbers of a [`RateLimit`] enter a bucket.
+#[derive(Debug, Clone, Copy)]
+struct Pace {
+    /// Time that refills one token.
+    cost: Duration,
+    /// Time that refills an empty bucket.
+    window: Duration,
+}
+
+impl Pace {
+    fn new(limit: RateLimit) -> Self {
+        Self { cost: limit.period / limit.volume.max(1), window: limit.period * limit.burst_periods() }
+    }
+
+    /// The pace of one client: three quarters of the tokens in the same window.
+    fn of_one_client(self) -> Self {
+        Self { cost: self.cost * 4 / 3, window: self.window }
+    }
+}
+
+/// The budget of direct clients.
+///
+/// A client is remembered only after a token of the shared bucket was spent on it, and forgotten when its own bucket is
+/// full again, at the latest two windows later: `clients` has at most about three times the burst entries.
+#[derive(Debug)]
+struct Direct {
+    pace: Pace,
+    shared: Bucket,
+    clients: HashMap<PeerId, Bucket>,
+    next_sweep: Duration,
+}
+
+impl Direct {
+    fn admit(&mut self, peer: PeerId, now: Duration) -> bool {
+        self.sweep(now);
+        let own = self.pace.of_one_client();
+        let client = self.clients.get(&peer).copied().unwrap_or_default();
+        let Some(shared) = self.shared.after(self.pace.cost, self.pace.window, now) else { return false };
+        // A client over its own budget does not use up that of the others.
+        let Some(client) = client.after(own.cost, own.window, now) else { return false };
+        self.shared = shared;
+        self.clients.insert(peer, client);
+        true
+    }
+
+    fn sweep(&mut self, now: Duration) {
+        if now >= self.next_sweep {
+            self.clients.retain(|_, client| client.full_at > now);
+            self.next_sweep = now.saturating_add(self.pace.window);
+        }
+    }
+}
+
+/// Decides which requests are read at all.
+#[derive(Debug)]
+pub(crate) struct Limiter {
+    direct: Option<Direct>,
+    anonymous: Option<(Pace, Bucket)>,
+}
+
+impl Limiter {
+    /// Full buckets; `None` admits everything.
+    pub(crate) fn new(direct: Option<RateLimit>, anonymous: Option<RateLimit>) -> Self {
+        let direct = direct.map(|limit| Direct {
+            pace: Pace::new(limit),
+            shared: Bucket::default(),
+            clients: HashMap::new(),
+            next_sweep: Duration::ZERO,
+        });
+        Self { direct, anonymous: anonymous.map(|limit| (Pace::new(limit), Bucket::default())) }
+    }
+
+    /// Spends a token of the requester's budget; false if there is none. `now` counts from any fixed moment.
+    pub(crate) fn admit(&mut self, requester: Requester, now: Duration) -> bool {
+        match requester {
+            Requester::Peer(peer) => self.direct.as_mut().is_none_or(|direct| direct.admit(peer, now)),
+            Requester::Anonymous => self.anonymous.as_mut().is_none_or(|(pace, bucket)| {
+                let after = bucket.after(pace.cost, pace.window, now);
+                *bucket = after.unwrap_or(*bucket);
+                after.is_some()
+            }),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const SECOND: Duration = Duration::from_secs(1);
+
+    fn limit(volume: u32, period: Duration) -> Option<RateLimit> {
+        Some(RateLimit { volume, period })
+    }
+
+    fn admitted(limiter: &mut Limiter, requester: Requester, tries: usize, now: Duration) -> usize {
+        (0..tries).filter(|_| limiter.admit(requester, now)).count()
+    }
+
+    fn client(number: u32) -> Requester {
+        let mut bytes = vec![0, 4];
+        bytes.extend_from_slice(&number.to_be_bytes());
+        Requester::Peer(PeerId::from_bytes(&bytes).unwrap())
+    }
+
+    #[test]
+    fn one_client_gets_three_quarters_of_the_burst() {
+        let mut limiter = Limiter::new(limit(5, SECOND), None);
+        assert_eq!(admitted(&mut limiter, client(1), 100, SECOND), 37);
+        assert_eq!(admitted(&mut limiter, client(2), 100, SECOND), 13, "the rest of 50 is for others");
+        assert_eq!(admitted(&mut limiter, client(3), 100, SECOND), 0);
+    }
+
+    #[test]
+    fn a_greedy_client_leaves_the_others_their_share() {
+        let mut limiter = Limiter::new(limit(5, SECOND), None);
+        let greedy = client(1);
+        for tenth in 0..1000 {
+            limiter.admit(greedy, SECOND * tenth / 10);
+        }
+        assert_eq!(admitted(&mut limiter, client(2), 100, SECOND * 100), 37);
+    }
+
+    #[test]
+    fn tokens_come_back_at_the_configured_rate() {
+        let mut limiter = Limiter::new(None, limit(5, SECOND));
+        assert_eq!(admitted(&mut limiter, Requester::Anonymous, 100, SECOND), 50);
+        assert_eq!(admitted(&mut limiter, Requester::Anonymous, 100, SECOND * 2), 5);
+        assert_eq!(admitted(&mut limiter, Requester::Anonymous, 100, SECOND * 100), 50, "never more than the burst");
+    }
+
+    #[test]
+    fn bursts_shrink_with_longer_periods() {
+        for (period, burst) in [(SECOND, 40), (SECOND * 2, 12), (SECOND * 60, 12), (SECOND * 61, 8)] {
+            let mut limiter = Limiter::new(None, limit(4, period));
+            assert_eq!(admitted(&mut limiter, Requester::Anonymous, 100, SECOND), burst, "{period:?}");
+        }
+    }
+
+    #[test]
+    fn direct_clients_and_the_mixnet_do_not_share_a_budget() {
+        let mut limiter = Limiter::new(limit(1, SECOND), limit(2, SECOND));
+        assert_eq!(admitted(&mut limiter, Requester::Anonymous, 100, SECOND), 20);
+        assert_eq!(admitted(&mut limiter, client(1), 100, SECOND), 7);
+    }
+
+    #[test]
+    fn no_limit_admits_everything() {
+        let mut limiter = Limiter::new(None, None);
+        assert_eq!(admitted(&mut limiter, client(1), 1000, SECOND), 1000);
+        assert_eq!(admitted(&mut limiter, Requester::Anonymous, 1000, SECOND), 1000);
+    }
+
+    #[test]
+    fn the_table_of_clients_is_bounded_by_the_burst() {
+        let limit = RateLimit { volume: 5, period: SECOND };
+        let mut limiter = Limiter::new(Some(limit), None);
+        let mut largest = 0;
+        for step in 0..5000 {
+            limiter.admit(client(step), Duration::from_millis(10) * step);
+            largest = largest.max(limiter.direct.as_ref().map_or(0, |direct| direct.clients.len()));
+        }
+        assert!(largest <= 3 * limit.burst() as usize, "{largest} clients");
+    }
+}

@@ -1,0 +1,130 @@
+//! The plug: the relay as a role of a node, before and after its start.
+
+use std::sync::Arc;
+
+use futures::FutureExt as _;
+use futures::future::BoxFuture;
+use tokio::time::Instant;
+use wakumix_role_api::relay::{RelayHandle, RelayMessage};
+use wakumix_role_api::{
+    ActorHandle, InboundRequest, Inboxes, Ports, Role, RoleContext, RoleError, RoleName, RunningRole, SendError,
+    Service, StopReport,
+};
+use wakumix_waku::PubsubTopic;
+use wakumix_waku::lightpush::max_request_len;
+use wakumix_waku::record::Capabilities;
+
+use crate::actor::{RelayActor, Shared, task_limit};
+use crate::config::{Config, ConfigError};
+use crate::delivery::Delivery;
+use crate::metrics::Metrics;
+use crate::pending::InFlight;
+use crate::service::Version;
+
+/// The relay role, configured and not yet running.
+#[derive(Debug, Clone)]
+pub struct Relay {
+    config: Config,
+}
+
+impl Relay {
+    /// A relay with checked settings.
+    ///
+    /// # Errors
+    /// Everything that is wrong with `config`.
+    pub fn new(config: Config) -> Result<Self, ConfigError> {
+        config.validate()?;
+        Ok(Self { config })
+    }
+}
+
+impl Role for Relay {
+    fn name(&self) -> RoleName {
+        RoleName::Relay
+    }
+
+    fn capabilities(&self) -> Capabilities {
+        if self.config.lightpush { Capabilities::RELAY | Capabilities::LIGHTPUSH } else { Capabilities::RELAY }
+    }
+
+    fn services(&self, ports: &Ports) -> Vec<Service> {
+        let Some(relay) = ports.relay.as_ref().filter(|_| self.config.lightpush) else { return Vec::new() };
+        let max_request = max_request_len(self.config.max_message_len);
+        Version::ALL
+            .into_iter()
+            .map(|version| {
+                let relay = relay.clone();
+                Service::new(version.protocol(), max_request, move |request| submit(&relay, version, request))
+            })
+            .collect()
+    }
+
+    fn start(self: Box<Self>, context: &RoleContext, inboxes: &mut Inboxes) -> Result<Box<dyn RunningRole>, RoleError> {
+        let problem = |problem: &str| RoleError { role: RoleName::Relay, problem: problem.to_owned() };
+        let inbox = inboxes.relay.take().ok_or_else(|| problem("its queue is already in use; start it once"))?;
+        let handle = context.ports.relay.clone().ok_or_else(|| problem("it has no queue; make one for it"))?;
+        let config = self.config;
+        let metrics = Metrics::new(context.telemetry.clone());
+        let delivery = Delivery::new(config.cache_capacity, config.follow_capacity, metrics.clone());
+        for &shard in &config.shards {
+            let topic = PubsubTopic::new(config.cluster, shard).map_err(|error| problem(&error.to_string()))?;
+            delivery.subscribe(topic);
+        }
+        let shared = Arc::new(Shared {
+            host: context.ports.host.clone(),
+            delivery,
+            metrics,
+            in_flight: InFlight::new(config.max_in_flight),
+        });
+        let running = Arc::clone(&shared);
+        let tasks = task_limit(&config);
+        let factory = move || RelayActor::new(&config, Arc::clone(&shared));
+        let actor = context.supervisor.start(handle.address().clone(), inbox, tasks, factory);
+        Ok(Box::new(RunningRelay { actor, handle, shared: running }))
+    }
+}
+
+/// Queues a lightpush request. A full queue is overload, which is answered at once; a stopped relay gives no answer.
+fn submit(relay: &RelayHandle, version: Version, request: InboundRequest) {
+    if let Err(SendError::Full(RelayMessage::Lightpush(request))) =
+        relay.address().try_send(RelayMessage::Lightpush(request))
+    {
+        // A requester that has gone needs no answer.
+        let _ = request.respond.send(version.too_many_requests());
+    }
+}
+
+struct RunningRelay {
+    actor: ActorHandle,
+    handle: RelayHandle,
+    shared: Arc<Shared>,
+}
+
+impl RunningRole for RunningRelay {
+    fn name(&self) -> RoleName {
+        RoleName::Relay
+    }
+
+    fn ready(&self) -> Result<(), String> {
+        match self.shared.delivery.not_joined() {
+            0 => Ok(()),
+            1 => Err("one pubsub topic is not joined yet".to_owned()),
+            count => Err(format!("{count} pubsub topics are not joined yet")),
+        }
+    }
+
+    fn stop(&self, deadline: Instant) -> BoxFuture<'static, StopReport> {
+        let actor = self.actor.clone();
+        let handle = self.handle.clone();
+        let in_flight = self.shared.in_flight.clone();
+        async move {
+            let before = in_flight.snapshot();
+            let ended = actor.stop(deadline).await;
+            let after = in_flight.snapshot();
+            let queued = u64::try_from(handle.address().len()).unwrap_or(u64::MAX);
+            let abandoned = (after.lost - before.lost).saturating_add(after.open).saturating_add(queued);
+            StopReport { finished: after.answered - before.answered, abandoned, in_time: ended && abandoned == 0 }
+        }
+        .boxed()
+    }
+}

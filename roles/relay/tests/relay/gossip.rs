@@ -1,0 +1,161 @@
+//! Validation of gossip and what local readers see of it.
+
+use crate::support::{TOPIC, config, joined, message, settle, start, start_with_host_queue};
+use tokio::sync::broadcast::error::RecvError;
+use wakumix_relay::Config;
+use wakumix_role_api::host::{HostMessage, Verdict};
+use wakumix_waku::{PubsubTopic, WakuMessage};
+
+fn payloads(received: &[wakumix_role_api::relay::Received]) -> Vec<String> {
+    received.iter().map(|received| String::from_utf8_lossy(&received.message.payload).into_owned()).collect()
+}
+
+#[actix::test]
+async fn joins_its_shards_before_it_is_ready() {
+    let fixture = start(Config { shards: vec![3, 0], ..config() });
+    assert_eq!(fixture.running.ready(), Err("2 pubsub topics are not joined yet".into()));
+    assert_eq!(fixture.join().await, "/waku/2/rs/2/0");
+    settle().await;
+    assert_eq!(fixture.running.ready(), Err("one pubsub topic is not joined yet".into()));
+    assert_eq!(fixture.join().await, "/waku/2/rs/2/3");
+    settle().await;
+    assert_eq!(fixture.running.ready(), Ok(()));
+}
+
+#[actix::test]
+async fn accepts_messages_and_shows_them_to_readers() {
+    let fixture = joined(config()).await;
+    let mut follower = fixture.relay.follow().await.unwrap();
+    let hello = message("hello mix");
+    fixture.gossip(TOPIC, hello.encode());
+    assert_eq!(fixture.verdict().await, Verdict::Accept);
+
+    let seen = follower.recv().await.unwrap();
+    assert_eq!((seen.topic.as_str(), &seen.message), (TOPIC, &hello));
+    assert_eq!(seen.hash.to_string(), "0x5fa526b87fd202dd2d75ab1f435f3df914e135001d5218885b6a7522b3d50407");
+    let cached = fixture.relay.messages(TOPIC.into()).await.unwrap().unwrap();
+    assert_eq!(payloads(&cached), ["hello mix"]);
+    let again = fixture.relay.messages(TOPIC.into()).await.unwrap().unwrap();
+    assert!(again.is_empty(), "reading empties the cache");
+}
+
+#[actix::test]
+async fn accepts_the_minimal_spelling_of_a_message() {
+    let fixture = joined(config()).await;
+    fixture.gossip(TOPIC, vec![0x0a, 0x00, 0x12, 0x00]);
+    assert_eq!(fixture.verdict().await, Verdict::Accept);
+}
+
+#[actix::test]
+async fn rejects_what_no_honest_peer_passes_on() {
+    let fixture = joined(Config { max_message_len: 200, ..config() }).await;
+    let mut follower = fixture.relay.follow().await.unwrap();
+    let largest = |len: usize| {
+        let rest = message("").encode().len() + 1;
+        WakuMessage { payload: vec![0; len - rest], ..message("") }.encode()
+    };
+    assert_eq!((largest(200).len(), largest(201).len()), (200, 201));
+    let cases = [
+        ("not protobuf", TOPIC, vec![0xff; 10]),
+        ("no content topic", TOPIC, vec![0x0a, 0x00]),
+        ("one byte too large", TOPIC, largest(201)),
+        ("another cluster", "/waku/2/rs/1/0", message("x").encode()),
+        ("no shard topic", "/waku/2/default-waku/proto", message("x").encode()),
+    ];
+    for (case, topic, data) in cases {
+        fixture.gossip(topic, data);
+        assert_eq!(fixture.verdict().await, Verdict::Reject, "{case}");
+    }
+    fixture.gossip(TOPIC, largest(200));
+    assert_eq!(fixture.verdict().await, Verdict::Accept, "exactly the limit");
+    assert_eq!(follower.recv().await.unwrap().message.encode(), largest(200), "nothing rejected was shown");
+}
+
+#[actix::test]
+async fn ignores_messages_of_a_shard_that_it_does_not_relay() {
+    let fixture = joined(config()).await;
+    fixture.gossip("/waku/2/rs/2/5", message("x").encode());
+    assert_eq!(fixture.verdict().await, Verdict::Ignore);
+    assert!(fixture.relay.messages("/waku/2/rs/2/5".into()).await.unwrap().is_none());
+}
+
+#[actix::test]
+async fn keeps_the_newest_messages_of_a_topic() {
+    let fixture = joined(Config { cache_capacity: 2, ..config() }).await;
+    for payload in ["1", "2", "3"] {
+        fixture.gossip(TOPIC, message(payload).encode());
+    }
+    let cached = fixture.relay.messages(TOPIC.into()).await.unwrap().unwrap();
+    assert_eq!(payloads(&cached), ["2", "3"]);
+}
+
+#[actix::test]
+async fn tells_a_follower_that_lags_what_it_lost() {
+    let fixture = joined(Config { follow_capacity: 2, ..config() }).await;
+    let mut follower = fixture.relay.follow().await.unwrap();
+    for payload in ["1", "2", "3"] {
+        fixture.gossip(TOPIC, message(payload).encode());
+    }
+    settle().await;
+    assert!(matches!(follower.recv().await, Err(RecvError::Lagged(1))));
+    assert_eq!(payloads(&[follower.recv().await.unwrap(), follower.recv().await.unwrap()]), ["2", "3"]);
+}
+
+#[actix::test]
+async fn delivers_verdicts_when_the_host_is_busy() {
+    let fixture = start_with_host_queue(Config { shards: vec![0], ..config() }, 1);
+    fixture.join().await;
+    for _ in 0..5 {
+        fixture.gossip(TOPIC, message("x").encode());
+    }
+    settle().await;
+    for _ in 0..5 {
+        assert_eq!(fixture.verdict().await, Verdict::Accept);
+    }
+}
+
+#[actix::test]
+async fn subscribes_and_unsubscribes_while_running() {
+    let fixture = joined(config()).await;
+    let topic = PubsubTopic::new(2, 7).unwrap().to_string();
+    let (subscribed, asked) = tokio::join!(fixture.relay.subscribe(topic.clone()), fixture.join());
+    assert_eq!((subscribed, asked), (Ok(()), topic.clone()));
+    assert_eq!(fixture.relay.subscribe(topic.clone()).await, Ok(()), "a second time changes nothing");
+    fixture.gossip(&topic, message("x").encode());
+    assert_eq!(fixture.verdict().await, Verdict::Accept);
+
+    assert_eq!(fixture.relay.unsubscribe(topic.clone()).await, Ok(()));
+    assert!(matches!(fixture.asked().await, HostMessage::Unsubscribe { topic: left } if left == topic));
+    assert!(fixture.relay.messages(topic.clone()).await.unwrap().is_none());
+    assert_eq!(fixture.relay.unsubscribe(topic.clone()).await, Err(format!("{topic} is not subscribed")));
+}
+
+#[actix::test]
+async fn refuses_to_subscribe_to_what_it_cannot_relay() {
+    let fixture = joined(config()).await;
+    for topic in ["/waku/2/rs/1/0", "chat"] {
+        let refused = fixture.relay.subscribe(topic.into()).await.unwrap_err();
+        assert_eq!(refused, format!("`{topic}` is not a shard topic of this node's cluster"));
+    }
+    let host = async {
+        if let HostMessage::Subscribe { reply, .. } = fixture.asked().await {
+            reply.send(false).unwrap();
+        }
+    };
+    let (subscribed, ()) = tokio::join!(fixture.relay.subscribe("/waku/2/rs/2/9".into()), host);
+    assert_eq!(subscribed, Err("the host runs no gossipsub".into()));
+    assert!(fixture.relay.messages("/waku/2/rs/2/9".into()).await.unwrap().is_none());
+    assert_eq!(fixture.running.ready(), Ok(()));
+}
+
+#[actix::test]
+async fn counts_gossip_by_verdict() {
+    let fixture = joined(config()).await;
+    fixture.gossip(TOPIC, message("x").encode());
+    fixture.gossip(TOPIC, vec![0xff]);
+    settle().await;
+    let page = fixture.telemetry.render();
+    assert!(page.contains("waku_mix_gossip_messages_total{verdict=\"accept\"} 1"), "{page}");
+    assert!(page.contains("waku_mix_gossip_messages_total{verdict=\"reject\"} 1"));
+    assert!(page.contains("waku_node_messages_total{type=\"/waku/2/rs/2/0\"} 1"));
+}
