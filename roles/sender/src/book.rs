@@ -1,0 +1,70 @@
+//! The credentials of requests under way: shared by the actor, which looks replies up, and by its tasks.
+//!
+//! The lock is held for look-ups and insertions only, never while anything is computed or awaited.
+
+use std::{
+    sync::{Mutex, MutexGuard, PoisonError},
+    time::Duration,
+};
+
+use tokio::{sync::oneshot, time::Instant};
+use wakumix_mix::{Full, GroupId, ReplyStore};
+use wakumix_sphinx::{ReplyKeys, SurbId};
+use wakumix_telemetry::Gauge;
+
+/// Takes the application bytes of the first reply that opens.
+pub(crate) type AnswerSink = oneshot::Sender<Vec<u8>>;
+
+/// A bounded [`ReplyStore`] on this node's clock.
+pub(crate) struct Book {
+    /// Ephemeral: without them replies cannot be opened, and their requests end unanswered.
+    store: Mutex<ReplyStore<AnswerSink>>,
+    epoch: Instant,
+    active: Gauge,
+}
+
+impl Book {
+    /// A book for `cap` credentials, each kept for `ttl` at most; `active` shows how many there are.
+    pub(crate) fn new(cap: usize, ttl: Duration, active: Gauge) -> Self {
+        active.set(0);
+        Self { store: Mutex::new(ReplyStore::new(cap, ttl)), epoch: Instant::now(), active }
+    }
+
+    /// Keeps the credentials of a request.
+    pub(crate) fn insert(&self, keys: Vec<ReplyKeys>, answer: AnswerSink) -> Result<GroupId, Full> {
+        self.change(|store| store.insert(self.epoch.elapsed(), keys, answer))
+    }
+
+    /// A copy of the credentials that open a reply.
+    pub(crate) fn keys(&self, id: &SurbId) -> Option<ReplyKeys> {
+        self.lock().keys(id).cloned()
+    }
+
+    /// Takes the request out whose reply has been opened; its other credentials go too.
+    pub(crate) fn complete(&self, id: &SurbId) -> Option<AnswerSink> {
+        self.change(|store| store.complete(id))
+    }
+
+    /// Forgets a request that nobody waits for any more.
+    pub(crate) fn cancel(&self, group: GroupId) {
+        self.change(|store| store.cancel(group));
+    }
+
+    /// Forgets what is older than the longest limit. Requests forget themselves at their own limits before that; this
+    /// is what bounds the life of credentials if one of them does not.
+    pub(crate) fn expire(&self) {
+        self.change(|store| store.expire(self.epoch.elapsed()));
+    }
+
+    fn change<T>(&self, change: impl FnOnce(&mut ReplyStore<AnswerSink>) -> T) -> T {
+        let mut store = self.lock();
+        let result = change(&mut store);
+        self.active.set(u32::try_from(store.len()).unwrap_or(u32::MAX));
+        result
+    }
+
+    /// No code panics while it holds the lock, so a poisoned store is still consistent.
+    fn lock(&self) -> MutexGuard<'_, ReplyStore<AnswerSink>> {
+        self.store.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}

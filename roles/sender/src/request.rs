@@ -1,0 +1,174 @@
+//! From a caller's message to the bytes of a lightpush request, without I/O (`spec/waku.md §4.1`, `§5.5`).
+
+use rand::{CryptoRng, Rng};
+use wakumix_mix::request_capacity;
+use wakumix_role_api::sender::PushFailure;
+use wakumix_sphinx::Profile;
+use wakumix_waku::{
+    ContentTopic, MessageHash, PubsubTopic, WakuMessage, frame,
+    lightpush::{V3_PROTOCOL, v3},
+    message::MAX_META_LEN,
+};
+
+use crate::config::AutoShards;
+
+/// Random bytes in a request id, which is written as twice as many hex digits, like the fleet's clients do.
+const REQUEST_ID_LEN: usize = 10;
+
+/// A lightpush request, ready to travel.
+pub(crate) struct Request {
+    /// The id that the answer must repeat.
+    pub(crate) id: String,
+    /// The request with its length in front.
+    pub(crate) frame: Vec<u8>,
+    /// The hash of the message, where the topic is known.
+    pub(crate) hash: Option<[u8; 32]>,
+}
+
+/// Checks a message and writes its request.
+///
+/// `now` is in nanoseconds since the Unix epoch; it becomes the timestamp of a message that has none, because the
+/// implementations hash a missing one differently (`spec/waku.md §1.3`).
+///
+/// # Errors
+/// [`PushFailure::InvalidMessage`] says what is malformed.
+pub(crate) fn prepare<R: CryptoRng>(
+    rng: &mut R,
+    now: i64,
+    mut message: WakuMessage,
+    topic: Option<String>,
+    auto_shards: Option<AutoShards>,
+) -> Result<Request, PushFailure> {
+    if message.meta.len() > MAX_META_LEN {
+        let text = format!("meta has {} bytes, at most {MAX_META_LEN} are allowed", message.meta.len());
+        return Err(PushFailure::InvalidMessage(text));
+    }
+    message.timestamp = message.timestamp.filter(|&timestamp| timestamp != 0).or(Some(now));
+    let shard = shard(topic.as_deref(), &message.content_topic, auto_shards)?;
+    let hash = shard.map(|shard| *MessageHash::of(shard.as_str(), &message).as_bytes());
+    let id = request_id(rng);
+    let request = v3::Request { request_id: id.clone(), pubsub_topic: topic, message };
+    Ok(Request { id, frame: frame::encode(&request.encode()), hash })
+}
+
+/// Refuses what does not fit one packet: there is no fragmentation (`spec/mix-wire.md §7.2`).
+///
+/// # Errors
+/// [`PushFailure::TooLarge`] with size and limit.
+pub(crate) fn check_size(frame: &[u8], profile: Profile, surbs: usize) -> Result<(), PushFailure> {
+    let limit = request_capacity(profile, V3_PROTOCOL, surbs).unwrap_or(0);
+    if frame.len() > limit {
+        return Err(PushFailure::TooLarge { size: frame.len(), limit });
+    }
+    Ok(())
+}
+
+/// The topic that the message will be published on; `None` when the service derives it and we cannot.
+fn shard(
+    topic: Option<&str>,
+    content_topic: &str,
+    auto_shards: Option<AutoShards>,
+) -> Result<Option<PubsubTopic>, PushFailure> {
+    let invalid = |error: wakumix_waku::TopicError| PushFailure::InvalidMessage(error.to_string());
+    match topic {
+        Some(topic) => PubsubTopic::parse(topic).map(Some).map_err(invalid),
+        None => {
+            let content = ContentTopic::parse(content_topic).map_err(invalid)?;
+            let derive = |auto: AutoShards| PubsubTopic::of_content(auto.cluster, &content, auto.shards);
+            auto_shards.map(derive).transpose().map_err(invalid)
+        }
+    }
+}
+
+fn request_id<R: Rng>(rng: &mut R) -> String {
+    let mut bytes = [0; REQUEST_ID_LEN];
+    rng.fill_bytes(&mut bytes);
+    bytes.iter().fold(String::with_capacity(2 * REQUEST_ID_LEN), |mut text, byte| {
+        text.extend([byte >> 4, byte & 0xf].map(|digit| char::from_digit(digit.into(), 16).unwrap_or_default()));
+        text
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use std::num::NonZeroU16;
+
+    use rand::{SeedableRng, rngs::StdRng};
+    use wakumix_sphinx::{Block, Cipher};
+
+    use super::*;
+
+    const NOW: i64 = 1_756_000_000_123_456_789;
+    const TOPIC: &str = "/waku/2/rs/2/0";
+
+    fn message() -> WakuMessage {
+        WakuMessage {
+            payload: b"hello mix".to_vec(),
+            content_topic: "/mixtest/1/chat/proto".to_owned(),
+            ..WakuMessage::default()
+        }
+    }
+
+    fn prepared(message: WakuMessage, topic: Option<&str>, auto: Option<AutoShards>) -> Result<Request, PushFailure> {
+        prepare(&mut StdRng::seed_from_u64(1), NOW, message, topic.map(str::to_owned), auto)
+    }
+
+    fn refusal(message: WakuMessage, topic: Option<&str>) -> String {
+        prepared(message, topic, None).err().unwrap().to_string()
+    }
+
+    #[test]
+    fn writes_a_framed_request_with_a_fresh_id_of_20_hex_digits() {
+        let request = prepared(message(), Some(TOPIC), None).unwrap();
+        let (body, consumed) = frame::decode(&request.frame, 4096).unwrap().unwrap();
+        assert_eq!(consumed, request.frame.len());
+        let decoded = v3::Request::decode(body).unwrap();
+        assert_eq!(decoded.request_id, request.id);
+        assert_eq!(decoded.pubsub_topic.as_deref(), Some(TOPIC));
+        assert!(request.id.len() == 20 && request.id.bytes().all(|digit| digit.is_ascii_hexdigit()));
+        let mut rng = StdRng::seed_from_u64(1);
+        assert_ne!(request_id(&mut rng), request_id(&mut rng));
+    }
+
+    /// The message and hash of `spec/waku.md §1.3`.
+    #[test]
+    fn hashes_the_message_with_the_timestamp_that_it_was_given() {
+        let expected = "0x5fa526b87fd202dd2d75ab1f435f3df914e135001d5218885b6a7522b3d50407";
+        for timestamp in [None, Some(0), Some(NOW)] {
+            let message = WakuMessage { timestamp, ..message() };
+            let hash = prepared(message, Some(TOPIC), None).unwrap().hash.unwrap();
+            assert_eq!(MessageHash::from(hash).to_string(), expected);
+        }
+    }
+
+    #[test]
+    fn hashes_on_the_derived_shard_only_if_it_knows_how_many_there_are() {
+        let auto = AutoShards { cluster: 2, shards: NonZeroU16::MIN };
+        let derived = prepared(message(), None, Some(auto)).unwrap().hash;
+        assert_eq!(derived, prepared(message(), Some(TOPIC), None).unwrap().hash);
+        assert_eq!(prepared(message(), None, None).unwrap().hash, None);
+    }
+
+    #[test]
+    fn says_what_is_malformed() {
+        assert!(refusal(message(), Some("")).contains("is not a pubsub topic"));
+        assert!(refusal(message(), Some("/waku/2/rs/2/1024")).contains("shard 1024"));
+        let topicless = WakuMessage { content_topic: "chat".to_owned(), ..message() };
+        assert!(refusal(topicless.clone(), None).contains("is not a content topic"));
+        assert!(prepared(topicless, Some(TOPIC), None).is_ok(), "static sharding takes any content topic");
+        let meta = WakuMessage { meta: vec![0; 65], ..message() };
+        assert_eq!(refusal(meta, Some(TOPIC)), "meta has 65 bytes, at most 64 are allowed");
+    }
+
+    /// The limits of `spec/mix-wire.md §7.3`.
+    #[test]
+    fn says_how_large_a_request_is_and_how_much_fits() {
+        let profile = |block| Profile { cipher: Cipher::Lioness, block, proof_len: 0 };
+        for (block, surbs, limit) in [(Block::Seq, 1, 3201), (Block::Pad, 1, 3205), (Block::Seq, 5, 265)] {
+            assert_eq!(check_size(&vec![0; limit], profile(block), surbs), Ok(()));
+            let size = limit + 1;
+            let refused = check_size(&vec![0; size], profile(block), surbs);
+            assert_eq!(refused, Err(PushFailure::TooLarge { size, limit }));
+        }
+    }
+}

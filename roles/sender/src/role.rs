@@ -1,0 +1,175 @@
+//! The plug: how a node starts, watches and stops the sender.
+
+use std::sync::Arc;
+
+use futures::{FutureExt, future::BoxFuture};
+use rand::{
+    SeedableRng,
+    rngs::{StdRng, SysRng},
+};
+use tokio::time::Instant;
+use wakumix_mix::MIN_POOL;
+use wakumix_role_api::{
+    ActorHandle, DirectoryReader, Inboxes, LocalNode, Ports, Role, RoleContext, RoleError, RoleName, RunningRole,
+    Service, StopReport, mixer::MixerHandle, sender::SenderHandle,
+};
+use wakumix_waku::record::Capabilities;
+
+use crate::{
+    actor::Sender,
+    admission::Admission,
+    book::Book,
+    config::Config,
+    exchange::Shared,
+    metrics::Metrics,
+    route::{has_service, usable_nodes},
+};
+
+/// The sender, configured and not yet running.
+#[derive(Debug)]
+pub struct SenderRole {
+    config: Config,
+    rng: Option<StdRng>,
+}
+
+impl SenderRole {
+    /// A sender that draws its randomness from the operating system.
+    #[must_use]
+    pub fn new(config: Config) -> Self {
+        Self { config, rng: None }
+    }
+
+    /// A sender whose every choice follows from `rng`: for tests and simulations only.
+    #[must_use]
+    pub fn with_rng(config: Config, rng: StdRng) -> Self {
+        Self { config, rng: Some(rng) }
+    }
+}
+
+impl Role for SenderRole {
+    fn name(&self) -> RoleName {
+        RoleName::Sender
+    }
+
+    fn capabilities(&self) -> Capabilities {
+        Capabilities::NONE
+    }
+
+    fn services(&self, _: &Ports) -> Vec<Service> {
+        Vec::new()
+    }
+
+    fn start(self: Box<Self>, context: &RoleContext, inboxes: &mut Inboxes) -> Result<Box<dyn RunningRole>, RoleError> {
+        let Self { config, rng } = *self;
+        if let Some(problem) = config.validate().first() {
+            return Err(cannot_start(problem.to_string()));
+        }
+        let mixer = context.ports.mixer.clone().ok_or_else(|| cannot_start("it needs the mixer".to_owned()))?;
+        let handle = context.ports.sender.clone().ok_or_else(|| cannot_start("it has no address".to_owned()))?;
+        let inbox = inboxes.sender.take().ok_or_else(|| cannot_start("its inbox is taken".to_owned()))?;
+        let rng = match rng {
+            Some(rng) => rng,
+            None => StdRng::try_from_rng(&mut SysRng).map_err(|error| cannot_start(error.to_string()))?,
+        };
+        let metrics = Arc::new(Metrics::new(&context.telemetry));
+        let admission = Admission::new(config.in_flight, metrics.pending.clone());
+        // The sweep, a task for each request, one for each of its reply blocks.
+        let task_limit = 1 + config.in_flight * (1 + config.surbs);
+        let factory = factory(context.clone(), Arc::new(config), mixer, metrics, Arc::clone(&admission), rng);
+        let actor = context.supervisor.start(handle.address().clone(), inbox, task_limit, factory);
+        let (node, directory) = (context.node.clone(), context.directory.clone());
+        Ok(Box::new(RunningSender { actor, admission, node, directory, handle }))
+    }
+}
+
+fn cannot_start(problem: String) -> RoleError {
+    RoleError { role: RoleName::Sender, problem }
+}
+
+/// Makes the actor, and makes it anew after a panic: credentials go, admission stays, since each slot comes back by
+/// itself.
+fn factory(
+    context: RoleContext,
+    config: Arc<Config>,
+    mixer: MixerHandle,
+    metrics: Arc<Metrics>,
+    admission: Arc<Admission>,
+    mut rng: StdRng,
+) -> impl FnMut() -> Sender + Send + 'static {
+    let mix_key = context.node.mix_public_key();
+    move || {
+        let credentials = config.in_flight * config.surbs;
+        let book = Book::new(credentials, config.max_timeout, metrics.credentials_active.clone());
+        let shared = Shared {
+            format: context.format,
+            workers: context.workers.clone(),
+            mixer: mixer.clone(),
+            book,
+            admission: Arc::clone(&admission),
+            metrics: Arc::clone(&metrics),
+        };
+        Sender {
+            config: Arc::clone(&config),
+            node: context.node.clone(),
+            mix_key,
+            directory: context.directory.clone(),
+            buffers: context.buffers.clone(),
+            ledger: Arc::clone(&context.ledger),
+            shared: Arc::new(shared),
+            rng: rng.fork(),
+        }
+    }
+}
+
+struct RunningSender {
+    actor: ActorHandle,
+    admission: Arc<Admission>,
+    node: LocalNode,
+    directory: DirectoryReader,
+    handle: SenderHandle,
+}
+
+impl RunningRole for RunningSender {
+    fn name(&self) -> RoleName {
+        RoleName::Sender
+    }
+
+    fn ready(&self) -> Result<(), String> {
+        if self.handle.address().is_closed() {
+            return Err("stopped".to_owned());
+        }
+        if self.node.hop_address.borrow().is_none() {
+            return Err("no address of this node that a reply path can carry".to_owned());
+        }
+        let directory = self.directory.snapshot();
+        let usable = usable_nodes(&directory, &self.node.peer);
+        if usable < MIN_POOL {
+            return Err(format!("pool {usable} of {MIN_POOL} needed"));
+        }
+        if !has_service(&directory, &self.node.peer) {
+            return Err("no node that serves lightpush is known".to_owned());
+        }
+        Ok(())
+    }
+
+    /// Gives requests under way half of the time to be answered, then tells the rest that they ended.
+    fn stop(&self, deadline: Instant) -> BoxFuture<'static, StopReport> {
+        let (actor, admission) = (self.actor.clone(), Arc::clone(&self.admission));
+        async move {
+            admission.close();
+            let under_way = admission.requests();
+            let half = deadline.saturating_duration_since(Instant::now()) / 2;
+            // Those that are not answered by then are counted below.
+            let _ = tokio::time::timeout(half, admission.idle()).await;
+            let abandoned = admission.requests();
+            let in_time = actor.stop(deadline).await;
+            let finished = under_way.saturating_sub(abandoned);
+            StopReport { finished: count(finished), abandoned: count(abandoned), in_time }
+        }
+        .boxed()
+    }
+}
+
+fn count(number: usize) -> u64 {
+    u64::try_from(number).unwrap_or(u64::MAX)
+}

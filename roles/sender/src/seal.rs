@@ -1,0 +1,42 @@
+//! From a route and a request to a packet: reply blocks, mix message, onion. Pure computation, about a millisecond for
+//! each reply block and the packet, so it runs on a worker.
+
+use rand::CryptoRng;
+use wakumix_mix::{MessageError, MixNode, Request};
+use wakumix_sphinx::{BuildError, PATH_LEN, PathHop, ReplyKeys, Sphinx};
+use wakumix_waku::lightpush::V3_PROTOCOL;
+
+use crate::route::Route;
+
+/// Why no packet came about: a defect, for sizes were checked before.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum SealError {
+    Message(MessageError),
+    Build(BuildError),
+}
+
+/// Builds the packet into `out` and returns what opens its replies. Every hop is asked for a delay of `delay_ms`.
+pub(crate) fn seal<R: CryptoRng>(
+    format: Sphinx,
+    rng: &mut R,
+    route: &Route,
+    frame: &[u8],
+    delay_ms: u16,
+    out: &mut [u8],
+) -> Result<Vec<ReplyKeys>, SealError> {
+    let (mut surbs, mut keys) = (Vec::new(), Vec::new());
+    for path in &route.reply_paths {
+        let (surb, reply_keys) = format.create_surb(rng, &hops(path, delay_ms)).map_err(SealError::Build)?;
+        surbs.push(surb);
+        keys.push(reply_keys);
+    }
+    let request = Request { codec: V3_PROTOCOL, surbs, data: frame };
+    let body = request.encode().map_err(SealError::Message)?;
+    let path = hops(&route.path, delay_ms);
+    format.build(rng, &path, &route.destination, &body, out).map_err(SealError::Build)?;
+    Ok(keys)
+}
+
+fn hops(path: &[MixNode; PATH_LEN], delay_ms: u16) -> [PathHop; PATH_LEN] {
+    path.each_ref().map(|node| PathHop { key: node.key, address: node.address.encode(), delay_ms })
+}
