@@ -86,7 +86,7 @@ catalogue! {
     BatchPackets: "waku_mix_batch_packets", Kind::Histogram(BATCH_SIZE), Count, [],
         "Packets in one batch that a worker takes.";
     HoldSeconds: "waku_mix_hold_seconds", Kind::Histogram(HOLD), Seconds, [],
-        "Delays sampled for packets that this node forwards.";
+        "How long packets are to be held before they leave, forwarded ones and own ones.";
     ReleaseLatenessSeconds: "waku_mix_release_lateness_seconds", Kind::Histogram(LATENESS), Seconds, [],
         "Time from a held packet's deadline to its release.";
     ReplayTags: "waku_mix_replay_tags", Kind::Gauge, Count, [],
