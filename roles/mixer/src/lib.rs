@@ -1,1 +1,48 @@
-//! The mixer role: unwraps packets, delays and forwards them
+//! The mixer role: unwraps packets, delays and forwards them.
+//!
+//! Contract:
+//! - Takes [`MixerMessage`](wakumix_role_api::mixer::MixerMessage)s: packets from the wire, and finished packets that
+//!   this node made. Every one of them ends in exactly one outcome of the ledger, here or with whom it was handed to.
+//! - A packet that is not for us, damaged, replayed or unwanted is dropped silently and counted by reason.
+//! - Every queue has a bound and refuses the newest; no full queue makes another packet wait.
+//! - Present in every node that forwards, exits or sends: the last hop of a sender's reply paths is the sender. What
+//!   makes a node a *mixer* is the `forward` switch; without it a packet that wants to go on is dropped.
+//!
+//! Non-goals: making packets (sender, exit), opening messages and replies (exit, sender), sockets (host).
+//!
+//! ```text
+//! Received ─ actor ─> unwrap queue ─> unwrapper ─ workers: authenticate, tags, open, blind ─┬─> delay queue ─> host
+//! Send ───── actor ─────────────────────────────────────────────────────── (its hold) ──────┤
+//!                                                                                           ├─> exit
+//!                                                                                           └─> sender
+//! ```
+//!
+//! ```
+//! use wakumix_mixer::{Mixer, MixerConfig};
+//! use wakumix_role_api::{Role as _, RoleName};
+//!
+//! let config = MixerConfig { max_held: 10_000, ..MixerConfig::default() };
+//! let mixer = Mixer::new(config, true)?;
+//! assert_eq!(mixer.name(), RoleName::Mixer);
+//!
+//! let refused = Mixer::new(MixerConfig { max_batch: 0, ..MixerConfig::default() }, true).unwrap_err();
+//! assert_eq!(refused.to_string(), "mixer.max-batch is 0; it must lie in 1..=1024");
+//! # Ok::<(), wakumix_mixer::ConfigError>(())
+//! ```
+
+mod actor;
+mod config;
+mod delay_queue;
+mod effects;
+mod error;
+mod metrics;
+mod pipeline;
+mod role;
+mod unwrapper;
+
+pub use config::{
+    DEFAULT_MAX_BATCH, DEFAULT_MAX_DELAY, DEFAULT_MAX_HELD, DEFAULT_MAX_WAITING, DEFAULT_REPLAY_TAGS, DelayRule,
+    MixerConfig,
+};
+pub use error::{ConfigError, ConfigProblem};
+pub use role::{Mixer, RunningMixer};

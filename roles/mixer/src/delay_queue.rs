@@ -1,0 +1,247 @@
+//! The one place where packets wait for their time.
+//!
+//! A bounded heap of absolute deadlines, read by a task of its own: actix timers cost O(pending) per message. Whoever
+//! puts a packet in learns at once whether there is room ("refuse newest"); the task releases what is due in batches.
+
+use std::cmp::{Ordering, Reverse};
+use std::collections::BinaryHeap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use tokio::sync::{Notify, watch};
+use tokio::time::{Instant, sleep_until};
+use wakumix_mix::{DropReason, Stage};
+use wakumix_role_api::host::{HostHandle, OutboundPacket, SendFailure};
+
+use crate::effects::{give_up, send_now};
+use crate::metrics::DelayMetrics;
+
+/// Packets released in one message to the host at most.
+const RELEASE_BATCH: usize = 64;
+
+/// Where packets are put to be held. Cheap to clone.
+#[derive(Clone)]
+pub(crate) struct DelayQueue {
+    shared: Arc<Shared>,
+}
+
+/// A packet and how long it is held from now on.
+pub(crate) struct Delayed {
+    pub(crate) delay: Duration,
+    pub(crate) outbound: OutboundPacket,
+}
+
+/// The task's side of the queue.
+pub(crate) struct Releaser {
+    shared: Arc<Shared>,
+    host: HostHandle,
+}
+
+/// What became of the packets that were held when the node stopped.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub(crate) struct Drained {
+    pub(crate) released: u64,
+    pub(crate) given_up: u64,
+}
+
+struct Shared {
+    capacity: usize,
+    held: Mutex<HeldPackets>,
+    /// Told when the earliest deadline may have changed.
+    changed: Notify,
+    metrics: DelayMetrics,
+}
+
+/// Ephemeral: packets that are held are lost with the process, and counted when it stops in order.
+struct HeldPackets {
+    heap: BinaryHeap<Reverse<Held>>,
+    /// Turn of the next packet: among equal deadlines the first in is the first out.
+    next_turn: u64,
+    is_closed: bool,
+}
+
+struct Held {
+    release_at: Instant,
+    turn: u64,
+    outbound: OutboundPacket,
+}
+
+impl DelayQueue {
+    /// A queue for `capacity` packets and the side that releases them to `host`.
+    pub(crate) fn new(capacity: usize, host: HostHandle, metrics: DelayMetrics) -> (Self, Releaser) {
+        let held = HeldPackets { heap: BinaryHeap::new(), next_turn: 0, is_closed: false };
+        let shared = Arc::new(Shared { capacity, held: Mutex::new(held), changed: Notify::new(), metrics });
+        (Self { shared: Arc::clone(&shared) }, Releaser { shared, host })
+    }
+
+    /// Holds packets, each for its delay. Those for which there is no room are dropped and counted.
+    pub(crate) fn hold(&self, packets: Vec<Delayed>) {
+        let now = Instant::now();
+        let mut refused = Vec::new();
+        let mut held = self.shared.lock();
+        let reason = if held.is_closed { DropReason::Stopped } else { DropReason::QueueFull };
+        for Delayed { delay, mut outbound } in packets {
+            if held.is_closed || held.heap.len() >= self.shared.capacity {
+                refused.push(outbound);
+                continue;
+            }
+            outbound.packet.enter(Stage::Delay);
+            self.shared.metrics.hold.record(delay);
+            held.push(now + delay, outbound);
+        }
+        drop(held);
+        self.shared.changed.notify_one();
+        self.refuse(refused, reason);
+    }
+
+    /// Packets held now.
+    pub(crate) fn len(&self) -> usize {
+        self.shared.lock().heap.len()
+    }
+
+    /// The bound.
+    pub(crate) fn capacity(&self) -> usize {
+        self.shared.capacity
+    }
+
+    fn refuse(&self, packets: Vec<OutboundPacket>, reason: DropReason) {
+        for packet in packets {
+            if reason == DropReason::Stopped {
+                give_up(packet, Stage::Shutdown, reason, SendFailure::Stopped);
+            } else {
+                self.shared.metrics.refused.increment(1);
+                give_up(packet, Stage::Delay, reason, SendFailure::QueueFull);
+            }
+        }
+    }
+}
+
+impl Releaser {
+    /// Releases packets at their times until `stop` names a deadline; then refuses new ones, goes on until nothing is
+    /// left that is due before the deadline, and gives up the rest.
+    pub(crate) async fn run(self, mut stop: watch::Receiver<Option<Instant>>) -> Drained {
+        let stopped = stop_deadline(&mut stop);
+        tokio::pin!(stopped);
+        let deadline = loop {
+            let next = self.shared.lock().next_deadline();
+            tokio::select! {
+                biased;
+                deadline = &mut stopped => break deadline,
+                () = until(next) => { self.release_due(); }
+                () = self.shared.changed.notified() => {}
+            }
+        };
+        self.drain(deadline).await
+    }
+
+    async fn drain(self, deadline: Instant) -> Drained {
+        self.shared.lock().is_closed = true;
+        let mut released = 0;
+        loop {
+            let next = self.shared.lock().next_deadline();
+            let Some(next) = next.filter(|next| *next <= deadline) else { break };
+            sleep_until(next).await;
+            released += self.release_due();
+        }
+        let rest = std::mem::take(&mut self.shared.lock().heap);
+        let mut given_up = 0;
+        for Reverse(held) in rest {
+            give_up(held.outbound, Stage::Shutdown, DropReason::Stopped, SendFailure::Stopped);
+            given_up += 1;
+        }
+        Drained { released, given_up }
+    }
+
+    /// Hands everything that is due to the host; how many.
+    fn release_due(&self) -> u64 {
+        let mut released = 0;
+        loop {
+            let batch = self.take_due();
+            if batch.is_empty() {
+                return released;
+            }
+            released += u64::try_from(batch.len()).unwrap_or(u64::MAX);
+            send_now(&self.host, batch);
+        }
+    }
+
+    fn take_due(&self) -> Vec<OutboundPacket> {
+        let now = Instant::now();
+        let mut batch = Vec::new();
+        let mut held = self.shared.lock();
+        while batch.len() < RELEASE_BATCH
+            && let Some(due) = held.pop_due(now)
+        {
+            self.shared.metrics.lateness.record(now - due.release_at);
+            batch.push(due.outbound);
+        }
+        batch
+    }
+}
+
+impl Shared {
+    /// Nothing panics while the lock is held, so a poisoned heap is whole.
+    fn lock(&self) -> MutexGuard<'_, HeldPackets> {
+        self.held.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl HeldPackets {
+    fn push(&mut self, release_at: Instant, outbound: OutboundPacket) {
+        let turn = self.next_turn;
+        self.next_turn += 1;
+        self.heap.push(Reverse(Held { release_at, turn, outbound }));
+    }
+
+    fn next_deadline(&self) -> Option<Instant> {
+        self.heap.peek().map(|Reverse(held)| held.release_at)
+    }
+
+    fn pop_due(&mut self, now: Instant) -> Option<Held> {
+        if self.next_deadline()? > now {
+            return None;
+        }
+        self.heap.pop().map(|Reverse(held)| held)
+    }
+}
+
+impl Held {
+    fn order(&self) -> (Instant, u64) {
+        (self.release_at, self.turn)
+    }
+}
+
+impl PartialEq for Held {
+    fn eq(&self, other: &Self) -> bool {
+        self.order() == other.order()
+    }
+}
+
+impl Eq for Held {}
+
+impl PartialOrd for Held {
+    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
+        Some(self.cmp(other))
+    }
+}
+
+impl Ord for Held {
+    fn cmp(&self, other: &Self) -> Ordering {
+        self.order().cmp(&other.order())
+    }
+}
+
+/// The deadline once there is one. When nobody is left to name one, it is now.
+///
+/// Cancel safe: yes.
+pub(crate) async fn stop_deadline(stop: &mut watch::Receiver<Option<Instant>>) -> Instant {
+    let deadline = stop.wait_for(Option::is_some).await.ok().and_then(|deadline| *deadline);
+    deadline.unwrap_or_else(Instant::now)
+}
+
+async fn until(deadline: Option<Instant>) {
+    match deadline {
+        Some(deadline) => sleep_until(deadline).await,
+        None => std::future::pending().await,
+    }
+}

@@ -1,0 +1,115 @@
+//! Carries out what was decided: to the host, the delay queue, the exit, the sender. Decides nothing but what a refusal
+//! means: the packet is dropped and counted, and whoever waits for it is told.
+
+use std::time::Duration;
+
+use wakumix_mix::{DropReason, Outcome, Packet, Stage};
+use wakumix_role_api::{
+    Address, SendError,
+    exit::{ExitMessage, ExitPacket},
+    host::{HostHandle, OutboundPacket, SendFailure},
+    sender::{ReplyPacket, SenderHandle, SenderMessage},
+};
+
+use crate::delay_queue::{DelayQueue, Delayed};
+use crate::pipeline::Decision;
+
+/// Where packets go from here. Cheap to clone.
+#[derive(Clone)]
+pub(crate) struct Effects {
+    pub(crate) host: HostHandle,
+    pub(crate) delays: DelayQueue,
+    /// `None` when this node is no exit.
+    pub(crate) exit: Option<Address<ExitMessage>>,
+    /// `None` when this node sends nothing, so that no reply can be for it.
+    pub(crate) sender: Option<SenderHandle>,
+}
+
+impl Effects {
+    /// Carries out the decisions about one batch.
+    pub(crate) fn carry_out(&self, decisions: Vec<Decision>) {
+        let mut onward = Vec::with_capacity(decisions.len());
+        for decision in decisions {
+            match decision {
+                Decision::Forward { delay, outbound } => onward.push(Delayed { delay, outbound }),
+                Decision::Exit(packet) => self.to_exit(packet),
+                Decision::Reply(packet) => self.to_sender(packet),
+            }
+        }
+        self.send_after(onward);
+    }
+
+    /// Sends packets after their delays; those without one go straight to the host and need no room in the delay
+    /// queue.
+    pub(crate) fn send_after(&self, packets: Vec<Delayed>) {
+        let (at_once, later): (Vec<_>, Vec<_>) = packets.into_iter().partition(|packet| packet.delay == Duration::ZERO);
+        if !at_once.is_empty() {
+            send_now(&self.host, at_once.into_iter().map(|packet| packet.outbound).collect());
+        }
+        if !later.is_empty() {
+            self.delays.hold(later);
+        }
+    }
+
+    fn to_exit(&self, mut packet: ExitPacket) {
+        packet.packet.enter(Stage::Exit);
+        let Some(exit) = &self.exit else {
+            return packet.packet.reject(DropReason::NoExit);
+        };
+        if let Err(error) = exit.try_send(ExitMessage::Packet(packet)) {
+            let reason = refusal(&error);
+            let ExitMessage::Packet(packet) = error.into_inner();
+            packet.packet.reject(reason);
+        }
+    }
+
+    fn to_sender(&self, mut packet: ReplyPacket) {
+        packet.packet.enter(Stage::Reply);
+        let Some(sender) = &self.sender else {
+            return packet.packet.reject(DropReason::UnknownReply);
+        };
+        if let Err(error) = sender.address().try_send(SenderMessage::Reply(packet)) {
+            let reason = refusal(&error);
+            if let SenderMessage::Reply(packet) = error.into_inner() {
+                packet.packet.reject(reason);
+            }
+        }
+    }
+}
+
+/// Hands packets to the host. What it refuses is dropped and counted.
+pub(crate) fn send_now(host: &HostHandle, mut packets: Vec<OutboundPacket>) {
+    for outbound in &mut packets {
+        outbound.packet.enter(Stage::Egress);
+    }
+    if let Err(error) = host.send_packets(packets) {
+        let is_full = error.is_full();
+        for outbound in error.into_inner() {
+            if is_full {
+                give_up(outbound, Stage::Egress, DropReason::QueueFull, SendFailure::QueueFull);
+            } else {
+                give_up(outbound, Stage::Shutdown, DropReason::Stopped, SendFailure::Stopped);
+            }
+        }
+    }
+}
+
+/// Drops a packet and tells whoever waits for it.
+pub(crate) fn give_up(outbound: OutboundPacket, stage: Stage, reason: DropReason, failure: SendFailure) {
+    outbound.packet.settle(Outcome::Dropped { stage, reason });
+    if let Some(done) = outbound.done {
+        // A caller that has gone away needs no answer.
+        let _ = done.send(Err(failure));
+    }
+}
+
+/// Drops a packet that nobody waits for because the node stops.
+pub(crate) fn give_up_stopped(mut packet: Packet) {
+    packet.enter(Stage::Shutdown);
+    packet.reject(DropReason::Stopped);
+}
+
+/// How a packet is counted that a queue gave back.
+fn refusal<M>(error: &SendError<M>) -> DropReason {
+    if error.is_full() { DropReason::QueueFull } else { DropReason::Stopped }
+}

@@ -1,0 +1,72 @@
+//! The mixer's handles to its metrics. Packets themselves are counted by the ledger.
+
+use std::sync::Arc;
+
+use wakumix_telemetry::{Counter, Histogram, Metric, Telemetry};
+
+use crate::delay_queue::DelayQueue;
+use crate::pipeline::Pipeline;
+
+/// Label of the queue of packets that wait to be unwrapped.
+pub(crate) const UNWRAP_QUEUE: &str = "unwrap";
+/// Label of the queue of packets that are held.
+pub(crate) const DELAY_QUEUE: &str = "delay";
+
+/// What the unwrapper records.
+#[derive(Clone)]
+pub(crate) struct UnwrapMetrics {
+    /// Seconds in a worker, per batch.
+    pub(crate) processing: Histogram,
+    /// Packets per batch.
+    pub(crate) batch_packets: Histogram,
+}
+
+/// What the delay queue records.
+#[derive(Clone)]
+pub(crate) struct DelayMetrics {
+    /// Delays of the packets held.
+    pub(crate) hold: Histogram,
+    /// Seconds from deadline to release.
+    pub(crate) lateness: Histogram,
+    /// Packets refused because the queue was full.
+    pub(crate) refused: Counter,
+}
+
+impl UnwrapMetrics {
+    pub(crate) fn new(telemetry: &Telemetry) -> Self {
+        Self {
+            processing: telemetry.histogram(Metric::HopProcessingSeconds, &[]),
+            batch_packets: telemetry.histogram(Metric::BatchPackets, &[]),
+        }
+    }
+}
+
+impl DelayMetrics {
+    pub(crate) fn new(telemetry: &Telemetry) -> Self {
+        Self {
+            hold: telemetry.histogram(Metric::HoldSeconds, &[]),
+            lateness: telemetry.histogram(Metric::ReleaseLatenessSeconds, &[]),
+            refused: telemetry.counter(Metric::QueueRefusedTotal, &[("queue", DELAY_QUEUE)]),
+        }
+    }
+}
+
+/// Shows fill and size of the bounded sets at each scrape.
+pub(crate) fn export(telemetry: &Telemetry, queue: &DelayQueue, pipeline: &Arc<Pipeline>) {
+    let depth = telemetry.gauge(Metric::QueueDepth, &[("queue", DELAY_QUEUE)]);
+    telemetry.gauge(Metric::QueueCapacity, &[("queue", DELAY_QUEUE)]).set(as_gauge(queue.capacity()));
+    let tags = telemetry.gauge(Metric::ReplayTags, &[]);
+    telemetry.gauge(Metric::ReplayTagsCapacity, &[]).set(as_gauge(pipeline.tag_capacity()));
+    let (queue, pipeline) = (queue.clone(), Arc::downgrade(pipeline));
+    telemetry.on_scrape(move |_| {
+        depth.set(as_gauge(queue.len()));
+        if let Some(pipeline) = pipeline.upgrade() {
+            tags.set(as_gauge(pipeline.tags()));
+        }
+    });
+}
+
+/// A gauge is a float; counts beyond 2³² do not occur.
+fn as_gauge(count: usize) -> f64 {
+    f64::from(u32::try_from(count).unwrap_or(u32::MAX))
+}

@@ -1,0 +1,267 @@
+//! The role as the node sees it: configured, started, stopped.
+
+use std::fmt;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use futures::{FutureExt, future::BoxFuture};
+use rand::{SeedableRng, rngs::StdRng};
+use tokio::sync::watch;
+use tokio::task::JoinHandle;
+use tokio::time::Instant;
+use wakumix_mix::{DropReason, Packet, ReplayTags, Stage};
+use wakumix_role_api::{
+    ActorHandle, Address, Inbox, Inboxes, Ports, Role, RoleContext, RoleError, RoleName, RunningRole, Service,
+    StopReport,
+    host::{OutboundPacket, SendFailure},
+    mailbox,
+    mixer::{LocalPacket, MixerMessage},
+};
+use wakumix_waku::record::Capabilities;
+
+use crate::actor::MixerActor;
+use crate::config::MixerConfig;
+use crate::delay_queue::{DelayQueue, Drained, Releaser};
+use crate::effects::{Effects, give_up, give_up_stopped};
+use crate::error::ConfigError;
+use crate::metrics::{self, DelayMetrics, UNWRAP_QUEUE, UnwrapMetrics};
+use crate::pipeline::Pipeline;
+use crate::unwrapper::Unwrapper;
+
+/// Tasks that the actor itself may have: none, the role's two tasks outlive it.
+const ACTOR_TASKS: usize = 0;
+
+/// A mixer that is configured and not yet running.
+#[derive(Debug)]
+pub struct Mixer {
+    config: MixerConfig,
+    forward: bool,
+    rng: StdRng,
+}
+
+impl Mixer {
+    /// A mixer; `forward` says whether packets of others are passed on, which is what the mixer role turns on.
+    ///
+    /// # Errors
+    /// All problems of the configuration.
+    pub fn new(config: MixerConfig, forward: bool) -> Result<Self, ConfigError> {
+        Self::with_rng(config, forward, rand::make_rng())
+    }
+
+    /// A mixer whose delays come from this generator: for tests and simulations that must be repeatable.
+    ///
+    /// # Errors
+    /// All problems of the configuration.
+    pub fn with_seed(config: MixerConfig, forward: bool, seed: [u8; 32]) -> Result<Self, ConfigError> {
+        Self::with_rng(config, forward, StdRng::from_seed(seed))
+    }
+
+    fn with_rng(config: MixerConfig, forward: bool, rng: StdRng) -> Result<Self, ConfigError> {
+        config.validate()?;
+        Ok(Self { config, forward, rng })
+    }
+
+    /// Starts it, as [`Role::start`] does, and returns its own type.
+    ///
+    /// # Errors
+    /// When its inbox is not among `inboxes`.
+    pub fn start_mixer(self, context: &RoleContext, inboxes: &mut Inboxes) -> Result<RunningMixer, RoleError> {
+        let inbox = inboxes.mixer.take().ok_or_else(|| no_inbox("there is no inbox for it"))?;
+        let Some(handle) = &context.ports.mixer else {
+            return Err(no_inbox("there is no address for it"));
+        };
+        let parts = Parts::new(self, context);
+        let (me, unwrap, effects) = (context.node.peer, parts.unwrap.clone(), parts.effects.clone());
+        let factory = move || MixerActor { me, unwrap: unwrap.clone(), effects: effects.clone() };
+        let actor = context.supervisor.start(handle.address().clone(), inbox.clone(), ACTOR_TASKS, factory);
+        Ok(parts.run(context, actor, handle.address().clone(), inbox))
+    }
+}
+
+impl Role for Mixer {
+    fn name(&self) -> RoleName {
+        RoleName::Mixer
+    }
+
+    fn capabilities(&self) -> Capabilities {
+        if self.forward { Capabilities::MIX } else { Capabilities::NONE }
+    }
+
+    fn services(&self, _: &Ports) -> Vec<Service> {
+        Vec::new()
+    }
+
+    fn start(self: Box<Self>, context: &RoleContext, inboxes: &mut Inboxes) -> Result<Box<dyn RunningRole>, RoleError> {
+        Ok(Box::new(self.start_mixer(context, inboxes)?))
+    }
+}
+
+/// A mixer that runs.
+pub struct RunningMixer {
+    actor: ActorHandle,
+    address: Address<MixerMessage>,
+    pipeline: Arc<Pipeline>,
+    tasks: Mutex<Option<Tasks>>,
+}
+
+/// What must be stopped, in this order: actor (its inbox), unwrapper, delay queue.
+struct Tasks {
+    inbox: Inbox<MixerMessage>,
+    unwrapper: Task<u64>,
+    releaser: Task<Drained>,
+}
+
+/// A task and the way to tell it by when to end.
+struct Task<T> {
+    stop: watch::Sender<Option<Instant>>,
+    handle: JoinHandle<T>,
+}
+
+/// Everything between configuration and running tasks.
+struct Parts {
+    unwrap: Address<Packet>,
+    effects: Effects,
+    unwrapper: Unwrapper,
+    releaser: Releaser,
+}
+
+impl Parts {
+    fn new(mixer: Mixer, context: &RoleContext) -> Self {
+        let Mixer { config, forward, rng } = mixer;
+        let telemetry = &context.telemetry;
+        let pipeline = Arc::new(Pipeline {
+            me: context.node.peer,
+            format: context.format,
+            key: Arc::clone(&context.node.mix_key),
+            forward,
+            law: config.delay.law(),
+            max_delay: config.max_delay,
+            tags: Mutex::new(ReplayTags::new(config.replay_tags)),
+            rng: Mutex::new(rng),
+        });
+        let host = context.ports.host.clone();
+        let (delays, releaser) = DelayQueue::new(config.max_held, host.clone(), DelayMetrics::new(telemetry));
+        metrics::export(telemetry, &delays, &pipeline);
+        let sender = context.ports.sender.clone();
+        let effects = Effects { host, delays, exit: context.ports.exit.clone(), sender };
+        let (unwrap, queue) = mailbox(UNWRAP_QUEUE, config.max_waiting, telemetry);
+        let unwrapper = Unwrapper {
+            queue,
+            workers: context.workers.clone(),
+            pipeline,
+            effects: effects.clone(),
+            max_batch: config.max_batch,
+            metrics: UnwrapMetrics::new(telemetry),
+        };
+        Self { unwrap, effects, unwrapper, releaser }
+    }
+
+    fn run(
+        self,
+        context: &RoleContext,
+        actor: ActorHandle,
+        address: Address<MixerMessage>,
+        inbox: Inbox<MixerMessage>,
+    ) -> RunningMixer {
+        let pipeline = Arc::clone(&self.unwrapper.pipeline);
+        let runtime = context.supervisor.runtime();
+        let (stop, stopped) = watch::channel(None);
+        let unwrapper = Task { stop, handle: runtime.spawn(self.unwrapper.run(stopped)) };
+        let (stop, stopped) = watch::channel(None);
+        let releaser = Task { stop, handle: runtime.spawn(self.releaser.run(stopped)) };
+        let tasks = Tasks { inbox, unwrapper, releaser };
+        RunningMixer { actor, address, pipeline, tasks: Mutex::new(Some(tasks)) }
+    }
+}
+
+impl RunningMixer {
+    /// The supervised actor: its restarts, and in tests a way to make it panic.
+    pub fn actor(&self) -> &ActorHandle {
+        &self.actor
+    }
+
+    fn take_tasks(&self) -> Option<Tasks> {
+        self.tasks.lock().unwrap_or_else(PoisonError::into_inner).take()
+    }
+}
+
+impl fmt::Debug for RunningMixer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("RunningMixer").field("ready", &self.ready()).finish_non_exhaustive()
+    }
+}
+
+impl RunningRole for RunningMixer {
+    fn name(&self) -> RoleName {
+        RoleName::Mixer
+    }
+
+    fn ready(&self) -> Result<(), String> {
+        let tasks = self.tasks.lock().unwrap_or_else(PoisonError::into_inner);
+        let Some(tasks) = tasks.as_ref() else {
+            return Err("the mixer has stopped".to_owned());
+        };
+        if self.address.is_closed() {
+            return Err("the actor of the mixer has ended; restart the node and report this as a bug".to_owned());
+        }
+        if tasks.unwrapper.handle.is_finished() || tasks.releaser.handle.is_finished() {
+            return Err("a task of the mixer has ended; restart the node and report this as a bug".to_owned());
+        }
+        let capacity = self.pipeline.tag_capacity();
+        if self.pipeline.tags() >= capacity {
+            return Err(format!("all {capacity} replay tags are used; raise mixer.replay-tags and change the mix key"));
+        }
+        Ok(())
+    }
+
+    fn stop(&self, deadline: Instant) -> BoxFuture<'static, StopReport> {
+        match self.take_tasks() {
+            Some(tasks) => stop(self.actor.clone(), tasks, deadline).boxed(),
+            None => futures::future::ready(StopReport { in_time: true, ..StopReport::default() }).boxed(),
+        }
+    }
+}
+
+async fn stop(actor: ActorHandle, tasks: Tasks, deadline: Instant) -> StopReport {
+    let in_time = actor.stop(deadline).await;
+    let unread = give_up_unread(&tasks.inbox);
+    let unopened = tasks.unwrapper.stop(deadline).await.unwrap_or_default();
+    let drained = tasks.releaser.stop(deadline).await;
+    let Drained { released, given_up } = drained.unwrap_or_default();
+    let report = StopReport {
+        finished: released,
+        abandoned: unread + unopened + given_up,
+        in_time: in_time && drained.is_some(),
+    };
+    tracing::info!(released, given_up = report.abandoned, in_time = report.in_time, "the mixer has stopped");
+    report
+}
+
+/// Settles what an actor that was too slow has left in its inbox; how many packets.
+fn give_up_unread(inbox: &Inbox<MixerMessage>) -> u64 {
+    let Some(mut unread) = inbox.receiver() else { return 0 };
+    let mut given_up = 0;
+    while let Some(message) = unread.try_recv() {
+        given_up += match message {
+            MixerMessage::Received(packets) => packets.into_iter().map(give_up_stopped).count(),
+            MixerMessage::Send(packet) => {
+                let LocalPacket { to, packet, done, .. } = *packet;
+                let outbound = OutboundPacket { to, packet, done };
+                give_up(outbound, Stage::Shutdown, DropReason::Stopped, SendFailure::Stopped);
+                1
+            }
+        };
+    }
+    u64::try_from(given_up).unwrap_or(u64::MAX)
+}
+
+impl<T> Task<T> {
+    /// Tells the task its deadline and waits for its end; `None` if it had ended by a panic.
+    async fn stop(self, deadline: Instant) -> Option<T> {
+        self.stop.send_replace(Some(deadline));
+        self.handle.await.ok()
+    }
+}
+
+fn no_inbox(problem: &str) -> RoleError {
+    RoleError { role: RoleName::Mixer, problem: problem.to_owned() }
+}

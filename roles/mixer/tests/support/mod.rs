@@ -1,0 +1,355 @@
+//! A mixer between stand-ins for host, exit and sender, in virtual time, with packets from a seed.
+
+#![allow(dead_code, reason = "each test file uses its part")]
+
+use std::num::NonZeroUsize;
+use std::sync::Arc;
+use std::time::Duration;
+
+use libp2p_identity::{Keypair, secp256k1};
+use rand::SeedableRng as _;
+use rand::rngs::StdRng;
+use tokio::runtime::Handle;
+use tokio::sync::{oneshot, watch};
+use tokio::time::Instant;
+use wakumix_mix::{Balance, DropReason, HopAddress, Ledger, Origin, Outcome, Packet, Stage};
+use wakumix_mixer::{Mixer, MixerConfig, RunningMixer};
+use wakumix_role_api::{
+    DirectoryPublisher, Inbox, Inboxes, LocalNode, Ports, RoleContext, Services, Supervisor, Workers,
+    exit::{ExitMessage, ExitPacket},
+    host::{HostHandle, HostMessage, OutboundPacket, SendFailure},
+    mailbox,
+    mixer::{LocalPacket, MixerHandle, MixerMessage},
+    sender::{ReplyPacket, SenderHandle, SenderMessage},
+};
+use wakumix_sphinx::{ADDRESS_LEN, BufferPool, Opened, PathHop, PrivateKey, Profile, ReplyKeys, Sphinx};
+use wakumix_telemetry::Telemetry;
+
+pub(crate) const SEED: [u8; 32] = [7; 32];
+pub(crate) const BODY: &[u8] = b"a message";
+const BUFFERS: usize = 1024;
+
+/// A mix node other than the one under test.
+pub(crate) struct Peer {
+    pub(crate) key: PrivateKey,
+    pub(crate) address: HopAddress,
+}
+
+impl Peer {
+    pub(crate) fn new(n: u8) -> Self {
+        let mut secret = [n; 32];
+        secret[0] = 1;
+        let identity = Keypair::from(secp256k1::Keypair::from(secp256k1::SecretKey::try_from_bytes(secret).unwrap()));
+        let address = format!("/ip4/10.0.0.{n}/tcp/60000").parse().unwrap();
+        Self {
+            key: PrivateKey::from_bytes([n; 32]),
+            address: HopAddress::from_multiaddr(&address, identity.public().to_peer_id()).unwrap(),
+        }
+    }
+
+    fn hop(&self, delay_ms: u16) -> PathHop {
+        PathHop { key: self.key.public(), address: self.address.encode(), delay_ms }
+    }
+}
+
+/// How a fixture differs from the usual one.
+pub(crate) struct Setup {
+    pub(crate) config: MixerConfig,
+    pub(crate) forward: bool,
+    pub(crate) host_queue: usize,
+    /// Room in the exit's queue; `None`: no exit.
+    pub(crate) exit_queue: Option<usize>,
+    /// Room in the sender's queue; `None`: no sender.
+    pub(crate) sender_queue: Option<usize>,
+}
+
+impl Default for Setup {
+    fn default() -> Self {
+        let config = MixerConfig { replay_tags: 4096, ..MixerConfig::default() };
+        Self { config, forward: true, host_queue: 1024, exit_queue: Some(64), sender_queue: Some(64) }
+    }
+}
+
+/// The mixer under test and everything around it.
+pub(crate) struct Fixture {
+    pub(crate) mixer: RunningMixer,
+    pub(crate) handle: MixerHandle,
+    pub(crate) me: Peer,
+    pub(crate) others: [Peer; 3],
+    pub(crate) ledger: Arc<Ledger>,
+    pub(crate) buffers: BufferPool,
+    pub(crate) telemetry: Telemetry,
+    host: Inbox<HostMessage>,
+    exit: Option<Inbox<ExitMessage>>,
+    sender: Option<Inbox<SenderMessage>>,
+    format: Sphinx,
+    rng: StdRng,
+}
+
+impl Fixture {
+    /// Pauses the clock of the actix system it runs in and starts a mixer: one a system.
+    pub(crate) fn start(setup: Setup) -> Self {
+        tokio::time::pause();
+        let telemetry = Telemetry::new();
+        let (host_address, host) = mailbox("host", setup.host_queue, &telemetry);
+        let (address, inbox) = mailbox("mixer", 64, &telemetry);
+        let exit = setup.exit_queue.map(|room| mailbox("exit", room, &telemetry));
+        let sender = setup.sender_queue.map(|room| mailbox("sender", room, &telemetry));
+        let handle = MixerHandle::new(address);
+        let ports = Ports {
+            host: HostHandle::new(host_address),
+            mixer: Some(handle.clone()),
+            exit: exit.as_ref().map(|(address, _)| address.clone()),
+            sender: sender.as_ref().map(|(address, _)| SenderHandle::new(address.clone())),
+            relay: None,
+        };
+        let me = Peer::new(1);
+        let format = Sphinx::new(Profile::default());
+        let context = context(&me, format, ports, &telemetry);
+        let mixer = Mixer::with_seed(setup.config, setup.forward, SEED).unwrap();
+        let mut inboxes = Inboxes { mixer: Some(inbox), ..Inboxes::default() };
+        Self {
+            mixer: mixer.start_mixer(&context, &mut inboxes).unwrap(),
+            handle,
+            me,
+            others: [2, 3, 4].map(Peer::new),
+            ledger: context.ledger,
+            buffers: context.buffers,
+            telemetry,
+            host,
+            exit: exit.map(|(_, inbox)| inbox),
+            sender: sender.map(|(_, inbox)| inbox),
+            format,
+            rng: StdRng::from_seed(SEED),
+        }
+    }
+
+    /// Lets everything happen that happens within a time.
+    pub(crate) async fn run_for(&self, time: Duration) {
+        tokio::time::sleep(time).await;
+    }
+
+    /// Lets everything happen that ever will: no delay is longer than 65.535 s.
+    pub(crate) async fn run_to_rest(&self) {
+        self.run_for(Duration::from_secs(70)).await;
+    }
+
+    // What arrives.
+
+    /// Hands bytes to the mixer as the host does, all in one message.
+    pub(crate) async fn receive(&self, packets: &[Vec<u8>]) {
+        let packets = packets.iter().map(|bytes| self.received(bytes)).collect();
+        self.handle.address().send(MixerMessage::Received(packets)).await.unwrap();
+    }
+
+    /// A packet whose first hop is the mixer under test and whose second is `others[0]`.
+    pub(crate) fn forward_packet(&mut self, delay_ms: u16) -> Vec<u8> {
+        let path = [self.me.hop(delay_ms), self.others[0].hop(0), self.others[1].hop(0)];
+        self.build(&path)
+    }
+
+    /// A packet that asks to be passed on to the mixer under test itself.
+    pub(crate) fn looping_packet(&mut self) -> Vec<u8> {
+        let path = [self.me.hop(5), self.me.hop(5), self.others[1].hop(0)];
+        self.build(&path)
+    }
+
+    /// A packet whose next hop is no address.
+    pub(crate) fn packet_to_nowhere(&mut self) -> Vec<u8> {
+        let mut nowhere = self.others[0].hop(0);
+        nowhere.address = [0xff; ADDRESS_LEN];
+        let path = [self.me.hop(5), nowhere, self.others[1].hop(0)];
+        self.build(&path)
+    }
+
+    /// A packet for another node.
+    pub(crate) fn foreign_packet(&mut self) -> Vec<u8> {
+        let path = [self.others[0].hop(5), self.me.hop(0), self.others[1].hop(0)];
+        self.build(&path)
+    }
+
+    /// A packet whose last hop is the mixer under test, as it arrives there.
+    pub(crate) fn exit_packet(&mut self) -> Vec<u8> {
+        let path = [self.others[0].hop(1), self.others[1].hop(1), self.me.hop(0)];
+        let mut packet = self.build(&path);
+        self.pass(&mut packet);
+        packet
+    }
+
+    /// A reply through a SURB of the mixer under test, as it arrives there, and the keys that open it.
+    pub(crate) fn reply_packet(&mut self) -> (Vec<u8>, ReplyKeys) {
+        let path = [self.others[0].hop(1), self.others[1].hop(1), self.me.hop(0)];
+        let (surb, keys) = self.format.create_surb(&mut self.rng, &path).unwrap();
+        let mut packet = vec![0; self.buffers.buffer_len()];
+        self.format.use_surb(&mut self.rng, surb, BODY, &mut packet).unwrap();
+        self.pass(&mut packet);
+        (packet, keys)
+    }
+
+    // What a role of this node sends.
+
+    /// A packet made here, on its way to `to` after `hold`, and the end that hears how it left.
+    pub(crate) fn local_packet(
+        &mut self,
+        to: &HopAddress,
+        hold: Duration,
+    ) -> (LocalPacket, oneshot::Receiver<Result<(), SendFailure>>) {
+        let path = [self.others[0].hop(1), self.others[1].hop(1), self.others[2].hop(0)];
+        let bytes = self.build(&path);
+        let mut packet = Packet::originated(self.buffers.take().unwrap(), &self.ledger, Origin::Request);
+        packet.bytes_mut().copy_from_slice(&bytes);
+        let (done, outcome) = oneshot::channel();
+        (LocalPacket { to: to.clone(), packet, hold, done: Some(done) }, outcome)
+    }
+
+    // What the others got.
+
+    /// The packets of the next message to the host.
+    pub(crate) async fn next_to_host(&self) -> Vec<OutboundPacket> {
+        match self.host.receiver().unwrap().recv().await.unwrap() {
+            HostMessage::SendPackets(packets) => packets,
+            other => panic!("not a packet: {other:?}"),
+        }
+    }
+
+    /// All packets that wait at the host.
+    pub(crate) fn at_host(&self) -> Vec<OutboundPacket> {
+        let mut receiver = self.host.receiver().unwrap();
+        let mut packets = Vec::new();
+        while let Some(HostMessage::SendPackets(more)) = receiver.try_recv() {
+            packets.extend(more);
+        }
+        packets
+    }
+
+    /// All packets that wait at the exit.
+    pub(crate) fn at_exit(&self) -> Vec<ExitPacket> {
+        let mut receiver = self.exit.as_ref().unwrap().receiver().unwrap();
+        let mut packets = Vec::new();
+        while let Some(ExitMessage::Packet(packet)) = receiver.try_recv() {
+            packets.push(packet);
+        }
+        packets
+    }
+
+    /// All replies that wait at the sender.
+    pub(crate) fn at_sender(&self) -> Vec<ReplyPacket> {
+        let mut receiver = self.sender.as_ref().unwrap().receiver().unwrap();
+        let mut packets = Vec::new();
+        while let Some(SenderMessage::Reply(packet)) = receiver.try_recv() {
+            packets.push(packet);
+        }
+        packets
+    }
+
+    /// Takes everything that waits at host, exit and sender and ends it as they would; how many of each.
+    pub(crate) fn consume_all(&self) -> (usize, usize, usize) {
+        let (host, exit, sender) = (self.at_host(), self.at_exit(), self.at_sender());
+        let counts = (host.len(), exit.len(), sender.len());
+        host.into_iter().for_each(written);
+        exit.into_iter().for_each(|packet| packet.packet.settle(Outcome::Delivered));
+        sender.into_iter().for_each(|packet| packet.packet.settle(Outcome::Replied));
+        counts
+    }
+
+    // The books.
+
+    pub(crate) fn balance(&self) -> Balance {
+        self.ledger.snapshot()
+    }
+
+    pub(crate) fn dropped(&self, stage: Stage, reason: DropReason) -> u64 {
+        let dropped = self.balance().dropped;
+        dropped.iter().find(|(at, why, _)| (*at, *why) == (stage, reason)).map_or(0, |(.., count)| *count)
+    }
+
+    /// At rest no packet is unaccounted for and none was let go of without an outcome.
+    #[track_caller]
+    pub(crate) fn assert_balanced(&self) {
+        let balance = self.balance();
+        assert_eq!(balance.residue(u64::try_from(self.buffers.in_use()).unwrap()), 0, "{balance:?}");
+        let abandoned = balance.dropped.iter().any(|(_, reason, _)| *reason == DropReason::Abandoned);
+        assert!(!abandoned, "{balance:?}");
+    }
+
+    /// As [`Self::assert_balanced`], and nothing is held anywhere.
+    #[track_caller]
+    pub(crate) fn assert_settled(&self) {
+        self.assert_balanced();
+        assert_eq!(self.buffers.in_use(), 0);
+        assert_eq!(self.balance().residue(0), 0);
+    }
+
+    /// Reads what a reply says.
+    pub(crate) fn open_reply(&self, keys: &ReplyKeys, packet: &mut ReplyPacket) -> Vec<u8> {
+        self.format.open_reply(keys, packet.packet.bytes_mut()).unwrap().to_vec()
+    }
+
+    /// Whether a packet opens at `peer`.
+    pub(crate) fn opens_at(&self, peer: &Peer, bytes: &[u8]) -> bool {
+        self.format.authenticate(&peer.key, bytes).is_ok()
+    }
+
+    fn received(&self, bytes: &[u8]) -> Packet {
+        let mut packet = Packet::received(self.buffers.take().unwrap(), &self.ledger);
+        packet.bytes_mut().copy_from_slice(bytes);
+        packet
+    }
+
+    fn build(&mut self, path: &[PathHop; 3]) -> Vec<u8> {
+        let mut packet = vec![0; self.buffers.buffer_len()];
+        self.format.build(&mut self.rng, path, &[0; ADDRESS_LEN], BODY, &mut packet).unwrap();
+        packet
+    }
+
+    /// Carries a packet over `others[0]` and `others[1]`.
+    fn pass(&self, packet: &mut [u8]) {
+        for peer in &self.others[..2] {
+            let authenticated = self.format.authenticate(&peer.key, packet).unwrap();
+            let Opened::Forward { blinding, .. } = self.format.open(packet, authenticated).unwrap() else {
+                panic!("the path goes on");
+            };
+            self.format.blind(packet, blinding).unwrap();
+        }
+    }
+}
+
+/// Ends a packet as the host does once it is written.
+pub(crate) fn written(outbound: OutboundPacket) {
+    let received = outbound.packet.origin().is_none();
+    outbound.packet.settle(if received { Outcome::Forwarded } else { Outcome::Sent });
+    if let Some(done) = outbound.done {
+        let _ = done.send(Ok(()));
+    }
+}
+
+/// It is `delay` after `started`, in virtual time; tokio's timer rounds up to its tick of a millisecond.
+#[track_caller]
+pub(crate) fn assert_is_due(started: Instant, delay: Duration) {
+    let elapsed = started.elapsed();
+    assert!(elapsed >= delay, "{elapsed:?} is before {delay:?}");
+    assert!(elapsed <= delay + Duration::from_millis(1), "{elapsed:?} is after {delay:?}");
+}
+
+/// By when a stop must be done that has time for everything.
+pub(crate) fn far_off() -> Instant {
+    Instant::now() + Duration::from_secs(100)
+}
+
+fn context(me: &Peer, format: Sphinx, ports: Ports, telemetry: &Telemetry) -> RoleContext {
+    let (_, hop_address) = watch::channel(Some(me.address.clone()));
+    let (_, directory) = DirectoryPublisher::new();
+    let (supervisor, _) = Supervisor::on_current_thread(telemetry.clone());
+    RoleContext {
+        node: LocalNode { peer: me.address.peer(), mix_key: Arc::new(me.key.clone()), hop_address },
+        format,
+        buffers: BufferPool::new(BUFFERS, format.profile().packet_len()),
+        ledger: Ledger::new(),
+        directory,
+        ports,
+        services: Services::default(),
+        supervisor,
+        workers: Workers::new(NonZeroUsize::new(2).unwrap(), Handle::current()),
+        telemetry: telemetry.clone(),
+    }
+}
