@@ -1,2 +1,7 @@
 //! The wakumix binary.
-fn main() {}
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    wakumix::cli::run(std::env::args_os())
+}

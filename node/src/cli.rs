@@ -1,0 +1,115 @@
+//! The command line: what `wakumix` understands, and how it ends.
+//!
+//! Exit codes: 0 done, 1 something is wrong with what was given (input, configuration, keys), 2 the command line itself
+//! is wrong, 3 it failed while running.
+
+mod config;
+mod config_args;
+mod key;
+#[cfg(test)]
+mod tests;
+
+use std::{
+    ffi::OsString,
+    io::{self, Write},
+    process::ExitCode,
+};
+
+use clap::{Parser, Subcommand};
+
+pub use config_args::ConfigArgs;
+
+use crate::{
+    config::{Problem, Problems},
+    keys::KeyError,
+};
+
+/// Something is wrong with what was given.
+const EXIT_INPUT: u8 = 1;
+/// The command failed while running.
+const EXIT_RUNTIME: u8 = 3;
+
+/// Waku node that mixes.
+#[derive(Debug, Parser)]
+#[command(name = "wakumix", version, about)]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Check or show a configuration
+    #[command(subcommand)]
+    Config(config::ConfigCommand),
+    /// Make or show keys
+    #[command(subcommand)]
+    Key(key::KeyCommand),
+}
+
+/// Why a command did not do its work.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum Failure {
+    /// Something is wrong with what was given; each problem with its remedy.
+    #[error("{0}")]
+    Input(Problems),
+    /// It failed while running.
+    #[error("error: {0}")]
+    Runtime(String),
+}
+
+impl Failure {
+    /// The exit code that tells it.
+    fn code(&self) -> u8 {
+        match self {
+            Self::Input(_) => EXIT_INPUT,
+            Self::Runtime(_) => EXIT_RUNTIME,
+        }
+    }
+}
+
+impl From<Problems> for Failure {
+    fn from(problems: Problems) -> Self {
+        Self::Input(problems)
+    }
+}
+
+impl From<KeyError> for Failure {
+    fn from(error: KeyError) -> Self {
+        Self::Input(Problem::new(error.to_string(), error.help()).into())
+    }
+}
+
+impl From<io::Error> for Failure {
+    fn from(error: io::Error) -> Self {
+        Self::Runtime(format!("the output cannot be written: {error}"))
+    }
+}
+
+/// Runs the command of a command line, the program's name first.
+pub fn run(arguments: impl IntoIterator<Item = impl Into<OsString> + Clone>) -> ExitCode {
+    let cli = match Cli::try_parse_from(arguments) {
+        Ok(cli) => cli,
+        Err(error) => error.exit(),
+    };
+    let mut out = io::stdout().lock();
+    let done = cli.command.run(&mut out).and_then(|()| out.flush().map_err(Failure::from));
+    match done {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(failure) => {
+            // Nothing is left to do when even standard error is closed.
+            let _ = writeln!(io::stderr(), "{failure}");
+            ExitCode::from(failure.code())
+        }
+    }
+}
+
+impl Command {
+    fn run(&self, out: &mut impl Write) -> Result<(), Failure> {
+        match self {
+            Self::Config(command) => command.run(out),
+            Self::Key(command) => command.run(out),
+        }
+    }
+}

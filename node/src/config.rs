@@ -1,0 +1,250 @@
+//! Configuration: one tree of values from layers of sources, checked as a whole.
+//!
+//! Layers, later ones win: built-in defaults, preset, file (TOML or YAML), environment `WAKUMIX_…`, flags. The same
+//! names hold everywhere: `mix.delay` is `delay` in table `[mix]` of a file, `WAKUMIX_MIX__DELAY` in the environment
+//! and `--mix.delay` as a flag. The fleet's names are accepted where it has them.
+//!
+//! Reading goes in two passes over what all layers hold together, and both report everything that they find:
+//! [`layers`] judges each written value by the table of keys ([`schema`]), [`check`] judges their meaning.
+
+mod addresses;
+mod check;
+mod delay;
+mod fleet;
+pub(crate) mod kind;
+mod layers;
+mod load;
+mod peers;
+mod presets;
+mod problem;
+mod rate;
+pub(crate) mod schema;
+mod show;
+mod text;
+mod values;
+
+#[cfg(test)]
+mod tests;
+
+use std::{net::IpAddr, path::PathBuf};
+
+use multiaddr::Multiaddr;
+use serde::{Deserialize, Serialize};
+use wakumix_role_api::RoleName;
+use wakumix_sphinx::Profile;
+use wakumix_telemetry::logging;
+
+pub use addresses::{PortUse, Transport};
+pub use check::Keys;
+pub use delay::{DelayRule, MixDelay};
+pub(crate) use fleet::{SWITCHES, SYNONYMS, WITHOUT_EFFECT};
+pub use layers::{ENV_PREFIX, Flag, Inputs};
+pub use load::{Loaded, load};
+pub use peers::{MixNodeEntry, Nat, PeerAddress};
+pub use problem::{Problem, Problems, Source};
+pub use rate::RateLimit;
+pub use show::{ShowFormat, show, show_defaults};
+pub use values::{ByteSize, Timespan, ValueError};
+
+use crate::keys::Secret;
+
+/// The whole configuration. Made by [`load`]; its keys are described in the table that `wakumix config show
+/// --defaults` prints.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
+pub struct Config {
+    /// The preset in use.
+    pub preset: Option<String>,
+    /// What the node is; never empty.
+    #[serde(with = "text::roles")]
+    pub roles: Vec<RoleName>,
+    /// How long stopping may take.
+    pub drain_timeout: Timespan,
+
+    /// The identity, if written in place. The key itself is in [`Loaded::keys`].
+    #[serde(skip_deserializing)]
+    pub nodekey: Option<Secret>,
+    /// The file of the identity.
+    pub nodekey_file: Option<PathBuf>,
+    /// The mix key, if written in place. The key itself is in [`Loaded::keys`].
+    #[serde(skip_deserializing)]
+    pub mixkey: Option<Secret>,
+    /// The file of the mix key.
+    pub mixkey_file: Option<PathBuf>,
+
+    /// Where the transports bind.
+    pub listen_address: IpAddr,
+    /// As written; [`Config::ports`] has the ports with the shift added.
+    pub tcp_port: u16,
+    /// Whether QUIC is on.
+    pub quic_support: bool,
+    /// As written, UDP.
+    pub quic_port: u16,
+    /// Whether WebSocket is on.
+    pub websocket_support: bool,
+    /// As written.
+    pub websocket_port: u16,
+    /// Added to every port but 0.
+    pub ports_shift: u16,
+    /// How others reach the node behind address translation.
+    pub nat: Nat,
+    /// Announced before all others.
+    pub ext_multiaddr: Vec<Multiaddr>,
+    /// Whether nothing else is announced.
+    pub ext_multiaddr_only: bool,
+
+    /// Peers to stay connected to.
+    pub staticnode: Vec<PeerAddress>,
+    /// Lightpush services in order of preference.
+    pub lightpushnode: Vec<PeerAddress>,
+    /// The static mix pool; may hold the node itself.
+    pub mixnode: Vec<MixNodeEntry>,
+    /// Connections in both directions.
+    pub max_connections: u32,
+    /// Peers on one IP address before gossipsub marks them down; 0 for no limit.
+    pub ip_colocation_limit: u32,
+
+    /// The cluster.
+    pub cluster_id: u16,
+    /// Shards that the relay joins.
+    pub shard: Vec<u16>,
+    /// Shards of the cluster; 0 turns deriving a shard off.
+    pub num_shards_in_network: u16,
+    /// Largest encoded message.
+    pub max_msg_size: ByteSize,
+    /// Budgets of services.
+    pub rate_limit: Vec<RateLimit>,
+
+    /// Whether REST is served.
+    pub rest: bool,
+    /// Where REST binds.
+    pub rest_address: IpAddr,
+    /// As written.
+    pub rest_port: u16,
+    /// Messages kept for each REST subscription.
+    pub rest_relay_cache_capacity: u32,
+    /// Whether metrics have a port of their own.
+    pub metrics_server: bool,
+    /// Where the metrics server binds.
+    pub metrics_server_address: IpAddr,
+    /// As written.
+    pub metrics_server_port: u16,
+    /// Filter of log events.
+    pub log_level: String,
+    /// Form of log lines.
+    pub log_format: logging::Format,
+
+    /// The libp2p host.
+    pub host: HostConfig,
+    /// What all mix roles share.
+    pub mix: MixConfig,
+    /// The mixer role.
+    pub mixer: MixerConfig,
+    /// The exit role.
+    pub exit: ExitConfig,
+    /// The sender role.
+    pub sender: SenderConfig,
+    /// The relay role.
+    pub relay: RelayConfig,
+}
+
+/// The libp2p host: table `[host]`.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
+pub struct HostConfig {
+    /// Whether peers that do not answer metadata are disconnected.
+    pub require_metadata: bool,
+    /// Packets that wait for one peer.
+    pub queue_packets: u32,
+}
+
+/// What all mix roles share: table `[mix]`.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
+pub struct MixConfig {
+    /// The wire profile.
+    #[serde(with = "text")]
+    pub profile: Profile,
+    /// The delay law.
+    pub delay: MixDelay,
+    /// Packets that the node can hold at once.
+    pub buffers: u32,
+}
+
+/// The mixer role: table `[mixer]`.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
+pub struct MixerConfig {
+    /// How the delay in a header becomes the time that a packet is held.
+    pub delay_rule: DelayRule,
+    /// Longest that a packet is held.
+    pub max_delay: Timespan,
+    /// Packets held for their delay.
+    pub max_held: u32,
+    /// Packets that wait to be unwrapped.
+    pub max_waiting: u32,
+    /// Packets that one worker takes at a time.
+    pub max_batch: u32,
+    /// Packets remembered against replay.
+    pub replay_tags: u32,
+}
+
+/// The exit role: table `[exit]`.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
+pub struct ExitConfig {
+    /// Protocols that requests out of the mixnet may use.
+    pub codecs: Vec<String>,
+    /// Wait for the answer of a service.
+    pub timeout: Timespan,
+    /// Requests that wait for a service.
+    pub in_flight: u32,
+}
+
+/// The sender role: table `[sender]`.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
+pub struct SenderConfig {
+    /// Wait for an answer.
+    pub timeout: Timespan,
+    /// Longest wait that a request may ask for.
+    pub max_timeout: Timespan,
+    /// Reply blocks in a request.
+    pub surbs: u8,
+    /// Requests that may wait for their answers.
+    pub in_flight: u32,
+    /// Wait of packets made here before they leave.
+    pub hold: MixDelay,
+}
+
+/// The relay role: table `[relay]`.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
+pub struct RelayConfig {
+    /// Whether lightpush is served.
+    pub lightpush: bool,
+    /// Messages that a local reader may lag behind.
+    pub follow_capacity: u32,
+    /// Publications in progress.
+    pub max_in_flight: u32,
+}
+
+impl Config {
+    /// Whether a role is on.
+    pub fn has_role(&self, role: RoleName) -> bool {
+        self.roles.contains(&role)
+    }
+
+    /// The budget of a service: its own entry, else the one for all services. `None` for no limit.
+    pub fn rate_limit_of(&self, service: &str) -> Option<&RateLimit> {
+        let own = |limit: &&RateLimit| limit.service.as_deref() == Some(service);
+        let common = |limit: &&RateLimit| limit.service.is_none();
+        let limits = &self.rate_limit;
+        limits.iter().rfind(own).or_else(|| limits.iter().rfind(common))
+    }
+
+    /// Whether any role is on that needs a mixer, a mix key and a secp256k1 identity: all but the relay.
+    pub fn mixes(&self) -> bool {
+        self.roles.iter().any(|role| *role != RoleName::Relay)
+    }
+}

@@ -1,0 +1,118 @@
+//! Ports and addresses that follow from the configuration.
+
+use std::net::IpAddr;
+
+use libp2p_identity::PeerId;
+use multiaddr::{Multiaddr, Protocol};
+use wakumix_mix::HopAddress;
+
+use super::Config;
+
+/// What a port belongs to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Transport {
+    /// TCP, for libp2p, WebSocket and HTTP alike.
+    Tcp,
+    /// UDP, for QUIC.
+    Udp,
+}
+
+/// A port that the node binds, and the key that sets it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct PortUse {
+    /// The key.
+    pub key: &'static str,
+    /// The address it is bound on.
+    pub address: IpAddr,
+    /// TCP or UDP.
+    pub transport: Transport,
+    /// The port, shift included; 0 for any free one.
+    pub port: u16,
+}
+
+impl PortUse {
+    /// Whether both cannot be bound at once.
+    pub(super) fn clashes(&self, other: &Self) -> bool {
+        let overlap = self.address == other.address || self.address.is_unspecified() || other.address.is_unspecified();
+        self.port != 0 && self.port == other.port && self.transport == other.transport && overlap
+    }
+}
+
+impl Config {
+    /// A port with the shift added; `None` when that is no port any more. Port 0 stays 0.
+    pub(super) fn shifted(&self, port: u16) -> Option<u16> {
+        if port == 0 { Some(0) } else { port.checked_add(self.ports_shift) }
+    }
+
+    /// Every port that the node binds, with the key that set it.
+    pub fn ports(&self) -> Vec<PortUse> {
+        use Transport::{Tcp, Udp};
+        let all = [
+            (true, "tcp-port", self.listen_address, Tcp, self.tcp_port),
+            (self.quic_support, "quic-port", self.listen_address, Udp, self.quic_port),
+            (self.websocket_support, "websocket-port", self.listen_address, Tcp, self.websocket_port),
+            (self.rest, "rest-port", self.rest_address, Tcp, self.rest_port),
+            (self.metrics_server, "metrics-server-port", self.metrics_server_address, Tcp, self.metrics_server_port),
+        ];
+        all.into_iter()
+            .filter(|(on, ..)| *on)
+            .map(|(_, key, address, transport, port)| PortUse {
+                key,
+                address,
+                transport,
+                // A configuration whose shift leaves the range does not load.
+                port: self.shifted(port).unwrap_or(u16::MAX),
+            })
+            .collect()
+    }
+
+    /// The libp2p addresses to listen on, without `/p2p`.
+    pub fn listen_addresses(&self) -> Vec<Multiaddr> {
+        self.transports_at(self.listen_address)
+    }
+
+    /// The addresses to announce whatever the node learns about itself, without `/p2p`: `ext-multiaddr`, then `nat`,
+    /// then the listen address if it is a particular one. Empty when only the running host can know.
+    pub fn announced_addresses(&self) -> Vec<Multiaddr> {
+        let mut addresses: Vec<Multiaddr> = self.ext_multiaddr.iter().cloned().map(without_self).collect();
+        if self.ext_multiaddr_only {
+            return addresses;
+        }
+        let particular = Some(self.listen_address).filter(|ip| !ip.is_unspecified());
+        if let Some(ip) = self.nat.external().or(particular) {
+            addresses.extend(self.transports_at(ip));
+        }
+        addresses
+    }
+
+    /// The first announced address that a packet header can carry, port 0 excepted.
+    pub fn hop_address(&self, peer: PeerId) -> Option<HopAddress> {
+        self.announced_addresses()
+            .iter()
+            .filter_map(|address| HopAddress::from_multiaddr(address, peer).ok())
+            .find(|hop| hop.port() != 0)
+    }
+
+    fn transports_at(&self, ip: IpAddr) -> Vec<Multiaddr> {
+        self.ports()
+            .iter()
+            .filter_map(|port| {
+                let base = Multiaddr::from(ip);
+                match port.key {
+                    "tcp-port" => Some(base.with(Protocol::Tcp(port.port))),
+                    "quic-port" => Some(base.with(Protocol::Udp(port.port)).with(Protocol::QuicV1)),
+                    "websocket-port" => Some(base.with(Protocol::Tcp(port.port)).with(Protocol::Ws("/".into()))),
+                    _ => None,
+                }
+            })
+            .collect()
+    }
+}
+
+/// Cuts a trailing `/p2p/<this node>`. A relay's id is followed by `/p2p-circuit` and stays.
+fn without_self(mut address: Multiaddr) -> Multiaddr {
+    if matches!(address.iter().last(), Some(Protocol::P2p(_))) {
+        address.pop();
+    }
+    address
+}

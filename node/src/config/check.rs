@@ -1,0 +1,373 @@
+//! The second pass: what values mean together. It reports everything that it finds, like the first.
+
+use std::collections::BTreeMap;
+
+use libp2p_identity::{KeyType, Keypair, PeerId};
+use multiaddr::{Multiaddr, Protocol};
+use wakumix_mix::MIN_POOL;
+use wakumix_role_api::RoleName;
+use wakumix_sphinx::PrivateKey;
+
+use super::{
+    Config,
+    layers::Judge,
+    problem::{Problem, Source},
+};
+use crate::keys::{self, KeyError, Secret};
+
+/// The private keys of a node. Neither shows in `Debug` output.
+#[derive(Clone, Debug)]
+pub struct Keys {
+    /// The libp2p identity.
+    pub node: Keypair,
+    /// The mix key; absent when no role mixes.
+    pub mix: Option<PrivateKey>,
+}
+
+impl Keys {
+    /// The node's peer id.
+    pub fn peer(&self) -> PeerId {
+        self.node.public().to_peer_id()
+    }
+}
+
+/// Judges a configuration whose single values are good, and reads its keys. `None` when a key cannot be had; the reason
+/// is then among the problems.
+pub(super) fn check(config: &Config, judge: &mut Judge) -> Option<Keys> {
+    let mut review = Review { config, judge };
+    review.roles();
+    review.ports();
+    review.shards();
+    review.network();
+    review.inline_secrets();
+    let node = review.identity();
+    let mix = review.mix_key();
+    if config.mixes() {
+        review.wire();
+        if let Some(node) = &node {
+            review.mix_identity(node);
+        }
+    }
+    if config.has_role(RoleName::Exit) {
+        review.exit();
+    }
+    if config.has_role(RoleName::Sender) {
+        review.sender(node.as_ref().map(|node| node.public().to_peer_id()));
+    }
+    review.pool();
+    Some(Keys { node: node?, mix: mix? })
+}
+
+struct Review<'a> {
+    config: &'a Config,
+    judge: &'a mut Judge,
+}
+
+impl Review<'_> {
+    /// Reports unless one of the keys has been reported already: what follows from a bad value is noise.
+    fn problem(&mut self, keys: &[&'static str], message: String, help: impl Into<String>) {
+        if !keys.iter().any(|key| self.judge.bad.contains(key)) {
+            self.judge.problems.push(Problem::new(message, help));
+        }
+    }
+
+    fn warn(&mut self, message: impl Into<String>) {
+        self.judge.warnings.push(message.into());
+    }
+
+    /// A key with its source, as messages name it.
+    fn named(&self, key: &str) -> String {
+        match self.judge.sources.get(key) {
+            Some(Source::Default) | None => format!("`{key}` (default)"),
+            Some(source) => format!("`{key}` in {source}"),
+        }
+    }
+
+    fn roles(&mut self) {
+        if self.config.roles.is_empty() {
+            let message = format!("{} turns every role off", self.named("roles"));
+            self.problem(&["roles"], message, "name at least one of relay, mixer, exit, sender");
+        }
+    }
+
+    fn ports(&mut self) {
+        let ports = self.config.ports();
+        let written = [
+            ("tcp-port", self.config.tcp_port),
+            ("quic-port", self.config.quic_port),
+            ("websocket-port", self.config.websocket_port),
+            ("rest-port", self.config.rest_port),
+            ("metrics-server-port", self.config.metrics_server_port),
+        ];
+        for (key, port) in written {
+            let used = ports.iter().any(|used| used.key == key);
+            if used && self.config.shifted(port).is_none() {
+                let message = format!(
+                    "{} is {port}, and {} adds {}: there is no port above 65535",
+                    self.named(key),
+                    self.named("ports-shift"),
+                    self.config.ports_shift
+                );
+                self.problem(&[key, "ports-shift"], message, "lower one of the two");
+                return;
+            }
+        }
+        for (index, first) in ports.iter().enumerate() {
+            for second in ports[index + 1..].iter().filter(|second| first.clashes(second)) {
+                let message =
+                    format!("{} and {} both mean port {}", self.named(first.key), self.named(second.key), first.port);
+                let help = format!("give {} another port", second.key);
+                self.problem(&[first.key, second.key], message, help);
+            }
+        }
+    }
+
+    fn shards(&mut self) {
+        let config = self.config;
+        if config.has_role(RoleName::Relay) && config.shard.is_empty() {
+            let message = format!("{} is empty, so the relay joins nothing", self.named("shard"));
+            self.problem(&["shard"], message, "name at least one shard, such as shard = [0]");
+        }
+        let count = config.num_shards_in_network;
+        let outside = config.shard.iter().filter(|shard| count > 0 && **shard >= count);
+        for shard in outside {
+            let message = format!(
+                "{} names shard {shard}, but {} says that there are {count}, from 0 to {}",
+                self.named("shard"),
+                self.named("num-shards-in-network"),
+                count - 1
+            );
+            self.problem(
+                &["shard", "num-shards-in-network"],
+                message,
+                "leave that shard out, or correct the number of shards; 0 turns deriving shards off",
+            );
+        }
+    }
+
+    fn network(&mut self) {
+        if self.config.nat.wants_mapping() {
+            let nat = self.named("nat");
+            self.warn(format!(
+                "{nat} is {}, but this node maps no ports; behind a router write extip:<IP address>",
+                self.config.nat
+            ));
+        }
+        if self.config.ext_multiaddr_only && self.config.ext_multiaddr.is_empty() {
+            let message =
+                format!("{} announces nothing but `ext-multiaddr`, which is empty", self.named("ext-multiaddr-only"));
+            self.problem(
+                &["ext-multiaddr-only", "ext-multiaddr"],
+                message,
+                "add an ext-multiaddr, or remove ext-multiaddr-only",
+            );
+        }
+    }
+
+    /// Keys in places that others can see.
+    fn inline_secrets(&mut self) {
+        for key in ["nodekey", "mixkey"] {
+            match self.judge.sources.get(key) {
+                Some(Source::Flag(_)) => self.warn(format!(
+                    "`{key}` is a secret, and every user of this machine can read it in the process list; \
+                     use {key}-file"
+                )),
+                Some(Source::Environment(name)) => {
+                    let message =
+                        format!("`{key}` is a secret, and {name} is passed on to child processes; use {key}-file");
+                    self.warn(message);
+                }
+                _ => {}
+            }
+        }
+    }
+
+    fn identity(&mut self) -> Option<Keypair> {
+        let config = self.config;
+        let read = self.secret("nodekey", config.nodekey.as_ref(), "nodekey-file", config.nodekey_file.as_deref());
+        match read? {
+            Some((secret, key)) => self.parsed(key, keys::parse_node_key(secret.expose())),
+            None => self.parsed("nodekey", keys::generate_node_key()),
+        }
+    }
+
+    /// The outer `None` says that there is a problem, the inner one that no role needs a mix key.
+    fn mix_key(&mut self) -> Option<Option<PrivateKey>> {
+        let config = self.config;
+        let read = self.secret("mixkey", config.mixkey.as_ref(), "mixkey-file", config.mixkey_file.as_deref());
+        if !config.mixes() {
+            if let Some(key) = ["mixkey", "mixkey-file"].into_iter().find(|key| self.judge.sources.contains_key(key)) {
+                let key = self.named(key);
+                self.warn(format!("{key} has no effect: no role of this node mixes"));
+            }
+            return read.map(|_| None);
+        }
+        match read? {
+            Some((secret, key)) => self.parsed(key, keys::parse_mix_key(secret.expose())).map(Some),
+            None => {
+                self.warn(
+                    "no mix key is set: each start makes a new one, and other nodes must learn it again; \
+                     set mixkey-file",
+                );
+                Some(Some(keys::generate_mix_key()))
+            }
+        }
+    }
+
+    /// A secret written in place or in a file, and the key that said so. The outer `None` says that there is a
+    /// problem.
+    fn secret(
+        &mut self,
+        inline: &'static str,
+        value: Option<&Secret>,
+        by_file: &'static str,
+        path: Option<&std::path::Path>,
+    ) -> Option<Option<(Secret, &'static str)>> {
+        if self.judge.bad.contains(inline) {
+            return None;
+        }
+        match (value, path) {
+            (Some(_), Some(_)) => {
+                let message = format!("{} and {} contradict", self.named(inline), self.named(by_file));
+                self.problem(&[inline, by_file], message, format!("keep {by_file} only"));
+                None
+            }
+            (Some(secret), None) => Some(Some((secret.clone(), inline))),
+            (None, Some(path)) => {
+                let secret = self.parsed(by_file, keys::read_key_file(path))?;
+                Some(Some((secret, by_file)))
+            }
+            (None, None) => Some(None),
+        }
+    }
+
+    fn parsed<T>(&mut self, key: &'static str, result: Result<T, KeyError>) -> Option<T> {
+        result
+            .map_err(|error| {
+                let message = format!("{}: {error}", self.named(key));
+                self.problem(&[key], message, error.help());
+            })
+            .ok()
+    }
+
+    /// What a mix role needs of the identity and of the addresses (`spec/mix-wire.md §5.1`).
+    fn mix_identity(&mut self, node: &Keypair) {
+        let key = if self.config.nodekey.is_some() { "nodekey" } else { "nodekey-file" };
+        if node.key_type() != KeyType::Secp256k1 {
+            let kind = format!("{:?}", node.key_type()).to_lowercase();
+            let message = format!(
+                "{} holds an {kind} identity, but the roles {} need secp256k1: a packet header carries no other peer id",
+                self.named(key),
+                self.mix_roles()
+            );
+            self.problem(&[key, "roles"], message, "make an identity with `wakumix key new --kind node`");
+            return;
+        }
+        let announced = self.config.announced_addresses();
+        let peer = node.public().to_peer_id();
+        if announced.is_empty() {
+            if self.config.listen_address.is_ipv6() {
+                self.no_hop_address(&announced);
+            } else {
+                self.warn(
+                    "listen-address is not a particular address and neither nat nor ext-multiaddr names one: the hop \
+                     address of this node is guessed from its interfaces; set nat = \"extip:<IP address>\"",
+                );
+            }
+        } else if self.config.hop_address(peer).is_none() && !announced.iter().all(has_free_port) {
+            self.no_hop_address(&announced);
+        }
+    }
+
+    fn no_hop_address(&mut self, announced: &[Multiaddr]) {
+        let key = match announced {
+            [] => "listen-address",
+            _ if !self.config.ext_multiaddr.is_empty() => "ext-multiaddr",
+            _ if self.config.nat.external().is_some() => "nat",
+            _ => "listen-address",
+        };
+        let message = format!(
+            "{} gives no address that a packet header can carry, as the roles {} need",
+            self.named(key),
+            self.mix_roles()
+        );
+        self.problem(
+            &[key, "roles", "tcp-port", "quic-port"],
+            message,
+            "announce IPv4 with TCP or QUIC, such as nat = \"extip:192.0.2.1\" or ext-multiaddr = [\"/ip4/192.0.2.1/tcp/60000\"]",
+        );
+    }
+
+    fn mix_roles(&self) -> String {
+        let names: Vec<&str> =
+            self.config.roles.iter().filter(|role| **role != RoleName::Relay).map(|role| role.as_str()).collect();
+        names.join(", ")
+    }
+
+    fn exit(&mut self) {
+        if self.config.exit.codecs.is_empty() {
+            let message = format!("{} is empty, so the exit serves nothing", self.named("exit.codecs"));
+            self.problem(&["exit.codecs"], message, "name a protocol, or remove exit from the roles");
+        }
+        if !self.config.has_role(RoleName::Mixer) {
+            let roles = self.named("roles");
+            self.warn(format!(
+                "{roles} has exit without mixer: senders draw middle hops from their whole pool, and what passes \
+                 through this node is lost; add mixer"
+            ));
+        }
+    }
+
+    fn wire(&mut self) {
+        let proof = self.config.mix.profile.proof_len;
+        if proof > 0 {
+            let profile = self.named("mix.profile");
+            self.warn(format!(
+                "{profile} has room for a proof of {proof} bytes, and this version makes none: nodes that check \
+                 proofs refuse its packets"
+            ));
+        }
+    }
+
+    fn sender(&mut self, me: Option<PeerId>) {
+        let config = self.config;
+        if config.sender.timeout > config.sender.max_timeout {
+            let message = format!(
+                "{} is {}, longer than {}, {}",
+                self.named("sender.timeout"),
+                config.sender.timeout,
+                self.named("sender.max-timeout"),
+                config.sender.max_timeout
+            );
+            self.problem(&["sender.timeout", "sender.max-timeout"], message, "raise the second or lower the first");
+        }
+        let pool = config.mixnode.iter().filter(|node| Some(node.peer) != me).count();
+        if pool < MIN_POOL {
+            let mixnode = self.named("mixnode");
+            self.warn(format!(
+                "{mixnode} names {pool} other nodes and a path needs a pool of {MIN_POOL}: requests over the mixnet \
+                 fail until more are known"
+            ));
+        }
+        if config.lightpushnode.is_empty() {
+            self.warn("no lightpushnode is set: each request of the sender must name the mix node that serves it");
+        }
+    }
+
+    fn pool(&mut self) {
+        let mut first = BTreeMap::new();
+        for node in &self.config.mixnode {
+            if let Some(other) = first.insert(node.peer, node)
+                && (other.key != node.key || other.address != node.address)
+            {
+                let message = format!("{} has two entries of peer {}", self.named("mixnode"), node.peer);
+                self.problem(&["mixnode"], message, "keep the one with the address and key in use");
+            }
+        }
+    }
+}
+
+/// Port 0: the address is known once the host listens.
+fn has_free_port(address: &Multiaddr) -> bool {
+    address.iter().any(|part| matches!(part, Protocol::Tcp(0) | Protocol::Udp(0)))
+}

@@ -1,0 +1,131 @@
+//! Names of the existing fleet (`wakunode2`, `spec/waku.md §7.1`) that are not keys of ours: synonyms, switches of
+//! roles, and options without effect here.
+
+use wakumix_role_api::RoleName;
+
+/// Other names, and the key that each means.
+pub(crate) const SYNONYMS: &[(&str, &str)] = &[("lightpush", "relay.lightpush"), ("role", "roles")];
+
+/// A boolean of the fleet that turns roles on or off.
+pub(crate) struct Switch {
+    /// Its name.
+    pub(crate) name: &'static str,
+    /// The roles it stands for.
+    pub(crate) roles: &'static [RoleName],
+    /// Its value in the fleet when it is not given.
+    pub(crate) default: bool,
+    /// What it does.
+    pub(crate) doc: &'static str,
+}
+
+/// The switches. Their names are tables of ours too: as a boolean they are the fleet's switch.
+pub(crate) const SWITCHES: &[Switch] = &[
+    Switch {
+        name: "relay",
+        roles: &[RoleName::Relay],
+        default: true,
+        doc: "fleet switch for the relay role; use roles instead",
+    },
+    Switch {
+        name: "mix",
+        roles: &[RoleName::Mixer, RoleName::Exit],
+        default: false,
+        doc: "fleet switch for the mixer and exit roles; use roles instead",
+    },
+];
+
+/// Options of the fleet that are accepted and have no effect here, so that its start scripts and files work.
+pub(crate) const WITHOUT_EFFECT: &[&str] = &[
+    "agent-string",
+    "content-topic",
+    "dns-addrs-name-server",
+    "dns-discovery",
+    "dns-discovery-name-server",
+    "dns-discovery-url",
+    "dns4-domain-name",
+    "discv5-bootstrap-node",
+    "discv5-bits-per-hop",
+    "discv5-bucket-ip-limit",
+    "discv5-discovery",
+    "discv5-enr-auto-update",
+    "discv5-only",
+    "discv5-table-ip-limit",
+    "discv5-udp-port",
+    "enable-kad-discovery",
+    "entry-layer",
+    "entry-node",
+    "execute",
+    "filter",
+    "filter-max-criteria",
+    "filter-max-peers-to-serve",
+    "filter-subscription-timeout",
+    "filternode",
+    "kad-bootstrap-node",
+    "kad-random-lookup-interval",
+    "kad-service-lookup-interval",
+    "keep-alive",
+    "legacy-store",
+    "local-storage-path",
+    "max-relay-peers",
+    "metrics-logging",
+    "mix-allow-all-addresses",
+    "mix-disable-cover-traffic",
+    "mix-disable-spam-protection",
+    "mix-user-message-limit",
+    "mode",
+    "peer-exchange",
+    "peer-exchange-node",
+    "peer-persistence",
+    "peer-store-capacity",
+    "protected-shard",
+    "pubsub-topic",
+    "relay-client",
+    "relay-peer-exchange",
+    "relay-service-ratio",
+    "relay-shard-manager",
+    "reliability",
+    "rendezvous",
+    "rest-admin",
+    "rest-allow-origin",
+    "rln-relay",
+    "rln-relay-chain-id",
+    "rln-relay-cred-password",
+    "rln-relay-cred-path",
+    "rln-relay-dynamic",
+    "rln-relay-epoch-sec",
+    "rln-relay-eth-client-address",
+    "rln-relay-eth-contract-address",
+    "rln-relay-membership-index",
+    "rln-relay-user-message-limit",
+    "store",
+    "store-max-num-db-connections",
+    "store-message-db-migration",
+    "store-message-db-url",
+    "store-message-db-vacuum",
+    "store-message-retention-policy",
+    "store-resume",
+    "store-sync",
+    "store-sync-interval",
+    "store-sync-range",
+    "store-sync-relay-jitter",
+    "storenode",
+    "topic",
+    "websocket-secure-cert-path",
+    "websocket-secure-key-path",
+    "websocket-secure-support",
+];
+
+/// The switch of a name.
+pub(crate) fn switch(name: &str) -> Option<&'static Switch> {
+    SWITCHES.iter().find(|switch| switch.name == name)
+}
+
+/// The key that a synonym means.
+pub(crate) fn synonym(name: &str) -> Option<&'static str> {
+    SYNONYMS.iter().find(|(synonym, _)| *synonym == name).map(|(_, key)| *key)
+}
+
+/// Whether an option is accepted without effect.
+pub(crate) fn is_without_effect(name: &str) -> bool {
+    WITHOUT_EFFECT.contains(&name)
+}

@@ -1,0 +1,242 @@
+//! What a key accepts: reads a written value, from whatever layer, into its one canonical form.
+//!
+//! Environment variables and flags are text only, and fleets write `True`, `"60000"` or a lone string for a list; so
+//! every scalar is read from its text, in every layer alike.
+
+use std::{net::IpAddr, str::FromStr};
+
+use figment::value::{Num, Value};
+use multiaddr::Multiaddr;
+use wakumix_mix::message::MAX_CODEC_LEN;
+use wakumix_role_api::RoleName;
+use wakumix_sphinx::Profile;
+use wakumix_telemetry::logging;
+
+use super::{
+    MixDelay,
+    peers::{MixNodeEntry, Nat, PeerAddress, parse_multiaddr},
+    presets,
+    rate::RateLimit,
+    values::{ByteSize, Timespan, ValueError},
+};
+use crate::keys;
+
+/// The kind of value that a key takes. Bounds are inclusive.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Kind {
+    Bool,
+    Port,
+    Number { min: u64, max: u64 },
+    Time { min_ms: u64, max_ms: u64 },
+    Size { min: u64, max: u64 },
+    File,
+    Ip,
+    Choice(&'static [&'static str]),
+    LogLevel,
+    Role,
+    Preset,
+    Profile,
+    Delay,
+    Nat,
+    Address,
+    Peer,
+    MixNode,
+    RateLimit,
+    Codec,
+    NodeKey,
+    MixKey,
+}
+
+impl Kind {
+    /// What is accepted, as the end of "expected …".
+    pub(crate) fn form(self) -> String {
+        match self {
+            Self::Bool => "true or false".to_owned(),
+            Self::Port => "a port from 0 to 65535".to_owned(),
+            Self::Number { min, max: u64::MAX } => format!("a number from {min} up"),
+            Self::Number { min, max } => format!("a number from {min} to {max}"),
+            Self::Time { min_ms, max_ms } => format!(
+                "a time such as 50ms, 30s or 5m, from {} to {}",
+                Timespan::from_millis(min_ms),
+                Timespan::from_millis(max_ms)
+            ),
+            Self::Size { min, max } => format!(
+                "a size such as 150KiB or 64MiB, from {} to {}",
+                ByteSize::from_bytes(min),
+                ByteSize::from_bytes(max)
+            ),
+            Self::File => "the path of a file".to_owned(),
+            Self::Ip => "an IPv4 or IPv6 address".to_owned(),
+            Self::Choice(names) => format!("one of {}", names.join(", ")),
+            Self::LogLevel => "trace, debug, info, warn or error, or a list such as info,wakumix_host=debug".into(),
+            Self::Role => format!("a role: {}", RoleName::ALL.map(RoleName::as_str).join(", ")),
+            Self::Preset => format!("a preset: {}", presets::names().join(", ")),
+            Self::Profile => "a wire profile such as lioness/pad, aes-ctr/seq or mix-2026-09".into(),
+            Self::Delay => "none, or a mean from 1ms to 65535ms".to_owned(),
+            Self::Nat => "none or extip:<IP address>".to_owned(),
+            Self::Address => "a multiaddr such as /ip4/192.0.2.1/tcp/60000".to_owned(),
+            Self::Peer => "a multiaddr that ends in /p2p/<peer id>".to_owned(),
+            Self::MixNode => "multiaddr/p2p/<peer id>:<64 hex characters>".to_owned(),
+            Self::RateLimit => "a budget such as lightpush:100/1s".to_owned(),
+            Self::Codec => "a protocol id such as /vac/waku/lightpush/3.0.0".to_owned(),
+            Self::NodeKey => "64 hex characters of a secp256k1 private key".to_owned(),
+            Self::MixKey => "64 hex characters of an X25519 private key".to_owned(),
+        }
+    }
+
+    /// The word that stands for the value in `--help`.
+    pub(crate) fn placeholder(self) -> &'static str {
+        match self {
+            Self::Bool => "BOOL",
+            Self::Port => "PORT",
+            Self::Number { .. } => "N",
+            Self::Time { .. } => "TIME",
+            Self::Size { .. } => "SIZE",
+            Self::File => "FILE",
+            Self::Ip => "IP",
+            Self::Choice(_) => "NAME",
+            Self::LogLevel => "LEVEL",
+            Self::Role => "ROLE",
+            Self::Preset => "PRESET",
+            Self::Profile => "PROFILE",
+            Self::Delay => "TIME|none",
+            Self::Nat => "NAT",
+            Self::Address | Self::Peer => "MULTIADDR",
+            Self::MixNode => "MULTIADDR:KEY",
+            Self::RateLimit => "SERVICE:N/TIME",
+            Self::Codec => "PROTOCOL",
+            Self::NodeKey | Self::MixKey => "HEX",
+        }
+    }
+
+    /// Whether its values must not be shown.
+    pub(crate) fn is_secret(self) -> bool {
+        matches!(self, Self::NodeKey | Self::MixKey)
+    }
+
+    /// Reads one scalar; the error is a clause without the key, and never repeats a secret.
+    pub(crate) fn read(self, raw: &Value) -> Result<Value, ValueError> {
+        let expected = |got: &str| ValueError::new(format!("{got}; expected {}", self.form()));
+        let text = match raw {
+            Value::Dict(..) => return Err(expected("a table stands here")),
+            Value::Array(..) => return Err(expected("a list stands here")),
+            Value::Empty(..) => return Err(expected("no value stands here")),
+            scalar => scalar_text(scalar),
+        };
+        self.read_text(text.trim())
+    }
+
+    fn read_text(self, text: &str) -> Result<Value, ValueError> {
+        let expected = || ValueError::new(format!("`{text}` is not {}", self.form()));
+        match self {
+            Self::Bool => match text.to_ascii_lowercase().as_str() {
+                "true" => Ok(true.into()),
+                "false" => Ok(false.into()),
+                _ => Err(expected()),
+            },
+            Self::Port => text.parse::<u16>().map(Value::from).map_err(|_| expected()),
+            Self::Number { min, max } => {
+                number(text).filter(|value| (min..=max).contains(value)).map(Value::from).ok_or_else(expected)
+            }
+            Self::Time { min_ms, max_ms } => {
+                let span: Timespan = text.parse()?;
+                let fits = (min_ms..=max_ms).contains(&span.as_millis());
+                fits.then(|| span.to_string().into()).ok_or_else(expected)
+            }
+            Self::Size { min, max } => {
+                let size: ByteSize = text.parse()?;
+                let fits = (min..=max).contains(&size.as_bytes());
+                fits.then(|| size.to_string().into()).ok_or_else(expected)
+            }
+            Self::File if text.is_empty() => Err(expected()),
+            Self::File => Ok(text.into()),
+            Self::Ip => text.parse::<IpAddr>().map(|ip| ip.to_string().into()).map_err(|_| expected()),
+            Self::Choice(names) => names
+                .iter()
+                .find(|name| name.eq_ignore_ascii_case(text))
+                .map(|name| Value::from(*name))
+                .ok_or_else(expected),
+            Self::LogLevel => match logging::check(text) {
+                Ok(()) => Ok(text.into()),
+                Err(error) => Err(ValueError::new(error.to_string())),
+            },
+            Self::Role => RoleName::ALL
+                .into_iter()
+                .find(|role| role.as_str() == text)
+                .map(|role| role.as_str().into())
+                .ok_or_else(expected),
+            Self::Preset => presets::find(text).map(|preset| preset.name.into()).ok_or_else(expected),
+            Self::Profile => through_text(text.parse::<Profile>()),
+            Self::Delay => text.parse::<MixDelay>().map(|delay| delay.to_string().into()),
+            Self::Nat => through_text(text.parse::<Nat>()),
+            Self::Address => parse_multiaddr(text).map(|address: Multiaddr| address.to_string().into()),
+            Self::Peer => through_text(text.parse::<PeerAddress>()),
+            Self::MixNode => through_text(MixNodeEntry::from_str(text)),
+            Self::RateLimit => through_text(text.parse::<RateLimit>()),
+            Self::Codec => is_codec(text).then(|| text.into()).ok_or_else(expected),
+            Self::NodeKey => secret(text, keys::parse_node_key(text).err()),
+            Self::MixKey => secret(text, keys::parse_mix_key(text).err()),
+        }
+    }
+}
+
+/// Splits what was written for a list: a list, or a text with commas, with or without brackets around it.
+pub(crate) fn list_items(raw: Value) -> Vec<Value> {
+    match raw {
+        Value::Array(_, items) => items.into_iter().flat_map(list_items).collect(),
+        Value::String(_, text) => text
+            .trim()
+            .trim_start_matches('[')
+            .trim_end_matches(']')
+            .split(',')
+            .map(|item| item.trim().trim_matches('"'))
+            .filter(|item| !item.is_empty())
+            .map(Value::from)
+            .collect(),
+        other => vec![other],
+    }
+}
+
+/// The text of a scalar as a person would write it.
+pub(crate) fn scalar_text(value: &Value) -> String {
+    match value {
+        Value::String(_, text) => text.clone(),
+        Value::Char(_, character) => character.to_string(),
+        Value::Bool(_, flag) => flag.to_string(),
+        Value::Num(_, number) => number_text(*number),
+        Value::Empty(..) | Value::Dict(..) | Value::Array(..) => String::new(),
+    }
+}
+
+fn number_text(number: Num) -> String {
+    match (number.to_u128(), number.to_i128(), number.to_f64()) {
+        (Some(value), _, _) => value.to_string(),
+        (_, Some(value), _) => value.to_string(),
+        (_, _, Some(value)) => value.to_string(),
+        _ => String::new(),
+    }
+}
+
+/// A whole number; `_` may group digits as in TOML.
+fn number(text: &str) -> Option<u64> {
+    text.replace('_', "").parse().ok()
+}
+
+fn through_text<T: ToString, E: ToString>(read: Result<T, E>) -> Result<Value, ValueError> {
+    match read {
+        Ok(value) => Ok(value.to_string().into()),
+        Err(error) => Err(ValueError::new(error.to_string())),
+    }
+}
+
+fn secret(text: &str, error: Option<keys::KeyError>) -> Result<Value, ValueError> {
+    match error {
+        None => Ok(text.into()),
+        Some(error) => Err(ValueError::new(error.to_string())),
+    }
+}
+
+/// A codec that every implementation understands.
+fn is_codec(text: &str) -> bool {
+    text.starts_with('/') && text.len() <= MAX_CODEC_LEN && text.bytes().all(|byte| byte.is_ascii_graphic())
+}

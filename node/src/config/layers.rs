@@ -1,0 +1,359 @@
+//! The layers of sources, and the first pass over them: every written value judged by the table of keys.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    path::{Path, PathBuf},
+};
+
+use figment::{
+    providers::{Format, Yaml},
+    value::{Dict, Value},
+};
+use zeroize::Zeroizing;
+
+use super::{
+    fleet,
+    kind::{Kind, scalar_text},
+    presets::Preset,
+    problem::{Problem, Source},
+    schema::{self, KEYS, Key},
+};
+use crate::keys::Secret;
+
+/// What every environment variable of ours begins with.
+pub const ENV_PREFIX: &str = "WAKUMIX_";
+
+/// Variables with our prefix that are no keys: the path of the file.
+const ENV_FILE: [&str; 2] = ["WAKUMIX_CONFIG", "WAKUMIX_CONFIG_FILE"];
+
+/// The sources of a configuration. The environment comes in as a list, so that tests need not change the process's.
+#[derive(Clone, Debug, Default)]
+pub struct Inputs {
+    /// The file; without it the variable `WAKUMIX_CONFIG` names it, if set.
+    pub file: Option<PathBuf>,
+    /// Names and values of environment variables; those without [`ENV_PREFIX`] do not matter.
+    pub environment: Vec<(String, String)>,
+    /// Flags as given.
+    pub flags: Vec<Flag>,
+}
+
+/// One flag and its values, several for a list.
+#[derive(Clone, Debug)]
+pub struct Flag {
+    /// The key or fleet name, without dashes in front.
+    pub name: String,
+    /// The values.
+    pub values: Vec<String>,
+}
+
+/// One value as written somewhere.
+pub(super) struct Entry {
+    /// Its name, brought into the form of a path.
+    pub(super) name: String,
+    raw: Value,
+    source: Source,
+}
+
+/// What the first pass finds.
+#[derive(Default)]
+pub(super) struct Judge {
+    /// Good values in canonical form, one table of tables for each layer, lowest first.
+    pub(super) layers: Vec<Dict>,
+    /// Good values that must not be shown; they never enter `layers`.
+    pub(super) secrets: BTreeMap<&'static str, Secret>,
+    /// The fleet's switches.
+    pub(super) switches: BTreeMap<&'static str, (bool, Source)>,
+    /// Where the value in force of each key comes from.
+    pub(super) sources: BTreeMap<&'static str, Source>,
+    /// Keys with a bad value somewhere; the second pass does not judge them again.
+    pub(super) bad: BTreeSet<&'static str>,
+    /// What is wrong.
+    pub(super) problems: Vec<Problem>,
+    /// What should be known.
+    pub(super) warnings: Vec<String>,
+}
+
+impl Inputs {
+    /// This process's environment and no file or flag.
+    pub fn from_process() -> Self {
+        let environment = std::env::vars_os()
+            .map(|(name, value)| (name.to_string_lossy().into(), value.to_string_lossy().into()))
+            .filter(|(name, _): &(String, String)| name.starts_with(ENV_PREFIX))
+            .collect();
+        Self { environment, ..Self::default() }
+    }
+
+    /// The file to read.
+    pub(super) fn file(&self) -> Option<PathBuf> {
+        self.file.clone().or_else(|| {
+            let named = |(name, _): &&(String, String)| ENV_FILE.contains(&name.as_str());
+            self.environment.iter().find(named).map(|(_, path)| PathBuf::from(path))
+        })
+    }
+}
+
+/// The lowest layer.
+pub(super) fn defaults() -> Vec<Entry> {
+    let entry = |key: &Key, text: &str| Entry { name: key.path.to_owned(), raw: text.into(), source: Source::Default };
+    KEYS.iter().filter_map(|key| key.default.map(|text| entry(key, text))).collect()
+}
+
+/// The layer of a preset.
+pub(super) fn preset(preset: &Preset) -> Vec<Entry> {
+    let source = Source::Preset(preset.name);
+    let entry =
+        |(name, text): &(&str, &str)| Entry { name: (*name).to_owned(), raw: (*text).into(), source: source.clone() };
+    preset.values.iter().map(entry).collect()
+}
+
+/// The layer of a file.
+pub(super) fn file(path: &Path) -> Result<Vec<Entry>, Problem> {
+    let bytes = std::fs::read_to_string(path).map_err(|error| {
+        Problem::new(
+            format!("configuration file {} cannot be read: {error}", path.display()),
+            "name a file that exists with --config, or leave it out",
+        )
+    })?;
+    let text = Zeroizing::new(bytes);
+    let table = match path.extension().and_then(|extension| extension.to_str()) {
+        Some("toml") => parse_toml(&text),
+        Some("yaml" | "yml") => parse_yaml(&text),
+        _ => {
+            return Err(Problem::new(
+                format!("configuration file {} has no known extension", path.display()),
+                "call it .toml, .yaml or .yml after the format in it",
+            ));
+        }
+    };
+    let table = table.map_err(|error| {
+        Problem::new(
+            format!("configuration file {} cannot be parsed: {error}", path.display()),
+            "correct that line; `wakumix config show --defaults` prints a file with every key",
+        )
+    })?;
+    let mut entries = Vec::new();
+    flatten("", table, &Source::File(path.to_owned()), &mut entries);
+    Ok(entries)
+}
+
+/// The layer of environment variables.
+pub(super) fn environment(variables: &[(String, String)]) -> Vec<Entry> {
+    variables
+        .iter()
+        .filter(|(name, value)| !ENV_FILE.contains(&name.as_str()) && !is_service_link(name, value))
+        .filter_map(|(name, value)| {
+            let rest = name.strip_prefix(ENV_PREFIX)?;
+            Some(Entry {
+                name: rest.to_ascii_lowercase().replace("__", ".").replace('_', "-"),
+                raw: value.as_str().into(),
+                source: Source::Environment(name.clone()),
+            })
+        })
+        .collect()
+}
+
+/// The layer of flags.
+pub(super) fn flags(flags: &[Flag]) -> Vec<Entry> {
+    flags
+        .iter()
+        .map(|flag| Entry {
+            name: flag.name.clone(),
+            raw: match flag.values.as_slice() {
+                [one] => one.as_str().into(),
+                many => many.iter().map(|value| Value::from(value.as_str())).collect::<Vec<_>>().into(),
+            },
+            source: Source::Flag(flag.name.clone()),
+        })
+        .collect()
+}
+
+/// The text of the last entry of a name, for keys that decide what is read at all.
+pub(super) fn last_text(entries: &[&[Entry]], name: &str) -> Option<String> {
+    let mut all = entries.iter().flat_map(|layer| layer.iter());
+    all.rfind(|entry| entry.name == name).map(|entry| scalar_text(&entry.raw))
+}
+
+impl Judge {
+    /// Judges one more layer, above those before it.
+    pub(super) fn layer(&mut self, entries: Vec<Entry>) {
+        let mut table = Dict::new();
+        let mut seen: BTreeMap<&'static str, String> = BTreeMap::new();
+        for entry in entries {
+            if let Some(switch) = fleet::switch(&entry.name) {
+                self.switch(switch.name, &entry);
+            } else if let Some(key) = key_of(&entry.name) {
+                if let Some(other) = seen.insert(key.path, entry.name.clone()) {
+                    self.twice(key, &other, &entry);
+                }
+                self.value(key, entry, &mut table);
+            } else if fleet::is_without_effect(&entry.name) {
+                self.warnings.push(format!(
+                    "`{}` in {} is an option of the fleet that has no effect here",
+                    entry.name, entry.source
+                ));
+            } else {
+                self.unknown(&entry);
+            }
+        }
+        self.layers.push(table);
+    }
+
+    fn switch(&mut self, name: &'static str, entry: &Entry) {
+        match Kind::Bool.read(&entry.raw) {
+            Ok(value) => {
+                let on = value.to_bool().unwrap_or_default();
+                self.switches.insert(name, (on, entry.source.clone()));
+            }
+            Err(error) => {
+                self.bad.insert("roles");
+                self.problems.push(Problem::new(
+                    format!("`{name}` in {}: {error}", entry.source),
+                    format!("write true or false; `roles` names roles one by one, table [{name}] holds their settings"),
+                ));
+            }
+        }
+    }
+
+    fn value(&mut self, key: &'static Key, entry: Entry, table: &mut Dict) {
+        let Entry { name, raw, source } = entry;
+        // Start scripts pass on variables that may be empty: an optional key is then simply not set.
+        if key.default.is_none() && matches!(&raw, Value::String(_, text) if text.trim().is_empty()) {
+            return;
+        }
+        match key.read(raw) {
+            Ok(value) => {
+                if key.kind.is_secret() {
+                    self.secrets.insert(key.path, Secret::new(scalar_text(&value)));
+                } else {
+                    insert(table, key, value);
+                }
+                self.sources.insert(key.path, source);
+            }
+            Err(errors) => {
+                self.bad.insert(key.path);
+                let default = key.default.filter(|text| !text.is_empty());
+                let default = default.map(|text| format!("; the default is {text}"));
+                let help = format!("write {}{}", key.form(), default.unwrap_or_default());
+                self.problems.extend(
+                    errors
+                        .into_iter()
+                        .map(|error| Problem::new(format!("`{name}` in {source}: {error}"), help.clone())),
+                );
+            }
+        }
+    }
+
+    fn twice(&mut self, key: &'static Key, other: &str, entry: &Entry) {
+        self.bad.insert(key.path);
+        self.problems.push(Problem::new(
+            format!("`{other}` and `{}` in {} are the same key", entry.name, entry.source),
+            format!("keep `{}` only", key.path),
+        ));
+    }
+
+    fn unknown(&mut self, entry: &Entry) {
+        let help = match nearest(&entry.name) {
+            Some(name) => format!("did you mean `{}`?", spelled(name, &entry.source)),
+            None => "`wakumix config show --defaults` lists every key".to_owned(),
+        };
+        self.problems.push(Problem::new(format!("unknown key `{}` in {}", entry.name, entry.source), help));
+    }
+}
+
+/// How a key is written in the kind of source that a value came from.
+pub(super) fn spelled(path: &str, source: &Source) -> String {
+    match source {
+        Source::Environment(_) => {
+            let name = path.replace('.', "__").replace('-', "_").to_ascii_uppercase();
+            format!("{ENV_PREFIX}{name}")
+        }
+        Source::Flag(_) => format!("--{path}"),
+        _ => path.to_owned(),
+    }
+}
+
+fn key_of(name: &str) -> Option<&'static Key> {
+    schema::find(fleet::synonym(name).unwrap_or(name))
+}
+
+/// The known name that was probably meant.
+fn nearest(name: &str) -> Option<&'static str> {
+    let paths = || KEYS.iter().map(|key| key.path);
+    // The right key outside of its table.
+    if let Some(path) = paths().find(|path| path.split_once('.').is_some_and(|(_, key)| key == name)) {
+        return Some(path);
+    }
+    let tables = paths().filter_map(|path| path.split_once('.').map(|(table, _)| table));
+    let limit = (name.len() / 3).max(2);
+    paths()
+        .chain(tables)
+        .chain(fleet::SYNONYMS.iter().map(|(name, _)| *name))
+        .map(|path| (strsim::damerau_levenshtein(path, name), path))
+        .filter(|(distance, _)| *distance <= limit)
+        .min_by_key(|(distance, _)| *distance)
+        .map(|(_, path)| path)
+}
+
+/// Takes a parsed file apart into its values; unknown tables stay whole and become one unknown key.
+fn flatten(prefix: &str, table: Dict, source: &Source, entries: &mut Vec<Entry>) {
+    for (name, value) in table {
+        let path = format!("{prefix}{name}");
+        match value {
+            Value::Dict(_, inner) if schema::is_table(&path) => {
+                flatten(&format!("{path}."), inner, source, entries);
+            }
+            raw => entries.push(Entry { name: path, raw, source: source.clone() }),
+        }
+    }
+}
+
+/// Puts a value where its path says.
+fn insert(table: &mut Dict, key: &Key, value: Value) {
+    let (outer, name) = key.split();
+    let Some(outer) = outer else {
+        table.insert(name.to_owned(), value);
+        return;
+    };
+    let inner = table.entry(outer.to_owned()).or_insert_with(|| Value::from(Dict::new()));
+    if let Value::Dict(_, inner) = inner {
+        inner.insert(name.to_owned(), value);
+    }
+}
+
+/// The parser's own message shows the line, which may hold a secret: only its number is passed on.
+fn parse_toml(text: &str) -> Result<Dict, String> {
+    let table: toml::Table = toml::from_str(text).map_err(|error: toml::de::Error| {
+        let start = error.span().map_or(0, |span| span.start);
+        let line = text.bytes().take(start).filter(|byte| *byte == b'\n').count() + 1;
+        format!("line {line}: {}", error.message())
+    })?;
+    match Value::serialize(table) {
+        Ok(Value::Dict(_, table)) => Ok(table),
+        Ok(_) | Err(_) => Err("it is not a table of keys".to_owned()),
+    }
+}
+
+/// As with TOML, an error that could repeat content is cut to its place.
+fn parse_yaml(text: &str) -> Result<Dict, String> {
+    match Yaml::from_str::<Value>(text) {
+        Ok(Value::Dict(_, table)) => Ok(table),
+        Ok(Value::Empty(..)) => Ok(Dict::new()),
+        Ok(_) => Err("it is not a table of keys".to_owned()),
+        Err(error) => match (error.to_string(), error.location()) {
+            (message, _) if !message.contains("invalid") => Err(message),
+            (_, Some(place)) => Err(format!("line {}: a key must be a text", place.line())),
+            (_, None) => Err("a key must be a text".to_owned()),
+        },
+    }
+}
+
+/// Kubernetes puts `<SERVICE>_SERVICE_HOST`, `<SERVICE>_PORT_…` and the like into every container; a Service whose
+/// name begins with `wakumix` must not break the node.
+fn is_service_link(name: &str, value: &str) -> bool {
+    let url = ["tcp://", "udp://", "sctp://"].iter().any(|scheme| value.starts_with(scheme));
+    let detail = ["_PROTO", "_PORT", "_ADDR"].iter().any(|end| name.ends_with(end));
+    name.ends_with("_SERVICE_HOST")
+        || name.contains("_SERVICE_PORT")
+        || url && (name.ends_with("_PORT") || name.contains("_PORT_"))
+        || detail && name.contains("_PORT_")
+}

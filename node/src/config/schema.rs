@@ -1,0 +1,283 @@
+//! The table of keys: the one place that knows each key's name, kind, default and meaning.
+//!
+//! Flags, `--help`, the checks, `config show` and the documentation are made from it. Adding a key takes one entry
+//! here and one field in [`Config`](super::Config); a test compares the two.
+
+use figment::value::Value;
+
+use super::{
+    kind::{Kind, list_items},
+    values::ValueError,
+};
+
+/// The parts of the table, in the order of help and documentation.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Group {
+    Node,
+    Identity,
+    Addresses,
+    Peers,
+    Waku,
+    Rest,
+    Host,
+    Mix,
+    Mixer,
+    Exit,
+    Sender,
+    Relay,
+}
+
+/// One key.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Key {
+    /// Its name as in a file; a dot separates a table from a key in it.
+    pub(crate) path: &'static str,
+    /// What it accepts.
+    pub(crate) kind: Kind,
+    /// Whether it takes a list of such values.
+    pub(crate) many: bool,
+    /// Its default as written in an environment variable; `None` when it is unset.
+    pub(crate) default: Option<&'static str>,
+    /// The part of the table that it stands in.
+    pub(crate) group: Group,
+    /// What it means, its unit, and what goes wrong at its ends.
+    pub(crate) doc: &'static str,
+}
+
+impl Group {
+    /// All groups in order.
+    pub(crate) const ALL: [Self; 12] = [
+        Self::Node,
+        Self::Identity,
+        Self::Addresses,
+        Self::Peers,
+        Self::Waku,
+        Self::Rest,
+        Self::Host,
+        Self::Mix,
+        Self::Mixer,
+        Self::Exit,
+        Self::Sender,
+        Self::Relay,
+    ];
+
+    /// The heading in help and documentation.
+    pub(crate) fn title(self) -> &'static str {
+        match self {
+            Self::Node => "Node",
+            Self::Identity => "Identity",
+            Self::Addresses => "Addresses",
+            Self::Peers => "Peers",
+            Self::Waku => "Waku",
+            Self::Rest => "REST, metrics, log",
+            Self::Host => "Host",
+            Self::Mix => "Mix",
+            Self::Mixer => "Mixer role",
+            Self::Exit => "Exit role",
+            Self::Sender => "Sender role",
+            Self::Relay => "Relay role",
+        }
+    }
+}
+
+impl Key {
+    const fn of(group: Group, path: &'static str, kind: Kind, doc: &'static str) -> Self {
+        Self { path, kind, many: false, default: None, group, doc }
+    }
+
+    const fn or(mut self, default: &'static str) -> Self {
+        self.default = Some(default);
+        self
+    }
+
+    /// A list, empty unless a default follows.
+    const fn list(mut self) -> Self {
+        self.many = true;
+        self.default = Some("");
+        self
+    }
+
+    /// Reads a written value into canonical form; one clause for each thing that is wrong.
+    pub(crate) fn read(&self, raw: Value) -> Result<Value, Vec<ValueError>> {
+        if !self.many {
+            return self.kind.read(&raw).map_err(|error| vec![error]);
+        }
+        let mut values = Vec::new();
+        let mut errors = Vec::new();
+        for item in list_items(raw) {
+            match self.kind.read(&item) {
+                Ok(value) => values.push(value),
+                Err(error) => errors.push(error),
+            }
+        }
+        if errors.is_empty() { Ok(Value::from(values)) } else { Err(errors) }
+    }
+
+    /// What it accepts, list or not.
+    pub(crate) fn form(&self) -> String {
+        if self.many { format!("a list, each {}", self.kind.form()) } else { self.kind.form() }
+    }
+
+    /// The table that the key stands in and its name there.
+    pub(crate) fn split(&self) -> (Option<&'static str>, &'static str) {
+        match self.path.split_once('.') {
+            Some((table, name)) => (Some(table), name),
+            None => (None, self.path),
+        }
+    }
+}
+
+/// The key of a path.
+pub(crate) fn find(path: &str) -> Option<&'static Key> {
+    KEYS.iter().find(|key| key.path == path)
+}
+
+/// Whether some key stands in the table of this name.
+pub(crate) fn is_table(name: &str) -> bool {
+    KEYS.iter().any(|key| key.split().0 == Some(name))
+}
+
+use Group::{Addresses, Exit, Host, Identity, Mix, Mixer, Node, Peers, Relay, Rest, Sender, Waku};
+
+/// One hour in milliseconds: more than anything here should ever wait.
+const HOUR_MS: u64 = 3_600_000;
+
+const fn number(min: u64, max: u64) -> Kind {
+    Kind::Number { min, max }
+}
+
+const fn time(min_ms: u64, max_ms: u64) -> Kind {
+    Kind::Time { min_ms, max_ms }
+}
+
+/// Every key, grouped, tables last.
+#[rustfmt::skip]
+pub(crate) const KEYS: &[Key] = &[
+    Key::of(Node, "preset", Kind::Preset,
+        "bundle of values for a known network; stands between the defaults and the file"),
+    Key::of(Node, "roles", Kind::Role,
+        "what the node is; without it the fleet's switches decide: relay is on unless relay = false, mix = true adds mixer and exit").list(),
+    Key::of(Node, "drain-timeout", time(0, HOUR_MS),
+        "how long a stopping node may spend on sending what it holds; keep it below the supervisor's kill time").or("20s"),
+
+    Key::of(Identity, "nodekey", Kind::NodeKey,
+        "identity in libp2p; prefer nodekey-file: flags and environment are visible to others. Without either, each start makes a new one"),
+    Key::of(Identity, "nodekey-file", Kind::File,
+        "file with the identity, 64 hex characters, readable by its owner only"),
+    Key::of(Identity, "mixkey", Kind::MixKey,
+        "mix key; prefer mixkey-file. Without either, each start makes a new one and what other nodes know of this one goes stale"),
+    Key::of(Identity, "mixkey-file", Kind::File,
+        "file with the mix key, 64 hex characters, readable by its owner only"),
+
+    Key::of(Addresses, "listen-address", Kind::Ip,
+        "address that the transports bind; mix roles need IPv4, a packet header carries nothing else").or("0.0.0.0"),
+    Key::of(Addresses, "tcp-port", Kind::Port,
+        "TCP port of libp2p; 0 takes any free one").or("60000"),
+    Key::of(Addresses, "quic-support", Kind::Bool,
+        "listen on QUIC").or("false"),
+    Key::of(Addresses, "quic-port", Kind::Port,
+        "UDP port of QUIC; 0 takes any free one").or("60000"),
+    Key::of(Addresses, "websocket-support", Kind::Bool,
+        "listen on WebSocket").or("false"),
+    Key::of(Addresses, "websocket-port", Kind::Port,
+        "TCP port of WebSocket; 0 takes any free one").or("8000"),
+    Key::of(Addresses, "ports-shift", number(0, 65_535),
+        "added to every port of this node except 0").or("0"),
+    Key::of(Addresses, "nat", Kind::Nat,
+        "how others reach this node: extip:<IP> announces that address with the ports of this node; any, upnp and pmp are accepted and map no ports").or("none"),
+    Key::of(Addresses, "ext-multiaddr", Kind::Address,
+        "addresses to announce before all others; the first one that a header can carry is this node's hop address").list(),
+    Key::of(Addresses, "ext-multiaddr-only", Kind::Bool,
+        "announce ext-multiaddr and nothing else").or("false"),
+
+    Key::of(Peers, "staticnode", Kind::Peer,
+        "peers to stay connected to").list(),
+    Key::of(Peers, "lightpushnode", Kind::Peer,
+        "lightpush services in order of preference; one that is also a mixnode is exit and destination at once").list(),
+    Key::of(Peers, "mixnode", Kind::MixNode,
+        "static mix pool; the node itself may be in the list and is skipped, so one list can serve a whole network").list(),
+    Key::of(Peers, "max-connections", number(1, 100_000),
+        "libp2p connections, incoming and outgoing; further ones are refused").or("150"),
+    Key::of(Peers, "ip-colocation-limit", number(0, 100_000),
+        "peers on one IP address before gossipsub marks them down; 0 turns the rule off, as needed behind bridges and on one machine").or("5"),
+
+    Key::of(Waku, "cluster-id", number(0, 65_535),
+        "network of the node; peers of another cluster are disconnected").or("0"),
+    Key::of(Waku, "shard", number(0, 1023),
+        "shards that the relay joins").list().or("0"),
+    Key::of(Waku, "num-shards-in-network", number(0, 1024),
+        "shards of the cluster, for deriving a shard from a content topic; 0 turns that off, then requests must name the pubsub topic").or("0"),
+    Key::of(Waku, "max-msg-size", Kind::Size { min: 1024, max: 16 << 20 },
+        "largest encoded message that is relayed; peers of the fleet drop the stream of a sender above their own limit").or("150KiB"),
+    Key::of(Waku, "rate-limit", Kind::RateLimit,
+        "requests that a service takes: lightpush for peers, each of whom gets three quarters, mix for all who come through the mixnet together; a service without an entry takes all").list().or("lightpush:5/1s,mix:100/1s"),
+
+    Key::of(Rest, "rest", Kind::Bool,
+        "serve the REST interface").or("true"),
+    Key::of(Rest, "rest-address", Kind::Ip,
+        "address of the REST interface; it has no access control, keep it on loopback or behind a proxy").or("127.0.0.1"),
+    Key::of(Rest, "rest-port", Kind::Port,
+        "TCP port of the REST interface; 0 takes any free one").or("8645"),
+    Key::of(Rest, "rest-relay-cache-capacity", number(1, 1_000_000),
+        "messages kept for each subscription made by REST; the oldest go first").or("50"),
+    Key::of(Rest, "metrics-server", Kind::Bool,
+        "serve /metrics and /health on a port of their own").or("false"),
+    Key::of(Rest, "metrics-server-address", Kind::Ip,
+        "address of the metrics server").or("127.0.0.1"),
+    Key::of(Rest, "metrics-server-port", Kind::Port,
+        "TCP port of the metrics server; 0 takes any free one").or("8008"),
+    Key::of(Rest, "log-level", Kind::LogLevel,
+        "least severe events that are logged, for all or target by target").or("info"),
+    Key::of(Rest, "log-format", Kind::Choice(&["text", "json"]),
+        "form of log lines").or("text"),
+
+    Key::of(Host, "host.require-metadata", Kind::Bool,
+        "disconnect peers that do not answer metadata, as the fleet does; mix nodes without Waku are such peers").or("false"),
+    Key::of(Host, "host.queue-packets", number(1, 65_536),
+        "packets that wait for one peer; further ones are dropped and counted").or("256"),
+
+    Key::of(Mix, "mix.profile", Kind::Profile,
+        "wire profile; every node of a path must run the same, and a mismatch shows as silence").or("lioness/pad"),
+    Key::of(Mix, "mix.delay", Kind::Delay,
+        "mean wait at each hop that packets made here ask for; none asks for no waiting, as nodes of nwaku 2025-12 need").or("50ms"),
+    Key::of(Mix, "mix.buffers", number(16, 1_000_000),
+        "packets that the node holds at once, 4.6 kB each; when all are in use, packets are dropped and counted").or("16384"),
+
+    Key::of(Mixer, "mixer.delay-rule", Kind::Choice(&["exponential", "as-encoded"]),
+        "how long a packet is held: a draw around the mean that it carries, or exactly what it carries, as the fleet did until mid 2026").or("exponential"),
+    Key::of(Mixer, "mixer.max-delay", time(1, 65_535),
+        "longest that a packet is held; low values break the law that senders count on").or("65535ms"),
+    Key::of(Mixer, "mixer.max-held", number(1, 1 << 20),
+        "packets held for their delay; low values drop honest packets, high ones let a flood take memory").or("8192"),
+    Key::of(Mixer, "mixer.max-waiting", number(1, 1 << 20),
+        "packets that wait to be unwrapped; low values drop packets of a burst, high ones let all of it wait").or("1024"),
+    Key::of(Mixer, "mixer.max-batch", number(1, 1024),
+        "packets that one worker takes at a time; high values add latency").or("32"),
+    Key::of(Mixer, "mixer.replay-tags", number(1024, 1 << 30),
+        "packets remembered against replay, 38 bytes each, for the life of the mix key; when all are used, packets are refused").or("3670016"),
+
+    Key::of(Exit, "exit.codecs", Kind::Codec,
+        "protocols that requests out of the mixnet may use; everything else is dropped").list().or("/vac/waku/lightpush/3.0.0"),
+    Key::of(Exit, "exit.timeout", time(1, HOUR_MS),
+        "wait for the answer of a service; keep it below the senders' timeout").or("5s"),
+    Key::of(Exit, "exit.in-flight", number(1, 65_536),
+        "requests that wait for a service; further ones are dropped and counted").or("256"),
+
+    Key::of(Sender, "sender.timeout", time(1, HOUR_MS),
+        "wait for the answer to a request that names no limit of its own; short ones give up on messages that were published").or("10s"),
+    Key::of(Sender, "sender.max-timeout", time(1, HOUR_MS),
+        "longest wait that a request may ask for; what opens its answer is kept as long").or("1m"),
+    Key::of(Sender, "sender.surbs", number(1, 5),
+        "reply blocks in a request; the exit answers through all of them, and each costs 734 bytes of payload").or("1"),
+    Key::of(Sender, "sender.in-flight", number(1, 65_536),
+        "requests that may wait for their answers, about 4 kB each; further ones are refused as busy").or("512"),
+    Key::of(Sender, "sender.hold", Kind::Delay,
+        "mean wait of packets made here before they leave; none shows the first link when a request was made").or("50ms"),
+
+    Key::of(Relay, "relay.lightpush", Kind::Bool,
+        "serve lightpush v3 and v2 to peers and, with the exit role, to the mixnet").or("true"),
+    Key::of(Relay, "relay.follow-capacity", number(1, 1_000_000),
+        "messages that a local reader may lag behind before it loses the oldest").or("1024"),
+    Key::of(Relay, "relay.max-in-flight", number(1, 100_000),
+        "publications in progress; further ones are refused with status 429").or("64"),
+];

@@ -1,0 +1,145 @@
+//! Prints configurations: the one in force with the source of each value, or every key with its default and meaning.
+
+use std::fmt::Write as _;
+
+use serde_json::{Map, Value, json};
+
+use super::{
+    Config, Loaded,
+    presets::PRESETS,
+    schema::{Group, KEYS, Key},
+};
+
+/// The form of the output.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+pub enum ShowFormat {
+    /// A configuration file, with comments.
+    Toml,
+    /// One object.
+    Json,
+}
+
+/// The configuration in force: each value with its source, secrets redacted.
+pub fn show(loaded: &Loaded, format: ShowFormat) -> String {
+    let values = Values::of(&loaded.config);
+    let source = |key: &Key| loaded.sources.get(key.path).map(ToString::to_string);
+    match format {
+        ShowFormat::Json => {
+            let mut object = Map::new();
+            for key in KEYS {
+                let entry = json!({ "value": values.get(key), "source": source(key) });
+                object.insert(key.path.to_owned(), entry);
+            }
+            pretty(&Value::Object(object))
+        }
+        ShowFormat::Toml => {
+            let line = |key: &Key, name: &str| match (values.get(key), source(key)) {
+                (Value::Null, _) => format!("# {name} is not set\n"),
+                (_, source) if key.kind.is_secret() => {
+                    format!("# {name} = [redacted]  # {}\n", source.unwrap_or_default())
+                }
+                (value, source) => {
+                    format!("{name} = {}  # {}\n", toml_literal(&value), source.unwrap_or_default())
+                }
+            };
+            tables(|_| String::new(), line)
+        }
+    }
+}
+
+/// Every key with its default and its meaning; as TOML it is a file that changes nothing.
+pub fn show_defaults(format: ShowFormat) -> String {
+    match format {
+        ShowFormat::Json => pretty(&Value::Array(KEYS.iter().map(described).collect())),
+        ShowFormat::Toml => {
+            let mut out = String::from(
+                "# Every key of wakumix with its default. The same names hold as flags (--mix.delay 50ms) and in the\n\
+                 # environment (WAKUMIX_MIX__DELAY=50ms). Layers, later ones win: defaults, preset, file, environment, flags.\n#\n# Presets:\n",
+            );
+            for preset in PRESETS {
+                let values: Vec<String> = preset.values.iter().map(|(key, value)| format!("{key} = {value}")).collect();
+                let _ = writeln!(out, "#   {}: {} ({})", preset.name, preset.doc, values.join(", "));
+            }
+            out + &tables(
+                |group| format!("\n## {}\n", group.title()),
+                |key, name| {
+                    let line = match key.default {
+                        Some(default) => format!("{name} = {}", toml_literal(&default_value(key, default))),
+                        None => format!("# {name} ="),
+                    };
+                    format!("\n# {}.\n# Accepts {}.\n{line}\n", key.doc, key.form())
+                },
+            )
+        }
+    }
+}
+
+/// Writes all keys, table by table.
+fn tables(heading: impl Fn(Group) -> String, line: impl Fn(&Key, &str) -> String) -> String {
+    let mut out = String::new();
+    let mut open = None;
+    for group in Group::ALL {
+        let mut keys = KEYS.iter().filter(|key| key.group == group).peekable();
+        if keys.peek().is_some() {
+            out.push_str(&heading(group));
+        }
+        for key in keys {
+            let (table, name) = key.split();
+            if table != open {
+                open = table;
+                let _ = writeln!(out, "\n[{}]", table.unwrap_or_default());
+            }
+            out.push_str(&line(key, name));
+        }
+    }
+    out
+}
+
+/// The values of a configuration by path.
+struct Values(Value);
+
+impl Values {
+    fn of(config: &Config) -> Self {
+        // The tree holds texts, numbers, booleans and lists of them; none can fail to be written.
+        Self(serde_json::to_value(config).unwrap_or_default())
+    }
+
+    fn get(&self, key: &Key) -> Value {
+        let found = match key.split() {
+            (Some(table), name) => self.0.get(table).and_then(|table| table.get(name)),
+            (None, name) => self.0.get(name),
+        };
+        found.cloned().unwrap_or_default()
+    }
+}
+
+fn described(key: &Key) -> Value {
+    json!({
+        "key": key.path,
+        "group": key.group.title(),
+        "accepts": key.form(),
+        "list": key.many,
+        "default": key.default.map(|default| default_value(key, default)),
+        "secret": key.kind.is_secret(),
+        "doc": key.doc,
+    })
+}
+
+/// A default in the form that a file would have it.
+fn default_value(key: &Key, text: &str) -> Value {
+    let read = key.read(text.into()).unwrap_or_else(|_| text.into());
+    serde_json::to_value(&read).unwrap_or_default()
+}
+
+fn toml_literal(value: &Value) -> String {
+    match toml::Value::try_from(value) {
+        Ok(value) => value.to_string(),
+        Err(_) => value.to_string(),
+    }
+}
+
+fn pretty(value: &Value) -> String {
+    let mut text = serde_json::to_string_pretty(value).unwrap_or_default();
+    text.push('\n');
+    text
+}

@@ -1,0 +1,279 @@
+//! Every kind of bad input: the message names the key, where it was written, and what to do.
+
+use super::{MIX, NODE, Setup, mixnode, write_private};
+use crate::config::Problem;
+
+/// The file that [`Setup::toml`] writes, as messages name it.
+const FILE: &str = "node.toml";
+
+/// Asserts that one problem stands in a file of this text, and that it says all of `parts`.
+fn assert_says(toml: &str, parts: &[&str]) {
+    let said = Setup::new().toml(toml).problem();
+    for part in parts.iter().chain(&["\n  help: "]) {
+        assert!(said.contains(part), "`{toml}` should say {part:?}:\n{said}");
+    }
+}
+
+#[test]
+fn names_an_unknown_key_its_source_and_the_nearest() {
+    assert_says("tcp-prot = 1", &["unknown key `tcp-prot`", FILE, "did you mean `tcp-port`?"]);
+    assert_says("tcp_port = 1", &["`tcp_port`", "`tcp-port`"]);
+    assert_says("[mix]\ndelai = '1ms'", &["`mix.delai`", "`mix.delay`"]);
+    assert_says("buffers = 99", &["`buffers`", "`mix.buffers`"]);
+    assert_says("[mixr]\ndelay = '1ms'", &["`mixr`", "did you mean `mix`?"]);
+    assert_says("zzzzzzzzzz = 1", &["`zzzzzzzzzz`", "config show --defaults"]);
+    let said = Setup::new().env("WAKUMIX_TCP_PROT", "1").problem();
+    assert!(said.contains("environment variable WAKUMIX_TCP_PROT"), "{said}");
+    assert!(said.contains("did you mean `WAKUMIX_TCP_PORT`?"), "{said}");
+    let said = Setup::new().env("WAKUMIX_MIX__DELAI", "1ms").problem();
+    assert!(said.contains("did you mean `WAKUMIX_MIX__DELAY`?"), "{said}");
+    let said = Setup::new().flag("tcp-prot", "1").problem();
+    assert!(said.contains("flag --tcp-prot") && said.contains("`--tcp-port`"), "{said}");
+}
+
+#[test]
+fn names_a_value_that_its_key_does_not_accept() {
+    for (toml, parts) in [
+        ("tcp-port = 'abc'", &["`tcp-port`", "`abc`", "from 0 to 65535", "default is 60000"][..]),
+        ("tcp-port = 70000", &["`70000` is not a port"]),
+        ("tcp-port = -1", &["`-1` is not a port"]),
+        ("tcp-port = 1.5", &["`1.5` is not a port"]),
+        ("tcp-port = [1]", &["`tcp-port`", "a list stands here"]),
+        ("tcp-port = { a = 1 }", &["`tcp-port`", "a table stands here"]),
+        ("rest = 'maybe'", &["`rest`", "`maybe`", "true or false"]),
+        ("mix = 'maybe'", &["`mix`", "`maybe`", "write true or false"]),
+        ("roles = ['mixr']", &["`roles`", "`mixr`", "relay, mixer, exit, sender"]),
+        ("preset = 'twn'", &["`preset`", "`twn`", "nwaku-2025-12", "local"]),
+        ("log-level = 'loud'", &["`log-level`", "loud"]),
+        ("listen-address = 'localhost'", &["`listen-address`", "`localhost`", "IPv4 or IPv6"]),
+        ("nat = 'extip:'", &["`nat`", "extip:<IP address>"]),
+        ("max-msg-size = 100", &["`max-msg-size`", "no unit", "150KiB"]),
+        ("drain-timeout = '9'", &["`drain-timeout`", "no unit", "20s"]),
+        ("drain-timeout = '2h'", &["`drain-timeout`", "`2h` is not a time"]),
+        ("rate-limit = ['lightpush']", &["`rate-limit`", "lightpush:100/1s"]),
+        ("cluster-id = 70000", &["`cluster-id`", "from 0 to 65535"]),
+        ("shard = [1024]", &["`shard`", "`1024`", "from 0 to 1023"]),
+        ("staticnode = ['/ip4/127.0.0.1/tcp/1']", &["`staticnode`", "/p2p/<peer id>"]),
+        ("ext-multiaddr = ['127.0.0.1:1']", &["`ext-multiaddr`", "not a multiaddr"]),
+        ("nodekey = 'ab'", &["`nodekey`", "has 2 characters", "64 hex characters"]),
+        ("mixkey = 'zz'", &["`mixkey`", "has 2 characters", "64 hex characters"]),
+        ("[mix]\nprofile = 'rot13'", &["`mix.profile`", "rot13", "lioness/pad"]),
+        ("[mix]\ndelay = '70s'", &["`mix.delay`", "`70s`", "65535ms"]),
+        ("[mix]\nbuffers = 0", &["`mix.buffers`", "`0`", "from 16"]),
+        ("[exit]\ncodecs = ['lightpush']", &["`exit.codecs`", "`lightpush`", "/vac/waku/lightpush/3.0.0"]),
+        ("[mixer]\nmax-held = 0", &["`mixer.max-held`", "`0`", "from 1"]),
+        ("[mixer]\ndelay-rule = 'fast'", &["`mixer.delay-rule`", "exponential, as-encoded"]),
+    ] {
+        assert_says(toml, parts);
+        assert_says(toml, &[FILE]);
+    }
+}
+
+#[test]
+fn names_a_mix_node_that_a_header_cannot_carry() {
+    let ed25519 = mixnode(1).replace(super::PEER, "12D3KooWD3eckifWpRn9wQpMG9R9hX3sD158z7EqHWmweQAJU5SA");
+    for (entry, part) in [
+        (mixnode(1).replace("/ip4/127.0.0.1", "/ip6/::1"), "cannot carry"),
+        (mixnode(1).replace("/tcp/1", "/tcp/1/ws"), "cannot carry"),
+        (ed25519, "secp256k1"),
+        (mixnode(1).trim_end_matches("2c").to_owned(), "62 characters"),
+    ] {
+        assert_says(&format!("mixnode = ['{entry}']"), &["`mixnode`", FILE, part]);
+    }
+    let both = format!("mixnode = ['x', '{}', 'y']", mixnode(1));
+    assert_eq!(Setup::new().toml(&both).problems().len(), 2);
+    let twice = format!("mixnode = ['{}', '{}']", mixnode(1), mixnode(2));
+    assert_says(&twice, &["`mixnode`", FILE, "two entries of peer", super::PEER]);
+}
+
+#[test]
+fn names_both_of_two_keys_that_contradict() {
+    let said = Setup::new().toml(&format!("nodekey = '{NODE}'")).env("WAKUMIX_NODEKEY_FILE", "/x").problem();
+    for part in
+        ["`nodekey` in file", "`nodekey-file` in environment variable WAKUMIX_NODEKEY_FILE", "keep nodekey-file"]
+    {
+        assert!(said.contains(part), "{said}");
+    }
+    let mixer = "roles = ['mixer']\nlisten-address = '127.0.0.1'\n";
+    assert_says(&format!("{mixer}mixkey = '{MIX}'\nmixkey-file = 'x'"), &["`mixkey`", "`mixkey-file`"]);
+    assert_says("roles = ['relay']\nmix = true", &["`mix = true`", "`roles = [relay]`", "remove `mix`"]);
+    assert_says("roles = ['relay']\nrelay = false", &["`relay = false`", "`roles = [relay]`"]);
+    assert_says("lightpush = true\n[relay]\nlightpush = false", &["`lightpush`", "`relay.lightpush`", "same key"]);
+    assert_says("ext-multiaddr-only = true", &["`ext-multiaddr-only`", "`ext-multiaddr`"]);
+    assert_says(
+        "roles = ['relay', 'sender']\n[sender]\ntimeout = '2m'",
+        &["`sender.timeout` in file", "is 2m", "`sender.max-timeout` (default), 1m"],
+    );
+    assert_says(
+        "shard = [0, 8]\nnum-shards-in-network = 8",
+        &["`shard`", "shard 8", "`num-shards-in-network`", "0 to 7"],
+    );
+}
+
+#[test]
+fn names_the_settings_that_claim_one_port() {
+    assert_says("tcp-port = 8645", &["`tcp-port` in file", "`rest-port` (default)", "port 8645", "another port"]);
+    assert_says("metrics-server = true\nmetrics-server-port = 8645", &["`rest-port`", "`metrics-server-port`"]);
+    assert_says("websocket-support = true\nwebsocket-port = 60000", &["`tcp-port`", "`websocket-port`"]);
+    assert_says("ports-shift = 10000", &["`tcp-port`", "`ports-shift`", "above 65535"]);
+    // UDP beside TCP, another address, any free port.
+    Setup::new().toml("quic-support = true").load();
+    Setup::new().toml("tcp-port = 8645\nlisten-address = '127.0.0.2'").load();
+    Setup::new().toml("tcp-port = 0\nrest-port = 0\nports-shift = 10000").load();
+}
+
+#[test]
+fn a_role_with_nothing_to_do_is_refused() {
+    assert_says("roles = []", &["`roles`", FILE, "relay, mixer, exit, sender"]);
+    assert_says("relay = false", &["`roles`", "turns every role off"]);
+    assert_says(
+        "roles = ['mixer', 'exit']\nlisten-address = '127.0.0.1'\n[exit]\ncodecs = []",
+        &["`exit.codecs`", FILE, "serves nothing"],
+    );
+    assert_says("shard = []", &["`shard`", FILE, "shard = [0]"]);
+}
+
+#[test]
+fn key_files_say_what_is_wrong_with_them() {
+    let missing = Setup::new().flag("nodekey-file", "/does/not/exist").problem();
+    for part in ["`nodekey-file` in flag --nodekey-file", "/does/not/exist does not exist", "wakumix key new"] {
+        assert!(missing.contains(part), "{missing}");
+    }
+    for (text, part) in [("abcd\n", "has 4 characters"), ("", "has 0 characters"), (&"x".repeat(64), "other than 0-9")]
+    {
+        let mut setup = Setup::new();
+        let path = setup.path("node.key");
+        write_private(&path, text);
+        let said = setup.flag("nodekey-file", path.to_str().unwrap()).problem();
+        assert!(said.contains("`nodekey-file`") && said.contains(part), "{said}");
+        assert!(said.contains("wakumix key new"), "{said}");
+    }
+    let mut setup = Setup::new();
+    let folder = setup.path(".");
+    let said = setup.flag("nodekey-file", folder.to_str().unwrap()).problem();
+    assert!(said.contains("cannot be read") && said.contains("help"), "{said}");
+}
+
+#[cfg(unix)]
+#[test]
+fn a_key_file_that_others_can_read_is_refused() {
+    use std::os::unix::fs::PermissionsExt;
+    let mut setup = Setup::new();
+    let path = setup.path("mix.key");
+    std::fs::write(&path, format!("{MIX}\n")).unwrap();
+    std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o644)).unwrap();
+    let toml = format!("roles = ['mixer']\nlisten-address = '127.0.0.1'\nmixkey-file = '{}'", path.display());
+    let said = setup.toml(&toml).problem();
+    for part in ["`mixkey-file` in file", "open to others (mode 0644)", "chmod 600"] {
+        assert!(said.contains(part), "{said}");
+    }
+}
+
+#[test]
+fn an_ed25519_identity_cannot_mix() {
+    // A libp2p private key in protobuf form: type ed25519, 64 bytes of seed and public key (RFC 8032 §7.1, test 1).
+    let identity = "08011240\
+        9d61b19deffd5a60ba844af492ec2cc44449c5697b326919703bac031cae7f60\
+        d75a980182b10ab7d54bfed3c964073a0ee172f3daa62325af021a68f707511a";
+    Setup::new().toml(&format!("roles = ['relay']\nnodekey = '{identity}'")).load();
+    assert_says(
+        &format!("roles = ['relay', 'exit']\nlisten-address = '127.0.0.1'\nnodekey = '{identity}'"),
+        &["`nodekey`", FILE, "ed25519", "exit need secp256k1", "wakumix key new --kind node"],
+    );
+}
+
+#[test]
+fn a_mix_role_needs_an_address_that_a_header_can_carry() {
+    for (toml, key) in [
+        ("listen-address = '::1'", "`listen-address`"),
+        ("listen-address = '::'", "`listen-address`"),
+        ("nat = 'extip:2001:db8::1'", "`nat`"),
+        ("ext-multiaddr = ['/dns4/example.org/tcp/1']\next-multiaddr-only = true", "`ext-multiaddr`"),
+    ] {
+        assert_says(&format!("roles = ['mixer']\n{toml}"), &[key, FILE, "packet header", "IPv4"]);
+        Setup::new().toml(&format!("roles = ['relay']\n{toml}")).load();
+    }
+    Setup::new().toml("roles = ['mixer']\nlisten-address = '127.0.0.1'\ntcp-port = 0").load();
+}
+
+#[test]
+fn files_that_cannot_be_read_or_parsed_are_named() {
+    let mut setup = Setup::new();
+    setup.inputs.file = Some("/does/not/exist.toml".into());
+    let said = setup.problem();
+    assert!(said.contains("/does/not/exist.toml cannot be read") && said.contains("--config"), "{said}");
+    let said = Setup::new().file("node.ini", "").problem();
+    assert!(said.contains("node.ini") && said.contains(".toml"), "{said}");
+    assert_says("tcp-port = 1\nrest == 2\n", &[FILE, "line 2"]);
+    let said = Setup::new().file("node.yaml", "tcp-port: 1\n rest: 2\n").problem();
+    assert!(said.contains("node.yaml") && said.contains("line 2"), "{said}");
+}
+
+#[test]
+fn a_file_that_does_not_parse_gives_no_secret_away() {
+    for (name, text) in [
+        ("a.toml", format!("nodekey = '{NODE}' x")),
+        ("b.toml", NODE.to_owned()),
+        ("c.yaml", format!("nodekey: [{NODE}")),
+        ("d.yaml", NODE.to_owned()),
+        ("e.yaml", format!("- {NODE}")),
+        ("f.toml", format!("nodkey = '{NODE}'")),
+        ("g.toml", format!("nodekey = ['{NODE}']")),
+        ("h.toml", format!("nodekey = '{NODE}00'")),
+    ] {
+        let said = format!("{:?}", Setup::new().file(name, &text).problems());
+        assert!(said.contains(name), "{said}");
+        assert!(!said.contains(&NODE[..16]), "{said}");
+    }
+}
+
+#[test]
+fn reports_all_problems_of_all_layers_at_once() {
+    let problems = Setup::new()
+        .toml("tcp-prot = 1\nrest-port = 'x'\nroles = []\n[mix]\nbuffers = 0\n")
+        .env("WAKUMIX_QUIK_PORT", "1")
+        .env("WAKUMIX_SHARD", "0,9999,x")
+        .flag("log-format", "xml")
+        .flag("nodekey-file", "/does/not/exist")
+        .problems();
+    let all = problems.iter().map(Problem::to_string).collect::<Vec<_>>().join("\n");
+    for part in [
+        "`tcp-prot`",
+        "`rest-port`",
+        "`roles`",
+        "`mix.buffers`",
+        "`quik-port`",
+        "`9999`",
+        "`x`",
+        "`xml`",
+        "/does/not/exist",
+    ] {
+        assert!(all.contains(part), "{part}:\n{all}");
+    }
+    assert_eq!(problems.len(), 9, "{all}");
+}
+
+#[test]
+fn the_other_layers_are_judged_even_when_the_file_is_broken() {
+    let problems = Setup::new().toml("=").env("WAKUMIX_QUIK_PORT", "1").flag("rest-port", "x").problems();
+    assert_eq!(problems.len(), 3, "{problems:#?}");
+}
+
+#[test]
+fn warns_of_what_works_but_is_probably_not_meant() {
+    let warns = |toml: &str, part: &str| {
+        let warnings = Setup::new().toml(toml).load().warnings;
+        assert_eq!(warnings.iter().filter(|warning| warning.contains(part)).count(), 1, "{part}: {warnings:?}");
+    };
+    warns("nat = 'upnp'", "maps no ports");
+    warns("roles = ['mixer']", "no mix key is set");
+    warns("roles = ['mixer']", "hop address");
+    warns("roles = ['sender']", "names 0 other nodes and a path needs a pool of 4");
+    warns("roles = ['sender']", "no lightpushnode is set");
+    warns(&format!("mixkey = '{MIX}'"), "no role of this node mixes");
+    warns("roles = ['mixer']\n[mix]\nprofile = 'logos-testnet-0.2'", "a proof of 301 bytes");
+    warns("roles = ['exit']", "exit without mixer");
+    warns("store = true", "`store`");
+    let flag = Setup::new().flag("nodekey", NODE).load().warnings;
+    assert!(flag.iter().any(|warning| warning.contains("process list")), "{flag:?}");
+}
