@@ -153,3 +153,41 @@ pub(crate) fn membership(point: &Bytes32) -> Membership {
         Some(_) => Membership::PrimeSubgroup,
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    /// RFC 7748 §5.2, first vector.
+    #[test]
+    fn gives_the_product_of_the_rfc() {
+        let scalar = crate::testing::hex32("a546e36bf0527c9d3b16154b82465edd62144c0ac1fc5a18506a2244ba449ac4");
+        let point = crate::testing::hex32("e6db6867583030db3594c1a424b15f7c726624ec26b3353b10a903a6d0ab1c4c");
+        let product = crate::testing::hex32("c3da55379de9c6908e94ea4df28d084f32eccf03491c71f754b4075577a28552");
+        assert_eq!(x25519(&scalar, &point).as_deref(), Some(&product));
+        assert_eq!(*portable(&scalar, &point), product);
+    }
+
+    #[test]
+    fn only_numbers_between_zero_and_p_are_canonical() {
+        let mut point = [0xff; 32];
+        (point[0], point[31]) = (0xec, 0x7f);
+        assert!(is_canonical_nonzero(&point), "p - 1");
+        point[0] = 0xed;
+        assert!(!is_canonical_nonzero(&point), "p");
+        assert!(!is_canonical_nonzero(&[0; 32]));
+        assert!(is_canonical_nonzero(&[1; 32]));
+    }
+
+    proptest! {
+        #[test]
+        fn the_portable_code_computes_the_same_function(scalar in any::<Bytes32>(), mut point in any::<Bytes32>()) {
+            point[31] &= 0x7f;
+            prop_assert_eq!(&*x25519(&scalar, &point).unwrap(), &*portable(&scalar, &point));
+            let multiplier = Multiplier::new(&scalar);
+            prop_assert_eq!(multiplier.base(), MontgomeryPoint::mul_base_clamped(scalar).to_bytes());
+            prop_assert_eq!(multiplier.times(&point), x25519(&scalar, &point));
+        }
+    }
+}

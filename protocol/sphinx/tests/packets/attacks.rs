@@ -8,6 +8,9 @@ use wakumix_sphinx::{HEADER_LEN, Opened, PACKET_LEN, PrivateKey, Reject, Sphinx,
 use crate::support::{NO_ADDRESS, Nodes, packet, profiles, rng};
 
 proptest! {
+    // Each case walks packets through several hops.
+    #![proptest_config(ProptestConfig::with_cases(64))]
+
     #[test]
     fn a_flipped_header_byte_is_refused_at_the_first_hop(
         at in 0..HEADER_LEN,

@@ -29,6 +29,9 @@ fn receive(nodes: &Nodes, sphinx: Sphinx, keys: &ReplyKeys, packet: &mut [u8]) {
 }
 
 proptest! {
+    // Each case walks packets through several hops.
+    #![proptest_config(ProptestConfig::with_cases(64))]
+
     #[test]
     fn a_reply_of_any_length_comes_back(
         profile in profiles(),

@@ -6,6 +6,9 @@ use wakumix_sphinx::{ADDRESS_LEN, BufferPool, BuildError, Opened, PACKET_LEN, Re
 use crate::support::{NO_ADDRESS, Nodes, packet, profiles, rng};
 
 proptest! {
+    // Each case walks packets through several hops.
+    #![proptest_config(ProptestConfig::with_cases(64))]
+
     #[test]
     fn a_body_of_any_length_reaches_the_exit(
         profile in profiles(),
