@@ -1,1 +1,35 @@
-//! What a role is: the Role trait, the messages that actors exchange, bounded addresses, supervision
+//! What a role is, and how roles talk.
+//!
+//! A node is a set of roles (relay, mixer, exit, sender) around one libp2p host. Each role is an actor that shares
+//! nothing with the others but messages and one read-only [`Directory`] snapshot. This room holds what they have in
+//! common and nothing of any single one:
+//!
+//! - [`Role`] and [`RunningRole`]: the plug shape; `node` knows roles only through them;
+//! - the messages of every actor ([`host`], [`mixer`], [`exit`], [`sender`], [`relay`], [`directory`]);
+//! - [`Address`] and [`Inbox`]: a queue with a bound, a refusal and a waiting-time histogram;
+//! - [`Actor`], [`Context`] and [`Supervisor`]: the shell around actix, restart with back-off, stop order;
+//! - [`Workers`]: where cryptography runs.
+//!
+//! Nothing of actix shows in a public signature: actix 0.13 neither bounds its mailboxes nor restarts what panics
+//! (`docs/ARCHITECTURE.md`, "Actors"), so its addresses stay inside this crate.
+
+mod actor;
+mod address;
+pub mod directory;
+pub mod exit;
+pub mod host;
+pub mod mixer;
+pub mod relay;
+mod role;
+pub mod sender;
+mod service;
+mod supervisor;
+mod workers;
+
+pub use actor::{Actor, Context, TaskLimit};
+pub use address::{Address, Inbox, NoRoom, Receiver, SendError, Slot, mailbox};
+pub use directory::{Directory, DirectoryPublisher, DirectoryReader};
+pub use role::{Inboxes, LocalNode, Ports, Role, RoleContext, RoleError, RoleName, RunningRole, StopReport};
+pub use service::{InboundRequest, Requester, Service, Services};
+pub use supervisor::{ActorHandle, Fatal, Supervisor};
+pub use workers::{WorkerPanicked, Workers};

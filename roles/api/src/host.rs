@@ -1,0 +1,280 @@
+//! What roles ask of the libp2p host, and what the host tells them.
+//!
+//! The host is the only room with sockets. Roles hold a [`HostHandle`] and see packets, requests and gossip as plain
+//! messages.
+
+use std::time::Duration;
+
+use libp2p_identity::PeerId;
+use multiaddr::Multiaddr;
+use tokio::sync::oneshot;
+use wakumix_mix::{HopAddress, Packet};
+
+use crate::{Address, SendError};
+
+/// A command to the host.
+#[derive(Debug)]
+pub enum HostMessage {
+    /// Write packets to their next hops. Each is settled by the host: written, or dropped with a reason.
+    SendPackets(Vec<OutboundPacket>),
+    /// One request–response exchange with a peer.
+    Request(OutboundRequest),
+    /// Publish to a gossipsub topic.
+    Publish {
+        /// The pubsub topic.
+        topic: String,
+        /// The encoded message, kept byte for byte.
+        data: Vec<u8>,
+        /// How many peers it was sent to.
+        reply: oneshot::Sender<Result<usize, PublishFailure>>,
+    },
+    /// Join a pubsub topic.
+    Subscribe {
+        /// The pubsub topic.
+        topic: String,
+        /// False when the host runs no gossipsub.
+        reply: oneshot::Sender<bool>,
+    },
+    /// Leave a pubsub topic.
+    Unsubscribe {
+        /// The pubsub topic.
+        topic: String,
+    },
+    /// What validation said of a gossip message.
+    Verdict {
+        /// The message's id, as in [`GossipMessage::id`].
+        id: Vec<u8>,
+        /// The peer that passed it on, as in [`GossipMessage::source`].
+        source: PeerId,
+        /// What to do with it.
+        verdict: Verdict,
+    },
+    /// Stay connected to these peers: dial them now and again whenever the connection is lost.
+    KeepConnected(Vec<Multiaddr>),
+    /// What the host knows of itself.
+    Status(oneshot::Sender<HostStatus>),
+}
+
+/// A packet and where it goes.
+#[derive(Debug)]
+pub struct OutboundPacket {
+    /// The next hop. Its address matters only if there is no connection to the peer yet.
+    pub to: HopAddress,
+    /// The packet.
+    pub packet: Packet,
+    /// Told how it ended, for packets that a local caller waits for.
+    pub done: Option<oneshot::Sender<Result<(), SendFailure>>>,
+}
+
+/// Why a packet did not leave.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum SendFailure {
+    /// The peer's queue, or the host's, is full.
+    #[error("too many packets wait for this hop")]
+    QueueFull,
+    /// No connection could be made.
+    #[error("the hop cannot be reached")]
+    DialFailed,
+    /// The stream broke twice.
+    #[error("the connection to the hop broke")]
+    WriteFailed,
+    /// The node is stopping.
+    #[error("the node is stopping")]
+    Stopped,
+}
+
+/// One request–response exchange with a peer.
+#[derive(Debug)]
+pub struct OutboundRequest {
+    /// Whom to ask.
+    pub peer: PeerId,
+    /// Where to find it if it is not connected.
+    pub addresses: Vec<Multiaddr>,
+    /// The protocol id.
+    pub protocol: String,
+    /// Bytes written as they are: a length-prefixed protocol's prefix is already in front.
+    pub bytes: Vec<u8>,
+    /// How the answer is read.
+    pub read: ReadRule,
+    /// The whole exchange, dialling included.
+    pub timeout: Duration,
+    /// The answer.
+    pub reply: oneshot::Sender<Result<Vec<u8>, RequestFailure>>,
+}
+
+/// How an answer is read from the stream (`spec/mix-wire.md §11.1`).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ReadRule {
+    /// One frame with a varint length; the answer includes that prefix.
+    LengthPrefixed {
+        /// The longest body accepted, in bytes.
+        max: usize,
+    },
+    /// Nothing is read; the stream is closed after writing.
+    Nothing,
+}
+
+/// Why a request got no answer.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum RequestFailure {
+    /// No connection could be made.
+    #[error("the peer cannot be reached")]
+    DialFailed,
+    /// The peer does not speak the protocol.
+    #[error("the peer does not support the protocol")]
+    Unsupported,
+    /// The stream broke, or the answer was malformed or too long.
+    #[error("the exchange failed: {0}")]
+    Stream(String),
+    /// No answer in time.
+    #[error("no answer in time")]
+    Timeout,
+    /// Too many requests are open.
+    #[error("too many requests are open")]
+    Busy,
+    /// The node is stopping.
+    #[error("the node is stopping")]
+    Stopped,
+}
+
+/// Why nothing was published.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum PublishFailure {
+    /// No peer takes this topic.
+    #[error("no peers for the topic")]
+    NoPeers,
+    /// The same bytes were published or seen lately.
+    #[error("the message was already seen")]
+    Duplicate,
+    /// Larger than gossipsub transmits.
+    #[error("the message is too large for gossipsub")]
+    TooLarge,
+    /// This node runs no gossipsub, or it is stopping.
+    #[error("no relay runs on this node")]
+    NoRelay,
+    /// Anything else the library reports.
+    #[error("{0}")]
+    Other(String),
+}
+
+/// A message that arrived by gossip and waits for a [`HostMessage::Verdict`].
+#[derive(Debug)]
+pub struct GossipMessage {
+    /// The message id: SHA-256 of `data` (`spec/waku.md §2.1`).
+    pub id: Vec<u8>,
+    /// The peer that passed it on.
+    pub source: PeerId,
+    /// The pubsub topic.
+    pub topic: String,
+    /// The encoded WakuMessage.
+    pub data: Vec<u8>,
+}
+
+/// What validation says of a gossip message.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Verdict {
+    /// Pass it on.
+    Accept,
+    /// Drop it and count it against the peer.
+    Reject,
+    /// Drop it without blame.
+    Ignore,
+}
+
+/// What the host knows of itself.
+#[derive(Clone, Debug, Default)]
+pub struct HostStatus {
+    /// Bound addresses, without `/p2p`.
+    pub listen_addresses: Vec<Multiaddr>,
+    /// Connected peers.
+    pub connected_peers: usize,
+    /// Mesh peers of each subscribed topic.
+    pub mesh_peers: Vec<(String, usize)>,
+}
+
+/// The roles' way to the host. Cheap to clone.
+#[derive(Clone, Debug)]
+pub struct HostHandle {
+    address: Address<HostMessage>,
+}
+
+impl HostHandle {
+    /// Wraps the address of a host (or, in tests, of a stand-in that reads the inbox).
+    pub fn new(address: Address<HostMessage>) -> Self {
+        Self { address }
+    }
+
+    /// The queue itself.
+    pub fn address(&self) -> &Address<HostMessage> {
+        &self.address
+    }
+
+    /// Hands packets over; gives them all back when the host's queue is full or the host has stopped.
+    pub fn send_packets(&self, packets: Vec<OutboundPacket>) -> Result<(), SendError<Vec<OutboundPacket>>> {
+        match self.address.try_reserve() {
+            Ok(slot) => {
+                slot.send(HostMessage::SendPackets(packets));
+                Ok(())
+            }
+            Err(no_room) => Err(no_room.refuse(packets)),
+        }
+    }
+
+    /// One request–response exchange.
+    ///
+    /// Cancel safe: yes; the exchange then ends by itself and its answer is dropped.
+    pub async fn request(
+        &self,
+        peer: PeerId,
+        addresses: Vec<Multiaddr>,
+        protocol: &str,
+        bytes: Vec<u8>,
+        read: ReadRule,
+        timeout: Duration,
+    ) -> Result<Vec<u8>, RequestFailure> {
+        let (reply, answer) = oneshot::channel();
+        let request = OutboundRequest { peer, addresses, protocol: protocol.to_owned(), bytes, read, timeout, reply };
+        self.address
+            .try_send(HostMessage::Request(request))
+            .map_err(|error| if error.is_full() { RequestFailure::Busy } else { RequestFailure::Stopped })?;
+        answer.await.unwrap_or(Err(RequestFailure::Stopped))
+    }
+
+    /// Publishes to a topic; the number of peers it was sent to.
+    pub async fn publish(&self, topic: String, data: Vec<u8>) -> Result<usize, PublishFailure> {
+        let (reply, answer) = oneshot::channel();
+        self.address.send(HostMessage::Publish { topic, data, reply }).await.map_err(|_| PublishFailure::NoRelay)?;
+        answer.await.unwrap_or(Err(PublishFailure::NoRelay))
+    }
+
+    /// Joins a topic; false when the host runs no gossipsub.
+    pub async fn subscribe(&self, topic: String) -> bool {
+        let (reply, answer) = oneshot::channel();
+        self.address.send(HostMessage::Subscribe { topic, reply }).await.is_ok() && answer.await.unwrap_or(false)
+    }
+
+    /// Leaves a topic.
+    pub async fn unsubscribe(&self, topic: String) {
+        // A host that has stopped has left every topic.
+        let _ = self.address.send(HostMessage::Unsubscribe { topic }).await;
+    }
+
+    /// Reports what validation said. Waits for room: a lost verdict would leave the message in gossipsub's cache.
+    pub async fn report_verdict(&self, id: Vec<u8>, source: PeerId, verdict: Verdict) {
+        // A host that has stopped needs no verdict.
+        let _ = self.address.send(HostMessage::Verdict { id, source, verdict }).await;
+    }
+
+    /// Stays connected to these peers.
+    pub async fn keep_connected(&self, peers: Vec<Multiaddr>) {
+        // A host that has stopped keeps no connection.
+        let _ = self.address.send(HostMessage::KeepConnected(peers)).await;
+    }
+
+    /// What the host knows of itself; `None` when it has stopped.
+    pub async fn status(&self) -> Option<HostStatus> {
+        let (reply, answer) = oneshot::channel();
+        self.address.send(HostMessage::Status(reply)).await.ok()?;
+        answer.await.ok()
+    }
+}

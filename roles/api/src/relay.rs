@@ -1,0 +1,125 @@
+//! What the relay takes: gossip to validate, lightpush requests, and local publishing.
+
+use tokio::sync::{broadcast, oneshot};
+use wakumix_waku::{MessageHash, WakuMessage};
+
+use crate::{Address, InboundRequest, host::GossipMessage};
+
+/// A message to the relay.
+#[derive(Debug)]
+pub enum RelayMessage {
+    /// A gossip message that waits for its verdict.
+    Gossip(GossipMessage),
+    /// A lightpush request, v3 or v2, from a peer or from behind the mixnet.
+    Lightpush(InboundRequest),
+    /// Publish from this node (REST).
+    Publish {
+        /// The pubsub topic; `None` derives the shard from the content topic.
+        topic: Option<String>,
+        /// The message; a missing timestamp is set to now.
+        message: WakuMessage,
+        /// How it ended.
+        reply: oneshot::Sender<Published>,
+    },
+    /// Join a topic and keep its latest messages for [`RelayMessage::Messages`].
+    Subscribe {
+        /// The pubsub topic.
+        topic: String,
+        /// Why not, if not.
+        reply: oneshot::Sender<Result<(), String>>,
+    },
+    /// Leave a topic and forget its messages.
+    Unsubscribe {
+        /// The pubsub topic.
+        topic: String,
+        /// Why not, if not.
+        reply: oneshot::Sender<Result<(), String>>,
+    },
+    /// Take the cached messages of a topic, oldest first. As in nwaku, reading empties the cache.
+    Messages {
+        /// The pubsub topic.
+        topic: String,
+        /// `None` when the topic is not subscribed.
+        reply: oneshot::Sender<Option<Vec<Received>>>,
+    },
+    /// Follow every accepted message. A reader that lags loses the oldest and is told.
+    Follow(oneshot::Sender<broadcast::Receiver<Received>>),
+}
+
+/// An accepted message.
+#[derive(Clone, Debug)]
+pub struct Received {
+    /// The pubsub topic it came on.
+    pub topic: String,
+    /// The message.
+    pub message: WakuMessage,
+    /// Its deterministic hash.
+    pub hash: MessageHash,
+}
+
+/// How publishing ended, in lightpush terms (`spec/waku.md §4.1`).
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Published {
+    /// Lightpush status code; 200 when it was sent to at least one peer.
+    pub status: u32,
+    /// Text for any other status.
+    pub description: Option<String>,
+    /// To how many relay peers it was sent.
+    pub relay_peer_count: Option<u32>,
+    /// The message's hash, where it could be computed.
+    pub hash: Option<MessageHash>,
+}
+
+/// The way to the relay. Cheap to clone.
+#[derive(Clone, Debug)]
+pub struct RelayHandle {
+    address: Address<RelayMessage>,
+}
+
+impl RelayHandle {
+    /// Wraps the relay's address.
+    pub fn new(address: Address<RelayMessage>) -> Self {
+        Self { address }
+    }
+
+    /// The queue itself.
+    pub fn address(&self) -> &Address<RelayMessage> {
+        &self.address
+    }
+
+    /// Publishes from this node; `None` when the relay is overloaded or stopped.
+    pub async fn publish(&self, topic: Option<String>, message: WakuMessage) -> Option<Published> {
+        let (reply, outcome) = oneshot::channel();
+        self.address.try_send(RelayMessage::Publish { topic, message, reply }).ok()?;
+        outcome.await.ok()
+    }
+
+    /// Joins a topic.
+    pub async fn subscribe(&self, topic: String) -> Result<(), String> {
+        let (reply, outcome) = oneshot::channel();
+        self.ask(RelayMessage::Subscribe { topic, reply }, outcome).await?
+    }
+
+    /// Leaves a topic.
+    pub async fn unsubscribe(&self, topic: String) -> Result<(), String> {
+        let (reply, outcome) = oneshot::channel();
+        self.ask(RelayMessage::Unsubscribe { topic, reply }, outcome).await?
+    }
+
+    /// Takes the cached messages of a topic; `Ok(None)` when it is not subscribed.
+    pub async fn messages(&self, topic: String) -> Result<Option<Vec<Received>>, String> {
+        let (reply, outcome) = oneshot::channel();
+        self.ask(RelayMessage::Messages { topic, reply }, outcome).await
+    }
+
+    /// Follows every accepted message.
+    pub async fn follow(&self) -> Result<broadcast::Receiver<Received>, String> {
+        let (reply, outcome) = oneshot::channel();
+        self.ask(RelayMessage::Follow(reply), outcome).await
+    }
+
+    async fn ask<T>(&self, message: RelayMessage, outcome: oneshot::Receiver<T>) -> Result<T, String> {
+        self.address.try_send(message).map_err(|error| error.to_string())?;
+        outcome.await.map_err(|_| "the relay has stopped".to_owned())
+    }
+}

@@ -1,0 +1,173 @@
+//! The plug shape of a role, and what a role is started with.
+
+use std::{fmt, sync::Arc};
+
+use futures::future::BoxFuture;
+use libp2p_identity::PeerId;
+use tokio::{sync::watch, time::Instant};
+use wakumix_mix::{HopAddress, Ledger};
+use wakumix_sphinx::{BufferPool, PrivateKey, PublicKey, Sphinx};
+use wakumix_telemetry::Telemetry;
+use wakumix_waku::record::Capabilities;
+
+use crate::{
+    DirectoryReader, Inbox, Service, Services, Supervisor, Workers,
+    exit::ExitMessage,
+    host::HostHandle,
+    mixer::{MixerHandle, MixerMessage},
+    relay::{RelayHandle, RelayMessage},
+    sender::{SenderHandle, SenderMessage},
+};
+
+/// The roles that a node can have.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum RoleName {
+    /// Gossipsub and the lightpush service.
+    Relay,
+    /// Forwards packets.
+    Mixer,
+    /// The last hop of requests.
+    Exit,
+    /// Pushes over the mixnet.
+    Sender,
+}
+
+impl RoleName {
+    /// Every role, in the order in which they start.
+    pub const ALL: [Self; 4] = [Self::Relay, Self::Mixer, Self::Exit, Self::Sender];
+
+    /// The name in configuration, logs and metrics.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Relay => "relay",
+            Self::Mixer => "mixer",
+            Self::Exit => "exit",
+            Self::Sender => "sender",
+        }
+    }
+}
+
+impl fmt::Display for RoleName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+/// One role of a node, configured and not yet running.
+pub trait Role: Send {
+    /// Which role it is.
+    fn name(&self) -> RoleName;
+
+    /// The ENR capability bits that it lights while it runs (`spec/waku.md §6.2`).
+    fn capabilities(&self) -> Capabilities;
+
+    /// The request–response protocols that it answers, fed through the addresses in `ports`.
+    fn services(&self, ports: &Ports) -> Vec<Service>;
+
+    /// Starts it. Takes its own inbox out of `inboxes`.
+    fn start(self: Box<Self>, context: &RoleContext, inboxes: &mut Inboxes) -> Result<Box<dyn RunningRole>, RoleError>;
+}
+
+/// A role that runs.
+pub trait RunningRole: Send + Sync {
+    /// Which role it is.
+    fn name(&self) -> RoleName;
+
+    /// `Err` says what it still waits for.
+    fn ready(&self) -> Result<(), String>;
+
+    /// Refuses new work, finishes or gives up what it holds by `deadline`, ends.
+    fn stop(&self, deadline: Instant) -> BoxFuture<'static, StopReport>;
+}
+
+/// How a role ended.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct StopReport {
+    /// Work that was finished while stopping: packets released, requests answered.
+    pub finished: u64,
+    /// Work that was given up and counted.
+    pub abandoned: u64,
+    /// Whether it ended by itself before the deadline.
+    pub in_time: bool,
+}
+
+/// Why a role did not start.
+#[derive(Debug, thiserror::Error)]
+#[error("the {role} role cannot start: {problem}")]
+pub struct RoleError {
+    /// Which.
+    pub role: RoleName,
+    /// What is wrong and what to do.
+    pub problem: String,
+}
+
+/// Who this node is. Cheap to clone.
+#[derive(Clone, Debug)]
+pub struct LocalNode {
+    /// Its peer id.
+    pub peer: PeerId,
+    /// Its mix key.
+    pub mix_key: Arc<PrivateKey>,
+    /// Where a header can address it; `None` until it listens, or when it has no address that a header can carry.
+    pub hop_address: watch::Receiver<Option<HopAddress>>,
+}
+
+impl LocalNode {
+    /// The public half of its mix key.
+    pub fn mix_public_key(&self) -> PublicKey {
+        self.mix_key.public()
+    }
+}
+
+/// The addresses of the actors of this node; `None` for a role that is off.
+#[derive(Clone, Debug)]
+pub struct Ports {
+    /// The host.
+    pub host: HostHandle,
+    /// The mixer: present in every node that forwards, exits or sends.
+    pub mixer: Option<MixerHandle>,
+    /// The exit.
+    pub exit: Option<crate::Address<ExitMessage>>,
+    /// The sender.
+    pub sender: Option<SenderHandle>,
+    /// The relay.
+    pub relay: Option<RelayHandle>,
+}
+
+/// The receiving ends; each role takes its own when it starts.
+#[derive(Default)]
+pub struct Inboxes {
+    /// The mixer's.
+    pub mixer: Option<Inbox<MixerMessage>>,
+    /// The exit's.
+    pub exit: Option<Inbox<ExitMessage>>,
+    /// The sender's.
+    pub sender: Option<Inbox<SenderMessage>>,
+    /// The relay's.
+    pub relay: Option<Inbox<RelayMessage>>,
+}
+
+/// What every role is started with. Cheap to clone.
+#[derive(Clone, Debug)]
+pub struct RoleContext {
+    /// Who this node is.
+    pub node: LocalNode,
+    /// The packet format of the configured wire profile.
+    pub format: Sphinx,
+    /// Every packet of this node lives in a buffer of this pool; its capacity bounds their memory.
+    pub buffers: BufferPool,
+    /// Where every packet is accounted.
+    pub ledger: Arc<Ledger>,
+    /// What discovery knows.
+    pub directory: DirectoryReader,
+    /// The other actors.
+    pub ports: Ports,
+    /// The request–response services of this node.
+    pub services: Services,
+    /// Starts and restarts actors.
+    pub supervisor: Supervisor,
+    /// Where cryptography runs.
+    pub workers: Workers,
+    /// Metrics of this node.
+    pub telemetry: Telemetry,
+}

@@ -1,0 +1,177 @@
+//! What the sender takes: lightpush requests of local callers, and replies that came back.
+
+use std::time::Duration;
+
+use libp2p_identity::PeerId;
+use tokio::sync::oneshot;
+use wakumix_mix::Packet;
+use wakumix_sphinx::SurbId;
+use wakumix_waku::WakuMessage;
+
+use crate::Address;
+
+/// A message to the sender.
+#[derive(Debug)]
+pub enum SenderMessage {
+    /// Push a message over the mixnet.
+    Push(Box<Push>),
+    /// A packet that is a reply to one of our SURBs.
+    Reply(ReplyPacket),
+    /// Time to drop requests whose limit has passed.
+    Expire,
+}
+
+/// One lightpush request over the mixnet.
+#[derive(Debug)]
+pub struct Push {
+    /// The message. A missing timestamp is set to now before it is hashed (`spec/waku.md §1.2`).
+    pub message: WakuMessage,
+    /// The pubsub topic; `None` lets the service derive the shard.
+    pub pubsub_topic: Option<String>,
+    /// The exit to use; `None` chooses among those that serve lightpush.
+    pub exit: Option<PeerId>,
+    /// How long the caller waits for the answer; `None` takes the configured limit.
+    pub timeout: Option<Duration>,
+    /// The outcome. A caller that goes away drops its end, and the request's state is freed.
+    pub reply: oneshot::Sender<Result<Answer, PushFailure>>,
+}
+
+/// The service's answer.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Answer {
+    /// Lightpush status code (`spec/waku.md §4.1`).
+    pub status: u32,
+    /// The service's words.
+    pub description: Option<String>,
+    /// To how many relay peers it was sent.
+    pub relay_peer_count: Option<u32>,
+    /// The deterministic hash of what was pushed, as the sender computed it; absent when the service derives the
+    /// topic and this node does not know the number of shards.
+    pub message_hash: Option<[u8; 32]>,
+    /// From the first packet handed to the mixer until the answer was opened.
+    pub round_trip: Duration,
+}
+
+/// Why there is no answer. `kind` is the stable code shared by REST, command line, metrics and docs.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum PushFailure {
+    /// Not enough mix nodes are known.
+    #[error("the mix pool has {usable} usable nodes, {needed} are needed; add mixnode entries or wait for discovery")]
+    PoolTooSmall {
+        /// Nodes that a path can use.
+        usable: usize,
+        /// Nodes that a path needs.
+        needed: usize,
+    },
+    /// No known mix node serves lightpush.
+    #[error("no mix node that serves lightpush is known; name one with lightpushnode")]
+    NoExit,
+    /// The exit asked for is not in the pool.
+    #[error("the exit {0} is not in the mix pool; add it as mixnode")]
+    ExitUnknown(PeerId),
+    /// The framed request does not fit one packet.
+    #[error("the request is {size} bytes, one packet carries {limit}; shorten the payload by {} bytes", size - limit)]
+    TooLarge {
+        /// Bytes of the framed lightpush request.
+        size: usize,
+        /// Bytes that fit.
+        limit: usize,
+    },
+    /// The topic or content topic is malformed.
+    #[error("{0}")]
+    InvalidMessage(String),
+    /// Too many requests wait for their answers, or the mixer's queue is full.
+    #[error("too many requests are open; try again later")]
+    Busy,
+    /// This node has no address that a reply could be sent to.
+    #[error("this node has no address that a reply path can carry; listen on IPv4 TCP or QUIC, or set ext-multiaddr")]
+    NoReplyAddress,
+    /// The first hop could not be reached.
+    #[error("the first hop failed: {0}")]
+    FirstHop(crate::host::SendFailure),
+    /// No answer came in time. The message may have been published.
+    #[error("no answer within {} ms; the message may have been published", limit.as_millis())]
+    Timeout {
+        /// The limit that passed.
+        limit: Duration,
+    },
+    /// An answer came that does not parse.
+    #[error("the answer is malformed: {0}")]
+    BadAnswer(String),
+    /// The exit answered with nothing: it could not reach the service (`spec/mix-wire.md §11.1`).
+    #[error("the exit could not reach the service")]
+    ServiceUnreachable,
+    /// The node is stopping.
+    #[error("the node is stopping")]
+    Stopped,
+    /// A bug of ours.
+    #[error("internal error: {0}")]
+    Internal(&'static str),
+}
+
+impl PushFailure {
+    /// The stable code.
+    pub fn kind(&self) -> &'static str {
+        match self {
+            Self::PoolTooSmall { .. } => "pool_too_small",
+            Self::NoExit => "no_exit",
+            Self::ExitUnknown(_) => "exit_unknown",
+            Self::TooLarge { .. } => "too_large",
+            Self::InvalidMessage(_) => "invalid_message",
+            Self::Busy => "busy",
+            Self::NoReplyAddress => "no_reply_address",
+            Self::FirstHop(_) => "first_hop_failed",
+            Self::Timeout { .. } => "surb_timeout",
+            Self::BadAnswer(_) => "bad_answer",
+            Self::ServiceUnreachable => "service_unreachable",
+            Self::Stopped => "stopped",
+            Self::Internal(_) => "internal",
+        }
+    }
+}
+
+/// A packet that the mixer recognised as a reply.
+#[derive(Debug)]
+pub struct ReplyPacket {
+    /// Which SURB it came through.
+    pub id: SurbId,
+    /// The packet, its last layer already processed (`spec/mix-wire.md §9.3`).
+    pub packet: Packet,
+}
+
+/// The way to the sender. Cheap to clone.
+#[derive(Clone, Debug)]
+pub struct SenderHandle {
+    address: Address<SenderMessage>,
+}
+
+impl SenderHandle {
+    /// Wraps the sender's address.
+    pub fn new(address: Address<SenderMessage>) -> Self {
+        Self { address }
+    }
+
+    /// The queue itself.
+    pub fn address(&self) -> &Address<SenderMessage> {
+        &self.address
+    }
+
+    /// Pushes a message over the mixnet and waits for the outcome.
+    ///
+    /// Cancel safe: yes; dropping the future frees the request's state at the sender's next sweep.
+    pub async fn push(
+        &self,
+        message: WakuMessage,
+        pubsub_topic: Option<String>,
+        exit: Option<PeerId>,
+        timeout: Option<Duration>,
+    ) -> Result<Answer, PushFailure> {
+        let (reply, outcome) = oneshot::channel();
+        let push = Push { message, pubsub_topic, exit, timeout, reply };
+        self.address
+            .try_send(SenderMessage::Push(Box::new(push)))
+            .map_err(|error| if error.is_full() { PushFailure::Busy } else { PushFailure::Stopped })?;
+        outcome.await.unwrap_or(Err(PushFailure::Stopped))
+    }
+}

@@ -1,0 +1,397 @@
+//! Supervision: an actor that panics is made anew from its factory; one that keeps panicking stops the node.
+
+use std::{
+    collections::VecDeque,
+    fmt,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::Duration,
+};
+
+use actix::{Arbiter, ArbiterHandle};
+use tokio::{
+    runtime::Handle,
+    sync::{mpsc, oneshot},
+    time::Instant,
+};
+use wakumix_telemetry::{Metric, Telemetry};
+
+use crate::{
+    Address, Inbox,
+    actor::{Actor, Control, End, Launch, launch},
+};
+
+/// Panics within [`RESTART_WINDOW`] that stop the node.
+const RESTART_BUDGET: usize = 3;
+/// The time in which [`RESTART_BUDGET`] panics are too many.
+const RESTART_WINDOW: Duration = Duration::from_secs(60);
+/// The wait before the first restart; it doubles with each further panic in the window.
+const FIRST_BACK_OFF: Duration = Duration::from_millis(50);
+
+/// An actor that could not be kept running. The node must stop.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Fatal {
+    /// The actor's name.
+    pub actor: &'static str,
+    /// Why.
+    pub reason: String,
+}
+
+impl fmt::Display for Fatal {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "the {} actor {}", self.actor, self.reason)
+    }
+}
+
+/// Starts actors and restarts those that panic. Cheap to clone.
+#[derive(Clone)]
+pub struct Supervisor {
+    arbiter: ArbiterHandle,
+    runtime: Handle,
+    telemetry: Telemetry,
+    fatal: mpsc::Sender<Fatal>,
+    /// Keeps the arbiter's thread; `None` when the caller's own thread is used.
+    thread: Option<Arc<ArbiterThread>>,
+}
+
+impl Supervisor {
+    /// A supervisor whose actors share one thread of their own. Must be called inside an actix `System`; tasks run on
+    /// `runtime`. The first [`Fatal`] comes out of the receiver.
+    pub fn new(runtime: Handle, telemetry: Telemetry) -> (Self, mpsc::Receiver<Fatal>) {
+        let arbiter = Arbiter::new();
+        let handle = arbiter.handle();
+        let thread = Some(Arc::new(ArbiterThread(Some(arbiter))));
+        Self::on(handle, thread, runtime, telemetry)
+    }
+
+    /// A supervisor whose actors run on the caller's thread, so that a paused clock governs them: for tests.
+    pub fn on_current_thread(telemetry: Telemetry) -> (Self, mpsc::Receiver<Fatal>) {
+        Self::on(Arbiter::current(), None, Handle::current(), telemetry)
+    }
+
+    fn on(
+        arbiter: ArbiterHandle,
+        thread: Option<Arc<ArbiterThread>>,
+        runtime: Handle,
+        telemetry: Telemetry,
+    ) -> (Self, mpsc::Receiver<Fatal>) {
+        // One report is enough: the node stops at the first.
+        let (fatal, reports) = mpsc::channel(1);
+        (Self { arbiter, runtime, telemetry, fatal, thread }, reports)
+    }
+
+    /// The runtime that tasks of actors run on.
+    pub fn runtime(&self) -> &Handle {
+        &self.runtime
+    }
+
+    /// Starts the actor that `factory` makes, and makes it again after a panic. It may have `task_limit` tasks.
+    pub fn start<A: Actor>(
+        &self,
+        address: Address<A::Message>,
+        inbox: Inbox<A::Message>,
+        task_limit: usize,
+        factory: impl FnMut() -> A + Send + 'static,
+    ) -> ActorHandle {
+        let (commands, receiver) = mpsc::channel(4);
+        let restarts = Arc::new(AtomicU64::new(0));
+        let supervision = Supervision {
+            supervisor: self.clone(),
+            address,
+            inbox: inbox.clone(),
+            task_limit,
+            factory,
+            restarts: Arc::clone(&restarts),
+            panics: VecDeque::new(),
+            commands: receiver,
+        };
+        self.runtime.spawn(supervision.run());
+        ActorHandle { name: A::NAME, commands, restarts, close: Arc::new(move || inbox.close()) }
+    }
+}
+
+impl fmt::Debug for Supervisor {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(if self.thread.is_some() { "Supervisor(own thread)" } else { "Supervisor(current thread)" })
+    }
+}
+
+/// A running, supervised actor.
+#[derive(Clone)]
+pub struct ActorHandle {
+    name: &'static str,
+    commands: mpsc::Sender<Command>,
+    restarts: Arc<AtomicU64>,
+    close: Arc<dyn Fn() + Send + Sync>,
+}
+
+impl ActorHandle {
+    /// The actor's name.
+    pub fn name(&self) -> &'static str {
+        self.name
+    }
+
+    /// How often it was restarted.
+    pub fn restarts(&self) -> u64 {
+        self.restarts.load(Ordering::Relaxed)
+    }
+
+    /// Refuses new messages, handles the queued ones, drains, ends; all by `deadline`. True when it ended by itself
+    /// in time.
+    pub async fn stop(&self, deadline: Instant) -> bool {
+        (self.close)();
+        let (done, ended) = oneshot::channel();
+        if self.commands.send(Command::Stop { deadline, done }).await.is_err() {
+            return true;
+        }
+        ended.await.unwrap_or(true)
+    }
+
+    /// Makes the actor panic, as a bug would: the fault that tests and drills inject.
+    pub async fn inject_panic(&self) {
+        // An actor that has ended cannot panic.
+        let _ = self.commands.send(Command::Panic).await;
+    }
+}
+
+impl fmt::Debug for ActorHandle {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "ActorHandle({})", self.name)
+    }
+}
+
+enum Command {
+    Stop { deadline: Instant, done: oneshot::Sender<bool> },
+    Panic,
+}
+
+/// How one instance of the actor came to its end, as its supervision sees it.
+enum Outcome {
+    Ended(End),
+    Stop { deadline: Instant, done: oneshot::Sender<bool> },
+}
+
+/// The task that keeps one actor alive.
+struct Supervision<A: Actor, F> {
+    supervisor: Supervisor,
+    address: Address<A::Message>,
+    inbox: Inbox<A::Message>,
+    task_limit: usize,
+    factory: F,
+    restarts: Arc<AtomicU64>,
+    panics: VecDeque<Instant>,
+    commands: mpsc::Receiver<Command>,
+}
+
+impl<A: Actor, F: FnMut() -> A + Send + 'static> Supervision<A, F> {
+    async fn run(mut self) {
+        loop {
+            let (control, mut ended) = self.launch();
+            match self.watch(&control, &mut ended).await {
+                Outcome::Stop { deadline, done } => {
+                    let in_time = stop(&control, ended, deadline).await;
+                    // The caller may have given up waiting.
+                    let _ = done.send(in_time);
+                    return;
+                }
+                Outcome::Ended(End::Stopped) => return,
+                Outcome::Ended(End::Panicked) => {
+                    if !self.restart_allowed() {
+                        self.give_up();
+                        return;
+                    }
+                    tokio::time::sleep(self.back_off()).await;
+                }
+            }
+        }
+    }
+
+    fn launch(&mut self) -> (mpsc::Sender<Control>, oneshot::Receiver<End>) {
+        let (control, receiver) = mpsc::channel(2);
+        let (ended, end) = oneshot::channel();
+        let parts = Launch {
+            actor: (self.factory)(),
+            address: self.address.clone(),
+            inbox: self.inbox.clone(),
+            control: receiver,
+            ended,
+            runtime: self.supervisor.runtime.clone(),
+            task_limit: self.task_limit,
+        };
+        // A dead arbiter drops the parts, which reports the end.
+        self.supervisor.arbiter.spawn_fn(move || launch(parts));
+        (control, end)
+    }
+
+    async fn watch(&mut self, control: &mpsc::Sender<Control>, ended: &mut oneshot::Receiver<End>) -> Outcome {
+        loop {
+            tokio::select! {
+                end = &mut *ended => return Outcome::Ended(end.unwrap_or(End::Panicked)),
+                Some(command) = self.commands.recv() => match command {
+                    Command::Stop { deadline, done } => return Outcome::Stop { deadline, done },
+                    Command::Panic => {
+                        // An actor that has just ended cannot panic.
+                        let _ = control.send(Control::Panic).await;
+                    }
+                },
+            }
+        }
+    }
+
+    fn restart_allowed(&mut self) -> bool {
+        let now = Instant::now();
+        self.panics.retain(|at| now.duration_since(*at) < RESTART_WINDOW);
+        self.panics.push_back(now);
+        self.panics.len() < RESTART_BUDGET
+    }
+
+    fn back_off(&mut self) -> Duration {
+        self.restarts.fetch_add(1, Ordering::Relaxed);
+        self.supervisor.telemetry.counter(Metric::ActorRestarts, &[("actor", A::NAME)]).increment(1);
+        let doublings = u32::try_from(self.panics.len().saturating_sub(1)).unwrap_or(u32::MAX);
+        let wait = FIRST_BACK_OFF * 2_u32.saturating_pow(doublings);
+        tracing::error!(
+            actor = A::NAME,
+            wait_ms = wait.as_millis(),
+            "an actor panicked and is restarted; report this as a bug"
+        );
+        wait
+    }
+
+    fn give_up(&self) {
+        self.inbox.close();
+        let reason = format!("panicked {RESTART_BUDGET} times within {} s", RESTART_WINDOW.as_secs());
+        tracing::error!(actor = A::NAME, "{reason}; the node stops");
+        // A report that is already waiting stops the node as well.
+        let _ = self.supervisor.fatal.try_send(Fatal { actor: A::NAME, reason });
+    }
+}
+
+/// Passes the stop on and waits for the end; false when the deadline passed first.
+async fn stop(control: &mpsc::Sender<Control>, ended: oneshot::Receiver<End>, deadline: Instant) -> bool {
+    // An actor that has just ended needs no word.
+    let _ = control.send(Control::Stop(deadline)).await;
+    // The shell cuts the drain at the deadline by itself; the grace is for its last turn.
+    let grace = Duration::from_millis(250);
+    matches!(tokio::time::timeout_at(deadline + grace, ended).await, Ok(Ok(End::Stopped)))
+}
+
+/// Ends the arbiter's thread with the last supervisor.
+struct ArbiterThread(Option<Arbiter>);
+
+impl Drop for ArbiterThread {
+    fn drop(&mut self) {
+        if let Some(arbiter) = self.0.take() {
+            arbiter.stop();
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{Context, mailbox};
+
+    enum Say {
+        Add(u64),
+        Total(oneshot::Sender<u64>),
+    }
+
+    struct Adder {
+        total: u64,
+    }
+
+    impl Actor for Adder {
+        type Message = Say;
+        const NAME: &'static str = "adder";
+
+        fn handle(&mut self, message: Say, _: &Context<Say>) {
+            match message {
+                Say::Add(n) => self.total += n,
+                Say::Total(reply) => reply.send(self.total).unwrap_or_default(),
+            }
+        }
+    }
+
+    struct Fixture {
+        address: Address<Say>,
+        handle: ActorHandle,
+        fatal: mpsc::Receiver<Fatal>,
+    }
+
+    fn start() -> Fixture {
+        tokio::time::pause();
+        let telemetry = Telemetry::new();
+        let (supervisor, fatal) = Supervisor::on_current_thread(telemetry.clone());
+        let (address, inbox) = mailbox("adder", 16, &telemetry);
+        let handle = supervisor.start(address.clone(), inbox, 4, || Adder { total: 0 });
+        Fixture { address, handle, fatal }
+    }
+
+    async fn total(address: &Address<Say>) -> u64 {
+        let (reply, total) = oneshot::channel();
+        address.send(Say::Total(reply)).await.unwrap();
+        total.await.unwrap()
+    }
+
+    #[actix::test]
+    async fn handles_messages_in_order() {
+        let fixture = start();
+        for n in 1..=10 {
+            fixture.address.send(Say::Add(n)).await.unwrap();
+        }
+        assert_eq!(total(&fixture.address).await, 55);
+        assert_eq!(fixture.handle.restarts(), 0);
+    }
+
+    #[actix::test]
+    async fn restarts_a_panicking_actor_with_fresh_state_and_the_old_queue() {
+        let fixture = start();
+        fixture.address.send(Say::Add(7)).await.unwrap();
+        assert_eq!(total(&fixture.address).await, 7);
+        fixture.handle.inject_panic().await;
+        while fixture.handle.restarts() == 0 {
+            tokio::task::yield_now().await;
+        }
+        fixture.address.send(Say::Add(3)).await.unwrap();
+        assert_eq!(total(&fixture.address).await, 3);
+        assert_eq!(fixture.handle.restarts(), 1);
+    }
+
+    #[actix::test]
+    async fn the_third_panic_in_a_minute_stops_the_node() {
+        let mut fixture = start();
+        for _ in 0..RESTART_BUDGET {
+            assert!(fixture.fatal.try_recv().is_err());
+            total(&fixture.address).await;
+            fixture.handle.inject_panic().await;
+        }
+        let fatal = fixture.fatal.recv().await.unwrap();
+        assert_eq!(fatal.to_string(), "the adder actor panicked 3 times within 60 s");
+        assert!(fixture.address.is_closed());
+    }
+
+    #[actix::test]
+    async fn panics_far_apart_do_not_add_up() {
+        let fixture = start();
+        for _ in 0..2 * RESTART_BUDGET {
+            total(&fixture.address).await;
+            fixture.handle.inject_panic().await;
+            tokio::time::sleep(RESTART_WINDOW).await;
+        }
+        assert_eq!(total(&fixture.address).await, 0);
+    }
+
+    #[actix::test]
+    async fn stop_handles_what_is_queued_and_refuses_the_rest() {
+        let fixture = start();
+        let (reply, sum) = oneshot::channel();
+        fixture.address.send(Say::Add(1)).await.unwrap();
+        fixture.address.send(Say::Total(reply)).await.unwrap();
+        assert!(fixture.handle.stop(Instant::now() + Duration::from_secs(1)).await);
+        assert_eq!(sum.await.unwrap(), 1);
+        assert!(fixture.address.try_send(Say::Add(1)).is_err());
+    }
+}

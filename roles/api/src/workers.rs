@@ -1,0 +1,48 @@
+//! Where cryptography runs: blocking threads, as many at a time as the CPU quota allows.
+
+use std::{num::NonZeroUsize, sync::Arc};
+
+use tokio::{runtime::Handle, sync::Semaphore};
+
+/// A bounded set of worker threads. Cheap to clone.
+#[derive(Clone, Debug)]
+pub struct Workers {
+    permits: Arc<Semaphore>,
+    runtime: Handle,
+    count: usize,
+}
+
+/// The job panicked; its input is lost and its packets count as abandoned.
+#[derive(Debug, thiserror::Error)]
+#[error("a worker job panicked")]
+pub struct WorkerPanicked;
+
+impl Workers {
+    /// `count` jobs at a time, on the blocking threads of `runtime`.
+    pub fn new(count: NonZeroUsize, runtime: Handle) -> Self {
+        Self { permits: Arc::new(Semaphore::new(count.get())), runtime, count: count.get() }
+    }
+
+    /// As many workers as this process may use cores: the cgroup quota where there is one, else the affinity mask.
+    pub fn detect(runtime: Handle) -> Self {
+        let count = std::thread::available_parallelism().unwrap_or(NonZeroUsize::MIN);
+        Self::new(count, runtime)
+    }
+
+    /// How many jobs run at a time.
+    pub fn count(&self) -> usize {
+        self.count
+    }
+
+    /// Runs `job` when a worker is free. Who calls this bounds how many jobs wait.
+    ///
+    /// Cancel safe: before the job starts, it never starts; afterwards it runs to its end and its result is dropped.
+    pub async fn run<T, F>(&self, job: F) -> Result<T, WorkerPanicked>
+    where
+        F: FnOnce() -> T + Send + 'static,
+        T: Send + 'static,
+    {
+        let _permit = self.permits.acquire().await.map_err(|_| WorkerPanicked)?;
+        self.runtime.spawn_blocking(job).await.map_err(|_| WorkerPanicked)
+    }
+}
