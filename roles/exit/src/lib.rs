@@ -1,1 +1,34 @@
-//! The exit role: takes packets whose path ends here, asks the service, answers through reply blocks
+//! The exit role: the last hop of requests (`spec/mix-wire.md §11`).
+//!
+//! Takes packets whose path ends here, has a service of this node or of another answer the request in them, and sends the
+//! answer back through the reply blocks that came along. It knows what was asked, never who asked: services see all
+//! of them as [`Requester::Anonymous`](wakumix_role_api::Requester).
+//!
+//! | module | what |
+//! |---|---|
+//! | `incoming`, `policy` | the rules, without I/O |
+//! | `actor` | the shell: one packet at a time |
+//! | `exchange`, `reply` | a task for each request, a worker job for its replies |
+//!
+//! Non-goals: reassembly of fragments, budgets for services (they are the services' own).
+//!
+//! ```
+//! use wakumix_exit::{Config, ExitRole};
+//! use wakumix_role_api::Role;
+//!
+//! let role = ExitRole::new(Config { forward: false, ..Config::default() });
+//! assert_eq!(role.name().as_str(), "exit");
+//! ```
+
+mod actor;
+mod config;
+mod exchange;
+mod incoming;
+mod metrics;
+mod policy;
+mod reply;
+mod role;
+mod tally;
+
+pub use config::{Config, DEFAULT_MAX_REQUESTS, DEFAULT_SERVICE_TIMEOUT, Problem};
+pub use role::ExitRole;

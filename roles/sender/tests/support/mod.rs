@@ -1,6 +1,8 @@
 //! A sender with everything around it played by the test: the clock stands still, the mixer's queue is read by hand,
 //! and packets are really unwrapped with the keys of the nodes on their path.
 
+#![allow(clippy::unwrap_used, clippy::panic, reason = "helpers of tests fail the test by panicking")]
+
 use std::{collections::HashMap, num::NonZeroUsize, sync::Arc, time::Duration};
 
 use libp2p_identity::{Keypair, PeerId, secp256k1};

@@ -1,0 +1,112 @@
+//! What an operator can set. The node maps the keys of its files, flags and environment to these fields.
+
+use std::{fmt, time::Duration};
+
+use wakumix_mix::DelayLaw;
+use wakumix_waku::lightpush::{V2_PROTOCOL, V3_PROTOCOL};
+
+use crate::policy::READABLE;
+
+/// Requests that may be at work at a time. Each holds at most 8 KiB: its bytes, its reply blocks, its answer.
+pub const DEFAULT_MAX_REQUESTS: usize = 256;
+/// How long a service may take. A sender waits 10 s by default and the two ways take 4.2 s of delays at the very worst,
+/// so an empty answer that follows this limit is still of use to it.
+pub const DEFAULT_SERVICE_TIMEOUT: Duration = Duration::from_secs(5);
+/// The bound of [`Config::max_requests`]: half a gibibyte.
+const MAX_REQUESTS: usize = 65_536;
+
+/// The settings of the exit.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Config {
+    /// The protocols that requests may name; all others are refused. The mix protocol itself can never be among them.
+    pub codecs: Vec<String>,
+    /// Whether requests are passed on to services on other nodes.
+    pub forward: bool,
+    /// Whether they may be passed on to private, loopback and other addresses that are not public, beyond those of known
+    /// services. For test nets on one machine or network.
+    pub allow_private_addresses: bool,
+    /// Requests that may be at work at a time; the next is dropped.
+    pub max_requests: usize,
+    /// How long a service, here or elsewhere, may take to answer.
+    pub service_timeout: Duration,
+    /// How long each answer waits here before it leaves, drawn for each reply block anew: all at once would tell that they
+    /// belong together (`spec/mix-wire.md §21` W12).
+    pub hold: DelayLaw,
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        Self {
+            codecs: vec![V3_PROTOCOL.to_owned(), V2_PROTOCOL.to_owned()],
+            forward: true,
+            allow_private_addresses: false,
+            max_requests: DEFAULT_MAX_REQUESTS,
+            service_timeout: DEFAULT_SERVICE_TIMEOUT,
+            hold: DelayLaw::default(),
+        }
+    }
+}
+
+/// A setting that cannot work.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Problem {
+    /// The field of [`Config`].
+    pub field: &'static str,
+    /// What is wrong with it, and what would be right.
+    pub text: String,
+}
+
+impl fmt::Display for Problem {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}: {}", self.field, self.text)
+    }
+}
+
+impl Config {
+    /// Everything that is wrong, at once.
+    #[must_use]
+    pub fn validate(&self) -> Vec<Problem> {
+        let mut problems = Vec::new();
+        let mut refuse = |field, text| problems.push(Problem { field, text });
+        if self.codecs.is_empty() {
+            refuse("codecs", "at least one protocol is needed, or the exit serves nobody".to_owned());
+        }
+        for codec in self.codecs.iter().filter(|codec| !READABLE.contains(&codec.as_str())) {
+            refuse(
+                "codecs",
+                format!("{codec} is no protocol that this exit can answer; it knows {}", READABLE.join(", ")),
+            );
+        }
+        if !(1..=MAX_REQUESTS).contains(&self.max_requests) {
+            refuse("max_requests", format!("{} is outside 1 to {MAX_REQUESTS}", self.max_requests));
+        }
+        if self.service_timeout.is_zero() {
+            refuse("service_timeout", "must be longer than zero".to_owned());
+        }
+        problems
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_defaults_are_valid() {
+        assert_eq!(Config::default().validate(), []);
+    }
+
+    #[test]
+    fn reports_every_problem_at_once() {
+        let config = Config {
+            codecs: vec!["/mix/1.0.0".to_owned(), V3_PROTOCOL.to_owned(), "/ipfs/ping/1.0.0".to_owned()],
+            max_requests: 0,
+            service_timeout: Duration::ZERO,
+            ..Config::default()
+        };
+        let fields: Vec<_> = config.validate().iter().map(|problem| problem.field).collect();
+        assert_eq!(fields, ["codecs", "codecs", "max_requests", "service_timeout"]);
+        let nothing = Config { codecs: Vec::new(), ..Config::default() };
+        assert_eq!(nothing.validate()[0].field, "codecs");
+    }
+}

@@ -1,0 +1,72 @@
+//! What is in a packet whose path ends here, read without I/O (`spec/mix-wire.md §7.3`, `§11`).
+
+use std::ops::Range;
+
+use wakumix_mix::{Body, DropReason, Packet, Request};
+use wakumix_sphinx::Surb;
+use wakumix_waku::frame;
+
+/// What an exit finds.
+#[derive(Debug)]
+pub(crate) enum Incoming {
+    /// Cover traffic.
+    Cover,
+    /// A request, taken out of its packet.
+    Request(TakenRequest),
+}
+
+/// A request with everything that is needed to answer it.
+pub(crate) struct TakenRequest {
+    /// The protocol.
+    pub(crate) codec: String,
+    /// The ways back, each to be used once.
+    pub(crate) surbs: Vec<Surb>,
+    /// The application's bytes.
+    pub(crate) data: Vec<u8>,
+}
+
+impl std::fmt::Debug for TakenRequest {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("TakenRequest(redacted)")
+    }
+}
+
+/// Reads the body of a packet.
+///
+/// # Errors
+/// How the packet is counted when there is no request in it.
+pub(crate) fn read(packet: &Packet, body: Range<usize>) -> Result<Incoming, DropReason> {
+    let body = packet.bytes().get(body).ok_or(DropReason::BadMessage)?;
+    match Request::decode(body).map_err(wakumix_mix::MessageError::drop_reason)? {
+        Body::Cover => Ok(Incoming::Cover),
+        Body::Request(Request { codec, surbs, data }) => {
+            Ok(Incoming::Request(TakenRequest { codec: codec.to_owned(), surbs, data: data.to_vec() }))
+        }
+    }
+}
+
+/// The request that a local service reads: what is in the frame. Bytes behind it are not looked at, as in a stream; a sender
+/// whose message block has a sequence number leaves four there if ours has none (§7.2).
+pub(crate) fn unframe(data: &[u8], max: usize) -> Option<Vec<u8>> {
+    let (body, _) = frame::decode(data, max).ok()??;
+    Some(body.to_vec())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn takes_the_frame_and_leaves_what_follows() {
+        assert_eq!(unframe(b"\x03abc", 3).as_deref(), Some(&b"abc"[..]));
+        assert_eq!(unframe(b"\x03abc\x01\x02\x03\x04", 3).as_deref(), Some(&b"abc"[..]));
+        assert_eq!(unframe(b"\x00", 3).as_deref(), Some(&b""[..]));
+    }
+
+    #[test]
+    fn refuses_frames_that_are_cut_short_too_long_or_not_minimal() {
+        for data in [&b""[..], b"\x03ab", b"\x04abcd", b"\x83\x00abc"] {
+            assert_eq!(unframe(data, 3), None, "{data:02x?}");
+        }
+    }
+}

@@ -1,0 +1,218 @@
+//! What an exit does for strangers: decided without I/O (`spec/mix-wire.md §11`, `§21` W8).
+//!
+//! An exit is never an open one: it speaks the protocols of its list, serves them itself, or passes requests on to known
+//! services and, if it forwards, to public unicast addresses.
+
+use std::net::Ipv4Addr;
+
+use libp2p_identity::PeerId;
+use multiaddr::Multiaddr;
+use wakumix_mix::{DropReason, HopAddress, address::is_absent};
+use wakumix_role_api::{Directory, Service, Services, host::ReadRule};
+use wakumix_sphinx::AddressBytes;
+use wakumix_waku::lightpush::{MAX_RESPONSE_LEN, V2_PROTOCOL, V3_PROTOCOL};
+
+use crate::config::Config;
+
+/// The protocols whose answers this exit can read from a stream: it has to know where they end.
+pub(crate) const READABLE: [&str; 2] = [V3_PROTOCOL, V2_PROTOCOL];
+
+/// How the answer of any of the [`READABLE`] protocols is read: one frame, its length kept in front (§11.1).
+pub(crate) const READ_RULE: ReadRule = ReadRule::LengthPrefixed { max: MAX_RESPONSE_LEN };
+
+/// Who answers a request.
+#[derive(Clone, Debug)]
+pub(crate) enum Target {
+    /// A service of this node.
+    Local(Service),
+    /// A service elsewhere.
+    Remote {
+        /// Its peer id.
+        peer: PeerId,
+        /// Where to find it.
+        addresses: Vec<Multiaddr>,
+    },
+}
+
+/// Why nobody does.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Refusal {
+    /// The protocol is not on the list.
+    Codec,
+    /// It is, but this node does not serve it.
+    NoService,
+    /// This exit passes nothing on.
+    NotForwarding,
+    /// The destination is no address, or this node itself by its address.
+    InvalidDestination,
+    /// The destination is neither a known service nor public.
+    Address,
+}
+
+impl Refusal {
+    /// How the packet is counted.
+    pub(crate) fn drop_reason(self) -> DropReason {
+        match self {
+            Self::Codec | Self::NotForwarding | Self::Address => DropReason::PolicyRefused,
+            Self::NoService => DropReason::NoExit,
+            Self::InvalidDestination => DropReason::InvalidDestination,
+        }
+    }
+}
+
+/// Decides about a request for `destination` that names `codec`.
+pub(crate) fn target(
+    config: &Config,
+    me: &PeerId,
+    services: &Services,
+    directory: &Directory,
+    codec: &str,
+    destination: &AddressBytes,
+) -> Result<Target, Refusal> {
+    if !config.codecs.iter().any(|allowed| allowed == codec) {
+        return Err(Refusal::Codec);
+    }
+    if is_absent(destination) {
+        return services.get(codec).cloned().map(Target::Local).ok_or(Refusal::NoService);
+    }
+    if !config.forward {
+        return Err(Refusal::NotForwarding);
+    }
+    let address = HopAddress::decode(destination).map_err(|_| Refusal::InvalidDestination)?;
+    if address.peer() == *me || address.port() == 0 {
+        return Err(Refusal::InvalidDestination);
+    }
+    // A known service is asked where the directory says, so that its name opens no other address.
+    if let Some(known) = directory.lightpush.iter().find(|node| node.peer == address.peer()) {
+        return Ok(Target::Remote { peer: known.peer, addresses: known.addresses.clone() });
+    }
+    if !config.allow_private_addresses && !is_public(address.ip()) {
+        return Err(Refusal::Address);
+    }
+    Ok(Target::Remote { peer: address.peer(), addresses: vec![address.multiaddr()] })
+}
+
+/// Whether an address is unicast and routed on the public internet (the IANA special-purpose registry, RFC 6890).
+fn is_public(ip: Ipv4Addr) -> bool {
+    let [a, b, c, _] = ip.octets();
+    let is_this_network = a == 0;
+    let is_shared = a == 100 && (64..128).contains(&b);
+    let is_protocol_assignment = (a, b, c) == (192, 0, 0);
+    let is_benchmarking = a == 198 && (b == 18 || b == 19);
+    let is_multicast_or_reserved = a >= 224;
+    !(is_this_network
+        || is_shared
+        || is_protocol_assignment
+        || is_benchmarking
+        || is_multicast_or_reserved
+        || ip.is_private()
+        || ip.is_loopback()
+        || ip.is_link_local()
+        || ip.is_documentation())
+}
+
+#[cfg(test)]
+mod tests {
+    use wakumix_role_api::directory::ServiceNode;
+    use wakumix_sphinx::ADDRESS_LEN;
+
+    use super::*;
+
+    const HERE: AddressBytes = [0; ADDRESS_LEN];
+
+    fn peer(seed: u8) -> PeerId {
+        let secret = libp2p_identity::secp256k1::SecretKey::try_from_bytes([seed; 32]).unwrap();
+        let keypair = libp2p_identity::secp256k1::Keypair::from(secret);
+        libp2p_identity::Keypair::from(keypair).public().to_peer_id()
+    }
+
+    fn address(ip: &str, port: u16, seed: u8) -> AddressBytes {
+        let address = format!("/ip4/{ip}/tcp/{port}").parse().unwrap();
+        HopAddress::from_multiaddr(&address, peer(seed)).unwrap().encode()
+    }
+
+    fn decide(config: &Config, codec: &str, destination: &AddressBytes) -> Result<Target, Refusal> {
+        let services = Services::new(vec![Service::new(V3_PROTOCOL, 1024, |_| {})]);
+        let known = ServiceNode { peer: peer(9), addresses: vec!["/ip4/10.0.0.9/tcp/4000".parse().unwrap()] };
+        let directory = Directory { mix_nodes: Vec::new(), lightpush: vec![known] };
+        target(config, &peer(1), &services, &directory, codec, destination)
+    }
+
+    fn refusal(config: &Config, codec: &str, destination: &AddressBytes) -> Option<Refusal> {
+        decide(config, codec, destination).err()
+    }
+
+    #[test]
+    fn serves_what_is_allowed_and_here() {
+        let config = Config::default();
+        assert!(matches!(decide(&config, V3_PROTOCOL, &HERE), Ok(Target::Local(_))));
+        assert_eq!(refusal(&config, V2_PROTOCOL, &HERE), Some(Refusal::NoService));
+    }
+
+    #[test]
+    fn refuses_every_other_protocol_wherever_it_goes() {
+        let config = Config { allow_private_addresses: true, ..Config::default() };
+        for codec in ["/mix/1.0.0", "/ipfs/ping/1.0.0", "/vac/waku/store/3.0.0", ""] {
+            assert_eq!(refusal(&config, codec, &HERE), Some(Refusal::Codec));
+            assert_eq!(refusal(&config, codec, &address("8.8.8.8", 1, 2)), Some(Refusal::Codec));
+        }
+        let only_v2 = Config { codecs: vec![V2_PROTOCOL.to_owned()], ..Config::default() };
+        assert_eq!(refusal(&only_v2, V3_PROTOCOL, &HERE), Some(Refusal::Codec));
+    }
+
+    #[test]
+    fn passes_on_to_public_addresses_only() {
+        let private = Config { allow_private_addresses: true, ..Config::default() };
+        let inside = [
+            "0.1.2.3",
+            "10.0.0.1",
+            "100.64.0.1",
+            "127.0.0.1",
+            "169.254.1.1",
+            "172.16.0.1",
+            "192.0.0.1",
+            "192.0.2.1",
+            "192.168.1.1",
+            "198.18.0.1",
+            "203.0.113.1",
+            "224.0.0.1",
+            "240.0.0.1",
+            "255.255.255.255",
+        ];
+        for ip in inside {
+            let destination = address(ip, 4000, 2);
+            assert_eq!(refusal(&Config::default(), V3_PROTOCOL, &destination), Some(Refusal::Address), "{ip}");
+            assert!(decide(&private, V3_PROTOCOL, &destination).is_ok(), "{ip}");
+        }
+        for ip in ["1.1.1.1", "100.63.0.1", "172.32.0.1", "198.20.0.1", "223.255.255.255"] {
+            assert!(decide(&Config::default(), V3_PROTOCOL, &address(ip, 4000, 2)).is_ok(), "{ip}");
+        }
+    }
+
+    #[test]
+    fn asks_a_known_service_where_the_directory_says() {
+        let claimed = address("127.0.0.1", 22, 9);
+        let Ok(Target::Remote { peer: asked, addresses }) = decide(&Config::default(), V3_PROTOCOL, &claimed) else {
+            panic!("a known service is allowed at a private address");
+        };
+        assert_eq!(asked, peer(9));
+        assert_eq!(addresses, ["/ip4/10.0.0.9/tcp/4000".parse::<Multiaddr>().unwrap()]);
+    }
+
+    #[test]
+    fn refuses_destinations_that_are_none() {
+        let config = Config { allow_private_addresses: true, ..Config::default() };
+        let mut transport = address("8.8.8.8", 4000, 2);
+        transport[4] = 7;
+        for destination in [transport, address("8.8.8.8", 0, 2), address("8.8.8.8", 4000, 1), [1; ADDRESS_LEN]] {
+            assert_eq!(refusal(&config, V3_PROTOCOL, &destination), Some(Refusal::InvalidDestination));
+        }
+    }
+
+    #[test]
+    fn passes_nothing_on_when_told_so() {
+        let config = Config { forward: false, ..Config::default() };
+        assert_eq!(refusal(&config, V3_PROTOCOL, &address("8.8.8.8", 4000, 2)), Some(Refusal::NotForwarding));
+        assert!(decide(&config, V3_PROTOCOL, &HERE).is_ok());
+    }
+}

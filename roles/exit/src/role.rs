@@ -1,0 +1,153 @@
+//! The plug: how a node starts, watches and stops the exit.
+
+use std::sync::Arc;
+
+use futures::{FutureExt, future::BoxFuture};
+use rand::{
+    SeedableRng,
+    rngs::{StdRng, SysRng},
+};
+use tokio::{sync::Semaphore, time::Instant};
+use wakumix_role_api::{
+    ActorHandle, Address, Inboxes, Ports, Role, RoleContext, RoleError, RoleName, RunningRole, Service, Services,
+    StopReport, exit::ExitMessage, mixer::MixerHandle,
+};
+use wakumix_waku::record::Capabilities;
+
+use crate::{actor::Exit, config::Config, exchange::Shared, metrics::Metrics, reply::Replier, tally::Tally};
+
+/// The exit, configured and not yet running.
+#[derive(Debug)]
+pub struct ExitRole {
+    config: Config,
+    rng: Option<StdRng>,
+}
+
+impl ExitRole {
+    /// An exit that draws its randomness from the operating system.
+    #[must_use]
+    pub fn new(config: Config) -> Self {
+        Self { config, rng: None }
+    }
+
+    /// An exit whose every choice follows from `rng`: for tests and simulations only.
+    #[must_use]
+    pub fn with_rng(config: Config, rng: StdRng) -> Self {
+        Self { config, rng: Some(rng) }
+    }
+}
+
+impl Role for ExitRole {
+    fn name(&self) -> RoleName {
+        RoleName::Exit
+    }
+
+    /// Senders find exits among the mix nodes.
+    fn capabilities(&self) -> Capabilities {
+        Capabilities::MIX
+    }
+
+    fn services(&self, _: &Ports) -> Vec<Service> {
+        Vec::new()
+    }
+
+    fn start(self: Box<Self>, context: &RoleContext, inboxes: &mut Inboxes) -> Result<Box<dyn RunningRole>, RoleError> {
+        let Self { config, rng } = *self;
+        if let Some(problem) = config.validate().first() {
+            return Err(cannot_start(problem.to_string()));
+        }
+        let mixer = context.ports.mixer.clone().ok_or_else(|| cannot_start("it needs the mixer".to_owned()))?;
+        let address = context.ports.exit.clone().ok_or_else(|| cannot_start("it has no address".to_owned()))?;
+        let inbox = inboxes.exit.take().ok_or_else(|| cannot_start("its inbox is taken".to_owned()))?;
+        let rng = match rng {
+            Some(rng) => rng,
+            None => StdRng::try_from_rng(&mut SysRng).map_err(|error| cannot_start(error.to_string()))?,
+        };
+        let (config, tally) = (Arc::new(config), Arc::new(Tally::default()));
+        let shared = Arc::new(shared(context, &config, mixer, Arc::clone(&tally)));
+        let factory = factory(context.clone(), Arc::clone(&config), shared, rng);
+        let actor = context.supervisor.start(address.clone(), inbox, config.max_requests, factory);
+        let services = context.services.clone();
+        Ok(Box::new(RunningExit { actor, address, config, services, tally }))
+    }
+}
+
+fn cannot_start(problem: String) -> RoleError {
+    RoleError { role: RoleName::Exit, problem }
+}
+
+fn shared(context: &RoleContext, config: &Config, mixer: MixerHandle, tally: Arc<Tally>) -> Shared {
+    let metrics = Arc::new(Metrics::new(&context.telemetry));
+    let replier = Replier {
+        me: context.node.peer,
+        format: context.format,
+        buffers: context.buffers.clone(),
+        ledger: Arc::clone(&context.ledger),
+        mixer,
+        hold: config.hold,
+        metrics: Arc::clone(&metrics),
+    };
+    Shared {
+        replier,
+        host: context.ports.host.clone(),
+        workers: context.workers.clone(),
+        metrics,
+        tally,
+        limit: config.service_timeout,
+    }
+}
+
+/// Makes the actor, and makes it anew after a panic.
+fn factory(
+    context: RoleContext,
+    config: Arc<Config>,
+    shared: Arc<Shared>,
+    mut rng: StdRng,
+) -> impl FnMut() -> Exit + Send + 'static {
+    move || Exit {
+        config: Arc::clone(&config),
+        me: context.node.peer,
+        services: context.services.clone(),
+        directory: context.directory.clone(),
+        shared: Arc::clone(&shared),
+        places: Arc::new(Semaphore::new(config.max_requests)),
+        rng: rng.fork(),
+    }
+}
+
+struct RunningExit {
+    actor: ActorHandle,
+    address: Address<ExitMessage>,
+    config: Arc<Config>,
+    services: Services,
+    tally: Arc<Tally>,
+}
+
+impl RunningRole for RunningExit {
+    fn name(&self) -> RoleName {
+        RoleName::Exit
+    }
+
+    fn ready(&self) -> Result<(), String> {
+        if self.address.is_closed() {
+            return Err("stopped".to_owned());
+        }
+        let serves = self.config.codecs.iter().any(|codec| self.services.get(codec).is_some());
+        if !serves && !self.config.forward {
+            return Err(
+                "nothing to serve: this node has no service on the exit's list, and forwarding is off".to_owned()
+            );
+        }
+        Ok(())
+    }
+
+    fn stop(&self, deadline: Instant) -> BoxFuture<'static, StopReport> {
+        let (actor, tally) = (self.actor.clone(), Arc::clone(&self.tally));
+        async move {
+            let before = tally.finished();
+            let in_time = actor.stop(deadline).await;
+            StopReport { finished: tally.finished() - before, abandoned: tally.open(), in_time }
+        }
+        .boxed()
+    }
+}
