@@ -5,6 +5,7 @@
 
 mod config;
 mod config_args;
+mod conformance;
 mod key;
 #[cfg(test)]
 mod tests;
@@ -45,6 +46,7 @@ enum Command {
     /// Make or show keys
     #[command(subcommand)]
     Key(key::KeyCommand),
+    Conformance(conformance::ConformanceCommand),
 }
 
 /// Why a command did not do its work.
@@ -110,6 +112,7 @@ impl Command {
         match self {
             Self::Config(command) => command.run(out),
             Self::Key(command) => command.run(out),
+            Self::Conformance(command) => command.run(out),
         }
     }
 }

@@ -195,10 +195,16 @@ pub struct MixerConfig {
 pub struct ExitConfig {
     /// Protocols that requests out of the mixnet may use.
     pub codecs: Vec<String>,
+    /// Whether requests are passed on to services of other nodes.
+    pub forward: bool,
+    /// Whether they may go to addresses that are not public.
+    pub allow_private_addresses: bool,
+    /// Requests at work at a time.
+    pub max_requests: u32,
     /// Wait for the answer of a service.
-    pub timeout: Timespan,
-    /// Requests that wait for a service.
-    pub in_flight: u32,
+    pub service_timeout: Timespan,
+    /// Wait of each answer before it leaves.
+    pub hold: MixDelay,
 }
 
 /// The sender role: table `[sender]`.

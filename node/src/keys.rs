@@ -14,7 +14,7 @@ use libp2p_identity::{Keypair, secp256k1};
 use serde::{Serialize, Serializer};
 use thiserror::Error;
 use wakumix_sphinx::PrivateKey;
-use zeroize::{Zeroize, Zeroizing};
+use zeroize::Zeroizing;
 
 /// Bytes of either kind of private key.
 const KEY_LEN: usize = 32;
@@ -227,10 +227,7 @@ fn scalar(text: &str) -> Result<Zeroizing<[u8; KEY_LEN]>, KeyError> {
 
 fn decode_hex(text: &str) -> Result<Zeroizing<Vec<u8>>, KeyError> {
     let mut bytes = Zeroizing::new(vec![0; text.len() / 2]);
-    hex::decode_to_slice(text, &mut bytes).map_err(|_| {
-        bytes.zeroize();
-        KeyError::NotHex
-    })?;
+    hex::decode_to_slice(text, &mut bytes).map_err(|_| KeyError::NotHex)?;
     Ok(bytes)
 }
 

@@ -7,7 +7,7 @@ use clap::{Arg, ArgAction, ArgMatches, Args, Command, FromArgMatches, builder::V
 use crate::config::{
     Flag, Inputs, SWITCHES, SYNONYMS, WITHOUT_EFFECT,
     kind::Kind,
-    schema::{self, KEYS, Key},
+    schema::{self, KEYS, Key, capitalised},
 };
 
 /// `--config` and one flag for every key.
@@ -83,7 +83,7 @@ fn key_flag(key: &Key) -> Arg {
     };
     valued(key, Arg::new(key.path).long(key.path))
         .help_heading(key.group.title())
-        .help(format!("{}{default}", capitalised(key.doc)))
+        .help(format!("{}{default}", key.sentence()))
 }
 
 /// Gives a flag the values that its key takes.
@@ -99,9 +99,4 @@ fn valued(key: &Key, flag: Arg) -> Arg {
 /// `--rest`, `--rest=true`, `--rest True`: as the fleet's command line has it.
 fn boolean(flag: Arg) -> Arg {
     flag.value_name("BOOL").num_args(0..=1).default_missing_value("true")
-}
-
-fn capitalised(text: &str) -> String {
-    let mut characters = text.chars();
-    characters.next().map(|first| first.to_uppercase().chain(characters).collect()).unwrap_or_default()
 }

@@ -132,3 +132,36 @@ fn showing_a_key_that_is_not_there_says_what_to_do() {
     let said = failure.to_string();
     assert!(said.contains("error: key file /does/not/exist") && said.contains("help: create it"), "{said}");
 }
+
+#[test]
+fn a_generated_vector_file_passes_and_a_damaged_one_is_named() {
+    let folder = tempfile::tempdir().unwrap();
+    let good = folder.path().join("good.json");
+    let good = good.to_str().unwrap();
+    wakumix(&["conformance", "--generate", "7", "--profile", "aes-ctr/seq", "--output", good]).unwrap();
+    let report = wakumix(&["conformance", good]).unwrap();
+    assert!(report.contains("aes-ctr/seq") && report.contains("passed"), "{report}");
+    let json: serde_json::Value = serde_json::from_str(&wakumix(&["conformance", "--json", good]).unwrap()).unwrap();
+    assert_eq!((&json["ok"], json["files"].as_array().unwrap().len()), (&serde_json::Value::Bool(true), 1));
+
+    let bad = folder.path().join("bad.json");
+    std::fs::write(&bad, "{}").unwrap();
+    let failure = wakumix(&["conformance", good, bad.to_str().unwrap()]).unwrap_err();
+    assert_eq!(failure.code(), 1);
+    assert!(
+        failure.to_string().contains("1 of 2 vector files did not pass") && failure.to_string().contains("bad.json")
+    );
+}
+
+#[test]
+fn vectors_are_either_checked_or_written() {
+    for arguments in [
+        &["conformance"][..],
+        &["conformance", "x.json", "--generate", "1"],
+        &["conformance", "x.json", "--output", "y.json"],
+        &["conformance", "--generate", "1", "--profile", "rot13"],
+        &["conformance", "--generate", "1", "--json"],
+    ] {
+        assert_eq!(refused(arguments).exit_code(), 2, "{arguments:?}");
+    }
+}

@@ -7,7 +7,6 @@ use std::{net::IpAddr, str::FromStr};
 
 use figment::value::{Num, Value};
 use multiaddr::Multiaddr;
-use wakumix_mix::message::MAX_CODEC_LEN;
 use wakumix_role_api::RoleName;
 use wakumix_sphinx::Profile;
 use wakumix_telemetry::logging;
@@ -42,7 +41,6 @@ pub(crate) enum Kind {
     Peer,
     MixNode,
     RateLimit,
-    Codec,
     NodeKey,
     MixKey,
 }
@@ -78,7 +76,6 @@ impl Kind {
             Self::Peer => "a multiaddr that ends in /p2p/<peer id>".to_owned(),
             Self::MixNode => "multiaddr/p2p/<peer id>:<64 hex characters>".to_owned(),
             Self::RateLimit => "a budget such as lightpush:100/1s".to_owned(),
-            Self::Codec => "a protocol id such as /vac/waku/lightpush/3.0.0".to_owned(),
             Self::NodeKey => "64 hex characters of a secp256k1 private key".to_owned(),
             Self::MixKey => "64 hex characters of an X25519 private key".to_owned(),
         }
@@ -104,7 +101,6 @@ impl Kind {
             Self::Address | Self::Peer => "MULTIADDR",
             Self::MixNode => "MULTIADDR:KEY",
             Self::RateLimit => "SERVICE:N/TIME",
-            Self::Codec => "PROTOCOL",
             Self::NodeKey | Self::MixKey => "HEX",
         }
     }
@@ -124,6 +120,16 @@ impl Kind {
             scalar => scalar_text(scalar),
         };
         self.read_text(text.trim())
+    }
+
+    /// Judges the text of a secret. The text itself never becomes a value of a layer.
+    pub(crate) fn check_secret(self, text: &str) -> Result<(), ValueError> {
+        let error = match self {
+            Self::NodeKey => keys::parse_node_key(text).err(),
+            Self::MixKey => keys::parse_mix_key(text).err(),
+            _ => None,
+        };
+        error.map_or(Ok(()), |error| Err(ValueError::new(error.to_string())))
     }
 
     fn read_text(self, text: &str) -> Result<Value, ValueError> {
@@ -173,9 +179,7 @@ impl Kind {
             Self::Peer => through_text(text.parse::<PeerAddress>()),
             Self::MixNode => through_text(MixNodeEntry::from_str(text)),
             Self::RateLimit => through_text(text.parse::<RateLimit>()),
-            Self::Codec => is_codec(text).then(|| text.into()).ok_or_else(expected),
-            Self::NodeKey => secret(text, keys::parse_node_key(text).err()),
-            Self::MixKey => secret(text, keys::parse_mix_key(text).err()),
+            Self::NodeKey | Self::MixKey => self.check_secret(text).map(|()| "[redacted]".into()),
         }
     }
 }
@@ -227,16 +231,4 @@ fn through_text<T: ToString, E: ToString>(read: Result<T, E>) -> Result<Value, V
         Ok(value) => Ok(value.to_string().into()),
         Err(error) => Err(ValueError::new(error.to_string())),
     }
-}
-
-fn secret(text: &str, error: Option<keys::KeyError>) -> Result<Value, ValueError> {
-    match error {
-        None => Ok(text.into()),
-        Some(error) => Err(ValueError::new(error.to_string())),
-    }
-}
-
-/// A codec that every implementation understands.
-fn is_codec(text: &str) -> bool {
-    text.starts_with('/') && text.len() <= MAX_CODEC_LEN && text.bytes().all(|byte| byte.is_ascii_graphic())
 }

@@ -17,6 +17,7 @@ use super::{
     presets::Preset,
     problem::{Problem, Source},
     schema::{self, KEYS, Key},
+    values::ValueError,
 };
 use crate::keys::Secret;
 
@@ -76,10 +77,12 @@ pub(super) struct Judge {
 impl Inputs {
     /// This process's environment and no file or flag.
     pub fn from_process() -> Self {
-        let environment = std::env::vars_os()
+        let mut environment: Vec<_> = std::env::vars_os()
             .map(|(name, value)| (name.to_string_lossy().into(), value.to_string_lossy().into()))
             .filter(|(name, _): &(String, String)| name.starts_with(ENV_PREFIX))
             .collect();
+        // Problems come out in the same order each time.
+        environment.sort_unstable();
         Self { environment, ..Self::default() }
     }
 
@@ -220,15 +223,12 @@ impl Judge {
         if key.default.is_none() && matches!(&raw, Value::String(_, text) if text.trim().is_empty()) {
             return;
         }
-        match key.read(raw) {
-            Ok(value) => {
-                if key.kind.is_secret() {
-                    self.secrets.insert(key.path, Secret::new(scalar_text(&value)));
-                } else {
-                    insert(table, key, value);
-                }
-                self.sources.insert(key.path, source);
-            }
+        let read = match raw {
+            Value::String(_, text) if key.kind.is_secret() => self.secret(key, text),
+            raw => key.read(raw).map(|value| insert(table, key, value)),
+        };
+        match read {
+            Ok(()) => drop(self.sources.insert(key.path, source)),
             Err(errors) => {
                 self.bad.insert(key.path);
                 let default = key.default.filter(|text| !text.is_empty());
@@ -241,6 +241,14 @@ impl Judge {
                 );
             }
         }
+    }
+
+    /// Moves a secret to where it is wiped when dropped.
+    fn secret(&mut self, key: &'static Key, text: String) -> Result<(), Vec<ValueError>> {
+        let secret = Secret::new(text);
+        key.kind.check_secret(secret.expose()).map_err(|error| vec![error])?;
+        self.secrets.insert(key.path, secret);
+        Ok(())
     }
 
     fn twice(&mut self, key: &'static Key, other: &str, entry: &Entry) {

@@ -69,8 +69,7 @@ pub fn load(inputs: &Inputs) -> Result<Loaded, Problems> {
 
 /// Turns the fleet's switches into roles, or says where they contradict the roles that were named.
 fn apply_switches(judge: &mut Judge) {
-    let named = judge.sources.get("roles").filter(|source| **source != Source::Default).cloned();
-    let Some(source) = named else {
+    let Some(source) = judge.sources.get("roles").cloned() else {
         let on = |name: &str, default| judge.switches.get(name).map_or(default, |(on, _)| *on);
         let roles: Vec<&str> = SWITCHES
             .iter()

@@ -4,6 +4,7 @@
 //! here and one field in [`Config`](super::Config); a test compares the two.
 
 use figment::value::Value;
+use wakumix_waku::lightpush::{V2_PROTOCOL, V3_PROTOCOL};
 
 use super::{
     kind::{Kind, list_items},
@@ -97,6 +98,12 @@ impl Key {
         self
     }
 
+    /// A list that something else decides unless it is given.
+    const fn unset_list(mut self) -> Self {
+        self.many = true;
+        self
+    }
+
     /// Reads a written value into canonical form; one clause for each thing that is wrong.
     pub(crate) fn read(&self, raw: Value) -> Result<Value, Vec<ValueError>> {
         if !self.many {
@@ -118,6 +125,11 @@ impl Key {
         if self.many { format!("a list, each {}", self.kind.form()) } else { self.kind.form() }
     }
 
+    /// What it means, as the beginning of a sentence.
+    pub(crate) fn sentence(&self) -> String {
+        capitalised(self.doc)
+    }
+
     /// The table that the key stands in and its name there.
     pub(crate) fn split(&self) -> (Option<&'static str>, &'static str) {
         match self.path.split_once('.') {
@@ -125,6 +137,12 @@ impl Key {
             None => (None, self.path),
         }
     }
+}
+
+/// A text with a capital letter in front.
+pub(crate) fn capitalised(text: &str) -> String {
+    let mut characters = text.chars();
+    characters.next().map(|first| first.to_uppercase().chain(characters).collect()).unwrap_or_default()
 }
 
 /// The key of a path.
@@ -156,7 +174,7 @@ pub(crate) const KEYS: &[Key] = &[
     Key::of(Node, "preset", Kind::Preset,
         "bundle of values for a known network; stands between the defaults and the file"),
     Key::of(Node, "roles", Kind::Role,
-        "what the node is; without it the fleet's switches decide: relay is on unless relay = false, mix = true adds mixer and exit").list(),
+        "what the node is; without it the fleet's switches decide: relay is on unless relay = false, mix = true adds mixer and exit").unset_list(),
     Key::of(Node, "drain-timeout", time(0, HOUR_MS),
         "how long a stopping node may spend on sending what it holds; keep it below the supervisor's kill time").or("20s"),
 
@@ -256,12 +274,19 @@ pub(crate) const KEYS: &[Key] = &[
     Key::of(Mixer, "mixer.replay-tags", number(1024, 1 << 30),
         "packets remembered against replay, 38 bytes each, for the life of the mix key; when all are used, packets are refused").or("3670016"),
 
-    Key::of(Exit, "exit.codecs", Kind::Codec,
-        "protocols that requests out of the mixnet may use; everything else is dropped").list().or("/vac/waku/lightpush/3.0.0"),
-    Key::of(Exit, "exit.timeout", time(1, HOUR_MS),
-        "wait for the answer of a service; keep it below the senders' timeout").or("5s"),
-    Key::of(Exit, "exit.in-flight", number(1, 65_536),
-        "requests that wait for a service; further ones are dropped and counted").or("256"),
+    Key::of(Exit, "exit.codecs", Kind::Choice(&[V3_PROTOCOL, V2_PROTOCOL]),
+        "protocols that requests out of the mixnet may use; everything else is dropped and counted").list()
+        .or("/vac/waku/lightpush/3.0.0,/vac/waku/lightpush/2.0.0-beta1"),
+    Key::of(Exit, "exit.forward", Kind::Bool,
+        "pass requests on to services of other nodes, not only to this node's own").or("true"),
+    Key::of(Exit, "exit.allow-private-addresses", Kind::Bool,
+        "pass requests on to private and loopback addresses too; for networks on one machine, elsewhere it opens what lies behind the exit").or("false"),
+    Key::of(Exit, "exit.max-requests", number(1, 65_536),
+        "requests at work at a time, up to 8 kB each; further ones are dropped and counted").or("256"),
+    Key::of(Exit, "exit.service-timeout", time(1, HOUR_MS),
+        "wait for the answer of a service; above the senders' own limit nobody hears it").or("5s"),
+    Key::of(Exit, "exit.hold", Kind::Delay,
+        "mean wait of each answer before it leaves; none shows which answers belong together").or("50ms"),
 
     Key::of(Sender, "sender.timeout", time(1, HOUR_MS),
         "wait for the answer to a request that names no limit of its own; short ones give up on messages that were published").or("10s"),

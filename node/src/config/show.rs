@@ -67,7 +67,7 @@ pub fn show_defaults(format: ShowFormat) -> String {
                         Some(default) => format!("{name} = {}", toml_literal(&default_value(key, default))),
                         None => format!("# {name} ="),
                     };
-                    format!("\n# {}.\n# Accepts {}.\n{line}\n", key.doc, key.form())
+                    format!("\n# {}.\n# Accepts {}.\n{line}\n", key.sentence(), key.form())
                 },
             )
         }
