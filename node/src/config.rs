@@ -5,7 +5,7 @@
 //! and `--mix.delay` as a flag. The fleet's names are accepted where it has them.
 //!
 //! Reading goes in two passes over what all layers hold together, and both report everything that they find:
-//! [`layers`] judges each written value by the table of keys ([`schema`]), [`check`] judges their meaning.
+//! `layers` judges each written value by the table of keys (`schema`), `check` judges what they mean together.
 
 mod addresses;
 mod check;

@@ -172,6 +172,11 @@ pub fn read_key_file(path: &Path) -> Result<Secret, KeyError> {
     Ok(Secret::new(text.trim().to_owned()))
 }
 
+/// The permission bits of a file on which group or others have rights; `None` for all others.
+pub(crate) fn mode_open_to_others(path: &Path) -> Option<u32> {
+    open_mode(&fs::metadata(path).ok()?)
+}
+
 /// Writes a new key of a kind to a new file that only its owner can read, and gives the key's text.
 pub fn create_key_file(path: &Path, kind: KeyKind) -> Result<Secret, KeyError> {
     let secret = new_key(kind)?;
@@ -240,19 +245,24 @@ fn new_private_file(path: &Path) -> io::Result<fs::File> {
     options.open(path)
 }
 
-#[cfg(unix)]
 fn check_mode(path: &Path, metadata: &fs::Metadata) -> Result<(), KeyError> {
-    let mode = std::os::unix::fs::PermissionsExt::mode(&metadata.permissions()) & 0o7777;
-    if mode & 0o077 == 0 {
-        return Ok(());
+    match open_mode(metadata) {
+        Some(mode) => Err(KeyError::OpenToOthers { path: path.to_owned(), mode }),
+        None => Ok(()),
     }
-    Err(KeyError::OpenToOthers { path: path.to_owned(), mode })
+}
+
+/// The permission bits, if they give anything to group or others.
+#[cfg(unix)]
+fn open_mode(metadata: &fs::Metadata) -> Option<u32> {
+    let mode = std::os::unix::fs::PermissionsExt::mode(&metadata.permissions()) & 0o7777;
+    (mode & 0o077 != 0).then_some(mode)
 }
 
 /// Other systems have no mode bits; their access lists are the operator's business.
 #[cfg(not(unix))]
-fn check_mode(_: &Path, _: &fs::Metadata) -> Result<(), KeyError> {
-    Ok(())
+fn open_mode(_: &fs::Metadata) -> Option<u32> {
+    None
 }
 
 #[cfg(test)]

@@ -167,18 +167,16 @@ impl Review<'_> {
     /// Keys in places that others can see.
     fn inline_secrets(&mut self) {
         for key in ["nodekey", "mixkey"] {
-            match self.judge.sources.get(key) {
-                Some(Source::Flag(_)) => self.warn(format!(
-                    "`{key}` is a secret, and every user of this machine can read it in the process list; \
-                     use {key}-file"
-                )),
-                Some(Source::Environment(name)) => {
-                    let message =
-                        format!("`{key}` is a secret, and {name} is passed on to child processes; use {key}-file");
-                    self.warn(message);
-                }
-                _ => {}
-            }
+            let exposed = match self.judge.sources.get(key) {
+                Some(Source::Flag(_)) => "every user of this machine can read it in the process list".to_owned(),
+                Some(Source::Environment(name)) => format!("{name} is passed on to child processes"),
+                Some(Source::File(path)) => match keys::mode_open_to_others(path) {
+                    Some(mode) => format!("others can read file {} (mode {mode:04o})", path.display()),
+                    None => continue,
+                },
+                _ => continue,
+            };
+            self.warn(format!("`{key}` is a secret, and {exposed}; use {key}-file"));
         }
     }
 

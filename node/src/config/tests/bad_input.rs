@@ -274,6 +274,23 @@ fn warns_of_what_works_but_is_probably_not_meant() {
     warns("roles = ['mixer']\n[mix]\nprofile = 'logos-testnet-0.2'", "a proof of 301 bytes");
     warns("roles = ['exit']", "exit without mixer");
     warns("store = true", "`store`");
+}
+
+#[test]
+fn warns_of_secrets_that_others_can_see() {
     let flag = Setup::new().flag("nodekey", NODE).load().warnings;
-    assert!(flag.iter().any(|warning| warning.contains("process list")), "{flag:?}");
+    assert!(flag.len() == 1 && flag[0].contains("process list"), "{flag:?}");
+    let env = Setup::new().env("WAKUMIX_NODEKEY", NODE).load().warnings;
+    assert!(env.len() == 1 && env[0].contains("WAKUMIX_NODEKEY is passed on"), "{env:?}");
+    let mut setup = Setup::new();
+    let path = setup.path("private.toml");
+    write_private(&path, &format!("nodekey = '{NODE}'"));
+    setup.inputs.file = Some(path.clone());
+    assert_eq!(setup.load().warnings, [""; 0]);
+    #[cfg(unix)]
+    {
+        std::fs::set_permissions(&path, std::os::unix::fs::PermissionsExt::from_mode(0o640)).unwrap();
+        let open = setup.load().warnings;
+        assert!(open.len() == 1 && open[0].contains("mode 0640"), "{open:?}");
+    }
 }

@@ -24,11 +24,13 @@ fn examples() -> BTreeMap<String, Loaded> {
 }
 
 #[test]
-fn all_seven_load_without_a_warning() {
+fn all_seven_load_and_warn_of_nothing_but_their_public_keys() {
     let examples = examples();
     assert_eq!(examples.len(), 7);
     for (name, loaded) in &examples {
-        assert_eq!(loaded.warnings, [""; 0], "{name}");
+        // Keys in a checkout are readable by others as a rule, and are meant to be.
+        let warnings = loaded.warnings.iter().filter(|warning| !warning.contains("key` is a secret"));
+        assert_eq!(warnings.collect::<Vec<_>>(), [""; 0], "{name}");
         assert_eq!((loaded.config.cluster_id, &*loaded.config.shard), (66, &[0][..]), "{name}");
         assert!(loaded.config.rest && loaded.config.ip_colocation_limit == 0, "{name}");
     }
