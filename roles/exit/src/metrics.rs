@@ -133,7 +133,7 @@ impl Metrics {
     }
 }
 
-fn increment<T: PartialEq>(counters: &[(T, Counter)], outcome: T, by: u64) {
+fn increment<T: PartialEq + Copy>(counters: &[(T, Counter)], outcome: T, by: u64) {
     if let Some((_, counter)) = counters.iter().find(|(counted, _)| *counted == outcome) {
         counter.increment(by);
     }

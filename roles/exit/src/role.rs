@@ -128,6 +128,10 @@ impl RunningRole for RunningExit {
         RoleName::Exit
     }
 
+    fn actor(&self) -> &ActorHandle {
+        &self.actor
+    }
+
     fn ready(&self) -> Result<(), String> {
         if self.address.is_closed() {
             return Err("stopped".to_owned());

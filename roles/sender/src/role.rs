@@ -134,6 +134,10 @@ impl RunningRole for RunningSender {
         RoleName::Sender
     }
 
+    fn actor(&self) -> &ActorHandle {
+        &self.actor
+    }
+
     fn ready(&self) -> Result<(), String> {
         if self.handle.address().is_closed() {
             return Err("stopped".to_owned());

@@ -1,0 +1,148 @@
+//! What an operator can set. The node maps the keys of its files, flags and environment to these fields.
+
+use std::{collections::HashMap, fmt, time::Duration};
+
+use multiaddr::{Multiaddr, Protocol};
+use wakumix_role_api::directory::ServiceNode;
+
+use crate::entry::MixNodeEntry;
+
+/// Mix nodes that the directory holds. A path needs 4, a good pool more than 100 (`spec/waku.md §5.4`); each takes less than
+/// 300 bytes, so this is some 5 MiB.
+pub const DEFAULT_MAX_NODES: usize = 16_384;
+/// Peers that the host is asked to stay connected to; beyond them connections are made when they are needed.
+pub const DEFAULT_MAX_CONNECTED: usize = 128;
+/// How long a resolved name is believed; operators move nodes in hours, so minutes do.
+pub const DEFAULT_REFRESH: Duration = Duration::from_secs(300);
+
+/// The settings of discovery.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Config {
+    /// Mix nodes that are known from the start.
+    pub mix_nodes: Vec<MixNodeEntry>,
+    /// Lightpush services that are known from the start, most preferred first.
+    pub lightpush: Vec<ServiceNode>,
+    /// Other peers to stay connected to; each ends with `/p2p/<peer id>`.
+    pub static_peers: Vec<Multiaddr>,
+    /// Mix nodes that the directory holds; further ones are ignored.
+    pub max_nodes: usize,
+    /// Peers that the host is asked to stay connected to: the static ones first, then services, then mix nodes.
+    pub max_connected: usize,
+    /// How long a resolved name is believed.
+    pub refresh: Duration,
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        Self {
+            mix_nodes: Vec::new(),
+            lightpush: Vec::new(),
+            static_peers: Vec::new(),
+            max_nodes: DEFAULT_MAX_NODES,
+            max_connected: DEFAULT_MAX_CONNECTED,
+            refresh: DEFAULT_REFRESH,
+        }
+    }
+}
+
+/// A setting that cannot work.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Problem {
+    /// The field of [`Config`].
+    pub field: &'static str,
+    /// What is wrong with it, and what would be right.
+    pub text: String,
+}
+
+impl fmt::Display for Problem {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}: {}", self.field, self.text)
+    }
+}
+
+impl Config {
+    /// Everything that is wrong, at once. An entry given twice is fine; two that contradict each other are not.
+    #[must_use]
+    pub fn validate(&self) -> Vec<Problem> {
+        let mut problems = self.contradictions();
+        let mut refuse = |field, text| problems.push(Problem { field, text });
+        for address in &self.static_peers {
+            if !matches!(address.iter().last(), Some(Protocol::P2p(_))) {
+                refuse("static_peers", format!("{address} does not end with /p2p/<peer id>"));
+            }
+        }
+        if self.mix_nodes.len() > self.max_nodes {
+            refuse("max_nodes", format!("{} is less than the {} mix_nodes", self.max_nodes, self.mix_nodes.len()));
+        }
+        if self.refresh.is_zero() {
+            refuse("refresh", "must be longer than zero".to_owned());
+        }
+        problems
+    }
+
+    /// Mix nodes of one peer with different keys or addresses.
+    fn contradictions(&self) -> Vec<Problem> {
+        let mut first = HashMap::new();
+        let mut problems = Vec::new();
+        for entry in &self.mix_nodes {
+            let known = first.entry(entry.peer()).or_insert(entry);
+            let what = if known.key() != entry.key() { "mix keys" } else { "addresses" };
+            if *known != entry {
+                let text = format!("{} is given with two {what}; keep the right entry", entry.peer());
+                problems.push(Problem { field: "mix_nodes", text });
+            }
+        }
+        problems
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const PEER: &str = "16Uiu2HAmPiEs2ozjjJF2iN2Pe2FYeMC9w4caRHKYdLdAfjgbWM6o";
+    const KEYS: [&str; 2] = [
+        "9d09ce624f76e8f606265edb9cca2b7de9b41772a6d784bddaf92ffa8fba7d2c",
+        "9231e86da6432502900a84f867004ce78632ab52cd8e30b1ec322cd795710c2a",
+    ];
+
+    fn entry(port: u16, key: usize) -> MixNodeEntry {
+        format!("/ip4/127.0.0.1/tcp/{port}/p2p/{PEER}:{}", KEYS[key]).parse().unwrap()
+    }
+
+    fn problems(config: &Config) -> Vec<String> {
+        config.validate().iter().map(Problem::to_string).collect()
+    }
+
+    #[test]
+    fn the_defaults_are_valid() {
+        assert_eq!(Config::default().validate(), []);
+    }
+
+    #[test]
+    fn an_entry_may_be_repeated_but_not_contradicted() {
+        let with = |mix_nodes| Config { mix_nodes, ..Config::default() };
+        assert_eq!(with(vec![entry(1, 0), entry(1, 0)]).validate(), []);
+        let keys = format!("mix_nodes: {PEER} is given with two mix keys; keep the right entry");
+        assert_eq!(problems(&with(vec![entry(1, 0), entry(1, 1)])), [keys]);
+        let addresses = format!("mix_nodes: {PEER} is given with two addresses; keep the right entry");
+        assert_eq!(problems(&with(vec![entry(1, 0), entry(2, 0)])), [addresses]);
+    }
+
+    #[test]
+    fn reports_every_problem_at_once() {
+        let config = Config {
+            mix_nodes: vec![entry(1, 0)],
+            static_peers: vec!["/ip4/127.0.0.1/tcp/1".parse().unwrap()],
+            max_nodes: 0,
+            refresh: Duration::ZERO,
+            ..Config::default()
+        };
+        let expected = [
+            "static_peers: /ip4/127.0.0.1/tcp/1 does not end with /p2p/<peer id>",
+            "max_nodes: 0 is less than the 1 mix_nodes",
+            "refresh: must be longer than zero",
+        ];
+        assert_eq!(problems(&config), expected);
+    }
+}
