@@ -3,7 +3,6 @@
 //! Ours begin with `waku_mix_`. Two more families are the fleet's and keep its names, so that dashboards that exist
 //! find them: `mix_*` (spec/mix-wire.md §18, spec/waku.md §5.6) and `waku_*` (spec/waku.md §7.3).
 
-mod aliases;
 mod buckets;
 mod catalogue;
 
