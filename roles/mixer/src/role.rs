@@ -174,11 +174,6 @@ impl Parts {
 }
 
 impl RunningMixer {
-    /// The supervised actor: its restarts, and in tests a way to make it panic.
-    pub fn actor(&self) -> &ActorHandle {
-        &self.actor
-    }
-
     fn take_tasks(&self) -> Option<Tasks> {
         self.tasks.lock().unwrap_or_else(PoisonError::into_inner).take()
     }
@@ -193,6 +188,10 @@ impl fmt::Debug for RunningMixer {
 impl RunningRole for RunningMixer {
     fn name(&self) -> RoleName {
         RoleName::Mixer
+    }
+
+    fn actor(&self) -> &ActorHandle {
+        &self.actor
     }
 
     fn ready(&self) -> Result<(), String> {

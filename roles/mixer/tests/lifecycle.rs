@@ -67,6 +67,20 @@ async fn a_caller_whose_packet_is_given_up_at_the_stop_hears_of_it() {
 }
 
 #[actix::test]
+async fn a_stop_without_time_gives_up_what_is_held_at_once() {
+    let mut fixture = Fixture::start(as_encoded());
+    let packet = fixture.forward_packet(100);
+    let started = Instant::now();
+    fixture.receive(&[packet]).await;
+    fixture.run_for(Duration::from_millis(1)).await;
+    let report = fixture.mixer.stop(Instant::now()).await;
+    assert_eq!((report.finished, report.abandoned), (0, 1));
+    assert!(started.elapsed() < Duration::from_millis(100));
+    assert_eq!(fixture.dropped(Stage::Shutdown, DropReason::Stopped), 1);
+    fixture.assert_settled();
+}
+
+#[actix::test]
 async fn a_second_stop_has_nothing_to_do() {
     let fixture = Fixture::start(Setup::default());
     assert!(fixture.mixer.stop(far_off()).await.in_time);

@@ -204,9 +204,10 @@ impl Fixture {
 
     // What the others got.
 
-    /// The packets of the next message to the host.
+    /// The packets of the next message to the host; fails when none can come any more.
     pub(crate) async fn next_to_host(&self) -> Vec<OutboundPacket> {
-        match self.host.receiver().unwrap().recv().await.unwrap() {
+        let mut receiver = self.host.receiver().unwrap();
+        match tokio::time::timeout_at(far_off(), receiver.recv()).await.unwrap().unwrap() {
             HostMessage::SendPackets(packets) => packets,
             other => panic!("not a packet: {other:?}"),
         }
