@@ -7,6 +7,9 @@ mod config;
 mod config_args;
 mod conformance;
 mod key;
+mod node;
+mod send;
+mod testnet;
 #[cfg(test)]
 mod tests;
 
@@ -40,6 +43,9 @@ struct Cli {
 
 #[derive(Debug, Subcommand)]
 enum Command {
+    Testnet(testnet::TestnetCommand),
+    Node(node::NodeCommand),
+    Send(send::SendCommand),
     /// Check or show a configuration
     #[command(subcommand)]
     Config(config::ConfigCommand),
@@ -110,6 +116,9 @@ pub fn run(arguments: impl IntoIterator<Item = impl Into<OsString> + Clone>) -> 
 impl Command {
     fn run(&self, out: &mut impl Write) -> Result<(), Failure> {
         match self {
+            Self::Testnet(command) => command.run(),
+            Self::Node(command) => command.run(),
+            Self::Send(command) => command.run(out),
             Self::Config(command) => command.run(out),
             Self::Key(command) => command.run(out),
             Self::Conformance(command) => command.run(out),

@@ -1,5 +1,13 @@
 //! The wakumix node: configuration, role start-up, REST, command line, test net.
 
 pub mod cli;
+pub mod clock;
 pub mod config;
 pub mod keys;
+pub mod node;
+pub mod rest;
+pub mod runtime;
+pub mod testnet;
+
+/// The version of this build.
+pub const VERSION: &str = env!("CARGO_PKG_VERSION");

@@ -24,8 +24,8 @@ pub fn mailbox<M: Send + 'static>(
         name,
         closed: AtomicBool::new(false),
         receiver: Mutex::new(Some(receiver)),
-        refused: telemetry.counter(Metric::QueueRefused, &labels),
-        wait: telemetry.histogram(Metric::QueueWait, &labels),
+        refused: telemetry.counter(Metric::QueueRefusedTotal, &labels),
+        wait: telemetry.histogram(Metric::QueueWaitSeconds, &labels),
     });
     telemetry.gauge(Metric::QueueCapacity, &labels).set(count(capacity.max(1)));
     let depth = telemetry.gauge(Metric::QueueDepth, &labels);

@@ -11,7 +11,7 @@ use wakumix_telemetry::Telemetry;
 use wakumix_waku::record::Capabilities;
 
 use crate::{
-    DirectoryReader, Inbox, Service, Services, Supervisor, Workers,
+    ActorHandle, DirectoryReader, Inbox, Service, Services, Supervisor, Workers,
     exit::ExitMessage,
     host::HostHandle,
     mixer::{MixerHandle, MixerMessage},
@@ -72,6 +72,9 @@ pub trait Role: Send {
 pub trait RunningRole: Send + Sync {
     /// Which role it is.
     fn name(&self) -> RoleName;
+
+    /// Its actor, for watching and drills.
+    fn actor(&self) -> &ActorHandle;
 
     /// `Err` says what it still waits for.
     fn ready(&self) -> Result<(), String>;

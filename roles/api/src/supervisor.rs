@@ -249,7 +249,7 @@ impl<A: Actor, F: FnMut() -> A + Send + 'static> Supervision<A, F> {
 
     fn back_off(&mut self) -> Duration {
         self.restarts.fetch_add(1, Ordering::Relaxed);
-        self.supervisor.telemetry.counter(Metric::ActorRestarts, &[("actor", A::NAME)]).increment(1);
+        self.supervisor.telemetry.counter(Metric::ActorRestartsTotal, &[("actor", A::NAME)]).increment(1);
         let doublings = u32::try_from(self.panics.len().saturating_sub(1)).unwrap_or(u32::MAX);
         let wait = FIRST_BACK_OFF * 2_u32.saturating_pow(doublings);
         tracing::error!(

@@ -105,6 +105,10 @@ impl RunningRole for RunningRelay {
         RoleName::Relay
     }
 
+    fn actor(&self) -> &ActorHandle {
+        &self.actor
+    }
+
     fn ready(&self) -> Result<(), String> {
         match self.shared.delivery.not_joined() {
             0 => Ok(()),

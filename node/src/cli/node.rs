@@ -1,0 +1,100 @@
+//! `wakumix node`: runs a node until it is told to stop.
+
+use std::time::Duration;
+
+use tokio::signal::unix::{SignalKind, signal};
+use wakumix_role_api::Fatal;
+use wakumix_telemetry::logging;
+
+use super::{ConfigArgs, Failure};
+use crate::{
+    config::{Loaded, load},
+    node::Node,
+    runtime,
+};
+
+/// Run a node
+///
+/// Runs the roles of the configuration until SIGTERM or SIGINT, then stops within drain-timeout: new work is refused,
+/// delayed packets leave at their times, what is left is dropped and counted.
+#[derive(Debug, clap::Args)]
+pub(super) struct NodeCommand {
+    #[command(flatten)]
+    config: ConfigArgs,
+}
+
+impl NodeCommand {
+    pub(super) fn run(&self) -> Result<(), Failure> {
+        let loaded = load(&self.config.inputs())?;
+        logging::init(loaded.config.log_format, &loaded.config.log_level)
+            .map_err(|error| Failure::Runtime(error.to_string()))?;
+        for warning in &loaded.warnings {
+            tracing::warn!("{warning}");
+        }
+        let ended = runtime::block_on(serve(&loaded)).map_err(|error| Failure::Runtime(error.to_string()))?;
+        ended.map_err(Failure::Runtime)
+    }
+}
+
+/// Why the node stops.
+enum Cause {
+    Signal(&'static str),
+    Failed(Fatal),
+}
+
+async fn serve(loaded: &Loaded) -> Result<(), String> {
+    let mut node = Node::start(loaded).await.map_err(|error| error.to_string())?;
+    announce(loaded, &node);
+    let cause = wait(&mut node).await?;
+    let limit: Duration = loaded.config.drain_timeout.as_duration();
+    match &cause {
+        Cause::Signal(name) => tracing::info!(signal = name, limit_s = limit.as_secs_f64(), "stopping"),
+        Cause::Failed(fatal) => tracing::error!("stopping: {fatal}"),
+    }
+    let summary = node.stop(limit).await;
+    tracing::info!(
+        finished = summary.finished,
+        given_up = summary.abandoned,
+        late = summary.late.join(","),
+        "stopped"
+    );
+    match cause {
+        Cause::Signal(_) => Ok(()),
+        Cause::Failed(fatal) => Err(fatal.to_string()),
+    }
+}
+
+async fn wait(node: &mut Node) -> Result<Cause, String> {
+    let install = |kind| signal(kind).map_err(|error| format!("cannot handle signals: {error}"));
+    let mut terminate = install(SignalKind::terminate())?;
+    let mut interrupt = install(SignalKind::interrupt())?;
+    Ok(tokio::select! {
+        _ = terminate.recv() => Cause::Signal("SIGTERM"),
+        _ = interrupt.recv() => Cause::Signal("SIGINT"),
+        fatal = node.failed() => Cause::Failed(fatal),
+    })
+}
+
+/// Says what runs and where.
+fn announce(loaded: &Loaded, node: &Node) {
+    let roles: Vec<&str> = loaded.config.roles.iter().map(|role| role.as_str()).collect();
+    tracing::info!(
+        version = crate::VERSION,
+        roles = roles.join(","),
+        profile = %loaded.config.mix.profile,
+        cluster = loaded.config.cluster_id,
+        "node started"
+    );
+    let peer = node.peer_id();
+    for address in node.listen_addresses() {
+        tracing::info!("listening on {address}/p2p/{peer}");
+    }
+    if let Some(mix_node) = node.mix_node() {
+        tracing::info!("for the mixnode list of others: {}/p2p/{peer}:{}", mix_node.address.multiaddr(), mix_node.key);
+    }
+    for (name, address) in [("REST", node.rest_address()), ("metrics", node.metrics_address())] {
+        if let Some(address) = address {
+            tracing::info!("{name} on http://{address}");
+        }
+    }
+}

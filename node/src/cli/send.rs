@@ -1,0 +1,244 @@
+//! `wakumix send`: one message over the mixnet, by a running node or by one started for it.
+
+use std::{
+    io::Write,
+    time::{Duration, Instant},
+};
+
+use data_encoding::BASE64;
+use serde::{Deserialize, Serialize};
+use wakumix_role_api::sender::{Answer, PushFailure};
+use wakumix_waku::{ContentTopic, PubsubTopic, WakuMessage};
+
+use super::{ConfigArgs, Failure};
+use crate::{
+    clock,
+    config::{Flag, Loaded, Problem, load},
+    node::Node,
+    runtime,
+};
+
+/// How long a node that is started for one message may take to be ready.
+const READY_LIMIT: Duration = Duration::from_secs(20);
+/// How long it may take to stop.
+const STOP_LIMIT: Duration = Duration::from_secs(2);
+/// How long a running node may take to answer: its own longest limit and a margin.
+const HTTP_LIMIT: Duration = Duration::from_secs(70);
+
+/// Send a message over the mixnet
+///
+/// Prints the service's status, to how many relay peers the message went, and its hash. With --via a running sender
+/// node is asked over its REST address; otherwise a sender node is started from the configuration, sends and stops.
+#[derive(Debug, clap::Args)]
+pub(super) struct SendCommand {
+    /// The payload, as text
+    text: String,
+    /// Content topic, e.g. /app/1/name/proto
+    #[arg(long, value_name = "TOPIC")]
+    content_topic: String,
+    /// Pubsub topic, e.g. /waku/2/rs/66/0; left out, the service derives the shard
+    #[arg(long, value_name = "TOPIC")]
+    pubsub_topic: Option<String>,
+    /// REST address of a running sender node, e.g. http://127.0.0.1:8645
+    #[arg(long, value_name = "NODE", conflicts_with = "config")]
+    via: Option<String>,
+    /// Print one JSON object
+    #[arg(long)]
+    json: bool,
+    #[command(flatten)]
+    config: ConfigArgs,
+}
+
+/// What is printed.
+#[derive(Debug, Default, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Outcome {
+    #[serde(default)]
+    status: u32,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    relay_peer_count: Option<u32>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    message_hash: Option<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    status_desc: Option<String>,
+    /// Stable code of a failure before any service answered.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    error: Option<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    round_trip_ms: Option<u64>,
+}
+
+/// The body of the REST request, with nwaku's names.
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct PushBody<'a> {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pubsub_topic: Option<&'a str>,
+    message: MessageBody<'a>,
+    anonymity: &'static str,
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct MessageBody<'a> {
+    payload: String,
+    content_topic: &'a str,
+    timestamp: i64,
+}
+
+impl SendCommand {
+    pub(super) fn run(&self, out: &mut impl Write) -> Result<(), Failure> {
+        self.check()?;
+        let outcome = match &self.via {
+            Some(node) => self.ask(node)?,
+            None => self.start_and_push()?,
+        };
+        self.print(&outcome, out)?;
+        if outcome.status == 200 { Ok(()) } else { Err(Failure::Runtime(outcome.failure())) }
+    }
+
+    fn check(&self) -> Result<(), Failure> {
+        let bad = |name: &str, error: &dyn std::fmt::Display, help: &str| {
+            Failure::Input(Problem::new(format!("{name}: {error}"), help).into())
+        };
+        ContentTopic::parse(&self.content_topic)
+            .map_err(|error| bad("--content-topic", &error, "write it as /app/1/name/proto"))?;
+        if let Some(topic) = &self.pubsub_topic {
+            PubsubTopic::parse(topic).map_err(|error| bad("--pubsub-topic", &error, "write it as /waku/2/rs/66/0"))?;
+        }
+        Ok(())
+    }
+
+    /// Asks a running node.
+    fn ask(&self, node: &str) -> Result<Outcome, Failure> {
+        let base = if node.contains("://") { node.to_owned() } else { format!("http://{node}") };
+        let url = format!("{}/lightpush/v3/message", base.trim_end_matches('/'));
+        let agent: ureq::Agent =
+            ureq::Agent::config_builder().http_status_as_error(false).timeout_global(Some(HTTP_LIMIT)).build().into();
+        let body = PushBody {
+            pubsub_topic: self.pubsub_topic.as_deref(),
+            message: MessageBody {
+                payload: BASE64.encode(self.text.as_bytes()),
+                content_topic: &self.content_topic,
+                timestamp: clock::unix_nanoseconds(),
+            },
+            anonymity: "required",
+        };
+        let failed = |error: ureq::Error| {
+            Failure::Runtime(format!("{url} cannot be asked: {error}; is the node running with rest = true?"))
+        };
+        let started = Instant::now();
+        let mut response = agent.post(&url).send_json(&body).map_err(failed)?;
+        let status = u32::from(response.status().as_u16());
+        let mut outcome: Outcome = response
+            .body_mut()
+            .read_json()
+            .map_err(|_| Failure::Runtime(format!("{url} answered {status} without a lightpush outcome; is it a wakumix node?")))?;
+        outcome.status = status;
+        outcome.round_trip_ms = u64::try_from(started.elapsed().as_millis()).ok();
+        Ok(outcome)
+    }
+
+    /// Starts a sender node from the configuration and pushes through it.
+    fn start_and_push(&self) -> Result<Outcome, Failure> {
+        let mut inputs = self.config.inputs();
+        // Whatever the file says, this node only sends and serves nobody.
+        for (name, value) in [("roles", "sender"), ("rest", "false"), ("metrics-server", "false")] {
+            inputs.flags.push(Flag { name: name.to_owned(), values: vec![value.to_owned()] });
+        }
+        let loaded = load(&inputs)?;
+        let ended = runtime::block_on(self.push(&loaded)).map_err(|error| Failure::Runtime(error.to_string()))?;
+        ended.map_err(Failure::Runtime)
+    }
+
+    async fn push(&self, loaded: &Loaded) -> Result<Outcome, String> {
+        let node = Node::start(loaded).await.map_err(|error| {
+            format!("{error}\nhelp: if a node with this configuration is running, use --via and its REST address")
+        })?;
+        let outcome = match node.sender() {
+            Some(sender) => {
+                wait_until_ready(&node).await;
+                sender.push(self.message(), self.pubsub_topic.clone(), None, None).await
+            }
+            None => Err(PushFailure::Stopped),
+        };
+        node.stop(STOP_LIMIT).await;
+        Ok(outcome.map_or_else(|failure| Outcome::from(&failure), Outcome::from))
+    }
+
+    fn message(&self) -> WakuMessage {
+        WakuMessage {
+            payload: self.text.as_bytes().to_vec(),
+            content_topic: self.content_topic.clone(),
+            version: 0,
+            timestamp: Some(clock::unix_nanoseconds()),
+            meta: Vec::new(),
+            rate_limit_proof: Vec::new(),
+            ephemeral: false,
+        }
+    }
+
+    fn print(&self, outcome: &Outcome, out: &mut impl Write) -> Result<(), Failure> {
+        if self.json {
+            let text = serde_json::to_string_pretty(outcome).map_err(std::io::Error::from)?;
+            writeln!(out, "{text}")?;
+        } else if outcome.status == 200 {
+            let count = outcome.relay_peer_count.unwrap_or(0);
+            let plural = if count == 1 { "" } else { "s" };
+            writeln!(out, "status 200: published to {count} relay peer{plural}")?;
+            if let Some(hash) = &outcome.message_hash {
+                writeln!(out, "message hash {hash}")?;
+            }
+            if let Some(round_trip) = outcome.round_trip_ms {
+                writeln!(out, "answered after {round_trip} ms")?;
+            }
+        }
+        Ok(())
+    }
+}
+
+impl Outcome {
+    /// One line for standard error.
+    fn failure(&self) -> String {
+        let words = self.status_desc.as_deref().unwrap_or("no description");
+        match &self.error {
+            Some(code) => format!("{words} ({code})"),
+            None => format!("the service answered {}: {words}", self.status),
+        }
+    }
+}
+
+impl From<Answer> for Outcome {
+    fn from(answer: Answer) -> Self {
+        Self {
+            status: answer.status,
+            relay_peer_count: answer.relay_peer_count,
+            message_hash: answer.message_hash.map(|hash| format!("0x{}", hex::encode(hash))),
+            status_desc: answer.description,
+            error: None,
+            round_trip_ms: u64::try_from(answer.round_trip.as_millis()).ok(),
+        }
+    }
+}
+
+impl From<&PushFailure> for Outcome {
+    fn from(failure: &PushFailure) -> Self {
+        Self { status_desc: Some(failure.to_string()), error: Some(failure.kind().to_owned()), ..Self::default() }
+    }
+}
+
+/// Waits until the sender has a pool and the node a connection. A node that does not become ready still tries, because
+/// the push then says what is missing.
+async fn wait_until_ready(node: &Node) {
+    let ready = async {
+        loop {
+            let connected = node.host().status().await.is_some_and(|status| status.connected_peers > 0);
+            if connected && node.missing().is_empty() {
+                return;
+            }
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+    };
+    // The limit having passed, the push is tried all the same.
+    let _ = tokio::time::timeout(READY_LIMIT, ready).await;
+}

@@ -1,0 +1,34 @@
+//! `wakumix testnet`: a whole test net in one process.
+
+use super::Failure;
+use crate::{
+    config::Problem,
+    runtime,
+    testnet::{self, Options, TestnetError},
+};
+
+/// Run a whole test net in one process
+///
+/// Starts relays, mixers, exits and senders on loopback sockets, sends messages through three mix hops, waits until
+/// every answer came back through a reply block and every relay has every message, and reports. Exit code 0 if all
+/// of that held and every packet is accounted for.
+#[derive(Debug, clap::Args)]
+pub(super) struct TestnetCommand {
+    #[command(flatten)]
+    options: Options,
+}
+
+impl TestnetCommand {
+    pub(super) fn run(&self) -> Result<(), Failure> {
+        let ended = runtime::block_on(testnet::run(self.options.clone()))
+            .map_err(|error| Failure::Runtime(error.to_string()))?;
+        match ended {
+            Ok(true) => Ok(()),
+            Ok(false) => Err(Failure::Runtime("the test net did not deliver everything; see the report".to_owned())),
+            Err(TestnetError::Options(problem)) => {
+                Err(Failure::Input(Problem::new(problem, "see wakumix testnet --help").into()))
+            }
+            Err(error) => Err(Failure::Runtime(error.to_string())),
+        }
+    }
+}

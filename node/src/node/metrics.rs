@@ -1,0 +1,69 @@
+//! Metrics that belong to the node as a whole: packet accounting, buffers, versions.
+
+use std::sync::Arc;
+
+use wakumix_mix::{Balance, fleet::FleetCounts};
+use wakumix_role_api::RoleContext;
+use wakumix_telemetry::{Metric, Telemetry};
+
+use crate::config::Config;
+
+/// Refreshes the accounting at every scrape.
+pub(super) fn export(context: &RoleContext, config: &Config) {
+    let telemetry = &context.telemetry;
+    let profile = config.mix.profile.to_string();
+    telemetry.gauge(Metric::BuildInfo, &[("version", crate::VERSION), ("profile", &profile)]).set(1.0);
+    telemetry.gauge(Metric::WakuVersion, &[("version", crate::VERSION)]).set(1.0);
+    let (ledger, buffers) = (Arc::clone(&context.ledger), context.buffers.clone());
+    telemetry.on_scrape(move |telemetry| {
+        // The buffers first: a packet that is settled in between then counts as held, not as lost.
+        let held = u64::try_from(buffers.in_use()).unwrap_or(u64::MAX);
+        let balance = ledger.snapshot();
+        packets(telemetry, &balance, held);
+        fleet(telemetry, &ledger.fleet_counts());
+        let capacity = u64::try_from(buffers.capacity()).unwrap_or(u64::MAX);
+        gauge(telemetry, Metric::PacketBuffersInUse, held);
+        gauge(telemetry, Metric::PacketBuffersCapacity, capacity);
+    });
+}
+
+fn packets(telemetry: &Telemetry, balance: &Balance, held: u64) {
+    let counters = [
+        (Metric::PacketsReceivedTotal, balance.received),
+        (Metric::PacketsForwardedTotal, balance.forwarded),
+        (Metric::PacketsSentTotal, balance.sent),
+        (Metric::PacketsDeliveredTotal, balance.delivered),
+        (Metric::PacketsRepliedTotal, balance.replied),
+        (Metric::PacketsCoverTotal, balance.cover),
+    ];
+    for (metric, value) in counters {
+        telemetry.counter(metric, &[]).absolute(value);
+    }
+    for (origin, value) in &balance.originated_by {
+        telemetry.counter(Metric::PacketsOriginatedTotal, &[("origin", origin.as_str())]).absolute(*value);
+    }
+    for (stage, reason, value) in &balance.dropped {
+        let labels = [("stage", stage.as_str()), ("reason", reason.as_str())];
+        telemetry.counter(Metric::PacketsDroppedTotal, &labels).absolute(*value);
+    }
+    gauge(telemetry, Metric::PacketsHeld, held);
+    #[expect(clippy::cast_precision_loss, reason = "a residue is near zero, and any other value is wrong anyway")]
+    telemetry.gauge(Metric::PacketBalanceResidue, &[]).set(balance.residue(held) as f64);
+}
+
+fn fleet(telemetry: &Telemetry, counts: &FleetCounts) {
+    for (kind, value) in &counts.received {
+        telemetry.counter(Metric::MixMessagesRecvdTotal, &[("type", kind)]).absolute(*value);
+    }
+    for (kind, value) in &counts.forwarded {
+        telemetry.counter(Metric::MixMessagesForwardedTotal, &[("type", kind)]).absolute(*value);
+    }
+    for (kind, error, value) in &counts.errors {
+        telemetry.counter(Metric::MixMessagesErrorTotal, &[("type", kind), ("error", error)]).absolute(*value);
+    }
+}
+
+fn gauge(telemetry: &Telemetry, metric: Metric, value: u64) {
+    #[expect(clippy::cast_precision_loss, reason = "numbers of packets stay far below 2^53")]
+    telemetry.gauge(metric, &[]).set(value as f64);
+}

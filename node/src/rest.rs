@@ -1,0 +1,142 @@
+//! The REST server: nwaku's shapes where nwaku has the endpoint (`spec/waku.md §7.2`).
+//!
+//! | method, path | what |
+//! |---|---|
+//! | POST `/lightpush/v3/message` | push a message; `anonymity` says how |
+//! | POST, DELETE `/relay/v1/subscriptions` | join, leave pubsub topics |
+//! | GET, POST `/relay/v1/messages/{topic}` | take the received messages, publish one |
+//! | GET `/info`, `/debug/v1/info` | addresses, ENR, mix key |
+//! | GET `/version`, `/debug/v1/version` | version, as text |
+//! | GET `/health` | nwaku's health report |
+//! | GET `/health/live`, `/health/ready` | probes: process up; every role ready (503 says what is missing) |
+//! | GET `/metrics` | Prometheus text |
+
+mod body;
+mod debug;
+mod health;
+mod lightpush;
+mod relay;
+
+use std::{
+    net::{SocketAddr, TcpListener},
+    sync::Arc,
+    time::Duration,
+};
+
+use actix_web::{App, HttpServer, dev::ServerHandle, middleware, web};
+use wakumix_role_api::{DirectoryReader, host::HostHandle, relay::RelayHandle, sender::SenderHandle};
+use wakumix_telemetry::{Telemetry, health::Health};
+
+pub use debug::Info;
+
+/// How long a connection may be idle while requests finish during a stop.
+const SHUTDOWN_SECONDS: u64 = 1;
+
+/// What the handlers work on. Cheap to clone.
+#[derive(Clone)]
+pub struct Api {
+    /// What the node is.
+    pub info: Arc<Info>,
+    /// Pushes over the mixnet, if the sender role is on.
+    pub sender: Option<SenderHandle>,
+    /// Publishes and keeps messages, if the relay role is on.
+    pub relay: Option<RelayHandle>,
+    /// For plain lightpush to another node.
+    pub host: HostHandle,
+    /// Where lightpush nodes are found.
+    pub directory: DirectoryReader,
+    /// The cluster and its shards, for topics that a caller leaves out.
+    pub sharding: Sharding,
+    /// The longest encoded message, in bytes.
+    pub max_message: usize,
+    /// The node's health at this moment.
+    pub health: Arc<dyn Fn() -> Health + Send + Sync>,
+    /// What the node waits for, one line each; empty when it is ready.
+    pub missing: Arc<dyn Fn() -> Vec<String> + Send + Sync>,
+    /// The metrics page.
+    pub telemetry: Telemetry,
+}
+
+/// The cluster of this node and how content topics map to its shards.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Sharding {
+    /// The cluster id.
+    pub cluster: u16,
+    /// Shards under auto-sharding; `None` under static sharding.
+    pub shards: Option<std::num::NonZeroU16>,
+}
+
+/// Why a server did not start.
+#[derive(Debug, thiserror::Error)]
+#[error("cannot listen on {address} for {setting}: {source}")]
+pub struct BindError {
+    /// The address.
+    pub address: SocketAddr,
+    /// The setting that names it.
+    pub setting: &'static str,
+    /// What the system says.
+    pub source: std::io::Error,
+}
+
+/// A running server; it stops when told, not when dropped.
+#[derive(Debug)]
+pub struct Server {
+    /// The bound address; the port is real even when 0 was asked for.
+    pub address: SocketAddr,
+    handle: ServerHandle,
+}
+
+impl Server {
+    /// Serves the whole API at `address`. Must be called inside an actix `System`.
+    pub fn start_rest(api: Api, address: SocketAddr) -> Result<Self, BindError> {
+        Self::start(api, address, "rest-address and rest-port", |config| {
+            config
+                .configure(lightpush::routes)
+                .configure(relay::routes)
+                .configure(debug::routes)
+                .configure(health::routes);
+        })
+    }
+
+    /// Serves `/metrics` and `/health` only, as nwaku's metrics port does.
+    pub fn start_metrics(api: Api, address: SocketAddr) -> Result<Self, BindError> {
+        Self::start(api, address, "metrics-server-address and metrics-server-port", |config| {
+            config.configure(health::metrics_port_routes);
+        })
+    }
+
+    fn start(
+        api: Api,
+        address: SocketAddr,
+        setting: &'static str,
+        routes: impl Fn(&mut web::ServiceConfig) + Clone + Send + 'static,
+    ) -> Result<Self, BindError> {
+        let failed = |source| BindError { address, setting, source };
+        let listener = TcpListener::bind(address).map_err(failed)?;
+        let address = listener.local_addr().map_err(failed)?;
+        let limit = body::limit(api.max_message);
+        let api = web::Data::new(api);
+        let server = HttpServer::new(move || {
+            App::new()
+                .wrap(middleware::NormalizePath::trim())
+                .app_data(api.clone())
+                .app_data(web::PayloadConfig::new(limit))
+                .configure(routes.clone())
+        })
+        .workers(1)
+        .disable_signals()
+        .shutdown_timeout(SHUTDOWN_SECONDS)
+        .client_request_timeout(Duration::from_secs(10))
+        .listen(listener)
+        .map_err(failed)?
+        .run();
+        let handle = server.handle();
+        actix_web::rt::spawn(server);
+        Ok(Self { address, handle })
+    }
+
+    /// Refuses new connections and lets open requests finish for a second.
+    pub async fn stop(&self) {
+        self.handle.stop(true).await;
+    }
+}

@@ -1,0 +1,45 @@
+//! `/health` and `/metrics`.
+
+use actix_web::{HttpResponse, Responder, http::StatusCode, web};
+use wakumix_telemetry::CONTENT_TYPE;
+
+use super::{Api, body::text};
+
+pub(super) fn routes(config: &mut web::ServiceConfig) {
+    config
+        .route("/health", web::get().to(report))
+        .route("/health/live", web::get().to(live))
+        .route("/health/ready", web::get().to(ready))
+        .route("/metrics", web::get().to(metrics));
+}
+
+/// The metrics port answers `/health` with a plain OK (`spec/waku.md §7.2`).
+pub(super) fn metrics_port_routes(config: &mut web::ServiceConfig) {
+    config
+        .route("/health", web::get().to(live))
+        .route("/health/ready", web::get().to(ready))
+        .route("/metrics", web::get().to(metrics));
+}
+
+/// nwaku's report: 200 also while the node is not ready.
+async fn report(api: web::Data<Api>) -> impl Responder {
+    HttpResponse::Ok().json((api.health)())
+}
+
+/// The process answers; nothing of peers or pools.
+async fn live() -> impl Responder {
+    text(StatusCode::OK, "OK")
+}
+
+async fn ready(api: web::Data<Api>) -> impl Responder {
+    let missing = (api.missing)();
+    if missing.is_empty() {
+        text(StatusCode::OK, "OK")
+    } else {
+        text(StatusCode::SERVICE_UNAVAILABLE, missing.join("\n"))
+    }
+}
+
+async fn metrics(api: web::Data<Api>) -> impl Responder {
+    HttpResponse::Ok().content_type(CONTENT_TYPE).body(api.telemetry.render())
+}

@@ -1,0 +1,94 @@
+//! `wakumix testnet`: a whole role-specific test net in one process, over real loopback sockets.
+//!
+//! Every node is built as `wakumix node` builds it; only keys, addresses and the static directory are made here.
+//! [`options`] says what is built, [`net`] builds it, [`traffic`] sends and counts, [`live`] shows it while it runs and
+//! [`report`] says how it went.
+
+mod live;
+mod net;
+mod options;
+mod report;
+mod traffic;
+
+use std::{io::Write as _, time::Duration};
+
+pub use options::Options;
+pub use report::{Percentiles, Report, RolePackets};
+
+use net::Net;
+use options::Plan;
+use traffic::Tally;
+
+/// How long the net may take until every subscriber is reachable and every pool is full.
+const START_LIMIT: Duration = Duration::from_secs(60);
+/// How long subscribers and packets may lag behind the last answer.
+const SETTLE_LIMIT: Duration = Duration::from_secs(20);
+/// How long stopping a node may take.
+const STOP_LIMIT: Duration = Duration::from_secs(5);
+
+/// Why a test net did not run to its end.
+#[derive(Debug, thiserror::Error)]
+pub enum TestnetError {
+    /// The options do not make a net.
+    #[error("{0}")]
+    Options(String),
+    /// A node did not start.
+    #[error("node {name} did not start: {source}")]
+    Start {
+        /// Which node, e.g. `mixer-3`.
+        name: String,
+        /// Why.
+        source: crate::node::StartError,
+    },
+    /// The net did not come up in time.
+    #[error("the net is not ready after {} s: {waiting}", limit.as_secs())]
+    NotReady {
+        /// The time it had.
+        limit: Duration,
+        /// What it waited for.
+        waiting: String,
+    },
+    /// Standard output or error is gone.
+    #[error("cannot write the report: {0}")]
+    Output(#[from] std::io::Error),
+}
+
+/// Runs a test net and prints its report. True when every message was answered and received and every packet is
+/// accounted for. Must be called inside an actix `System`.
+pub async fn run(options: Options) -> Result<bool, TestnetError> {
+    let plan = Plan::new(&options)?;
+    let screen = live::Screen::new();
+    screen.note(&plan.headline());
+    let net = Net::start(&plan, options.hold).await?;
+    net.wait_until_ready(START_LIMIT).await?;
+    screen.note(&format!("ready after {:.1} s", net.age().as_secs_f64()));
+
+    let tally = Tally::new(&plan);
+    let watch = live::watch(screen, net.counters(), tally.clone());
+    let follow = net.follow(&tally).await;
+    let started = tokio::time::Instant::now();
+    traffic::send_all(&plan, &net.senders(), &tally).await;
+    traffic::settle(&net, &tally, SETTLE_LIMIT).await;
+    let elapsed = started.elapsed();
+    follow.abort();
+    watch.finish().await;
+
+    let report = Report::new(&plan, &net, &tally, elapsed);
+    let mut out = std::io::stdout().lock();
+    if options.json {
+        serde_json::to_writer_pretty(&mut out, &report).map_err(std::io::Error::from)?;
+        writeln!(out)?;
+    } else {
+        out.write_all(report.render().as_bytes())?;
+    }
+    out.flush()?;
+    drop(out);
+
+    if options.hold {
+        eprint!("{}", net.describe_surfaces());
+        // A handler that cannot be installed must not keep the net up for ever.
+        let _ = tokio::signal::ctrl_c().await;
+    }
+    net.stop(STOP_LIMIT).await;
+    Ok(report.passed())
+}

@@ -1,0 +1,242 @@
+//! What a test net is made of.
+
+use std::num::NonZeroU16;
+
+use libp2p_identity::{Keypair, secp256k1};
+use rand_chacha::ChaCha20Rng;
+use rand_chacha::rand_core::{Rng as _, SeedableRng as _};
+use wakumix_mix::MIN_POOL;
+use wakumix_sphinx::{PrivateKey, Profile};
+use wakumix_waku::{PubsubTopic, WakuMessage, frame, lightpush};
+
+use super::TestnetError;
+use crate::config::{ByteSize, MixDelay};
+
+/// The customary cluster of isolated tests (`spec/waku.md §7`).
+pub(super) const CLUSTER: u16 = 66;
+/// The only shard of a test net.
+pub(super) const SHARD: u16 = 0;
+/// Where the test messages go.
+pub(super) const CONTENT_TOPIC: &str = "/wakumix/1/testnet/proto";
+/// Requests that one sender has open at a time.
+pub(super) const OPEN_REQUESTS: usize = 8;
+/// More nodes than this in one process run into the limit of open files.
+const MOST_NODES: u16 = 256;
+
+/// Flags of `wakumix testnet`.
+#[derive(Clone, Debug, clap::Args)]
+pub struct Options {
+    /// Relay nodes: gossipsub subscribers that count what they receive
+    #[arg(long, default_value_t = 2, value_name = "N")]
+    pub relays: u16,
+    /// Mixer nodes
+    #[arg(long, default_value_t = 6, value_name = "N")]
+    pub mixers: u16,
+    /// Exit nodes; each also relays and serves lightpush
+    #[arg(long, default_value_t = 2, value_name = "N")]
+    pub exits: u16,
+    /// Sender nodes
+    #[arg(long, default_value_t = 2, value_name = "N")]
+    pub senders: u16,
+    /// Messages to send, in turn from each sender
+    #[arg(long, default_value_t = 100, value_name = "N")]
+    pub messages: u32,
+    /// Size of each message's payload
+    #[arg(long, default_value = "1KiB", value_name = "SIZE")]
+    pub payload: ByteSize,
+    /// Mean delay at each hop, or none
+    #[arg(long, default_value = "50ms", value_name = "TIME")]
+    pub delay: MixDelay,
+    /// Wire profile: aes-ctr/seq, lioness/seq, lioness/pad, or a preset's name
+    #[arg(long, default_value_t = Profile::default(), value_name = "PROFILE")]
+    pub profile: Profile,
+    /// Makes the same keys and payloads again; random when left out
+    #[arg(long, value_name = "NUMBER")]
+    pub seed: Option<u64>,
+    /// Print the report as one JSON object
+    #[arg(long)]
+    pub json: bool,
+    /// Keep the net up until Ctrl-C, with REST and metrics on every node
+    #[arg(long)]
+    pub hold: bool,
+}
+
+/// What a node of the net is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Kind {
+    Relay,
+    Mixer,
+    Exit,
+    Sender,
+}
+
+impl Kind {
+    pub(super) const ALL: [Self; 4] = [Self::Relay, Self::Mixer, Self::Exit, Self::Sender];
+
+    pub(super) const fn as_str(self) -> &'static str {
+        match self {
+            Self::Relay => "relay",
+            Self::Mixer => "mixer",
+            Self::Exit => "exit",
+            Self::Sender => "sender",
+        }
+    }
+}
+
+/// One node to be built.
+pub(super) struct NodePlan {
+    pub(super) kind: Kind,
+    pub(super) name: String,
+    pub(super) identity: Keypair,
+    pub(super) mix_key: PrivateKey,
+}
+
+/// Checked options with everything random drawn from the seed.
+pub(super) struct Plan {
+    pub(super) options: Options,
+    pub(super) seed: u64,
+    pub(super) nodes: Vec<NodePlan>,
+    pub(super) topic: PubsubTopic,
+}
+
+impl Plan {
+    /// Checks the options, all at once, and draws the keys.
+    pub(super) fn new(options: &Options) -> Result<Self, TestnetError> {
+        let problems = problems(options);
+        if !problems.is_empty() {
+            return Err(TestnetError::Options(problems.join("\n")));
+        }
+        let seed = options.seed.unwrap_or_else(|| rand::rng().next_u64());
+        let mut rng = ChaCha20Rng::seed_from_u64(seed);
+        let nodes = Kind::ALL
+            .into_iter()
+            .flat_map(|kind| (1..=options.count(kind)).map(move |number| (kind, number)))
+            .map(|(kind, number)| NodePlan {
+                kind,
+                name: format!("{}-{number}", kind.as_str()),
+                identity: identity(&mut rng),
+                mix_key: PrivateKey::generate(&mut rng),
+            })
+            .collect();
+        let topic =
+            PubsubTopic::new(CLUSTER, SHARD).map_err(|error| TestnetError::Options(error.to_string()))?;
+        Ok(Self { options: options.clone(), seed, nodes, topic })
+    }
+
+    /// One line that says what is started.
+    pub(super) fn headline(&self) -> String {
+        let Options { relays, mixers, exits, senders, messages, payload, delay, profile, .. } = &self.options;
+        format!(
+            "starting {relays} relays, {mixers} mixers, {exits} exits, {senders} senders; {messages} messages of \
+             {payload}, mean delay {delay}, profile {profile}, seed {}",
+            self.seed
+        )
+    }
+
+    /// The message with this number; the same for the same seed, but for its time.
+    pub(super) fn message(&self, number: u32) -> WakuMessage {
+        let mut rng = ChaCha20Rng::seed_from_u64(self.seed ^ (u64::from(number) + 1).rotate_left(32));
+        let mut payload = vec![0; payload_bytes(&self.options)];
+        rng.fill_bytes(&mut payload);
+        message(payload)
+    }
+}
+
+impl Options {
+    pub(super) fn count(&self, kind: Kind) -> u16 {
+        match kind {
+            Kind::Relay => self.relays,
+            Kind::Mixer => self.mixers,
+            Kind::Exit => self.exits,
+            Kind::Sender => self.senders,
+        }
+    }
+}
+
+/// Shards under auto-sharding: one, so that the topic may be left out.
+pub(super) const SHARDS: Option<NonZeroU16> = NonZeroU16::new(1);
+
+fn message(payload: Vec<u8>) -> WakuMessage {
+    WakuMessage {
+        payload,
+        content_topic: CONTENT_TOPIC.to_owned(),
+        version: 0,
+        timestamp: Some(crate::clock::unix_nanoseconds()),
+        meta: Vec::new(),
+        rate_limit_proof: Vec::new(),
+        ephemeral: false,
+    }
+}
+
+fn payload_bytes(options: &Options) -> usize {
+    options.payload.as_len()
+}
+
+/// A secp256k1 identity from the seed.
+fn identity(rng: &mut ChaCha20Rng) -> Keypair {
+    loop {
+        let mut bytes = [0; 32];
+        rng.fill_bytes(&mut bytes);
+        // All but about one in 2^128 values are keys.
+        if let Ok(secret) = secp256k1::SecretKey::try_from_bytes(&mut bytes) {
+            return secp256k1::Keypair::from(secret).into();
+        }
+    }
+}
+
+fn problems(options: &Options) -> Vec<String> {
+    let mut problems = Vec::new();
+    let pool = usize::from(options.mixers) + usize::from(options.exits);
+    if options.exits == 0 {
+        problems.push("--exits 0: at least 1 exit is needed to hand messages to gossipsub".to_owned());
+    }
+    if options.senders == 0 && options.messages > 0 {
+        problems.push("--senders 0: at least 1 sender is needed to send messages".to_owned());
+    }
+    if pool < MIN_POOL {
+        problems.push(format!(
+            "--mixers {} --exits {}: a pool of {pool}, at least {MIN_POOL} are needed for a path of three and its reply",
+            options.mixers, options.exits
+        ));
+    }
+    if u32::from(options.relays) + u32::from(options.exits) < 2 {
+        problems.push("--relays 0 --exits 1: an exit publishes to other relays; at least 1 is needed".to_owned());
+    }
+    let nodes: u32 = Kind::ALL.into_iter().map(|kind| u32::from(options.count(kind))).sum();
+    if nodes > u32::from(MOST_NODES) {
+        problems.push(format!("{nodes} nodes: at most {MOST_NODES} fit one process"));
+    }
+    problems.extend(payload_problem(options));
+    problems
+}
+
+/// Whether a request with this payload fits one packet, told with both sizes.
+fn payload_problem(options: &Options) -> Option<String> {
+    let limit = wakumix_mix::request_capacity(options.profile, lightpush::V3_PROTOCOL, 1)?;
+    let asked = payload_bytes(options);
+    let largest = largest_payload(limit)?;
+    (asked > largest).then(|| {
+        format!(
+            "--payload {}: {asked} bytes do not fit one packet of profile {}; at most {largest} do",
+            options.payload, options.profile
+        )
+    })
+}
+
+/// The largest payload whose framed request is at most `limit` bytes.
+fn largest_payload(limit: usize) -> Option<usize> {
+    let framed = |payload: usize| {
+        let request = lightpush::v3::Request {
+            request_id: "0".repeat(20),
+            pubsub_topic: PubsubTopic::new(CLUSTER, SHARD).ok().map(|topic| topic.as_str().to_owned()),
+            message: message(vec![0; payload]),
+        };
+        frame::encode(&request.encode()).len()
+    };
+    let mut fits = limit.checked_sub(framed(0))?;
+    // The lengths' own varints grow with the payload.
+    while framed(fits) > limit {
+        fits = fits.checked_sub(1)?;
+    }
+    Some(fits)
+}

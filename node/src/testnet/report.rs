@@ -1,0 +1,202 @@
+//! How a run went.
+
+use std::{
+    collections::BTreeMap,
+    fmt::Write as _,
+    time::Duration,
+};
+
+use rand_chacha::ChaCha20Rng;
+use rand_chacha::rand_core::SeedableRng as _;
+use serde::Serialize;
+use wakumix_mix::DelayLaw;
+
+use super::{net::Net, options::Plan, traffic::Tally};
+
+/// Times that packets of a round trip are held: by the sender and two hops on the way out, by the exit and two hops on
+/// the way back; last hops do not (`spec/mix-wire.md §8`).
+const HOLDS_PER_ROUND_TRIP: usize = 6;
+/// Draws for the distribution of the sampled delay.
+const DRAWS: usize = 10_000;
+
+/// The report of a test net; `--json` prints it as one object.
+#[derive(Clone, Debug, Serialize)]
+pub struct Report {
+    /// Wire profile.
+    pub profile: String,
+    /// Makes the same keys and payloads again.
+    pub seed: u64,
+    /// Nodes by kind.
+    pub nodes: BTreeMap<&'static str, u16>,
+    /// Payload of each message, in bytes.
+    pub payload_bytes: u64,
+    /// Messages handed to a sender.
+    pub sent: u64,
+    /// Messages answered with status 200 through a SURB.
+    pub answered: u64,
+    /// The others, by stable code.
+    pub failed: BTreeMap<String, u64>,
+    /// Messages received by the relays, each counted once a relay.
+    pub received: u64,
+    /// What should be received: every message by every relay.
+    pub expected_receptions: u64,
+    /// Packets that no outcome accounts for, summed over all nodes without their signs; 0 is right.
+    pub residue: u64,
+    /// Packets still held by some node at the end.
+    pub held: u64,
+    /// From the first packet to the opened answer.
+    pub round_trip_ms: Percentiles,
+    /// What the delay law adds to a round trip: the sum of its six holds under the law in force, 10,000 draws.
+    pub sampled_delay_ms: Percentiles,
+    /// Packets by kind of node.
+    pub packets: BTreeMap<&'static str, RolePackets>,
+    /// Dropped packets by `stage/reason`, all nodes.
+    pub dropped: BTreeMap<String, u64>,
+    /// From the first message until everything had settled.
+    pub seconds: f64,
+}
+
+/// Percentiles of a set of times, in milliseconds; zero when the set is empty.
+#[derive(Clone, Copy, Debug, Default, Serialize)]
+pub struct Percentiles {
+    /// Half are at most this.
+    pub p50: f64,
+    /// Nine tenths are at most this.
+    pub p90: f64,
+    /// All but one in a hundred are at most this.
+    pub p99: f64,
+    /// The largest.
+    pub max: f64,
+}
+
+/// What the nodes of one kind did with packets.
+#[derive(Clone, Copy, Debug, Default, Serialize)]
+pub struct RolePackets {
+    /// Read from the network.
+    pub received: u64,
+    /// Made here.
+    pub originated: u64,
+    /// Received and written to a next hop.
+    pub forwarded: u64,
+    /// Made here and written to a first hop.
+    pub sent: u64,
+    /// Consumed as exit.
+    pub delivered: u64,
+    /// Opened as a reply to a request of this node.
+    pub replied: u64,
+    /// Dropped, for any reason.
+    pub dropped: u64,
+    /// Held at the end.
+    pub held: u64,
+}
+
+impl Percentiles {
+    /// Nearest-rank percentiles.
+    fn of(mut times: Vec<Duration>) -> Self {
+        times.sort_unstable();
+        let at = |percent: usize| {
+            let rank = (times.len() * percent).div_ceil(100).max(1);
+            times.get(rank - 1).map_or(0.0, |time| (time.as_secs_f64() * 1e6).round() / 1e3)
+        };
+        Self { p50: at(50), p90: at(90), p99: at(99), max: at(100) }
+    }
+}
+
+impl Report {
+    pub(super) fn new(plan: &Plan, net: &Net, tally: &Tally, elapsed: Duration) -> Self {
+        let counts = tally.counts();
+        let counters = net.counters();
+        Self {
+            profile: plan.options.profile.to_string(),
+            seed: plan.seed,
+            nodes: super::options::Kind::ALL.map(|kind| (kind.as_str(), plan.options.count(kind))).into(),
+            payload_bytes: plan.options.payload.as_bytes(),
+            sent: counts.sent,
+            answered: counts.answered,
+            failed: counts.failed,
+            received: counts.received,
+            expected_receptions: tally.expected_receptions,
+            residue: counters.residue(),
+            held: net.held(),
+            round_trip_ms: Percentiles::of(counts.round_trips),
+            sampled_delay_ms: sampled_delay(plan.options.delay.0, plan.seed),
+            packets: counters.rows().into_iter().map(|row| (row.role, RolePackets::from(row))).collect(),
+            dropped: counters.dropped(),
+            seconds: (elapsed.as_secs_f64() * 1e3).round() / 1e3,
+        }
+    }
+
+    /// Whether everything was answered, received and accounted for.
+    pub fn passed(&self) -> bool {
+        self.answered == self.sent
+            && self.received == self.expected_receptions
+            && self.residue == 0
+            && self.held == 0
+    }
+
+    /// The report for people.
+    pub fn render(&self) -> String {
+        let mut text = String::new();
+        // Formatting into a String cannot fail, here and below.
+        let _ = writeln!(
+            text,
+            "\nsent {}   answered {}   received by subscribers {} of {}   in {:.1} s",
+            self.sent, self.answered, self.received, self.expected_receptions, self.seconds
+        );
+        for (kind, count) in &self.failed {
+            let _ = writeln!(text, "failed: {count} × {kind}");
+        }
+        text.push_str("\n                     p50      p90      p99      max\n");
+        for (name, times) in [("round trip", self.round_trip_ms), ("of it sampled delay", self.sampled_delay_ms)] {
+            let Percentiles { p50, p90, p99, max } = times;
+            let _ = writeln!(text, "{name:<19} {p50:>5.0} ms {p90:>5.0} ms {p99:>5.0} ms {max:>5.0} ms");
+        }
+        text.push_str("\nrole     received originated  forwarded       sent  delivered    replied    dropped\n");
+        for (role, row) in &self.packets {
+            let RolePackets { received, originated, forwarded, sent, delivered, replied, dropped, .. } = row;
+            let _ = writeln!(
+                text,
+                "{role:<7} {received:>9} {originated:>10} {forwarded:>10} {sent:>10} {delivered:>10} {replied:>10} {dropped:>10}"
+            );
+        }
+        for (reason, count) in &self.dropped {
+            let _ = writeln!(text, "dropped: {count} × {reason}");
+        }
+        let _ = writeln!(text, "\npacket balance: residue {}, held {}", self.residue, self.held);
+        text.push_str(if self.passed() {
+            "every message was answered and received\n"
+        } else {
+            "NOT every message was answered and received\n"
+        });
+        text
+    }
+}
+
+/// The distribution of what the law adds to one round trip.
+fn sampled_delay(law: DelayLaw, seed: u64) -> Percentiles {
+    let mut rng = ChaCha20Rng::seed_from_u64(seed);
+    let mut round_trip = || (0..HOLDS_PER_ROUND_TRIP).map(|_| law.sample(&mut rng, law.encode())).sum();
+    Percentiles::of((0..DRAWS).map(|_| round_trip()).collect())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn percentiles_are_nearest_ranks() {
+        let times = (1..=200).map(Duration::from_millis).collect();
+        let Percentiles { p50, p90, p99, max } = Percentiles::of(times);
+        assert_eq!((p50, p90, p99, max), (100.0, 180.0, 198.0, 200.0));
+        assert_eq!(Percentiles::of(Vec::new()).p99, 0.0);
+        assert_eq!(Percentiles::of(vec![Duration::from_millis(7)]).p50, 7.0);
+    }
+
+    #[test]
+    fn sampled_delay_of_a_round_trip_is_the_sum_of_six_holds() {
+        let p50 = sampled_delay(DelayLaw::Exponential { mean_ms: 50 }, 1).p50;
+        // The median of a sum of six exponentials of mean 50 is 283.5; whole milliseconds cost 3 of them.
+        assert!((265.0..295.0).contains(&p50), "{p50}");
+        assert_eq!(sampled_delay(DelayLaw::None, 1).max, 0.0);
+    }
+}
