@@ -322,6 +322,22 @@ async fn stopping_gives_up_at_the_deadline() {
 }
 
 #[actix::test]
+async fn after_a_panic_all_places_are_free_again() {
+    let mut world = World::new(Config { max_requests: 1, ..Config::default() });
+    let (surbs, _) = world.surbs(1);
+    world.lightpush(surbs, b"one").await;
+    let _lost = world.asked().await;
+    world.role.actor().inject_panic().await;
+    world.counts("waku_mix_actor_restarts_total{actor=\"exit\"} 1").await;
+    let (surbs, keys) = world.surbs(1);
+    world.lightpush(surbs, b"two").await;
+    world.asked().await.respond.send(b"answer".to_vec()).unwrap();
+    assert_eq!(world.answer(&keys).await, frame::encode(b"answer"));
+    world.settled().await;
+    assert_eq!(world.balance().delivered, 2);
+}
+
+#[actix::test]
 async fn an_exit_without_anything_to_serve_is_not_ready() {
     let world = World::new(Config { codecs: vec![V2_PROTOCOL.to_owned()], forward: false, ..Config::default() });
     assert!(world.role.ready().unwrap_err().contains("nothing to serve"));

@@ -68,7 +68,7 @@ impl Actor for Sender {
 impl Sender {
     fn push(&mut self, push: Push, context: &Context<SenderMessage>) {
         let Push { message, pubsub_topic, exit, timeout, reply } = push;
-        let caller = Caller::new(reply, Arc::clone(&self.shared.metrics));
+        let caller = Caller::new(reply, Arc::clone(&self.shared));
         let limit = timeout.unwrap_or(self.config.timeout).min(self.config.max_timeout);
         let slot = match self.shared.admission.request() {
             Ok(slot) => slot,

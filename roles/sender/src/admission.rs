@@ -51,11 +51,10 @@ impl Admission {
 
     /// Admits a request.
     pub(crate) fn request(self: &Arc<Self>) -> Result<Slot, Refused> {
-        let state = *self.state.borrow();
-        if state.phase != Phase::Open {
+        if self.is_closed() {
             return Err(Refused::Closed);
         }
-        if state.requests >= self.limit {
+        if self.requests() >= self.limit {
             return Err(Refused::Full);
         }
         Ok(self.enter(|state| &mut state.requests))
@@ -69,6 +68,11 @@ impl Admission {
     /// Requests that wait for their answers.
     pub(crate) fn requests(&self) -> usize {
         self.state.borrow().requests
+    }
+
+    /// Whether no more requests are admitted.
+    pub(crate) fn is_closed(&self) -> bool {
+        self.state.borrow().phase != Phase::Open
     }
 
     /// Admits no more requests.

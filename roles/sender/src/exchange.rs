@@ -34,15 +34,15 @@ pub(crate) struct Shared {
     pub(crate) metrics: Arc<Metrics>,
 }
 
-/// The caller's end of a request. Always told something: dropping it says that the node is stopping.
+/// The caller's end of a request. Always told something: dropping it says that the sender stops, or that it failed.
 pub(crate) struct Caller {
     reply: Option<oneshot::Sender<Result<Answer, PushFailure>>>,
-    metrics: Arc<Metrics>,
+    shared: Arc<Shared>,
 }
 
 impl Caller {
-    pub(crate) fn new(reply: oneshot::Sender<Result<Answer, PushFailure>>, metrics: Arc<Metrics>) -> Self {
-        Self { reply: Some(reply), metrics }
+    pub(crate) fn new(reply: oneshot::Sender<Result<Answer, PushFailure>>, shared: Arc<Shared>) -> Self {
+        Self { reply: Some(reply), shared }
     }
 
     /// Tells the outcome and counts it.
@@ -63,10 +63,10 @@ impl Caller {
     fn close(&mut self, outcome: Result<Answer, PushFailure>) {
         let Some(reply) = self.reply.take() else { return };
         if reply.is_closed() {
-            self.metrics.record_caller_gone();
+            self.shared.metrics.record_caller_gone();
             return;
         }
-        self.metrics.record(&outcome);
+        self.shared.metrics.record(&outcome);
         // A caller that goes away in this moment needs no outcome.
         let _ = reply.send(outcome);
     }
@@ -74,7 +74,10 @@ impl Caller {
 
 impl Drop for Caller {
     fn drop(&mut self) {
-        self.close(Err(PushFailure::Stopped));
+        let is_stopping = self.shared.admission.is_closed();
+        let restarted =
+            PushFailure::Internal("the sender failed and was restarted; the message may have been published");
+        self.close(Err(if is_stopping { PushFailure::Stopped } else { restarted }));
     }
 }
 

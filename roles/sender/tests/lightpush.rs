@@ -318,6 +318,25 @@ async fn stopping_waits_for_answers_under_way_and_tells_the_rest() {
 }
 
 #[actix::test]
+async fn after_a_panic_callers_are_told_and_requests_are_taken_again() {
+    let mut world = World::new(Config { in_flight: 1, ..Config::default() });
+    let lost = world.push(b"one");
+    let mut at_exit = world.arrival().await;
+    world.role.actor().inject_panic().await;
+    assert!(matches!(lost.await.unwrap(), Err(PushFailure::Internal(_))));
+    let outcome = world.push(b"two");
+    let mut second = world.arrival().await;
+    assert!(world.metric("mix_surb_creds_active 1"), "those of the lost request are gone");
+    let stale = world.answer(at_exit.surbs.pop().unwrap(), &response(&at_exit.request, StatusCode::SUCCESS, 1));
+    world.reply(&stale).await;
+    let reply = world.answer(second.surbs.pop().unwrap(), &response(&second.request, StatusCode::SUCCESS, 1));
+    world.reply(&reply).await;
+    assert_eq!(outcome.await.unwrap().unwrap().status, 200);
+    world.settled().await;
+    assert_eq!(world.balance().dropped, [(Stage::Reply, DropReason::UnknownReply, 1)]);
+}
+
+#[actix::test]
 async fn own_addresses_of_the_pool_are_never_hops() {
     let mut world = World::new(Config::default());
     let mut known = directory(4);
