@@ -77,7 +77,8 @@ fn decode(found: &mut Findings, profile: Profile, fields: Fields<'_>) -> Checked
     }
     let unpadded = fields.bytes("unpadded")?;
     match (body, block::form(profile, &chunk)) {
-        (Some(body), _) => found.bytes("unpadded", &unpadded, &body),
+        (Some(body), BlockForm::Body(_)) => found.bytes("unpadded", &unpadded, &body),
+        (Some(_), _) => found.fail("chunk", "refused: its padding is not as §7.2", "accepted"),
         (None, BlockForm::DirtyPadding(range)) => {
             found.bytes("unpadded", &unpadded, &chunk[range]);
             found.stricter(Rule::ZeroPadding);

@@ -78,6 +78,16 @@ fn process_owned(
 pub(crate) struct Walk<'t> {
     profile: Profile,
     tags: Option<&'t mut ReplayTags>,
+    /// The packets before this one, where hops share a store of replay tags.
+    history: Vec<Past>,
+}
+
+/// A packet that a node with a store of replay tags has seen.
+struct Past {
+    secret: [u8; 32],
+    blinder: [u8; 32],
+    /// Whether it got as far as its tag being stored by us.
+    accepted: bool,
 }
 
 /// Where a walk ended: what our node saw at the last hop, and what the key reveals of the packet there.
@@ -88,12 +98,12 @@ pub(crate) struct Arrival {
 
 impl<'t> Walk<'t> {
     pub(crate) fn new(profile: Profile) -> Self {
-        Self { profile, tags: None }
+        Self { profile, tags: None, history: Vec::new() }
     }
 
     /// Hops share a store of replay tags.
     pub(crate) fn with_tags(profile: Profile, tags: &'t mut ReplayTags) -> Self {
-        Self { profile, tags: Some(tags) }
+        Self { profile, tags: Some(tags), history: Vec::new() }
     }
 
     /// Sends `packet` along `hops`. Where we refuse by a rule, the walk goes on with the recorded packet.
@@ -124,30 +134,55 @@ impl<'t> Walk<'t> {
         if let Some(raw) = &raw {
             secrets(found, fields, raw)?;
         }
-        let mut seen = process(self.profile, &key, packet, self.tags.as_deref_mut());
+        let seen = process(self.profile, &key, packet, self.tags.as_deref_mut());
         let status = fields.text("status")?;
-        if matches!(seen, Seen::Duplicate) && status != "duplicate" {
-            self.unexpected_duplicate(found, fields, raw.as_ref(), status)?;
-            seen = process(self.profile, &key, packet, None);
-        }
+        let seen = match (&raw, &self.tags) {
+            (Some(raw), Some(_)) => self.replayed(found, status, &key, packet, raw, seen),
+            _ => Some(seen),
+        };
+        let Some(seen) = seen else {
+            let seen = process(self.profile, &key, packet, None);
+            return Ok(Arrival { seen, raw });
+        };
         compare(found, self.profile, fields, status, &seen, raw.as_ref())?;
         Ok(Arrival { seen, raw })
     }
 
-    /// The reference takes a packet that we know already: right only if its tag covers α, which ours does not.
-    fn unexpected_duplicate(
-        &self,
+    /// Compares the decision about a replay. What is left to compare is the packet as a node without a store sees it,
+    /// or nothing.
+    fn replayed(
+        &mut self,
         found: &mut Findings,
-        fields: Fields<'_>,
-        raw: Option<&RawHop>,
         status: &str,
-    ) -> Checked {
-        let tag: [u8; 32] = fields.array("replay_tag")?;
-        match raw {
-            Some(raw) if tag == raw.blinder => found.stricter(Rule::SecretTag),
-            _ => found.fail("status", status, "duplicate"),
+        key: &[u8; 32],
+        packet: &[u8],
+        raw: &RawHop,
+        seen: Seen,
+    ) -> Option<Seen> {
+        let accepted = !matches!(seen, Seen::Duplicate | Seen::Refused(_));
+        let known = |past: &&Past| past.secret == raw.secret && past.accepted;
+        let must_be_duplicate = self.history.iter().find(known).map(|past| past.blinder != raw.blinder);
+        let bad_copy = self.history.iter().any(|past| past.blinder == raw.blinder && !past.accepted);
+        self.history.push(Past { secret: raw.secret, blinder: raw.blinder, accepted });
+        match (status, &seen, must_be_duplicate) {
+            // The reference stored the tag of a damaged copy, which anybody can make.
+            ("duplicate", _, None) if accepted && bad_copy => {
+                found.stricter(Rule::TagAfterMac);
+                None
+            }
+            ("duplicate" | "invalid_mac" | "error", ..) | (_, Seen::Refused(_), _) => Some(seen),
+            // The reference takes the same packet with another encoding of α.
+            (_, Seen::Duplicate, Some(true)) => {
+                found.stricter(Rule::SecretTag);
+                Some(process(self.profile, key, packet, None))
+            }
+            (_, Seen::Duplicate, _) => Some(seen),
+            (_, _, Some(_)) => {
+                found.fail("status", "duplicate: the secret was seen before", seen.text());
+                None
+            }
+            _ => Some(seen),
         }
-        Ok(())
     }
 }
 
@@ -161,9 +196,12 @@ fn secrets(found: &mut Findings, fields: Fields<'_>, raw: &RawHop) -> Checked {
         found.bytes("blinder", blinder, &raw.blinder);
     }
     if let Some(tag) = fields.optional_bytes("replay_tag")? {
-        // References that tag by H(α‖s) record no blinder of its own, because it is the same value.
-        let covers_alpha = blinder.is_none() && tag != raw.tag;
-        let ours = if covers_alpha { &raw.blinder } else { &raw.tag };
+        // The oldest references tag by s itself. Those that tag by H(α‖s) record no blinder, because it is the same value.
+        let ours = match blinder {
+            None if tag == raw.secret => &raw.secret,
+            None if tag != raw.tag => &raw.blinder,
+            _ => &raw.tag,
+        };
         found.bytes("replay_tag", &tag, ours);
     }
     Ok(())
@@ -245,8 +283,17 @@ fn accepted(
     seen: &Seen,
     raw: Option<&RawHop>,
 ) -> Checked {
+    if let (Some(rule), false) = (raw.and_then(RawHop::weakness), matches!(seen, Seen::Refused(_))) {
+        found.fail("status", format!("refused by {rule}"), seen.text());
+        return Ok(());
+    }
     match (status, seen) {
-        ("intermediate", Seen::Forward { next, delay_ms, packet }) => forwarded(found, fields, next, *delay_ms, packet),
+        ("intermediate", Seen::Forward { next, delay_ms, packet }) => {
+            if let Some(raw) = raw {
+                found.value("delay_ms", raw.delay_ms(), *delay_ms);
+            }
+            forwarded(found, fields, next, *delay_ms, packet)
+        }
         ("exit", Seen::Exit { destination, block, body }) => {
             body_of_block(found, profile, block, body);
             delivered(found, fields, destination, block)
@@ -301,7 +348,12 @@ fn as_recorded(found: &mut Findings, fields: Fields<'_>, status: &str, raw: &Raw
 
 fn forwarded(found: &mut Findings, fields: Fields<'_>, next: &AddressBytes, delay_ms: u16, packet: &[u8]) -> Checked {
     found.bytes("next_hop_address_bytes", &fields.bytes("next_hop_address_bytes")?, next);
-    found.value("delay_ms", fields.number("delay_ms")?, delay_ms.into());
+    let recorded: u16 = fields.small("delay_ms")?;
+    if recorded != delay_ms && recorded == delay_ms.swap_bytes() {
+        found.stricter(Rule::DelayOrder);
+    } else {
+        found.value("delay_ms", recorded, delay_ms);
+    }
     found.bytes("packet_out", &fields.bytes("packet_out")?, packet);
     Ok(())
 }

@@ -3,12 +3,13 @@
 use libp2p_identity::PeerId;
 use multiaddr::Multiaddr;
 use serde_json::Value;
-use wakumix_mix::address::{AddressError, HopAddress};
+use wakumix_mix::address::HopAddress;
 use wakumix_mix::message::{MixMessage, decode_surbs};
 use wakumix_mix::{Request, request_capacity};
 use wakumix_sphinx::{ADDRESS_LEN, AddressBytes, Profile, SURB_LEN, Surb};
 
 use crate::json::Fields;
+use crate::raw::alpha_rule;
 use crate::report::{Findings, Problem, SectionReport};
 use crate::rules::Rule;
 use crate::section::{Checked, each, one, parts};
@@ -57,54 +58,55 @@ pub(crate) fn address_decode(value: &Value) -> SectionReport {
             found.value("ok", expected, false);
             return Ok(());
         };
-        match HopAddress::decode(&bytes) {
-            Ok(address) => {
+        match (HopAddress::decode(&bytes), address_rule(&bytes)) {
+            (Ok(_), Some(rule)) => found.fail("bytes", format!("refused by {rule}"), "accepted"),
+            (Ok(address), None) => {
                 found.value("ok", expected, true);
                 if expected {
                     address_reads_back(found, &bytes, fields.text("multiaddr")?, fields.text("peer_id")?);
                     // The reference ignores the nine bytes behind the peer ids, and so do we.
                     found.bytes("bytes", &bytes[..85], &address.encode()[..85]);
                 }
-                Ok(())
             }
-            Err(error) if expected => refused_address(found, fields, &bytes, &error),
-            Err(_) => Ok(()),
+            (Err(_), Some(rule)) if expected => {
+                // What the reference read is still compared.
+                let (address, peer) = read_any(&bytes);
+                found.value("multiaddr", fields.text("multiaddr")?, &address);
+                found.value("peer_id", fields.text("peer_id")?, &peer);
+                found.stricter(rule);
+            }
+            (Err(error), None) if expected => found.fail("ok", true, format!("refused: {error}")),
+            (Err(_), _) => {}
         }
+        Ok(())
     })
 }
 
-/// The reference decodes these bytes and we do not: only by one of our rules.
-fn refused_address(found: &mut Findings, fields: Fields<'_>, bytes: &AddressBytes, error: &AddressError) -> Checked {
-    let text = fields.text("multiaddr")?;
-    let peer = fields.text("peer_id")?;
-    match error {
-        AddressError::Absent => {
-            found.value("multiaddr", text, "/ip4/0.0.0.0/tcp/0");
-            found.stricter(Rule::NoAddress);
-        }
-        AddressError::TransportByte(_) => {
-            // Everything but the transport byte is compared through the nearest valid address.
-            let mut valid = *bytes;
-            valid[4] = 1;
-            address_reads_back(found, &valid, &format!("{text}/quic-v1"), peer);
-            found.stricter(Rule::TransportByte);
-        }
-        AddressError::PeerIdKind => {
-            let (address, id) = read_any(bytes);
-            found.value("multiaddr", text, &address);
-            found.value("peer_id", peer, &id);
-            found.stricter(Rule::AddressPeer);
-        }
-        other => found.fail("ok", true, format!("refused: {other}")),
+/// The rule by which an address has to be refused (§5.1).
+fn address_rule(bytes: &AddressBytes) -> Option<Rule> {
+    const SECP256K1: [u8; 6] = [0x00, 0x25, 0x08, 0x02, 0x12, 0x21];
+    let valid = |peer: &[u8]| peer.starts_with(&SECP256K1) && matches!(peer[SECP256K1.len()], 2 | 3);
+    let (first, second) = (&bytes[7..46], &bytes[46..85]);
+    if bytes.iter().all(|&byte| byte == 0) {
+        Some(Rule::NoAddress)
+    } else if bytes[4] > 1 {
+        Some(Rule::TransportByte)
+    } else if valid(first) && (valid(second) || second.iter().all(|&byte| byte == 0)) {
+        None
+    } else {
+        Some(Rule::AddressPeer)
     }
-    Ok(())
 }
 
-/// Multiaddress and peer id of an address whose peer ids are 39 bytes of any kind.
+/// Multiaddress and peer id as the reference reads them: any transport byte, peer ids of any 39 bytes.
 fn read_any(bytes: &AddressBytes) -> (String, String) {
     let [a, b, c, d, transport, high, low, ..] = *bytes;
     let port = u16::from_be_bytes([high, low]);
-    let tail = if transport == 0 { format!("tcp/{port}") } else { format!("udp/{port}/quic-v1") };
+    let tail = match transport {
+        0 => format!("tcp/{port}"),
+        1 => format!("udp/{port}/quic-v1"),
+        _ => format!("udp/{port}"),
+    };
     let (first, second) = (base58(&bytes[7..46]), &bytes[46..85]);
     let base = format!("/ip4/{a}.{b}.{c}.{d}/{tail}");
     if second.iter().all(|&byte| byte == 0) {
@@ -139,8 +141,12 @@ fn base58(bytes: &[u8]) -> String {
 pub(crate) fn serialize(profile: Profile, value: &Value) -> SectionReport {
     each("mix_message.serialize", value, |found, fields| {
         let (codec, content) = (fields.text("codec")?, fields.bytes("message")?);
-        let bytes = fields.bytes("bytes")?;
         let message = MixMessage { codec: codec.as_bytes(), rest: &content };
+        if fields.optional_flag("ok")? == Some(false) {
+            found.value("ok", false, message.encode().is_ok());
+            return Ok(());
+        }
+        let bytes = fields.bytes("bytes")?;
         match message.encode() {
             Ok(encoded) => found.bytes("bytes", &bytes, &encoded),
             Err(error) => found.fail("bytes", "an encoding", error),
@@ -190,6 +196,9 @@ fn capacities(found: &mut Findings, fields: Fields<'_>, profile: Profile, codec:
             let expected: u64 = fields.number(field)?;
             match request_capacity(profile, codec, surbs) {
                 Some(capacity) => found.value(field, expected, capacity as u64),
+                // Our requests have a codec that every decoder understands.
+                None if codec.is_empty() || codec.len() > 127 => found.stricter(Rule::CodecLength),
+                None if expected == 0 => {}
                 None => found.fail(field, expected, "such a request does not exist"),
             }
         }
@@ -205,7 +214,7 @@ pub(crate) fn deserialize(value: &Value) -> SectionReport {
         if !fields.flag("ok")? {
             match decoded {
                 // Decoders of before September 2026 read only one byte of length.
-                Ok(_) if bytes[0] >= 0x80 => found.stricter(Rule::CodecLength),
+                Ok(_) if has_two_byte_length(&bytes) => found.stricter(Rule::CodecLength),
                 Ok(_) => found.fail("ok", false, "accepted"),
                 Err(_) => {}
             }
@@ -214,6 +223,7 @@ pub(crate) fn deserialize(value: &Value) -> SectionReport {
         let (codec, content) = (fields.bytes("codec_hex")?, fields.bytes("message")?);
         // Those decoders also hand out a body of one byte as content, whatever it is.
         if bytes.len() == 1 && codec.is_empty() && content == bytes {
+            found.value("ok", bytes == [0], decoded.is_ok());
             found.stricter(Rule::OneByteBody);
             return Ok(());
         }
@@ -230,6 +240,14 @@ pub(crate) fn deserialize(value: &Value) -> SectionReport {
         }
         Ok(())
     })
+}
+
+/// Whether a body begins with a minimal varint of two bytes, and goes on for as long as it says.
+fn has_two_byte_length(bytes: &[u8]) -> bool {
+    let [low @ 0x80..=0xff, high @ 0x01..=0x7f, rest @ ..] = bytes else {
+        return false;
+    };
+    rest.len() >= (usize::from(*low) & 0x7f) | (usize::from(*high) << 7)
 }
 
 fn tail(bytes: &[u8], length: usize) -> &[u8] {
@@ -271,7 +289,10 @@ fn surb_serialize(section: &str, value: &Value, surbs: Option<&Value>) -> Sectio
                 found.bytes("app_message", &message, data);
                 rebuild(found, surbs, &message, &payload)?;
             }
-            Err(error) => found.fail("payload", "SURBs and a message", error),
+            Err(error) => match surb_rule(&payload) {
+                Some(rule) => found.stricter(rule),
+                None => found.fail("payload", "SURBs and a message", error),
+            },
         }
         compare_with_known(found, &payload, &known);
         Ok(())
@@ -324,17 +345,23 @@ fn surb_extract(found: &mut Findings, fields: Fields<'_>, known: &[Vec<u8>]) -> 
                 found.bytes("message", &fields.bytes("message")?, data);
                 compare_with_known(found, &payload, known);
             }
+            if let Some(rule) = surb_rule(&payload) {
+                found.fail("payload", format!("refused by {rule}"), "accepted");
+            }
         }
-        // The reference takes any bytes for a SURB; every hop of ours would refuse a reply that begins so.
-        Err(_) if expected && zero_alpha(&payload) => found.stricter(Rule::NonZeroAlpha),
-        Err(_) => found.value("ok", expected, false),
+        Err(_) => match surb_rule(&payload) {
+            Some(rule) if expected => found.stricter(rule),
+            _ => found.value("ok", expected, false),
+        },
     }
     Ok(())
 }
 
-/// Whether one of the SURBs of a payload has a zero α.
-fn zero_alpha(payload: &[u8]) -> bool {
-    slots(payload).any(|surb| surb[ADDRESS_LEN..ADDRESS_LEN + 32] == [0; 32])
+/// The rule by which a SURB of a payload is refused: the reference takes any bytes, but every hop of ours would refuse a
+/// reply that begins with such an α.
+fn surb_rule(payload: &[u8]) -> Option<Rule> {
+    let alphas = slots(payload).filter_map(|surb| surb.get(ADDRESS_LEN..)?.first_chunk());
+    alphas.filter_map(alpha_rule).next()
 }
 
 fn six_surbs_are_refused() -> bool {

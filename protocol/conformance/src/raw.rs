@@ -78,13 +78,18 @@ impl RawHop {
 
     /// The rule by which α or the secret has to be refused (§21 W5).
     pub(crate) fn weakness(&self) -> Option<Rule> {
-        if self.alpha == [0; 32] || (self.secret == [0; 32] && canonical(&self.alpha)) {
-            Some(Rule::NonZeroAlpha)
-        } else if canonical(&self.alpha) {
-            None
-        } else {
-            Some(Rule::CanonicalAlpha)
-        }
+        alpha_rule(&self.alpha).or_else(|| (self.secret == [0; 32]).then_some(Rule::NonZeroAlpha))
+    }
+}
+
+/// The rule by which α alone has to be refused (§21 W5).
+pub(crate) fn alpha_rule(alpha: &[u8; 32]) -> Option<Rule> {
+    if *alpha == [0; 32] {
+        Some(Rule::NonZeroAlpha)
+    } else if canonical(alpha) {
+        None
+    } else {
+        Some(Rule::CanonicalAlpha)
     }
 }
 

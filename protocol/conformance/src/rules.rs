@@ -24,6 +24,8 @@ pub enum Rule {
     ReplyPrefix,
     /// The key stream is sought with the whole 128-bit counter; the reference drops the carry out of the low 64 bits.
     CounterSeek,
+    /// The delay is read big-endian; references of before February 2026 read it in host order.
+    DelayOrder,
     /// The transport byte of an address is 0 or 1; the reference reads anything else as plain UDP.
     TransportByte,
     /// The peer ids of an address are secp256k1 identities; the reference takes any multihash.
@@ -48,6 +50,7 @@ impl Rule {
             Self::TagAfterMac => "W6 replay tag after the MAC",
             Self::ReplyPrefix => "W7 zero prefix of replies",
             Self::CounterSeek => "§4.3 seek in 128 bits",
+            Self::DelayOrder => "§5.2 big-endian delay",
             Self::TransportByte => "§5.1 known transport byte",
             Self::AddressPeer => "§5.1 secp256k1 peer id",
             Self::NoAddress => "§5.1 zeros are no address",
