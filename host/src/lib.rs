@@ -1,1 +1,28 @@
-//! The libp2p host: sockets, streams, dialling, limits
+//! The libp2p host: the only room with sockets.
+//!
+//! Roles reach it through `wakumix_role_api::host::HostHandle`; it reaches them through their bounded addresses.
+//! It speaks identify, ping, Waku metadata, `/mix/1.0.0`, the request–response protocols of the roles' services, and
+//! gossipsub if there is a relay. `README.md` lists every bound and what happens beyond it.
+//!
+//! Non-goals: whom to send to (the roles), who exists (discovery), what a packet holds (protocol/sphinx).
+
+mod behaviour;
+mod config;
+mod error;
+mod frame;
+mod gossip;
+mod kept;
+mod limits;
+mod metadata;
+mod metrics;
+mod mix;
+mod peers;
+mod rpc;
+mod slots;
+mod start;
+mod swarm;
+mod transport;
+
+pub use config::{ConnectionLimits, HostConfig, MixLimits, RequestLimits};
+pub use error::HostError;
+pub use start::{HostParts, MixPort, RunningHost, start};

@@ -1,0 +1,206 @@
+//! Gossipsub as the Waku fleet runs it (`spec/waku.md §2`).
+
+use std::{collections::HashMap, sync::Mutex, time::Duration};
+
+use libp2p::{
+    PeerId,
+    gossipsub::{
+        AllowAllSubscriptionFilter, Behaviour as Gossipsub, Config, ConfigBuilder, IdentTopic, IdentityTransform,
+        MaxCountSubscriptionFilter, Message, MessageAcceptance, MessageAuthenticity, MessageId, MetricsConfig,
+        PeerScoreParams, PeerScoreThresholds, PublishError, TopicHash, TopicScoreParams, ValidationMode, Version,
+    },
+    metrics::Registry,
+};
+use prometheus_client::metrics::gauge::Gauge;
+use wakumix_role_api::host::{PublishFailure, Verdict};
+use wakumix_waku::{RELAY_PROTOCOL, message_id};
+
+use crate::HostError;
+
+/// Bytes of a whole gossipsub frame: 150 KiB, the fleet's limit for a message and its envelope together
+/// (`spec/waku.md §2.3`).
+pub(crate) const MAX_TRANSMIT_SIZE: usize = 153_600;
+
+/// Topics that one peer may subscribe: all shards of a cluster (`spec/waku.md §2.5`).
+const MAX_TOPICS_PER_PEER: usize = 1024;
+
+/// Peers in a topic's mesh from which on it is healthy: the fleet's Dlow (`spec/waku.md §2.6`).
+const MESH_LOW: usize = 4;
+
+/// Below this score a peer gets no messages by flood publishing (`spec/waku.md §2.2`).
+const PUBLISH_THRESHOLD: f64 = -1000.0;
+
+type Filter = MaxCountSubscriptionFilter<AllowAllSubscriptionFilter>;
+
+/// The behaviour as libp2p's derive sees it.
+pub(crate) type Behaviour = Gossipsub<IdentityTransform, Filter>;
+
+/// Builds the behaviour. `score_colocation` off is for nets on one machine.
+pub(crate) fn behaviour(score_colocation: bool, registry: &Mutex<Registry>) -> Result<Behaviour, HostError> {
+    let filter = MaxCountSubscriptionFilter {
+        filter: AllowAllSubscriptionFilter::default(),
+        max_subscribed_topics: MAX_TOPICS_PER_PEER,
+        max_subscriptions_per_request: MAX_TOPICS_PER_PEER,
+    };
+    let problem = |reason: String| HostError::setup("gossipsub", reason);
+    let mut behaviour =
+        Gossipsub::new_with_subscription_filter(MessageAuthenticity::Anonymous, config().map_err(problem)?, filter)
+            .map_err(|reason| problem(reason.to_owned()))?;
+    {
+        let mut registry = registry.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        let registry = registry.sub_registry_with_prefix("libp2p_gossipsub");
+        behaviour = behaviour.with_metrics(registry, MetricsConfig::default());
+    }
+    behaviour.with_peer_score(score_params(score_colocation), thresholds()).map_err(problem)?;
+    Ok(behaviour)
+}
+
+fn config() -> Result<Config, String> {
+    ConfigBuilder::default()
+        .protocol_id(RELAY_PROTOCOL, Version::V1_1)
+        .validation_mode(ValidationMode::Anonymous)
+        .message_id_fn(|message: &Message| MessageId::from(message_id(&message.data).as_ref()))
+        .validate_messages()
+        .max_transmit_size(MAX_TRANSMIT_SIZE)
+        .mesh_n(6)
+        .mesh_n_low(MESH_LOW)
+        .mesh_n_high(8)
+        .retain_scores(6)
+        .mesh_outbound_min(3)
+        .gossip_lazy(6)
+        .heartbeat_interval(Duration::from_secs(1))
+        // The mesh forms with the first heartbeat; the library's pause of 5 s only delays readiness.
+        .heartbeat_initial_delay(Duration::ZERO)
+        .history_length(6)
+        .history_gossip(3)
+        .fanout_ttl(Duration::from_secs(60))
+        .duplicate_cache_time(Duration::from_secs(120))
+        .gossip_factor(0.25)
+        .flood_publish(true)
+        .prune_backoff(Duration::from_secs(60))
+        .unsubscribe_backoff(Duration::from_secs(5))
+        .idontwant_message_size_threshold(512)
+        // A queue of messages for one peer; 256 of the largest are 38 MB. Overflow: the newest is not sent to it.
+        .connection_handler_queue_len(256)
+        .build()
+        .map_err(|error| error.to_string())
+}
+
+fn thresholds() -> PeerScoreThresholds {
+    PeerScoreThresholds {
+        gossip_threshold: -100.0,
+        publish_threshold: PUBLISH_THRESHOLD,
+        graylist_threshold: -10_000.0,
+        accept_px_threshold: 0.0,
+        opportunistic_graft_threshold: 0.0,
+    }
+}
+
+fn score_params(score_colocation: bool) -> PeerScoreParams {
+    PeerScoreParams {
+        topics: HashMap::new(),
+        topic_score_cap: 0.0,
+        app_specific_weight: 0.0,
+        ip_colocation_factor_weight: if score_colocation { -50.0 } else { 0.0 },
+        ip_colocation_factor_threshold: 5.0,
+        behaviour_penalty_weight: -10.0,
+        behaviour_penalty_decay: 0.986,
+        decay_interval: Duration::from_secs(12),
+        decay_to_zero: 0.01,
+        retain_score: Duration::from_secs(600),
+        ..PeerScoreParams::default()
+    }
+}
+
+fn topic_params() -> TopicScoreParams {
+    TopicScoreParams {
+        topic_weight: 1.0,
+        time_in_mesh_weight: 0.01,
+        time_in_mesh_quantum: Duration::from_secs(1),
+        time_in_mesh_cap: 10.0,
+        first_message_deliveries_weight: 1.0,
+        first_message_deliveries_decay: 0.5,
+        first_message_deliveries_cap: 10.0,
+        mesh_message_deliveries_weight: 0.0,
+        mesh_failure_penalty_weight: 0.0,
+        invalid_message_deliveries_weight: -100.0,
+        invalid_message_deliveries_decay: 0.5,
+        ..TopicScoreParams::default()
+    }
+}
+
+/// Joins a topic with the fleet's scores.
+pub(crate) fn subscribe(behaviour: &mut Behaviour, topic: &str) -> bool {
+    let topic = IdentTopic::new(topic);
+    // Scoring is always on, so this cannot fail.
+    let _ = behaviour.set_topic_params(topic.clone(), topic_params());
+    behaviour.subscribe(&topic).is_ok()
+}
+
+/// Leaves a topic.
+pub(crate) fn unsubscribe(behaviour: &mut Behaviour, topic: &str) {
+    behaviour.unsubscribe(&IdentTopic::new(topic));
+}
+
+/// Publishes; to how many peers.
+pub(crate) fn publish(behaviour: &mut Behaviour, topic: &str, data: Vec<u8>) -> Result<usize, PublishFailure> {
+    let topic = IdentTopic::new(topic).hash();
+    let recipients = flood_recipients(behaviour, &topic);
+    behaviour.publish(topic, data).map(|_| recipients).map_err(|error| match error {
+        PublishError::Duplicate => PublishFailure::Duplicate,
+        PublishError::NoPeersSubscribedToTopic => PublishFailure::NoPeers,
+        PublishError::MessageTooLarge => PublishFailure::TooLarge,
+        other => PublishFailure::Other(other.to_string()),
+    })
+}
+
+/// With flood publishing an own message goes to every subscriber whose score allows it.
+fn flood_recipients(behaviour: &Behaviour, topic: &TopicHash) -> usize {
+    let takes = |peer: &PeerId| behaviour.peer_score(peer).is_none_or(|score| score >= PUBLISH_THRESHOLD);
+    behaviour.all_peers().filter(|(peer, topics)| topics.contains(&topic) && takes(peer)).count()
+}
+
+/// Passes on, or drops, a message that was validated.
+pub(crate) fn judge(behaviour: &mut Behaviour, id: Vec<u8>, source: &PeerId, verdict: Verdict) {
+    let acceptance = match verdict {
+        Verdict::Accept => MessageAcceptance::Accept,
+        Verdict::Reject => MessageAcceptance::Reject,
+        Verdict::Ignore => MessageAcceptance::Ignore,
+    };
+    behaviour.report_message_validation_result(&MessageId::from(id), source, acceptance);
+}
+
+/// Mesh peers of every topic that this node has joined.
+pub(crate) fn mesh_peers(behaviour: &Behaviour) -> Vec<(String, usize)> {
+    behaviour.topics().map(|topic| (topic.to_string(), behaviour.mesh_peers(topic).count())).collect()
+}
+
+/// The gauges of the Nim library on which test harnesses wait (`spec/waku.md §2.6`).
+#[derive(Clone, Debug, Default)]
+pub(crate) struct MeshHealth {
+    healthy: Gauge,
+    low: Gauge,
+    none: Gauge,
+}
+
+impl MeshHealth {
+    /// Registers them under their usual names.
+    pub(crate) fn new(registry: &mut Registry) -> Self {
+        let health = Self::default();
+        let registry = registry.sub_registry_with_prefix("libp2p_gossipsub");
+        registry.register("healthy_peers_topics", "Topics with enough mesh peers", health.healthy.clone());
+        registry.register("low_peers_topics", "Topics with some, but too few mesh peers", health.low.clone());
+        registry.register("no_peers_topics", "Topics without mesh peers", health.none.clone());
+        health
+    }
+
+    /// Counts topics by the size of their mesh.
+    pub(crate) fn record(&self, mesh: &[(String, usize)]) {
+        let count = |wanted: fn(usize) -> bool| {
+            i64::try_from(mesh.iter().filter(|(_, peers)| wanted(*peers)).count()).unwrap_or(i64::MAX)
+        };
+        self.healthy.set(count(|peers| peers >= MESH_LOW));
+        self.low.set(count(|peers| (1..MESH_LOW).contains(&peers)));
+        self.none.set(count(|peers| peers == 0));
+    }
+}

@@ -1,0 +1,146 @@
+//! Bounds of connections.
+//!
+//! The behaviour of this name in libp2p 0.57 keeps an entry for every peer id that was ever connected; a remote that
+//! connects with fresh identities makes it grow without end. This one forgets a peer with its last connection.
+
+use std::{
+    collections::{HashMap, HashSet},
+    convert::Infallible,
+    task::{Context, Poll},
+};
+
+use libp2p::{
+    Multiaddr, PeerId,
+    core::{Endpoint, transport::PortUse},
+    swarm::{ConnectionDenied, ConnectionId, FromSwarm, NetworkBehaviour, THandler, THandlerInEvent, ToSwarm, dummy},
+};
+
+use crate::config::ConnectionLimits;
+
+/// A connection that is one too many.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("at most {limit} {what} are allowed")]
+pub(crate) struct Exceeded {
+    what: &'static str,
+    limit: usize,
+}
+
+/// Refuses connections beyond the limits.
+pub(crate) struct Behaviour {
+    limits: ConnectionLimits,
+    pending_inbound: HashSet<ConnectionId>,
+    pending_outbound: HashSet<ConnectionId>,
+    /// Established connections; true for those that the remote opened.
+    established: HashMap<ConnectionId, bool>,
+    per_peer: HashMap<PeerId, usize>,
+}
+
+impl Behaviour {
+    pub(crate) fn new(limits: ConnectionLimits) -> Self {
+        Self {
+            limits,
+            pending_inbound: HashSet::new(),
+            pending_outbound: HashSet::new(),
+            established: HashMap::new(),
+            per_peer: HashMap::new(),
+        }
+    }
+
+    fn admit(&self, peer: &PeerId, inbound: bool) -> Result<THandler<Self>, ConnectionDenied> {
+        let inbound_now = self.established.values().filter(|inbound| **inbound).count();
+        let of_peer = self.per_peer.get(peer).copied().unwrap_or_default();
+        check("connections", self.established.len(), self.limits.total)?;
+        check("connections of one peer", of_peer, self.limits.per_peer)?;
+        if inbound {
+            check("connections that remotes opened", inbound_now, self.limits.inbound)?;
+        }
+        Ok(dummy::ConnectionHandler)
+    }
+}
+
+fn check(what: &'static str, now: usize, limit: usize) -> Result<(), ConnectionDenied> {
+    if now < limit { Ok(()) } else { Err(ConnectionDenied::new(Exceeded { what, limit })) }
+}
+
+impl NetworkBehaviour for Behaviour {
+    type ConnectionHandler = dummy::ConnectionHandler;
+    type ToSwarm = Infallible;
+
+    fn handle_pending_inbound_connection(
+        &mut self,
+        connection: ConnectionId,
+        _: &Multiaddr,
+        _: &Multiaddr,
+    ) -> Result<(), ConnectionDenied> {
+        check("connections being set up by remotes", self.pending_inbound.len(), self.limits.pending_inbound)?;
+        self.pending_inbound.insert(connection);
+        Ok(())
+    }
+
+    fn handle_established_inbound_connection(
+        &mut self,
+        connection: ConnectionId,
+        peer: PeerId,
+        _: &Multiaddr,
+        _: &Multiaddr,
+    ) -> Result<THandler<Self>, ConnectionDenied> {
+        self.pending_inbound.remove(&connection);
+        self.admit(&peer, true)
+    }
+
+    fn handle_pending_outbound_connection(
+        &mut self,
+        connection: ConnectionId,
+        _: Option<PeerId>,
+        _: &[Multiaddr],
+        _: Endpoint,
+    ) -> Result<Vec<Multiaddr>, ConnectionDenied> {
+        check("connections being set up", self.pending_outbound.len(), self.limits.pending_outbound)?;
+        self.pending_outbound.insert(connection);
+        Ok(Vec::new())
+    }
+
+    fn handle_established_outbound_connection(
+        &mut self,
+        connection: ConnectionId,
+        peer: PeerId,
+        _: &Multiaddr,
+        _: Endpoint,
+        _: PortUse,
+    ) -> Result<THandler<Self>, ConnectionDenied> {
+        self.pending_outbound.remove(&connection);
+        self.admit(&peer, false)
+    }
+
+    fn on_swarm_event(&mut self, event: FromSwarm<'_>) {
+        match event {
+            FromSwarm::ConnectionEstablished(event) => {
+                self.established.insert(event.connection_id, event.endpoint.is_listener());
+                *self.per_peer.entry(event.peer_id).or_default() += 1;
+            }
+            FromSwarm::ConnectionClosed(event) => {
+                self.established.remove(&event.connection_id);
+                if event.remaining_established == 0 {
+                    self.per_peer.remove(&event.peer_id);
+                } else if let Some(count) = self.per_peer.get_mut(&event.peer_id) {
+                    *count = event.remaining_established;
+                }
+            }
+            FromSwarm::DialFailure(event) => {
+                self.pending_outbound.remove(&event.connection_id);
+            }
+            FromSwarm::ListenFailure(event) => {
+                self.pending_inbound.remove(&event.connection_id);
+            }
+            _ => {}
+        }
+    }
+
+    fn on_connection_handler_event(&mut self, _: PeerId, _: ConnectionId, event: Infallible) {
+        match event {}
+    }
+
+    fn poll(&mut self, _: &mut Context<'_>) -> Poll<ToSwarm<Infallible, THandlerInEvent<Self>>> {
+        Poll::Pending
+    }
+}

@@ -1,0 +1,190 @@
+//! What the host counts. Names and help texts live in `wakumix_telemetry`.
+
+use wakumix_role_api::host::Verdict;
+use wakumix_telemetry::{Counter, Gauge, Metric, Telemetry};
+
+/// Which side opened a stream or connection.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Direction {
+    /// The remote.
+    Inbound,
+    /// This node.
+    Outbound,
+}
+
+impl Direction {
+    /// The label of metrics.
+    pub(crate) fn as_str(self) -> &'static str {
+        match self {
+            Self::Inbound => "inbound",
+            Self::Outbound => "outbound",
+        }
+    }
+}
+
+/// Why what came on `/mix/1.0.0` did not become a packet. (Empty and short frames do: they are in the ledger, dropped.)
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum FrameRefusal {
+    /// A length above a packet's; the stream is dropped.
+    TooLong,
+    /// A length with superfluous groups; the stream is dropped.
+    NotMinimal,
+    /// A frame that did not end in time; the stream is dropped.
+    Slow,
+    /// One stream more than a peer may have.
+    StreamLimit,
+}
+
+impl FrameRefusal {
+    const ALL: [Self; 4] = [Self::TooLong, Self::NotMinimal, Self::Slow, Self::StreamLimit];
+
+    fn as_str(self) -> &'static str {
+        match self {
+            Self::TooLong => "too_long",
+            Self::NotMinimal => "not_minimal",
+            Self::Slow => "slow",
+            Self::StreamLimit => "stream_limit",
+        }
+    }
+}
+
+/// Handles for the mix protocol. Cheap to clone.
+#[derive(Clone)]
+pub(crate) struct MixMetrics {
+    open: [Gauge; 2],
+    opened: [Counter; 2],
+    refused: [Counter; FrameRefusal::ALL.len()],
+}
+
+impl MixMetrics {
+    pub(crate) fn new(telemetry: &Telemetry) -> Self {
+        let directions = [Direction::Inbound, Direction::Outbound];
+        Self {
+            open: directions.map(|d| telemetry.gauge(Metric::Streams, &[("direction", d.as_str())])),
+            opened: directions.map(|d| telemetry.counter(Metric::StreamsOpenedTotal, &[("direction", d.as_str())])),
+            refused: FrameRefusal::ALL
+                .map(|r| telemetry.counter(Metric::FramesRefusedTotal, &[("reason", r.as_str())])),
+        }
+    }
+
+    /// Counts a frame or stream that was refused.
+    pub(crate) fn frame_refused(&self, refusal: FrameRefusal) {
+        if let Some(counter) = self.refused.get(refusal as usize) {
+            counter.increment(1);
+        }
+    }
+}
+
+impl std::fmt::Debug for MixMetrics {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("MixMetrics")
+    }
+}
+
+/// An open mix stream in the gauge; it leaves when this is dropped.
+pub(crate) struct StreamGuard(Gauge);
+
+impl StreamGuard {
+    pub(crate) fn new(metrics: &MixMetrics, direction: Direction) -> Self {
+        let [inbound, outbound] = &metrics.open;
+        let [inbound_opened, outbound_opened] = &metrics.opened;
+        let (gauge, opened) = match direction {
+            Direction::Inbound => (inbound, inbound_opened),
+            Direction::Outbound => (outbound, outbound_opened),
+        };
+        opened.increment(1);
+        gauge.increment(1);
+        Self(gauge.clone())
+    }
+}
+
+impl Drop for StreamGuard {
+    fn drop(&mut self) {
+        self.0.decrement(1);
+    }
+}
+
+/// How a connection attempt of ours ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum DialOutcome {
+    /// Connected.
+    Connected,
+    /// Nobody answers there, or not as the peer that was wanted.
+    Failed,
+    /// One of our own limits forbade it.
+    Denied,
+}
+
+/// What became of a message that arrived by gossip.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum GossipVerdict {
+    /// Passed on.
+    Accept,
+    /// Dropped, and counted against the peer.
+    Reject,
+    /// Dropped without blame.
+    Ignore,
+    /// Dropped unread: the relay is behind.
+    Overload,
+}
+
+impl From<Verdict> for GossipVerdict {
+    fn from(verdict: Verdict) -> Self {
+        match verdict {
+            Verdict::Accept => Self::Accept,
+            Verdict::Reject => Self::Reject,
+            Verdict::Ignore => Self::Ignore,
+        }
+    }
+}
+
+/// Handles for connections and protocols around the mix. Cheap to clone.
+#[derive(Clone)]
+pub(crate) struct HostMetrics {
+    dials: [Counter; 3],
+    fleet_dials: [Counter; 3],
+    gossip: [Counter; 4],
+    telemetry: Telemetry,
+}
+
+impl HostMetrics {
+    pub(crate) fn new(telemetry: &Telemetry) -> Self {
+        let outcomes = ["connected", "failed", "denied"];
+        Self {
+            dials: outcomes.map(|outcome| telemetry.counter(Metric::DialsTotal, &[("outcome", outcome)])),
+            // The fleet's words: spec/waku.md §7.3.
+            fleet_dials: ["successful", "failed", "failed"]
+                .map(|outcome| telemetry.counter(Metric::WakuPeersDialsTotal, &[("outcome", outcome)])),
+            gossip: ["accept", "reject", "ignore", "overload"]
+                .map(|verdict| telemetry.counter(Metric::GossipMessagesTotal, &[("verdict", verdict)])),
+            telemetry: telemetry.clone(),
+        }
+    }
+
+    pub(crate) fn dialled(&self, outcome: DialOutcome) {
+        for counters in [&self.dials, &self.fleet_dials] {
+            if let Some(counter) = counters.get(outcome as usize) {
+                counter.increment(1);
+            }
+        }
+    }
+
+    /// Counts one message that arrived by gossip.
+    pub(crate) fn gossip_judged(&self, verdict: GossipVerdict) {
+        if let Some(counter) = self.gossip.get(verdict as usize) {
+            counter.increment(1);
+        }
+    }
+
+    /// Counts one exchange of metadata.
+    pub(crate) fn metadata(&self, direction: Direction, outcome: &'static str) {
+        let labels = [("direction", direction.as_str()), ("outcome", outcome)];
+        self.telemetry.counter(Metric::MetadataExchangesTotal, &labels).increment(1);
+    }
+}
+
+impl std::fmt::Debug for HostMetrics {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("HostMetrics")
+    }
+}

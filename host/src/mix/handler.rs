@@ -1,0 +1,200 @@
+//! `/mix/1.0.0` on one connection: reads the remote's streams, and writes to the peer if this is the connection that
+//! the behaviour chose for it.
+
+use std::{
+    collections::VecDeque,
+    convert::Infallible,
+    sync::Arc,
+    task::{Context, Poll},
+    time::Duration,
+};
+
+use futures::{FutureExt, StreamExt, future::BoxFuture, stream::FuturesUnordered};
+use libp2p::{
+    StreamProtocol,
+    core::upgrade::ReadyUpgrade,
+    swarm::{
+        ConnectionHandler, ConnectionHandlerEvent, Stream, StreamUpgradeError, SubstreamProtocol,
+        handler::{ConnectionEvent, FullyNegotiatedInbound, FullyNegotiatedOutbound},
+    },
+};
+
+use super::{
+    inbound::{Ingress, ReadEnd, read_packets},
+    outbound::{WriteEnd, write_packets},
+    queue::PeerQueue,
+};
+use crate::{
+    metrics::{Direction, FrameRefusal, StreamGuard},
+    slots::StreamSlots,
+};
+
+type Event = ConnectionHandlerEvent<ReadyUpgrade<StreamProtocol>, (), ToBehaviour>;
+
+/// What the behaviour asks of a connection.
+#[derive(Debug)]
+pub(crate) enum FromBehaviour {
+    /// Open the stream to this peer and write its queue.
+    Write,
+}
+
+/// What a connection tells the behaviour.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum ToBehaviour {
+    /// The stream ended between two packets; nothing was lost.
+    StreamClosed,
+    /// A write failed; unwritten packets are back in the queue, one attempt poorer.
+    WriteFailed,
+    /// No stream could be opened here.
+    OpenFailed {
+        /// The peer does not speak the protocol at all.
+        unsupported: bool,
+    },
+}
+
+/// What a connection needs to know of its peer and its host.
+#[derive(Clone, Debug)]
+pub(super) struct PeerShare {
+    pub(super) queue: Arc<PeerQueue>,
+    pub(super) slots: Arc<StreamSlots>,
+    pub(super) ingress: Ingress,
+    pub(super) max_inbound_streams: usize,
+    pub(super) open_timeout: Duration,
+    pub(super) write_timeout: Duration,
+}
+
+enum Writer {
+    Idle,
+    /// The behaviour wants a stream.
+    Wanted,
+    /// It is being negotiated.
+    Opening,
+    Writing(BoxFuture<'static, WriteEnd>),
+}
+
+/// The connection handler of `/mix/1.0.0`.
+pub(crate) struct Handler {
+    protocol: StreamProtocol,
+    share: PeerShare,
+    /// At most `max_inbound_streams` of them per peer.
+    readers: FuturesUnordered<BoxFuture<'static, ReadEnd>>,
+    writer: Writer,
+    /// At most one event per change of `writer`.
+    events: VecDeque<ToBehaviour>,
+}
+
+impl Handler {
+    pub(super) fn new(protocol: StreamProtocol, share: PeerShare) -> Self {
+        Self { protocol, share, readers: FuturesUnordered::new(), writer: Writer::Idle, events: VecDeque::new() }
+    }
+
+    fn accept(&mut self, stream: Stream) {
+        let metrics = &self.share.ingress.metrics;
+        let Some(slot) = self.share.slots.take(self.share.max_inbound_streams) else {
+            // Dropping the stream resets it: the refusal that the reference gives too (`spec/live-behaviour.md`).
+            metrics.frame_refused(FrameRefusal::StreamLimit);
+            return;
+        };
+        let guard = StreamGuard::new(metrics, Direction::Inbound);
+        let ingress = self.share.ingress.clone();
+        self.readers.push(
+            async move {
+                let _open = (slot, guard);
+                read_packets(stream, ingress).await
+            }
+            .boxed(),
+        );
+    }
+
+    fn start_writing(&mut self, stream: Stream) {
+        let share = &self.share;
+        let guard = StreamGuard::new(&share.ingress.metrics, Direction::Outbound);
+        let write = write_packets(stream, share.queue.clone(), share.write_timeout);
+        self.writer = Writer::Writing(
+            async move {
+                let _open = guard;
+                write.await
+            }
+            .boxed(),
+        );
+    }
+
+    fn writer_ended(&mut self, event: ToBehaviour) {
+        self.writer = Writer::Idle;
+        self.events.push_back(event);
+    }
+
+    fn poll_writer(&mut self, cx: &mut Context<'_>) {
+        if let Writer::Writing(write) = &mut self.writer
+            && let Poll::Ready(end) = write.poll_unpin(cx)
+        {
+            self.writer_ended(match end {
+                WriteEnd::Closed => ToBehaviour::StreamClosed,
+                WriteEnd::Failed => ToBehaviour::WriteFailed,
+            });
+        }
+    }
+}
+
+impl ConnectionHandler for Handler {
+    type FromBehaviour = FromBehaviour;
+    type ToBehaviour = ToBehaviour;
+    type InboundProtocol = ReadyUpgrade<StreamProtocol>;
+    type OutboundProtocol = ReadyUpgrade<StreamProtocol>;
+    type InboundOpenInfo = ();
+    type OutboundOpenInfo = ();
+
+    fn listen_protocol(&self) -> SubstreamProtocol<Self::InboundProtocol> {
+        SubstreamProtocol::new(ReadyUpgrade::new(self.protocol.clone()), ())
+    }
+
+    fn on_behaviour_event(&mut self, event: FromBehaviour) {
+        match event {
+            FromBehaviour::Write => {
+                if let Writer::Idle = self.writer {
+                    self.writer = Writer::Wanted;
+                }
+            }
+        }
+    }
+
+    fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Event> {
+        self.poll_writer(cx);
+        if let Some(event) = self.events.pop_front() {
+            return Poll::Ready(ConnectionHandlerEvent::NotifyBehaviour(event));
+        }
+        if let Writer::Wanted = self.writer {
+            self.writer = Writer::Opening;
+            let upgrade = ReadyUpgrade::new(self.protocol.clone());
+            let protocol = SubstreamProtocol::new(upgrade, ()).with_timeout(self.share.open_timeout);
+            return Poll::Ready(ConnectionHandlerEvent::OutboundSubstreamRequest { protocol });
+        }
+        while let Poll::Ready(Some(end)) = self.readers.poll_next_unpin(cx) {
+            tracing::trace!(%end, "a mix stream ended");
+        }
+        Poll::Pending
+    }
+
+    /// Drops all streams before the connection is reported as closed: packets in flight are back in the queue when
+    /// the behaviour looks for another way to the peer.
+    fn poll_close(&mut self, _: &mut Context<'_>) -> Poll<Option<ToBehaviour>> {
+        self.writer = Writer::Idle;
+        self.readers.clear();
+        self.events.clear();
+        Poll::Ready(None)
+    }
+
+    fn on_connection_event(&mut self, event: ConnectionEvent<'_, Self::InboundProtocol, Self::OutboundProtocol>) {
+        match event {
+            ConnectionEvent::FullyNegotiatedInbound(FullyNegotiatedInbound { protocol, .. }) => self.accept(protocol),
+            ConnectionEvent::FullyNegotiatedOutbound(FullyNegotiatedOutbound { protocol, .. }) => {
+                self.start_writing(protocol);
+            }
+            ConnectionEvent::DialUpgradeError(failure) => {
+                let unsupported = matches!(failure.error, StreamUpgradeError::<Infallible>::NegotiationFailed);
+                self.writer_ended(ToBehaviour::OpenFailed { unsupported });
+            }
+            _ => {}
+        }
+    }
+}

@@ -1,0 +1,168 @@
+//! Reading packets from one stream of a remote.
+//!
+//! Both styles of the fleet are read: many packets on one stream, and one packet per stream. We never write and never
+//! close first; a wrong length ends the stream, a wrong size only the frame (`spec/mix-wire.md §2`).
+//!
+//! Back-pressure, from the mixer to the remote: the mixer's queue is full → the ingress channel fills → streams are
+//! not read → the muxer's window closes. The same happens while no packet buffer is free.
+
+use std::{io, sync::Arc, time::Duration};
+
+use futures::{AsyncRead, AsyncReadExt};
+use tokio::{sync::mpsc, time::timeout};
+use wakumix_mix::{DropReason, Ledger, Outcome, Packet, Stage};
+use wakumix_role_api::{Address, mixer::MixerMessage};
+use wakumix_sphinx::{BufferPool, PacketBuf};
+
+use crate::{
+    frame::{PrefixError, PrefixReader},
+    metrics::{FrameRefusal, MixMetrics},
+};
+
+/// Packets that travel to the mixer in one message, at most. 64 packets fill the worker pool for some milliseconds;
+/// larger batches only add delay.
+const MAX_BATCH: usize = 64;
+
+/// Packets between the streams and the mixer's queue: two batches, one being filled while the other is handed over.
+const INGRESS_CAPACITY: usize = 2 * MAX_BATCH;
+
+/// How often an empty buffer pool is asked again.
+const POOL_RETRY: Duration = Duration::from_millis(2);
+
+/// What every reader of this host shares. Cheap to clone.
+#[derive(Clone, Debug)]
+pub(crate) struct Ingress {
+    pub(crate) pool: BufferPool,
+    pub(crate) ledger: Arc<Ledger>,
+    pub(crate) packets: mpsc::Sender<Packet>,
+    /// How long a frame that has begun may take.
+    pub(crate) frame_timeout: Duration,
+    pub(crate) metrics: MixMetrics,
+}
+
+impl Ingress {
+    /// Bytes of a packet with its proof suffix: the longest frame. Buffers have exactly this length.
+    fn packet_len(&self) -> usize {
+        self.pool.buffer_len()
+    }
+}
+
+/// Why reading a stream ended.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum ReadEnd {
+    /// The remote closed it between two frames.
+    #[error("closed by the remote")]
+    Closed,
+    /// Nobody knows where the next frame begins.
+    #[error(transparent)]
+    Prefix(#[from] PrefixError),
+    /// A frame began and did not end in time.
+    #[error("a frame took too long")]
+    Slow,
+    /// Reset, or cut off inside a frame.
+    #[error("broken: {0}")]
+    Broken(#[from] io::Error),
+    /// This host is stopping.
+    #[error("the host is stopping")]
+    Stopping,
+}
+
+impl ReadEnd {
+    /// How an end that the remote's bytes caused is counted.
+    fn refusal(&self) -> Option<FrameRefusal> {
+        match self {
+            Self::Prefix(PrefixError::TooLong) => Some(FrameRefusal::TooLong),
+            Self::Prefix(PrefixError::NotMinimal) => Some(FrameRefusal::NotMinimal),
+            Self::Slow => Some(FrameRefusal::Slow),
+            Self::Closed | Self::Broken(_) | Self::Stopping => None,
+        }
+    }
+}
+
+/// Makes the channel into which streams are read, and the task that hands its packets to the mixer.
+pub(crate) fn ingress_channel() -> (mpsc::Sender<Packet>, mpsc::Receiver<Packet>) {
+    mpsc::channel(INGRESS_CAPACITY)
+}
+
+/// Hands packets to the mixer in batches of whatever is there, until every sender is gone.
+pub(crate) async fn deliver(mut packets: mpsc::Receiver<Packet>, mixer: Address<MixerMessage>) {
+    let mut batch = Vec::with_capacity(MAX_BATCH);
+    while packets.recv_many(&mut batch, MAX_BATCH).await > 0 {
+        let message = MixerMessage::Received(std::mem::replace(&mut batch, Vec::with_capacity(MAX_BATCH)));
+        if let Err(refused) = mixer.send(message).await
+            && let MixerMessage::Received(packets) = refused.into_inner()
+        {
+            packets.into_iter().for_each(settle_stopped);
+        }
+    }
+}
+
+fn settle_stopped(packet: Packet) {
+    packet.settle(Outcome::Dropped { stage: Stage::Shutdown, reason: DropReason::Stopped });
+}
+
+/// Reads packets until the stream ends.
+pub(super) async fn read_packets<S: AsyncRead + Unpin>(mut stream: S, ingress: Ingress) -> ReadEnd {
+    loop {
+        if let Err(end) = read_frame(&mut stream, &ingress).await {
+            if let Some(refusal) = end.refusal() {
+                ingress.metrics.frame_refused(refusal);
+            }
+            return end;
+        }
+    }
+}
+
+async fn read_frame<S: AsyncRead + Unpin>(stream: &mut S, ingress: &Ingress) -> Result<(), ReadEnd> {
+    let length = read_prefix(stream, ingress).await?;
+    let packet = read_packet(stream, length, ingress).await?;
+    if length == 0 {
+        packet.reject(DropReason::NoData);
+    } else if length < ingress.packet_len() {
+        packet.reject(DropReason::Size);
+    } else if let Err(refused) = ingress.packets.send(packet).await {
+        settle_stopped(refused.0);
+        return Err(ReadEnd::Stopping);
+    }
+    Ok(())
+}
+
+/// Waits as long as it takes for a frame to begin, then reads its length.
+async fn read_prefix<S: AsyncRead + Unpin>(stream: &mut S, ingress: &Ingress) -> Result<usize, ReadEnd> {
+    let mut prefix = PrefixReader::new(ingress.packet_len());
+    let mut byte = [0u8; 1];
+    if stream.read(&mut byte).await? == 0 {
+        return Err(ReadEnd::Closed);
+    }
+    let mut length = prefix.push(byte[0])?;
+    while length.is_none() {
+        in_time(ingress, stream.read_exact(&mut byte)).await?;
+        length = prefix.push(byte[0])?;
+    }
+    Ok(length.unwrap_or_default())
+}
+
+/// Reads a frame into a pooled buffer. The buffer is taken only now: idle streams hold none.
+async fn read_packet<S: AsyncRead + Unpin>(
+    stream: &mut S,
+    length: usize,
+    ingress: &Ingress,
+) -> Result<Packet, ReadEnd> {
+    let mut buffer = free_buffer(ingress).await;
+    in_time(ingress, stream.read_exact(&mut buffer[..length])).await?;
+    Ok(Packet::received(buffer, &ingress.ledger))
+}
+
+/// Waits for a free packet buffer; until then the stream is not read.
+async fn free_buffer(ingress: &Ingress) -> PacketBuf {
+    loop {
+        if let Some(buffer) = ingress.pool.take() {
+            return buffer;
+        }
+        tokio::time::sleep(POOL_RETRY).await;
+    }
+}
+
+async fn in_time<T>(ingress: &Ingress, read: impl Future<Output = io::Result<T>>) -> Result<T, ReadEnd> {
+    timeout(ingress.frame_timeout, read).await.map_err(|_| ReadEnd::Slow)?.map_err(ReadEnd::Broken)
+}

@@ -1,0 +1,357 @@
+//! The packets that wait for one peer.
+//!
+//! Shared between the behaviour, which fills it, and the one connection that writes to the peer, which empties it.
+//! Bound: `capacity` packets, those being written included; overflow: refuse newest.
+
+use std::{
+    collections::VecDeque,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    task::{Context, Poll, Waker},
+};
+
+use tokio::sync::oneshot;
+use wakumix_mix::{DropReason, Outcome, Packet, Stage};
+use wakumix_role_api::host::SendFailure;
+
+/// A write is tried at most this often: the first time and once more over a fresh stream (`spec/mix-wire.md §2`).
+const MAX_ATTEMPTS: u8 = 2;
+
+/// A packet on its way out and who waits for it.
+#[derive(Debug)]
+pub(crate) struct Outgoing {
+    packet: Packet,
+    done: Option<oneshot::Sender<Result<(), SendFailure>>>,
+    failed_attempts: u8,
+}
+
+impl Outgoing {
+    /// A packet that was not tried yet.
+    pub(crate) fn new(packet: Packet, done: Option<oneshot::Sender<Result<(), SendFailure>>>) -> Self {
+        Self { packet, done, failed_attempts: 0 }
+    }
+
+    /// The packet's bytes.
+    pub(crate) fn bytes(&self) -> &[u8] {
+        self.packet.bytes()
+    }
+
+    /// Settles a packet that left.
+    fn written(self) {
+        let outcome = if self.packet.origin().is_some() { Outcome::Sent } else { Outcome::Forwarded };
+        self.packet.settle(outcome);
+        tell(self.done, Ok(()));
+    }
+
+    /// Settles a packet that did not leave.
+    pub(crate) fn fail(self, failure: SendFailure) {
+        let (stage, reason) = match failure {
+            SendFailure::QueueFull => (Stage::Egress, DropReason::QueueFull),
+            SendFailure::DialFailed => (Stage::Egress, DropReason::DialFailed),
+            SendFailure::WriteFailed => (Stage::Egress, DropReason::WriteFailed),
+            SendFailure::Stopped => (Stage::Shutdown, DropReason::Stopped),
+        };
+        self.packet.settle(Outcome::Dropped { stage, reason });
+        tell(self.done, Err(failure));
+    }
+}
+
+fn tell(done: Option<oneshot::Sender<Result<(), SendFailure>>>, result: Result<(), SendFailure>) {
+    if let Some(done) = done {
+        // Nobody waits any more: the outcome is in the ledger all the same.
+        let _ = done.send(result);
+    }
+}
+
+/// The bounded queue of one peer.
+#[derive(Debug)]
+pub(crate) struct PeerQueue {
+    capacity: usize,
+    inner: Mutex<Inner>,
+}
+
+#[derive(Debug, Default)]
+struct Inner {
+    waiting: VecDeque<Outgoing>,
+    /// Packets taken by the writer and not settled yet.
+    in_flight: usize,
+    /// The task of the writer that waits for packets.
+    writer: Option<Waker>,
+    /// No packet is taken any more, and none goes back to `waiting`.
+    closed: Option<SendFailure>,
+    /// The writer shall close its stream once nothing waits.
+    finishing: bool,
+}
+
+/// What a writer finds in its queue.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Taken {
+    /// At least one packet was moved to the writer.
+    Packets,
+    /// Nothing waits and nothing will come.
+    Finished,
+}
+
+impl PeerQueue {
+    /// A queue of at most `capacity` packets.
+    pub(super) fn new(capacity: usize) -> Arc<Self> {
+        Arc::new(Self { capacity, inner: Mutex::default() })
+    }
+
+    /// Adds a packet; settles it at once when the queue is full or closed.
+    pub(super) fn push(&self, outgoing: Outgoing) {
+        let mut inner = self.lock();
+        let refusal = match inner.closed {
+            Some(failure) => Some(failure),
+            None if inner.waiting.len() + inner.in_flight >= self.capacity => Some(SendFailure::QueueFull),
+            None => None,
+        };
+        if let Some(failure) = refusal {
+            drop(inner);
+            return outgoing.fail(failure);
+        }
+        inner.waiting.push_back(outgoing);
+        wake(inner);
+    }
+
+    /// Packets that are not settled yet.
+    pub(super) fn len(&self) -> usize {
+        let inner = self.lock();
+        inner.waiting.len() + inner.in_flight
+    }
+
+    /// Whether packets wait for a writer.
+    pub(super) fn has_waiting(&self) -> bool {
+        !self.lock().waiting.is_empty()
+    }
+
+    /// Counts a failed attempt for all that wait; who has had its attempts is settled with `failure`.
+    pub(super) fn attempt_failed(&self, failure: SendFailure) {
+        let mut inner = self.lock();
+        let waiting = std::mem::take(&mut inner.waiting);
+        let mut lost = Vec::new();
+        for mut outgoing in waiting {
+            outgoing.failed_attempts += 1;
+            if outgoing.failed_attempts >= MAX_ATTEMPTS {
+                lost.push(outgoing)
+            } else {
+                inner.waiting.push_back(outgoing)
+            }
+        }
+        drop(inner);
+        lost.into_iter().for_each(|outgoing| outgoing.fail(failure));
+    }
+
+    /// Settles all that wait with `failure`; the queue goes on.
+    pub(super) fn fail_waiting(&self, failure: SendFailure) {
+        let waiting = std::mem::take(&mut self.lock().waiting);
+        waiting.into_iter().for_each(|outgoing| outgoing.fail(failure));
+    }
+
+    /// Settles all that wait, and from now on all that comes, with `failure`.
+    pub(super) fn close(&self, failure: SendFailure) {
+        let mut inner = self.lock();
+        inner.closed = Some(failure);
+        inner.finishing = true;
+        let waiting = std::mem::take(&mut inner.waiting);
+        wake(inner);
+        waiting.into_iter().for_each(|outgoing| outgoing.fail(failure));
+    }
+
+    /// Lets the writer close its stream as soon as nothing waits.
+    pub(super) fn finish(&self) {
+        let mut inner = self.lock();
+        inner.finishing = true;
+        wake(inner);
+    }
+
+    /// Moves up to `max` packets into `batch`, or remembers whom to wake.
+    pub(super) fn poll_take(&self, cx: &mut Context<'_>, batch: &mut InFlight, max: usize) -> Poll<Taken> {
+        let mut inner = self.lock();
+        if inner.waiting.is_empty() {
+            if inner.finishing {
+                return Poll::Ready(Taken::Finished);
+            }
+            inner.writer = Some(cx.waker().clone());
+            return Poll::Pending;
+        }
+        let count = inner.waiting.len().min(max);
+        batch.packets.extend(inner.waiting.drain(..count));
+        inner.in_flight += count;
+        Poll::Ready(Taken::Packets)
+    }
+
+    /// Takes packets back whose write was cut off, in front of those that wait.
+    fn give_back(&self, packets: VecDeque<Outgoing>) {
+        let mut inner = self.lock();
+        inner.in_flight -= packets.len().min(inner.in_flight);
+        let closed = inner.closed;
+        let mut lost = Vec::new();
+        for mut outgoing in packets.into_iter().rev() {
+            outgoing.failed_attempts += 1;
+            if closed.is_some() || outgoing.failed_attempts >= MAX_ATTEMPTS {
+                lost.push(outgoing);
+            } else {
+                inner.waiting.push_front(outgoing);
+            }
+        }
+        drop(inner);
+        lost.into_iter().for_each(|outgoing| outgoing.fail(closed.unwrap_or(SendFailure::WriteFailed)));
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Inner> {
+        self.inner.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Wakes the writer outside the lock.
+fn wake(mut inner: MutexGuard<'_, Inner>) {
+    let writer = inner.writer.take();
+    drop(inner);
+    if let Some(writer) = writer {
+        writer.wake();
+    }
+}
+
+/// Packets that a writer holds. Whatever is not reported as written when this is dropped (the stream broke, the
+/// connection went away, the task ended) goes back to the queue for its second attempt, or is settled.
+#[derive(Debug)]
+pub(super) struct InFlight {
+    queue: Arc<PeerQueue>,
+    packets: VecDeque<Outgoing>,
+}
+
+impl InFlight {
+    pub(super) fn new(queue: Arc<PeerQueue>) -> Self {
+        Self { queue, packets: VecDeque::new() }
+    }
+
+    /// The packets, in the order in which they are written.
+    pub(super) fn iter(&self) -> impl Iterator<Item = &Outgoing> {
+        self.packets.iter()
+    }
+
+    /// Settles all as written.
+    pub(super) fn written(&mut self) {
+        let packets = std::mem::take(&mut self.packets);
+        let count = packets.len();
+        let mut inner = self.queue.lock();
+        inner.in_flight -= count.min(inner.in_flight);
+        drop(inner);
+        packets.into_iter().for_each(Outgoing::written);
+    }
+}
+
+impl Drop for InFlight {
+    fn drop(&mut self) {
+        if !self.packets.is_empty() {
+            self.queue.give_back(std::mem::take(&mut self.packets));
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use futures::task::noop_waker;
+    use wakumix_mix::{Ledger, Origin};
+    use wakumix_sphinx::BufferPool;
+
+    use super::*;
+
+    struct Bench {
+        pool: BufferPool,
+        ledger: Arc<Ledger>,
+        queue: Arc<PeerQueue>,
+    }
+
+    impl Bench {
+        fn new(capacity: usize) -> Self {
+            Self { pool: BufferPool::new(64, 8), ledger: Ledger::new(), queue: PeerQueue::new(capacity) }
+        }
+
+        fn push(&self, number: u8) -> oneshot::Receiver<Result<(), SendFailure>> {
+            let mut buffer = self.pool.take().unwrap();
+            buffer.fill(number);
+            let (done, outcome) = oneshot::channel();
+            self.queue.push(Outgoing::new(Packet::originated(buffer, &self.ledger, Origin::Request), Some(done)));
+            outcome
+        }
+
+        fn take(&self, max: usize) -> InFlight {
+            let mut batch = InFlight::new(self.queue.clone());
+            let waker = noop_waker();
+            let taken = self.queue.poll_take(&mut Context::from_waker(&waker), &mut batch, max);
+            assert_eq!(taken, Poll::Ready(Taken::Packets));
+            batch
+        }
+
+        fn numbers(&self, batch: &InFlight) -> Vec<u8> {
+            batch.iter().map(|outgoing| outgoing.bytes()[0]).collect()
+        }
+
+        fn assert_settled(&self) {
+            assert_eq!((self.pool.in_use(), self.queue.len(), self.ledger.snapshot().residue(0)), (0, 0, 0));
+        }
+    }
+
+    #[test]
+    fn refuses_the_newest_and_counts_what_is_being_written() {
+        let bench = Bench::new(2);
+        let mut kept = vec![bench.push(1), bench.push(2)];
+        let mut batch = bench.take(1);
+        assert_eq!(bench.push(3).try_recv(), Ok(Err(SendFailure::QueueFull)));
+        batch.written();
+        kept.push(bench.push(4));
+        let mut rest = bench.take(8);
+        assert_eq!(bench.numbers(&rest), [2, 4]);
+        rest.written();
+        for mut outcome in kept {
+            assert_eq!(outcome.try_recv(), Ok(Ok(())));
+        }
+        bench.assert_settled();
+    }
+
+    #[test]
+    fn a_packet_is_written_twice_at_most_and_keeps_its_place() {
+        let bench = Bench::new(8);
+        let (mut first, mut second) = (bench.push(1), bench.push(2));
+        let broken = bench.take(1);
+        drop(broken);
+        let broken = bench.take(8);
+        assert_eq!(bench.numbers(&broken), [1, 2]);
+        drop(broken);
+        assert_eq!(first.try_recv(), Ok(Err(SendFailure::WriteFailed)));
+        assert!(second.try_recv().is_err(), "it has one attempt left");
+        let mut batch = bench.take(8);
+        assert_eq!(bench.numbers(&batch), [2]);
+        batch.written();
+        assert_eq!(second.try_recv(), Ok(Ok(())));
+        bench.assert_settled();
+    }
+
+    #[test]
+    fn a_stream_that_cannot_be_opened_costs_an_attempt() {
+        let bench = Bench::new(8);
+        let mut outcome = bench.push(1);
+        bench.queue.attempt_failed(SendFailure::DialFailed);
+        assert!(outcome.try_recv().is_err());
+        bench.queue.attempt_failed(SendFailure::DialFailed);
+        assert_eq!(outcome.try_recv(), Ok(Err(SendFailure::DialFailed)));
+        bench.assert_settled();
+    }
+
+    #[test]
+    fn a_closed_queue_settles_what_waits_what_comes_and_what_comes_back() {
+        let bench = Bench::new(8);
+        let mut outcomes = vec![bench.push(1), bench.push(2)];
+        let in_flight = bench.take(1);
+        bench.queue.close(SendFailure::Stopped);
+        outcomes.push(bench.push(3));
+        drop(in_flight);
+        for mut outcome in outcomes {
+            assert_eq!(outcome.try_recv(), Ok(Err(SendFailure::Stopped)));
+        }
+        let drops = bench.ledger.snapshot().dropped;
+        assert_eq!(drops, [(Stage::Shutdown, DropReason::Stopped, 3)]);
+        bench.assert_settled();
+    }
+}

@@ -1,0 +1,130 @@
+//! One exchange on one stream, from either side.
+
+use std::io;
+
+use futures::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
+use libp2p::{PeerId, StreamProtocol};
+use tokio::{
+    sync::{OwnedSemaphorePermit, oneshot},
+    time::{Instant, timeout, timeout_at},
+};
+use wakumix_role_api::{
+    InboundRequest, Requester, Service,
+    host::{OutboundRequest, ReadRule, RequestFailure},
+};
+
+use crate::{
+    config::RequestLimits,
+    frame::{append_frame, read_frame, read_frame_after},
+};
+
+/// A request of this node on its way to a peer.
+#[derive(Debug)]
+pub(crate) struct Ask {
+    pub(super) protocol: StreamProtocol,
+    bytes: Vec<u8>,
+    read: ReadRule,
+    pub(super) deadline: Instant,
+    answer: Answer,
+    /// One of `RequestLimits::outbound`.
+    _permit: OwnedSemaphorePermit,
+}
+
+/// Where the answer goes. A request that is dropped on its way (the connection closed) is answered too.
+#[derive(Debug)]
+struct Answer(Option<oneshot::Sender<Result<Vec<u8>, RequestFailure>>>);
+
+impl Answer {
+    fn send(mut self, result: Result<Vec<u8>, RequestFailure>) {
+        self.complete(result);
+    }
+
+    fn complete(&mut self, result: Result<Vec<u8>, RequestFailure>) {
+        if let Some(reply) = self.0.take() {
+            // Nobody waits any more.
+            let _ = reply.send(result);
+        }
+    }
+}
+
+impl Drop for Answer {
+    fn drop(&mut self) {
+        self.complete(Err(RequestFailure::Stream("the connection closed".to_owned())));
+    }
+}
+
+impl Ask {
+    /// Takes a request apart; one for an impossible protocol name is answered at once.
+    pub(super) fn new(request: OutboundRequest, permit: OwnedSemaphorePermit) -> Option<Self> {
+        let OutboundRequest { protocol, bytes, read, timeout, reply, .. } = request;
+        let answer = Answer(Some(reply));
+        match StreamProtocol::try_from_owned(protocol) {
+            Ok(protocol) => {
+                let deadline = Instant::now() + timeout;
+                Some(Self { protocol, bytes, read, deadline, answer, _permit: permit })
+            }
+            Err(_) => {
+                answer.send(Err(RequestFailure::Unsupported));
+                None
+            }
+        }
+    }
+
+    /// Ends without an exchange.
+    pub(super) fn fail(self, failure: RequestFailure) {
+        self.answer.send(Err(failure));
+    }
+
+    /// Writes the request, closes our half, reads the answer. Nothing waits for the end of the stream: the fleet's
+    /// servers answer after one frame and js-waku closes its half as we do, so both ways are known to be safe.
+    pub(super) async fn run<S: AsyncRead + AsyncWrite + Unpin>(self, mut stream: S) {
+        let exchange = async {
+            stream.write_all(&self.bytes).await?;
+            stream.close().await?;
+            match self.read {
+                ReadRule::LengthPrefixed { max } => {
+                    let body = read_frame(&mut stream, max).await?;
+                    let mut frame = Vec::with_capacity(body.len() + 5);
+                    append_frame(&mut frame, &body);
+                    Ok(frame)
+                }
+                ReadRule::Nothing => Ok(Vec::new()),
+            }
+        };
+        let result = match timeout_at(self.deadline, exchange).await {
+            Ok(result) => result.map_err(|error: io::Error| RequestFailure::Stream(error.to_string())),
+            Err(_) => Err(RequestFailure::Timeout),
+        };
+        self.answer.send(result);
+    }
+}
+
+/// Answers one request of a peer: reads it, asks the service, writes, closes.
+///
+/// A stream may be idle as long as it likes before its first byte. What cannot be read or answered is dropped without
+/// a word: the stream is reset.
+pub(super) async fn serve<S: AsyncRead + AsyncWrite + Unpin>(
+    mut stream: S,
+    peer: PeerId,
+    service: Service,
+    limits: RequestLimits,
+) -> io::Result<()> {
+    let mut first = [0u8; 1];
+    if stream.read(&mut first).await? == 0 {
+        return stream.close().await;
+    }
+    let read = read_frame_after(&mut stream, first[0], service.max_request);
+    let body = timeout(limits.read_timeout, read).await??;
+    let (respond, answer) = oneshot::channel();
+    let request = InboundRequest { protocol: service.protocol, from: Requester::Peer(peer), body, respond };
+    // Without an answer (the service refused or ended) the stream is reset.
+    service.submit(request);
+    let answer = timeout(limits.answer_timeout, answer).await?.map_err(io::Error::other)?;
+    timeout(limits.write_timeout, async {
+        let mut frame = Vec::with_capacity(answer.len() + 5);
+        append_frame(&mut frame, &answer);
+        stream.write_all(&frame).await?;
+        stream.close().await
+    })
+    .await?
+}

@@ -1,0 +1,343 @@
+//! The host's one task: swarm events and commands in turn.
+//!
+//! Packets that arrive do not pass through here: each connection reads its own and hands them to the mixer. Packets
+//! that leave pass as commands and are written by their connection.
+
+use std::{collections::HashMap, time::Duration};
+
+use futures::StreamExt;
+use libp2p::{
+    Multiaddr, PeerId, Swarm,
+    core::transport::ListenerId,
+    gossipsub, identify,
+    metrics::{Metrics, Recorder},
+    ping,
+    swarm::{ConnectionId, DialError, SwarmEvent, dial_opts::PeerCondition},
+};
+use tokio::{
+    sync::{mpsc, oneshot},
+    time::{Instant, Interval, MissedTickBehavior, interval, timeout_at},
+};
+use wakumix_role_api::{
+    Address, Receiver, StopReport,
+    host::{GossipMessage, HostMessage, HostStatus, PublishFailure, Verdict},
+    relay::RelayMessage,
+};
+
+use crate::{
+    behaviour::{HostBehaviour, HostBehaviourEvent},
+    gossip::{self, MeshHealth},
+    kept::Kept,
+    metadata,
+    metrics::{DialOutcome, Direction, GossipVerdict, HostMetrics},
+    peers::PeerTable,
+    transport::dial,
+};
+
+/// How often kept peers are looked after, mesh gauges set and waiting requests timed out.
+const TICK: Duration = Duration::from_millis(500);
+
+/// How often a stopping host looks whether its queues are empty.
+const STOP_TICK: Duration = Duration::from_millis(10);
+
+/// Pings in a row that a connection may fail before it is closed.
+const MAX_PING_FAILURES: u8 = 2;
+
+/// What the owner of a host may ask of its task.
+pub(crate) enum Control {
+    /// Write what waits, close everything, end.
+    Stop {
+        /// By when.
+        deadline: Instant,
+        /// How it went.
+        done: oneshot::Sender<StopReport>,
+    },
+}
+
+type Event = SwarmEvent<HostBehaviourEvent>;
+
+/// The state of the host's task. All of it is ephemeral.
+pub(crate) struct Host {
+    pub(crate) swarm: Swarm<HostBehaviour>,
+    pub(crate) commands: Receiver<HostMessage>,
+    pub(crate) control: mpsc::Receiver<Control>,
+    pub(crate) listeners: Vec<ListenerId>,
+    pub(crate) relay: Option<Address<RelayMessage>>,
+    pub(crate) require_metadata: bool,
+    pub(crate) kept: Kept,
+    pub(crate) peers: PeerTable,
+    /// Failed pings in a row. Bound: connections.
+    pub(crate) ping_failures: HashMap<ConnectionId, u8>,
+    pub(crate) metrics: HostMetrics,
+    pub(crate) libp2p_metrics: Metrics,
+    pub(crate) mesh_health: MeshHealth,
+}
+
+impl Host {
+    /// Runs until it is told to stop or its owner is gone.
+    pub(crate) async fn run(mut self) {
+        let mut tick = ticker(TICK);
+        let stop = loop {
+            // In no fixed order: neither busy peers nor busy roles keep the other waiting.
+            tokio::select! {
+                event = self.swarm.select_next_some() => self.on_event(event),
+                Some(command) = self.commands.recv() => self.on_command(command),
+                _ = tick.tick() => self.on_tick(),
+                control = self.control.recv() => break control,
+            }
+        };
+        if let Some(Control::Stop { deadline, done }) = stop {
+            let report = self.stop(deadline).await;
+            // The owner may have given up waiting.
+            let _ = done.send(report);
+        }
+    }
+
+    fn on_command(&mut self, command: HostMessage) {
+        match command {
+            HostMessage::SendPackets(packets) => {
+                if let Some(mix) = self.swarm.behaviour_mut().mix.as_mut() {
+                    packets.into_iter().for_each(|packet| mix.send(packet));
+                }
+            }
+            HostMessage::Request(request) => self.swarm.behaviour_mut().rpc.request(request),
+            HostMessage::Publish { topic, data, reply } => {
+                let published =
+                    self.gossip().map_or(Err(PublishFailure::NoRelay), |gossip| gossip::publish(gossip, &topic, data));
+                // Nobody waits any more.
+                let _ = reply.send(published);
+            }
+            HostMessage::Subscribe { topic, reply } => {
+                let joined = self.gossip().is_some_and(|gossip| gossip::subscribe(gossip, &topic));
+                // Nobody waits any more.
+                let _ = reply.send(joined);
+            }
+            HostMessage::Unsubscribe { topic } => {
+                if let Some(gossip) = self.gossip() {
+                    gossip::unsubscribe(gossip, &topic);
+                }
+            }
+            HostMessage::Verdict { id, source, verdict } => self.judge(id, &source, verdict, verdict.into()),
+            HostMessage::KeepConnected(addresses) => self.keep_connected(addresses),
+            HostMessage::Status(reply) => {
+                // Nobody waits any more.
+                let _ = reply.send(self.status());
+            }
+        }
+    }
+
+    fn gossip(&mut self) -> Option<&mut gossip::Behaviour> {
+        self.swarm.behaviour_mut().gossip.as_mut()
+    }
+
+    fn judge(&mut self, id: Vec<u8>, source: &PeerId, verdict: Verdict, counted: GossipVerdict) {
+        self.metrics.gossip_judged(counted);
+        if let Some(gossip) = self.gossip() {
+            gossip::judge(gossip, id, source, verdict);
+        }
+    }
+
+    fn status(&self) -> HostStatus {
+        let gossip = self.swarm.behaviour().gossip.as_ref();
+        HostStatus {
+            listen_addresses: self.swarm.listeners().cloned().collect(),
+            connected_peers: self.peers.len(),
+            mesh_peers: gossip.map(gossip::mesh_peers).unwrap_or_default(),
+        }
+    }
+
+    fn keep_connected(&mut self, addresses: Vec<Multiaddr>) {
+        let now = Instant::now();
+        for address in addresses {
+            let connected = |peer: &PeerId| self.swarm.is_connected(peer);
+            if let Err(reason) = self.kept.add(address.clone(), connected, now) {
+                tracing::warn!(%address, %reason, "a configured peer is left out");
+            }
+        }
+        self.dial_kept(now);
+    }
+
+    fn on_tick(&mut self) {
+        let now = Instant::now();
+        self.dial_kept(now);
+        self.swarm.behaviour_mut().rpc.expire(now);
+        if let Some(gossip) = self.swarm.behaviour().gossip.as_ref() {
+            self.mesh_health.record(&gossip::mesh_peers(gossip));
+        }
+    }
+
+    fn dial_kept(&mut self, now: Instant) {
+        for (peer, addresses) in self.kept.take_due(now) {
+            if self.swarm.is_connected(&peer) {
+                self.kept.connected(&peer, now);
+                continue;
+            }
+            let opts = dial(peer, addresses, PeerCondition::DisconnectedAndNotDialing);
+            if let Err(error) = self.swarm.dial(opts) {
+                self.dial_failed(Some(&peer), &error);
+            }
+        }
+    }
+
+    fn on_event(&mut self, event: Event) {
+        self.libp2p_metrics.record(&event);
+        match event {
+            SwarmEvent::Behaviour(event) => self.on_behaviour_event(event),
+            SwarmEvent::ConnectionEstablished { peer_id, endpoint, .. } => {
+                let direction = if endpoint.is_dialer() { Direction::Outbound } else { Direction::Inbound };
+                if direction == Direction::Outbound {
+                    self.metrics.dialled(DialOutcome::Connected);
+                }
+                self.peers.connected(peer_id, direction);
+                self.kept.connected(&peer_id, Instant::now());
+            }
+            SwarmEvent::ConnectionClosed { peer_id, connection_id, num_established, .. } => {
+                self.ping_failures.remove(&connection_id);
+                if num_established == 0 {
+                    self.peers.disconnected(&peer_id);
+                    self.kept.lost(&peer_id, Instant::now());
+                }
+            }
+            SwarmEvent::OutgoingConnectionError { peer_id, error, .. } => {
+                self.dial_failed(peer_id.as_ref(), &error);
+            }
+            SwarmEvent::ListenerError { error, .. } => tracing::warn!(%error, "a listener had an error"),
+            SwarmEvent::ListenerClosed { addresses, reason: Err(error), .. } => {
+                tracing::error!(?addresses, %error, "the node no longer listens on these addresses");
+            }
+            _ => {}
+        }
+    }
+
+    fn dial_failed(&mut self, peer: Option<&PeerId>, error: &DialError) {
+        match error {
+            // Not dialled at all: connected, or somebody else is dialling.
+            DialError::DialPeerConditionFalse(_) => {}
+            DialError::Denied { .. } => self.metrics.dialled(DialOutcome::Denied),
+            _ => self.metrics.dialled(DialOutcome::Failed),
+        }
+        if let Some(peer) = peer.filter(|peer| !self.swarm.is_connected(peer)) {
+            self.kept.failed(peer, Instant::now());
+        }
+    }
+
+    fn on_behaviour_event(&mut self, event: HostBehaviourEvent) {
+        match event {
+            HostBehaviourEvent::Gossip(event) => {
+                self.libp2p_metrics.record(&event);
+                if let gossipsub::Event::Message { propagation_source, message_id, message } = event {
+                    self.on_gossip(propagation_source, message_id.0, message);
+                }
+            }
+            HostBehaviourEvent::Identify(event) => {
+                self.libp2p_metrics.record(&event);
+                if let identify::Event::Received { peer_id, info, .. } = event {
+                    self.peers.identified(&peer_id, &info.protocols);
+                }
+            }
+            HostBehaviourEvent::Ping(event) => {
+                self.libp2p_metrics.record(&event);
+                self.on_ping(&event);
+            }
+            HostBehaviourEvent::Metadata(event) => self.on_metadata(event),
+            HostBehaviourEvent::Mix(()) => {}
+            HostBehaviourEvent::Limits(never) | HostBehaviourEvent::Rpc(never) => match never {},
+        }
+    }
+
+    /// Hands a message to the relay for its verdict. When the relay's queue is full the message is dropped without
+    /// blame: who sent it is not at fault.
+    fn on_gossip(&mut self, source: PeerId, id: Vec<u8>, message: gossipsub::Message) {
+        let topic = message.topic.into_string();
+        let gossip = GossipMessage { id: id.clone(), source, topic, data: message.data };
+        let handed_over = self.relay.as_ref().is_some_and(|relay| relay.try_send(RelayMessage::Gossip(gossip)).is_ok());
+        if !handed_over {
+            self.judge(id, &source, Verdict::Ignore, GossipVerdict::Overload);
+        }
+    }
+
+    fn on_ping(&mut self, event: &ping::Event) {
+        match &event.result {
+            Ok(_) | Err(ping::Failure::Unsupported) => {
+                self.ping_failures.remove(&event.connection);
+            }
+            Err(_) => {
+                let failures = self.ping_failures.entry(event.connection).or_default();
+                *failures += 1;
+                if *failures >= MAX_PING_FAILURES {
+                    self.swarm.close_connection(event.connection);
+                }
+            }
+        }
+    }
+
+    fn on_metadata(&mut self, event: metadata::Event) {
+        self.metrics.metadata(event.direction, event.judgement.as_str());
+        if !event.judgement.disconnects(self.require_metadata) {
+            return;
+        }
+        if self.kept.contains(&event.peer) {
+            let found = event.judgement.as_str();
+            tracing::warn!(peer = %event.peer, found, "a configured peer is not of this node's cluster; disconnecting");
+        }
+        self.swarm.close_connection(event.connection);
+    }
+
+    /// Stops accepting, writes what waits until `deadline`, settles the rest, closes all connections.
+    async fn stop(mut self, deadline: Instant) -> StopReport {
+        for listener in std::mem::take(&mut self.listeners) {
+            self.swarm.remove_listener(listener);
+        }
+        while let Some(command) = self.commands.try_recv() {
+            self.on_command(command);
+        }
+        let waiting = self.pending();
+        if let Some(mix) = self.swarm.behaviour_mut().mix.as_mut() {
+            mix.finish();
+        }
+        let flushed = self.until(deadline, Self::is_flushed).await;
+        let abandoned = self.pending();
+        if let Some(mix) = self.swarm.behaviour_mut().mix.as_mut() {
+            mix.abandon();
+        }
+        let connected: Vec<PeerId> = self.swarm.connected_peers().copied().collect();
+        for peer in connected {
+            // Gone meanwhile.
+            let _ = self.swarm.disconnect_peer_id(peer);
+        }
+        let closed = self.until(deadline, |host| host.swarm.connected_peers().next().is_none()).await;
+        StopReport {
+            finished: waiting.saturating_sub(abandoned) as u64,
+            abandoned: abandoned as u64,
+            in_time: flushed && closed,
+        }
+    }
+
+    fn pending(&self) -> usize {
+        self.swarm.behaviour().mix.as_ref().map_or(0, |mix| mix.pending())
+    }
+
+    fn is_flushed(&self) -> bool {
+        self.swarm.behaviour().mix.as_ref().is_none_or(|mix| mix.pending() == 0 && mix.writers() == 0)
+    }
+
+    /// Runs the swarm until `is_done`; false when the deadline came first.
+    async fn until(&mut self, deadline: Instant, is_done: impl Fn(&Self) -> bool) -> bool {
+        let mut tick = ticker(STOP_TICK);
+        let work = async {
+            while !is_done(self) {
+                tokio::select! {
+                    event = self.swarm.select_next_some() => self.on_event(event),
+                    _ = tick.tick() => {}
+                }
+            }
+        };
+        timeout_at(deadline, work).await.is_ok()
+    }
+}
+
+fn ticker(period: Duration) -> Interval {
+    let mut tick = interval(period);
+    tick.set_missed_tick_behavior(MissedTickBehavior::Skip);
+    tick
+}

@@ -1,0 +1,120 @@
+//! Sockets: TCP, QUIC and WebSocket with noise, yamux or mplex; names are resolved for dialling.
+
+use std::{
+    io,
+    net::{IpAddr, TcpListener, UdpSocket},
+    num::NonZeroU8,
+};
+
+use libp2p::{
+    Multiaddr, PeerId, Transport as _,
+    core::{
+        muxing::StreamMuxerBox,
+        transport::{Boxed, TransportError},
+        upgrade::{SelectUpgrade, Version},
+    },
+    dns,
+    identity::Keypair,
+    metrics::{BandwidthTransport, Registry},
+    multiaddr::Protocol,
+    noise, quic,
+    swarm::dial_opts::{DialOpts, PeerCondition},
+    tcp, websocket, yamux,
+};
+
+use crate::HostError;
+
+/// Addresses of one peer that are tried at the same time.
+const DIAL_CONCURRENCY: NonZeroU8 = NonZeroU8::new(4).unwrap();
+
+/// A transport that knows its peers and carries many streams.
+pub(crate) type HostTransport = Boxed<(PeerId, StreamMuxerBox)>;
+
+/// Builds all transports of a host.
+pub(crate) fn build(identity: &Keypair, registry: &mut Registry) -> Result<HostTransport, HostError> {
+    let noise = noise::Config::new(identity).map_err(|error| HostError::setup("noise", error))?;
+    // mplex is for js-waku and the example nodes of the Nim library, which know nothing else (`spec/waku.md §8.1`);
+    // both sides of a connection that know yamux choose it.
+    let muxers = || SelectUpgrade::new(yamux::Config::default(), libp2p_mplex::Config::new());
+    let tcp = || tcp::tokio::Transport::new(tcp::Config::default());
+    let dns_problem = |error: io::Error| HostError::setup("name resolution", error);
+
+    let websocket = websocket::Config::new(dns::tokio::Transport::system(tcp()).map_err(dns_problem)?)
+        .upgrade(Version::V1Lazy)
+        .authenticate(noise.clone())
+        .multiplex(muxers())
+        .map(|(peer, muxer), _| (peer, StreamMuxerBox::new(muxer)));
+    let tcp = tcp()
+        .upgrade(Version::V1Lazy)
+        .authenticate(noise)
+        .multiplex(muxers())
+        .map(|(peer, muxer), _| (peer, StreamMuxerBox::new(muxer)));
+    let quic = quic::tokio::Transport::new(quic::Config::new(identity))
+        .map(|(peer, muxer), _| (peer, StreamMuxerBox::new(muxer)));
+    let plain = tcp.or_transport(quic).map(|either, _| either.into_inner());
+    let plain = dns::tokio::Transport::system(plain).map_err(dns_problem)?;
+
+    // WebSocket first: the TCP transport would take `/tcp/N/ws` for its own.
+    let all = websocket.or_transport(plain).map(|either, _| either.into_inner());
+    let counted = BandwidthTransport::new(all, registry);
+    Ok(counted.map(|(peer, muxer), _| (peer, StreamMuxerBox::new(muxer))).boxed())
+}
+
+/// How a peer is dialled. TCP connections get ports of their own: one that shares the listening port cannot be made
+/// again while its predecessor is in TIME_WAIT.
+pub(crate) fn dial(peer: PeerId, addresses: Vec<Multiaddr>, condition: PeerCondition) -> DialOpts {
+    let over_udp = |address: &Multiaddr| address.iter().any(|part| matches!(part, Protocol::Udp(_)));
+    let own_port = !addresses.iter().any(over_udp);
+    let opts = DialOpts::peer_id(peer)
+        .condition(condition)
+        .override_dial_concurrency_factor(DIAL_CONCURRENCY)
+        .addresses(addresses);
+    if own_port { opts.allocate_new_port().build() } else { opts.build() }
+}
+
+/// The name of the transport that an address asks for.
+pub(crate) fn protocol_name(address: &Multiaddr) -> &'static str {
+    let has = |wanted: fn(&Protocol<'_>) -> bool| address.iter().any(|part| wanted(&part));
+    if has(|part| matches!(part, Protocol::Ws(_) | Protocol::Wss(_))) {
+        "WebSocket"
+    } else if has(|part| matches!(part, Protocol::QuicV1)) {
+        "QUIC"
+    } else {
+        "TCP"
+    }
+}
+
+/// Finds out whether a port is free before libp2p takes it. For TCP nothing else would tell: libp2p listens with
+/// SO_REUSEPORT, with which the system lets a second node of the same user share the port and hands each of them half
+/// of the connections. For QUIC libp2p's own error no longer says that the port is in use.
+pub(crate) fn check_free(address: &Multiaddr) -> Result<(), HostError> {
+    let mut parts = address.iter();
+    let ip = match parts.next() {
+        Some(Protocol::Ip4(ip)) => IpAddr::from(ip),
+        Some(Protocol::Ip6(ip)) => IpAddr::from(ip),
+        _ => return Ok(()),
+    };
+    let probe = match parts.next() {
+        Some(Protocol::Tcp(port)) if port != 0 => TcpListener::bind((ip, port)).map(drop),
+        Some(Protocol::Udp(port)) if port != 0 => UdpSocket::bind((ip, port)).map(drop),
+        _ => return Ok(()),
+    };
+    probe.map_err(|error| refused(address, &error))
+}
+
+/// Says what is wrong with an address on which libp2p cannot listen.
+pub(crate) fn listen_error(address: &Multiaddr, error: TransportError<io::Error>) -> HostError {
+    match error {
+        TransportError::MultiaddrNotSupported(_) => HostError::AddressNotSupported { address: address.clone() },
+        TransportError::Other(error) => refused(address, &error),
+    }
+}
+
+/// Says why the system does not let us listen.
+pub(crate) fn refused(address: &Multiaddr, error: &io::Error) -> HostError {
+    let (address, protocol) = (address.clone(), protocol_name(address));
+    match error.kind() {
+        io::ErrorKind::AddrInUse => HostError::AddressInUse { address, protocol },
+        _ => HostError::Listen { address, protocol, reason: error.to_string() },
+    }
+}

@@ -1,0 +1,227 @@
+//! Hosts on loopback, and bare libp2p peers that do what no host does.
+#![allow(dead_code, reason = "each test file uses its own part")]
+
+pub(crate) mod raw;
+
+use std::{sync::Arc, time::Duration};
+
+use libp2p::{Multiaddr, PeerId, identity::Keypair, multiaddr::Protocol};
+use tokio::{
+    sync::oneshot,
+    time::{Instant, timeout},
+};
+use wakumix_host::{HostConfig, HostParts, MixPort, RunningHost, start};
+use wakumix_mix::{HopAddress, Ledger, Origin, Packet};
+use wakumix_role_api::{
+    Address, Receiver, Services, StopReport,
+    host::{HostHandle, OutboundPacket, SendFailure},
+    mailbox,
+    mixer::MixerMessage,
+    relay::RelayMessage,
+};
+use wakumix_sphinx::BufferPool;
+use wakumix_telemetry::Telemetry;
+
+/// Bytes of a packet without proof.
+pub(crate) const PACKET_LEN: usize = 4608;
+
+/// After this a test has hung. Nothing is asserted about how long anything takes.
+pub(crate) const DEADLINE: Duration = Duration::from_secs(60);
+
+pub(crate) const TCP: &str = "/ip4/127.0.0.1/tcp/0";
+pub(crate) const QUIC: &str = "/ip4/127.0.0.1/udp/0/quic-v1";
+pub(crate) const WEBSOCKET: &str = "/ip4/127.0.0.1/tcp/0/ws";
+
+/// What the test expects to happen.
+pub(crate) async fn within<T>(what: impl Future<Output = T>) -> T {
+    timeout(DEADLINE, what).await.expect("it did not happen")
+}
+
+/// Waits for a condition that has no event of its own.
+pub(crate) async fn until(condition: impl Fn() -> bool) {
+    let mut look = tokio::time::interval(Duration::from_millis(2));
+    within(async {
+        while !condition() {
+            look.tick().await;
+        }
+    })
+    .await;
+}
+
+/// How a node of a test differs from the usual one.
+pub(crate) struct Setup {
+    pub(crate) identity: Keypair,
+    pub(crate) config: HostConfig,
+    pub(crate) buffers: usize,
+    /// Messages that the mixer's queue holds.
+    pub(crate) mixer_queue: usize,
+    pub(crate) relay: Option<Address<RelayMessage>>,
+    pub(crate) services: Services,
+    pub(crate) mix: bool,
+}
+
+impl Setup {
+    pub(crate) fn listening(addresses: &[&str]) -> Self {
+        let listen = addresses.iter().map(|address| address.parse().unwrap()).collect();
+        let config = HostConfig { listen, score_colocation: false, cluster: 66, ..HostConfig::default() };
+        Self {
+            identity: Keypair::from(libp2p::identity::secp256k1::Keypair::generate()),
+            config,
+            buffers: 1024,
+            mixer_queue: 64,
+            relay: None,
+            services: Services::default(),
+            mix: true,
+        }
+    }
+
+    pub(crate) async fn start(self) -> Node {
+        self.try_start().await.expect("the host starts")
+    }
+
+    pub(crate) async fn try_start(self) -> Result<Node, wakumix_host::HostError> {
+        let telemetry = Telemetry::new();
+        let (host_address, inbox) = mailbox("host", 1024, &telemetry);
+        let (mixer, mixer_inbox) = mailbox("mixer", self.mixer_queue, &telemetry);
+        let buffers = BufferPool::new(self.buffers, PACKET_LEN);
+        let ledger = Ledger::new();
+        let mix = self.mix.then(|| MixPort { mixer, buffers: buffers.clone(), ledger: ledger.clone() });
+        let parts = HostParts {
+            identity: self.identity.clone(),
+            inbox,
+            mix,
+            relay: self.relay,
+            services: self.services,
+            telemetry: telemetry.clone(),
+        };
+        let host = start(self.config, parts).await?;
+        let packets = mixer_inbox.receiver().expect("the test is the only reader");
+        let handle = HostHandle::new(host_address);
+        Ok(Node { host, handle, packets, read: Vec::new(), buffers, ledger, telemetry, identity: self.identity })
+    }
+}
+
+/// A host with the test in the place of all its roles.
+pub(crate) struct Node {
+    pub(crate) host: RunningHost,
+    pub(crate) handle: HostHandle,
+    pub(crate) packets: Receiver<MixerMessage>,
+    read: Vec<Packet>,
+    pub(crate) buffers: BufferPool,
+    pub(crate) ledger: Arc<Ledger>,
+    pub(crate) telemetry: Telemetry,
+    pub(crate) identity: Keypair,
+}
+
+/// How a packet that was sent ended.
+pub(crate) type Sent = oneshot::Receiver<Result<(), SendFailure>>;
+
+impl Node {
+    pub(crate) fn peer(&self) -> PeerId {
+        self.host.peer()
+    }
+
+    /// The `n`th bound address with the peer id.
+    pub(crate) fn full_address(&self, n: usize) -> Multiaddr {
+        self.host.listen_addresses()[n].clone().with(Protocol::P2p(self.peer()))
+    }
+
+    /// The `n`th bound address as a header carries it.
+    pub(crate) fn hop(&self, n: usize) -> HopAddress {
+        HopAddress::from_multiaddr(&self.host.listen_addresses()[n], self.peer()).unwrap()
+    }
+
+    /// Sends packet number `number`.
+    pub(crate) fn send(&self, to: &HopAddress, number: u32) -> Sent {
+        let mut buffer = self.buffers.take().expect("a free buffer");
+        buffer.fill(number.to_le_bytes()[0]);
+        buffer[..4].copy_from_slice(&number.to_le_bytes());
+        let packet = Packet::originated(buffer, &self.ledger, Origin::Request);
+        let (done, sent) = oneshot::channel();
+        self.handle.send_packets(vec![OutboundPacket { to: to.clone(), packet, done: Some(done) }]).unwrap();
+        sent
+    }
+
+    /// The next packet that arrives.
+    pub(crate) async fn receive(&mut self) -> Packet {
+        while self.read.is_empty() {
+            match within(self.packets.recv()).await {
+                Some(MixerMessage::Received(mut packets)) => {
+                    packets.reverse();
+                    self.read = packets;
+                }
+                Some(_) => panic!("only received packets come from the host"),
+                None => panic!("the host is gone"),
+            }
+        }
+        self.read.pop().unwrap()
+    }
+
+    /// The number of the next packet that arrives, after a look at all of its bytes.
+    pub(crate) async fn receive_number(&mut self) -> u32 {
+        let packet = self.receive().await;
+        let (number, rest) = packet.bytes().split_first_chunk().unwrap();
+        assert_eq!(packet.bytes().len(), PACKET_LEN);
+        assert!(rest.iter().all(|byte| *byte == number[0]), "the packet was damaged");
+        let number = u32::from_le_bytes(*number);
+        packet.settle(wakumix_mix::Outcome::Delivered);
+        number
+    }
+
+    /// The numbers of the next `count` packets, sorted.
+    pub(crate) async fn receive_numbers(&mut self, count: usize) -> Vec<u32> {
+        let mut numbers = Vec::new();
+        for _ in 0..count {
+            numbers.push(self.receive_number().await);
+        }
+        numbers.sort_unstable();
+        numbers
+    }
+
+    /// Stays connected to a peer and waits until it is connected.
+    pub(crate) async fn connect(&self, address: Multiaddr) {
+        self.handle.keep_connected(vec![address]).await;
+        self.peers(1).await;
+    }
+
+    /// Waits until so many peers are connected.
+    pub(crate) async fn peers(&self, count: usize) {
+        let mut look = tokio::time::interval(Duration::from_millis(2));
+        within(async {
+            while self.handle.status().await.unwrap().connected_peers != count {
+                look.tick().await;
+            }
+        })
+        .await;
+    }
+
+    /// The value of a series on the metrics page; 0 if it is not there.
+    pub(crate) fn metric(&self, series: &str) -> u64 {
+        let page = self.telemetry.render();
+        let line = page.lines().find_map(|line| line.strip_prefix(series));
+        line.map_or(0, |value| value.trim().parse().unwrap())
+    }
+
+    /// Dropped packets, all reasons.
+    pub(crate) fn dropped(&self, stage: wakumix_mix::Stage, reason: wakumix_mix::DropReason) -> u64 {
+        let drops = self.ledger.snapshot().dropped;
+        drops.iter().filter(|(s, r, _)| (*s, *r) == (stage, reason)).map(|(.., count)| count).sum()
+    }
+
+    /// No packet is held and none is lost.
+    pub(crate) fn assert_balanced(&self) {
+        assert_eq!(self.buffers.in_use(), 0, "{:?}", self.ledger);
+        assert_eq!(self.ledger.snapshot().residue(0), 0, "{:?}", self.ledger);
+    }
+
+    pub(crate) async fn stop(self) -> StopReport {
+        within(self.host.stop(Instant::now() + Duration::from_secs(10))).await
+    }
+}
+
+/// All of them were written.
+pub(crate) async fn all_sent(sent: Vec<Sent>) {
+    for outcome in sent {
+        assert_eq!(within(outcome).await.unwrap(), Ok(()));
+    }
+}

@@ -1,0 +1,141 @@
+//! A bare libp2p peer: one swarm that lets the test open and accept streams by hand.
+
+use futures::StreamExt;
+use libp2p::{
+    Multiaddr, PeerId, Stream, StreamProtocol, Swarm, SwarmBuilder,
+    core::{Transport as _, upgrade::Version},
+    identity::Keypair,
+    multiaddr::Protocol,
+    noise,
+    swarm::SwarmEvent,
+    tcp, yamux,
+};
+use tokio::sync::{mpsc, watch};
+
+use super::within;
+
+/// The protocol of packets.
+pub(crate) const MIX: StreamProtocol = StreamProtocol::new("/mix/1.0.0");
+
+/// A peer without any protocol of its own.
+pub(crate) struct RawPeer {
+    pub(crate) peer: PeerId,
+    pub(crate) address: Multiaddr,
+    pub(crate) streams: libp2p_stream::Control,
+    dial: mpsc::Sender<Multiaddr>,
+    connections: watch::Receiver<usize>,
+}
+
+/// What the peer multiplexes with.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Muxer {
+    Yamux,
+    Mplex,
+}
+
+impl RawPeer {
+    pub(crate) async fn start(muxer: Muxer) -> Self {
+        let identity = Keypair::from(libp2p::identity::secp256k1::Keypair::generate());
+        let tcp = tcp::tokio::Transport::default()
+            .upgrade(Version::V1Lazy)
+            .authenticate(noise::Config::new(&identity).unwrap());
+        let builder = SwarmBuilder::with_existing_identity(identity).with_tokio();
+        let behaviour = |_: &Keypair| libp2p_stream::Behaviour::new();
+        let mut swarm = match muxer {
+            Muxer::Yamux => {
+                let transport = tcp.multiplex(yamux::Config::default());
+                builder.with_other_transport(|_| transport).unwrap().with_behaviour(behaviour).unwrap().build()
+            }
+            Muxer::Mplex => {
+                let transport = tcp.multiplex(libp2p_mplex::Config::new());
+                builder.with_other_transport(|_| transport).unwrap().with_behaviour(behaviour).unwrap().build()
+            }
+        };
+        swarm.listen_on("/ip4/127.0.0.1/tcp/0".parse().unwrap()).unwrap();
+        let address = within(async {
+            loop {
+                if let SwarmEvent::NewListenAddr { address, .. } = swarm.select_next_some().await {
+                    return address;
+                }
+            }
+        })
+        .await;
+        let (peer, streams) = (*swarm.local_peer_id(), swarm.behaviour().new_control());
+        let (dial, dials) = mpsc::channel(8);
+        let (count, connections) = watch::channel(0);
+        tokio::spawn(run(swarm, dials, count));
+        Self { peer, address, streams, dial, connections }
+    }
+
+    /// Connects to a host and waits for it.
+    pub(crate) async fn connect(&mut self, to: Multiaddr) {
+        self.dial.send(to).await.unwrap();
+        within(self.connections.wait_for(|count| *count > 0)).await.unwrap();
+    }
+
+    /// Waits until the number of connections is as wanted.
+    pub(crate) async fn connections(&mut self, wanted: impl FnMut(&usize) -> bool) {
+        within(self.connections.wait_for(wanted)).await.unwrap();
+    }
+
+    /// Waits until nobody is connected.
+    pub(crate) async fn disconnected(&mut self) {
+        within(self.connections.wait_for(|count| *count == 0)).await.unwrap();
+    }
+
+    /// Whether somebody is connected now.
+    pub(crate) fn is_connected(&self) -> bool {
+        *self.connections.borrow() > 0
+    }
+
+    /// Opens a stream.
+    pub(crate) async fn open(&mut self, to: PeerId, protocol: StreamProtocol) -> Stream {
+        within(self.streams.open_stream(to, protocol)).await.unwrap()
+    }
+
+    /// Accepts streams.
+    pub(crate) fn accept(&mut self, protocol: StreamProtocol) -> libp2p_stream::IncomingStreams {
+        self.streams.accept(protocol).unwrap()
+    }
+
+    pub(crate) fn full_address(&self) -> Multiaddr {
+        self.address.clone().with(Protocol::P2p(self.peer))
+    }
+
+    pub(crate) fn hop(&self) -> wakumix_mix::HopAddress {
+        wakumix_mix::HopAddress::from_multiaddr(&self.address, self.peer).unwrap()
+    }
+}
+
+async fn run(
+    mut swarm: Swarm<libp2p_stream::Behaviour>,
+    mut dials: mpsc::Receiver<Multiaddr>,
+    count: watch::Sender<usize>,
+) {
+    loop {
+        tokio::select! {
+            event = swarm.select_next_some() => match event {
+                SwarmEvent::ConnectionEstablished { .. } => count.send_modify(|count| *count += 1),
+                SwarmEvent::ConnectionClosed { .. } => count.send_modify(|count| *count -= 1),
+                _ => {}
+            },
+            dial = dials.recv() => match dial {
+                Some(address) => swarm.dial(address).unwrap(),
+                None => return,
+            },
+        }
+    }
+}
+
+/// A frame as packets travel in it.
+pub(crate) fn frame(body: &[u8]) -> Vec<u8> {
+    let mut buffer = unsigned_varint::encode::usize_buffer();
+    [unsigned_varint::encode::usize(body.len(), &mut buffer), body].concat()
+}
+
+/// The frame of packet number `number`.
+pub(crate) fn packet_frame(number: u32) -> Vec<u8> {
+    let mut body = vec![number.to_le_bytes()[0]; super::PACKET_LEN];
+    body[..4].copy_from_slice(&number.to_le_bytes());
+    frame(&body)
+}
