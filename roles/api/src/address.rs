@@ -248,6 +248,16 @@ impl<M> Receiver<M> {
         receiver.poll_recv(cx).map(|envelope| envelope.map(|envelope| self.shared.opened(envelope)))
     }
 
+    /// Messages that wait now.
+    pub fn len(&self) -> usize {
+        self.receiver.as_ref().map_or(0, mpsc::Receiver::len)
+    }
+
+    /// Whether no message waits.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
     /// The next message if one waits.
     pub fn try_recv(&mut self) -> Option<M> {
         let envelope = self.receiver.as_mut()?.try_recv().ok()?;

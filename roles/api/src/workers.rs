@@ -34,15 +34,50 @@ impl Workers {
         self.count
     }
 
-    /// Runs `job` when a worker is free. Who calls this bounds how many jobs wait.
+    /// Runs `job` when a worker is free, in the order of the calls. Who calls this bounds how many jobs wait.
     ///
-    /// Cancel safe: before the job starts, it never starts; afterwards it runs to its end and its result is dropped.
+    /// Cancel safe: before the job starts, it never starts; afterwards it runs to its end, keeps its worker until then,
+    /// and its result is dropped.
     pub async fn run<T, F>(&self, job: F) -> Result<T, WorkerPanicked>
     where
         F: FnOnce() -> T + Send + 'static,
         T: Send + 'static,
     {
-        let _permit = self.permits.acquire().await.map_err(|_| WorkerPanicked)?;
+        let permit = Arc::clone(&self.permits).acquire_owned().await.map_err(|_| WorkerPanicked)?;
+        let job = move || {
+            let _permit = permit;
+            job()
+        };
         self.runtime.spawn_blocking(job).await.map_err(|_| WorkerPanicked)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Barrier;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn a_job_whose_caller_is_gone_still_keeps_its_worker() {
+        let workers = Workers::new(NonZeroUsize::MIN, Handle::current());
+        let (started, may_end) = (Arc::new(Barrier::new(2)), Arc::new(Barrier::new(2)));
+        let job = {
+            let (started, may_end) = (Arc::clone(&started), Arc::clone(&may_end));
+            move || {
+                started.wait();
+                may_end.wait();
+            }
+        };
+        let caller = tokio::spawn({
+            let workers = workers.clone();
+            async move { workers.run(job).await }
+        });
+        tokio::task::spawn_blocking(move || started.wait()).await.unwrap();
+        caller.abort();
+        assert!(caller.await.unwrap_err().is_cancelled());
+        assert_eq!(workers.permits.available_permits(), 0);
+        tokio::task::spawn_blocking(move || may_end.wait()).await.unwrap();
+        assert!(workers.run(|| ()).await.is_ok());
     }
 }

@@ -8,7 +8,6 @@ use wakumix_role_api::{
     mixer::{LocalPacket, MixerMessage},
 };
 
-use crate::delay_queue::Delayed;
 use crate::effects::{Effects, give_up, give_up_stopped};
 
 /// All fields are derivable: the factory makes them anew after a panic. What must survive one, queues and tags, is
@@ -52,6 +51,6 @@ impl MixerActor {
             give_up(outbound, Stage::Egress, DropReason::InvalidDestination, SendFailure::DialFailed);
             return;
         }
-        self.effects.send_after(vec![Delayed { delay: hold, outbound }]);
+        self.effects.send_after(hold, outbound);
     }
 }

@@ -75,7 +75,7 @@ impl DelayQueue {
     }
 
     /// Holds packets, each for its delay. Those for which there is no room are dropped and counted.
-    pub(crate) fn hold(&self, packets: Vec<Delayed>) {
+    pub(crate) fn hold(&self, packets: impl IntoIterator<Item = Delayed>) {
         let now = Instant::now();
         let mut refused = Vec::new();
         let mut held = self.shared.lock();
@@ -155,27 +155,26 @@ impl Releaser {
     /// Hands everything that is due to the host; how many.
     fn release_due(&self) -> u64 {
         let mut released = 0;
-        loop {
-            let batch = self.take_due();
-            if batch.is_empty() {
-                return released;
-            }
+        while let Some(batch) = self.take_due() {
             released += u64::try_from(batch.len()).unwrap_or(u64::MAX);
             send_now(&self.host, batch);
         }
+        released
     }
 
-    fn take_due(&self) -> Vec<OutboundPacket> {
+    /// At least one packet that is due, `None` when there is none. With random delays it is mostly one.
+    fn take_due(&self) -> Option<Vec<OutboundPacket>> {
         let now = Instant::now();
-        let mut batch = Vec::new();
+        let lateness = |due: &Held| self.shared.metrics.lateness.record(now - due.release_at);
         let mut held = self.shared.lock();
+        let first = held.pop_due(now).inspect(lateness)?;
+        let mut batch = vec![first.outbound];
         while batch.len() < RELEASE_BATCH
-            && let Some(due) = held.pop_due(now)
+            && let Some(due) = held.pop_due(now).inspect(lateness)
         {
-            self.shared.metrics.lateness.record(now - due.release_at);
             batch.push(due.outbound);
         }
-        batch
+        Some(batch)
     }
 }
 

@@ -12,7 +12,7 @@ use wakumix_role_api::{
 };
 
 use crate::delay_queue::{DelayQueue, Delayed};
-use crate::pipeline::Decision;
+use crate::pipeline::Decisions;
 
 /// Where packets go from here. Cheap to clone.
 #[derive(Clone)]
@@ -26,28 +26,25 @@ pub(crate) struct Effects {
 }
 
 impl Effects {
-    /// Carries out the decisions about one batch.
-    pub(crate) fn carry_out(&self, decisions: Vec<Decision>) {
-        let mut onward = Vec::with_capacity(decisions.len());
-        for decision in decisions {
-            match decision {
-                Decision::Forward { delay, outbound } => onward.push(Delayed { delay, outbound }),
-                Decision::Exit(packet) => self.to_exit(packet),
-                Decision::Reply(packet) => self.to_sender(packet),
-            }
-        }
-        self.send_after(onward);
-    }
-
-    /// Sends packets after their delays; those without one go straight to the host and need no room in the delay
-    /// queue.
-    pub(crate) fn send_after(&self, packets: Vec<Delayed>) {
-        let (at_once, later): (Vec<_>, Vec<_>) = packets.into_iter().partition(|packet| packet.delay == Duration::ZERO);
+    /// Carries out the decisions about one batch. Packets without a delay need no room in the delay queue.
+    pub(crate) fn carry_out(&self, decisions: Decisions) {
+        let Decisions { at_once, later, exits, replies } = decisions;
         if !at_once.is_empty() {
-            send_now(&self.host, at_once.into_iter().map(|packet| packet.outbound).collect());
+            send_now(&self.host, at_once);
         }
         if !later.is_empty() {
             self.delays.hold(later);
+        }
+        exits.into_iter().for_each(|packet| self.to_exit(packet));
+        replies.into_iter().for_each(|packet| self.to_sender(packet));
+    }
+
+    /// Sends one packet after its delay, if it has one.
+    pub(crate) fn send_after(&self, delay: Duration, outbound: OutboundPacket) {
+        if delay.is_zero() {
+            send_now(&self.host, vec![outbound]);
+        } else {
+            self.delays.hold([Delayed { delay, outbound }]);
         }
     }
 

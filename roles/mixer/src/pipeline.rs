@@ -14,14 +14,19 @@ use wakumix_mix::{DelayLaw, DropReason, HopAddress, HopKind, Packet, ReplayTags}
 use wakumix_role_api::{exit::ExitPacket, host::OutboundPacket, sender::ReplyPacket};
 use wakumix_sphinx::{AddressBytes, Authenticated, Blinding, Opened, PrivateKey, Sphinx};
 
-/// What to do with a packet that was accepted.
-pub(crate) enum Decision {
-    /// Pass it on after a delay.
-    Forward { delay: Duration, outbound: OutboundPacket },
-    /// Its path ends here.
-    Exit(ExitPacket),
-    /// It answers a request of this node.
-    Reply(ReplyPacket),
+use crate::delay_queue::Delayed;
+
+/// What to do with the packets of a batch that were accepted. A list that stays empty takes no memory.
+#[derive(Default)]
+pub(crate) struct Decisions {
+    /// Pass on now.
+    pub(crate) at_once: Vec<OutboundPacket>,
+    /// Pass on after a delay.
+    pub(crate) later: Vec<Delayed>,
+    /// Their paths end here.
+    pub(crate) exits: Vec<ExitPacket>,
+    /// They answer requests of this node.
+    pub(crate) replies: Vec<ReplyPacket>,
 }
 
 /// Rules and memory of unwrapping. Shared by all workers.
@@ -37,8 +42,13 @@ pub(crate) struct Pipeline {
     pub(crate) rng: Mutex<StdRng>,
 }
 
-/// A packet whose header says that it goes on.
+/// The packets whose headers say that they go on, and for each the scalar of its next α.
 struct Onward {
+    packets: Vec<OnwardPacket>,
+    blindings: Vec<Blinding>,
+}
+
+struct OnwardPacket {
     packet: Packet,
     to: HopAddress,
     delay_ms: u16,
@@ -46,9 +56,10 @@ struct Onward {
 
 impl Pipeline {
     /// Decides about each packet of a batch. Packets without a decision are settled.
-    pub(crate) fn process(&self, batch: Vec<Packet>) -> Vec<Decision> {
-        let mut decisions = Vec::with_capacity(batch.len());
-        let mut onward = Vec::with_capacity(batch.len());
+    pub(crate) fn process(&self, batch: Vec<Packet>) -> Decisions {
+        let mut decisions = Decisions::default();
+        let mut onward =
+            Onward { packets: Vec::with_capacity(batch.len()), blindings: Vec::with_capacity(batch.len()) };
         for (packet, authenticated) in self.refuse_replays(self.authenticate(batch)) {
             self.open(packet, authenticated, &mut decisions, &mut onward);
         }
@@ -80,24 +91,18 @@ impl Pipeline {
     }
 
     fn refuse_replays(&self, packets: Vec<(Packet, Authenticated)>) -> Vec<(Packet, Authenticated)> {
-        let mut fresh = Vec::with_capacity(packets.len());
         let mut tags = lock(&self.tags);
-        for (packet, authenticated) in packets {
-            match tags.insert(authenticated.tag()) {
-                Ok(()) => fresh.push((packet, authenticated)),
-                Err(error) => packet.reject(error.drop_reason()),
+        let fresh = |(packet, authenticated): (Packet, Authenticated)| match tags.insert(authenticated.tag()) {
+            Ok(()) => Some((packet, authenticated)),
+            Err(error) => {
+                packet.reject(error.drop_reason());
+                None
             }
-        }
-        fresh
+        };
+        packets.into_iter().filter_map(fresh).collect()
     }
 
-    fn open(
-        &self,
-        mut packet: Packet,
-        authenticated: Authenticated,
-        decisions: &mut Vec<Decision>,
-        onward: &mut Vec<(Onward, Blinding)>,
-    ) {
+    fn open(&self, mut packet: Packet, authenticated: Authenticated, decisions: &mut Decisions, onward: &mut Onward) {
         let opened = match self.format.open(packet.bytes_mut(), authenticated) {
             Ok(opened) => opened,
             Err(reject) => return packet.reject(reject.into()),
@@ -105,13 +110,14 @@ impl Pipeline {
         packet.opened_as(HopKind::from(&opened));
         match opened {
             Opened::Forward { next, delay_ms, blinding } => match self.next_hop(&next) {
-                Ok(to) => onward.push((Onward { packet, to, delay_ms }, blinding)),
+                Ok(to) => {
+                    onward.packets.push(OnwardPacket { packet, to, delay_ms });
+                    onward.blindings.push(blinding);
+                }
                 Err(reason) => packet.reject(reason),
             },
-            Opened::Exit { destination, body } => {
-                decisions.push(Decision::Exit(ExitPacket { destination, packet, body }));
-            }
-            Opened::Reply { id } => decisions.push(Decision::Reply(ReplyPacket { id, packet })),
+            Opened::Exit { destination, body } => decisions.exits.push(ExitPacket { destination, packet, body }),
+            Opened::Reply { id } => decisions.replies.push(ReplyPacket { id, packet }),
         }
     }
 
@@ -126,18 +132,21 @@ impl Pipeline {
     }
 
     /// Writes the next α into the packets that go on and draws their delays.
-    fn pass_on(&self, onward: Vec<(Onward, Blinding)>, decisions: &mut Vec<Decision>) {
-        let (mut onward, blindings): (Vec<Onward>, Vec<Blinding>) = onward.into_iter().unzip();
-        let mut results = Vec::with_capacity(onward.len());
-        let buffers = onward.iter_mut().map(|onward| onward.packet.bytes_mut());
+    fn pass_on(&self, onward: Onward, decisions: &mut Decisions) {
+        let Onward { mut packets, blindings } = onward;
+        let mut results = Vec::with_capacity(packets.len());
+        let buffers = packets.iter_mut().map(|onward| onward.packet.bytes_mut());
         self.format.blind_batch(buffers.zip(blindings), &mut results);
-        for (Onward { packet, to, delay_ms }, result) in onward.into_iter().zip(results) {
-            match result {
-                Ok(()) => {
-                    let delay = self.draw_delay(delay_ms);
-                    decisions.push(Decision::Forward { delay, outbound: OutboundPacket { to, packet, done: None } });
-                }
-                Err(reject) => packet.reject(reject.into()),
+        let expected = packets.len();
+        for (OnwardPacket { packet, to, delay_ms }, result) in packets.into_iter().zip(results) {
+            if let Err(reject) = result {
+                packet.reject(reject.into());
+                continue;
+            }
+            let outbound = OutboundPacket { to, packet, done: None };
+            match self.draw_delay(delay_ms) {
+                Duration::ZERO => push_one_of(&mut decisions.at_once, outbound, expected),
+                delay => push_one_of(&mut decisions.later, Delayed { delay, outbound }, expected),
             }
         }
     }
@@ -145,6 +154,14 @@ impl Pipeline {
     fn draw_delay(&self, encoded: u16) -> Duration {
         self.law.sample(&mut *lock(&self.rng), encoded).min(self.max_delay)
     }
+}
+
+/// Appends to a list of up to `expected` items, which takes its memory with the first of them.
+fn push_one_of<T>(list: &mut Vec<T>, item: T, expected: usize) {
+    if list.is_empty() {
+        list.reserve_exact(expected);
+    }
+    list.push(item);
 }
 
 /// A panic cannot leave the set or the generator half changed in a way that matters: use them all the same.

@@ -71,7 +71,8 @@ impl Unwrapper {
 
     /// The work on one batch: the first packet and what else waits.
     fn batch(&self, first: Packet, queue: &mut Receiver<Packet>) -> impl Future<Output = ()> + Send + use<> {
-        let mut batch = vec![first];
+        let mut batch = Vec::with_capacity(self.max_batch.min(1 + queue.len()));
+        batch.push(first);
         while batch.len() < self.max_batch
             && let Some(packet) = queue.try_recv()
         {
