@@ -1,9 +1,9 @@
 //! What an operator can set. The node maps the keys of its files, flags and environment to these fields.
 
-use std::{collections::HashMap, fmt, time::Duration};
+use std::{collections::HashMap, time::Duration};
 
 use multiaddr::{Multiaddr, Protocol};
-use wakumix_role_api::directory::ServiceNode;
+use wakumix_role_api::{ConfigChecks, ConfigError, directory::ServiceNode};
 
 use crate::entry::MixNodeEntry;
 
@@ -45,54 +45,40 @@ impl Default for Config {
     }
 }
 
-/// A setting that cannot work.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Problem {
-    /// The field of [`Config`].
-    pub field: &'static str,
-    /// What is wrong with it, and what would be right.
-    pub text: String,
-}
-
-impl fmt::Display for Problem {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}: {}", self.field, self.text)
-    }
-}
-
 impl Config {
-    /// Everything that is wrong, at once. An entry given twice is fine; two that contradict each other are not.
-    #[must_use]
-    pub fn validate(&self) -> Vec<Problem> {
-        let mut problems = self.contradictions();
-        let mut refuse = |field, text| problems.push(Problem { field, text });
+    /// Checks every setting. An entry given twice is fine; two that contradict each other are not.
+    ///
+    /// # Errors
+    /// All problems at once.
+    pub fn validate(&self) -> Result<(), ConfigError> {
+        let mut checks = ConfigChecks::default();
+        self.contradictions(&mut checks);
         for address in &self.static_peers {
             if !matches!(address.iter().last(), Some(Protocol::P2p(_))) {
-                refuse("static_peers", format!("{address} does not end with /p2p/<peer id>"));
+                checks.refuse("static_peers", format!("names {address}"), "end it with /p2p/<peer id>");
             }
         }
         if self.mix_nodes.len() > self.max_nodes {
-            refuse("max_nodes", format!("{} is less than the {} mix_nodes", self.max_nodes, self.mix_nodes.len()));
+            let problem = format!("has {} entries, more than the directory holds", self.mix_nodes.len());
+            checks.refuse("mix_nodes", problem, format!("keep at most {}", self.max_nodes));
         }
         if self.refresh.is_zero() {
-            refuse("refresh", "must be longer than zero".to_owned());
+            checks.refuse("refresh", "is zero", "use a time longer than that");
         }
-        problems
+        checks.finish()
     }
 
     /// Mix nodes of one peer with different keys or addresses.
-    fn contradictions(&self) -> Vec<Problem> {
+    fn contradictions(&self, checks: &mut ConfigChecks) {
         let mut first = HashMap::new();
-        let mut problems = Vec::new();
         for entry in &self.mix_nodes {
             let known = first.entry(entry.peer()).or_insert(entry);
-            let what = if known.key() != entry.key() { "mix keys" } else { "addresses" };
             if *known != entry {
-                let text = format!("{} is given with two {what}; keep the right entry", entry.peer());
-                problems.push(Problem { field: "mix_nodes", text });
+                let what = if known.key() == entry.key() { "addresses" } else { "mix keys" };
+                let problem = format!("has two entries of peer {} with different {what}", entry.peer());
+                checks.refuse("mix_nodes", problem, "keep the right one");
             }
         }
-        problems
     }
 }
 
@@ -110,23 +96,24 @@ mod tests {
         format!("/ip4/127.0.0.1/tcp/{port}/p2p/{PEER}:{}", KEYS[key]).parse().unwrap()
     }
 
-    fn problems(config: &Config) -> Vec<String> {
-        config.validate().iter().map(Problem::to_string).collect()
+    fn problems(config: &Config) -> String {
+        config.validate().unwrap_err().to_string()
     }
 
     #[test]
     fn the_defaults_are_valid() {
-        assert_eq!(Config::default().validate(), []);
+        assert_eq!(Config::default().validate(), Ok(()));
     }
 
     #[test]
     fn an_entry_may_be_repeated_but_not_contradicted() {
         let with = |mix_nodes| Config { mix_nodes, ..Config::default() };
-        assert_eq!(with(vec![entry(1, 0), entry(1, 0)]).validate(), []);
-        let keys = format!("mix_nodes: {PEER} is given with two mix keys; keep the right entry");
-        assert_eq!(problems(&with(vec![entry(1, 0), entry(1, 1)])), [keys]);
-        let addresses = format!("mix_nodes: {PEER} is given with two addresses; keep the right entry");
-        assert_eq!(problems(&with(vec![entry(1, 0), entry(2, 0)])), [addresses]);
+        assert_eq!(with(vec![entry(1, 0), entry(1, 0)]).validate(), Ok(()));
+        let keys = format!("mix_nodes has two entries of peer {PEER} with different mix keys; keep the right one");
+        assert_eq!(problems(&with(vec![entry(1, 0), entry(1, 1)])), keys);
+        let addresses =
+            format!("mix_nodes has two entries of peer {PEER} with different addresses; keep the right one");
+        assert_eq!(problems(&with(vec![entry(1, 0), entry(2, 0)])), addresses);
     }
 
     #[test]
@@ -138,11 +125,6 @@ mod tests {
             refresh: Duration::ZERO,
             ..Config::default()
         };
-        let expected = [
-            "static_peers: /ip4/127.0.0.1/tcp/1 does not end with /p2p/<peer id>",
-            "max_nodes: 0 is less than the 1 mix_nodes",
-            "refresh: must be longer than zero",
-        ];
-        assert_eq!(problems(&config), expected);
+        assert_eq!(config.validate().unwrap_err().fields(), ["static_peers", "mix_nodes", "refresh"]);
     }
 }

@@ -41,7 +41,7 @@ use wakumix_role_api::{
 };
 use wakumix_telemetry::Telemetry;
 
-pub use config::{Config, DEFAULT_MAX_CONNECTED, DEFAULT_MAX_NODES, DEFAULT_REFRESH, Problem};
+pub use config::{Config, DEFAULT_MAX_CONNECTED, DEFAULT_MAX_NODES, DEFAULT_REFRESH};
 pub use source::{Findings, Source};
 pub use static_source::{Resolver, StaticSource};
 

@@ -77,7 +77,7 @@ fn mixer(config: &Config) -> Result<Option<Box<dyn Role>>, StartError> {
         return Ok(None);
     }
     let forward = config.has_role(RoleName::Mixer) || config.has_role(RoleName::Exit);
-    let settings = wakumix_mixer::MixerConfig {
+    let settings = wakumix_mixer::Config {
         delay: match config.mixer.delay_rule {
             DelayRule::Exponential => wakumix_mixer::DelayRule::Exponential,
             DelayRule::AsEncoded => wakumix_mixer::DelayRule::AsEncoded,
@@ -105,7 +105,8 @@ fn exit(config: &Config) -> Result<Option<Box<dyn Role>>, StartError> {
         service_timeout: config.exit.service_timeout.as_duration(),
         hold: config.exit.hold.0,
     };
-    Ok(Some(Box::new(wakumix_exit::ExitRole::new(settings))))
+    let role = wakumix_exit::ExitRole::new(settings);
+    role.map(|role| Some(Box::new(role) as Box<dyn Role>)).map_err(|error| StartError::Part(error.to_string()))
 }
 
 #[cfg(feature = "sender")]
@@ -124,5 +125,6 @@ fn sender(config: &Config) -> Result<Option<Box<dyn Role>>, StartError> {
         auto_shards: std::num::NonZeroU16::new(config.num_shards_in_network)
             .map(|shards| wakumix_sender::AutoShards { cluster: config.cluster_id, shards }),
     };
-    Ok(Some(Box::new(wakumix_sender::SenderRole::new(settings))))
+    let role = wakumix_sender::SenderRole::new(settings);
+    role.map(|role| Some(Box::new(role) as Box<dyn Role>)).map_err(|error| StartError::Part(error.to_string()))
 }

@@ -8,13 +8,15 @@
 //! - the messages of every actor ([`host`], [`mixer`], [`exit`], [`sender`], [`relay`], [`directory`]);
 //! - [`Address`] and [`Inbox`]: a queue with a bound, a refusal and a waiting-time histogram;
 //! - [`Actor`], [`Context`] and [`Supervisor`]: the shell around actix, restart with back-off, stop order;
-//! - [`Workers`]: where cryptography runs.
+//! - [`Workers`]: where cryptography runs;
+//! - [`ConfigChecks`] and [`ConfigError`]: how the settings of a role are found wrong.
 //!
 //! Nothing of actix shows in a public signature: actix 0.13 neither bounds its mailboxes nor restarts what panics
 //! (`docs/ARCHITECTURE.md`, "Actors"), so its addresses stay inside this crate.
 
 mod actor;
 mod address;
+mod config;
 pub mod directory;
 pub mod exit;
 pub mod host;
@@ -28,6 +30,7 @@ mod workers;
 
 pub use actor::{Actor, Context, TaskLimit};
 pub use address::{Address, Inbox, NoRoom, Receiver, SendError, Slot, mailbox};
+pub use config::{ConfigChecks, ConfigError, ConfigProblem};
 pub use directory::{Directory, DirectoryPublisher, DirectoryReader};
 pub use role::{Inboxes, LocalNode, Ports, Role, RoleContext, RoleError, RoleName, RunningRole, StopReport};
 pub use service::{InboundRequest, Requester, Service, Services};

@@ -1,8 +1,9 @@
 //! What an operator can set. The node maps the keys of its files, flags and environment to these fields.
 
-use std::{fmt, time::Duration};
+use std::{ops::RangeInclusive, time::Duration};
 
 use wakumix_mix::DelayLaw;
+use wakumix_role_api::{ConfigChecks, ConfigError};
 use wakumix_waku::lightpush::{V2_PROTOCOL, V3_PROTOCOL};
 
 use crate::policy::READABLE;
@@ -12,8 +13,8 @@ pub const DEFAULT_MAX_REQUESTS: usize = 256;
 /// How long a service may take. A sender waits 10 s by default and the two ways take 4.2 s of delays at the very worst,
 /// so an empty answer that follows this limit is still of use to it.
 pub const DEFAULT_SERVICE_TIMEOUT: Duration = Duration::from_secs(5);
-/// The bound of [`Config::max_requests`]: half a gibibyte.
-const MAX_REQUESTS: usize = 65_536;
+/// The bounds of [`Config::max_requests`]: half a gibibyte at most.
+const REQUESTS: RangeInclusive<usize> = 1..=65_536;
 
 /// The settings of the exit.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -47,43 +48,25 @@ impl Default for Config {
     }
 }
 
-/// A setting that cannot work.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Problem {
-    /// The field of [`Config`].
-    pub field: &'static str,
-    /// What is wrong with it, and what would be right.
-    pub text: String,
-}
-
-impl fmt::Display for Problem {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}: {}", self.field, self.text)
-    }
-}
-
 impl Config {
-    /// Everything that is wrong, at once.
-    #[must_use]
-    pub fn validate(&self) -> Vec<Problem> {
-        let mut problems = Vec::new();
-        let mut refuse = |field, text| problems.push(Problem { field, text });
+    /// Checks every setting.
+    ///
+    /// # Errors
+    /// All problems at once.
+    pub fn validate(&self) -> Result<(), ConfigError> {
+        let mut checks = ConfigChecks::default();
         if self.codecs.is_empty() {
-            refuse("codecs", "at least one protocol is needed, or the exit serves nobody".to_owned());
+            checks.refuse("codecs", "is empty, so the exit serves nothing", "name a protocol, or turn the exit off");
         }
         for codec in self.codecs.iter().filter(|codec| !READABLE.contains(&codec.as_str())) {
-            refuse(
-                "codecs",
-                format!("{codec} is no protocol that this exit can answer; it knows {}", READABLE.join(", ")),
-            );
+            let help = format!("use {}", READABLE.join(", "));
+            checks.refuse("codecs", format!("names {codec}, which no exit can answer"), help);
         }
-        if !(1..=MAX_REQUESTS).contains(&self.max_requests) {
-            refuse("max_requests", format!("{} is outside 1 to {MAX_REQUESTS}", self.max_requests));
-        }
+        checks.within("max_requests", &self.max_requests, &REQUESTS);
         if self.service_timeout.is_zero() {
-            refuse("service_timeout", "must be longer than zero".to_owned());
+            checks.refuse("service_timeout", "is zero", "use a time longer than that");
         }
-        problems
+        checks.finish()
     }
 }
 
@@ -93,7 +76,7 @@ mod tests {
 
     #[test]
     fn the_defaults_are_valid() {
-        assert_eq!(Config::default().validate(), []);
+        assert_eq!(Config::default().validate(), Ok(()));
     }
 
     #[test]
@@ -104,9 +87,8 @@ mod tests {
             service_timeout: Duration::ZERO,
             ..Config::default()
         };
-        let fields: Vec<_> = config.validate().iter().map(|problem| problem.field).collect();
-        assert_eq!(fields, ["codecs", "codecs", "max_requests", "service_timeout"]);
+        assert_eq!(config.validate().unwrap_err().fields(), ["codecs", "codecs", "max_requests", "service_timeout"]);
         let nothing = Config { codecs: Vec::new(), ..Config::default() };
-        assert_eq!(nothing.validate()[0].field, "codecs");
+        assert_eq!(nothing.validate().unwrap_err().fields(), ["codecs"]);
     }
 }

@@ -16,8 +16,9 @@
 //! use wakumix_exit::{Config, ExitRole};
 //! use wakumix_role_api::Role;
 //!
-//! let role = ExitRole::new(Config { forward: false, ..Config::default() });
+//! let role = ExitRole::new(Config { forward: false, ..Config::default() })?;
 //! assert_eq!(role.name().as_str(), "exit");
+//! # Ok::<(), wakumix_role_api::ConfigError>(())
 //! ```
 
 mod actor;
@@ -30,5 +31,5 @@ mod reply;
 mod role;
 mod tally;
 
-pub use config::{Config, DEFAULT_MAX_REQUESTS, DEFAULT_SERVICE_TIMEOUT, Problem};
+pub use config::{Config, DEFAULT_MAX_REQUESTS, DEFAULT_SERVICE_TIMEOUT};
 pub use role::ExitRole;

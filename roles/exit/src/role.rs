@@ -9,8 +9,8 @@ use rand::{
 };
 use tokio::{sync::Semaphore, time::Instant};
 use wakumix_role_api::{
-    ActorHandle, Address, Inboxes, Ports, Role, RoleContext, RoleError, RoleName, RunningRole, Service, Services,
-    StopReport, exit::ExitMessage, mixer::MixerHandle,
+    ActorHandle, Address, ConfigError, Inboxes, Ports, Role, RoleContext, RoleError, RoleName, RunningRole, Service,
+    Services, StopReport, exit::ExitMessage, mixer::MixerHandle,
 };
 use wakumix_waku::record::Capabilities;
 
@@ -25,15 +25,20 @@ pub struct ExitRole {
 
 impl ExitRole {
     /// An exit that draws its randomness from the operating system.
-    #[must_use]
-    pub fn new(config: Config) -> Self {
-        Self { config, rng: None }
+    ///
+    /// # Errors
+    /// Everything that is wrong with `config`.
+    pub fn new(config: Config) -> Result<Self, ConfigError> {
+        config.validate()?;
+        Ok(Self { config, rng: None })
     }
 
     /// An exit whose every choice follows from `rng`: for tests and simulations only.
-    #[must_use]
-    pub fn with_rng(config: Config, rng: StdRng) -> Self {
-        Self { config, rng: Some(rng) }
+    ///
+    /// # Errors
+    /// Everything that is wrong with `config`.
+    pub fn with_rng(config: Config, rng: StdRng) -> Result<Self, ConfigError> {
+        Ok(Self { rng: Some(rng), ..Self::new(config)? })
     }
 }
 
@@ -53,9 +58,6 @@ impl Role for ExitRole {
 
     fn start(self: Box<Self>, context: &RoleContext, inboxes: &mut Inboxes) -> Result<Box<dyn RunningRole>, RoleError> {
         let Self { config, rng } = *self;
-        if let Some(problem) = config.validate().first() {
-            return Err(cannot_start(problem.to_string()));
-        }
         let mixer = context.ports.mixer.clone().ok_or_else(|| cannot_start("it needs the mixer".to_owned()))?;
         let address = context.ports.exit.clone().ok_or_else(|| cannot_start("it has no address".to_owned()))?;
         let inbox = inboxes.exit.take().ok_or_else(|| cannot_start("its inbox is taken".to_owned()))?;

@@ -18,31 +18,28 @@
 //! ```
 //!
 //! ```
-//! use wakumix_mixer::{Mixer, MixerConfig};
+//! use wakumix_mixer::{Config, Mixer};
 //! use wakumix_role_api::{Role as _, RoleName};
 //!
-//! let config = MixerConfig { max_held: 10_000, ..MixerConfig::default() };
+//! let config = Config { max_held: 10_000, ..Config::default() };
 //! let mixer = Mixer::new(config, true)?;
 //! assert_eq!(mixer.name(), RoleName::Mixer);
 //!
-//! let refused = Mixer::new(MixerConfig { max_batch: 0, ..MixerConfig::default() }, true).unwrap_err();
-//! assert_eq!(refused.to_string(), "mixer.max-batch is 0; it must lie in 1..=1024");
-//! # Ok::<(), wakumix_mixer::ConfigError>(())
+//! let refused = Mixer::new(Config { max_batch: 0, ..Config::default() }, true).unwrap_err();
+//! assert_eq!(refused.to_string(), "max_batch is 0; use 1 to 1024");
+//! # Ok::<(), wakumix_role_api::ConfigError>(())
 //! ```
 
 mod actor;
 mod config;
 mod delay_queue;
 mod effects;
-mod error;
 mod metrics;
 mod pipeline;
 mod role;
 mod unwrapper;
 
 pub use config::{
-    DEFAULT_MAX_BATCH, DEFAULT_MAX_DELAY, DEFAULT_MAX_HELD, DEFAULT_MAX_WAITING, DEFAULT_REPLAY_TAGS, DelayRule,
-    MixerConfig,
+    Config, DEFAULT_MAX_BATCH, DEFAULT_MAX_DELAY, DEFAULT_MAX_HELD, DEFAULT_MAX_WAITING, DEFAULT_REPLAY_TAGS, DelayRule,
 };
-pub use error::{ConfigError, ConfigProblem};
 pub use role::{Mixer, RunningMixer};

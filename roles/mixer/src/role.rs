@@ -10,8 +10,8 @@ use tokio::task::JoinHandle;
 use tokio::time::Instant;
 use wakumix_mix::{DropReason, Packet, ReplayTags, Stage};
 use wakumix_role_api::{
-    ActorHandle, Address, Inbox, Inboxes, Ports, Role, RoleContext, RoleError, RoleName, RunningRole, Service,
-    StopReport,
+    ActorHandle, Address, ConfigError, Inbox, Inboxes, Ports, Role, RoleContext, RoleError, RoleName, RunningRole,
+    Service, StopReport,
     host::{OutboundPacket, SendFailure},
     mailbox,
     mixer::{LocalPacket, MixerMessage},
@@ -19,10 +19,9 @@ use wakumix_role_api::{
 use wakumix_waku::record::Capabilities;
 
 use crate::actor::MixerActor;
-use crate::config::MixerConfig;
+use crate::config::Config;
 use crate::delay_queue::{DelayQueue, Drained, Releaser};
 use crate::effects::{Effects, give_up, give_up_stopped};
-use crate::error::ConfigError;
 use crate::metrics::{self, DelayMetrics, UNWRAP_QUEUE, UnwrapMetrics};
 use crate::pipeline::Pipeline;
 use crate::unwrapper::Unwrapper;
@@ -33,7 +32,7 @@ const ACTOR_TASKS: usize = 0;
 /// A mixer that is configured and not yet running.
 #[derive(Debug)]
 pub struct Mixer {
-    config: MixerConfig,
+    config: Config,
     forward: bool,
     rng: StdRng,
 }
@@ -43,7 +42,7 @@ impl Mixer {
     ///
     /// # Errors
     /// All problems of the configuration.
-    pub fn new(config: MixerConfig, forward: bool) -> Result<Self, ConfigError> {
+    pub fn new(config: Config, forward: bool) -> Result<Self, ConfigError> {
         Self::with_rng(config, forward, rand::make_rng())
     }
 
@@ -51,11 +50,11 @@ impl Mixer {
     ///
     /// # Errors
     /// All problems of the configuration.
-    pub fn with_seed(config: MixerConfig, forward: bool, seed: [u8; 32]) -> Result<Self, ConfigError> {
+    pub fn with_seed(config: Config, forward: bool, seed: [u8; 32]) -> Result<Self, ConfigError> {
         Self::with_rng(config, forward, StdRng::from_seed(seed))
     }
 
-    fn with_rng(config: MixerConfig, forward: bool, rng: StdRng) -> Result<Self, ConfigError> {
+    fn with_rng(config: Config, forward: bool, rng: StdRng) -> Result<Self, ConfigError> {
         config.validate()?;
         Ok(Self { config, forward, rng })
     }

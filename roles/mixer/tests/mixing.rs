@@ -10,7 +10,7 @@ use rand::SeedableRng as _;
 use rand::rngs::StdRng;
 use tokio::time::Instant;
 use wakumix_mix::{DelayLaw, DropReason, Stage};
-use wakumix_mixer::{DelayRule, MixerConfig};
+use wakumix_mixer::{Config, DelayRule};
 use wakumix_role_api::{RunningRole as _, host::SendFailure};
 
 use support::{BODY, Fixture, SEED, Setup, assert_is_due, written};
@@ -185,7 +185,7 @@ async fn a_full_delay_queue_refuses_the_newest_but_lets_packets_without_delay_pa
 
 #[actix::test]
 async fn a_burst_beyond_the_unwrap_queue_is_dropped_and_counted() {
-    let config = MixerConfig { max_waiting: 2, replay_tags: 4096, ..MixerConfig::default() };
+    let config = Config { max_waiting: 2, replay_tags: 4096, ..Config::default() };
     let mut fixture = Fixture::start(Setup { config, ..Setup::default() });
     let packets: Vec<_> = (0..5).map(|_| fixture.forward_packet(5)).collect();
     fixture.receive(&packets).await;
@@ -228,7 +228,7 @@ async fn a_full_host_drops_packets_instead_of_holding_them_back() {
 
 #[actix::test]
 async fn tags_that_are_used_up_refuse_packets_and_readiness_says_so() {
-    let config = MixerConfig { replay_tags: 1024, max_waiting: 2048, ..MixerConfig::default() };
+    let config = Config { replay_tags: 1024, max_waiting: 2048, ..Config::default() };
     let mut fixture = Fixture::start(Setup { config, ..Setup::default() });
     assert_eq!(fixture.mixer.ready(), Ok(()));
     for _ in 0..8 {
@@ -275,7 +275,7 @@ async fn a_local_packet_to_this_node_itself_is_refused() {
 
 #[actix::test]
 async fn a_local_packet_for_which_there_is_no_room_comes_back_as_an_error() {
-    let config = MixerConfig { max_held: 1, replay_tags: 4096, ..MixerConfig::default() };
+    let config = Config { max_held: 1, replay_tags: 4096, ..Config::default() };
     let mut fixture = Fixture::start(Setup { config, ..Setup::default() });
     let to = fixture.others[0].address.clone();
     let hold = Duration::from_millis(40);

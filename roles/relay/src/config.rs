@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 
+use wakumix_role_api::{ConfigChecks, ConfigError};
 use wakumix_waku::message::DEFAULT_MAX_MESSAGE_LEN;
 use wakumix_waku::topic::MAX_SHARDS;
 
@@ -93,51 +94,37 @@ impl Default for Config {
     }
 }
 
-/// Everything that is wrong with a [`Config`], one problem a line.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("{}", problems.join("\n"))]
-pub struct ConfigError {
-    /// The problems, each with what to do.
-    pub problems: Vec<String>,
-}
-
 impl Config {
-    /// Checks all settings.
+    /// Checks every setting.
     ///
     /// # Errors
     /// All problems at once.
     pub fn validate(&self) -> Result<(), ConfigError> {
-        let mut problems = Vec::new();
+        let mut checks = ConfigChecks::default();
+        checks.within("shards_in_network", &self.shards_in_network, &(0..=MAX_SHARDS));
+        let count = if self.shards_in_network == 0 { MAX_SHARDS } else { self.shards_in_network };
         for shard in self.shards.iter().collect::<BTreeSet<_>>() {
-            if *shard >= MAX_SHARDS {
-                problems.push(format!("shard {shard} does not exist; a cluster has the shards 0 to 1023"));
-            } else if self.shards_in_network > 0 && *shard >= self.shards_in_network {
-                let count = self.shards_in_network;
-                problems
-                    .push(format!("shard {shard} is not among the {count} shards of the network (0 to {})", count - 1));
+            if *shard >= count {
+                let problem = format!("names shard {shard}, but the network has {count} shards, 0 to {}", count - 1);
+                checks.refuse("shards", problem, "leave that shard out, or correct the number of shards");
             }
         }
-        if self.shards_in_network > MAX_SHARDS {
-            let count = self.shards_in_network;
-            problems.push(format!(
-                "a network cannot have {count} shards; use up to {MAX_SHARDS}, or 0 for static sharding"
-            ));
-        }
-        for (name, number) in [
-            ("the longest message", self.max_message_len),
-            ("the lag of followers", self.follow_capacity),
-            ("the number of publications in progress", self.max_in_flight),
+        for (field, number) in [
+            ("max_message_len", self.max_message_len),
+            ("follow_capacity", self.follow_capacity),
+            ("max_in_flight", self.max_in_flight),
         ] {
             if number == 0 {
-                problems.push(format!("{name} must not be 0"));
+                checks.refuse(field, "is 0", "use at least 1");
             }
         }
-        for (name, rate) in [("direct", self.lightpush_rate), ("mix", self.lightpush_rate_mix)] {
+        for (field, rate) in [("lightpush_rate", self.lightpush_rate), ("lightpush_rate_mix", self.lightpush_rate_mix)]
+        {
             if rate.is_some_and(|rate| rate.volume == 0 || rate.period.is_zero()) {
-                problems.push(format!("the {name} lightpush rate lets nothing pass; use numbers above 0 or no limit"));
+                checks.refuse(field, "lets nothing pass", "use numbers above 0, or no limit");
             }
         }
-        if problems.is_empty() { Ok(()) } else { Err(ConfigError { problems }) }
+        checks.finish()
     }
 }
 
@@ -163,13 +150,23 @@ mod tests {
             lightpush_rate_mix: nothing,
             ..Config::default()
         };
-        let problems = config.validate().unwrap_err().problems;
-        assert_eq!(problems.len(), 7, "{problems:?}");
-        assert_eq!(problems[0], "shard 9 is not among the 8 shards of the network (0 to 7)");
-        let config = Config { shards_in_network: 1025, shards: vec![], ..Config::default() };
+        let error = config.validate().unwrap_err();
+        let fields = [
+            "shards",
+            "shards",
+            "max_message_len",
+            "follow_capacity",
+            "max_in_flight",
+            "lightpush_rate",
+            "lightpush_rate_mix",
+        ];
+        assert_eq!(error.fields(), fields);
         assert_eq!(
-            config.validate().unwrap_err().to_string(),
-            "a network cannot have 1025 shards; use up to 1024, or 0 for static sharding"
+            error.problems[0].to_string(),
+            "shards names shard 9, but the network has 8 shards, 0 to 7; leave that shard out, or correct the number of \
+             shards"
         );
+        let config = Config { shards_in_network: 1025, shards: vec![], ..Config::default() };
+        assert_eq!(config.validate().unwrap_err().to_string(), "shards_in_network is 1025; use 0 to 1024");
     }
 }

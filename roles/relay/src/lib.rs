@@ -18,7 +18,7 @@
 //! let relay = Relay::new(Config { cluster: 2, shards: vec![0], ..Config::default() })?;
 //! assert!(Relay::new(Config { shards: vec![1024], ..Config::default() }).is_err());
 //! # drop(relay);
-//! # Ok::<(), wakumix_relay::ConfigError>(())
+//! # Ok::<(), wakumix_role_api::ConfigError>(())
 //! ```
 
 mod actor;
@@ -32,7 +32,7 @@ mod role;
 mod service;
 
 pub use config::{
-    Config, ConfigError, DEFAULT_CACHE_CAPACITY, DEFAULT_FOLLOW_CAPACITY, DEFAULT_LIGHTPUSH_RATE,
-    DEFAULT_LIGHTPUSH_RATE_MIX, DEFAULT_MAX_IN_FLIGHT, RateLimit,
+    Config, DEFAULT_CACHE_CAPACITY, DEFAULT_FOLLOW_CAPACITY, DEFAULT_LIGHTPUSH_RATE, DEFAULT_LIGHTPUSH_RATE_MIX,
+    DEFAULT_MAX_IN_FLIGHT, RateLimit,
 };
 pub use role::Relay;

@@ -7,15 +7,15 @@ use futures::future::BoxFuture;
 use tokio::time::Instant;
 use wakumix_role_api::relay::{RelayHandle, RelayMessage};
 use wakumix_role_api::{
-    ActorHandle, InboundRequest, Inboxes, Ports, Role, RoleContext, RoleError, RoleName, RunningRole, SendError,
-    Service, StopReport,
+    ActorHandle, ConfigError, InboundRequest, Inboxes, Ports, Role, RoleContext, RoleError, RoleName, RunningRole,
+    SendError, Service, StopReport,
 };
 use wakumix_waku::PubsubTopic;
 use wakumix_waku::lightpush::max_request_len;
 use wakumix_waku::record::Capabilities;
 
 use crate::actor::{RelayActor, Shared, task_limit};
-use crate::config::{Config, ConfigError};
+use crate::config::Config;
 use crate::delivery::Delivery;
 use crate::metrics::Metrics;
 use crate::pending::InFlight;

@@ -1,8 +1,9 @@
 //! What an operator can set. The node maps the keys of its files, flags and environment to these fields.
 
-use std::{fmt, num::NonZeroU16, time::Duration};
+use std::{num::NonZeroU16, ops::RangeInclusive, time::Duration};
 
 use wakumix_mix::DelayLaw;
+use wakumix_role_api::{ConfigChecks, ConfigError};
 use wakumix_sphinx::MAX_SURBS;
 
 /// How long a caller waits for the answer. A request and its answer are held six times (sender, two hops, exit, two
@@ -15,8 +16,10 @@ pub const DEFAULT_MAX_TIMEOUT: Duration = Duration::from_secs(60);
 pub const DEFAULT_SURBS: usize = 1;
 /// Requests that may wait for their answers at a time. Each holds about 4 KiB until its packet has left.
 pub const DEFAULT_IN_FLIGHT: usize = 512;
-/// The bound of [`Config::in_flight`]: beyond it the memory of waiting requests passes a quarter of a gibibyte.
-const MAX_IN_FLIGHT: usize = 65_536;
+/// The bounds of [`Config::surbs`]; without a reply block there is no answer.
+const SURBS: RangeInclusive<usize> = 1..=MAX_SURBS;
+/// The bounds of [`Config::in_flight`]: above them the memory of waiting requests passes a quarter of a gibibyte.
+const IN_FLIGHT: RangeInclusive<usize> = 1..=65_536;
 
 /// The settings of the sender.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -62,48 +65,24 @@ impl Default for Config {
     }
 }
 
-/// A setting that cannot work.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Problem {
-    /// The field of [`Config`].
-    pub field: &'static str,
-    /// What is wrong with it, and what would be right.
-    pub text: String,
-}
-
-impl fmt::Display for Problem {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}: {}", self.field, self.text)
-    }
-}
-
 impl Config {
-    /// Everything that is wrong, at once.
-    #[must_use]
-    pub fn validate(&self) -> Vec<Problem> {
-        let mut problems = Vec::new();
-        let mut refuse_if = |is_wrong: bool, field, text: String| {
-            if is_wrong {
-                problems.push(Problem { field, text });
-            }
-        };
-        refuse_if(self.timeout.is_zero(), "timeout", "must be longer than zero".to_owned());
-        refuse_if(
-            self.max_timeout < self.timeout,
-            "max_timeout",
-            format!("{:?} is shorter than timeout, {:?}", self.max_timeout, self.timeout),
-        );
-        refuse_if(
-            !(1..=MAX_SURBS).contains(&self.surbs),
-            "surbs",
-            format!("{} is outside 1 to {MAX_SURBS}; without a reply block there is no answer", self.surbs),
-        );
-        refuse_if(
-            !(1..=MAX_IN_FLIGHT).contains(&self.in_flight),
-            "in_flight",
-            format!("{} is outside 1 to {MAX_IN_FLIGHT}", self.in_flight),
-        );
-        problems
+    /// Checks every setting.
+    ///
+    /// # Errors
+    /// All problems at once.
+    pub fn validate(&self) -> Result<(), ConfigError> {
+        let mut checks = ConfigChecks::default();
+        if self.timeout.is_zero() {
+            checks.refuse("timeout", "is zero", "use a time longer than that");
+        }
+        if self.timeout > self.max_timeout {
+            let problem =
+                format!("is {:?}, longer than the longest that may be asked for, {:?}", self.timeout, self.max_timeout);
+            checks.refuse("timeout", problem, "lower it, or raise max-timeout");
+        }
+        checks.within("surbs", &self.surbs, &SURBS);
+        checks.within("in_flight", &self.in_flight, &IN_FLIGHT);
+        checks.finish()
     }
 }
 
@@ -113,28 +92,18 @@ mod tests {
 
     #[test]
     fn the_defaults_are_valid() {
-        assert_eq!(Config::default().validate(), []);
+        assert_eq!(Config::default().validate(), Ok(()));
     }
 
     #[test]
     fn reports_every_problem_at_once() {
-        let config = Config {
-            timeout: Duration::ZERO,
-            surbs: 6,
-            in_flight: 0,
-            max_timeout: Duration::ZERO,
-            ..Config::default()
-        };
-        let fields: Vec<_> = config.validate().iter().map(|problem| problem.field).collect();
-        assert_eq!(fields, ["timeout", "surbs", "in_flight"]);
+        let config = Config { timeout: Duration::ZERO, surbs: 6, in_flight: 0, ..Config::default() };
+        assert_eq!(config.validate().unwrap_err().fields(), ["timeout", "surbs", "in_flight"]);
         let config = Config { max_timeout: Duration::from_secs(1), surbs: 0, ..Config::default() };
-        let texts: Vec<_> = config.validate().iter().map(Problem::to_string).collect();
         assert_eq!(
-            texts,
-            [
-                "max_timeout: 1s is shorter than timeout, 10s",
-                "surbs: 0 is outside 1 to 5; without a reply block there is no answer",
-            ]
+            config.validate().unwrap_err().to_string(),
+            "timeout is 10s, longer than the longest that may be asked for, 1s; lower it, or raise max-timeout\n\
+             surbs is 0; use 1 to 5"
         );
     }
 }

@@ -19,8 +19,9 @@
 //! use wakumix_sender::{Config, SenderRole};
 //! use wakumix_role_api::Role;
 //!
-//! let role = SenderRole::new(Config::default());
+//! let role = SenderRole::new(Config::default())?;
 //! assert_eq!(role.name().as_str(), "sender");
+//! # Ok::<(), wakumix_role_api::ConfigError>(())
 //! ```
 
 mod actor;
@@ -35,5 +36,5 @@ mod role;
 mod route;
 mod seal;
 
-pub use config::{AutoShards, Config, DEFAULT_IN_FLIGHT, DEFAULT_MAX_TIMEOUT, DEFAULT_SURBS, DEFAULT_TIMEOUT, Problem};
+pub use config::{AutoShards, Config, DEFAULT_IN_FLIGHT, DEFAULT_MAX_TIMEOUT, DEFAULT_SURBS, DEFAULT_TIMEOUT};
 pub use role::SenderRole;

@@ -10,8 +10,8 @@ use rand::{
 use tokio::time::Instant;
 use wakumix_mix::MIN_POOL;
 use wakumix_role_api::{
-    ActorHandle, DirectoryReader, Inboxes, LocalNode, Ports, Role, RoleContext, RoleError, RoleName, RunningRole,
-    Service, StopReport, mixer::MixerHandle, sender::SenderHandle,
+    ActorHandle, ConfigError, DirectoryReader, Inboxes, LocalNode, Ports, Role, RoleContext, RoleError, RoleName,
+    RunningRole, Service, StopReport, mixer::MixerHandle, sender::SenderHandle,
 };
 use wakumix_waku::record::Capabilities;
 
@@ -34,15 +34,20 @@ pub struct SenderRole {
 
 impl SenderRole {
     /// A sender that draws its randomness from the operating system.
-    #[must_use]
-    pub fn new(config: Config) -> Self {
-        Self { config, rng: None }
+    ///
+    /// # Errors
+    /// Everything that is wrong with `config`.
+    pub fn new(config: Config) -> Result<Self, ConfigError> {
+        config.validate()?;
+        Ok(Self { config, rng: None })
     }
 
     /// A sender whose every choice follows from `rng`: for tests and simulations only.
-    #[must_use]
-    pub fn with_rng(config: Config, rng: StdRng) -> Self {
-        Self { config, rng: Some(rng) }
+    ///
+    /// # Errors
+    /// Everything that is wrong with `config`.
+    pub fn with_rng(config: Config, rng: StdRng) -> Result<Self, ConfigError> {
+        Ok(Self { rng: Some(rng), ..Self::new(config)? })
     }
 }
 
@@ -61,9 +66,6 @@ impl Role for SenderRole {
 
     fn start(self: Box<Self>, context: &RoleContext, inboxes: &mut Inboxes) -> Result<Box<dyn RunningRole>, RoleError> {
         let Self { config, rng } = *self;
-        if let Some(problem) = config.validate().first() {
-            return Err(cannot_start(problem.to_string()));
-        }
         let mixer = context.ports.mixer.clone().ok_or_else(|| cannot_start("it needs the mixer".to_owned()))?;
         let handle = context.ports.sender.clone().ok_or_else(|| cannot_start("it has no address".to_owned()))?;
         let inbox = inboxes.sender.take().ok_or_else(|| cannot_start("its inbox is taken".to_owned()))?;

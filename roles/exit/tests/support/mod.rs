@@ -91,7 +91,7 @@ impl World {
             telemetry: telemetry.clone(),
         };
         let mut inboxes = Inboxes { exit: Some(inbox), ..Inboxes::default() };
-        let role = Box::new(ExitRole::with_rng(config, StdRng::seed_from_u64(7)));
+        let role = Box::new(ExitRole::with_rng(config, StdRng::seed_from_u64(7)).unwrap());
         let role = role.start(&context, &mut inboxes).unwrap();
         Self {
             role,

@@ -13,7 +13,7 @@ use tokio::runtime::Handle;
 use tokio::sync::{oneshot, watch};
 use tokio::time::Instant;
 use wakumix_mix::{Balance, DropReason, HopAddress, Ledger, Origin, Outcome, Packet, Stage};
-use wakumix_mixer::{Mixer, MixerConfig, RunningMixer};
+use wakumix_mixer::{Config, Mixer, RunningMixer};
 use wakumix_role_api::{
     DirectoryPublisher, Inbox, Inboxes, LocalNode, Ports, RoleContext, Services, Supervisor, Workers,
     exit::{ExitMessage, ExitPacket},
@@ -54,7 +54,7 @@ impl Peer {
 
 /// How a fixture differs from the usual one.
 pub(crate) struct Setup {
-    pub(crate) config: MixerConfig,
+    pub(crate) config: Config,
     pub(crate) forward: bool,
     pub(crate) host_queue: usize,
     /// Room in the exit's queue; `None`: no exit.
@@ -65,7 +65,7 @@ pub(crate) struct Setup {
 
 impl Default for Setup {
     fn default() -> Self {
-        let config = MixerConfig { replay_tags: 4096, ..MixerConfig::default() };
+        let config = Config { replay_tags: 4096, ..Config::default() };
         Self { config, forward: true, host_queue: 1024, exit_queue: Some(64), sender_queue: Some(64) }
     }
 }

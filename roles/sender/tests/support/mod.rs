@@ -130,7 +130,7 @@ impl World {
             telemetry: telemetry.clone(),
         };
         let mut inboxes = Inboxes { sender: Some(sender_inbox), ..Inboxes::default() };
-        let role = Box::new(SenderRole::with_rng(config, StdRng::seed_from_u64(7)));
+        let role = Box::new(SenderRole::with_rng(config, StdRng::seed_from_u64(7)).unwrap());
         let role = role.start(&context, &mut inboxes).unwrap();
         Self {
             handle,
