@@ -15,6 +15,7 @@ use libp2p_identity::PeerId;
 use multiaddr::{Multiaddr, Protocol};
 use tokio::{
     sync::{mpsc, watch},
+    task::JoinSet,
     time::Instant,
 };
 use wakumix_discovery::{DiscoveryHandle, Surroundings};
@@ -58,6 +59,8 @@ pub struct Node {
     fatal: mpsc::Receiver<Fatal>,
     /// Keeps the hop address readable for as long as the node runs.
     _hop_address: watch::Sender<Option<HopAddress>>,
+    /// Tasks that end when the node is dropped.
+    _housekeeping: JoinSet<()>,
 }
 
 /// Why a node did not start.
@@ -167,6 +170,8 @@ impl Node {
             running.push(role.start(&context, &mut inboxes)?);
         }
         metrics::export(&context, config);
+        let mut housekeeping = JoinSet::new();
+        housekeeping.spawn(metrics::keep_up(telemetry.clone()));
 
         let mut node = Self {
             peer: keys.peer(),
@@ -184,6 +189,7 @@ impl Node {
             metrics: None,
             fatal,
             _hop_address: hop_sender,
+            _housekeeping: housekeeping,
         };
         node.start_servers(config, keys, capabilities).await?;
         Ok(node)
