@@ -94,6 +94,9 @@ pub struct MixLimits {
     pub max_dialling: usize,
     /// Streams that one peer may have open towards this node (`spec/mix-wire.md §2`).
     pub inbound_streams: usize,
+    /// Frames of one peer that may be in reception at a time: the packet buffers that a peer who sends half frames can
+    /// hold, and its share when peers compete for the mixer.
+    pub frames_in_reception: usize,
     /// Opening a stream, negotiation included.
     pub open_timeout: Duration,
     /// Writing one batch. A peer that does not read for this long has a broken stream; without it, packets for such
@@ -109,9 +112,10 @@ impl Default for MixLimits {
             queue_packets: 256,
             max_dialling: 64,
             inbound_streams: 10,
+            frames_in_reception: 2,
             open_timeout: Duration::from_secs(10),
             write_timeout: Duration::from_secs(15),
-            frame_timeout: Duration::from_secs(30),
+            frame_timeout: Duration::from_secs(10),
         }
     }
 }
@@ -122,6 +126,9 @@ pub struct RequestLimits {
     /// Streams that one peer may have open towards our services. js-waku opens one per protocol in advance and keeps
     /// it idle (`spec/waku.md §8.1`).
     pub inbound_streams: usize,
+    /// Requests of all peers together that may be read and answered at a time; further ones wait unread for
+    /// `read_timeout`, then their streams are reset.
+    pub inbound: usize,
     /// Reading a request that has begun.
     pub read_timeout: Duration,
     /// From a complete request to the service's answer.
@@ -136,6 +143,7 @@ impl Default for RequestLimits {
     fn default() -> Self {
         Self {
             inbound_streams: 16,
+            inbound: 256,
             read_timeout: Duration::from_secs(10),
             answer_timeout: Duration::from_secs(30),
             write_timeout: Duration::from_secs(10),

@@ -48,7 +48,7 @@ pub enum HostError {
 
 impl HostError {
     /// A part of libp2p that refuses its configuration.
-    pub(crate) fn setup(part: &'static str, reason: impl ToString) -> Self {
+    pub(crate) fn setup(part: &'static str, reason: &impl ToString) -> Self {
         Self::Setup { part, reason: reason.to_string() }
     }
 }

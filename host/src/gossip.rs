@@ -30,6 +30,9 @@ const MESH_LOW: usize = 4;
 /// Below this score a peer gets no messages by flood publishing (`spec/waku.md §2.2`).
 const PUBLISH_THRESHOLD: f64 = -1000.0;
 
+/// Below this score the fleet disconnects a peer (`spec/waku.md §2.2`, "disconnect bad peers").
+const GRAYLIST_THRESHOLD: f64 = -10_000.0;
+
 type Filter = MaxCountSubscriptionFilter<AllowAllSubscriptionFilter>;
 
 /// The behaviour as libp2p's derive sees it.
@@ -42,7 +45,7 @@ pub(crate) fn behaviour(score_colocation: bool, registry: &Mutex<Registry>) -> R
         max_subscribed_topics: MAX_TOPICS_PER_PEER,
         max_subscriptions_per_request: MAX_TOPICS_PER_PEER,
     };
-    let problem = |reason: String| HostError::setup("gossipsub", reason);
+    let problem = |reason: String| HostError::setup("gossipsub", &reason);
     let mut behaviour =
         Gossipsub::new_with_subscription_filter(MessageAuthenticity::Anonymous, config().map_err(problem)?, filter)
             .map_err(|reason| problem(reason.to_owned()))?;
@@ -90,7 +93,7 @@ fn thresholds() -> PeerScoreThresholds {
     PeerScoreThresholds {
         gossip_threshold: -100.0,
         publish_threshold: PUBLISH_THRESHOLD,
-        graylist_threshold: -10_000.0,
+        graylist_threshold: GRAYLIST_THRESHOLD,
         accept_px_threshold: 0.0,
         opportunistic_graft_threshold: 0.0,
     }
@@ -168,6 +171,12 @@ pub(crate) fn judge(behaviour: &mut Behaviour, id: Vec<u8>, source: &PeerId, ver
         Verdict::Ignore => MessageAcceptance::Ignore,
     };
     behaviour.report_message_validation_result(&MessageId::from(id), source, acceptance);
+}
+
+/// Peers to disconnect.
+pub(crate) fn bad_peers(behaviour: &Behaviour) -> Vec<PeerId> {
+    let is_bad = |peer: &PeerId| behaviour.peer_score(peer).is_some_and(|score| score < GRAYLIST_THRESHOLD);
+    behaviour.all_peers().map(|(peer, _)| *peer).filter(is_bad).collect()
 }
 
 /// Mesh peers of every topic that this node has joined.

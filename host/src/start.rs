@@ -88,7 +88,7 @@ pub struct RunningHost {
 pub async fn start(config: HostConfig, parts: HostParts) -> Result<RunningHost, HostError> {
     let HostParts { identity, inbox, mix, relay, services, telemetry } = parts;
     check_identity(&identity, mix.is_some())?;
-    let commands = inbox.receiver().ok_or_else(|| HostError::setup("the host", "another host reads its inbox"))?;
+    let commands = inbox.receiver().ok_or_else(|| HostError::setup("the host", &"another host reads its inbox"))?;
     let (ingress, delivery) = mix.map(|port| connect_mixer(port, &config, &telemetry)).unzip();
 
     let registry = telemetry.libp2p_registry();
@@ -132,9 +132,12 @@ impl RunningHost {
         &self.listen_addresses
     }
 
-    /// Whether the host's task has ended, which it never does by itself.
-    pub fn has_ended(&self) -> bool {
-        self.task.is_finished()
+    /// Waits until the host's task has ended. It never does by itself: before [`Self::stop`] this is a defect, and the
+    /// node must stop.
+    ///
+    /// Cancel safe: yes.
+    pub async fn ended(&self) {
+        self.control.closed().await;
     }
 
     /// Stops: refuses commands, closes the listeners, writes what waits until `deadline`, settles the rest as dropped
@@ -186,6 +189,7 @@ fn connect_mixer(port: MixPort, config: &HostConfig, telemetry: &Telemetry) -> (
         pool: port.buffers,
         ledger: port.ledger,
         packets,
+        turn: Arc::default(),
         frame_timeout: config.mix.frame_timeout,
         metrics: MixMetrics::new(telemetry),
     };
@@ -225,7 +229,9 @@ async fn listen(
         }
         Ok(())
     };
-    timeout(LISTEN_TIMEOUT, wait).await.unwrap_or_else(|_| Err(HostError::setup("listening", "no address in time")))?;
+    timeout(LISTEN_TIMEOUT, wait)
+        .await
+        .unwrap_or_else(|_| Err(HostError::setup("listening", &"no address in time")))?;
     bound.sort_by_key(|(id, _)| listeners.iter().position(|(listener, _)| listener == id));
     Ok((listeners.into_iter().map(|(id, _)| id).collect(), bound.into_iter().map(|(_, address)| address).collect()))
 }

@@ -163,6 +163,10 @@ impl Host {
         self.swarm.behaviour_mut().rpc.expire(now);
         if let Some(gossip) = self.swarm.behaviour().gossip.as_ref() {
             self.mesh_health.record(&gossip::mesh_peers(gossip));
+            for peer in gossip::bad_peers(gossip) {
+                // Gone meanwhile.
+                let _ = self.swarm.disconnect_peer_id(peer);
+            }
         }
     }
 

@@ -32,12 +32,12 @@ pub(crate) type HostTransport = Boxed<(PeerId, StreamMuxerBox)>;
 
 /// Builds all transports of a host.
 pub(crate) fn build(identity: &Keypair, registry: &mut Registry) -> Result<HostTransport, HostError> {
-    let noise = noise::Config::new(identity).map_err(|error| HostError::setup("noise", error))?;
+    let noise = noise::Config::new(identity).map_err(|error| HostError::setup("noise", &error))?;
     // mplex is for js-waku and the example nodes of the Nim library, which know nothing else (`spec/waku.md §8.1`);
     // both sides of a connection that know yamux choose it.
     let muxers = || SelectUpgrade::new(yamux::Config::default(), libp2p_mplex::Config::new());
     let tcp = || tcp::tokio::Transport::new(tcp::Config::default());
-    let dns_problem = |error: io::Error| HostError::setup("name resolution", error);
+    let dns_problem = |error: io::Error| HostError::setup("name resolution", &error);
 
     let websocket = websocket::Config::new(dns::tokio::Transport::system(tcp()).map_err(dns_problem)?)
         .upgrade(Version::V1Lazy)

@@ -1,4 +1,5 @@
 //! Gossipsub between hosts, with the test as the relay that judges.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "test helpers fail the test")]
 
 mod support;
 
@@ -135,4 +136,17 @@ async fn shows_the_health_of_its_topics_where_harnesses_look() {
     hub.mesh(4).await;
     support::until(|| hub.node.metric("libp2p_gossipsub_healthy_peers_topics") == 1).await;
     support::until(|| others[0].node.metric("libp2p_gossipsub_healthy_peers_topics") == 0).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn disconnects_a_peer_that_keeps_sending_invalid_messages() {
+    let (here, mut there) = (Relay::start(16).await, Relay::start(16).await);
+    here.node.connect(there.node.full_address(0)).await;
+    // −100 for the square of their number: eleven are below −10 000.
+    for number in 0..11u8 {
+        here.publish(&[number]).await;
+        let message = there.next().await;
+        there.judge(&message, Verdict::Reject).await;
+    }
+    there.node.peers(0).await;
 }

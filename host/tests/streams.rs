@@ -1,4 +1,5 @@
 //! Streams of `/mix/1.0.0` as peers of every age and temper open them.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "test helpers fail the test")]
 
 mod support;
 
@@ -143,6 +144,20 @@ async fn an_idle_stream_and_half_a_frame_hold_no_buffer_for_long() {
     node.assert_balanced();
     assert_eq!(node.ledger.snapshot().received, 0);
     assert_eq!(node.metric("waku_mix_streams{direction=\"inbound\"}"), 1, "the idle stream stays");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn half_frames_on_many_streams_hold_two_buffers() {
+    let (mut peer, node) = pair(Muxer::Yamux).await;
+    let mut streams = Vec::new();
+    for _ in 0..10 {
+        let mut stream = peer.open(node.peer(), MIX).await;
+        write(&mut stream, &packet_frame(1)[..100]).await;
+        streams.push(stream);
+    }
+    until(|| node.buffers.in_use() == 2).await;
+    until(|| node.metric("waku_mix_streams{direction=\"inbound\"}") == 10).await;
+    assert_eq!(node.buffers.in_use(), 2);
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -17,6 +17,7 @@ use libp2p::{
         THandlerInEvent, ToSwarm, dial_opts::PeerCondition,
     },
 };
+use tokio::sync::Semaphore;
 use wakumix_role_api::host::{OutboundPacket, SendFailure};
 
 use super::{
@@ -42,6 +43,8 @@ pub(crate) struct Behaviour {
 struct Peer {
     queue: Arc<PeerQueue>,
     slots: Arc<StreamSlots>,
+    /// Frames that may be in reception from this peer.
+    reception: Arc<Semaphore>,
     connections: Vec<ConnectionId>,
     /// The connection that was asked to write.
     writer: Option<ConnectionId>,
@@ -52,10 +55,11 @@ struct Peer {
 }
 
 impl Peer {
-    fn new(capacity: usize) -> Self {
+    fn new(limits: &MixLimits) -> Self {
         Self {
-            queue: PeerQueue::new(capacity),
+            queue: PeerQueue::new(limits.queue_packets),
             slots: Arc::default(),
+            reception: Arc::new(Semaphore::new(limits.frames_in_reception)),
             connections: Vec::new(),
             writer: None,
             dial: None,
@@ -84,8 +88,7 @@ impl Behaviour {
         if !self.peers.contains_key(&peer_id) && self.dialling() >= self.limits.max_dialling {
             return outgoing.fail(SendFailure::QueueFull);
         }
-        let capacity = self.limits.queue_packets;
-        let peer = self.peers.entry(peer_id).or_insert_with(|| Peer::new(capacity));
+        let peer = self.peers.entry(peer_id).or_insert_with(|| Peer::new(&self.limits));
         peer.address = Some(to.multiaddr());
         peer.queue.push(outgoing);
         self.find_way(peer_id, None);
@@ -159,11 +162,11 @@ impl Behaviour {
     }
 
     fn share(&mut self, peer_id: PeerId) -> PeerShare {
-        let capacity = self.limits.queue_packets;
-        let peer = self.peers.entry(peer_id).or_insert_with(|| Peer::new(capacity));
+        let peer = self.peers.entry(peer_id).or_insert_with(|| Peer::new(&self.limits));
         PeerShare {
             queue: peer.queue.clone(),
             slots: peer.slots.clone(),
+            reception: peer.reception.clone(),
             ingress: self.ingress.clone(),
             max_inbound_streams: self.limits.inbound_streams,
             open_timeout: self.limits.open_timeout,

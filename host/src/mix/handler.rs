@@ -18,6 +18,7 @@ use libp2p::{
         handler::{ConnectionEvent, FullyNegotiatedInbound, FullyNegotiatedOutbound},
     },
 };
+use tokio::sync::Semaphore;
 
 use super::{
     inbound::{Ingress, ReadEnd, read_packets},
@@ -57,6 +58,7 @@ pub(crate) enum ToBehaviour {
 pub(super) struct PeerShare {
     pub(super) queue: Arc<PeerQueue>,
     pub(super) slots: Arc<StreamSlots>,
+    pub(super) reception: Arc<Semaphore>,
     pub(super) ingress: Ingress,
     pub(super) max_inbound_streams: usize,
     pub(super) open_timeout: Duration,
@@ -96,11 +98,11 @@ impl Handler {
             return;
         };
         let guard = StreamGuard::new(metrics, Direction::Inbound);
-        let ingress = self.share.ingress.clone();
+        let (ingress, reception) = (self.share.ingress.clone(), self.share.reception.clone());
         self.readers.push(
             async move {
                 let _open = (slot, guard);
-                read_packets(stream, ingress).await
+                read_packets(stream, ingress, reception).await
             }
             .boxed(),
         );

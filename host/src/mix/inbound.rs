@@ -9,7 +9,10 @@
 use std::{io, sync::Arc, time::Duration};
 
 use futures::{AsyncRead, AsyncReadExt};
-use tokio::{sync::mpsc, time::timeout};
+use tokio::{
+    sync::{Mutex, Semaphore, mpsc},
+    time::timeout,
+};
 use wakumix_mix::{DropReason, Ledger, Outcome, Packet, Stage};
 use wakumix_role_api::{Address, mixer::MixerMessage};
 use wakumix_sphinx::{BufferPool, PacketBuf};
@@ -35,6 +38,8 @@ pub(crate) struct Ingress {
     pub(crate) pool: BufferPool,
     pub(crate) ledger: Arc<Ledger>,
     pub(crate) packets: mpsc::Sender<Packet>,
+    /// Streams that wait for a free buffer, first come first served; only the first asks the pool.
+    pub(crate) turn: Arc<Mutex<()>>,
     /// How long a frame that has begun may take.
     pub(crate) frame_timeout: Duration,
     pub(crate) metrics: MixMetrics,
@@ -102,9 +107,15 @@ fn settle_stopped(packet: Packet) {
 }
 
 /// Reads packets until the stream ends.
-pub(super) async fn read_packets<S: AsyncRead + Unpin>(mut stream: S, ingress: Ingress) -> ReadEnd {
+///
+/// `reception` holds as many permits as frames of this peer may be in reception.
+pub(super) async fn read_packets<S: AsyncRead + Unpin>(
+    mut stream: S,
+    ingress: Ingress,
+    reception: Arc<Semaphore>,
+) -> ReadEnd {
     loop {
-        if let Err(end) = read_frame(&mut stream, &ingress).await {
+        if let Err(end) = read_frame(&mut stream, &ingress, &reception).await {
             if let Some(refusal) = end.refusal() {
                 ingress.metrics.frame_refused(refusal);
             }
@@ -113,8 +124,14 @@ pub(super) async fn read_packets<S: AsyncRead + Unpin>(mut stream: S, ingress: I
     }
 }
 
-async fn read_frame<S: AsyncRead + Unpin>(stream: &mut S, ingress: &Ingress) -> Result<(), ReadEnd> {
+async fn read_frame<S: AsyncRead + Unpin>(
+    stream: &mut S,
+    ingress: &Ingress,
+    reception: &Semaphore,
+) -> Result<(), ReadEnd> {
     let length = read_prefix(stream, ingress).await?;
+    // Kept until the packet is handed over, so that a peer with many streams has no larger share of the mixer.
+    let _permit = reception.acquire().await.map_err(|_| ReadEnd::Stopping)?;
     let packet = read_packet(stream, length, ingress).await?;
     if length == 0 {
         packet.reject(DropReason::NoData);
@@ -155,6 +172,10 @@ async fn read_packet<S: AsyncRead + Unpin>(
 
 /// Waits for a free packet buffer; until then the stream is not read.
 async fn free_buffer(ingress: &Ingress) -> PacketBuf {
+    let _turn = match ingress.turn.try_lock() {
+        Ok(turn) => turn,
+        Err(_) => ingress.turn.lock().await,
+    };
     loop {
         if let Some(buffer) = ingress.pool.take() {
             return buffer;

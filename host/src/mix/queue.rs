@@ -132,9 +132,9 @@ impl PeerQueue {
         for mut outgoing in waiting {
             outgoing.failed_attempts += 1;
             if outgoing.failed_attempts >= MAX_ATTEMPTS {
-                lost.push(outgoing)
+                lost.push(outgoing);
             } else {
-                inner.waiting.push_back(outgoing)
+                inner.waiting.push_back(outgoing);
             }
         }
         drop(inner);

@@ -32,8 +32,10 @@ pub(crate) struct Behaviour {
     services: Services,
     served: Served,
     limits: RequestLimits,
-    /// Requests that may be open at a time.
+    /// Own requests that may be open at a time.
     permits: Arc<Semaphore>,
+    /// Requests of peers that may be read and answered at a time.
+    serving: Arc<Semaphore>,
     /// Connected peers, and those that are dialled for a request.
     peers: HashMap<PeerId, Peer>,
     /// At most one per open request.
@@ -56,6 +58,7 @@ impl Behaviour {
             served: Served::new(&services),
             services,
             permits: Arc::new(Semaphore::new(limits.outbound)),
+            serving: Arc::new(Semaphore::new(limits.inbound)),
             limits,
             peers: HashMap::new(),
             actions: VecDeque::new(),
@@ -108,7 +111,7 @@ impl Behaviour {
 
     fn handler(&mut self, peer: PeerId) -> Handler {
         let slots = self.peers.entry(peer).or_default().slots.clone();
-        Handler::new(peer, self.services.clone(), self.served.clone(), self.limits.clone(), slots)
+        Handler::new(peer, self.services.clone(), self.served.clone(), self.limits.clone(), slots, self.serving.clone())
     }
 
     fn connected(&mut self, peer_id: PeerId, connection: ConnectionId) {

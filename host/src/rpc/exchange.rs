@@ -1,11 +1,11 @@
 //! One exchange on one stream, from either side.
 
-use std::io;
+use std::{io, sync::Arc};
 
 use futures::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use libp2p::{PeerId, StreamProtocol};
 use tokio::{
-    sync::{OwnedSemaphorePermit, oneshot},
+    sync::{OwnedSemaphorePermit, Semaphore, oneshot},
     time::{Instant, timeout, timeout_at},
 };
 use wakumix_role_api::{
@@ -108,13 +108,17 @@ pub(super) async fn serve<S: AsyncRead + AsyncWrite + Unpin>(
     peer: PeerId,
     service: Service,
     limits: RequestLimits,
+    permits: Arc<Semaphore>,
 ) -> io::Result<()> {
     let mut first = [0u8; 1];
     if stream.read(&mut first).await? == 0 {
         return stream.close().await;
     }
-    let read = read_frame_after(&mut stream, first[0], service.max_request);
-    let body = timeout(limits.read_timeout, read).await??;
+    let (_permit, body) = timeout(limits.read_timeout, async {
+        let permit = permits.acquire_owned().await.map_err(io::Error::other)?;
+        Ok::<_, io::Error>((permit, read_frame_after(&mut stream, first[0], service.max_request).await?))
+    })
+    .await??;
     let (respond, answer) = oneshot::channel();
     let request = InboundRequest { protocol: service.protocol, from: Requester::Peer(peer), body, respond };
     // Without an answer (the service refused or ended) the stream is reset.

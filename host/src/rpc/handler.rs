@@ -18,7 +18,7 @@ use libp2p::{
         handler::{ConnectionEvent, DialUpgradeError, FullyNegotiatedInbound, FullyNegotiatedOutbound},
     },
 };
-use tokio::time::Instant;
+use tokio::{sync::Semaphore, time::Instant};
 use wakumix_role_api::{Services, host::RequestFailure};
 
 use super::exchange::{Ask, serve};
@@ -60,6 +60,8 @@ pub(crate) struct Handler {
     served: Served,
     limits: RequestLimits,
     slots: Arc<StreamSlots>,
+    /// Requests that may be read and answered at a time, over all peers.
+    permits: Arc<Semaphore>,
     /// At most `limits.inbound_streams` of them per peer.
     serving: FuturesUnordered<BoxFuture<'static, io::Result<()>>>,
     /// Own requests that want a stream; with `asking`, at most `limits.outbound` over all peers.
@@ -74,6 +76,7 @@ impl Handler {
         served: Served,
         limits: RequestLimits,
         slots: Arc<StreamSlots>,
+        permits: Arc<Semaphore>,
     ) -> Self {
         Self {
             peer,
@@ -81,6 +84,7 @@ impl Handler {
             served,
             limits,
             slots,
+            permits,
             serving: FuturesUnordered::new(),
             to_open: VecDeque::new(),
             asking: FuturesUnordered::new(),
@@ -91,7 +95,7 @@ impl Handler {
         let Some(service) = self.services.get(protocol.as_ref()) else { return };
         // One stream too many is reset by dropping it.
         let Some(slot) = self.slots.take(self.limits.inbound_streams) else { return };
-        let serve = serve(stream, self.peer, service.clone(), self.limits.clone());
+        let serve = serve(stream, self.peer, service.clone(), self.limits.clone(), self.permits.clone());
         self.serving.push(
             async move {
                 let _open = slot;
