@@ -1,4 +1,8 @@
 //! The process's logger: one line per event on standard error, as text or as JSON.
+//!
+//! A level without a target is for this program's own crates. Libraries stay at `warn` until a filter names them: from
+//! `info` on, those of libp2p tell which peer, address and message an event belongs to, and a log that is turned up to
+//! find a fault must not become a record of who talked to whom (`docs/privacy.md`).
 
 use std::io::IsTerminal as _;
 
@@ -40,11 +44,16 @@ pub enum LoggingError {
     AlreadyInstalled,
 }
 
+/// What the targets of this program's own crates begin with.
+const OWN_TARGETS: &str = "wakumix";
+/// The most that libraries tell when no filter names them.
+const LIBRARIES: LevelFilter = LevelFilter::WARN;
+
 /// Starts logging for the whole process.
 ///
-/// `level` is one level for everything and any number of `target=level`, separated by commas:
-/// `info,libp2p=warn`. The words are tracing's and nwaku's, in any case. Without a level for everything it is
-/// `info`.
+/// `level` is one level and any number of `target=level`, separated by commas: `debug,libp2p_swarm=info`. The words are
+/// tracing's and nwaku's, in any case. The level alone is for this program's own crates, `info` when there is none;
+/// libraries tell warnings and errors at most, unless a target names them. A target stands for all that begin with it.
 ///
 /// # Errors
 /// When the filter has a mistake, or a logger is installed already.
@@ -89,7 +98,11 @@ fn parse_filter(text: &str) -> Result<Targets, LoggingError> {
             None => return Err(LoggingError::TwoDefaults(text.to_owned())),
         }
     }
-    Ok(targets.with_default(default.unwrap_or(LevelFilter::INFO)))
+    let own = default.unwrap_or(LevelFilter::INFO);
+    if !targets.iter().any(|(target, _)| target == OWN_TARGETS) {
+        targets = targets.with_target(OWN_TARGETS, own);
+    }
+    Ok(targets.with_default(own.min(LIBRARIES)))
 }
 
 /// `notice`, `fatal` and `none` are nwaku's words.
@@ -130,9 +143,11 @@ mod tests {
         let writer = captured.clone();
         let dispatch = subscriber(format, parse_filter(filter).unwrap(), false, move || writer.clone());
         dispatcher::with_default(&dispatch, || {
-            tracing::info!(target: "ours", packets = 3, "kept");
-            tracing::info!(target: "noisy", "chatter");
-            tracing::error!(target: "noisy", "trouble");
+            tracing::info!(target: "wakumix_x", packets = 3, "kept");
+            tracing::info!(target: "wakumix_noisy", "chatter");
+            tracing::error!(target: "wakumix_noisy", "trouble");
+            tracing::info!(target: "libp2p_swarm", "gossip");
+            tracing::warn!(target: "libp2p_swarm", "warning");
         });
         let bytes = captured.0.lock().unwrap().clone();
         String::from_utf8(bytes).unwrap()
@@ -140,14 +155,25 @@ mod tests {
 
     #[test]
     fn a_target_can_be_quieter_than_the_rest() {
-        let text = logged(Format::Text, "Info, noisy=WARN");
+        let text = logged(Format::Text, "Info, wakumix_noisy=WARN");
         assert!(text.contains("kept") && text.contains("trouble"), "{text}");
         assert!(!text.contains("chatter"), "{text}");
     }
 
     #[test]
+    fn libraries_tell_no_more_than_warnings_until_they_are_named() {
+        for level in ["info", "trace", "wakumix=debug"] {
+            let text = logged(Format::Text, level);
+            assert!(text.contains("kept") && text.contains("warning"), "{text}");
+            assert!(!text.contains("gossip"), "{text}");
+        }
+        assert!(logged(Format::Text, "info,libp2p=debug").contains("gossip"));
+        assert!(!logged(Format::Text, "error").contains("warning"));
+    }
+
+    #[test]
     fn json_lines_are_objects_with_the_fields_of_the_event() {
-        let text = logged(Format::Json, "info,noisy=none");
+        let text = logged(Format::Json, "info,wakumix_noisy=none,libp2p=none");
         let line: serde_json::Value = serde_json::from_str(text.trim()).unwrap();
         assert_eq!(line["message"], "kept");
         assert_eq!(line["packets"], 3);
