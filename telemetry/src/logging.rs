@@ -48,6 +48,8 @@ pub enum LoggingError {
 const OWN_TARGETS: &str = "wakumix";
 /// The most that libraries tell when no filter names them.
 const LIBRARIES: LevelFilter = LevelFilter::WARN;
+/// Its warnings show whole messages with the peer that they were for ("Send Queue full"), as often as peers like.
+const GOSSIPSUB: (&str, LevelFilter) = ("libp2p_gossipsub", LevelFilter::ERROR);
 
 /// Starts logging for the whole process.
 ///
@@ -99,8 +101,11 @@ fn parse_filter(text: &str) -> Result<Targets, LoggingError> {
         }
     }
     let own = default.unwrap_or(LevelFilter::INFO);
-    if !targets.iter().any(|(target, _)| target == OWN_TARGETS) {
-        targets = targets.with_target(OWN_TARGETS, own);
+    let (gossipsub, limit) = GOSSIPSUB;
+    for (target, level) in [(OWN_TARGETS, own), (gossipsub, own.min(limit))] {
+        if !targets.iter().any(|(named, _)| target.starts_with(named)) {
+            targets = targets.with_target(target, level);
+        }
     }
     Ok(targets.with_default(own.min(LIBRARIES)))
 }
@@ -146,8 +151,9 @@ mod tests {
             tracing::info!(target: "wakumix_x", packets = 3, "kept");
             tracing::info!(target: "wakumix_noisy", "chatter");
             tracing::error!(target: "wakumix_noisy", "trouble");
-            tracing::info!(target: "libp2p_swarm", "gossip");
+            tracing::info!(target: "libp2p_swarm", "address");
             tracing::warn!(target: "libp2p_swarm", "warning");
+            tracing::warn!(target: "libp2p_gossipsub::behaviour", "whole message");
         });
         let bytes = captured.0.lock().unwrap().clone();
         String::from_utf8(bytes).unwrap()
@@ -165,9 +171,10 @@ mod tests {
         for level in ["info", "trace", "wakumix=debug"] {
             let text = logged(Format::Text, level);
             assert!(text.contains("kept") && text.contains("warning"), "{text}");
-            assert!(!text.contains("gossip"), "{text}");
+            assert!(!text.contains("address") && !text.contains("whole message"), "{text}");
         }
-        assert!(logged(Format::Text, "info,libp2p=debug").contains("gossip"));
+        let text = logged(Format::Text, "info,libp2p=debug");
+        assert!(text.contains("address") && text.contains("whole message"), "{text}");
         assert!(!logged(Format::Text, "error").contains("warning"));
     }
 
