@@ -1,0 +1,91 @@
+//! What a running mixer adds to the cryptography of a packet.
+//!
+//! `cargo bench -p wakumix-mixer` sends packets through a whole mixer (actor, unwrap queue, workers, replay tags, delay
+//! queue, messages to the host) and, in turns with it, does only the cryptography of the same packets on one thread. Both
+//! are charged the CPU time of all threads, so that the ratio says what the machinery costs and does not depend on how
+//! many cores there are; the last column is what the mixer did by the clock.
+//!
+//! Not in it: sockets. The stand-in for the host copies each packet into its pooled buffer, as reading a stream does, and
+//! so does the other side.
+
+#![expect(clippy::unwrap_used, clippy::panic, reason = "a benchmark may stop at the first surprise")]
+
+mod clock;
+mod net;
+
+use clock::cpu_time;
+use net::Net;
+use std::time::Instant;
+
+/// Rounds of the table, and packets of one round.
+const ROUNDS: usize = 21;
+const PACKETS: usize = 1000;
+/// Without `--bench` (in a test run) a few packets show that it works.
+const SMOKE_PACKETS: usize = 50;
+
+/// The mean delay of the packets that are held.
+const DELAY_MS: u16 = 10;
+
+/// Times of one round.
+struct Round {
+    /// CPU, in microseconds per packet.
+    crypto: f64,
+    mixer: f64,
+    /// By the clock.
+    packets_per_second: f64,
+}
+
+fn main() {
+    let is_bench = std::env::args().any(|argument| argument == "--bench");
+    let (rounds, packets) = if is_bench { (ROUNDS, PACKETS) } else { (1, SMOKE_PACKETS) };
+    println!(
+        "{:<13} {:>8} {:>12} {:>11} {:>7} {:>17} {:>16}",
+        "median", "delay", "crypto µs", "mixer µs", "ratio", "packets/s a core", "packets/s, all"
+    );
+    for profile in ["aes-ctr/seq", "lioness/pad"] {
+        for delay_ms in [0, DELAY_MS] {
+            let rounds = measure(profile, delay_ms, rounds, packets);
+            let median = |value: fn(&Round) -> f64| median(rounds.iter().map(value).collect());
+            let (crypto, mixer) = (median(|round| round.crypto), median(|round| round.mixer));
+            let ratio = median(|round| round.mixer / round.crypto);
+            let (per_core, all) = (1e6 / mixer, median(|round| round.packets_per_second));
+            println!(
+                "{profile:<13} {delay_ms:>5} ms {crypto:>12.1} {mixer:>11.1} {ratio:>7.2} {per_core:>17.0} {all:>16.0}"
+            );
+        }
+    }
+}
+
+fn measure(profile: &str, delay_ms: u16, rounds: usize, packets: usize) -> Vec<Round> {
+    let runtime = || tokio::runtime::Builder::new_multi_thread().enable_all().build().unwrap();
+    actix::System::with_tokio_rt(runtime).block_on(async {
+        let mut net = Net::start(profile, rounds + 1, packets);
+        // The first round warms up: threads, buffers, queues.
+        let mut results = Vec::new();
+        for round in 0..=rounds {
+            let batch = net.build(packets, delay_ms);
+            let result = measure_round(&net, &batch).await;
+            if round > 0 {
+                results.push(result);
+            }
+        }
+        results
+    })
+}
+
+async fn measure_round(net: &Net, batch: &[Vec<u8>]) -> Round {
+    let count = f64::from(u32::try_from(batch.len()).unwrap());
+    let before = cpu_time();
+    net.open_all(batch);
+    let crypto = (cpu_time() - before).as_secs_f64() * 1e6 / count;
+    let (before, started) = (cpu_time(), Instant::now());
+    net.forward_all(batch).await;
+    let elapsed = started.elapsed().as_secs_f64();
+    let mixer = (cpu_time() - before).as_secs_f64() * 1e6 / count;
+    Round { crypto, mixer, packets_per_second: count / elapsed }
+}
+
+fn median(mut samples: Vec<f64>) -> f64 {
+    samples.sort_by(f64::total_cmp);
+    samples[samples.len() / 2]
+}

@@ -1,0 +1,150 @@
+//! A mixer, and the packets that it is sent.
+
+use std::sync::Arc;
+
+use libp2p_identity::{Keypair, secp256k1};
+use rand::SeedableRng as _;
+use rand::rngs::StdRng;
+use tokio::runtime::Handle;
+use tokio::sync::watch;
+use wakumix_mix::{HopAddress, Ledger, Outcome, Packet};
+use wakumix_mixer::{Config, DelayRule, Mixer, RunningMixer};
+use wakumix_role_api::{
+    DirectoryPublisher, Inbox, Inboxes, LocalNode, Ports, RoleContext, Services, Supervisor, Workers,
+    host::{HostHandle, HostMessage},
+    mailbox,
+    mixer::{MixerHandle, MixerMessage},
+};
+use wakumix_sphinx::{ADDRESS_LEN, BufferPool, Opened, PathHop, PrivateKey, Sphinx};
+use wakumix_telemetry::Telemetry;
+
+/// Packets in the mixer at a time: less than any of its queues holds, so that none is refused.
+const WINDOW: usize = 512;
+/// Packets in one message to the mixer.
+const MESSAGE: usize = 32;
+/// Bytes of the body of each packet.
+const BODY: [u8; 3000] = [0xA5; 3000];
+
+/// A running mixer between a feeder and a stand-in for the host.
+pub(crate) struct Net {
+    format: Sphinx,
+    key: Arc<PrivateKey>,
+    path: [PathHop; 3],
+    rng: StdRng,
+    buffers: BufferPool,
+    ledger: Arc<Ledger>,
+    mixer: MixerHandle,
+    host: Inbox<HostMessage>,
+    _running: RunningMixer,
+}
+
+impl Net {
+    /// A mixer that will get `rounds` rounds of so many packets.
+    pub(crate) fn start(profile: &str, rounds: usize, packets: usize) -> Self {
+        let format = Sphinx::new(profile.parse().unwrap());
+        let (keys, addresses) = ([1, 2, 3].map(|n| PrivateKey::from_bytes([n; 32])), [1, 2, 3].map(address));
+        let hop = |n: usize| PathHop { key: keys[n].public(), address: addresses[n].encode(), delay_ms: 0 };
+        let path = [hop(0), hop(1), hop(2)];
+        let [key, ..] = keys;
+        let key = Arc::new(key);
+        let telemetry = Telemetry::new();
+        let (host_address, host) = mailbox("host", 1024, &telemetry);
+        let (mixer_address, inbox) = mailbox("mixer", 256, &telemetry);
+        let mixer = MixerHandle::new(mixer_address);
+        let (_, hop_address) = watch::channel(Some(addresses[0].clone()));
+        let (supervisor, _) = Supervisor::new(Handle::current(), telemetry.clone());
+        let context = RoleContext {
+            node: LocalNode { peer: addresses[0].peer(), mix_key: Arc::clone(&key), hop_address },
+            format,
+            buffers: BufferPool::new(2 * WINDOW, format.profile().packet_len()),
+            ledger: Ledger::new(),
+            directory: DirectoryPublisher::new().1,
+            ports: Ports {
+                host: HostHandle::new(host_address),
+                mixer: Some(mixer.clone()),
+                exit: None,
+                sender: None,
+                relay: None,
+            },
+            services: Services::default(),
+            supervisor,
+            workers: Workers::detect(Handle::current()),
+            telemetry,
+        };
+        let replay_tags = (rounds * packets).max(1024);
+        let config = Config { delay: DelayRule::Exponential, replay_tags, ..Config::default() };
+        let mut inboxes = Inboxes { mixer: Some(inbox), ..Inboxes::default() };
+        let running = Mixer::new(config, true).unwrap().start_mixer(&context, &mut inboxes).unwrap();
+        Self {
+            format,
+            key,
+            path,
+            rng: StdRng::seed_from_u64(1),
+            buffers: context.buffers,
+            ledger: context.ledger,
+            mixer,
+            host,
+            _running: running,
+        }
+    }
+
+    /// Packets that the mixer has not seen.
+    pub(crate) fn build(&mut self, count: usize, delay_ms: u16) -> Vec<Vec<u8>> {
+        let mut path = self.path;
+        path[0].delay_ms = delay_ms;
+        let mut build = || {
+            let mut packet = vec![0; self.buffers.buffer_len()];
+            self.format.build(&mut self.rng, &path, &[0; ADDRESS_LEN], &BODY, &mut packet).unwrap();
+            packet
+        };
+        (0..count).map(|_| build()).collect()
+    }
+
+    /// The cryptography of a hop, and nothing else.
+    pub(crate) fn open_all(&self, packets: &[Vec<u8>]) {
+        let mut buffer = vec![0; self.buffers.buffer_len()];
+        for packet in packets {
+            buffer.copy_from_slice(packet);
+            let authenticated = self.format.authenticate(&self.key, &buffer).unwrap();
+            match self.format.open(&mut buffer, authenticated).unwrap() {
+                Opened::Forward { blinding, .. } => self.format.blind(&mut buffer, blinding).unwrap(),
+                other => panic!("{other:?}"),
+            }
+        }
+    }
+
+    /// The whole way: hands packets to the mixer and takes them back from it, [`WINDOW`] of them on the way.
+    pub(crate) async fn forward_all(&self, packets: &[Vec<u8>]) {
+        let mut host = self.host.receiver().unwrap();
+        let mut messages = packets.chunks(MESSAGE);
+        let (mut on_the_way, mut left) = (0, packets.len());
+        while left > 0 {
+            while on_the_way + MESSAGE <= WINDOW
+                && let Some(chunk) = messages.next()
+            {
+                on_the_way += chunk.len();
+                let received = chunk.iter().map(|bytes| self.received(bytes)).collect();
+                self.mixer.address().try_send(MixerMessage::Received(received)).unwrap();
+            }
+            let Some(HostMessage::SendPackets(released)) = host.recv().await else { panic!("the mixer has ended") };
+            on_the_way -= released.len();
+            left -= released.len();
+            released.into_iter().for_each(|outbound| outbound.packet.settle(Outcome::Forwarded));
+        }
+        assert_eq!(self.ledger.snapshot().dropped_total(), 0);
+    }
+
+    fn received(&self, bytes: &[u8]) -> Packet {
+        let mut packet = Packet::received(self.buffers.take().unwrap(), &self.ledger);
+        packet.bytes_mut().copy_from_slice(bytes);
+        packet
+    }
+}
+
+fn address(n: u8) -> HopAddress {
+    let mut secret = [n; 32];
+    let secret = secp256k1::SecretKey::try_from_bytes(&mut secret).unwrap();
+    let identity = Keypair::from(secp256k1::Keypair::from(secret));
+    let address = format!("/ip4/10.0.0.{n}/tcp/60000").parse().unwrap();
+    HopAddress::from_multiaddr(&address, identity.public().to_peer_id()).unwrap()
+}
