@@ -150,3 +150,19 @@ async fn disconnects_a_peer_that_keeps_sending_invalid_messages() {
     }
     there.node.peers(0).await;
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_metrics_page_has_each_family_once() {
+    let (here, there) = (Relay::start(16).await, Relay::start(16).await);
+    here.node.connect(there.node.full_address(0)).await;
+    here.publish(b"message").await;
+    let page = here.node.telemetry.render();
+    let mut families: Vec<_> = page.lines().filter_map(|line| line.strip_prefix("# TYPE ")).collect();
+    families.sort_unstable();
+    let count = families.len();
+    families.dedup_by_key(|line| line.split(' ').next().unwrap_or_default().to_owned());
+    assert_eq!(families.len(), count);
+    for expected in ["libp2p_bandwidth_bytes", "libp2p_gossipsub_mesh_peer_counts", "waku_mix_dials_total"] {
+        assert!(families.iter().any(|family| family.starts_with(expected)), "{expected}");
+    }
+}

@@ -287,3 +287,188 @@ impl Drop for Behaviour {
         self.abandon();
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use futures::task::noop_waker;
+    use libp2p::{
+        core::ConnectedPoint,
+        identity::{Keypair, secp256k1},
+        swarm::{
+            DialFailure,
+            behaviour::{ConnectionClosed, ConnectionEstablished},
+        },
+    };
+    use tokio::sync::{mpsc, oneshot};
+    use wakumix_mix::{HopAddress, Ledger, Origin, Packet};
+    use wakumix_sphinx::BufferPool;
+    use wakumix_telemetry::Telemetry;
+
+    use super::*;
+    use crate::metrics::MixMetrics;
+
+    struct Bench {
+        behaviour: Behaviour,
+        pool: BufferPool,
+        ledger: Arc<Ledger>,
+        /// Packets that readers would deliver: none here.
+        _packets: mpsc::Receiver<Packet>,
+    }
+
+    type Outcome = oneshot::Receiver<Result<(), SendFailure>>;
+
+    impl Bench {
+        fn new() -> Self {
+            let (pool, ledger) = (BufferPool::new(64, 8), Ledger::new());
+            let (packets, receiver) = super::super::ingress_channel();
+            let ingress = Ingress {
+                pool: pool.clone(),
+                ledger: ledger.clone(),
+                packets,
+                turn: Arc::default(),
+                frame_timeout: std::time::Duration::from_secs(1),
+                metrics: MixMetrics::new(&Telemetry::new()),
+            };
+            let limits = MixLimits { max_dialling: 2, ..MixLimits::default() };
+            let behaviour = Behaviour::new(StreamProtocol::new("/mix/1.0.0"), limits, ingress);
+            Self { behaviour, pool, ledger, _packets: receiver }
+        }
+
+        fn send(&mut self, to: PeerId) -> Outcome {
+            let packet = Packet::originated(self.pool.take().unwrap(), &self.ledger, Origin::Request);
+            let (done, outcome) = oneshot::channel();
+            let to = HopAddress::from_multiaddr(&address(), to).unwrap();
+            self.behaviour.send(OutboundPacket { to, packet, done: Some(done) });
+            outcome
+        }
+
+        /// What the behaviour asks for next: the connection it dials or writes on.
+        fn asks(&mut self) -> Option<Asked> {
+            let waker = noop_waker();
+            match self.behaviour.poll(&mut Context::from_waker(&waker)) {
+                Poll::Ready(ToSwarm::Dial { opts }) => Some(Asked::Dial(opts.connection_id())),
+                Poll::Ready(ToSwarm::NotifyHandler { handler: NotifyHandler::One(on), .. }) => Some(Asked::Write(on)),
+                _ => None,
+            }
+        }
+
+        fn dial_fails(&mut self, peer: PeerId, connection_id: ConnectionId) {
+            let error = DialError::Aborted;
+            let failure = DialFailure { peer_id: Some(peer), error: &error, connection_id };
+            self.behaviour.on_swarm_event(FromSwarm::DialFailure(failure));
+        }
+
+        fn connects(&mut self, peer_id: PeerId, connection_id: ConnectionId) {
+            let endpoint = endpoint();
+            drop(self.behaviour.handle_established_inbound_connection(connection_id, peer_id, &address(), &address()));
+            self.behaviour.on_swarm_event(FromSwarm::ConnectionEstablished(ConnectionEstablished {
+                peer_id,
+                connection_id,
+                endpoint: &endpoint,
+                failed_addresses: &[],
+                other_established: 0,
+            }));
+        }
+
+        fn disconnects(&mut self, peer_id: PeerId, connection_id: ConnectionId) {
+            let endpoint = endpoint();
+            self.behaviour.on_swarm_event(FromSwarm::ConnectionClosed(ConnectionClosed {
+                peer_id,
+                connection_id,
+                endpoint: &endpoint,
+                cause: None,
+                remaining_established: 0,
+            }));
+        }
+    }
+
+    #[derive(Debug, PartialEq)]
+    enum Asked {
+        Dial(ConnectionId),
+        Write(ConnectionId),
+    }
+
+    fn address() -> Multiaddr {
+        "/ip4/127.0.0.1/tcp/4001".parse().unwrap()
+    }
+
+    fn endpoint() -> ConnectedPoint {
+        ConnectedPoint::Listener { local_addr: address(), send_back_addr: address() }
+    }
+
+    fn peer() -> PeerId {
+        Keypair::from(secp256k1::Keypair::generate()).public().to_peer_id()
+    }
+
+    fn connection(number: usize) -> ConnectionId {
+        ConnectionId::new_unchecked(1_000_000 + number)
+    }
+
+    #[test]
+    fn dials_once_for_many_packets_and_forgets_a_peer_that_cannot_be_reached() {
+        let (mut bench, peer) = (Bench::new(), peer());
+        let outcomes = [bench.send(peer), bench.send(peer)];
+        let Some(Asked::Dial(dial)) = bench.asks() else { panic!("no dial") };
+        assert_eq!(bench.asks(), None);
+        bench.dial_fails(peer, dial);
+        for mut outcome in outcomes {
+            assert_eq!(outcome.try_recv(), Ok(Err(SendFailure::DialFailed)));
+        }
+        assert!(bench.behaviour.peers.is_empty());
+    }
+
+    #[test]
+    fn refuses_packets_for_one_dialled_peer_too_many() {
+        let mut bench = Bench::new();
+        let (_first, _second, mut third) = (bench.send(peer()), bench.send(peer()), bench.send(peer()));
+        assert_eq!(third.try_recv(), Ok(Err(SendFailure::QueueFull)));
+        assert_eq!(bench.behaviour.peers.len(), 2);
+    }
+
+    #[test]
+    fn writes_on_one_live_connection_and_moves_on_when_it_closes() {
+        let (mut bench, peer) = (Bench::new(), peer());
+        bench.connects(peer, connection(1));
+        bench.connects(peer, connection(2));
+        let _outcomes = [bench.send(peer), bench.send(peer)];
+        assert_eq!(bench.asks(), Some(Asked::Write(connection(2))), "the newest");
+        assert_eq!(bench.asks(), None, "one stream is enough");
+        bench.disconnects(peer, connection(2));
+        assert_eq!(bench.asks(), Some(Asked::Write(connection(1))));
+        bench.disconnects(peer, connection(1));
+        assert!(matches!(bench.asks(), Some(Asked::Dial(_))));
+    }
+
+    #[test]
+    fn looks_for_another_way_when_a_stream_cannot_be_opened() {
+        let (mut bench, peer) = (Bench::new(), peer());
+        bench.connects(peer, connection(1));
+        let mut outcome = bench.send(peer);
+        assert_eq!(bench.asks(), Some(Asked::Write(connection(1))));
+        let failed = ToBehaviour::OpenFailed { unsupported: false };
+        bench.behaviour.on_connection_handler_event(peer, connection(1), failed);
+        let Some(Asked::Dial(dial)) = bench.asks() else { panic!("no dial") };
+        bench.dial_fails(peer, dial);
+        assert_eq!(outcome.try_recv(), Ok(Err(SendFailure::DialFailed)));
+    }
+
+    #[test]
+    fn forgets_a_peer_with_its_last_connection() {
+        let (mut bench, peer) = (Bench::new(), peer());
+        bench.connects(peer, connection(1));
+        bench.connects(peer, connection(2));
+        bench.disconnects(peer, connection(1));
+        assert_eq!(bench.behaviour.peers.len(), 1);
+        bench.disconnects(peer, connection(2));
+        assert!(bench.behaviour.peers.is_empty());
+    }
+
+    #[test]
+    fn settles_everything_when_it_is_dropped() {
+        let (mut bench, peer) = (Bench::new(), peer());
+        let mut outcome = bench.send(peer);
+        drop(bench.behaviour);
+        assert_eq!(outcome.try_recv(), Ok(Err(SendFailure::Stopped)));
+        assert_eq!((bench.pool.in_use(), bench.ledger.snapshot().residue(0)), (0, 0));
+    }
+}

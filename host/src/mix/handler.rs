@@ -4,6 +4,7 @@
 use std::{
     collections::VecDeque,
     convert::Infallible,
+    pin::Pin,
     sync::Arc,
     task::{Context, Poll},
     time::Duration,
@@ -18,10 +19,13 @@ use libp2p::{
         handler::{ConnectionEvent, FullyNegotiatedInbound, FullyNegotiatedOutbound},
     },
 };
-use tokio::sync::Semaphore;
+use tokio::{
+    sync::Semaphore,
+    time::{Sleep, sleep},
+};
 
 use super::{
-    inbound::{Ingress, ReadEnd, read_packets},
+    inbound::{Ingress, ReadEnd, Reception, read_packets},
     outbound::{WriteEnd, write_packets},
     queue::PeerQueue,
 };
@@ -29,6 +33,9 @@ use crate::{
     metrics::{Direction, FrameRefusal, StreamGuard},
     slots::StreamSlots,
 };
+
+/// How long packets of a closed connection may wait for room in this host.
+const LAST_READS: Duration = Duration::from_secs(2);
 
 type Event = ConnectionHandlerEvent<ReadyUpgrade<StreamProtocol>, (), ToBehaviour>;
 
@@ -80,14 +87,25 @@ pub(crate) struct Handler {
     share: PeerShare,
     /// At most `max_inbound_streams` of them per peer.
     readers: FuturesUnordered<BoxFuture<'static, ReadEnd>>,
+    reception: Reception,
     writer: Writer,
     /// At most one event per change of `writer`.
     events: VecDeque<ToBehaviour>,
+    /// The end of patience with what is still unread when the connection closes.
+    last_reads: Option<Pin<Box<Sleep>>>,
 }
 
 impl Handler {
     pub(super) fn new(protocol: StreamProtocol, share: PeerShare) -> Self {
-        Self { protocol, share, readers: FuturesUnordered::new(), writer: Writer::Idle, events: VecDeque::new() }
+        Self {
+            protocol,
+            reception: Reception::new(share.reception.clone()),
+            share,
+            readers: FuturesUnordered::new(),
+            writer: Writer::Idle,
+            events: VecDeque::new(),
+            last_reads: None,
+        }
     }
 
     fn accept(&mut self, stream: Stream) {
@@ -98,7 +116,7 @@ impl Handler {
             return;
         };
         let guard = StreamGuard::new(metrics, Direction::Inbound);
-        let (ingress, reception) = (self.share.ingress.clone(), self.share.reception.clone());
+        let (ingress, reception) = (self.share.ingress.clone(), self.reception.clone());
         self.readers.push(
             async move {
                 let _open = (slot, guard);
@@ -177,12 +195,18 @@ impl ConnectionHandler for Handler {
         Poll::Pending
     }
 
-    /// Drops all streams before the connection is reported as closed: packets in flight are back in the queue when
-    /// the behaviour looks for another way to the peer.
-    fn poll_close(&mut self, _: &mut Context<'_>) -> Poll<Option<ToBehaviour>> {
+    /// Ends all streams before the connection is reported as closed. Packets in flight are then back in the queue when
+    /// the behaviour looks for another way to the peer, and what the remote wrote before it hung up is read: it may
+    /// lie in the muxer's buffers for lack of room here. Meanwhile the connection still counts against the limits.
+    fn poll_close(&mut self, cx: &mut Context<'_>) -> Poll<Option<ToBehaviour>> {
         self.writer = Writer::Idle;
-        self.readers.clear();
         self.events.clear();
+        while let Poll::Ready(Some(_)) = self.readers.poll_next_unpin(cx) {}
+        let patience = self.last_reads.get_or_insert_with(|| Box::pin(sleep(LAST_READS)));
+        if !self.readers.is_empty() && self.reception.is_held_back() && patience.poll_unpin(cx).is_pending() {
+            return Poll::Pending;
+        }
+        self.readers.clear();
         Poll::Ready(None)
     }
 

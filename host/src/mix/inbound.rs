@@ -6,7 +6,14 @@
 //! Back-pressure, from the mixer to the remote: the mixer's queue is full → the ingress channel fills → streams are
 //! not read → the muxer's window closes. The same happens while no packet buffer is free.
 
-use std::{io, sync::Arc, time::Duration};
+use std::{
+    io,
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
+    time::Duration,
+};
 
 use futures::{AsyncRead, AsyncReadExt};
 use tokio::{
@@ -106,13 +113,51 @@ fn settle_stopped(packet: Packet) {
     packet.settle(Outcome::Dropped { stage: Stage::Shutdown, reason: DropReason::Stopped });
 }
 
+/// What the readers of one connection share.
+#[derive(Clone, Debug)]
+pub(super) struct Reception {
+    /// As many permits as frames of this peer, over all its connections, may be in reception.
+    permits: Arc<Semaphore>,
+    /// Readers of this connection that wait for this host, not for the remote.
+    held_back: Arc<AtomicUsize>,
+}
+
+impl Reception {
+    pub(super) fn new(permits: Arc<Semaphore>) -> Self {
+        Self { permits, held_back: Arc::default() }
+    }
+
+    /// Whether some reader has something that this host does not take yet.
+    pub(super) fn is_held_back(&self) -> bool {
+        self.held_back.load(Ordering::Acquire) > 0
+    }
+
+    async fn hold_back<T>(&self, wait: impl Future<Output = T>) -> T {
+        let _mark = HeldBack::new(&self.held_back);
+        wait.await
+    }
+}
+
+struct HeldBack<'a>(&'a AtomicUsize);
+
+impl<'a> HeldBack<'a> {
+    fn new(count: &'a AtomicUsize) -> Self {
+        count.fetch_add(1, Ordering::AcqRel);
+        Self(count)
+    }
+}
+
+impl Drop for HeldBack<'_> {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::AcqRel);
+    }
+}
+
 /// Reads packets until the stream ends.
-///
-/// `reception` holds as many permits as frames of this peer may be in reception.
 pub(super) async fn read_packets<S: AsyncRead + Unpin>(
     mut stream: S,
     ingress: Ingress,
-    reception: Arc<Semaphore>,
+    reception: Reception,
 ) -> ReadEnd {
     loop {
         if let Err(end) = read_frame(&mut stream, &ingress, &reception).await {
@@ -127,17 +172,20 @@ pub(super) async fn read_packets<S: AsyncRead + Unpin>(
 async fn read_frame<S: AsyncRead + Unpin>(
     stream: &mut S,
     ingress: &Ingress,
-    reception: &Semaphore,
+    reception: &Reception,
 ) -> Result<(), ReadEnd> {
     let length = read_prefix(stream, ingress).await?;
     // Kept until the packet is handed over, so that a peer with many streams has no larger share of the mixer.
-    let _permit = reception.acquire().await.map_err(|_| ReadEnd::Stopping)?;
-    let packet = read_packet(stream, length, ingress).await?;
+    let _permit = reception.hold_back(reception.permits.acquire()).await.map_err(|_| ReadEnd::Stopping)?;
+    // Taken only now: idle streams hold no buffer.
+    let mut buffer = reception.hold_back(free_buffer(ingress)).await;
+    in_time(ingress, stream.read_exact(&mut buffer[..length])).await?;
+    let packet = Packet::received(buffer, &ingress.ledger);
     if length == 0 {
         packet.reject(DropReason::NoData);
     } else if length < ingress.packet_len() {
         packet.reject(DropReason::Size);
-    } else if let Err(refused) = ingress.packets.send(packet).await {
+    } else if let Err(refused) = reception.hold_back(ingress.packets.send(packet)).await {
         settle_stopped(refused.0);
         return Err(ReadEnd::Stopping);
     }
@@ -157,17 +205,6 @@ async fn read_prefix<S: AsyncRead + Unpin>(stream: &mut S, ingress: &Ingress) ->
         length = prefix.push(byte[0])?;
     }
     Ok(length.unwrap_or_default())
-}
-
-/// Reads a frame into a pooled buffer. The buffer is taken only now: idle streams hold none.
-async fn read_packet<S: AsyncRead + Unpin>(
-    stream: &mut S,
-    length: usize,
-    ingress: &Ingress,
-) -> Result<Packet, ReadEnd> {
-    let mut buffer = free_buffer(ingress).await;
-    in_time(ingress, stream.read_exact(&mut buffer[..length])).await?;
-    Ok(Packet::received(buffer, &ingress.ledger))
 }
 
 /// Waits for a free packet buffer; until then the stream is not read.

@@ -2,7 +2,7 @@
 
 use std::{pin::Pin, sync::Arc, task::Poll, time::Duration};
 
-use futures::{AsyncRead, AsyncWrite, AsyncWriteExt, FutureExt, future::poll_fn};
+use futures::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, FutureExt, future::poll_fn};
 use tokio::time::timeout;
 
 use super::queue::{InFlight, PeerQueue, Taken};
@@ -15,7 +15,7 @@ const BATCH: usize = 16;
 /// Bytes that go to the muxer in one write: the largest payload of a yamux frame that libp2p sends.
 const WRITE_LEN: usize = 16 * 1024;
 
-/// How long closing our half may take before the stream is reset instead.
+/// How long closing both halves may take before the stream is reset instead.
 const CLOSE_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// Why a writer stopped. Packets that it could not write are back in the queue.
@@ -83,9 +83,14 @@ async fn write_batch<S: AsyncWrite + Unpin>(
     stream.flush().await
 }
 
-/// Closes our half, so that the remote reads all that was written before it sees the end.
-async fn close<S: AsyncWrite + Unpin>(mut stream: S) -> WriteEnd {
+/// Closes our half and waits until the remote closes its own: only then has it read all that was written, and the
+/// connection may be closed too.
+async fn close<S: AsyncRead + AsyncWrite + Unpin>(mut stream: S) -> WriteEnd {
+    let both_halves = async {
+        stream.close().await?;
+        stream.read(&mut [0u8; 1]).await
+    };
     // A stream that cannot be closed is reset when it is dropped.
-    let _ = timeout(CLOSE_TIMEOUT, stream.close()).await;
+    let _ = timeout(CLOSE_TIMEOUT, both_halves).await;
     WriteEnd::Closed
 }

@@ -23,7 +23,14 @@ pub(crate) struct RawPeer {
     pub(crate) address: Multiaddr,
     pub(crate) streams: libp2p_stream::Control,
     dial: mpsc::Sender<Multiaddr>,
-    connections: watch::Receiver<usize>,
+    connections: watch::Receiver<Connections>,
+}
+
+/// Connections so far and now. Both: one that is closed at once may never be seen as open.
+#[derive(Clone, Copy, Default)]
+struct Connections {
+    made: usize,
+    open: usize,
 }
 
 /// What the peer multiplexes with.
@@ -62,30 +69,26 @@ impl RawPeer {
         .await;
         let (peer, streams) = (*swarm.local_peer_id(), swarm.behaviour().new_control());
         let (dial, dials) = mpsc::channel(8);
-        let (count, connections) = watch::channel(0);
+        let (count, connections) = watch::channel(Connections::default());
         tokio::spawn(run(swarm, dials, count));
         Self { peer, address, streams, dial, connections }
     }
 
     /// Connects to a host and waits for it.
     pub(crate) async fn connect(&mut self, to: Multiaddr) {
+        let before = self.connections.borrow().made;
         self.dial.send(to).await.unwrap();
-        within(self.connections.wait_for(|count| *count > 0)).await.unwrap();
-    }
-
-    /// Waits until the number of connections is as wanted.
-    pub(crate) async fn connections(&mut self, wanted: impl FnMut(&usize) -> bool) {
-        within(self.connections.wait_for(wanted)).await.unwrap();
+        within(self.connections.wait_for(|now| now.made > before)).await.unwrap();
     }
 
     /// Waits until nobody is connected.
     pub(crate) async fn disconnected(&mut self) {
-        within(self.connections.wait_for(|count| *count == 0)).await.unwrap();
+        within(self.connections.wait_for(|now| now.open == 0)).await.unwrap();
     }
 
     /// Whether somebody is connected now.
     pub(crate) fn is_connected(&self) -> bool {
-        *self.connections.borrow() > 0
+        self.connections.borrow().open > 0
     }
 
     /// Opens a stream.
@@ -110,13 +113,16 @@ impl RawPeer {
 async fn run(
     mut swarm: Swarm<libp2p_stream::Behaviour>,
     mut dials: mpsc::Receiver<Multiaddr>,
-    count: watch::Sender<usize>,
+    count: watch::Sender<Connections>,
 ) {
     loop {
         tokio::select! {
             event = swarm.select_next_some() => match event {
-                SwarmEvent::ConnectionEstablished { .. } => count.send_modify(|count| *count += 1),
-                SwarmEvent::ConnectionClosed { .. } => count.send_modify(|count| *count -= 1),
+                SwarmEvent::ConnectionEstablished { .. } => count.send_modify(|now| {
+                    now.made += 1;
+                    now.open += 1;
+                }),
+                SwarmEvent::ConnectionClosed { .. } => count.send_modify(|now| now.open -= 1),
                 _ => {}
             },
             dial = dials.recv() => match dial {
