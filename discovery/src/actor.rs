@@ -11,6 +11,7 @@ use wakumix_telemetry::{Gauge, Metric, Telemetry};
 
 use crate::{
     book::{Book, Change},
+    entry::PeerAddress,
     source::{Findings, Source},
 };
 
@@ -30,7 +31,7 @@ pub(crate) struct Parts {
     pub(crate) me: PeerId,
     pub(crate) max_nodes: usize,
     pub(crate) max_connected: usize,
-    pub(crate) static_peers: Vec<Multiaddr>,
+    pub(crate) static_peers: Vec<PeerAddress>,
     pub(crate) sources: Vec<Box<dyn Source>>,
     pub(crate) publisher: DirectoryPublisher,
     pub(crate) reader: DirectoryReader,

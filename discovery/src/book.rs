@@ -7,6 +7,8 @@ use multiaddr::{Multiaddr, Protocol};
 use wakumix_mix::MixNode;
 use wakumix_role_api::{Directory, directory::ServiceNode};
 
+use crate::entry::PeerAddress;
+
 /// The merged knowledge. One record a peer; what was learnt last replaces what was known.
 #[derive(Debug)]
 pub(crate) struct Book {
@@ -89,7 +91,7 @@ impl Book {
     }
 
     /// Whom to stay connected to, one address a peer: the static peers, then services, then mix nodes, `max` in all.
-    pub(crate) fn connections(&self, static_peers: &[Multiaddr], max: usize) -> Vec<Multiaddr> {
+    pub(crate) fn connections(&self, static_peers: &[PeerAddress], max: usize) -> Vec<Multiaddr> {
         let services = self.lightpush.iter().filter_map(|service| {
             let address = service.addresses.first()?.clone();
             Some((service.peer, address.with(Protocol::P2p(service.peer))))
@@ -98,10 +100,7 @@ impl Book {
             let peer = node.peer();
             (peer, node.address.multiaddr().with(Protocol::P2p(peer)))
         });
-        let static_peers = static_peers.iter().filter_map(|address| match address.iter().last() {
-            Some(Protocol::P2p(peer)) => Some((peer, address.clone())),
-            _ => None,
-        });
+        let static_peers = static_peers.iter().map(|entry| (entry.peer, entry.full()));
         let mut seen = vec![self.me];
         let mut connections = Vec::new();
         for (peer, address) in static_peers.chain(services).chain(mix_nodes) {
@@ -140,6 +139,10 @@ mod tests {
         ServiceNode { peer: peer(seed), addresses: vec![node(seed, port).address.multiaddr()] }
     }
 
+    fn static_peer(seed: u8, port: u16) -> PeerAddress {
+        PeerAddress { peer: peer(seed), address: node(seed, port).address.multiaddr() }
+    }
+
     fn book() -> Book {
         Book::new(peer(99), 3, &Directory::default())
     }
@@ -162,7 +165,7 @@ mod tests {
         let mut book = book();
         assert_eq!(book.add_mix_nodes(vec![node(99, 1)]), Change::default());
         assert_eq!(book.add_lightpush(vec![service(99, 1)]), Change::default());
-        assert!(book.connections(&[service(99, 1).addresses[0].clone().with(Protocol::P2p(peer(99)))], 9).is_empty());
+        assert!(book.connections(&[static_peer(99, 1)], 9).is_empty());
     }
 
     #[test]
@@ -190,7 +193,7 @@ mod tests {
         book.add_mix_nodes(vec![node(1, 1), node(2, 1)]);
         book.add_lightpush(vec![service(2, 5)]);
         let full = |seed, port| node(seed, port).address.multiaddr().with(Protocol::P2p(peer(seed)));
-        let static_peers = [full(7, 1)];
+        let static_peers = [static_peer(7, 1)];
         assert_eq!(book.connections(&static_peers, 9), [full(7, 1), full(2, 5), full(1, 1)]);
         assert_eq!(book.connections(&static_peers, 2), [full(7, 1), full(2, 5)]);
     }

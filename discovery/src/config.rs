@@ -2,10 +2,9 @@
 
 use std::{collections::HashMap, time::Duration};
 
-use multiaddr::{Multiaddr, Protocol};
 use wakumix_role_api::{ConfigChecks, ConfigError, directory::ServiceNode};
 
-use crate::entry::MixNodeEntry;
+use crate::entry::{MixNodeEntry, PeerAddress};
 
 /// Mix nodes that the directory holds. A path needs 4, a good pool more than 100 (`spec/waku.md §5.4`); each takes less than
 /// 300 bytes, so this is some 5 MiB.
@@ -22,8 +21,8 @@ pub struct Config {
     pub mix_nodes: Vec<MixNodeEntry>,
     /// Lightpush services that are known from the start, most preferred first.
     pub lightpush: Vec<ServiceNode>,
-    /// Other peers to stay connected to; each ends with `/p2p/<peer id>`.
-    pub static_peers: Vec<Multiaddr>,
+    /// Other peers to stay connected to.
+    pub static_peers: Vec<PeerAddress>,
     /// Mix nodes that the directory holds; further ones are ignored.
     pub max_nodes: usize,
     /// Peers that the host is asked to stay connected to: the static ones first, then services, then mix nodes.
@@ -53,11 +52,6 @@ impl Config {
     pub fn validate(&self) -> Result<(), ConfigError> {
         let mut checks = ConfigChecks::default();
         self.contradictions(&mut checks);
-        for address in &self.static_peers {
-            if !matches!(address.iter().last(), Some(Protocol::P2p(_))) {
-                checks.refuse("static_peers", format!("names {address}"), "end it with /p2p/<peer id>");
-            }
-        }
         if self.mix_nodes.len() > self.max_nodes {
             let problem = format!("has {} entries, more than the directory holds", self.mix_nodes.len());
             checks.refuse("mix_nodes", problem, format!("keep at most {}", self.max_nodes));
@@ -118,13 +112,8 @@ mod tests {
 
     #[test]
     fn reports_every_problem_at_once() {
-        let config = Config {
-            mix_nodes: vec![entry(1, 0)],
-            static_peers: vec!["/ip4/127.0.0.1/tcp/1".parse().unwrap()],
-            max_nodes: 0,
-            refresh: Duration::ZERO,
-            ..Config::default()
-        };
-        assert_eq!(config.validate().unwrap_err().fields(), ["static_peers", "mix_nodes", "refresh"]);
+        let config =
+            Config { mix_nodes: vec![entry(1, 0)], max_nodes: 0, refresh: Duration::ZERO, ..Config::default() };
+        assert_eq!(config.validate().unwrap_err().fields(), ["mix_nodes", "refresh"]);
     }
 }

@@ -1,6 +1,6 @@
-//! Entries that operators write: mix nodes with their keys, service nodes (`spec/waku.md §5.2`).
+//! Entries that operators write: peers with one address, mix nodes with their keys (`spec/waku.md §5.2`).
 //!
-//! A mix node is `<multiaddr>/p2p/<peer id>:<64 hex digits of its mix public key>`, with an `ip4` address or, as the newest
+//! A peer is `<multiaddr>/p2p/<peer id>`. A mix node is `<multiaddr>/p2p/<peer id>:<64 hex digits of its mix public key>`, with an `ip4` address or, as the newest
 //! fleet nodes take it, a `dns4` name. Names are resolved later, for a packet header carries nothing but IPv4
 //! (`spec/mix-wire.md §5.1`).
 
@@ -29,22 +29,17 @@ pub enum EntryError {
     #[error(transparent)]
     Key(#[from] KeyError),
     /// The address does not parse.
-    #[error("`{text}` is no multiaddress: {problem}")]
-    Multiaddr {
-        /// What was written.
-        text: String,
-        /// What the parser says.
-        problem: String,
-    },
+    #[error("the address is no multiaddress: {0}")]
+    Multiaddr(String),
     /// The address parses, but no packet header can carry it.
     #[error("{0}; names are written as /dns4/<name>")]
     Hop(AddressError),
     /// The address does not say whose it is.
     #[error("the address does not end with /p2p/<peer id>")]
     PeerIdMissing,
-    /// The address has nothing in front of `/p2p/<peer id>`.
-    #[error("there is no address in front of /p2p/<peer id>")]
-    AddressMissing,
+    /// The address in front of `/p2p/<peer id>` has no host or no port.
+    #[error("the address names no TCP or QUIC port to dial; write for instance /ip4/192.0.2.1/tcp/60000/p2p/<peer id>")]
+    NotDialable,
 }
 
 impl From<AddressError> for EntryError {
@@ -54,6 +49,16 @@ impl From<AddressError> for EntryError {
             other => Self::Hop(other),
         }
     }
+}
+
+/// A peer and one address of it, as an operator writes them. Names in the address are the host's to resolve. `Display`
+/// writes what `FromStr` reads.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PeerAddress {
+    /// Its peer id.
+    pub peer: PeerId,
+    /// Where it listens, without `/p2p/<its id>`.
+    pub address: Multiaddr,
 }
 
 /// A mix node as an operator writes it. `Display` writes what `FromStr` reads.
@@ -72,40 +77,22 @@ enum Place {
     Name { name: String, template: HopAddress },
 }
 
-/// Reads a `mixnode` entry; the same as [`MixNodeEntry::from_str`].
-///
-/// # Errors
-/// [`EntryError`] says which part is wrong.
-pub fn parse_mix_node(text: &str) -> Result<MixNodeEntry, EntryError> {
-    let text = text.trim();
-    // The last colon: older nodes split at every one, which is the same unless the address has colons of its own.
-    let (address, key) = text.rsplit_once(':').ok_or(EntryError::KeyMissing)?;
-    if key.is_empty() || key.contains('/') {
-        return Err(EntryError::KeyMissing);
-    }
-    let digits = key.strip_prefix("0x").unwrap_or(key);
-    if digits.chars().count() != KEY_DIGITS {
-        return Err(EntryError::KeyLength(digits.chars().count()));
-    }
-    Ok(MixNodeEntry { place: Place::parse(&parse_multiaddr(address)?)?, key: digits.parse()? })
-}
-
-/// Reads a `lightpushnode` entry: a multiaddress that ends with `/p2p/<peer id>`. Names in it are the host's to resolve.
-///
-/// # Errors
-/// [`EntryError::Multiaddr`], [`EntryError::PeerIdMissing`], [`EntryError::AddressMissing`].
-pub fn parse_service_node(text: &str) -> Result<ServiceNode, EntryError> {
-    let mut address = parse_multiaddr(text.trim())?;
-    let Some(Protocol::P2p(peer)) = address.pop() else { return Err(EntryError::PeerIdMissing) };
-    if address.is_empty() {
-        return Err(EntryError::AddressMissing);
-    }
-    Ok(ServiceNode { peer, addresses: vec![address] })
-}
-
 fn parse_multiaddr(text: &str) -> Result<Multiaddr, EntryError> {
-    text.parse()
-        .map_err(|error: multiaddr::Error| EntryError::Multiaddr { text: text.to_owned(), problem: error.to_string() })
+    text.parse().map_err(|error: multiaddr::Error| EntryError::Multiaddr(error.to_string()))
+}
+
+impl PeerAddress {
+    /// The full address, `/p2p/<its id>` at the end.
+    #[must_use]
+    pub fn full(&self) -> Multiaddr {
+        self.address.clone().with(Protocol::P2p(self.peer))
+    }
+}
+
+impl From<PeerAddress> for ServiceNode {
+    fn from(PeerAddress { peer, address }: PeerAddress) -> Self {
+        Self { peer, addresses: vec![address] }
+    }
 }
 
 impl MixNodeEntry {
@@ -172,11 +159,49 @@ fn with_first(address: &Multiaddr, first: Protocol<'_>) -> Multiaddr {
     std::iter::once(first).chain(address.iter().skip(1)).collect()
 }
 
+/// A host part, then TCP or QUIC.
+fn is_dialable(address: &Multiaddr) -> bool {
+    use Protocol::{Dns, Dns4, Dns6, Ip4, Ip6, QuicV1, Tcp, Udp};
+    let mut parts = address.iter();
+    let host = matches!(parts.next(), Some(Ip4(_) | Ip6(_) | Dns(_) | Dns4(_) | Dns6(_)));
+    let port = match parts.next() {
+        Some(Tcp(_)) => true,
+        Some(Udp(_)) => matches!(parts.next(), Some(QuicV1)),
+        _ => false,
+    };
+    host && port
+}
+
+impl FromStr for PeerAddress {
+    type Err = EntryError;
+
+    fn from_str(text: &str) -> Result<Self, EntryError> {
+        let mut address = parse_multiaddr(text.trim())?;
+        let Some(Protocol::P2p(peer)) = address.pop() else { return Err(EntryError::PeerIdMissing) };
+        if is_dialable(&address) { Ok(Self { peer, address }) } else { Err(EntryError::NotDialable) }
+    }
+}
+
 impl FromStr for MixNodeEntry {
     type Err = EntryError;
 
     fn from_str(text: &str) -> Result<Self, EntryError> {
-        parse_mix_node(text)
+        // The last colon: older nodes split at every one, which is the same unless the address has colons of its own.
+        let (address, key) = text.trim().rsplit_once(':').ok_or(EntryError::KeyMissing)?;
+        if key.is_empty() || key.contains('/') {
+            return Err(EntryError::KeyMissing);
+        }
+        let digits = key.strip_prefix("0x").unwrap_or(key);
+        if digits.chars().count() != KEY_DIGITS {
+            return Err(EntryError::KeyLength(digits.chars().count()));
+        }
+        Ok(Self { place: Place::parse(&parse_multiaddr(address)?)?, key: digits.parse()? })
+    }
+}
+
+impl fmt::Display for PeerAddress {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.full().fmt(f)
     }
 }
 
@@ -204,8 +229,12 @@ mod tests {
     const ED25519: &str = "12D3KooWGCYt6wZZ8pEYrJxvV5WkN5n4Fq9k6mNfRkGqf1wq8WGz";
     const KEY: &str = "9d09ce624f76e8f606265edb9cca2b7de9b41772a6d784bddaf92ffa8fba7d2c";
 
+    fn mix_node(text: &str) -> Result<MixNodeEntry, EntryError> {
+        text.parse()
+    }
+
     fn refusal(text: &str) -> String {
-        parse_mix_node(text).unwrap_err().to_string()
+        mix_node(text).unwrap_err().to_string()
     }
 
     /// The first node of `spec/waku.md §5.2`.
@@ -213,7 +242,7 @@ mod tests {
     fn reads_entries_with_an_address() {
         for address in ["/ip4/127.0.0.1/tcp/60001", "/ip4/203.0.113.7/udp/60000/quic-v1"] {
             let text = format!("{address}/p2p/{PEER}:{KEY}");
-            let entry = parse_mix_node(&text).unwrap();
+            let entry = mix_node(&text).unwrap();
             let node = entry.node().unwrap();
             assert_eq!(node.peer().to_string(), PEER);
             assert_eq!(node.address.multiaddr().to_string(), address);
@@ -238,16 +267,16 @@ mod tests {
 
     #[test]
     fn takes_the_key_as_nodes_print_it_and_spaces_around() {
-        let plain = parse_mix_node(&format!("/ip4/127.0.0.1/tcp/1/p2p/{PEER}:{KEY}")).unwrap();
+        let plain = mix_node(&format!("/ip4/127.0.0.1/tcp/1/p2p/{PEER}:{KEY}")).unwrap();
         let printed = format!("  /ip4/127.0.0.1/tcp/1/p2p/{PEER}:0x{}\n", KEY.to_uppercase());
-        assert_eq!(parse_mix_node(&printed), Ok(plain));
+        assert_eq!(mix_node(&printed), Ok(plain));
     }
 
     #[test]
     fn reads_a_node_behind_a_relay() {
         let relay = "16Uiu2HAmLtKaFaSWDohToWhWUZFLtqzYZGPFuXwKrojFVF6az5UF";
         let text = format!("/ip4/127.0.0.1/tcp/1/p2p/{relay}/p2p-circuit/p2p/{PEER}:{KEY}");
-        let entry = parse_mix_node(&text).unwrap();
+        let entry = mix_node(&text).unwrap();
         assert_eq!(entry.node().unwrap().address.relay().unwrap().to_string(), relay);
         assert_eq!(entry.to_string(), text);
     }
@@ -267,7 +296,7 @@ mod tests {
             (format!("{address}/p2p/{PEER}:{}", "g".repeat(64)), "64 hexadecimal digits"),
             (format!("{address}/p2p/{PEER}:{}", "ff".repeat(32)), "not in canonical form"),
             (format!("{address}:{KEY}"), "the address does not end with /p2p/<peer id>"),
-            (format!("127.0.0.1:{KEY}"), "`127.0.0.1` is no multiaddress"),
+            (format!("127.0.0.1:{KEY}"), "the address is no multiaddress"),
             (format!("{address}/p2p/nobody:{KEY}"), "is no multiaddress"),
             (format!("{address}/p2p/{ED25519}:{KEY}"), "only peer ids of secp256k1 keys"),
             (format!("/ip6/::1/tcp/1/p2p/{PEER}:{KEY}"), "a mix header carries only"),
@@ -282,15 +311,23 @@ mod tests {
     }
 
     #[test]
-    fn reads_service_nodes_with_any_address() {
+    fn reads_peers_with_any_address_that_can_be_dialled() {
         for address in ["/ip4/127.0.0.1/tcp/60001", "/dns4/example.org/tcp/443/wss", "/ip6/::1/udp/1/quic-v1"] {
-            let service = parse_service_node(&format!("{address}/p2p/{PEER}")).unwrap();
-            assert_eq!(service.peer.to_string(), PEER);
+            let text = format!("{address}/p2p/{PEER}");
+            let entry: PeerAddress = text.parse().unwrap();
+            assert_eq!((entry.peer.to_string().as_str(), entry.to_string()), (PEER, text));
+            let service = ServiceNode::from(entry);
             assert_eq!(service.addresses, [address.parse::<Multiaddr>().unwrap()]);
         }
-        let refused = |text: &str| parse_service_node(text).unwrap_err();
+    }
+
+    #[test]
+    fn says_what_is_wrong_with_a_peer() {
+        let refused = |text: &str| text.parse::<PeerAddress>().unwrap_err();
         assert_eq!(refused("/ip4/127.0.0.1/tcp/1"), EntryError::PeerIdMissing);
-        assert_eq!(refused(&format!("/p2p/{PEER}")), EntryError::AddressMissing);
-        assert!(matches!(refused("example.org"), EntryError::Multiaddr { .. }));
+        for address in ["", "/ip4/127.0.0.1", "/tcp/1", "/ip4/127.0.0.1/udp/1"] {
+            assert_eq!(refused(&format!("{address}/p2p/{PEER}")), EntryError::NotDialable, "{address}");
+        }
+        assert!(matches!(refused("example.org"), EntryError::Multiaddr(_)));
     }
 }

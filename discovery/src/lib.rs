@@ -5,7 +5,7 @@
 //!
 //! | module | what |
 //! |---|---|
-//! | [`entry`] | `mixnode` and `lightpushnode` texts |
+//! | [`entry`] | peers and mix nodes as operators write them |
 //! | `book` | the rules of merging, without I/O |
 //! | `source`, `static_source` | what finds nodes |
 //! | `actor` | the shell |
@@ -13,12 +13,13 @@
 //! Non-goals: judging nodes. Whether a node answers is for those to learn who use it.
 //!
 //! ```
-//! use wakumix_discovery::entry::parse_mix_node;
+//! use wakumix_discovery::entry::MixNodeEntry;
 //!
-//! let entry = parse_mix_node(concat!(
+//! let entry: MixNodeEntry = concat!(
 //!     "/ip4/127.0.0.1/tcp/60001/p2p/16Uiu2HAmPiEs2ozjjJF2iN2Pe2FYeMC9w4caRHKYdLdAfjgbWM6o",
 //!     ":9d09ce624f76e8f606265edb9cca2b7de9b41772a6d784bddaf92ffa8fba7d2c",
-//! ))?;
+//! )
+//! .parse()?;
 //! assert!(entry.node().is_some());
 //! # Ok::<(), wakumix_discovery::entry::EntryError>(())
 //! ```

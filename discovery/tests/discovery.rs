@@ -184,7 +184,7 @@ async fn the_host_is_asked_to_stay_connected_to_all_of_them() {
     let config = Config {
         mix_nodes: vec![entry(1), entry(ME)],
         lightpush: vec![service(2, "/dns4/push.example.org/tcp/443/wss")],
-        static_peers: vec![full("/ip4/10.0.0.7/tcp/1", 7)],
+        static_peers: vec![full("/ip4/10.0.0.7/tcp/1", 7).to_string().parse().unwrap()],
         ..Config::default()
     };
     let mut world = World::new(config);

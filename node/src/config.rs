@@ -7,14 +7,15 @@
 //! Reading goes in two passes over what all layers hold together, and both report everything that they find:
 //! `layers` judges each written value by the table of keys (`schema`), `check` judges what they mean together.
 
-mod addresses;
+pub(crate) mod addresses;
 mod check;
 mod delay;
 mod fleet;
 pub(crate) mod kind;
 mod layers;
 mod load;
-mod peers;
+mod nat;
+pub(crate) mod parts;
 mod presets;
 mod problem;
 mod rate;
@@ -30,6 +31,7 @@ use std::{net::IpAddr, path::PathBuf};
 
 use multiaddr::Multiaddr;
 use serde::{Deserialize, Serialize};
+use wakumix_discovery::entry::{MixNodeEntry, PeerAddress};
 use wakumix_role_api::RoleName;
 use wakumix_sphinx::Profile;
 use wakumix_telemetry::logging;
@@ -40,7 +42,7 @@ pub use delay::{DelayRule, MixDelay};
 pub(crate) use fleet::{SWITCHES, SYNONYMS, WITHOUT_EFFECT};
 pub use layers::{ENV_PREFIX, Flag, Inputs};
 pub use load::{Loaded, load};
-pub use peers::{MixNodeEntry, Nat, PeerAddress};
+pub use nat::Nat;
 pub use problem::{Problem, Problems, Source};
 pub use rate::RateLimit;
 pub use show::{ShowFormat, show, show_defaults};
@@ -56,7 +58,7 @@ pub struct Config {
     /// The preset in use.
     pub preset: Option<String>,
     /// What the node is; never empty.
-    #[serde(with = "text::roles")]
+    #[serde(with = "text::list")]
     pub roles: Vec<RoleName>,
     /// How long stopping may take.
     pub drain_timeout: Timespan,
@@ -94,10 +96,13 @@ pub struct Config {
     pub ext_multiaddr_only: bool,
 
     /// Peers to stay connected to.
+    #[serde(with = "text::list")]
     pub staticnode: Vec<PeerAddress>,
     /// Lightpush services in order of preference.
+    #[serde(with = "text::list")]
     pub lightpushnode: Vec<PeerAddress>,
     /// The static mix pool; may hold the node itself.
+    #[serde(with = "text::list")]
     pub mixnode: Vec<MixNodeEntry>,
     /// Connections in both directions.
     pub max_connections: u32,
@@ -247,6 +252,12 @@ impl Config {
         let common = |limit: &&RateLimit| limit.service.is_none();
         let limits = &self.rate_limit;
         limits.iter().rfind(own).or_else(|| limits.iter().rfind(common))
+    }
+
+    /// Whether the node passes packets of others on. An exit does so too: every node of a pool may be drawn for any place
+    /// of a path (`spec/mix-wire.md §13`).
+    pub fn forwards(&self) -> bool {
+        self.has_role(RoleName::Mixer) || self.has_role(RoleName::Exit)
     }
 
     /// Whether any role is on that needs a mixer, a mix key and a secp256k1 identity: all but the relay.

@@ -3,43 +3,38 @@
 //! Start order: queues, host, discovery, roles, servers. Stop order: servers, sender, exit, relay, mixer, discovery,
 //! host; each has until the same deadline, refuses new work first and settles every packet it holds.
 
-mod capacity;
+mod addresses;
 mod metrics;
+mod queues;
 mod record;
 mod roles;
+mod start;
+mod stop;
 mod surfaces;
 
-use std::{net::SocketAddr, sync::Arc, time::Duration};
+use std::{net::SocketAddr, sync::Arc};
 
 use libp2p_identity::PeerId;
-use multiaddr::{Multiaddr, Protocol};
+use multiaddr::Multiaddr;
 use tokio::{
     sync::{mpsc, watch},
     task::JoinSet,
-    time::Instant,
 };
-use wakumix_discovery::{DiscoveryHandle, Surroundings};
-use wakumix_host::{HostError, HostParts, MixPort, RunningHost};
+use wakumix_discovery::DiscoveryHandle;
+use wakumix_host::RunningHost;
 use wakumix_mix::{Balance, HopAddress, Ledger, MixNode};
 use wakumix_role_api::{
-    ActorHandle, DirectoryPublisher, DirectoryReader, Fatal, Inboxes, LocalNode, Ports, RoleContext, RoleError,
-    RoleName, RunningRole, Services, StopReport, Supervisor, Workers,
-    directory::ServiceNode,
-    host::{HostHandle, HostMessage},
-    mailbox,
-    mixer::MixerHandle,
-    relay::RelayHandle,
+    ActorHandle, DirectoryReader, Fatal, LocalNode, Ports, RoleName, RunningRole, host::HostHandle, relay::RelayHandle,
     sender::SenderHandle,
 };
-use wakumix_sphinx::{BufferPool, PrivateKey, Sphinx};
+use wakumix_sphinx::BufferPool;
 use wakumix_telemetry::Telemetry;
 
-use crate::{
-    config::{Config, Keys, Loaded},
-    rest::{BindError, Server},
-};
+use crate::rest::Server;
 
 pub use record::RecordError;
+pub use start::StartError;
+pub use stop::StopSummary;
 
 /// A node that runs.
 pub struct Node {
@@ -63,138 +58,7 @@ pub struct Node {
     _housekeeping: JoinSet<()>,
 }
 
-/// Why a node did not start.
-#[derive(Debug, thiserror::Error)]
-#[non_exhaustive]
-pub enum StartError {
-    /// The host did not start.
-    #[error("{error}{}", hint(error))]
-    Host {
-        /// Why.
-        error: HostError,
-    },
-    /// A role did not start.
-    #[error(transparent)]
-    Role(#[from] RoleError),
-    /// REST or metrics did not start.
-    #[error("{0}; free the port or set another one")]
-    Bind(#[from] BindError),
-    /// The node record cannot be made.
-    #[error(transparent)]
-    Record(#[from] RecordError),
-    /// A part refuses its configuration.
-    #[error("{0}")]
-    Part(String),
-}
-
-/// Which setting to change when the host cannot listen.
-fn hint(error: &HostError) -> &'static str {
-    match error {
-        HostError::AddressInUse { protocol: "QUIC", .. } => "; free it, or set quic-port or ports-shift",
-        HostError::AddressInUse { protocol: "WebSocket", .. } => "; free it, or set websocket-port or ports-shift",
-        HostError::AddressInUse { .. } => "; free it, or set tcp-port or ports-shift",
-        HostError::AddressNotSupported { .. } | HostError::Listen { .. } => "; check listen-address",
-        _ => "",
-    }
-}
-
-/// How a node stopped.
-#[derive(Clone, Debug, Default)]
-pub struct StopSummary {
-    /// Packets and requests that were finished while stopping.
-    pub finished: u64,
-    /// Packets and requests that were given up and counted.
-    pub abandoned: u64,
-    /// Parts that did not end before the deadline.
-    pub late: Vec<&'static str>,
-}
-
 impl Node {
-    /// Starts a node. Must be called inside an actix `System`, on its thread.
-    ///
-    /// # Errors
-    /// The first part that cannot start; what had started is stopped.
-    pub async fn start(loaded: &Loaded) -> Result<Self, StartError> {
-        let Loaded { config, keys, .. } = loaded;
-        let telemetry = Telemetry::new();
-        let ledger = Ledger::new();
-        let buffers = BufferPool::new(capacity::buffers(config), config.mix.profile.packet_len());
-        let (ports, mut inboxes, host_inbox) = queues(config, &telemetry);
-        let roles = roles::configured(config)?;
-        let services = Services::new(roles.iter().flat_map(|role| role.services(&ports)).collect());
-        let capabilities = roles.iter().fold(Default::default(), |all, role| all | role.capabilities());
-
-        let mix = ports.mixer.as_ref().map(|mixer| MixPort {
-            mixer: mixer.address().clone(),
-            buffers: buffers.clone(),
-            ledger: Arc::clone(&ledger),
-        });
-        let parts = HostParts {
-            identity: keys.node.clone(),
-            inbox: host_inbox,
-            mix,
-            relay: ports.relay.as_ref().map(|relay| relay.address().clone()),
-            services: services.clone(),
-            telemetry: telemetry.clone(),
-        };
-        let host =
-            wakumix_host::start(host_config(config), parts).await.map_err(|error| StartError::Host { error })?;
-        let listen_addresses = host.listen_addresses().to_vec();
-        let (hop_sender, hop_address) = watch::channel(hop_address(config, &listen_addresses, keys.peer()));
-
-        let (supervisor, fatal) = Supervisor::new(tokio::runtime::Handle::current(), telemetry.clone());
-        let (publisher, directory) = DirectoryPublisher::new();
-        let context = RoleContext {
-            node: local_node(keys, hop_address),
-            format: Sphinx::new(config.mix.profile),
-            buffers: buffers.clone(),
-            ledger: Arc::clone(&ledger),
-            directory: directory.clone(),
-            ports: ports.clone(),
-            services,
-            workers: Workers::detect(tokio::runtime::Handle::current()),
-            supervisor,
-            telemetry: telemetry.clone(),
-        };
-        let surroundings = Surroundings {
-            me: keys.peer(),
-            publisher,
-            reader: directory.clone(),
-            host: ports.host.clone(),
-            supervisor: context.supervisor.clone(),
-            telemetry: telemetry.clone(),
-        };
-        let discovery = wakumix_discovery::start(discovery_config(config), surroundings);
-        let mut running = Vec::new();
-        for role in roles {
-            running.push(role.start(&context, &mut inboxes)?);
-        }
-        metrics::export(&context, config);
-        let mut housekeeping = JoinSet::new();
-        housekeeping.spawn(metrics::keep_up(telemetry.clone()));
-
-        let mut node = Self {
-            peer: keys.peer(),
-            local: context.node,
-            ports,
-            listen_addresses,
-            buffers,
-            ledger,
-            telemetry,
-            directory,
-            host,
-            discovery,
-            roles: running.into(),
-            rest: None,
-            metrics: None,
-            fatal,
-            _hop_address: hop_sender,
-            _housekeeping: housekeeping,
-        };
-        node.start_servers(config, keys, capabilities).await?;
-        Ok(node)
-    }
-
     /// The node's peer id.
     pub fn peer_id(&self) -> PeerId {
         self.peer
@@ -285,45 +149,6 @@ impl Node {
             None => std::future::pending().await,
         }
     }
-
-    /// Stops everything within `limit`.
-    pub async fn stop(self, limit: Duration) -> StopSummary {
-        let deadline = Instant::now() + limit;
-        let mut summary = StopSummary::default();
-        for server in [&self.rest, &self.metrics].into_iter().flatten() {
-            server.stop().await;
-        }
-        for name in [RoleName::Sender, RoleName::Exit, RoleName::Relay, RoleName::Mixer] {
-            if let Some(role) = self.roles.iter().find(|role| role.name() == name) {
-                summary.add(name.as_str(), &role.stop(deadline).await);
-            }
-        }
-        if !self.discovery.stop(deadline).await {
-            summary.late.push("discovery");
-        }
-        summary.add("host", &self.host.stop(deadline).await);
-        summary
-    }
-
-    async fn start_servers(
-        &mut self,
-        config: &Config,
-        keys: &Keys,
-        capabilities: wakumix_waku::record::Capabilities,
-    ) -> Result<(), StartError> {
-        if !config.rest && !config.metrics_server {
-            return Ok(());
-        }
-        let addresses = announced(config, &self.listen_addresses);
-        let record = record::node_record(&keys.node, &addresses, capabilities, config)?;
-        let api = surfaces::api(self, config, &addresses, record);
-        let address = |key: &str| {
-            config.ports().into_iter().find(|port| port.key == key).map(|port| SocketAddr::new(port.address, port.port))
-        };
-        self.rest = address("rest-port").map(|address| Server::start_rest(api.clone(), address)).transpose()?;
-        self.metrics = address("metrics-server-port").map(|address| Server::start_metrics(api, address)).transpose()?;
-        Ok(())
-    }
 }
 
 /// Reads the packet accounting of one node. Cheap to clone.
@@ -340,108 +165,4 @@ impl Accounts {
         let held = u64::try_from(self.buffers.in_use()).unwrap_or(u64::MAX);
         (held, self.ledger.snapshot())
     }
-}
-
-impl StopSummary {
-    fn add(&mut self, part: &'static str, report: &StopReport) {
-        self.finished += report.finished;
-        self.abandoned += report.abandoned;
-        if !report.in_time {
-            self.late.push(part);
-        }
-    }
-}
-
-/// The queue of every actor that the configuration needs.
-fn queues(config: &Config, telemetry: &Telemetry) -> (Ports, Inboxes, wakumix_role_api::Inbox<HostMessage>) {
-    let (host, host_inbox) = mailbox("host", capacity::HOST, telemetry);
-    let mut ports =
-        Ports { host: HostHandle::new(host), mixer: None, exit: None, sender: None, relay: None };
-    let mut inboxes = Inboxes::default();
-    if config.mixes() {
-        let (address, inbox) = mailbox("mixer", capacity::MIXER, telemetry);
-        (ports.mixer, inboxes.mixer) = (Some(MixerHandle::new(address)), Some(inbox));
-    }
-    if config.has_role(RoleName::Exit) {
-        let (address, inbox) = mailbox("exit", capacity::EXIT, telemetry);
-        (ports.exit, inboxes.exit) = (Some(address), Some(inbox));
-    }
-    if config.has_role(RoleName::Sender) {
-        let (address, inbox) = mailbox("sender", capacity::SENDER, telemetry);
-        (ports.sender, inboxes.sender) = (Some(SenderHandle::new(address)), Some(inbox));
-    }
-    if config.has_role(RoleName::Relay) {
-        let (address, inbox) = mailbox("relay", capacity::RELAY, telemetry);
-        (ports.relay, inboxes.relay) = (Some(RelayHandle::new(address)), Some(inbox));
-    }
-    (ports, inboxes, host_inbox)
-}
-
-fn local_node(keys: &Keys, hop_address: watch::Receiver<Option<HopAddress>>) -> LocalNode {
-    // A node whose roles do not mix never uses the key; one is made so that the type has no hole.
-    let mix_key = keys.mix.clone().unwrap_or_else(|| PrivateKey::generate(&mut rand::rng()));
-    LocalNode { peer: keys.peer(), mix_key: Arc::new(mix_key), hop_address }
-}
-
-fn host_config(config: &Config) -> wakumix_host::HostConfig {
-    let defaults = wakumix_host::HostConfig::default();
-    let total = capacity::count(config.max_connections);
-    wakumix_host::HostConfig {
-        listen: config.listen_addresses(),
-        announce: config.announced_addresses().into_iter().filter(|address| !has_port_zero(address)).collect(),
-        version: crate::VERSION.to_owned(),
-        cluster: config.cluster_id,
-        shards: config.shard.clone(),
-        require_metadata: config.host.require_metadata,
-        score_colocation: config.ip_colocation_limit > 0,
-        connections: wakumix_host::ConnectionLimits {
-            total,
-            // Remotes cannot keep this node from dialling: a quarter stays for its own connections.
-            inbound: total - total / 4,
-            ..defaults.connections
-        },
-        mix: wakumix_host::MixLimits {
-            queue_packets: capacity::count(config.host.queue_packets),
-            ..defaults.mix
-        },
-        requests: defaults.requests,
-        max_kept_peers: defaults.max_kept_peers,
-    }
-}
-
-fn discovery_config(config: &Config) -> wakumix_discovery::Config {
-    let service = |node: &crate::config::PeerAddress| ServiceNode {
-        peer: node.peer,
-        addresses: vec![node.address.clone()],
-    };
-    wakumix_discovery::Config {
-        mix_nodes: config.mixnode.iter().filter_map(|entry| String::from(entry.clone()).parse().ok()).collect(),
-        lightpush: config.lightpushnode.iter().map(service).collect(),
-        static_peers: config.staticnode.iter().map(|node| node.full()).collect(),
-        ..wakumix_discovery::Config::default()
-    }
-}
-
-/// The addresses to announce: configured ones, and what is bound unless only the configured ones count.
-fn announced(config: &Config, listen: &[Multiaddr]) -> Vec<Multiaddr> {
-    let mut addresses: Vec<Multiaddr> =
-        config.announced_addresses().into_iter().filter(|address| !has_port_zero(address)).collect();
-    if addresses.is_empty() || !config.ext_multiaddr_only {
-        addresses.extend(listen.iter().filter(|address| !addresses.contains(address)).cloned().collect::<Vec<_>>());
-    }
-    addresses
-}
-
-/// Where headers address this node: the first configured address that fits, else a bound one, not loopback if possible.
-fn hop_address(config: &Config, listen: &[Multiaddr], peer: PeerId) -> Option<HopAddress> {
-    config.hop_address(peer).or_else(|| {
-        let mut bound: Vec<HopAddress> =
-            listen.iter().filter_map(|address| HopAddress::from_multiaddr(address, peer).ok()).collect();
-        bound.sort_by_key(|hop| hop.ip().is_loopback());
-        bound.into_iter().next()
-    })
-}
-
-fn has_port_zero(address: &Multiaddr) -> bool {
-    address.iter().any(|part| matches!(part, Protocol::Tcp(0) | Protocol::Udp(0)))
 }

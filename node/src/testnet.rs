@@ -19,6 +19,8 @@ use net::Net;
 use options::Plan;
 use traffic::Tally;
 
+use crate::{config::Problems, runtime};
+
 /// How long the net may take until every subscriber is reachable and every pool is full.
 const START_LIMIT: Duration = Duration::from_secs(60);
 /// How long subscribers and packets may lag behind the last answer.
@@ -30,8 +32,8 @@ const STOP_LIMIT: Duration = Duration::from_secs(5);
 #[derive(Debug, thiserror::Error)]
 pub enum TestnetError {
     /// The options do not make a net.
-    #[error("{0}")]
-    Options(String),
+    #[error(transparent)]
+    Options(#[from] Problems),
     /// A node did not start.
     #[error("node {name} did not start: {source}")]
     Start {
@@ -48,9 +50,9 @@ pub enum TestnetError {
         /// What it waited for.
         waiting: String,
     },
-    /// Standard output or error is gone.
-    #[error("cannot write the report: {0}")]
-    Output(#[from] std::io::Error),
+    /// Standard output is gone, or signals cannot be waited for.
+    #[error("{0}")]
+    Io(#[from] std::io::Error),
 }
 
 /// Runs a test net and prints its report. True when every message was answered and received and every packet is
@@ -86,8 +88,7 @@ pub async fn run(options: Options) -> Result<bool, TestnetError> {
 
     if options.hold {
         eprint!("{}", net.describe_surfaces());
-        // A handler that cannot be installed must not keep the net up for ever.
-        let _ = tokio::signal::ctrl_c().await;
+        runtime::stop_signal().await?;
     }
     net.stop(STOP_LIMIT).await;
     Ok(report.passed())

@@ -2,7 +2,6 @@
 
 use std::time::Duration;
 
-use tokio::signal::unix::{SignalKind, signal};
 use wakumix_role_api::Fatal;
 use wakumix_telemetry::logging;
 
@@ -52,12 +51,7 @@ async fn serve(loaded: &Loaded) -> Result<(), String> {
         Cause::Failed(fatal) => tracing::error!("stopping: {fatal}"),
     }
     let summary = node.stop(limit).await;
-    tracing::info!(
-        finished = summary.finished,
-        given_up = summary.abandoned,
-        late = summary.late.join(","),
-        "stopped"
-    );
+    tracing::info!(finished = summary.finished, given_up = summary.abandoned, late = summary.late.join(","), "stopped");
     match cause {
         Cause::Signal(_) => Ok(()),
         Cause::Failed(fatal) => Err(fatal.to_string()),
@@ -65,14 +59,12 @@ async fn serve(loaded: &Loaded) -> Result<(), String> {
 }
 
 async fn wait(node: &mut Node) -> Result<Cause, String> {
-    let install = |kind| signal(kind).map_err(|error| format!("cannot handle signals: {error}"));
-    let mut terminate = install(SignalKind::terminate())?;
-    let mut interrupt = install(SignalKind::interrupt())?;
-    Ok(tokio::select! {
-        _ = terminate.recv() => Cause::Signal("SIGTERM"),
-        _ = interrupt.recv() => Cause::Signal("SIGINT"),
-        fatal = node.failed() => Cause::Failed(fatal),
-    })
+    tokio::select! {
+        signal = runtime::stop_signal() => {
+            signal.map(Cause::Signal).map_err(|error| format!("cannot handle signals: {error}"))
+        }
+        fatal = node.failed() => Ok(Cause::Failed(fatal)),
+    }
 }
 
 /// Says what runs and where.

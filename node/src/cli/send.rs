@@ -2,6 +2,7 @@
 
 use std::{
     io::Write,
+    path::PathBuf,
     time::{Duration, Instant},
 };
 
@@ -10,10 +11,10 @@ use serde::{Deserialize, Serialize};
 use wakumix_role_api::sender::{Answer, PushFailure};
 use wakumix_waku::{ContentTopic, PubsubTopic, WakuMessage};
 
-use super::{ConfigArgs, Failure};
+use super::Failure;
 use crate::{
     clock,
-    config::{Flag, Loaded, Problem, load},
+    config::{Flag, Inputs, Loaded, Problem, load},
     node::Node,
     runtime,
 };
@@ -28,7 +29,8 @@ const HTTP_LIMIT: Duration = Duration::from_secs(70);
 /// Send a message over the mixnet
 ///
 /// Prints the service's status, to how many relay peers the message went, and its hash. With --via a running sender
-/// node is asked over its REST address; otherwise a sender node is started from the configuration, sends and stops.
+/// node is asked over its REST address; with --config a sender node is started from a configuration, sends and stops.
+/// WAKUMIX_ variables go over the file; `wakumix config show --defaults` lists what can be set.
 #[derive(Debug, clap::Args)]
 pub(super) struct SendCommand {
     /// The payload, as text
@@ -42,11 +44,12 @@ pub(super) struct SendCommand {
     /// REST address of a running sender node, e.g. http://127.0.0.1:8645
     #[arg(long, value_name = "NODE", conflicts_with = "config")]
     via: Option<String>,
+    /// Configuration of the node to start, TOML or YAML [env: WAKUMIX_CONFIG]
+    #[arg(long, short, value_name = "FILE")]
+    config: Option<PathBuf>,
     /// Print one JSON object
     #[arg(long)]
     json: bool,
-    #[command(flatten)]
-    config: ConfigArgs,
 }
 
 /// What is printed.
@@ -130,10 +133,9 @@ impl SendCommand {
         let started = Instant::now();
         let mut response = agent.post(&url).send_json(&body).map_err(failed)?;
         let status = u32::from(response.status().as_u16());
-        let mut outcome: Outcome = response
-            .body_mut()
-            .read_json()
-            .map_err(|_| Failure::Runtime(format!("{url} answered {status} without a lightpush outcome; is it a wakumix node?")))?;
+        let mut outcome: Outcome = response.body_mut().read_json().map_err(|_| {
+            Failure::Runtime(format!("{url} answered {status} without a lightpush outcome; is it a wakumix node?"))
+        })?;
         outcome.status = status;
         outcome.round_trip_ms = u64::try_from(started.elapsed().as_millis()).ok();
         Ok(outcome)
@@ -141,7 +143,11 @@ impl SendCommand {
 
     /// Starts a sender node from the configuration and pushes through it.
     fn start_and_push(&self) -> Result<Outcome, Failure> {
-        let mut inputs = self.config.inputs();
+        let mut inputs = Inputs { file: self.config.clone(), ..Inputs::from_process() };
+        if inputs.file().is_none() {
+            let help = "name a running sender node, such as --via http://127.0.0.1:8645, or a configuration file";
+            return Err(Failure::Input(Problem::new("neither --via nor --config is given", help).into()));
+        }
         // Whatever the file says, this node only sends and serves nobody.
         for (name, value) in [("roles", "sender"), ("rest", "false"), ("metrics-server", "false")] {
             inputs.flags.push(Flag { name: name.to_owned(), values: vec![value.to_owned()] });

@@ -2,7 +2,6 @@
 
 use super::Failure;
 use crate::{
-    config::Problem,
     runtime,
     testnet::{self, Options, TestnetError},
 };
@@ -25,9 +24,7 @@ impl TestnetCommand {
         match ended {
             Ok(true) => Ok(()),
             Ok(false) => Err(Failure::Runtime("the test net did not deliver everything; see the report".to_owned())),
-            Err(TestnetError::Options(problem)) => {
-                Err(Failure::Input(Problem::new(problem, "see wakumix testnet --help").into()))
-            }
+            Err(TestnetError::Options(problems)) => Err(Failure::Input(problems)),
             Err(error) => Err(Failure::Runtime(error.to_string())),
         }
     }

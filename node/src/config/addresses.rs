@@ -116,3 +116,8 @@ fn without_self(mut address: Multiaddr) -> Multiaddr {
     }
     address
 }
+
+/// Whether an address says that any free port will do: it is known once the host listens.
+pub(crate) fn has_port_zero(address: &Multiaddr) -> bool {
+    address.iter().any(|part| matches!(part, Protocol::Tcp(0) | Protocol::Udp(0)))
+}

@@ -1,16 +1,16 @@
 //! The second pass: what values mean together. It reports everything that it finds, like the first.
 
-use std::collections::BTreeMap;
-
 use libp2p_identity::{KeyType, Keypair, PeerId};
-use multiaddr::{Multiaddr, Protocol};
+use multiaddr::Multiaddr;
 use wakumix_mix::MIN_POOL;
-use wakumix_role_api::RoleName;
+use wakumix_role_api::{ConfigProblem, RoleName};
 use wakumix_sphinx::PrivateKey;
 
 use super::{
     Config,
+    addresses::has_port_zero,
     layers::Judge,
+    parts,
     problem::{Problem, Source},
 };
 use crate::keys::{self, KeyError, Secret};
@@ -48,13 +48,10 @@ pub(super) fn check(config: &Config, judge: &mut Judge) -> Option<Keys> {
             review.mix_identity(node);
         }
     }
-    if config.has_role(RoleName::Exit) {
-        review.exit();
-    }
     if config.has_role(RoleName::Sender) {
         review.sender(node.as_ref().map(|node| node.public().to_peer_id()));
     }
-    review.pool();
+    review.parts();
     Some(Keys { node: node?, mix: mix? })
 }
 
@@ -87,6 +84,11 @@ impl Review<'_> {
         if self.config.roles.is_empty() {
             let message = format!("{} turns every role off", self.named("roles"));
             self.problem(&["roles"], message, "name at least one of relay, mixer, exit, sender");
+        }
+        let absent = |role: &&RoleName| !parts::BUILT.contains(role);
+        for role in self.config.roles.iter().filter(absent) {
+            let message = format!("{} names {role}, which is not in this build", self.named("roles"));
+            self.problem(&["roles"], message, format!("build with the feature {role}, or leave it out"));
         }
     }
 
@@ -127,21 +129,6 @@ impl Review<'_> {
         if config.has_role(RoleName::Relay) && config.shard.is_empty() {
             let message = format!("{} is empty, so the relay joins nothing", self.named("shard"));
             self.problem(&["shard"], message, "name at least one shard, such as shard = [0]");
-        }
-        let count = config.num_shards_in_network;
-        let outside = config.shard.iter().filter(|shard| count > 0 && **shard >= count);
-        for shard in outside {
-            let message = format!(
-                "{} names shard {shard}, but {} says that there are {count}, from 0 to {}",
-                self.named("shard"),
-                self.named("num-shards-in-network"),
-                count - 1
-            );
-            self.problem(
-                &["shard", "num-shards-in-network"],
-                message,
-                "leave that shard out, or correct the number of shards; 0 turns deriving shards off",
-            );
         }
     }
 
@@ -272,7 +259,7 @@ impl Review<'_> {
                      address of this node is guessed from its interfaces; set nat = \"extip:<IP address>\"",
                 );
             }
-        } else if self.config.hop_address(peer).is_none() && !announced.iter().all(has_free_port) {
+        } else if self.config.hop_address(peer).is_none() && !announced.iter().all(has_port_zero) {
             self.no_hop_address(&announced);
         }
     }
@@ -302,20 +289,6 @@ impl Review<'_> {
         names.join(", ")
     }
 
-    fn exit(&mut self) {
-        if self.config.exit.codecs.is_empty() {
-            let message = format!("{} is empty, so the exit serves nothing", self.named("exit.codecs"));
-            self.problem(&["exit.codecs"], message, "name a protocol, or remove exit from the roles");
-        }
-        if !self.config.has_role(RoleName::Mixer) {
-            let roles = self.named("roles");
-            self.warn(format!(
-                "{roles} has exit without mixer: senders draw middle hops from their whole pool, and what passes \
-                 through this node is lost; add mixer"
-            ));
-        }
-    }
-
     fn wire(&mut self) {
         let proof = self.config.mix.profile.proof_len;
         if proof > 0 {
@@ -329,17 +302,7 @@ impl Review<'_> {
 
     fn sender(&mut self, me: Option<PeerId>) {
         let config = self.config;
-        if config.sender.timeout > config.sender.max_timeout {
-            let message = format!(
-                "{} is {}, longer than {}, {}",
-                self.named("sender.timeout"),
-                config.sender.timeout,
-                self.named("sender.max-timeout"),
-                config.sender.max_timeout
-            );
-            self.problem(&["sender.timeout", "sender.max-timeout"], message, "raise the second or lower the first");
-        }
-        let pool = config.mixnode.iter().filter(|node| Some(node.peer) != me).count();
+        let pool = config.mixnode.iter().filter(|node| Some(node.peer()) != me).count();
         if pool < MIN_POOL {
             let mixnode = self.named("mixnode");
             self.warn(format!(
@@ -352,20 +315,11 @@ impl Review<'_> {
         }
     }
 
-    fn pool(&mut self) {
-        let mut first = BTreeMap::new();
-        for node in &self.config.mixnode {
-            if let Some(other) = first.insert(node.peer, node)
-                && (other.key != node.key || other.address != node.address)
-            {
-                let message = format!("{} has two entries of peer {}", self.named("mixnode"), node.peer);
-                self.problem(&["mixnode"], message, "keep the one with the address and key in use");
-            }
+    /// What the parts of the node find wrong with what they would be given.
+    fn parts(&mut self) {
+        for (key, ConfigProblem { problem, help, .. }) in parts::problems(self.config) {
+            let message = format!("{} {problem}", self.named(key));
+            self.problem(&[key], message, help);
         }
     }
-}
-
-/// Port 0: the address is known once the host listens.
-fn has_free_port(address: &Multiaddr) -> bool {
-    address.iter().any(|part| matches!(part, Protocol::Tcp(0) | Protocol::Udp(0)))
 }

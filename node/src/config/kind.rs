@@ -3,17 +3,18 @@
 //! Environment variables and flags are text only, and fleets write `True`, `"60000"` or a lone string for a list; so
 //! every scalar is read from its text, in every layer alike.
 
-use std::{net::IpAddr, str::FromStr};
+use std::net::IpAddr;
 
 use figment::value::{Num, Value};
 use multiaddr::Multiaddr;
+use wakumix_discovery::entry::{MixNodeEntry, PeerAddress};
 use wakumix_role_api::RoleName;
 use wakumix_sphinx::Profile;
 use wakumix_telemetry::logging;
 
 use super::{
     MixDelay,
-    peers::{MixNodeEntry, Nat, PeerAddress, parse_multiaddr},
+    nat::Nat,
     presets,
     rate::RateLimit,
     values::{ByteSize, Timespan, ValueError},
@@ -166,18 +167,16 @@ impl Kind {
                 Ok(()) => Ok(text.into()),
                 Err(error) => Err(ValueError::new(error.to_string())),
             },
-            Self::Role => RoleName::ALL
-                .into_iter()
-                .find(|role| role.as_str() == text)
-                .map(|role| role.as_str().into())
-                .ok_or_else(expected),
+            Self::Role => text.parse::<RoleName>().map(|role| role.as_str().into()).map_err(|_| expected()),
             Self::Preset => presets::find(text).map(|preset| preset.name.into()).ok_or_else(expected),
             Self::Profile => through_text(text.parse::<Profile>()),
             Self::Delay => text.parse::<MixDelay>().map(|delay| delay.to_string().into()),
             Self::Nat => through_text(text.parse::<Nat>()),
-            Self::Address => parse_multiaddr(text).map(|address: Multiaddr| address.to_string().into()),
-            Self::Peer => through_text(text.parse::<PeerAddress>()),
-            Self::MixNode => through_text(MixNodeEntry::from_str(text)),
+            Self::Address => {
+                one_of_many(text, text.parse::<Multiaddr>().map_err(|error| format!("not a multiaddr: {error}")))
+            }
+            Self::Peer => one_of_many(text, text.parse::<PeerAddress>()),
+            Self::MixNode => one_of_many(text, text.parse::<MixNodeEntry>()),
             Self::RateLimit => through_text(text.parse::<RateLimit>()),
             Self::NodeKey | Self::MixKey => self.check_secret(text).map(|()| "[redacted]".into()),
         }
@@ -231,4 +230,9 @@ fn through_text<T: ToString, E: ToString>(read: Result<T, E>) -> Result<Value, V
         Ok(value) => Ok(value.to_string().into()),
         Err(error) => Err(ValueError::new(error.to_string())),
     }
+}
+
+/// As [`through_text`], for kinds whose errors do not name the text: a list may hold a hundred of them.
+fn one_of_many<T: ToString, E: ToString>(text: &str, read: Result<T, E>) -> Result<Value, ValueError> {
+    through_text(read).map_err(|ValueError(error)| ValueError::new(format!("`{text}`: {error}")))
 }

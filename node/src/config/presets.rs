@@ -35,7 +35,13 @@ pub(crate) const PRESETS: &[Preset] = &[
     Preset {
         name: "local",
         doc: "a test network on one machine or one bridge: cluster 66, one shard, no limit of peers on one address, exits serve private addresses",
-        values: &[("cluster-id", "66"), ("shard", "0"), ("num-shards-in-network", "1"), ("ip-colocation-limit", "0")],
+        values: &[
+            ("cluster-id", "66"),
+            ("shard", "0"),
+            ("num-shards-in-network", "1"),
+            ("ip-colocation-limit", "0"),
+            ("exit.allow-private-addresses", "true"),
+        ],
     },
 ];
 

@@ -174,7 +174,7 @@ pub(crate) const KEYS: &[Key] = &[
     Key::of(Node, "preset", Kind::Preset,
         "bundle of values for a known network; stands between the defaults and the file"),
     Key::of(Node, "roles", Kind::Role,
-        "what the node is; without it the fleet's switches decide: relay is on unless relay = false, mix = true adds mixer and exit").unset_list(),
+        "what the node is; without it the fleet's switches decide: relay is on unless relay = false, mix = true adds mixer and exit. An exit forwards packets of others like a mixer: paths run through every node of a pool").unset_list(),
     Key::of(Node, "drain-timeout", time(0, HOUR_MS),
         "how long a stopping node may spend on sending what it holds; keep it below the supervisor's kill time").or("20s"),
 

@@ -21,7 +21,8 @@ pub(super) fn node_record(
     config: &Config,
 ) -> Result<String, RecordError> {
     let failed = |error: &dyn std::fmt::Display| RecordError(error.to_string());
-    let keypair = identity.clone().try_into_secp256k1().map_err(|_| RecordError("the identity is not a secp256k1 key".into()))?;
+    let keypair =
+        identity.clone().try_into_secp256k1().map_err(|_| RecordError("the identity is not a secp256k1 key".into()))?;
     let key = SigningKey::from_slice(&keypair.secret().to_bytes()).map_err(|error| failed(&error))?;
 
     let mut builder = Enr::<SigningKey>::builder();

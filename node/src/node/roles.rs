@@ -1,13 +1,14 @@
 //! The one table of roles: from the configuration to what starts.
 
-use wakumix_mix::DelayLaw;
-use wakumix_role_api::{Role, RoleName};
+use wakumix_role_api::{ConfigError, Role, RoleError, RoleName};
 
-use super::{StartError, capacity::count};
-use crate::config::{Config, DelayRule};
+use crate::config::Config;
 
-/// Makes a role of its configuration; `None` when it is off.
-type Make = fn(&Config) -> Result<Option<Box<dyn Role>>, StartError>;
+/// A role; `None` when it is off.
+type Made = Result<Option<Box<dyn Role>>, RoleError>;
+
+/// Makes a role of its configuration.
+type Make = fn(&Config) -> Made;
 
 /// The roles of this build, in the order in which they start.
 const TABLE: &[Make] = &[
@@ -21,110 +22,46 @@ const TABLE: &[Make] = &[
     sender,
 ];
 
-/// The roles of this build by name.
-const BUILT: &[RoleName] = &[
-    #[cfg(feature = "relay")]
-    RoleName::Relay,
-    #[cfg(feature = "mixer")]
-    RoleName::Mixer,
-    #[cfg(feature = "exit")]
-    RoleName::Exit,
-    #[cfg(feature = "sender")]
-    RoleName::Sender,
-];
-
 /// Every role that the configuration turns on.
-pub(super) fn configured(config: &Config) -> Result<Vec<Box<dyn Role>>, StartError> {
-    if let Some(role) = config.roles.iter().find(|role| !BUILT.contains(role)) {
-        return Err(StartError::Part(format!(
-            "the {role} role is not in this build; build with the feature `{role}` or remove it from roles"
-        )));
-    }
+pub(super) fn configured(config: &Config) -> Result<Vec<Box<dyn Role>>, RoleError> {
     TABLE.iter().filter_map(|make| make(config).transpose()).collect()
 }
 
+/// Makes a role whose settings are good. They are, or the configuration would not have loaded.
+fn role<R: Role + 'static>(name: RoleName, made: Result<R, ConfigError>) -> Made {
+    let boxed = |role| Some(Box::new(role) as Box<dyn Role>);
+    made.map(boxed).map_err(|error| RoleError { role: name, problem: error.to_string() })
+}
+
 #[cfg(feature = "relay")]
-fn relay(config: &Config) -> Result<Option<Box<dyn Role>>, StartError> {
+fn relay(config: &Config) -> Made {
     if !config.has_role(RoleName::Relay) {
         return Ok(None);
     }
-    let rate = |service| {
-        config.rate_limit_of(service).map(|limit| wakumix_relay::RateLimit {
-            volume: limit.volume,
-            period: limit.period.as_duration(),
-        })
-    };
-    let role = wakumix_relay::Relay::new(wakumix_relay::Config {
-        cluster: config.cluster_id,
-        shards: config.shard.clone(),
-        shards_in_network: config.num_shards_in_network,
-        max_message_len: config.max_msg_size.as_len(),
-        lightpush: config.relay.lightpush,
-        lightpush_rate: rate("lightpush"),
-        lightpush_rate_mix: rate("mix"),
-        cache_capacity: count(config.rest_relay_cache_capacity),
-        follow_capacity: count(config.relay.follow_capacity),
-        max_in_flight: count(config.relay.max_in_flight),
-    });
-    role.map(|role| Some(Box::new(role) as Box<dyn Role>)).map_err(|error| StartError::Part(error.to_string()))
+    role(RoleName::Relay, wakumix_relay::Relay::new(config.relay_role()))
 }
 
-/// Present whenever any role mixes. It forwards for others as mixer and as exit: every node of a pool may be drawn for
-/// any place of a path (`spec/mix-wire.md §13`).
+/// Present whenever any role mixes.
 #[cfg(feature = "mixer")]
-fn mixer(config: &Config) -> Result<Option<Box<dyn Role>>, StartError> {
+fn mixer(config: &Config) -> Made {
     if !config.mixes() {
         return Ok(None);
     }
-    let forward = config.has_role(RoleName::Mixer) || config.has_role(RoleName::Exit);
-    let settings = wakumix_mixer::Config {
-        delay: match config.mixer.delay_rule {
-            DelayRule::Exponential => wakumix_mixer::DelayRule::Exponential,
-            DelayRule::AsEncoded => wakumix_mixer::DelayRule::AsEncoded,
-        },
-        max_delay: config.mixer.max_delay.as_duration(),
-        max_held: count(config.mixer.max_held),
-        max_waiting: count(config.mixer.max_waiting),
-        max_batch: count(config.mixer.max_batch),
-        replay_tags: count(config.mixer.replay_tags),
-    };
-    let role = wakumix_mixer::Mixer::new(settings, forward);
-    role.map(|role| Some(Box::new(role) as Box<dyn Role>)).map_err(|error| StartError::Part(error.to_string()))
+    role(RoleName::Mixer, wakumix_mixer::Mixer::new(config.mixer_role(), config.forwards()))
 }
 
 #[cfg(feature = "exit")]
-fn exit(config: &Config) -> Result<Option<Box<dyn Role>>, StartError> {
+fn exit(config: &Config) -> Made {
     if !config.has_role(RoleName::Exit) {
         return Ok(None);
     }
-    let settings = wakumix_exit::Config {
-        codecs: config.exit.codecs.clone(),
-        forward: config.exit.forward,
-        allow_private_addresses: config.exit.allow_private_addresses,
-        max_requests: count(config.exit.max_requests),
-        service_timeout: config.exit.service_timeout.as_duration(),
-        hold: config.exit.hold.0,
-    };
-    let role = wakumix_exit::ExitRole::new(settings);
-    role.map(|role| Some(Box::new(role) as Box<dyn Role>)).map_err(|error| StartError::Part(error.to_string()))
+    role(RoleName::Exit, wakumix_exit::ExitRole::new(config.exit_role()))
 }
 
 #[cfg(feature = "sender")]
-fn sender(config: &Config) -> Result<Option<Box<dyn Role>>, StartError> {
+fn sender(config: &Config) -> Made {
     if !config.has_role(RoleName::Sender) {
         return Ok(None);
     }
-    let delay: DelayLaw = config.mix.delay.0;
-    let settings = wakumix_sender::Config {
-        timeout: config.sender.timeout.as_duration(),
-        max_timeout: config.sender.max_timeout.as_duration(),
-        surbs: usize::from(config.sender.surbs),
-        in_flight: count(config.sender.in_flight),
-        delay,
-        hold: config.sender.hold.0,
-        auto_shards: std::num::NonZeroU16::new(config.num_shards_in_network)
-            .map(|shards| wakumix_sender::AutoShards { cluster: config.cluster_id, shards }),
-    };
-    let role = wakumix_sender::SenderRole::new(settings);
-    role.map(|role| Some(Box::new(role) as Box<dyn Role>)).map_err(|error| StartError::Part(error.to_string()))
+    role(RoleName::Sender, wakumix_sender::SenderRole::new(config.sender_role()))
 }

@@ -127,8 +127,7 @@ async fn push_plainly(api: &Api, topic: Option<String>, message: WakuMessage) ->
     let request = v3::Request { request_id: request_id(), pubsub_topic: topic, message };
     let frame = frame::encode(&request.encode());
     let read = ReadRule::LengthPrefixed { max: MAX_RESPONSE_LEN };
-    let answer =
-        api.host.request(service.peer, service.addresses.clone(), V3_PROTOCOL, frame, read, PLAIN_LIMIT).await;
+    let answer = api.host.request(service.peer, service.addresses.clone(), V3_PROTOCOL, frame, read, PLAIN_LIMIT).await;
     match answer {
         Ok(frame) => read_answer(&frame, hash),
         Err(failure) => Outcome::from(&failure),

@@ -91,9 +91,7 @@ async fn publish(api: web::Data<Api>, topic: web::Path<String>, bytes: web::Byte
 }
 
 fn relay(api: &Api) -> Result<&RelayHandle, HttpResponse> {
-    api.relay
-        .as_ref()
-        .ok_or_else(|| text(StatusCode::SERVICE_UNAVAILABLE, "the relay role is off; add it to roles"))
+    api.relay.as_ref().ok_or_else(|| text(StatusCode::SERVICE_UNAVAILABLE, "the relay role is off; add it to roles"))
 }
 
 fn relay_and_topics<'a>(api: &'a Api, bytes: &web::Bytes) -> Result<(&'a RelayHandle, Vec<String>), HttpResponse> {

@@ -107,7 +107,15 @@ fn table(counters: &Counters, tally: &Tally, elapsed: Duration) -> String {
         let _ = writeln!(
             text,
             "  {:<7} {:>5} {:>9} {:>9} {:>9} {:>8} {:>8} {:>8} {:>8}",
-            row.role, row.nodes, row.received, row.forwarded, row.delivered, row.replied, row.sent, row.dropped, row.held
+            row.role,
+            row.nodes,
+            row.received,
+            row.forwarded,
+            row.delivered,
+            row.replied,
+            row.sent,
+            row.dropped,
+            row.held
         );
     }
     text

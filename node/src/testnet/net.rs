@@ -4,11 +4,7 @@ use std::{collections::BTreeMap, fmt::Write as _, time::Duration};
 
 use libp2p_identity::Keypair;
 use multiaddr::{Multiaddr, Protocol};
-use tokio::{
-    sync::broadcast::error::RecvError,
-    task::JoinSet,
-    time::Instant,
-};
+use tokio::{sync::broadcast::error::RecvError, task::JoinSet, time::Instant};
 use wakumix_mix::MixNode;
 use wakumix_role_api::{directory::ServiceNode, sender::SenderHandle};
 
@@ -282,8 +278,7 @@ impl From<Row> for RolePackets {
 
 async fn start_node(plan: &Plan, planned: &NodePlan, surfaces: bool) -> Result<Node, StartError> {
     let inputs = Inputs { file: None, environment: Vec::new(), flags: flags(plan, planned, surfaces) };
-    let loaded = load(&inputs).map_err(|problems| StartError::Part(problems.to_string()))?;
-    Node::start(&loaded).await
+    Node::start(&load(&inputs)?).await
 }
 
 /// The configuration of one node, as flags of `wakumix node`.

@@ -10,7 +10,7 @@ use wakumix_sphinx::{PrivateKey, Profile};
 use wakumix_waku::{PubsubTopic, WakuMessage, frame, lightpush};
 
 use super::TestnetError;
-use crate::config::{ByteSize, MixDelay};
+use crate::config::{ByteSize, MixDelay, Problem, Problems};
 
 /// The customary cluster of isolated tests (`spec/waku.md §7`).
 pub(super) const CLUSTER: u16 = 66;
@@ -104,7 +104,7 @@ impl Plan {
     pub(super) fn new(options: &Options) -> Result<Self, TestnetError> {
         let problems = problems(options);
         if !problems.is_empty() {
-            return Err(TestnetError::Options(problems.join("\n")));
+            return Err(TestnetError::Options(Problems(problems)));
         }
         let seed = options.seed.unwrap_or_else(|| rand::rng().next_u64());
         let mut rng = ChaCha20Rng::seed_from_u64(seed);
@@ -119,7 +119,7 @@ impl Plan {
             })
             .collect();
         let topic =
-            PubsubTopic::new(CLUSTER, SHARD).map_err(|error| TestnetError::Options(error.to_string()))?;
+            PubsubTopic::new(CLUSTER, SHARD).map_err(|error| Problems::from(Problem::bare(error.to_string())))?;
         Ok(Self { options: options.clone(), seed, nodes, topic })
     }
 
@@ -184,42 +184,50 @@ fn identity(rng: &mut ChaCha20Rng) -> Keypair {
     }
 }
 
-fn problems(options: &Options) -> Vec<String> {
+fn problems(options: &Options) -> Vec<Problem> {
     let mut problems = Vec::new();
-    let pool = usize::from(options.mixers) + usize::from(options.exits);
-    if options.exits == 0 {
-        problems.push("--exits 0: at least 1 exit is needed to hand messages to gossipsub".to_owned());
+    let mut refuse = |what: String, help: String| problems.push(Problem::new(what, help));
+    let Options { relays, mixers, exits, senders, messages, .. } = *options;
+    let pool = usize::from(mixers) + usize::from(exits);
+    if relays == 0 {
+        refuse("--relays 0: nobody would receive the messages".to_owned(), "use at least 1".to_owned());
     }
-    if options.senders == 0 && options.messages > 0 {
-        problems.push("--senders 0: at least 1 sender is needed to send messages".to_owned());
+    if exits == 0 {
+        refuse("--exits 0: nobody would hand the messages to the relays".to_owned(), "use at least 1".to_owned());
+    }
+    if senders == 0 && messages > 0 {
+        refuse(
+            format!("--senders 0: nobody would send the {messages} messages"),
+            "use at least 1, or --messages 0".to_owned(),
+        );
     }
     if pool < MIN_POOL {
-        problems.push(format!(
-            "--mixers {} --exits {}: a pool of {pool}, at least {MIN_POOL} are needed for a path of three and its reply",
-            options.mixers, options.exits
-        ));
-    }
-    if u32::from(options.relays) + u32::from(options.exits) < 2 {
-        problems.push("--relays 0 --exits 1: an exit publishes to other relays; at least 1 is needed".to_owned());
+        refuse(
+            format!(
+                "--mixers {mixers} --exits {exits}: the mix pool has {pool} nodes, a path and its way back need {MIN_POOL}"
+            ),
+            format!("use at least --mixers {}", MIN_POOL - usize::from(exits)),
+        );
     }
     let nodes: u32 = Kind::ALL.into_iter().map(|kind| u32::from(options.count(kind))).sum();
     if nodes > u32::from(MOST_NODES) {
-        problems.push(format!("{nodes} nodes: at most {MOST_NODES} fit one process"));
+        refuse(format!("{nodes} nodes are too many for one process"), format!("use at most {MOST_NODES} in all"));
     }
     problems.extend(payload_problem(options));
     problems
 }
 
 /// Whether a request with this payload fits one packet, told with both sizes.
-fn payload_problem(options: &Options) -> Option<String> {
+fn payload_problem(options: &Options) -> Option<Problem> {
     let limit = wakumix_mix::request_capacity(options.profile, lightpush::V3_PROTOCOL, 1)?;
     let asked = payload_bytes(options);
     let largest = largest_payload(limit)?;
     (asked > largest).then(|| {
-        format!(
-            "--payload {}: {asked} bytes do not fit one packet of profile {}; at most {largest} do",
+        let what = format!(
+            "--payload {}: {asked} bytes do not fit into one packet of profile {}, {largest} do",
             options.payload, options.profile
-        )
+        );
+        Problem::new(what, format!("use at most --payload {largest}B"))
     })
 }
 

@@ -1,17 +1,17 @@
 //! How a run went.
 
-use std::{
-    collections::BTreeMap,
-    fmt::Write as _,
-    time::Duration,
-};
+use std::{collections::BTreeMap, fmt::Write as _, time::Duration};
 
 use rand_chacha::ChaCha20Rng;
 use rand_chacha::rand_core::SeedableRng as _;
 use serde::Serialize;
 use wakumix_mix::DelayLaw;
 
-use super::{net::Net, options::Plan, traffic::Tally};
+use super::{
+    net::Net,
+    options::{Kind, Plan},
+    traffic::Tally,
+};
 
 /// Times that packets of a round trip are held: by the sender and two hops on the way out, by the exit and two hops on
 /// the way back; last hops do not (`spec/mix-wire.md §8`).
@@ -40,6 +40,8 @@ pub struct Report {
     pub received: u64,
     /// What should be received: every message by every relay.
     pub expected_receptions: u64,
+    /// Messages received by relays that nobody sent; 0 is right.
+    pub unexpected: u64,
     /// Packets that no outcome accounts for, summed over all nodes without their signs; 0 is right.
     pub residue: u64,
     /// Packets still held by some node at the end.
@@ -109,13 +111,14 @@ impl Report {
         Self {
             profile: plan.options.profile.to_string(),
             seed: plan.seed,
-            nodes: super::options::Kind::ALL.map(|kind| (kind.as_str(), plan.options.count(kind))).into(),
+            nodes: Kind::ALL.map(|kind| (kind.as_str(), plan.options.count(kind))).into(),
             payload_bytes: plan.options.payload.as_bytes(),
             sent: counts.sent,
             answered: counts.answered,
             failed: counts.failed,
             received: counts.received,
             expected_receptions: tally.expected_receptions,
+            unexpected: counts.unexpected,
             residue: counters.residue(),
             held: net.held(),
             round_trip_ms: Percentiles::of(counts.round_trips),
@@ -130,6 +133,7 @@ impl Report {
     pub fn passed(&self) -> bool {
         self.answered == self.sent
             && self.received == self.expected_receptions
+            && self.unexpected == 0
             && self.residue == 0
             && self.held == 0
     }
@@ -146,13 +150,14 @@ impl Report {
         for (kind, count) in &self.failed {
             let _ = writeln!(text, "failed: {count} × {kind}");
         }
-        text.push_str("\n                     p50      p90      p99      max\n");
-        for (name, times) in [("round trip", self.round_trip_ms), ("of it sampled delay", self.sampled_delay_ms)] {
-            let Percentiles { p50, p90, p99, max } = times;
-            let _ = writeln!(text, "{name:<19} {p50:>5.0} ms {p90:>5.0} ms {p99:>5.0} ms {max:>5.0} ms");
+        if self.unexpected > 0 {
+            let _ = writeln!(text, "received, but sent by nobody: {}", self.unexpected);
+        }
+        if self.answered > 0 {
+            self.render_times(&mut text);
         }
         text.push_str("\nrole     received originated  forwarded       sent  delivered    replied    dropped\n");
-        for (role, row) in &self.packets {
+        for (role, row) in Kind::ALL.iter().filter_map(|kind| self.packets.get_key_value(kind.as_str())) {
             let RolePackets { received, originated, forwarded, sent, delivered, replied, dropped, .. } = row;
             let _ = writeln!(
                 text,
@@ -163,12 +168,20 @@ impl Report {
             let _ = writeln!(text, "dropped: {count} × {reason}");
         }
         let _ = writeln!(text, "\npacket balance: residue {}, held {}", self.residue, self.held);
-        text.push_str(if self.passed() {
-            "every message was answered and received\n"
-        } else {
-            "NOT every message was answered and received\n"
+        text.push_str(match (self.passed(), self.sent) {
+            (true, 0) => "no message was sent; the net came up\n",
+            (true, _) => "every message was answered and received\n",
+            (false, _) => "NOT every message was answered and received, or packets are unaccounted for\n",
         });
         text
+    }
+
+    fn render_times(&self, text: &mut String) {
+        text.push_str("\n                     p50      p90      p99      max\n");
+        for (name, times) in [("round trip", self.round_trip_ms), ("delays alone, drawn", self.sampled_delay_ms)] {
+            let Percentiles { p50, p90, p99, max } = times;
+            let _ = writeln!(text, "{name:<19} {p50:>5.0} ms {p90:>5.0} ms {p99:>5.0} ms {max:>5.0} ms");
+        }
     }
 }
 

@@ -32,7 +32,9 @@ pub use actor::{Actor, Context, TaskLimit};
 pub use address::{Address, Inbox, NoRoom, Receiver, SendError, Slot, mailbox};
 pub use config::{ConfigChecks, ConfigError, ConfigProblem};
 pub use directory::{Directory, DirectoryPublisher, DirectoryReader};
-pub use role::{Inboxes, LocalNode, Ports, Role, RoleContext, RoleError, RoleName, RunningRole, StopReport};
+pub use role::{
+    Inboxes, LocalNode, Ports, Role, RoleContext, RoleError, RoleName, RunningRole, StopReport, UnknownRole,
+};
 pub use service::{InboundRequest, Requester, Service, Services};
 pub use supervisor::{ActorHandle, Fatal, Supervisor};
 pub use workers::{WorkerPanicked, Workers};

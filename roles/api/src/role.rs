@@ -1,6 +1,6 @@
 //! The plug shape of a role, and what a role is started with.
 
-use std::{fmt, sync::Arc};
+use std::{fmt, str::FromStr, sync::Arc};
 
 use futures::future::BoxFuture;
 use libp2p_identity::PeerId;
@@ -26,7 +26,7 @@ pub enum RoleName {
     Relay,
     /// Forwards packets.
     Mixer,
-    /// The last hop of requests.
+    /// The last hop of requests; forwards packets as well.
     Exit,
     /// Pushes over the mixnet.
     Sender,
@@ -44,6 +44,19 @@ impl RoleName {
             Self::Exit => "exit",
             Self::Sender => "sender",
         }
+    }
+}
+
+/// A text that names no role.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("not a role; there are relay, mixer, exit and sender")]
+pub struct UnknownRole;
+
+impl FromStr for RoleName {
+    type Err = UnknownRole;
+
+    fn from_str(text: &str) -> Result<Self, UnknownRole> {
+        Self::ALL.into_iter().find(|role| role.as_str() == text).ok_or(UnknownRole)
     }
 }
 

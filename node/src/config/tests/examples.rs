@@ -12,7 +12,7 @@ use wakumix_role_api::RoleName;
 use crate::config::{Inputs, Loaded, load};
 
 fn examples() -> BTreeMap<String, Loaded> {
-    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("examples/config");
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../examples/config");
     let mut examples = BTreeMap::new();
     for entry in std::fs::read_dir(folder).unwrap() {
         let path = entry.unwrap().path();
@@ -39,10 +39,9 @@ fn all_seven_load_and_warn_of_nothing_but_their_public_keys() {
 #[test]
 fn their_pool_is_every_node_that_forwards() {
     let examples = examples();
-    let forwards = |loaded: &&Loaded| loaded.config.has_role(RoleName::Mixer);
     let pool: BTreeMap<PeerId, _> = examples
         .values()
-        .filter(forwards)
+        .filter(|loaded| loaded.config.forwards())
         .map(|loaded| {
             let peer = loaded.keys.peer();
             let address = loaded.config.hop_address(peer).unwrap();
@@ -55,7 +54,7 @@ fn their_pool_is_every_node_that_forwards() {
             .mixnode
             .iter()
             .map(|entry| {
-                let node = entry.mix_node().unwrap();
+                let node = entry.node().unwrap();
                 (node.peer(), (node.address, node.key))
             })
             .collect();

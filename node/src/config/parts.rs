@@ -1,0 +1,276 @@
+//! What each part of the node is configured with: the one place that knows which key sets which field.
+
+use std::num::NonZeroU16;
+
+use wakumix_role_api::{ConfigError, ConfigProblem, RoleName};
+
+use super::{Config, DelayRule, addresses::has_port_zero};
+
+/// The roles of this build.
+pub(crate) const BUILT: &[RoleName] = &[
+    #[cfg(feature = "relay")]
+    RoleName::Relay,
+    #[cfg(feature = "mixer")]
+    RoleName::Mixer,
+    #[cfg(feature = "exit")]
+    RoleName::Exit,
+    #[cfg(feature = "sender")]
+    RoleName::Sender,
+];
+
+/// Fields of a part and the keys that set them; the others cannot be set wrong.
+type Keys = &'static [(&'static str, &'static str)];
+
+#[cfg(feature = "relay")]
+const RELAY: Keys = &[
+    ("cluster", "cluster-id"),
+    ("shards", "shard"),
+    ("shards_in_network", "num-shards-in-network"),
+    ("max_message_len", "max-msg-size"),
+    ("lightpush_rate", "rate-limit"),
+    ("lightpush_rate_mix", "rate-limit"),
+    ("cache_capacity", "rest-relay-cache-capacity"),
+    ("follow_capacity", "relay.follow-capacity"),
+    ("max_in_flight", "relay.max-in-flight"),
+];
+#[cfg(feature = "mixer")]
+const MIXER: Keys = &[
+    ("delay", "mixer.delay-rule"),
+    ("max_delay", "mixer.max-delay"),
+    ("max_held", "mixer.max-held"),
+    ("max_waiting", "mixer.max-waiting"),
+    ("max_batch", "mixer.max-batch"),
+    ("replay_tags", "mixer.replay-tags"),
+];
+#[cfg(feature = "exit")]
+const EXIT: Keys = &[
+    ("codecs", "exit.codecs"),
+    ("max_requests", "exit.max-requests"),
+    ("service_timeout", "exit.service-timeout"),
+    ("hold", "exit.hold"),
+];
+#[cfg(feature = "sender")]
+const SENDER: Keys = &[
+    ("timeout", "sender.timeout"),
+    ("max_timeout", "sender.max-timeout"),
+    ("surbs", "sender.surbs"),
+    ("in_flight", "sender.in-flight"),
+    ("delay", "mix.delay"),
+    ("hold", "sender.hold"),
+];
+const DISCOVERY: Keys = &[("mix_nodes", "mixnode"), ("lightpush", "lightpushnode"), ("static_peers", "staticnode")];
+
+/// A configured number; every platform that this runs on counts at least to 2³².
+pub(crate) fn count(number: u32) -> usize {
+    usize::try_from(number).unwrap_or(usize::MAX)
+}
+
+/// What the parts that this configuration turns on find wrong with their settings, each with its key.
+pub(super) fn problems(config: &Config) -> Vec<(&'static str, ConfigProblem)> {
+    let mut problems = named(DISCOVERY, config.discovery().validate());
+    #[cfg(feature = "relay")]
+    if config.has_role(RoleName::Relay) {
+        problems.extend(named(RELAY, config.relay_role().validate()));
+    }
+    #[cfg(feature = "mixer")]
+    if config.mixes() {
+        problems.extend(named(MIXER, config.mixer_role().validate()));
+    }
+    #[cfg(feature = "exit")]
+    if config.has_role(RoleName::Exit) {
+        problems.extend(named(EXIT, config.exit_role().validate()));
+    }
+    #[cfg(feature = "sender")]
+    if config.has_role(RoleName::Sender) {
+        problems.extend(named(SENDER, config.sender_role().validate()));
+    }
+    problems
+}
+
+fn named(keys: Keys, verdict: Result<(), ConfigError>) -> Vec<(&'static str, ConfigProblem)> {
+    let key = |field| keys.iter().find(|(name, _)| *name == field).map_or(field, |(_, key)| *key);
+    let problems = verdict.err().map(|error| error.problems).unwrap_or_default();
+    problems.into_iter().map(|problem| (key(problem.field), problem)).collect()
+}
+
+impl Config {
+    /// The settings of the host.
+    pub(crate) fn host(&self) -> wakumix_host::HostConfig {
+        let defaults = wakumix_host::HostConfig::default();
+        let total = count(self.max_connections);
+        wakumix_host::HostConfig {
+            listen: self.listen_addresses(),
+            announce: self.announced_addresses().into_iter().filter(|address| !has_port_zero(address)).collect(),
+            version: crate::VERSION.to_owned(),
+            cluster: self.cluster_id,
+            shards: self.shard.clone(),
+            require_metadata: self.host.require_metadata,
+            score_colocation: self.ip_colocation_limit > 0,
+            connections: wakumix_host::ConnectionLimits {
+                total,
+                // Remotes cannot keep this node from dialling: a quarter stays for its own connections.
+                inbound: total - total / 4,
+                ..defaults.connections
+            },
+            mix: wakumix_host::MixLimits { queue_packets: count(self.host.queue_packets), ..defaults.mix },
+            requests: defaults.requests,
+            max_kept_peers: defaults.max_kept_peers,
+        }
+    }
+
+    /// The settings of discovery.
+    pub(crate) fn discovery(&self) -> wakumix_discovery::Config {
+        wakumix_discovery::Config {
+            mix_nodes: self.mixnode.clone(),
+            lightpush: self.lightpushnode.iter().cloned().map(Into::into).collect(),
+            static_peers: self.staticnode.clone(),
+            ..wakumix_discovery::Config::default()
+        }
+    }
+
+    /// The settings of the relay role.
+    #[cfg(feature = "relay")]
+    pub(crate) fn relay_role(&self) -> wakumix_relay::Config {
+        let rate = |service| {
+            self.rate_limit_of(service)
+                .map(|limit| wakumix_relay::RateLimit { volume: limit.volume, period: limit.period.as_duration() })
+        };
+        wakumix_relay::Config {
+            cluster: self.cluster_id,
+            shards: self.shard.clone(),
+            shards_in_network: self.num_shards_in_network,
+            max_message_len: self.max_msg_size.as_len(),
+            lightpush: self.relay.lightpush,
+            lightpush_rate: rate("lightpush"),
+            lightpush_rate_mix: rate("mix"),
+            cache_capacity: count(self.rest_relay_cache_capacity),
+            follow_capacity: count(self.relay.follow_capacity),
+            max_in_flight: count(self.relay.max_in_flight),
+        }
+    }
+
+    /// The settings of the mixer, which every mix role needs.
+    #[cfg(feature = "mixer")]
+    pub(crate) fn mixer_role(&self) -> wakumix_mixer::Config {
+        wakumix_mixer::Config {
+            delay: match self.mixer.delay_rule {
+                DelayRule::Exponential => wakumix_mixer::DelayRule::Exponential,
+                DelayRule::AsEncoded => wakumix_mixer::DelayRule::AsEncoded,
+            },
+            max_delay: self.mixer.max_delay.as_duration(),
+            max_held: count(self.mixer.max_held),
+            max_waiting: count(self.mixer.max_waiting),
+            max_batch: count(self.mixer.max_batch),
+            replay_tags: count(self.mixer.replay_tags),
+        }
+    }
+
+    /// The settings of the exit role.
+    #[cfg(feature = "exit")]
+    pub(crate) fn exit_role(&self) -> wakumix_exit::Config {
+        wakumix_exit::Config {
+            codecs: self.exit.codecs.clone(),
+            forward: self.exit.forward,
+            allow_private_addresses: self.exit.allow_private_addresses,
+            max_requests: count(self.exit.max_requests),
+            service_timeout: self.exit.service_timeout.as_duration(),
+            hold: self.exit.hold.0,
+        }
+    }
+
+    /// The settings of the sender role.
+    #[cfg(feature = "sender")]
+    pub(crate) fn sender_role(&self) -> wakumix_sender::Config {
+        wakumix_sender::Config {
+            timeout: self.sender.timeout.as_duration(),
+            max_timeout: self.sender.max_timeout.as_duration(),
+            surbs: usize::from(self.sender.surbs),
+            in_flight: count(self.sender.in_flight),
+            delay: self.mix.delay.0,
+            hold: self.sender.hold.0,
+            auto_shards: NonZeroU16::new(self.num_shards_in_network)
+                .map(|shards| wakumix_sender::AutoShards { cluster: self.cluster_id, shards }),
+        }
+    }
+}
+
+#[cfg(all(test, feature = "relay", feature = "exit", feature = "sender"))]
+mod tests {
+    use super::*;
+    use crate::config::{Inputs, load, schema};
+
+    fn defaults() -> Config {
+        load(&Inputs::default()).unwrap().config
+    }
+
+    #[test]
+    fn the_default_configuration_is_the_default_of_every_part() {
+        let config = defaults();
+        assert_eq!(config.relay_role(), wakumix_relay::Config::default());
+        assert_eq!(config.mixer_role(), wakumix_mixer::Config::default());
+        assert_eq!(config.exit_role(), wakumix_exit::Config::default());
+        assert_eq!(config.sender_role(), wakumix_sender::Config::default());
+        assert_eq!(config.discovery(), wakumix_discovery::Config::default());
+    }
+
+    #[test]
+    fn the_default_configuration_is_the_default_of_the_host_but_for_who_and_where_it_is() {
+        let host = defaults().host();
+        let default = wakumix_host::HostConfig::default();
+        let with_own = wakumix_host::HostConfig {
+            listen: host.listen.clone(),
+            version: crate::VERSION.to_owned(),
+            shards: vec![0],
+            // The fleet's number of connections, which is lower.
+            connections: wakumix_host::ConnectionLimits { total: 150, inbound: 113, ..default.connections },
+            ..default
+        };
+        assert_eq!(format!("{host:?}"), format!("{with_own:?}"));
+    }
+
+    #[test]
+    fn every_field_of_a_part_that_can_be_wrong_has_a_key() {
+        for (_, key) in [RELAY, MIXER, EXIT, SENDER, DISCOVERY].concat() {
+            assert!(schema::find(key).is_some(), "{key}");
+        }
+        let mut config = defaults();
+        config.roles = RoleName::ALL.to_vec();
+        config.shard = vec![9];
+        config.num_shards_in_network = 8;
+        config.max_msg_size = crate::config::ByteSize::from_bytes(0);
+        config.relay.max_in_flight = 0;
+        config.relay.follow_capacity = 0;
+        config.mixer.max_held = 0;
+        config.mixer.max_waiting = 0;
+        config.mixer.max_batch = 0;
+        config.mixer.replay_tags = 0;
+        config.mixer.max_delay = crate::config::Timespan::from_millis(0);
+        config.exit.codecs.clear();
+        config.exit.max_requests = 0;
+        config.exit.service_timeout = crate::config::Timespan::from_millis(0);
+        config.sender.timeout = crate::config::Timespan::from_millis(0);
+        config.sender.surbs = 0;
+        config.sender.in_flight = 0;
+        let keys: Vec<&str> = problems(&config).into_iter().map(|(key, _)| key).collect();
+        assert_eq!(
+            keys,
+            [
+                "shard",
+                "max-msg-size",
+                "relay.follow-capacity",
+                "relay.max-in-flight",
+                "mixer.max-delay",
+                "mixer.max-held",
+                "mixer.max-waiting",
+                "mixer.max-batch",
+                "mixer.replay-tags",
+                "exit.codecs",
+                "exit.max-requests",
+                "exit.service-timeout",
+                "sender.timeout",
+                "sender.surbs",
+                "sender.in-flight",
+            ]
+        );
+    }
+}

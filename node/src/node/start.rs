@@ -1,0 +1,279 @@
+//! How a node starts, and how it does not.
+
+use std::{net::SocketAddr, sync::Arc, time::Duration};
+
+use tokio::{sync::watch, task::JoinSet};
+use wakumix_discovery::Surroundings;
+use wakumix_host::{HostError, HostParts, MixPort};
+use wakumix_mix::{HopAddress, Ledger};
+use wakumix_role_api::{
+    DirectoryPublisher, Inboxes, LocalNode, Role, RoleContext, RoleError, RunningRole, Services, Supervisor, Workers,
+};
+use wakumix_sphinx::{BufferPool, PrivateKey, Sphinx};
+use wakumix_telemetry::Telemetry;
+use wakumix_waku::record::Capabilities;
+
+use super::{Node, RecordError, addresses, metrics, queues::queues, record, roles, surfaces};
+use crate::{
+    config::{Config, Keys, Loaded, Problems, parts::count},
+    rest::{BindError, Server},
+};
+
+/// How long the parts of a node that did not start may take to stop. None has had time to take much on.
+const UNDO_LIMIT: Duration = Duration::from_secs(5);
+
+/// Why a node did not start.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum StartError {
+    /// The configuration is wrong.
+    #[error(transparent)]
+    Config(#[from] Problems),
+    /// The host did not start.
+    #[error("{error}{}", hint(error))]
+    Host {
+        /// Why.
+        error: HostError,
+    },
+    /// A role did not start.
+    #[error(transparent)]
+    Role(#[from] RoleError),
+    /// REST or metrics did not start.
+    #[error("{0}; free the port, or set another one")]
+    Bind(#[from] BindError),
+    /// The node record cannot be made.
+    #[error(transparent)]
+    Record(#[from] RecordError),
+}
+
+/// Which setting to change when the host cannot listen.
+fn hint(error: &HostError) -> &'static str {
+    match error {
+        HostError::AddressInUse { protocol: "QUIC", .. } => "; free it, or set quic-port or ports-shift",
+        HostError::AddressInUse { protocol: "WebSocket", .. } => "; free it, or set websocket-port or ports-shift",
+        HostError::AddressInUse { .. } => "; free it, or set tcp-port or ports-shift",
+        HostError::AddressNotSupported { .. } | HostError::Listen { .. } => "; check listen-address",
+        _ => "",
+    }
+}
+
+impl Node {
+    /// Starts a node. Must be called inside an actix `System`, on its thread.
+    ///
+    /// # Errors
+    /// The first part that cannot start; what had started is stopped.
+    pub async fn start(loaded: &Loaded) -> Result<Self, StartError> {
+        let (node, started) = Self::start_parts(loaded).await?;
+        node.unless_failed(started).await
+    }
+
+    /// The node, or the error after every part has stopped.
+    async fn unless_failed(self, started: Result<(), StartError>) -> Result<Self, StartError> {
+        match started {
+            Ok(()) => Ok(self),
+            Err(error) => {
+                self.stop(UNDO_LIMIT).await;
+                Err(error)
+            }
+        }
+    }
+
+    /// Starts one part after the other, up to the first that fails. The outer error comes before anything runs.
+    async fn start_parts(loaded: &Loaded) -> Result<(Self, Result<(), StartError>), StartError> {
+        let Loaded { config, keys, .. } = loaded;
+        let telemetry = Telemetry::new();
+        let ledger = Ledger::new();
+        let buffers = BufferPool::new(count(config.mix.buffers), config.mix.profile.packet_len());
+        let (ports, mut inboxes, host_inbox) = queues(config, &telemetry);
+        let roles = roles::configured(config)?;
+        let services = Services::new(roles.iter().flat_map(|role| role.services(&ports)).collect());
+        let capabilities = roles.iter().fold(Capabilities::NONE, |all, role| all | role.capabilities());
+
+        let mix = ports.mixer.as_ref().map(|mixer| MixPort {
+            mixer: mixer.address().clone(),
+            buffers: buffers.clone(),
+            ledger: Arc::clone(&ledger),
+        });
+        let parts = HostParts {
+            identity: keys.node.clone(),
+            inbox: host_inbox,
+            mix,
+            relay: ports.relay.as_ref().map(|relay| relay.address().clone()),
+            services: services.clone(),
+            telemetry: telemetry.clone(),
+        };
+        let host = wakumix_host::start(config.host(), parts).await.map_err(|error| StartError::Host { error })?;
+        let listen_addresses = host.listen_addresses().to_vec();
+        let hop_address = addresses::hop_address(config, &listen_addresses, keys.peer());
+        let (hop_sender, hop_address) = watch::channel(hop_address);
+
+        let (supervisor, fatal) = Supervisor::new(tokio::runtime::Handle::current(), telemetry.clone());
+        let (publisher, directory) = DirectoryPublisher::new();
+        let context = RoleContext {
+            node: local_node(keys, hop_address),
+            format: Sphinx::new(config.mix.profile),
+            buffers: buffers.clone(),
+            ledger: Arc::clone(&ledger),
+            directory: directory.clone(),
+            ports: ports.clone(),
+            services,
+            workers: Workers::detect(tokio::runtime::Handle::current()),
+            supervisor,
+            telemetry: telemetry.clone(),
+        };
+        let surroundings = Surroundings {
+            me: keys.peer(),
+            publisher,
+            reader: directory.clone(),
+            host: ports.host.clone(),
+            supervisor: context.supervisor.clone(),
+            telemetry: telemetry.clone(),
+        };
+        let discovery = wakumix_discovery::start(config.discovery(), surroundings);
+        let (roles, mut started) = start_roles(roles, &context, &mut inboxes);
+        metrics::export(&context, config);
+        let mut housekeeping = JoinSet::new();
+        housekeeping.spawn(metrics::keep_up(telemetry.clone()));
+
+        let mut node = Self {
+            peer: keys.peer(),
+            local: context.node,
+            ports,
+            listen_addresses,
+            buffers,
+            ledger,
+            telemetry,
+            directory,
+            host,
+            discovery,
+            roles: roles.into(),
+            rest: None,
+            metrics: None,
+            fatal,
+            _hop_address: hop_sender,
+            _housekeeping: housekeeping,
+        };
+        if started.is_ok() {
+            started = node.start_servers(config, keys, capabilities);
+        }
+        Ok((node, started))
+    }
+
+    fn start_servers(&mut self, config: &Config, keys: &Keys, capabilities: Capabilities) -> Result<(), StartError> {
+        if !config.rest && !config.metrics_server {
+            return Ok(());
+        }
+        let addresses = addresses::announced(config, &self.listen_addresses);
+        let record = record::node_record(&keys.node, &addresses, capabilities, config)?;
+        let api = surfaces::api(self, config, &addresses, record);
+        let address = |key: &str| {
+            config.ports().into_iter().find(|port| port.key == key).map(|port| SocketAddr::new(port.address, port.port))
+        };
+        self.rest = address("rest-port").map(|address| Server::start_rest(api.clone(), address)).transpose()?;
+        self.metrics = address("metrics-server-port").map(|address| Server::start_metrics(api, address)).transpose()?;
+        Ok(())
+    }
+}
+
+/// Starts the roles up to the first that fails; those that run, and the failure.
+fn start_roles(
+    roles: Vec<Box<dyn Role>>,
+    context: &RoleContext,
+    inboxes: &mut Inboxes,
+) -> (Vec<Box<dyn RunningRole>>, Result<(), StartError>) {
+    let mut running = Vec::new();
+    for role in roles {
+        match role.start(context, inboxes) {
+            Ok(role) => running.push(role),
+            Err(error) => return (running, Err(error.into())),
+        }
+    }
+    (running, Ok(()))
+}
+
+fn local_node(keys: &Keys, hop_address: watch::Receiver<Option<HopAddress>>) -> LocalNode {
+    // A node whose roles do not mix never uses the key; one is made so that the type has no hole.
+    let mix_key = keys.mix.clone().unwrap_or_else(|| PrivateKey::generate(&mut rand::rng()));
+    LocalNode { peer: keys.peer(), mix_key: Arc::new(mix_key), hop_address }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::net::TcpListener;
+
+    use super::*;
+    use crate::config::{Flag, Inputs, load};
+
+    /// All roles on loopback; `settings` besides.
+    fn loaded(settings: &[(&str, String)]) -> Loaded {
+        let common = [
+            ("preset", "local".to_owned()),
+            ("roles", "relay,mixer,exit,sender".to_owned()),
+            ("listen-address", "127.0.0.1".to_owned()),
+        ];
+        let flag = |(name, value): &(&str, String)| Flag { name: (*name).to_owned(), values: vec![value.clone()] };
+        let flags = common.iter().chain(settings).map(flag).collect();
+        load(&Inputs { flags, ..Inputs::default() }).unwrap()
+    }
+
+    /// A port that nobody listens on.
+    fn free_port() -> String {
+        TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port().to_string()
+    }
+
+    fn all_queues_closed(ports: &wakumix_role_api::Ports) -> bool {
+        ports.mixer.as_ref().is_some_and(|mixer| mixer.address().is_closed())
+            && ports.exit.as_ref().is_some_and(wakumix_role_api::Address::is_closed)
+            && ports.sender.as_ref().is_some_and(|sender| sender.address().is_closed())
+            && ports.relay.as_ref().is_some_and(|relay| relay.address().is_closed())
+    }
+
+    #[actix::test]
+    async fn a_rest_port_in_use_is_named_and_leaves_nothing_running() {
+        let taken = TcpListener::bind("127.0.0.1:0").unwrap();
+        let taken_port = taken.local_addr().unwrap().port();
+        let tcp = free_port();
+        let settings = [("tcp-port", tcp.clone()), ("rest-port", taken_port.to_string())];
+        let loaded = loaded(&settings);
+
+        let (node, started) = Node::start_parts(&loaded).await.unwrap();
+        let ports = node.ports.clone();
+        assert!(!all_queues_closed(&ports));
+        let error = node.unless_failed(started).await.map(|node| node.peer).unwrap_err().to_string();
+        for part in [&format!("127.0.0.1:{taken_port}"), "rest-port", "in use", "set another one"] {
+            assert!(error.contains(part), "{part}: {error}");
+        }
+        assert!(all_queues_closed(&ports));
+
+        drop(taken);
+        let node = Node::start(&loaded).await.map_err(|error| error.to_string()).unwrap();
+        assert!(node.listen_addresses()[0].to_string().ends_with(&format!("/tcp/{tcp}")));
+        let summary = node.stop(UNDO_LIMIT).await;
+        assert_eq!((summary.abandoned, summary.late), (0, Vec::new()));
+    }
+
+    #[actix::test]
+    async fn a_tcp_port_in_use_is_named() {
+        let taken = TcpListener::bind("127.0.0.1:0").unwrap();
+        let port = taken.local_addr().unwrap().port().to_string();
+        let loaded = loaded(&[("tcp-port", port.clone()), ("rest", "false".to_owned())]);
+        let error = Node::start(&loaded).await.map(|node| node.peer).unwrap_err().to_string();
+        assert!(error.contains(&port) && error.contains("tcp-port"), "{error}");
+    }
+
+    #[actix::test]
+    async fn a_metrics_port_in_use_is_named_and_rest_stops_again() {
+        let taken = TcpListener::bind("127.0.0.1:0").unwrap();
+        let port = taken.local_addr().unwrap().port().to_string();
+        let rest = free_port();
+        let settings = [
+            ("tcp-port", "0".to_owned()),
+            ("rest-port", rest.clone()),
+            ("metrics-server", "true".to_owned()),
+            ("metrics-server-port", port),
+        ];
+        let error = Node::start(&loaded(&settings)).await.map(|node| node.peer).unwrap_err().to_string();
+        assert!(error.contains("metrics-server-port"), "{error}");
+        TcpListener::bind(format!("127.0.0.1:{rest}")).unwrap();
+    }
+}

@@ -1,0 +1,50 @@
+//! How a node stops.
+
+use std::time::Duration;
+
+use tokio::time::Instant;
+use wakumix_role_api::{RoleName, StopReport};
+
+use super::Node;
+
+/// How a node stopped.
+#[derive(Clone, Debug, Default)]
+pub struct StopSummary {
+    /// Packets and requests that were finished while stopping.
+    pub finished: u64,
+    /// Packets and requests that were given up and counted.
+    pub abandoned: u64,
+    /// Parts that did not end before the deadline.
+    pub late: Vec<&'static str>,
+}
+
+impl Node {
+    /// Stops everything within `limit`.
+    pub async fn stop(self, limit: Duration) -> StopSummary {
+        let deadline = Instant::now() + limit;
+        let mut summary = StopSummary::default();
+        for server in [&self.rest, &self.metrics].into_iter().flatten() {
+            server.stop().await;
+        }
+        for name in [RoleName::Sender, RoleName::Exit, RoleName::Relay, RoleName::Mixer] {
+            if let Some(role) = self.roles.iter().find(|role| role.name() == name) {
+                summary.add(name.as_str(), &role.stop(deadline).await);
+            }
+        }
+        if !self.discovery.stop(deadline).await {
+            summary.late.push("discovery");
+        }
+        summary.add("host", &self.host.stop(deadline).await);
+        summary
+    }
+}
+
+impl StopSummary {
+    fn add(&mut self, part: &'static str, report: &StopReport) {
+        self.finished += report.finished;
+        self.abandoned += report.abandoned;
+        if !report.in_time {
+            self.late.push(part);
+        }
+    }
+}
