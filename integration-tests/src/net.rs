@@ -1,0 +1,386 @@
+//! Nodes in this process: planned, started on free ports of loopback, told of each other, and counted.
+
+use std::{collections::BTreeMap, time::Duration};
+
+use libp2p::identity::{Keypair, secp256k1};
+use multiaddr::{Multiaddr, Protocol};
+use tokio::sync::broadcast;
+use wakumix::{
+    config::{Flag, Inputs, load},
+    node::{Accounts, Node, StartError},
+};
+use wakumix_mix::{Balance, HopAddress, MixNode};
+use wakumix_role_api::{
+    directory::ServiceNode,
+    relay::Received,
+    sender::{Answer, PushFailure},
+};
+use wakumix_sphinx::PrivateKey;
+use wakumix_waku::WakuMessage;
+
+use crate::{eventually, hop::FleetNode, within};
+
+/// The cluster of every net.
+pub const CLUSTER: u16 = 66;
+/// The only shard of every net.
+pub const TOPIC: &str = "/waku/2/rs/66/0";
+/// Where test messages go.
+pub const CONTENT_TOPIC: &str = "/wakumix/1/integration/proto";
+/// How long a node may take to stop; longer than any test lets it hold a packet.
+const STOP_LIMIT: Duration = Duration::from_secs(10);
+
+/// What a node is to be: flags of `wakumix node` on top of those that suit a test.
+#[derive(Clone)]
+pub struct Plan {
+    name: String,
+    flags: BTreeMap<String, String>,
+    serves_lightpush: bool,
+    quic: bool,
+}
+
+impl Plan {
+    /// A node of these roles, with new keys.
+    pub fn new(name: impl Into<String>, roles: &[&str]) -> Self {
+        let flags = [
+            ("roles", roles.join(",")),
+            ("nodekey", hex::encode(secp256k1::Keypair::generate().secret().to_bytes())),
+            ("mixkey", hex::encode(PrivateKey::generate(&mut rand::rng()).as_bytes())),
+            ("cluster-id", CLUSTER.to_string()),
+            ("shard", "0".to_owned()),
+            ("num-shards-in-network", "1".to_owned()),
+            ("listen-address", "127.0.0.1".to_owned()),
+            ("tcp-port", "0".to_owned()),
+            ("rest", "false".to_owned()),
+            ("rest-port", "0".to_owned()),
+            ("metrics-server-port", "0".to_owned()),
+            ("ip-colocation-limit", "0".to_owned()),
+            ("mix.delay", "2ms".to_owned()),
+            ("sender.hold", "none".to_owned()),
+            ("exit.hold", "none".to_owned()),
+            ("exit.allow-private-addresses", "true".to_owned()),
+        ];
+        let flags = flags.map(|(name, value)| (name.to_owned(), value)).into();
+        let serves_lightpush = roles.contains(&"relay") && roles.contains(&"exit");
+        Self { name: name.into(), flags, serves_lightpush, quic: false }
+    }
+
+    /// What a test calls the node.
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// Sets a key of the configuration.
+    #[must_use]
+    pub fn with(mut self, key: &str, value: &str) -> Self {
+        self.flags.insert(key.to_owned(), value.to_owned());
+        self
+    }
+
+    /// Makes others reach the node over QUIC, on a port that is free now.
+    #[must_use]
+    pub fn over_quic(mut self) -> Self {
+        let socket = std::net::UdpSocket::bind("127.0.0.1:0").expect("a free port");
+        let port = socket.local_addr().expect("a bound address").port();
+        self.quic = true;
+        self.with("quic-support", "true")
+            .with("quic-port", &port.to_string())
+            .with("ext-multiaddr", &format!("/ip4/127.0.0.1/udp/{port}/quic-v1"))
+    }
+
+    /// The flags as a command line for the program.
+    pub fn arguments(&self) -> Vec<String> {
+        self.flags.iter().map(|(name, value)| format!("--{name}={value}")).collect()
+    }
+
+    /// Starts the node. Must be called inside [`crate::run`].
+    ///
+    /// # Errors
+    /// Whatever the node says.
+    pub async fn start(&self) -> Result<Node, StartError> {
+        let flag = |(name, value): (&String, &String)| Flag { name: name.clone(), values: vec![value.clone()] };
+        let inputs = Inputs { flags: self.flags.iter().map(flag).collect(), ..Inputs::default() };
+        let loaded = load(&inputs).unwrap_or_else(|problems| panic!("{}: {problems}", self.name));
+        Node::start(&loaded).await
+    }
+}
+
+/// Mixers, exits that also relay, plain relays, senders; in this order, numbered from 1.
+pub fn plans(mixers: usize, exits: usize, relays: usize, senders: usize) -> Vec<Plan> {
+    let kinds: [(&str, usize, &[&str]); 4] = [
+        ("mixer", mixers, &["mixer"]),
+        ("exit", exits, &["relay", "mixer", "exit"]),
+        ("relay", relays, &["relay"]),
+        ("sender", senders, &["sender"]),
+    ];
+    let of_kind = |(kind, count, roles): (&'static str, usize, &'static [&'static str])| {
+        (1..=count).map(move |number| Plan::new(format!("{kind}-{number}"), roles))
+    };
+    kinds.into_iter().flat_map(of_kind).collect()
+}
+
+/// Two relays that subscribe, two exits, three mixers and a sender: the least in which every path has a choice.
+pub fn usual() -> Vec<Plan> {
+    plans(3, 2, 2, 1)
+}
+
+/// Sets a key in every plan.
+#[must_use]
+pub fn all_with(plans: Vec<Plan>, key: &str, value: &str) -> Vec<Plan> {
+    plans.into_iter().map(|plan| plan.with(key, value)).collect()
+}
+
+/// Drops by node and `stage/reason`.
+pub type Drops = BTreeMap<(String, String), u64>;
+
+/// Drops as a test expects them.
+pub fn drops(expected: &[(&str, &str, u64)]) -> Drops {
+    expected.iter().map(|(node, reason, count)| (((*node).to_owned(), (*reason).to_owned()), *count)).collect()
+}
+
+/// Running nodes.
+pub struct Net {
+    members: Vec<Member>,
+}
+
+struct Member {
+    plan: Plan,
+    /// `None` once the node is stopped.
+    node: Option<Node>,
+    accounts: Accounts,
+}
+
+impl Net {
+    /// Starts nodes that know nobody.
+    pub async fn strangers(plans: Vec<Plan>) -> Self {
+        let mut members = Vec::new();
+        for plan in plans {
+            let node = plan.start().await.unwrap_or_else(|error| panic!("{}: {error}", plan.name));
+            members.push(Member { plan, accounts: node.accounts(), node: Some(node) });
+        }
+        Self { members }
+    }
+
+    /// Starts nodes, tells each of all others, and waits until they are ready.
+    pub async fn start(plans: Vec<Plan>) -> Self {
+        let net = Self::strangers(plans).await;
+        net.tell_all(&net.pool(), &net.services()).await;
+        net.link_relays().await;
+        net.ready().await;
+        net
+    }
+
+    /// A node by its name.
+    pub fn node(&self, name: &str) -> &Node {
+        let member = self.members.iter().find(|member| member.plan.name == name);
+        member.and_then(|member| member.node.as_ref()).unwrap_or_else(|| panic!("{name} runs"))
+    }
+
+    /// The pool entries of all mixers and exits.
+    pub fn pool(&self) -> Vec<MixNode> {
+        self.running()
+            .filter(|(plan, _)| !plan.flags["roles"].contains("sender"))
+            .filter_map(|(_, node)| node.mix_node())
+            .collect()
+    }
+
+    /// The pool entries of these nodes.
+    pub fn pool_of(&self, names: &[&str]) -> Vec<MixNode> {
+        names.iter().map(|name| self.node(name).mix_node().expect("a node that mixes")).collect()
+    }
+
+    /// The exits that serve lightpush themselves.
+    pub fn services(&self) -> Vec<ServiceNode> {
+        self.running().filter(|(plan, _)| plan.serves_lightpush).map(|(plan, node)| service(plan, node)).collect()
+    }
+
+    /// One node as a lightpush service.
+    pub fn service_of(&self, name: &str) -> ServiceNode {
+        let found = self.running().find(|(plan, _)| plan.name == name);
+        found.map(|(plan, node)| service(plan, node)).unwrap_or_else(|| panic!("{name} runs"))
+    }
+
+    /// Adds to what every node knows.
+    pub async fn tell_all(&self, pool: &[MixNode], services: &[ServiceNode]) {
+        for (_, node) in self.running() {
+            tell(node, pool, services).await;
+        }
+    }
+
+    /// Connects every relay with every other one.
+    pub async fn link_relays(&self) {
+        let relays: Vec<_> = self.running().filter(|(_, node)| node.relay().is_some()).collect();
+        for (index, (_, node)) in relays.iter().enumerate() {
+            let others = relays.iter().skip(index + 1).map(|(plan, other)| full_address(plan, other)).collect();
+            node.host().keep_connected(others).await;
+        }
+    }
+
+    /// Waits until every role is ready and every relay has a mesh.
+    pub async fn ready(&self) {
+        eventually(async || {
+            let mut missing = Vec::new();
+            for (plan, node) in self.running() {
+                missing.extend(node.missing().into_iter().map(|reason| format!("{}: {reason}", plan.name)));
+                if node.relay().is_some() && mesh_peers(node).await == 0 {
+                    missing.push(format!("{}: no mesh peer", plan.name));
+                }
+            }
+            if missing.is_empty() { Ok(()) } else { Err(missing.join("; ")) }
+        })
+        .await;
+    }
+
+    /// Follows what a relay receives.
+    pub async fn follow(&self, relay: &str) -> broadcast::Receiver<Received> {
+        self.node(relay).relay().expect("a relay").follow().await.expect("the relay runs")
+    }
+
+    /// Stops a node in order.
+    pub async fn stop(&mut self, name: &str) {
+        let member = self.members.iter_mut().find(|member| member.plan.name == name).expect("a node of this name");
+        member.node.take().expect("it runs").stop(STOP_LIMIT).await;
+    }
+
+    /// What became of a node's packets; also of one that is stopped.
+    pub fn balance(&self, name: &str) -> Balance {
+        let member = self.members.iter().find(|member| member.plan.name == name).expect("a node of this name");
+        member.accounts.read().1
+    }
+
+    /// Packets that these nodes wrote to peers, less those that they received: what others took in and did not give
+    /// back, or what is on its way.
+    pub fn kept_by_others(&self) -> i64 {
+        let balances = self.members.iter().map(|member| member.accounts.read().1);
+        balances.map(|b| signed(b.forwarded + b.sent) - signed(b.received)).sum()
+    }
+
+    /// Waits until no packet is held or on its way, and checks that none was lost: every node's residue is 0.
+    /// Gives what was dropped. Every packet's way must be inside this net.
+    pub async fn at_rest(&self) -> Drops {
+        self.at_rest_with(&[]).await
+    }
+
+    /// As [`Self::at_rest`], where these nodes of the fleet took part.
+    pub async fn at_rest_with(&self, fleet: &[&FleetNode]) -> Drops {
+        eventually(async || {
+            let before = self.snapshot(fleet);
+            let held: u64 = before.0.iter().map(|(held, _)| held).sum();
+            let kept_by_fleet: i64 = before.1.iter().sum();
+            if held > 0 || self.kept_by_others() != kept_by_fleet {
+                return Err(format!(
+                    "{held} packets are held, {} on their way\n{:?}",
+                    self.kept_by_others() - kept_by_fleet,
+                    before.0
+                ));
+            }
+            if self.snapshot(fleet) == before { Ok(()) } else { Err("packets are moving".to_owned()) }
+        })
+        .await;
+        self.accounted()
+    }
+
+    /// As [`Self::at_rest`], where packets may have ended at peers that are gone.
+    pub async fn at_rest_with_losses(&self) -> Drops {
+        eventually(async || {
+            let held: u64 = self.members.iter().map(|member| member.accounts.read().0).sum();
+            if held == 0 { Ok(()) } else { Err(format!("{held} packets are held")) }
+        })
+        .await;
+        self.accounted()
+    }
+
+    /// Stops every node.
+    pub async fn end(self) {
+        let nodes = self.members.into_iter().filter_map(|member| member.node);
+        within(futures::future::join_all(nodes.map(|node| node.stop(STOP_LIMIT)))).await;
+    }
+
+    fn accounted(&self) -> Drops {
+        let mut all = Drops::new();
+        for Member { plan, accounts, .. } in &self.members {
+            let (_, balance) = accounts.read();
+            assert_eq!(balance.residue(0), 0, "{}: {balance:?}", plan.name);
+            for (stage, reason, count) in balance.dropped.into_iter().filter(|(.., count)| *count > 0) {
+                all.insert((plan.name.clone(), format!("{}/{}", stage.as_str(), reason.as_str())), count);
+            }
+        }
+        all
+    }
+
+    fn snapshot(&self, fleet: &[&FleetNode]) -> (Vec<(u64, Balance)>, Vec<i64>) {
+        let kept = |node: &&FleetNode| signed(node.log().received) - signed(node.log().sent);
+        (self.members.iter().map(|member| member.accounts.read()).collect(), fleet.iter().map(kept).collect())
+    }
+
+    fn running(&self) -> impl Iterator<Item = (&Plan, &Node)> {
+        self.members.iter().filter_map(|member| Some((&member.plan, member.node.as_ref()?)))
+    }
+}
+
+/// A pool entry as nodes print it for the lists of others: address, peer id, `:`, key.
+pub fn parse_mix_node(text: &str) -> MixNode {
+    let (address, key) = text.rsplit_once(':').expect("a key at the end");
+    let address = HopAddress::parse_full(&address.parse().expect("a multiaddress")).expect("an address of a hop");
+    MixNode { address, key: key.parse().expect("a mix key") }
+}
+
+/// Adds to what a node knows.
+pub async fn tell(node: &Node, pool: &[MixNode], services: &[ServiceNode]) {
+    assert!(node.discovery().add_mix_nodes(pool.to_vec()).await);
+    assert!(node.discovery().add_lightpush(services.to_vec()).await);
+}
+
+/// A message of its own for every text.
+pub fn message(text: impl Into<Vec<u8>>) -> WakuMessage {
+    WakuMessage { payload: text.into(), content_topic: CONTENT_TOPIC.to_owned(), ..WakuMessage::default() }
+}
+
+/// Pushes a message over the mixnet, to whichever exit the sender chooses.
+pub async fn push(sender: &Node, text: impl Into<Vec<u8>>) -> Result<Answer, PushFailure> {
+    let sender = sender.sender().expect("a sender");
+    within(sender.push(message(text), Some(TOPIC.to_owned()), None, None)).await
+}
+
+/// Pushes that many messages, at most `open` at a time; the outcomes in no order.
+pub async fn push_many(sender: &Node, count: usize, open: usize) -> Vec<Result<Answer, PushFailure>> {
+    use futures::StreamExt as _;
+    let pushes = (0..count).map(|number| push(sender, format!("message {number}")));
+    futures::stream::iter(pushes).buffer_unordered(open).collect().await
+}
+
+/// The first bound address of a node that speaks this transport.
+pub fn address_with(node: &Node, speaks: impl Fn(&Protocol<'_>) -> bool) -> Multiaddr {
+    let found = node.listen_addresses().iter().find(|address| address.iter().any(|part| speaks(&part)));
+    found.expect("an address of this transport").clone()
+}
+
+/// Where headers address a node.
+pub fn hop_of(node: &Node) -> HopAddress {
+    node.mix_node().expect("a node that mixes").address
+}
+
+fn service(plan: &Plan, node: &Node) -> ServiceNode {
+    ServiceNode { peer: node.peer_id(), addresses: vec![usual_address(plan, node)] }
+}
+
+fn full_address(plan: &Plan, node: &Node) -> Multiaddr {
+    usual_address(plan, node).with(Protocol::P2p(node.peer_id()))
+}
+
+fn usual_address(plan: &Plan, node: &Node) -> Multiaddr {
+    address_with(node, |part| if plan.quic { *part == Protocol::QuicV1 } else { matches!(part, Protocol::Tcp(_)) })
+}
+
+async fn mesh_peers(node: &Node) -> usize {
+    let status = node.host().status().await.expect("the host runs");
+    status.mesh_peers.iter().filter(|(topic, _)| topic == TOPIC).map(|(_, peers)| *peers).sum()
+}
+
+fn signed(count: u64) -> i64 {
+    i64::try_from(count).expect("few packets")
+}
+
+/// A new secp256k1 identity.
+pub(crate) fn identity() -> Keypair {
+    secp256k1::Keypair::generate().into()
+}

@@ -1,0 +1,272 @@
+//! What goes wrong in a mixnet: every request still ends in a typed outcome, and every packet is accounted for.
+
+use futures::StreamExt as _;
+use wakumix_integration_tests::{
+    eventually,
+    hop::{Conduct, FleetNode},
+    http::metric,
+    net::{Net, Plan, all_with, drops, message, parse_mix_node, plans, push, push_many, usual},
+    peer::Muxer,
+    process::Process,
+    run, until, within,
+};
+use wakumix_mix::MixNode;
+use wakumix_role_api::{
+    RoleName,
+    sender::{Answer, PushFailure},
+};
+use wakumix_sphinx::Profile;
+
+use crate::wakumix;
+
+type Outcomes = Vec<Result<Answer, PushFailure>>;
+
+fn unanswered(outcomes: &Outcomes) -> u64 {
+    outcomes.iter().filter(|outcome| outcome.is_err()).count() as u64
+}
+
+fn answered(outcomes: &Outcomes) -> u64 {
+    let good = outcomes.iter().flatten();
+    good.inspect(|answer| assert_eq!(answer.status, 200, "{answer:?}")).count() as u64
+}
+
+#[test]
+fn a_lost_reply_ends_in_a_timeout_that_frees_the_credentials_and_a_late_one_is_dropped() {
+    run(async {
+        let plans = all_with(plans(0, 1, 1, 1), "sender.timeout", "1s");
+        let net = Net::strangers(plans).await;
+        let exit = net.node("exit-1").peer_id();
+        let mut mixers = Vec::new();
+        for _ in 0..3 {
+            mixers.push(FleetNode::start(Profile::default(), Muxer::Yamux, Conduct::Withholds(exit)).await);
+        }
+        let pool: Vec<MixNode> = mixers.iter().map(FleetNode::mix_node).chain(net.pool()).collect();
+        net.tell_all(&pool, &net.services()).await;
+        net.link_relays().await;
+        net.ready().await;
+        let sender = net.node("sender-1");
+        let mut subscriber = net.follow("relay-1").await;
+
+        let failure = push(sender, "no answer").await.unwrap_err();
+        assert_eq!(failure.kind(), "surb_timeout");
+        assert_eq!(failure.to_string(), "no answer within 1000 ms; the message may have been published");
+        assert_eq!(within(subscriber.recv()).await.unwrap().message.payload, b"no answer", "it was published");
+        let page = sender.telemetry().render();
+        assert_eq!(metric(&page, "mix_surb_creds_active"), Some(0.0));
+        assert_eq!(metric(&page, "mix_surb_creds_expired_total"), Some(1.0));
+        assert_eq!(metric(&page, "mix_reply_timeouts_total"), Some(1.0));
+        assert_eq!(metric(&page, "waku_mix_requests_total{outcome=\"surb_timeout\"}"), Some(1.0));
+
+        let withheld = || mixers.iter().map(|mixer| mixer.log().withheld).sum::<usize>();
+        until("the reply is at a mixer", async || withheld() == 1).await;
+        for mixer in &mixers {
+            mixer.release().await;
+        }
+        let all: Vec<&FleetNode> = mixers.iter().collect();
+        assert_eq!(net.at_rest_with(&all).await, drops(&[("sender-1", "reply/unknown_reply", 1)]));
+        net.end().await;
+    });
+}
+
+#[test]
+fn when_a_mixer_is_killed_in_mid_flow_only_requests_that_met_it_are_not_answered() {
+    run(async {
+        let victim = Plan::new("victim", &["mixer"]);
+        let mut process = Process::start(wakumix(), &[vec!["node".to_owned()], victim.arguments()].concat());
+        let entry = process.says("for the mixnode list of others: ").await;
+        let victim = parse_mix_node(&entry);
+
+        let net = Net::strangers(all_with(usual(), "sender.timeout", "5s")).await;
+        net.tell_all(&[net.pool(), vec![victim.clone()]].concat(), &net.services()).await;
+        net.link_relays().await;
+        net.ready().await;
+        let sender = net.node("sender-1");
+
+        let mut outcomes = push_many(sender, 10, 10).await;
+        assert_eq!(unanswered(&outcomes), 0, "while all are up");
+        let pushes = (0..50).map(|number| push(sender, format!("in mid-flow {number}")));
+        let mut pushes = futures::stream::iter(pushes).buffer_unordered(10);
+        for _ in 0..10 {
+            outcomes.push(pushes.next().await.unwrap());
+        }
+        process.kill();
+        outcomes.extend(pushes.collect::<Outcomes>().await);
+
+        assert_eq!(outcomes.len(), 60);
+        for failure in outcomes.iter().filter_map(|outcome| outcome.as_ref().err()) {
+            assert!(matches!(failure, PushFailure::Timeout { .. } | PushFailure::FirstHop(_)), "{failure}");
+        }
+        // Each request that was not answered is explained by one packet that met the dead mixer: it could not be
+        // handed over, or it was taken and never passed on; or its answer was later than the limit.
+        let dropped = net.at_rest_with_losses().await;
+        let allowed = ["egress/dial_failed", "egress/write_failed", "reply/unknown_reply"];
+        assert!(dropped.keys().all(|(_, reason)| allowed.contains(&reason.as_str())), "{dropped:?}");
+        let explained = dropped.values().sum::<u64>() + u64::try_from(net.kept_by_others()).unwrap();
+        assert!(unanswered(&outcomes) > 0, "some requests met it");
+        assert_eq!(unanswered(&outcomes), explained, "{dropped:?}");
+
+        // The sender goes on: what does not meet the dead mixer is answered.
+        eventually(async || push(sender, "afterwards").await.map_err(|failure| failure.to_string())).await;
+        net.end().await;
+    });
+}
+
+#[test]
+fn a_packet_that_comes_twice_is_dropped_once_and_its_stream_goes_on() {
+    run(async {
+        let doubling = FleetNode::start(Profile::default(), Muxer::Yamux, Conduct::WritesTwice).await;
+        let net = Net::strangers(plans(2, 1, 1, 1)).await;
+        net.tell_all(&[net.pool(), vec![doubling.mix_node()]].concat(), &net.services()).await;
+        net.link_relays().await;
+        net.ready().await;
+
+        let outcomes = push_many(net.node("sender-1"), 20, 4).await;
+        assert_eq!(answered(&outcomes), 20);
+        let dropped = net.at_rest_with(&[&doubling]).await;
+        assert!(dropped.keys().all(|(_, reason)| reason == "unwrap/duplicate"), "{dropped:?}");
+        let passed_on = doubling.log().passages.len() as u64;
+        assert!(passed_on > 0, "it was on the path of some");
+        assert_eq!(dropped.values().sum::<u64>(), passed_on, "one of each two copies");
+        for node in ["mixer-1", "mixer-2", "exit-1", "sender-1"] {
+            let page = net.node(node).telemetry().render();
+            assert!(metric(&page, "waku_mix_streams{direction=\"inbound\"}").unwrap() >= 1.0, "{node}");
+            assert_eq!(
+                metric(&page, "waku_mix_streams{direction=\"inbound\"}"),
+                metric(&page, "waku_mix_streams_opened_total{direction=\"inbound\"}"),
+                "{node} has closed no stream"
+            );
+        }
+        net.end().await;
+    });
+}
+
+#[test]
+fn a_hop_of_another_profile_forwards_and_the_end_of_the_path_notices() {
+    run(async {
+        let plans = all_with(plans(3, 2, 2, 1), "sender.timeout", "3s");
+        let (odd, others): (Vec<_>, Vec<_>) = plans.into_iter().partition(|plan| plan.name() == "mixer-1");
+        let odd = all_with(odd, "mix.profile", "aes-ctr/pad");
+        let net = Net::start([odd, others].concat()).await;
+        let outcomes = push_many(net.node("sender-1"), 30, 30).await;
+        let dropped = net.at_rest().await;
+
+        let forwarded = net.balance("mixer-1").forwarded;
+        assert!(forwarded > 0, "it passes packets on as if nothing was wrong");
+        let noticed = |reason: &str| -> u64 {
+            dropped.iter().filter(|((_, found), _)| found == reason).map(|(_, count)| count).sum()
+        };
+        let (there, back) = (noticed("unwrap/integrity") + noticed("exit/integrity"), noticed("reply/integrity"));
+        let late = noticed("reply/unknown_reply");
+        assert_eq!(there + back, forwarded, "{dropped:?}");
+        assert!(there > 0 && back > 0, "{dropped:?}");
+        assert_eq!(dropped.values().sum::<u64>(), there + back + late, "{dropped:?}");
+        assert_eq!(unanswered(&outcomes), there + back + late);
+        for failure in outcomes.iter().filter_map(|outcome| outcome.as_ref().err()) {
+            assert_eq!(failure.kind(), "surb_timeout");
+        }
+        net.end().await;
+    });
+}
+
+#[test]
+fn an_actor_that_panics_during_traffic_is_restarted_and_counted() {
+    run(async {
+        let net = Net::start(all_with(usual(), "sender.timeout", "5s")).await;
+        let sender = net.node("sender-1");
+        let panics = [
+            ("mixer-1", RoleName::Mixer, "mixer"),
+            ("exit-1", RoleName::Exit, "exit"),
+            ("exit-1", RoleName::Relay, "relay"),
+            ("sender-1", RoleName::Sender, "sender"),
+        ];
+        let faults = async {
+            for (node, role, _) in panics {
+                let actor = net.node(node).actor(role).unwrap();
+                actor.inject_panic().await;
+                until("the actor is made anew", async || actor.restarts() == 1).await;
+            }
+        };
+        let (outcomes, ()) = futures::join!(push_many(sender, 50, 5), faults);
+        for failure in outcomes.iter().filter_map(|outcome| outcome.as_ref().err()) {
+            assert!(matches!(failure.kind(), "surb_timeout" | "internal" | "busy"), "{failure}");
+        }
+        for (node, _, actor) in panics {
+            let page = net.node(node).telemetry().render();
+            let series = format!("waku_mix_actor_restarts_total{{actor=\"{actor}\"}}");
+            assert_eq!(metric(&page, &series), Some(1.0), "{node}");
+        }
+        net.ready().await;
+        assert_eq!(answered(&push_many(sender, 20, 5).await), 20, "traffic goes on");
+        let dropped = net.at_rest().await;
+        let allowed = ["exit/abandoned", "unwrap/abandoned", "reply/abandoned", "reply/unknown_reply"];
+        assert!(dropped.keys().all(|(_, reason)| allowed.contains(&reason.as_str())), "{dropped:?}");
+        assert_eq!(metric(&sender.telemetry().render(), "mix_surb_creds_active"), Some(0.0));
+        net.end().await;
+    });
+}
+
+/// Starts a mixer as a process, hands it packets that are to be held for about half a second, ends it with SIGTERM,
+/// and gives how many packets came out and what its last log line says of the others.
+async fn terminated_with_packets(count: u64, drain_timeout: &str) -> (u64, u64, u64) {
+    let plan = Plan::new("mixer", &["mixer"])
+        .with("drain-timeout", drain_timeout)
+        .with("log-format", "json")
+        .with("metrics-server", "true");
+    let process = Process::start(wakumix(), &[vec!["node".to_owned()], plan.arguments()].concat());
+    let entry = process.says("for the mixnode list of others: ").await;
+    let mixer = parse_mix_node(entry.split('"').next().unwrap());
+    let metrics = process.says("metrics on http://").await;
+    let metrics = metrics.split('"').next().unwrap().parse().unwrap();
+
+    let fleet = FleetNode::start(Profile::default(), Muxer::Yamux, Conduct::Withholds(mixer.peer())).await;
+    let next = fleet.mix_node();
+    let path = [mixer, next.clone(), next];
+    for _ in 0..count {
+        fleet.send_packet(&path, b"held", 500).await;
+    }
+    until("all packets are in", async || {
+        let page = wakumix_integration_tests::http::get(metrics, "/metrics").await.body;
+        metric(&page, "waku_mix_packets_received_total") == Some(count as f64)
+    })
+    .await;
+    process.terminate();
+    let ended = process.ended().await;
+    assert_eq!(ended.code, Some(0), "{}", ended.stderr);
+    let stopped = ended.logged("stopped");
+    let number = |field: &str| stopped[field].as_u64().unwrap();
+    let (finished, given_up) = (number("finished"), number("given_up"));
+    // What was written may still be on its way into the peer.
+    fleet.has_seen(|log| log.received + given_up >= count).await;
+    (fleet.log().received, finished, given_up)
+}
+
+#[test]
+fn a_node_that_is_terminated_sends_the_packets_that_it_holds() {
+    run(async {
+        let (came_out, finished, given_up) = terminated_with_packets(20, "20s").await;
+        assert_eq!((came_out, given_up), (20, 0));
+        assert!(finished > 0, "some were held when the signal came");
+    });
+}
+
+#[test]
+fn a_node_that_has_no_time_to_drain_counts_the_packets_that_it_gives_up() {
+    run(async {
+        let (came_out, _, given_up) = terminated_with_packets(20, "1ms").await;
+        assert!(given_up > 0, "half a second is longer than a millisecond");
+        assert_eq!(came_out + given_up, 20);
+    });
+}
+
+#[test]
+fn requests_that_are_open_when_the_sender_stops_are_told_so() {
+    run(async {
+        let mut net = Net::start(all_with(usual(), "mix.delay", "5s")).await;
+        let sender = net.node("sender-1").sender().unwrap().clone();
+        let open = tokio::spawn(async move { sender.push(message("never answered"), None, None, None).await });
+        until("the request is under way", async || net.balance("sender-1").originated == 1).await;
+        net.stop("sender-1").await;
+        assert_eq!(within(open).await.unwrap().unwrap_err(), PushFailure::Stopped);
+        net.end().await;
+    });
+}

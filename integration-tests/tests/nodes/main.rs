@@ -1,0 +1,14 @@
+//! Whole nodes over real sockets: what a user, an operator and a peer see.
+//!
+//! One program for all of them: it is linked once.
+
+mod faults;
+mod fleet;
+mod flows;
+mod processes;
+mod surfaces;
+
+/// The program under test.
+fn wakumix() -> &'static std::path::Path {
+    std::path::Path::new(env!("CARGO_BIN_EXE_wakumix-under-test"))
+}
