@@ -45,12 +45,8 @@ impl Args for ConfigArgs {
             let help = format!("Other name of --{path}");
             Some(valued(key, Arg::new(*name).long(*name)).help_heading(FLEET).help(help))
         });
-        // A command's own flag of such a name, like that of `send` for the content topic, comes before it.
-        let own: Vec<String> = command.get_arguments().filter_map(Arg::get_long).map(str::to_owned).collect();
-        let ignored = WITHOUT_EFFECT
-            .iter()
-            .filter(|name| !own.iter().any(|flag| flag == *name))
-            .map(|name| boolean(Arg::new(*name).long(*name).hide(true).action(ArgAction::Append)));
+        let ignored =
+            WITHOUT_EFFECT.iter().map(|name| boolean(Arg::new(*name).long(*name).hide(true).action(ArgAction::Append)));
         command.args(switches).args(synonyms).args(ignored)
     }
 
@@ -68,8 +64,7 @@ impl FromArgMatches for ConfigArgs {
             .chain(SYNONYMS.iter().map(|(name, _)| *name))
             .chain(WITHOUT_EFFECT.iter().copied());
         let flags = names.filter_map(|name| {
-            // Not every command has every flag: see `augment_args`.
-            let values = matches.try_get_many::<String>(name).ok().flatten()?.cloned().collect();
+            let values = matches.get_many::<String>(name)?.cloned().collect();
             Some(Flag { name: name.to_owned(), values })
         });
         Ok(Self { file: matches.get_one::<PathBuf>(FILE).cloned(), flags: flags.collect() })
