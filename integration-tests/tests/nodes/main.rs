@@ -1,6 +1,12 @@
 //! Whole nodes over real sockets: what a user, an operator and a peer see.
 //!
 //! One program for all of them: it is linked once.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    reason = "a failing step of a test is a failing test"
+)]
 
 mod faults;
 mod fleet;
