@@ -63,11 +63,16 @@ pub enum Failure {
     #[error("{0}")]
     Input(Problems),
     /// It failed while running.
-    #[error("error: {0}")]
-    Runtime(String),
+    #[error("{0}")]
+    Runtime(Problem),
 }
 
 impl Failure {
+    /// A failure while running whose message says all.
+    fn while_running(error: impl std::fmt::Display) -> Self {
+        Self::Runtime(Problem::bare(error.to_string()))
+    }
+
     /// The exit code that tells it.
     fn code(&self) -> u8 {
         match self {
@@ -91,7 +96,7 @@ impl From<KeyError> for Failure {
 
 impl From<io::Error> for Failure {
     fn from(error: io::Error) -> Self {
-        Self::Runtime(format!("the output cannot be written: {error}"))
+        Self::while_running(format_args!("the output cannot be written: {error}"))
     }
 }
 

@@ -87,6 +87,7 @@ pub async fn run(options: Options) -> Result<bool, TestnetError> {
     drop(out);
 
     if options.hold {
+        net.forget_messages().await;
         eprint!("{}", net.describe_surfaces());
         runtime::stop_signal().await?;
     }

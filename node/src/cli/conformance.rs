@@ -67,8 +67,9 @@ impl ConformanceCommand {
     }
 
     fn write(&self, seed: u64, out: &mut impl Write) -> Result<(), Failure> {
-        let text = generate(seed, self.profile)
-            .map_err(|error| Failure::Runtime(format!("the vectors of seed {seed} cannot be made: {error}")))?;
+        let text = generate(seed, self.profile).map_err(|error| {
+            Failure::while_running(format_args!("the vectors of seed {seed} cannot be made: {error}"))
+        })?;
         match &self.output {
             Some(path) => write_file(path, &text),
             None => Ok(out.write_all(text.as_bytes())?),

@@ -25,13 +25,12 @@ pub(super) struct NodeCommand {
 impl NodeCommand {
     pub(super) fn run(&self) -> Result<(), Failure> {
         let loaded = load(&self.config.inputs())?;
-        logging::init(loaded.config.log_format, &loaded.config.log_level)
-            .map_err(|error| Failure::Runtime(error.to_string()))?;
+        logging::init(loaded.config.log_format, &loaded.config.log_level).map_err(Failure::while_running)?;
         for warning in &loaded.warnings {
             tracing::warn!("{warning}");
         }
-        let ended = runtime::block_on(serve(&loaded)).map_err(|error| Failure::Runtime(error.to_string()))?;
-        ended.map_err(Failure::Runtime)
+        let ended = runtime::block_on(serve(&loaded)).map_err(Failure::while_running)?;
+        ended.map_err(Failure::while_running)
     }
 }
 
@@ -81,7 +80,7 @@ fn announce(loaded: &Loaded, node: &Node) {
     for address in node.listen_addresses() {
         tracing::info!("listening on {address}/p2p/{peer}");
     }
-    if let Some(mix_node) = node.mix_node() {
+    if let Some(mix_node) = node.mix_node().filter(|_| loaded.config.forwards()) {
         tracing::info!("for the mixnode list of others: {}/p2p/{peer}:{}", mix_node.address.multiaddr(), mix_node.key);
     }
     for (name, address) in [("REST", node.rest_address()), ("metrics", node.metrics_address())] {

@@ -97,7 +97,7 @@ impl SendCommand {
             None => self.start_and_push()?,
         };
         self.print(&outcome, out)?;
-        if outcome.status == 200 { Ok(()) } else { Err(Failure::Runtime(outcome.failure())) }
+        if outcome.status == 200 { Ok(()) } else { Err(Failure::while_running(outcome.failure())) }
     }
 
     fn check(&self) -> Result<(), Failure> {
@@ -106,6 +106,15 @@ impl SendCommand {
         };
         ContentTopic::parse(&self.content_topic)
             .map_err(|error| bad("--content-topic", &error, "write it as /app/1/name/proto"))?;
+        if let Some(scheme) = self.via.as_deref().and_then(|via| via.split_once("://")).map(|(scheme, _)| scheme)
+            && scheme != "http"
+        {
+            return Err(bad(
+                "--via",
+                &format_args!("`{scheme}` is not served by nodes"),
+                "write it as http://127.0.0.1:8645",
+            ));
+        }
         if let Some(topic) = &self.pubsub_topic {
             PubsubTopic::parse(topic).map_err(|error| bad("--pubsub-topic", &error, "write it as /waku/2/rs/66/0"))?;
         }
@@ -128,13 +137,16 @@ impl SendCommand {
             anonymity: "required",
         };
         let failed = |error: ureq::Error| {
-            Failure::Runtime(format!("{url} cannot be asked: {error}; is the node running with rest = true?"))
+            let words = error.to_string();
+            let message = format!("{base} cannot be asked: {}", words.strip_prefix("io: ").unwrap_or(&words));
+            Failure::Runtime(Problem::new(message, "check the address, and that a node runs there with rest = true"))
         };
         let started = Instant::now();
         let mut response = agent.post(&url).send_json(&body).map_err(failed)?;
         let status = u32::from(response.status().as_u16());
         let mut outcome: Outcome = response.body_mut().read_json().map_err(|_| {
-            Failure::Runtime(format!("{url} answered {status} without a lightpush outcome; is it a wakumix node?"))
+            let message = format!("{base} answered status {status} and no lightpush outcome");
+            Failure::Runtime(Problem::new(message, "check the address: it is not the REST address of a wakumix node"))
         })?;
         outcome.status = status;
         outcome.round_trip_ms = u64::try_from(started.elapsed().as_millis()).ok();
@@ -153,13 +165,13 @@ impl SendCommand {
             inputs.flags.push(Flag { name: name.to_owned(), values: vec![value.to_owned()] });
         }
         let loaded = load(&inputs)?;
-        let ended = runtime::block_on(self.push(&loaded)).map_err(|error| Failure::Runtime(error.to_string()))?;
-        ended.map_err(Failure::Runtime)
+        runtime::block_on(self.push(&loaded)).map_err(Failure::while_running)?
     }
 
-    async fn push(&self, loaded: &Loaded) -> Result<Outcome, String> {
+    async fn push(&self, loaded: &Loaded) -> Result<Outcome, Failure> {
         let node = Node::start(loaded).await.map_err(|error| {
-            format!("{error}\nhelp: if a node with this configuration is running, use --via and its REST address")
+            let help = "if a node with this configuration runs already, use --via and its REST address";
+            Failure::Runtime(Problem::new(error.to_string(), help))
         })?;
         let outcome = match node.sender() {
             Some(sender) => {

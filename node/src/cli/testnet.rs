@@ -19,13 +19,12 @@ pub(super) struct TestnetCommand {
 
 impl TestnetCommand {
     pub(super) fn run(&self) -> Result<(), Failure> {
-        let ended = runtime::block_on(testnet::run(self.options.clone()))
-            .map_err(|error| Failure::Runtime(error.to_string()))?;
+        let ended = runtime::block_on(testnet::run(self.options.clone())).map_err(Failure::while_running)?;
         match ended {
             Ok(true) => Ok(()),
-            Ok(false) => Err(Failure::Runtime("the test net did not deliver everything; see the report".to_owned())),
+            Ok(false) => Err(Failure::while_running("the test net did not deliver everything; see the report")),
             Err(TestnetError::Options(problems)) => Err(Failure::Input(problems)),
-            Err(error) => Err(Failure::Runtime(error.to_string())),
+            Err(error) => Err(Failure::while_running(error)),
         }
     }
 }

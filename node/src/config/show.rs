@@ -10,6 +10,9 @@ use super::{
     schema::{Group, KEYS, Key},
 };
 
+/// Where comments break.
+const COMMENT_WIDTH: usize = 100;
+
 /// The form of the output.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
 pub enum ShowFormat {
@@ -54,11 +57,12 @@ pub fn show_defaults(format: ShowFormat) -> String {
         ShowFormat::Toml => {
             let mut out = String::from(
                 "# Every key of wakumix with its default. The same names hold as flags (--mix.delay 50ms) and in the\n\
-                 # environment (WAKUMIX_MIX__DELAY=50ms). Layers, later ones win: defaults, preset, file, environment, flags.\n#\n# Presets:\n",
+                 # environment (WAKUMIX_MIX__DELAY=50ms). Layers, later ones win: defaults, preset, file,\n\
+                 # environment, flags.\n#\n# Presets:\n",
             );
             for preset in PRESETS {
                 let values: Vec<String> = preset.values.iter().map(|(key, value)| format!("{key} = {value}")).collect();
-                let _ = writeln!(out, "#   {}: {} ({})", preset.name, preset.doc, values.join(", "));
+                out.push_str(&comment("# ", &format!("- {}: {} ({})", preset.name, preset.doc, values.join(", "))));
             }
             out + &tables(
                 |group| format!("\n## {}\n", group.title()),
@@ -67,11 +71,29 @@ pub fn show_defaults(format: ShowFormat) -> String {
                         Some(default) => format!("{name} = {}", toml_literal(&default_value(key, default))),
                         None => format!("# {name} ="),
                     };
-                    format!("\n# {}.\n# Accepts {}.\n{line}\n", key.sentence(), key.form())
+                    let meaning = comment("# ", &format!("{}.", key.sentence()));
+                    let form = comment("# ", &format!("Accepts {}.", key.form()));
+                    format!("\n{meaning}{form}{line}\n")
                 },
             )
         }
     }
+}
+
+/// Comment lines of at most [`COMMENT_WIDTH`] characters, unless a word is longer.
+fn comment(start: &str, text: &str) -> String {
+    let mut lines = String::new();
+    let mut line = start.to_owned();
+    for word in text.split(' ') {
+        if line.len() > start.len() && line.chars().count() + word.chars().count() > COMMENT_WIDTH {
+            lines.push_str(line.trim_end());
+            lines.push('\n');
+            line = start.to_owned();
+        }
+        line.push_str(word);
+        line.push(' ');
+    }
+    lines + line.trim_end() + "\n"
 }
 
 /// Writes all keys, table by table.

@@ -4,6 +4,7 @@ mod bad_input;
 mod examples;
 mod layers;
 mod output;
+mod reference;
 
 use std::path::{Path, PathBuf};
 

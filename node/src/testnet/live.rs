@@ -39,12 +39,14 @@ impl Screen {
 
     /// Draws over what was drawn before.
     fn draw(&mut self, text: &str) {
-        let mut frame = String::new();
+        // Without line wrap: on a narrow terminal the rows to go back over would be more than the lines drawn.
+        let mut frame = String::from("\x1b[?7l");
         if self.drawn > 0 {
             // Formatting into a String cannot fail.
             let _ = write!(frame, "\x1b[{}A\x1b[J", self.drawn);
         }
         frame.push_str(text);
+        frame.push_str("\x1b[?7h");
         self.drawn = text.lines().count();
         // A closed terminal must not stop the net.
         let _ = std::io::stderr().write_all(frame.as_bytes());

@@ -164,6 +164,14 @@ impl Net {
         self.members.iter().map(|member| member.node.held()).sum()
     }
 
+    /// Forgets the messages that the relays keep for REST, so that a reader sees only what comes from now on.
+    pub(super) async fn forget_messages(&self) {
+        for relay in self.members.iter().filter_map(|member| member.node.relay()) {
+            // A relay that does not answer keeps its messages, which does no harm.
+            let _ = relay.messages(self.topic.clone()).await;
+        }
+    }
+
     /// Every REST and metrics address, and a line to try.
     pub(super) fn describe_surfaces(&self) -> String {
         let mut text = String::from("\nnode         REST                            metrics\n");
