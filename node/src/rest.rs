@@ -16,6 +16,8 @@ mod debug;
 mod health;
 mod lightpush;
 mod relay;
+#[cfg(test)]
+mod tests;
 
 use std::{
     net::{SocketAddr, TcpListener},
@@ -89,13 +91,7 @@ pub struct Server {
 impl Server {
     /// Serves the whole API at `address`. Must be called inside an actix `System`.
     pub fn start_rest(api: Api, address: SocketAddr) -> Result<Self, BindError> {
-        Self::start(api, address, "rest-address and rest-port", |config| {
-            config
-                .configure(lightpush::routes)
-                .configure(relay::routes)
-                .configure(debug::routes)
-                .configure(health::routes);
-        })
+        Self::start(api, address, "rest-address and rest-port", routes)
     }
 
     /// Serves `/metrics` and `/health` only, as nwaku's metrics port does.
@@ -114,14 +110,8 @@ impl Server {
         let failed = |source| BindError { address, setting, source };
         let listener = TcpListener::bind(address).map_err(failed)?;
         let address = listener.local_addr().map_err(failed)?;
-        let limit = body::limit(api.max_message);
-        let api = web::Data::new(api);
         let server = HttpServer::new(move || {
-            App::new()
-                .wrap(middleware::NormalizePath::trim())
-                .app_data(api.clone())
-                .app_data(web::PayloadConfig::new(limit))
-                .configure(routes.clone())
+            App::new().wrap(middleware::NormalizePath::trim()).configure(state(&api)).configure(routes.clone())
         })
         .workers(1)
         .disable_signals()
@@ -138,5 +128,18 @@ impl Server {
     /// Refuses new connections and lets open requests finish for a second.
     pub async fn stop(&self) {
         self.handle.stop(true).await;
+    }
+}
+
+/// Every endpoint of the REST interface.
+fn routes(config: &mut web::ServiceConfig) {
+    config.configure(lightpush::routes).configure(relay::routes).configure(debug::routes).configure(health::routes);
+}
+
+/// What handlers work on, and how much of a body they read.
+fn state(api: &Api) -> impl FnOnce(&mut web::ServiceConfig) + use<> {
+    let api = api.clone();
+    move |config| {
+        config.app_data(web::PayloadConfig::new(body::limit(api.max_message))).app_data(web::Data::new(api));
     }
 }

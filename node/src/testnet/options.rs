@@ -248,3 +248,87 @@ fn largest_payload(limit: usize) -> Option<usize> {
     }
     Some(fits)
 }
+
+#[cfg(test)]
+mod tests {
+    use clap::Parser;
+
+    use super::*;
+
+    #[derive(Parser)]
+    struct Line {
+        #[command(flatten)]
+        options: Options,
+    }
+
+    fn options(flags: &[&str]) -> Options {
+        Line::try_parse_from([&["testnet"], flags].concat()).unwrap().options
+    }
+
+    fn refusal(flags: &[&str]) -> String {
+        match Plan::new(&options(flags)) {
+            Err(TestnetError::Options(problems)) => problems.to_string(),
+            _ => panic!("{flags:?} should be refused"),
+        }
+    }
+
+    #[test]
+    fn the_defaults_make_a_plan() {
+        let plan = Plan::new(&options(&[])).unwrap();
+        assert_eq!(plan.nodes.len(), 12);
+        assert!(plan.headline().starts_with("starting 2 relays, 6 mixers, 2 exits, 2 senders; 100 messages of 1KiB"));
+    }
+
+    #[test]
+    fn says_what_a_net_lacks() {
+        for (flags, parts) in [
+            (&["--relays", "0"][..], &["--relays 0: nobody would receive", "use at least 1"][..]),
+            (&["--exits", "0"], &["--exits 0: nobody would hand"]),
+            (&["--senders", "0"], &["--senders 0: nobody would send the 100 messages", "or --messages 0"]),
+            (&["--mixers", "1", "--exits", "1"], &["the mix pool has 2 nodes", "need 4", "use at least --mixers 3"]),
+            (&["--mixers", "300"], &["306 nodes are too many", "use at most 256"]),
+        ] {
+            let said = refusal(flags);
+            for part in parts {
+                assert!(said.contains(part), "{part}: {said}");
+            }
+        }
+        let all = refusal(&["--relays", "0", "--exits", "0", "--mixers", "0", "--payload", "1MiB"]);
+        assert_eq!(all.lines().filter(|line| line.starts_with("error: ")).count(), 4, "{all}");
+        assert!(Plan::new(&options(&["--senders", "0", "--messages", "0"])).is_ok());
+        assert!(Plan::new(&options(&["--payload", "0B"])).is_ok());
+    }
+
+    #[test]
+    fn the_largest_payload_fits_one_packet_exactly() {
+        for profile in ["aes-ctr/seq", "lioness/seq", "lioness/pad", "logos-testnet-0.2"] {
+            let said = refusal(&["--profile", profile, "--payload", "5KiB"]);
+            let (_, largest) = said.split_once("use at most --payload ").unwrap();
+            let (number, _) = largest.split_once('B').unwrap();
+            let more = format!("{}B", number.parse::<u32>().unwrap() + 1);
+            let fits = Plan::new(&options(&["--profile", profile, "--payload", largest])).unwrap();
+            let request = lightpush::v3::Request {
+                request_id: "0".repeat(20),
+                pubsub_topic: Some(fits.topic.as_str().to_owned()),
+                message: fits.message(0),
+            };
+            let limit = wakumix_mix::request_capacity(fits.options.profile, lightpush::V3_PROTOCOL, 1).unwrap();
+            assert_eq!(frame::encode(&request.encode()).len(), limit, "{profile}");
+            assert!(refusal(&["--profile", profile, "--payload", &more]).contains("do not fit into one packet"));
+        }
+    }
+
+    #[test]
+    fn a_seed_makes_the_same_keys_and_payloads_again() {
+        let plan = |seed| Plan::new(&options(&["--seed", seed])).unwrap();
+        let (first, again, other) = (plan("7"), plan("7"), plan("8"));
+        let peers = |plan: &Plan| -> Vec<_> {
+            plan.nodes.iter().map(|node| (node.identity.public(), node.mix_key.public())).collect()
+        };
+        assert_eq!(peers(&first), peers(&again));
+        assert_ne!(peers(&first), peers(&other));
+        assert_eq!(first.message(3).payload, again.message(3).payload);
+        assert_ne!(first.message(3).payload, first.message(4).payload);
+        assert_eq!(first.message(0).payload.len(), 1024);
+    }
+}

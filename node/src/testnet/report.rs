@@ -212,4 +212,92 @@ mod tests {
         assert!((265.0..295.0).contains(&p50), "{p50}");
         assert_eq!(sampled_delay(DelayLaw::None, 1).max, 0.0);
     }
+
+    fn report() -> Report {
+        let packets = [("sender", RolePackets { sent: 2, ..RolePackets::default() }), ("exit", RolePackets::default())];
+        Report {
+            profile: "lioness/pad".to_owned(),
+            seed: 1,
+            nodes: BTreeMap::new(),
+            payload_bytes: 1024,
+            sent: 2,
+            answered: 2,
+            failed: BTreeMap::new(),
+            received: 4,
+            expected_receptions: 4,
+            unexpected: 0,
+            residue: 0,
+            held: 0,
+            round_trip_ms: Percentiles { p50: 250.4, p90: 300.0, p99: 400.0, max: 400.0 },
+            sampled_delay_ms: Percentiles::default(),
+            packets: packets.into(),
+            dropped: BTreeMap::new(),
+            seconds: 1.25,
+        }
+    }
+
+    #[test]
+    fn passes_only_if_everything_came_and_nothing_is_left() {
+        assert!(report().passed());
+        for wrong in [
+            Report { answered: 1, ..report() },
+            Report { received: 3, ..report() },
+            Report { unexpected: 1, ..report() },
+            Report { residue: 1, ..report() },
+            Report { held: 1, ..report() },
+        ] {
+            assert!(!wrong.passed() && wrong.render().contains("NOT every message"), "{}", wrong.render());
+        }
+    }
+
+    #[test]
+    fn renders_counts_times_and_what_went_wrong() {
+        let text = report().render();
+        for line in [
+            "sent 2   answered 2   received by subscribers 4 of 4   in 1.2 s",
+            "round trip            250 ms   300 ms   400 ms   400 ms",
+            "packet balance: residue 0, held 0",
+            "every message was answered and received",
+        ] {
+            assert!(text.lines().any(|shown| shown == line), "{line}:\n{text}");
+        }
+        assert!(text.find("\nexit ") < text.find("\nsender "), "in the order of the kinds:\n{text}");
+        let failed = Report {
+            answered: 1,
+            failed: [("surb_timeout".to_owned(), 1)].into(),
+            dropped: [("egress/dial_failed".to_owned(), 3)].into(),
+            unexpected: 5,
+            ..report()
+        };
+        let text = failed.render();
+        for line in ["failed: 1 × surb_timeout", "dropped: 3 × egress/dial_failed", "received, but sent by nobody: 5"]
+        {
+            assert!(text.lines().any(|shown| shown == line), "{line}:\n{text}");
+        }
+    }
+
+    #[test]
+    fn a_net_without_messages_has_no_times() {
+        let text = Report { sent: 0, answered: 0, received: 0, expected_receptions: 0, ..report() }.render();
+        assert!(!text.contains("round trip") && text.contains("no message was sent"), "{text}");
+    }
+
+    #[test]
+    fn the_json_form_has_what_scripts_read() {
+        let json = serde_json::to_value(report()).unwrap();
+        for pointer in [
+            "/sent",
+            "/answered",
+            "/received",
+            "/expected_receptions",
+            "/residue",
+            "/round_trip_ms/p50",
+            "/round_trip_ms/p99",
+            "/sampled_delay_ms/p50",
+            "/sampled_delay_ms/p99",
+            "/packets/sender/sent",
+        ] {
+            assert!(json.pointer(pointer).is_some_and(serde_json::Value::is_number), "{pointer}");
+        }
+    }
 }

@@ -1,0 +1,309 @@
+//! The REST interface in front of queues that the tests answer themselves.
+
+use std::{num::NonZeroU16, sync::Arc, time::Duration};
+
+use actix_web::{App, http::StatusCode, test, web};
+use serde_json::{Value, json};
+use wakumix_role_api::{
+    DirectoryPublisher, Receiver,
+    host::{HostHandle, HostMessage},
+    mailbox,
+    relay::{Published, Received, RelayHandle, RelayMessage},
+    sender::{Answer, Push, PushFailure, SenderHandle, SenderMessage},
+};
+use wakumix_telemetry::{
+    Telemetry,
+    health::{ConnectionStatus, Health, Status},
+};
+use wakumix_waku::{MessageHash, WakuMessage};
+
+use super::{Api, Info, Sharding, routes, state};
+
+const TOPIC: &str = "/waku/2/rs/66/0";
+
+/// Which roles the node has.
+#[derive(Clone, Copy)]
+struct Roles {
+    sender: bool,
+    relay: bool,
+}
+
+const BOTH: Roles = Roles { sender: true, relay: true };
+const SENDER: Roles = Roles { sender: true, relay: false };
+const RELAY: Roles = Roles { sender: false, relay: true };
+const NEITHER: Roles = Roles { sender: false, relay: false };
+
+/// The interface.
+struct World {
+    api: Api,
+}
+
+/// The other ends of its queues.
+struct Queues {
+    sender: Receiver<SenderMessage>,
+    relay: Receiver<RelayMessage>,
+    _host: Receiver<HostMessage>,
+}
+
+impl World {
+    fn new(roles: Roles) -> (Self, Queues) {
+        let telemetry = Telemetry::new();
+        let (sender, sender_inbox) = mailbox("sender", 4, &telemetry);
+        let (relay, relay_inbox) = mailbox("relay", 4, &telemetry);
+        let (host, host_inbox) = mailbox("host", 4, &telemetry);
+        let (_, directory) = DirectoryPublisher::new();
+        let health = || Health {
+            node_health: Status::Ready,
+            connection_status: ConnectionStatus::Connected,
+            protocols_health: Vec::new(),
+        };
+        let api = Api {
+            info: Arc::new(Info { listen_addresses: Vec::new(), enr_uri: "enr:x".to_owned(), mix_pub_key: None }),
+            sender: roles.sender.then(|| SenderHandle::new(sender)),
+            relay: roles.relay.then(|| RelayHandle::new(relay)),
+            host: HostHandle::new(host),
+            directory,
+            sharding: Sharding { cluster: 66, shards: NonZeroU16::new(1) },
+            max_message: 1024,
+            health: Arc::new(health),
+            missing: Arc::new(|| vec!["sender: pool 0 of 4 needed".to_owned()]),
+            telemetry,
+        };
+        let queues = Queues {
+            sender: sender_inbox.receiver().unwrap(),
+            relay: relay_inbox.receiver().unwrap(),
+            _host: host_inbox.receiver().unwrap(),
+        };
+        (Self { api }, queues)
+    }
+
+    async fn call(&self, request: test::TestRequest) -> (StatusCode, String) {
+        let app = test::init_service(App::new().configure(state(&self.api)).configure(routes)).await;
+        let response = test::call_service(&app, request.to_request()).await;
+        let status = response.status();
+        (status, String::from_utf8(test::read_body(response).await.to_vec()).unwrap())
+    }
+
+    async fn post(&self, path: &str, body: impl Into<web::Bytes>) -> (StatusCode, String) {
+        self.call(test::TestRequest::post().uri(path).set_payload(body)).await
+    }
+
+    async fn get(&self, path: &str) -> (StatusCode, String) {
+        self.call(test::TestRequest::get().uri(path)).await
+    }
+
+    /// Pushes a body; the words of the refusal.
+    async fn refused(&self, body: &Value) -> String {
+        let (status, answer) = self.post(LIGHTPUSH, body.to_string()).await;
+        assert_eq!(status, StatusCode::BAD_REQUEST, "{answer}");
+        let answer: Value = serde_json::from_str(&answer).unwrap();
+        assert_eq!(answer["error"], "bad_request");
+        answer["statusDesc"].as_str().unwrap().to_owned()
+    }
+}
+
+const LIGHTPUSH: &str = "/lightpush/v3/message";
+
+fn message() -> Value {
+    json!({ "payload": "aGVsbG8=", "contentTopic": "/app/1/chat/proto" })
+}
+
+fn with(field: &str, value: Value) -> Value {
+    let mut message = message();
+    message[field] = value;
+    json!({ "message": message })
+}
+
+/// Answers one push over the mixnet; what was pushed.
+async fn answer_push(
+    sender: &mut Receiver<SenderMessage>,
+    outcome: Result<Answer, PushFailure>,
+) -> (WakuMessage, Option<String>) {
+    let Some(SenderMessage::Push(push)) = sender.recv().await else { panic!("no push") };
+    let Push { message, pubsub_topic, reply, .. } = *push;
+    reply.send(outcome).unwrap();
+    (message, pubsub_topic)
+}
+
+fn answer() -> Answer {
+    Answer {
+        status: 200,
+        description: None,
+        relay_peer_count: Some(3),
+        message_hash: Some([7; 32]),
+        round_trip: Duration::from_millis(5),
+    }
+}
+
+async fn publish(relay: &mut Receiver<RelayMessage>, status: u32) -> Option<String> {
+    let Some(RelayMessage::Publish { topic, reply, .. }) = relay.recv().await else { panic!("nothing published") };
+    let description = (status != 200).then(|| "no".to_owned());
+    reply.send(Published { status, description, relay_peer_count: Some(1), hash: None }).unwrap();
+    topic
+}
+
+#[actix::test]
+async fn a_sender_pushes_over_the_mixnet_unless_told_otherwise() {
+    for body in [json!({ "message": message() }), json!({ "message": message(), "anonymity": "required" })] {
+        let (world, mut queues) = World::new(BOTH);
+        let (response, pushed) =
+            futures::join!(world.post(LIGHTPUSH, body.to_string()), answer_push(&mut queues.sender, Ok(answer())));
+        assert_eq!(response.0, StatusCode::OK);
+        let outcome: Value = serde_json::from_str(&response.1).unwrap();
+        let hash = format!("0x{}", "07".repeat(32));
+        assert_eq!(outcome, json!({ "relayPeerCount": 3, "messageHash": hash }));
+        let (message, topic) = pushed;
+        assert_eq!((message.payload, topic.as_deref()), (b"hello".to_vec(), Some(TOPIC)));
+        assert!(message.timestamp.is_some(), "the time is put in before anything is hashed");
+    }
+}
+
+#[actix::test]
+async fn without_a_sender_a_relay_publishes_itself() {
+    for (roles, body) in [
+        (RELAY, json!({ "message": message() })),
+        (BOTH, json!({ "message": message(), "anonymity": "none", "pubsubTopic": TOPIC })),
+    ] {
+        let (world, mut queues) = World::new(roles);
+        let (response, topic) =
+            futures::join!(world.post(LIGHTPUSH, body.to_string()), publish(&mut queues.relay, 200));
+        assert_eq!((response.0, topic.as_deref()), (StatusCode::OK, Some(TOPIC)));
+        assert_eq!(response.1, r#"{"relayPeerCount":1}"#);
+    }
+}
+
+#[actix::test]
+async fn says_which_role_or_service_is_missing() {
+    let body = json!({ "message": message(), "anonymity": "required" }).to_string();
+    let (status, answer) = World::new(RELAY).0.post(LIGHTPUSH, body).await;
+    assert_eq!(status, StatusCode::SERVICE_UNAVAILABLE);
+    assert!(answer.contains("no_sender") && answer.contains("add it to roles"), "{answer}");
+    let (status, answer) = World::new(NEITHER).0.post(LIGHTPUSH, json!({ "message": message() }).to_string()).await;
+    assert_eq!(status, StatusCode::SERVICE_UNAVAILABLE);
+    assert!(answer.contains("no_service") && answer.contains("lightpushnode"), "{answer}");
+}
+
+#[actix::test]
+async fn says_what_is_wrong_with_a_body() {
+    let (world, _queues) = World::new(SENDER);
+    for (body, part) in [
+        (json!({ "message": message(), "anonimity": "none" }), "unknown field `anonimity`"),
+        (with("payLoad", json!("")), "unknown field `payLoad`"),
+        (json!({ "message": { "payload": "" } }), "missing field `contentTopic`"),
+        (json!({ "message": message(), "anonymity": "maybe" }), "unknown variant `maybe`"),
+        (with("payload", json!("a")), "payload is not base64 with padding"),
+        (with("payload", json!("aGVsbG8")), "payload is not base64 with padding"),
+        (with("meta", json!("???")), "meta is not base64"),
+        (with("proof", json!("???")), "proof is not base64"),
+        (with("meta", json!("A".repeat(88))), "meta is 66 bytes, at most 64 are allowed"),
+        (with("contentTopic", json!("")), "contentTopic is empty"),
+        (with("contentTopic", json!("chat")), "`chat` is not a content topic"),
+        (json!({ "message": message(), "pubsubTopic": "chat" }), "`chat` is not a pubsub topic"),
+    ] {
+        let words = world.refused(&body).await;
+        assert!(words.contains(part), "{body}: {words}");
+    }
+    let (status, words) = world.post(LIGHTPUSH, "{").await;
+    assert_eq!(status, StatusCode::BAD_REQUEST);
+    assert!(words.contains("malformed JSON body") && words.contains("line 1"), "{words}");
+}
+
+#[actix::test]
+async fn a_body_beyond_the_limit_is_not_read() {
+    let (world, _queues) = World::new(SENDER);
+    let (status, _) = world.post(LIGHTPUSH, with("payload", json!("A".repeat(100_000))).to_string()).await;
+    assert_eq!(status, StatusCode::PAYLOAD_TOO_LARGE);
+}
+
+#[actix::test]
+async fn each_failure_has_its_status_and_code() {
+    for (failure, status, code) in [
+        (PushFailure::TooLarge { size: 4000, limit: 3205 }, 413, "too_large"),
+        (PushFailure::PoolTooSmall { usable: 1, needed: 4 }, 503, "pool_too_small"),
+        (PushFailure::NoExit, 503, "no_exit"),
+        (PushFailure::Busy, 429, "busy"),
+        (PushFailure::InvalidMessage("no".to_owned()), 400, "invalid_message"),
+        (PushFailure::Timeout { limit: Duration::from_secs(1) }, 503, "surb_timeout"),
+        (PushFailure::BadAnswer("no".to_owned()), 500, "bad_answer"),
+    ] {
+        assert_eq!(failure.kind(), code);
+        let (world, mut queues) = World::new(SENDER);
+        let words = failure.to_string();
+        let body = json!({ "message": message() }).to_string();
+        let (response, _) = futures::join!(world.post(LIGHTPUSH, body), answer_push(&mut queues.sender, Err(failure)));
+        assert_eq!(response.0.as_u16(), status);
+        let outcome: Value = serde_json::from_str(&response.1).unwrap();
+        assert_eq!(outcome, json!({ "error": code, "statusDesc": words }));
+    }
+}
+
+#[actix::test]
+async fn subscriptions_and_publishing_answer_as_nwaku_does() {
+    let (world, _queues) = World::new(NEITHER);
+    let (status, words) = world.post("/relay/v1/subscriptions", json!([TOPIC]).to_string()).await;
+    assert_eq!((status, words.as_str()), (StatusCode::SERVICE_UNAVAILABLE, "the relay role is off; add it to roles"));
+
+    let (world, mut queues) = World::new(RELAY);
+    for (topic, part) in [("chat", "not a pubsub topic"), ("/waku/2/rs/1/0", "this node is in 66")] {
+        let (status, words) = world.post("/relay/v1/subscriptions", json!([topic]).to_string()).await;
+        assert!(status == StatusCode::BAD_REQUEST && words.contains(part), "{topic}: {words}");
+    }
+    let path = "/relay/v1/messages/%2Fwaku%2F2%2Frs%2F66%2F0";
+    for (published, status) in [(200, 200), (420, 400), (505, 500)] {
+        let (response, topic) =
+            futures::join!(world.post(path, message().to_string()), publish(&mut queues.relay, published));
+        assert_eq!((response.0.as_u16(), topic.as_deref()), (status, Some(TOPIC)));
+    }
+}
+
+#[actix::test]
+async fn received_messages_are_shown_with_their_hash() {
+    let (world, mut queues) = World::new(RELAY);
+    let message = WakuMessage {
+        payload: b"hello".to_vec(),
+        content_topic: "/app/1/chat/proto".to_owned(),
+        version: 0,
+        timestamp: Some(5),
+        meta: vec![1],
+        rate_limit_proof: Vec::new(),
+        ephemeral: true,
+    };
+    let hash = MessageHash::of(TOPIC, &message);
+    let path = "/relay/v1/messages/%2Fwaku%2F2%2Frs%2F66%2F0";
+    let show = async |relay: &mut Receiver<RelayMessage>, kept| {
+        let Some(RelayMessage::Messages { topic, reply }) = relay.recv().await else { panic!("nothing asked") };
+        assert_eq!(topic, TOPIC);
+        reply.send(kept).unwrap();
+    };
+    let received = Received { topic: TOPIC.to_owned(), message, hash };
+    let ((status, body), ()) = futures::join!(world.get(path), show(&mut queues.relay, Some(vec![received])));
+    assert_eq!(status, StatusCode::OK);
+    assert_eq!(
+        serde_json::from_str::<Value>(&body).unwrap(),
+        json!([{
+            "payload": "aGVsbG8=",
+            "contentTopic": "/app/1/chat/proto",
+            "version": 0,
+            "timestamp": 5,
+            "meta": "AQ==",
+            "ephemeral": true,
+            "messageHash": hash.to_string(),
+        }])
+    );
+    let ((status, words), ()) = futures::join!(world.get(path), show(&mut queues.relay, None));
+    assert_eq!(status, StatusCode::NOT_FOUND);
+    assert!(words.contains("POST /relay/v1/subscriptions"), "{words}");
+}
+
+#[actix::test]
+async fn probes_say_what_the_node_waits_for() {
+    let (world, _queues) = World::new(SENDER);
+    assert_eq!(world.get("/health/live").await, (StatusCode::OK, "OK".to_owned()));
+    let waiting = (StatusCode::SERVICE_UNAVAILABLE, "sender: pool 0 of 4 needed".to_owned());
+    assert_eq!(world.get("/health/ready").await, waiting);
+    let (status, report) = world.get("/health").await;
+    assert!(status == StatusCode::OK && report.contains(r#""nodeHealth":"READY""#), "{report}");
+    let (status, info) = world.get("/debug/v1/info").await;
+    assert_eq!((status, info.as_str()), (StatusCode::OK, r#"{"listenAddresses":[],"enrUri":"enr:x"}"#));
+    assert_eq!(world.get("/nothing").await.0, StatusCode::NOT_FOUND);
+}
