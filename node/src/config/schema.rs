@@ -245,7 +245,7 @@ pub(crate) const KEYS: &[Key] = &[
     Key::of(Rest, "metrics-server-port", Kind::Port,
         "TCP port of the metrics server; 0 takes any free one").or("8008"),
     Key::of(Rest, "log-level", Kind::LogLevel,
-        "least severe events that are logged, for all or target by target").or("info"),
+        "least severe events of this program that are logged, and target=level for others, as in info,libp2p_swarm=debug; libraries are kept to warnings until named").or("info"),
     Key::of(Rest, "log-format", Kind::Choice(&["text", "json"]),
         "form of log lines").or("text"),
 
