@@ -143,10 +143,10 @@ impl Node {
 
     /// Waits until a part has failed for good. Never returns while the node is healthy.
     pub async fn failed(&mut self) -> Fatal {
-        match self.fatal.recv().await {
-            Some(fatal) => fatal,
-            // The supervisor lives as long as the node.
-            None => std::future::pending().await,
+        tokio::select! {
+            // The supervisor lives as long as the node, so there is always a sender.
+            Some(fatal) = self.fatal.recv() => fatal,
+            () = self.host.ended() => Fatal { actor: "host", reason: "ended by itself".to_owned() },
         }
     }
 }

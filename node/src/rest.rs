@@ -51,8 +51,8 @@ pub struct Api {
     pub sharding: Sharding,
     /// The longest encoded message, in bytes.
     pub max_message: usize,
-    /// The node's health at this moment.
-    pub health: Arc<dyn Fn() -> Health + Send + Sync>,
+    /// The node's health at this moment, told how many peers are connected.
+    pub health: Arc<dyn Fn(usize) -> Health + Send + Sync>,
     /// What the node waits for, one line each; empty when it is ready.
     pub missing: Arc<dyn Fn() -> Vec<String> + Send + Sync>,
     /// The metrics page.

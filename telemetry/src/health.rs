@@ -5,8 +5,6 @@
 
 use serde::ser::{Serialize, SerializeMap, Serializer};
 
-use crate::readiness::{LatchState, Readiness};
-
 /// State of the node or of one protocol, in nwaku's words.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize)]
 #[serde(rename_all = "SCREAMING_SNAKE_CASE")]
@@ -129,15 +127,15 @@ pub struct Health {
 }
 
 impl Health {
-    /// The report of a running node: ready when all latches are set, initialising until they first were
-    /// (`was_ready`), not ready afterwards.
+    /// The report of a running node: ready when its parts are, initialising until they first were (`was_ready`), not
+    /// ready afterwards.
     pub fn of_running(
-        readiness: &Readiness,
+        is_ready: bool,
         was_ready: bool,
         connection_status: ConnectionStatus,
         protocols_health: Vec<ProtocolHealth>,
     ) -> Self {
-        let node_health = match (readiness.is_ready(), was_ready) {
+        let node_health = match (is_ready, was_ready) {
             (true, _) => Status::Ready,
             (false, true) => Status::NotReady,
             (false, false) => Status::Initializing,
@@ -147,10 +145,10 @@ impl Health {
 }
 
 impl ProtocolHealth {
-    /// A protocol that works exactly if this latch is set.
-    pub fn of_latch(protocol: Protocol, state: LatchState) -> Self {
-        let status = if state.reason.is_none() { Status::Ready } else { Status::NotReady };
-        Self { protocol, status, description: state.reason }
+    /// A protocol that this node runs; `problem` is what keeps it from working.
+    pub fn running(protocol: Protocol, problem: Option<String>) -> Self {
+        let status = if problem.is_none() { Status::Ready } else { Status::NotReady };
+        Self { protocol, status, description: problem }
     }
 
     /// A protocol that this node does not run.
@@ -165,15 +163,12 @@ mod tests {
 
     #[test]
     fn the_report_has_the_json_shape_of_nwaku() {
-        let readiness = Readiness::new();
-        readiness.latch("pool", "pool too small (n < 4)");
-        let mix = ProtocolHealth::of_latch(Protocol::Mix, readiness.states().remove(0));
         let protocols = vec![
-            ProtocolHealth { protocol: Protocol::Relay, status: Status::Ready, description: None },
-            mix,
+            ProtocolHealth::running(Protocol::Relay, None),
+            ProtocolHealth::running(Protocol::Mix, Some("pool too small (n < 4)".into())),
             ProtocolHealth::not_mounted(Protocol::LegacyLightpush),
         ];
-        let health = Health::of_running(&readiness, false, ConnectionStatus::PartiallyConnected, protocols);
+        let health = Health::of_running(false, false, ConnectionStatus::PartiallyConnected, protocols);
         assert_eq!(
             serde_json::to_value(&health).unwrap(),
             serde_json::json!({
@@ -189,12 +184,12 @@ mod tests {
     }
 
     #[test]
-    fn a_node_that_was_ready_and_lost_a_latch_is_not_ready() {
-        let readiness = Readiness::new();
-        let health =
-            |was_ready| Health::of_running(&readiness, was_ready, ConnectionStatus::Connected, vec![]).node_health;
-        assert_eq!(health(false), Status::Ready);
-        readiness.latch("host", "connection lost");
-        assert_eq!(health(true), Status::NotReady);
+    fn a_node_that_was_ready_and_lost_a_part_is_not_ready() {
+        let health = |is_ready, was_ready| {
+            Health::of_running(is_ready, was_ready, ConnectionStatus::Connected, vec![]).node_health
+        };
+        assert_eq!(health(false, false), Status::Initializing);
+        assert_eq!(health(true, false), Status::Ready);
+        assert_eq!(health(false, true), Status::NotReady);
     }
 }

@@ -1,4 +1,4 @@
-//! What a node says about itself: metrics, logs, readiness and health.
+//! What a node says about itself: metrics, logs and health.
 //!
 //! Contract:
 //! - Every metric name is a variant of [`Metric`]; `telemetry/metrics.md` lists them all and a test keeps it equal.
@@ -22,10 +22,8 @@ pub mod health;
 pub mod logging;
 mod metric;
 mod page;
-mod readiness;
 mod recorder;
 
 pub use metric::{Description, Kind, Metric, Unit, inventory};
 pub use metrics::{Counter, Gauge, Histogram};
-pub use readiness::{Latch, LatchState, Readiness};
 pub use recorder::{CONTENT_TYPE, Telemetry};

@@ -153,6 +153,7 @@ impl Node {
             _hop_address: hop_sender,
             _housekeeping: housekeeping,
         };
+        surfaces::export_readiness(&node.telemetry, &node.roles);
         if started.is_ok() {
             started = node.start_servers(config, keys, capabilities);
         }

@@ -10,7 +10,10 @@ use std::{
 
 use multiaddr::{Multiaddr, Protocol as Part};
 use wakumix_role_api::{RoleName, RunningRole};
-use wakumix_telemetry::health::{ConnectionStatus, Health, Protocol, ProtocolHealth, Status};
+use wakumix_telemetry::{
+    Metric, Telemetry,
+    health::{ConnectionStatus, Health, Protocol, ProtocolHealth},
+};
 
 use super::Node;
 use crate::{
@@ -37,7 +40,7 @@ pub(super) fn api(node: &Node, config: &Config, addresses: &[Multiaddr], enr_uri
         directory: node.directory.clone(),
         sharding: Sharding { cluster: config.cluster_id, shards: NonZeroU16::new(config.num_shards_in_network) },
         max_message: config.max_msg_size.as_len(),
-        health: Arc::new(move || health(&for_health, serves_lightpush, &was_ready)),
+        health: Arc::new(move |peers| health(&for_health, serves_lightpush, &was_ready, peers)),
         missing: Arc::new(move || missing(&for_missing)),
         telemetry: node.telemetry.clone(),
     }
@@ -48,16 +51,29 @@ pub(super) fn missing(roles: &[Box<dyn RunningRole>]) -> Vec<String> {
     roles.iter().filter_map(|role| role.ready().err().map(|reason| format!("{}: {reason}", role.name()))).collect()
 }
 
+/// Shows as a metric whether every role is ready. The roles hold the telemetry, so it must not hold them.
+pub(super) fn export_readiness(telemetry: &Telemetry, roles: &Arc<[Box<dyn RunningRole>]>) {
+    let roles = Arc::downgrade(roles);
+    telemetry.on_scrape(move |telemetry| {
+        let is_ready = roles.upgrade().is_some_and(|roles| missing(&roles).is_empty());
+        telemetry.gauge(Metric::Ready, &[]).set(if is_ready { 1.0 } else { 0.0 });
+    });
+}
+
 /// nwaku's report: the mix protocol is ready when every mix role of this node is.
-fn health(roles: &[Box<dyn RunningRole>], serves_lightpush: bool, was_ready: &AtomicBool) -> Health {
-    let of = |protocol, mounted: bool, part: &dyn Fn(RoleName) -> bool| {
-        if !mounted {
+fn health(
+    roles: &[Box<dyn RunningRole>],
+    serves_lightpush: bool,
+    was_ready: &AtomicBool,
+    connected_peers: usize,
+) -> Health {
+    let of = |protocol, is_mounted: bool, part: &dyn Fn(RoleName) -> bool| {
+        if !is_mounted {
             return ProtocolHealth::not_mounted(protocol);
         }
         let problems: Vec<String> =
             roles.iter().filter(|role| part(role.name())).filter_map(|role| role.ready().err()).collect();
-        let status = if problems.is_empty() { Status::Ready } else { Status::NotReady };
-        ProtocolHealth { protocol, status, description: (!problems.is_empty()).then(|| problems.join("; ")) }
+        ProtocolHealth::running(protocol, (!problems.is_empty()).then(|| problems.join("; ")))
     };
     let has = |name| roles.iter().any(|role| role.name() == name);
     let relay = |name: RoleName| name == RoleName::Relay;
@@ -68,12 +84,11 @@ fn health(roles: &[Box<dyn RunningRole>], serves_lightpush: bool, was_ready: &At
         of(Protocol::LegacyLightpush, serves_lightpush, &relay),
         of(Protocol::Mix, has(RoleName::Mixer), &mix),
     ];
-    let ready = roles.iter().all(|role| role.ready().is_ok());
-    let node_health = match (ready, was_ready.fetch_or(ready, Ordering::Relaxed)) {
-        (true, _) => Status::Ready,
-        (false, true) => Status::NotReady,
-        (false, false) => Status::Initializing,
+    let is_ready = missing(roles).is_empty();
+    let connection = match (connected_peers, is_ready) {
+        (0, _) => ConnectionStatus::Disconnected,
+        (_, true) => ConnectionStatus::Connected,
+        (_, false) => ConnectionStatus::PartiallyConnected,
     };
-    let connection_status = if ready { ConnectionStatus::Connected } else { ConnectionStatus::PartiallyConnected };
-    Health { node_health, connection_status, protocols_health: protocols }
+    Health::of_running(is_ready, was_ready.fetch_or(is_ready, Ordering::Relaxed), connection, protocols)
 }

@@ -23,7 +23,8 @@ pub(super) fn metrics_port_routes(config: &mut web::ServiceConfig) {
 
 /// nwaku's report: 200 also while the node is not ready.
 async fn report(api: web::Data<Api>) -> impl Responder {
-    HttpResponse::Ok().json((api.health)())
+    let connected_peers = api.host.status().await.map_or(0, |status| status.connected_peers);
+    HttpResponse::Ok().json((api.health)(connected_peers))
 }
 
 /// The process answers; nothing of peers or pools.
