@@ -59,6 +59,8 @@ pub struct Log {
     pub received: u64,
     /// Packets written to streams.
     pub sent: u64,
+    /// Packets received that it is working on.
+    pub in_work: u64,
     /// Streams that peers opened.
     pub streams: usize,
     /// Packets in whose middle this node was.
@@ -180,9 +182,15 @@ impl FleetNode {
 
     async fn read(self, from: PeerId, mut stream: Stream) {
         while let Ok(Some(packet)) = read_frame(&mut stream).await {
-            self.0.log.send_modify(|log| log.received += 1);
+            self.0.log.send_modify(|log| {
+                log.received += 1;
+                log.in_work += 1;
+            });
             let inner = Arc::clone(&self.0);
-            tokio::spawn(async move { inner.unwrap(from, packet).await });
+            tokio::spawn(async move {
+                inner.unwrap(from, packet).await;
+                inner.log.send_modify(|log| log.in_work -= 1);
+            });
         }
     }
 }

@@ -263,17 +263,16 @@ impl Net {
     /// As [`Self::at_rest`], where these nodes of the fleet took part.
     pub async fn at_rest_with(&self, fleet: &[&FleetNode]) -> Drops {
         eventually(async || {
-            let before = self.snapshot(fleet);
-            let held: u64 = before.0.iter().map(|(held, _)| held).sum();
-            let kept_by_fleet: i64 = before.1.iter().sum();
-            if held > 0 || self.kept_by_others() != kept_by_fleet {
-                return Err(format!(
-                    "{held} packets are held, {} on their way\n{:?}",
-                    self.kept_by_others() - kept_by_fleet,
-                    before.0
-                ));
+            let before = self.snapshot();
+            let held: u64 = before.iter().map(|(held, _)| held).sum();
+            let in_work: u64 = fleet.iter().map(|node| node.log().in_work).sum();
+            let kept_by_fleet: i64 =
+                fleet.iter().map(|node| signed(node.log().received) - signed(node.log().sent)).sum();
+            let moving = self.kept_by_others() - kept_by_fleet;
+            if held > 0 || in_work > 0 || moving != 0 {
+                return Err(format!("{held} packets are held, {in_work} in work, {moving} on their way\n{before:?}"));
             }
-            if self.snapshot(fleet) == before { Ok(()) } else { Err("packets are moving".to_owned()) }
+            if self.snapshot() == before { Ok(()) } else { Err("packets are moving".to_owned()) }
         })
         .await;
         self.accounted()
@@ -307,9 +306,8 @@ impl Net {
         all
     }
 
-    fn snapshot(&self, fleet: &[&FleetNode]) -> (Vec<(u64, Balance)>, Vec<i64>) {
-        let kept = |node: &&FleetNode| signed(node.log().received) - signed(node.log().sent);
-        (self.members.iter().map(|member| member.accounts.read()).collect(), fleet.iter().map(kept).collect())
+    fn snapshot(&self) -> Vec<(u64, Balance)> {
+        self.members.iter().map(|member| member.accounts.read()).collect()
     }
 
     fn running(&self) -> impl Iterator<Item = (&Plan, &Node)> {

@@ -245,7 +245,7 @@ fn send_says_what_is_wrong_with_its_input_and_where_nobody_listens() {
         let topic = ["/a/1/b/proto", "--pubsub-topic", "nowhere", "--via", &closed];
         refuses(&[&send[..], &topic].concat(), 1, &["--pubsub-topic", "help: "]).await;
         let nobody = [&send[..], &["/a/1/b/proto", "--via", &closed]].concat();
-        refuses(&nobody, 3, &[&closed, "is the node running"]).await;
+        refuses(&nobody, 3, &[&closed, "cannot be asked", "help: "]).await;
         let folder = tempfile::tempdir().unwrap();
         let file = folder.path().join("lonely.toml");
         let lonely = "roles = [\"sender\"]\nlisten-address = \"127.0.0.1\"\ntcp-port = 0\nrest = false\n";
