@@ -14,7 +14,8 @@ use tokio::sync::{oneshot, watch};
 use wakumix_mix::{Body, HopAddress, MixNode, Request, decode_reply, encode_reply};
 use wakumix_role_api::directory::ServiceNode;
 use wakumix_sphinx::{
-    ADDRESS_LEN, AddressBytes, Opened, PathHop, PrivateKey, Profile, ReplyKeys, Sphinx, Surb, SurbId,
+    ADDRESS_LEN, ALPHA_LEN, AddressBytes, BETA_LEN, Opened, PathHop, PrivateKey, Profile, ReplyKeys, Sphinx, Surb,
+    SurbId,
 };
 use wakumix_waku::{
     WakuMessage, frame,
@@ -39,6 +40,8 @@ pub enum Conduct {
     FreshStreams,
     /// Writes every packet twice on its one stream.
     WritesTwice,
+    /// Writes a copy of every packet with a damaged MAC before the packet itself.
+    DamagedCopyFirst,
     /// Keeps packets that come from this peer for itself, until [`FleetNode::release`].
     Withholds(PeerId),
 }
@@ -225,6 +228,11 @@ impl Inner {
                 log.passages.push(passage);
             });
             return;
+        }
+        if self.conduct == Conduct::DamagedCopyFirst {
+            let mut damaged = packet.clone();
+            damaged[ALPHA_LEN + BETA_LEN] ^= 1;
+            self.write(&next, &damaged).await;
         }
         self.write(&next, &packet).await;
         if self.conduct == Conduct::WritesTwice {

@@ -1,21 +1,24 @@
 //! What goes wrong in a mixnet: every request still ends in a typed outcome, and every packet is accounted for.
 
 use futures::StreamExt as _;
+use libp2p::Multiaddr;
 use wakumix_integration_tests::{
-    eventually,
+    DEADLINE, eventually,
     hop::{Conduct, FleetNode},
     http::metric,
-    net::{Net, Plan, all_with, drops, message, parse_mix_node, plans, push, push_many, usual},
+    net::{Drops, Net, Plan, all_with, drops, message, parse_mix_node, plans, push, push_many, tell, usual},
     peer::Muxer,
     process::Process,
     run, until, within,
 };
-use wakumix_mix::MixNode;
+use wakumix_mix::{HopAddress, MixNode};
 use wakumix_role_api::{
     RoleName,
+    directory::ServiceNode,
+    host::SendFailure,
     sender::{Answer, PushFailure},
 };
-use wakumix_sphinx::Profile;
+use wakumix_sphinx::{PrivateKey, Profile};
 
 use crate::wakumix;
 
@@ -111,31 +114,89 @@ fn when_a_mixer_is_killed_in_mid_flow_only_requests_that_met_it_are_not_answered
     });
 }
 
+/// Sends requests through a net in which one of three mixers writes two copies of each packet. All are answered; gives
+/// what was dropped, and how many packets that mixer has passed on.
+async fn with_a_mixer_that(conduct: Conduct) -> (Drops, u64) {
+    let doubling = FleetNode::start(Profile::default(), Muxer::Yamux, conduct).await;
+    let net = Net::strangers(plans(2, 1, 1, 1)).await;
+    net.tell_all(&[net.pool(), vec![doubling.mix_node()]].concat(), &net.services()).await;
+    net.link_relays().await;
+    net.ready().await;
+    let outcomes = push_many(net.node("sender-1"), 20, 4).await;
+    assert_eq!(answered(&outcomes), 20);
+    let dropped = net.at_rest_with(&[&doubling]).await;
+    for node in ["mixer-1", "mixer-2", "exit-1", "sender-1"] {
+        let page = net.node(node).telemetry().render();
+        let open = metric(&page, "waku_mix_streams{direction=\"inbound\"}");
+        assert!(open > Some(0.0), "{node}");
+        assert_eq!(open, metric(&page, "waku_mix_streams_opened_total{direction=\"inbound\"}"), "{node} closed one");
+    }
+    net.end().await;
+    (dropped, doubling.log().passages.len() as u64)
+}
+
 #[test]
 fn a_packet_that_comes_twice_is_dropped_once_and_its_stream_goes_on() {
     run(async {
-        let doubling = FleetNode::start(Profile::default(), Muxer::Yamux, Conduct::WritesTwice).await;
-        let net = Net::strangers(plans(2, 1, 1, 1)).await;
-        net.tell_all(&[net.pool(), vec![doubling.mix_node()]].concat(), &net.services()).await;
-        net.link_relays().await;
-        net.ready().await;
-
-        let outcomes = push_many(net.node("sender-1"), 20, 4).await;
-        assert_eq!(answered(&outcomes), 20);
-        let dropped = net.at_rest_with(&[&doubling]).await;
-        assert!(dropped.keys().all(|(_, reason)| reason == "unwrap/duplicate"), "{dropped:?}");
-        let passed_on = doubling.log().passages.len() as u64;
+        let (dropped, passed_on) = with_a_mixer_that(Conduct::WritesTwice).await;
         assert!(passed_on > 0, "it was on the path of some");
+        assert!(dropped.keys().all(|(_, reason)| reason == "unwrap/duplicate"), "{dropped:?}");
         assert_eq!(dropped.values().sum::<u64>(), passed_on, "one of each two copies");
-        for node in ["mixer-1", "mixer-2", "exit-1", "sender-1"] {
-            let page = net.node(node).telemetry().render();
-            assert!(metric(&page, "waku_mix_streams{direction=\"inbound\"}").unwrap() >= 1.0, "{node}");
-            assert_eq!(
-                metric(&page, "waku_mix_streams{direction=\"inbound\"}"),
-                metric(&page, "waku_mix_streams_opened_total{direction=\"inbound\"}"),
-                "{node} has closed no stream"
-            );
-        }
+    });
+}
+
+#[test]
+fn a_damaged_copy_that_comes_first_does_not_shut_the_packet_out() {
+    run(async {
+        let (dropped, passed_on) = with_a_mixer_that(Conduct::DamagedCopyFirst).await;
+        assert!(passed_on > 0, "it was on the path of some");
+        assert!(dropped.keys().all(|(_, reason)| reason == "unwrap/mac"), "{dropped:?}");
+        assert_eq!(dropped.values().sum::<u64>(), passed_on, "the damaged copies");
+    });
+}
+
+/// An address of loopback at which nobody listens.
+fn nobody() -> Multiaddr {
+    let socket = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let port = socket.local_addr().unwrap().port();
+    format!("/ip4/127.0.0.1/tcp/{port}").parse().unwrap()
+}
+
+#[test]
+fn a_first_hop_that_nobody_can_reach_is_told_at_once_and_frees_the_credentials() {
+    run(async {
+        let net = Net::strangers(plans(0, 1, 1, 1)).await;
+        let ghost = || {
+            let secret = PrivateKey::generate(&mut rand::rng());
+            let peer = libp2p::identity::Keypair::from(libp2p::identity::secp256k1::Keypair::generate());
+            let address = HopAddress::from_multiaddr(&nobody(), peer.public().to_peer_id()).unwrap();
+            MixNode { address, key: secret.public() }
+        };
+        let sender = net.node("sender-1");
+        tell(sender, &[net.pool(), vec![ghost(), ghost(), ghost()]].concat(), &net.services()).await;
+        let failure = push(sender, "to nobody").await.unwrap_err();
+        assert_eq!(failure, PushFailure::FirstHop(SendFailure::DialFailed));
+        assert_eq!(failure.to_string(), "the first hop failed: the hop cannot be reached");
+        assert_eq!(net.at_rest().await, drops(&[("sender-1", "egress/dial_failed", 1)]));
+        assert_eq!(metric(&sender.telemetry().render(), "mix_surb_creds_active"), Some(0.0));
+        net.end().await;
+    });
+}
+
+#[test]
+fn a_service_that_the_exit_cannot_reach_is_told_through_the_mixnet() {
+    run(async {
+        let mut plans = plans(0, 0, 0, 1);
+        plans.extend((1..=4).map(|number| Plan::new(format!("gate-{number}"), &["mixer", "exit"])));
+        let net = Net::strangers(plans).await;
+        let stopped = Plan::new("stopped", &["relay"]).start().await.unwrap();
+        let service = ServiceNode { peer: stopped.peer_id(), addresses: vec![nobody()] };
+        stopped.stop(DEADLINE).await;
+        net.tell_all(&net.pool(), &[service]).await;
+        net.ready().await;
+        let failure = push(net.node("sender-1"), "to a service that is gone").await.unwrap_err();
+        assert_eq!(failure, PushFailure::ServiceUnreachable);
+        assert_eq!(net.at_rest().await, drops(&[]));
         net.end().await;
     });
 }

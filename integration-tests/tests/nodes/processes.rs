@@ -147,6 +147,10 @@ fn seven_processes_of_the_example_files_carry_a_message_from_send_to_a_subscribe
 
         let told = run_program(wakumix(), &["send", "again", "--content-topic", CONTENT_TOPIC, "--via", &via]).await;
         assert!(told.stdout.starts_with("status 200: published to 1 relay peer\nmessage hash 0x"), "{}", told.stdout);
+
+        let long = "x".repeat(4000);
+        let send = ["send", &long, "--content-topic", CONTENT_TOPIC, "--via", &via];
+        refuses(&send, 3, &["one packet carries", "shorten the payload by", "(too_large)"]).await;
         example.end().await;
     });
 }
