@@ -2,8 +2,9 @@
 //!
 //! `cargo bench -p wakumix-mixer` sends packets through a whole mixer (actor, unwrap queue, workers, replay tags, delay
 //! queue, messages to the host) and, in turns with it, does only the cryptography of the same packets on one thread. Both
-//! are charged the CPU time of all threads, so that the ratio says what the machinery costs and does not depend on how
-//! many cores there are; the last column is what the mixer did by the clock.
+//! are charged the CPU time of all threads, so that the ratio says what the machinery costs. The mixer has one worker:
+//! with more, cores that share execution units would slow the cryptography of one side only. The last column is what the
+//! mixer did by the clock.
 //!
 //! Not in it: sockets. The stand-in for the host copies each packet into its pooled buffer, as reading a stream does, and
 //! so does the other side.
@@ -40,7 +41,7 @@ fn main() {
     let (rounds, packets) = if is_bench { (ROUNDS, PACKETS) } else { (1, SMOKE_PACKETS) };
     println!(
         "{:<13} {:>8} {:>12} {:>11} {:>7} {:>17} {:>16}",
-        "median", "delay", "crypto µs", "mixer µs", "ratio", "packets/s a core", "packets/s, all"
+        "median", "delay", "crypto µs", "mixer µs", "ratio", "packets/s a core", "by the clock"
     );
     for profile in ["aes-ctr/seq", "lioness/pad"] {
         for delay_ms in [0, DELAY_MS] {

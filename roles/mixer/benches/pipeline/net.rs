@@ -1,5 +1,6 @@
 //! A mixer, and the packets that it is sent.
 
+use std::num::NonZeroUsize;
 use std::sync::Arc;
 
 use libp2p_identity::{Keypair, secp256k1};
@@ -68,7 +69,7 @@ impl Net {
             },
             services: Services::default(),
             supervisor,
-            workers: Workers::detect(Handle::current()),
+            workers: Workers::new(NonZeroUsize::MIN, Handle::current()),
             telemetry,
         };
         let replay_tags = (rounds * packets).max(1024);
