@@ -195,6 +195,8 @@ impl FleetNode {
                 inner.log.send_modify(|log| log.in_work -= 1);
             });
         }
+        // The other side has ended the stream, which may be gone by now.
+        let _ = stream.close().await;
     }
 }
 

@@ -27,7 +27,7 @@ pub const TOPIC: &str = "/waku/2/rs/66/0";
 /// Where test messages go.
 pub const CONTENT_TOPIC: &str = "/wakumix/1/integration/proto";
 /// How long a node may take to stop; longer than any test lets it hold a packet.
-const STOP_LIMIT: Duration = Duration::from_secs(10);
+pub const STOP_LIMIT: Duration = Duration::from_secs(30);
 
 /// What a node is to be: flags of `wakumix node` on top of those that suit a test.
 #[derive(Clone)]
@@ -235,10 +235,10 @@ impl Net {
         self.node(relay).relay().expect("a relay").follow().await.expect("the relay runs")
     }
 
-    /// Stops a node in order.
-    pub async fn stop(&mut self, name: &str) {
+    /// Stops a node in order, within a limit.
+    pub async fn stop(&mut self, name: &str, limit: Duration) {
         let member = self.members.iter_mut().find(|member| member.plan.name == name).expect("a node of this name");
-        member.node.take().expect("it runs").stop(STOP_LIMIT).await;
+        member.node.take().expect("it runs").stop(limit).await;
     }
 
     /// What became of a node's packets; also of one that is stopped.

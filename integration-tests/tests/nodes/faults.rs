@@ -1,12 +1,17 @@
 //! What goes wrong in a mixnet: every request still ends in a typed outcome, and every packet is accounted for.
 
+use std::time::Duration;
+
 use futures::StreamExt as _;
 use libp2p::Multiaddr;
 use wakumix_integration_tests::{
     DEADLINE, eventually,
     hop::{Conduct, FleetNode},
     http::metric,
-    net::{Drops, Net, Plan, all_with, drops, message, parse_mix_node, plans, push, push_many, tell, usual},
+    net::{
+        Drops, Net, Plan, STOP_LIMIT, TOPIC, all_with, drops, message, parse_mix_node, plans, push, push_many, tell,
+        usual,
+    },
     peer::Muxer,
     process::Process,
     run, until, within,
@@ -33,20 +38,25 @@ fn answered(outcomes: &Outcomes) -> u64 {
     good.inspect(|answer| assert_eq!(answer.status, 200, "{answer:?}")).count() as u64
 }
 
+/// A net in which every request is served and no reply passes the first mixer on its way back.
+async fn net_without_replies(timeout: &str) -> (Net, Vec<FleetNode>) {
+    let net = Net::strangers(all_with(plans(0, 1, 1, 1), "sender.timeout", timeout)).await;
+    let exit = net.node("exit-1").peer_id();
+    let mut mixers = Vec::new();
+    for _ in 0..3 {
+        mixers.push(FleetNode::start(Profile::default(), Muxer::Yamux, Conduct::Withholds(exit)).await);
+    }
+    let pool: Vec<MixNode> = mixers.iter().map(FleetNode::mix_node).chain(net.pool()).collect();
+    net.tell_all(&pool, &net.services()).await;
+    net.link_relays().await;
+    net.ready().await;
+    (net, mixers)
+}
+
 #[test]
 fn a_lost_reply_ends_in_a_timeout_that_frees_the_credentials_and_a_late_one_is_dropped() {
     run(async {
-        let plans = all_with(plans(0, 1, 1, 1), "sender.timeout", "1s");
-        let net = Net::strangers(plans).await;
-        let exit = net.node("exit-1").peer_id();
-        let mut mixers = Vec::new();
-        for _ in 0..3 {
-            mixers.push(FleetNode::start(Profile::default(), Muxer::Yamux, Conduct::Withholds(exit)).await);
-        }
-        let pool: Vec<MixNode> = mixers.iter().map(FleetNode::mix_node).chain(net.pool()).collect();
-        net.tell_all(&pool, &net.services()).await;
-        net.link_relays().await;
-        net.ready().await;
+        let (net, mixers) = net_without_replies("1s").await;
         let sender = net.node("sender-1");
         let mut subscriber = net.follow("relay-1").await;
 
@@ -79,7 +89,7 @@ fn when_a_mixer_is_killed_in_mid_flow_only_requests_that_met_it_are_not_answered
         let entry = process.says("for the mixnode list of others: ").await;
         let victim = parse_mix_node(&entry);
 
-        let net = Net::strangers(all_with(usual(), "sender.timeout", "5s")).await;
+        let net = Net::strangers(all_with(usual(), "sender.timeout", "3s")).await;
         net.tell_all(&[net.pool(), vec![victim.clone()]].concat(), &net.services()).await;
         net.link_relays().await;
         net.ready().await;
@@ -218,8 +228,8 @@ fn a_hop_of_another_profile_forwards_and_the_end_of_the_path_notices() {
         };
         let (there, back) = (noticed("unwrap/integrity") + noticed("exit/integrity"), noticed("reply/integrity"));
         let late = noticed("reply/unknown_reply");
-        assert_eq!(there + back, forwarded, "{dropped:?}");
-        assert!(there > 0 && back > 0, "{dropped:?}");
+        assert!(there > 0 && back + late > 0, "{dropped:?}");
+        assert!((there + back..=there + back + late).contains(&forwarded), "{forwarded} {dropped:?}");
         assert_eq!(dropped.values().sum::<u64>(), there + back + late, "{dropped:?}");
         assert_eq!(unanswered(&outcomes), there + back + late);
         for failure in outcomes.iter().filter_map(|outcome| outcome.as_ref().err()) {
@@ -320,15 +330,31 @@ fn a_node_that_has_no_time_to_drain_counts_the_packets_that_it_gives_up() {
     });
 }
 
+/// Stops the sender while one request is under way; gives how that request ended.
+async fn stopped_with_a_request(net: &mut Net, limit: Duration) -> Result<Answer, PushFailure> {
+    let sender = net.node("sender-1").sender().unwrap().clone();
+    let open = tokio::spawn(async move { sender.push(message("open"), Some(TOPIC.to_owned()), None, None).await });
+    until("the request has left", async || net.balance("sender-1").sent == 1).await;
+    net.stop("sender-1", limit).await;
+    within(open).await.unwrap()
+}
+
 #[test]
-fn requests_that_are_open_when_the_sender_stops_are_told_so() {
+fn a_stopping_sender_waits_for_an_answer_that_comes_in_time() {
     run(async {
-        let mut net = Net::start(all_with(usual(), "mix.delay", "5s")).await;
-        let sender = net.node("sender-1").sender().unwrap().clone();
-        let open = tokio::spawn(async move { sender.push(message("never answered"), None, None, None).await });
-        until("the request is under way", async || net.balance("sender-1").originated == 1).await;
-        net.stop("sender-1").await;
-        assert_eq!(within(open).await.unwrap().unwrap_err(), PushFailure::Stopped);
+        let mut net = Net::start(all_with(usual(), "mix.delay", "50ms")).await;
+        assert_eq!(stopped_with_a_request(&mut net, STOP_LIMIT).await.unwrap().status, 200);
+        assert_eq!(net.at_rest().await, drops(&[]));
+        net.end().await;
+    });
+}
+
+#[test]
+fn a_request_that_is_open_when_the_sender_must_end_is_told_so() {
+    run(async {
+        let (mut net, _mixers) = net_without_replies("1m").await;
+        let outcome = stopped_with_a_request(&mut net, Duration::from_millis(100)).await;
+        assert_eq!(outcome.unwrap_err(), PushFailure::Stopped);
         net.end().await;
     });
 }
