@@ -46,7 +46,8 @@ impl HostBehaviour {
         telemetry: &Telemetry,
     ) -> Result<Self, HostError> {
         let registry = telemetry.libp2p_registry();
-        let gossip = relay.then(|| gossip::behaviour(config.score_colocation, &registry)).transpose()?;
+        let gossip =
+            relay.then(|| gossip::behaviour(config.cluster, config.score_colocation, &registry)).transpose()?;
         let mix =
             ingress.map(|ingress| mix::Behaviour::new(StreamProtocol::new(MIX_PROTOCOL), config.mix.clone(), ingress));
         let identify = identify::Config::new(IDENTIFY_PROTOCOL.to_owned(), identity.public())

@@ -5,15 +5,16 @@ use std::{collections::HashMap, sync::Mutex, time::Duration};
 use libp2p::{
     PeerId,
     gossipsub::{
-        AllowAllSubscriptionFilter, Behaviour as Gossipsub, Config, ConfigBuilder, IdentTopic, IdentityTransform,
-        MaxCountSubscriptionFilter, Message, MessageAcceptance, MessageAuthenticity, MessageId, MetricsConfig,
-        PeerScoreParams, PeerScoreThresholds, PublishError, TopicHash, TopicScoreParams, ValidationMode, Version,
+        Behaviour as Gossipsub, Config, ConfigBuilder, IdentTopic, IdentityTransform, MaxCountSubscriptionFilter,
+        Message, MessageAcceptance, MessageAuthenticity, MessageId, MetricsConfig, PeerScoreParams,
+        PeerScoreThresholds, PublishError, TopicHash, TopicScoreParams, TopicSubscriptionFilter, ValidationMode,
+        Version,
     },
     metrics::Registry,
 };
 use prometheus_client::metrics::gauge::Gauge;
 use wakumix_role_api::host::{PublishFailure, Verdict};
-use wakumix_waku::{RELAY_PROTOCOL, message_id};
+use wakumix_waku::{PubsubTopic, RELAY_PROTOCOL, message_id};
 
 use crate::HostError;
 
@@ -33,15 +34,31 @@ const PUBLISH_THRESHOLD: f64 = -1000.0;
 /// Below this score the fleet disconnects a peer (`spec/waku.md §2.2`, "disconnect bad peers").
 const GRAYLIST_THRESHOLD: f64 = -10_000.0;
 
-type Filter = MaxCountSubscriptionFilter<AllowAllSubscriptionFilter>;
+type Filter = MaxCountSubscriptionFilter<ShardTopics>;
+
+/// Lets peers subscribe the shards of our cluster only. gossipsub keeps the names of their topics and shows some of them
+/// as metrics labels: names of any length and content would be theirs to choose.
+pub(crate) struct ShardTopics {
+    cluster: u16,
+}
+
+impl TopicSubscriptionFilter for ShardTopics {
+    fn can_subscribe(&mut self, topic: &TopicHash) -> bool {
+        PubsubTopic::parse(topic.as_str()).is_ok_and(|topic| topic.cluster() == self.cluster)
+    }
+}
 
 /// The behaviour as libp2p's derive sees it.
 pub(crate) type Behaviour = Gossipsub<IdentityTransform, Filter>;
 
 /// Builds the behaviour. `score_colocation` off is for nets on one machine.
-pub(crate) fn behaviour(score_colocation: bool, registry: &Mutex<Registry>) -> Result<Behaviour, HostError> {
+pub(crate) fn behaviour(
+    cluster: u16,
+    score_colocation: bool,
+    registry: &Mutex<Registry>,
+) -> Result<Behaviour, HostError> {
     let filter = MaxCountSubscriptionFilter {
-        filter: AllowAllSubscriptionFilter::default(),
+        filter: ShardTopics { cluster },
         max_subscribed_topics: MAX_TOPICS_PER_PEER,
         max_subscriptions_per_request: MAX_TOPICS_PER_PEER,
     };

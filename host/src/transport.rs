@@ -4,13 +4,14 @@ use std::{
     io,
     net::{IpAddr, TcpListener, UdpSocket},
     num::NonZeroU8,
+    time::Duration,
 };
 
 use libp2p::{
     Multiaddr, PeerId, Transport as _,
     core::{
         muxing::StreamMuxerBox,
-        transport::{Boxed, TransportError},
+        transport::{Boxed, TransportError, timeout::TransportTimeout},
         upgrade::{SelectUpgrade, Version},
     },
     dns,
@@ -27,6 +28,16 @@ use crate::HostError;
 /// Addresses of one peer that are tried at the same time.
 const DIAL_CONCURRENCY: NonZeroU8 = NonZeroU8::new(4).unwrap();
 
+/// From a connection's first byte to its muxer, names and noise included, each way. Without it a remote that connects and
+/// stays silent keeps its place among the connections being set up for ever.
+const SETUP_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// Streams of one connection: above the sum of what each protocol allows a peer. The libraries' own limits are 512 and
+/// 128.
+const STREAMS: usize = 64;
+/// Frames of up to 1 MiB that wait unread on one mplex stream; the library's own limit is 32.
+const MPLEX_FRAMES: usize = 4;
+
 /// A transport that knows its peers and carries many streams.
 pub(crate) type HostTransport = Boxed<(PeerId, StreamMuxerBox)>;
 
@@ -35,7 +46,13 @@ pub(crate) fn build(identity: &Keypair, registry: &mut Registry) -> Result<HostT
     let noise = noise::Config::new(identity).map_err(|error| HostError::setup("noise", &error))?;
     // mplex is for js-waku and the example nodes of the Nim library, which know nothing else (`spec/waku.md §8.1`);
     // both sides of a connection that know yamux choose it.
-    let muxers = || SelectUpgrade::new(yamux::Config::default(), libp2p_mplex::Config::new());
+    let muxers = || {
+        let mut mplex = libp2p_mplex::Config::new();
+        mplex.set_max_num_streams(STREAMS).set_max_buffer_size(MPLEX_FRAMES);
+        let mut yamux = yamux::Config::default();
+        yamux.set_max_num_streams(STREAMS);
+        SelectUpgrade::new(yamux, mplex)
+    };
     let tcp = || tcp::tokio::Transport::new(tcp::Config::default());
     let dns_problem = |error: io::Error| HostError::setup("name resolution", &error);
 
@@ -56,7 +73,7 @@ pub(crate) fn build(identity: &Keypair, registry: &mut Registry) -> Result<HostT
 
     // WebSocket first: the TCP transport would take `/tcp/N/ws` for its own.
     let all = websocket.or_transport(plain).map(|either, _| either.into_inner());
-    let counted = BandwidthTransport::new(all, registry);
+    let counted = BandwidthTransport::new(TransportTimeout::new(all, SETUP_TIMEOUT), registry);
     Ok(counted.map(|(peer, muxer), _| (peer, StreamMuxerBox::new(muxer))).boxed())
 }
 

@@ -11,8 +11,8 @@ use libp2p::{
     Multiaddr, PeerId,
     core::{Endpoint, transport::PortUse},
     swarm::{
-        ConnectionDenied, ConnectionId, DialError, FromSwarm, NetworkBehaviour, NotifyHandler, THandler,
-        THandlerInEvent, ToSwarm, dial_opts::PeerCondition,
+        ConnectionDenied, ConnectionId, FromSwarm, NetworkBehaviour, NotifyHandler, THandler, THandlerInEvent, ToSwarm,
+        dial_opts::PeerCondition,
     },
 };
 use tokio::{sync::Semaphore, time::Instant};
@@ -130,11 +130,10 @@ impl Behaviour {
         self.forget_if_idle(peer_id);
     }
 
-    fn dial_failed(&mut self, peer_id: PeerId, connection: ConnectionId, error: &DialError) {
+    fn dial_failed(&mut self, peer_id: PeerId, connection: ConnectionId) {
         let Some(peer) = self.peers.get_mut(&peer_id) else { return };
         if peer.dial == Some(connection) {
             peer.dial = None;
-            tracing::debug!(%error, "a request's peer cannot be reached");
             for ask in std::mem::take(&mut peer.waiting) {
                 ask.fail(RequestFailure::DialFailed);
             }
@@ -181,7 +180,7 @@ impl NetworkBehaviour for Behaviour {
             FromSwarm::ConnectionClosed(event) => self.disconnected(event.peer_id, event.connection_id),
             FromSwarm::DialFailure(event) => {
                 if let Some(peer_id) = event.peer_id {
-                    self.dial_failed(peer_id, event.connection_id, event.error);
+                    self.dial_failed(peer_id, event.connection_id);
                 }
             }
             FromSwarm::ListenFailure(event) => {
