@@ -10,7 +10,6 @@ use libp2p::{
     core::{muxing::StreamMuxerBox, transport::Boxed, upgrade::Version},
     dns,
     identity::Keypair,
-    multiaddr::Protocol,
     noise,
     swarm::{
         SwarmEvent,
@@ -251,12 +250,4 @@ async fn answer_metadata(
 
 fn own(cluster: u16) -> Metadata {
     Metadata { cluster_id: Some(cluster.into()), shards: vec![0] }
-}
-
-/// The peer id at the end of an address, and the rest.
-pub fn split_peer(mut address: Multiaddr) -> (PeerId, Multiaddr) {
-    match address.pop() {
-        Some(Protocol::P2p(peer)) => (peer, address),
-        other => panic!("{other:?} is no peer id"),
-    }
 }

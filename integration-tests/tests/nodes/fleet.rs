@@ -43,7 +43,7 @@ fn metadata_is_asked_and_answered_on_a_connection_of_the_fleet() {
 }
 
 #[test]
-fn a_peer_of_another_cluster_is_disconnected_and_none_of_its_own_stays_away() {
+fn a_peer_of_another_cluster_is_disconnected_and_counted() {
     run(async {
         let net = Net::strangers(vec![Plan::new("mixer", &["mixer"])]).await;
         let node = net.node("mixer");
