@@ -1,5 +1,8 @@
 //! `wakumix send`: one message over the mixnet, by a running node or by one started for it.
 
+#[cfg(test)]
+mod tests;
+
 use std::{
     io::Write,
     path::PathBuf,
@@ -259,123 +262,4 @@ async fn wait_until_ready(node: &Node) {
     };
     // The limit having passed, the push is tried all the same.
     let _ = tokio::time::timeout(READY_LIMIT, ready).await;
-}
-
-#[cfg(test)]
-mod tests {
-    use wakumix_role_api::sender::PushFailure;
-
-    use super::*;
-
-    fn command(json: bool) -> SendCommand {
-        SendCommand {
-            text: "hello".to_owned(),
-            content_topic: "/app/1/chat/proto".to_owned(),
-            pubsub_topic: None,
-            via: None,
-            config: None,
-            json,
-        }
-    }
-
-    fn answer(relay_peer_count: u32) -> Outcome {
-        Outcome::from(Answer {
-            status: 200,
-            description: None,
-            relay_peer_count: Some(relay_peer_count),
-            message_hash: Some([7; 32]),
-            round_trip: Duration::from_millis(285),
-        })
-    }
-
-    fn printed(json: bool, outcome: &Outcome) -> String {
-        let mut out = Vec::new();
-        command(json).print(outcome, &mut out).unwrap();
-        String::from_utf8(out).unwrap()
-    }
-
-    #[test]
-    fn prints_status_peers_hash_and_time() {
-        let hash = format!("0x{}", "07".repeat(32));
-        let expected = format!("status 200: published to 1 relay peer\nmessage hash {hash}\nanswered after 285 ms\n");
-        assert_eq!(printed(false, &answer(1)), expected);
-        assert!(printed(false, &answer(2)).contains("2 relay peers\n"));
-        let json: serde_json::Value = serde_json::from_str(&printed(true, &answer(1))).unwrap();
-        let expected =
-            serde_json::json!({ "status": 200, "relayPeerCount": 1, "messageHash": hash, "roundTripMs": 285 });
-        assert_eq!(json, expected);
-    }
-
-    #[test]
-    fn a_failure_prints_nothing_for_people_and_says_why_on_standard_error() {
-        let outcome = Outcome::from(&PushFailure::PoolTooSmall { usable: 1, needed: 4 });
-        assert_eq!(printed(false, &outcome), "");
-        assert!(printed(true, &outcome).contains("\"error\": \"pool_too_small\""));
-        let words = outcome.failure();
-        assert!(words.contains("1 usable nodes, 4 are needed") && words.ends_with("(pool_too_small)"), "{words}");
-        let refused = Outcome { status: 420, status_desc: Some("no".to_owned()), ..Outcome::default() };
-        assert_eq!(refused.failure(), "the service answered 420: no");
-    }
-
-    #[test]
-    fn says_which_flag_is_wrong() {
-        let wrong = |change: fn(&mut SendCommand)| {
-            let mut command = command(false);
-            command.via = Some("http://127.0.0.1:1".to_owned());
-            change(&mut command);
-            let failure = command.run(&mut Vec::new()).unwrap_err();
-            assert_eq!(failure.code(), 1);
-            failure.to_string()
-        };
-        for (said, part) in [
-            (wrong(|command| command.content_topic = "chat".to_owned()), "--content-topic: `chat`"),
-            (wrong(|command| command.pubsub_topic = Some("chat".to_owned())), "--pubsub-topic: `chat`"),
-            (wrong(|command| command.via = Some("ftp://x".to_owned())), "--via: `ftp`"),
-        ] {
-            assert!(said.contains(part) && said.contains("help: write it as"), "{said}");
-        }
-    }
-
-    /// A server of one answer; its address.
-    fn server(answer: &'static str) -> String {
-        let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
-        let address = listener.local_addr().unwrap();
-        std::thread::spawn(move || {
-            let (mut stream, _) = listener.accept().unwrap();
-            // The whole request is in: it ends with its JSON object.
-            let mut request = Vec::new();
-            while !request.ends_with(b"}") {
-                let mut byte = [0];
-                std::io::Read::read_exact(&mut stream, &mut byte).unwrap();
-                request.push(byte[0]);
-            }
-            stream.write_all(answer.as_bytes()).unwrap();
-        });
-        format!("http://{address}/")
-    }
-
-    #[test]
-    fn tells_a_node_from_other_servers_and_from_silence() {
-        let via = |address: String| {
-            let mut out = Vec::new();
-            let command = SendCommand { via: Some(address), ..command(false) };
-            (command.run(&mut out), String::from_utf8(out).unwrap())
-        };
-        let node = server(
-            "HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: 20\r\n\r\n{\"relayPeerCount\":2}",
-        );
-        let (done, said) = via(node);
-        assert!(done.is_ok() && said.starts_with("status 200: published to 2 relay peers\n"), "{said}");
-
-        let other = server("HTTP/1.1 404 Not Found\r\ncontent-length: 4\r\n\r\nnone");
-        let failure = via(other).0.unwrap_err();
-        assert_eq!(failure.code(), 3);
-        assert!(failure.to_string().contains("status 404 and no lightpush outcome"), "{failure}");
-
-        let nobody = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
-        let failure = via(nobody.to_string()).0.unwrap_err();
-        assert_eq!(failure.code(), 3);
-        let said = failure.to_string();
-        assert!(said.contains(&nobody.to_string()) && said.contains("help: check the address"), "{said}");
-    }
 }

@@ -194,7 +194,8 @@ impl Config {
     }
 }
 
-#[cfg(all(test, feature = "relay", feature = "exit", feature = "sender"))]
+#[cfg(test)]
+#[cfg(all(feature = "relay", feature = "exit", feature = "sender"))]
 mod tests {
     use super::*;
     use crate::config::{Inputs, load, schema};

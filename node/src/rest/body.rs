@@ -1,10 +1,10 @@
 //! Request and response bodies.
 
-use actix_web::{HttpResponse, http::StatusCode, web};
+use actix_web::{HttpResponse, ResponseError, http::StatusCode, web};
 use data_encoding::BASE64;
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use wakumix_role_api::relay::Received;
-use wakumix_waku::{WakuMessage, message::MAX_META_LEN};
+use wakumix_waku::{WakuMessage, message::MAX_META_LEN, topic::TopicError};
 
 /// A message as REST callers write it (`spec/waku.md §7.2`, "Message JSON").
 #[derive(Debug, Deserialize, Serialize)]
@@ -49,6 +49,46 @@ pub(super) fn parse<T: DeserializeOwned>(body: &web::Bytes) -> Result<T, String>
 /// A plain-text answer.
 pub(super) fn text(status: StatusCode, words: impl Into<String>) -> HttpResponse {
     HttpResponse::build(status).content_type("text/plain; charset=utf-8").body(words.into())
+}
+
+/// A request that is answered with a sentence in plain text instead.
+#[derive(Debug, thiserror::Error)]
+#[error("{words}")]
+pub(super) struct Refused {
+    status: StatusCode,
+    words: String,
+}
+
+impl Refused {
+    pub(super) fn new(status: StatusCode, words: impl Into<String>) -> Self {
+        Self { status, words: words.into() }
+    }
+
+    /// The caller's request is wrong.
+    pub(super) fn bad_request(words: impl Into<String>) -> Self {
+        Self::new(StatusCode::BAD_REQUEST, words)
+    }
+
+    /// This node cannot do it, or not now.
+    pub(super) fn unavailable(words: impl Into<String>) -> Self {
+        Self::new(StatusCode::SERVICE_UNAVAILABLE, words)
+    }
+}
+
+impl From<TopicError> for Refused {
+    fn from(error: TopicError) -> Self {
+        Self::bad_request(error.to_string())
+    }
+}
+
+impl ResponseError for Refused {
+    fn status_code(&self) -> StatusCode {
+        self.status
+    }
+
+    fn error_response(&self) -> HttpResponse {
+        text(self.status, self.words.as_str())
+    }
 }
 
 impl TryFrom<MessageJson> for WakuMessage {

@@ -1,9 +1,15 @@
 //! `/health` and `/metrics`.
 
+use std::time::Duration;
+
 use actix_web::{HttpResponse, Responder, http::StatusCode, web};
 use wakumix_telemetry::CONTENT_TYPE;
 
 use super::{Api, body::text};
+
+/// How long the host may take to say whom it is connected to. One that says nothing counts as connected to nobody: a
+/// report must not hang with what it reports on.
+const HOST_LIMIT: Duration = Duration::from_secs(1);
 
 pub(super) fn routes(config: &mut web::ServiceConfig) {
     config
@@ -23,7 +29,8 @@ pub(super) fn metrics_port_routes(config: &mut web::ServiceConfig) {
 
 /// nwaku's report: 200 also while the node is not ready.
 async fn report(api: web::Data<Api>) -> impl Responder {
-    let connected_peers = api.host.status().await.map_or(0, |status| status.connected_peers);
+    let status = tokio::time::timeout(HOST_LIMIT, api.host.status()).await.ok().flatten();
+    let connected_peers = status.map_or(0, |status| status.connected_peers);
     HttpResponse::Ok().json((api.health)(connected_peers))
 }
 

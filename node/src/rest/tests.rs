@@ -6,7 +6,7 @@ use actix_web::{App, http::StatusCode, test, web};
 use serde_json::{Value, json};
 use wakumix_role_api::{
     DirectoryPublisher, Receiver,
-    host::{HostHandle, HostMessage},
+    host::{HostHandle, HostMessage, HostStatus},
     mailbox,
     relay::{Published, Received, RelayHandle, RelayMessage},
     sender::{Answer, Push, PushFailure, SenderHandle, SenderMessage},
@@ -42,7 +42,7 @@ struct World {
 struct Queues {
     sender: Receiver<SenderMessage>,
     relay: Receiver<RelayMessage>,
-    _host: Receiver<HostMessage>,
+    host: Receiver<HostMessage>,
 }
 
 impl World {
@@ -52,9 +52,12 @@ impl World {
         let (relay, relay_inbox) = mailbox("relay", 4, &telemetry);
         let (host, host_inbox) = mailbox("host", 4, &telemetry);
         let (_, directory) = DirectoryPublisher::new();
-        let health = || Health {
+        let health = |connected_peers| Health {
             node_health: Status::Ready,
-            connection_status: ConnectionStatus::Connected,
+            connection_status: match connected_peers {
+                0 => ConnectionStatus::Disconnected,
+                _ => ConnectionStatus::Connected,
+            },
             protocols_health: Vec::new(),
         };
         let api = Api {
@@ -72,7 +75,7 @@ impl World {
         let queues = Queues {
             sender: sender_inbox.receiver().unwrap(),
             relay: relay_inbox.receiver().unwrap(),
-            _host: host_inbox.receiver().unwrap(),
+            host: host_inbox.receiver().unwrap(),
         };
         (Self { api }, queues)
     }
@@ -297,13 +300,25 @@ async fn received_messages_are_shown_with_their_hash() {
 
 #[actix::test]
 async fn probes_say_what_the_node_waits_for() {
-    let (world, _queues) = World::new(SENDER);
+    let (world, mut queues) = World::new(SENDER);
     assert_eq!(world.get("/health/live").await, (StatusCode::OK, "OK".to_owned()));
     let waiting = (StatusCode::SERVICE_UNAVAILABLE, "sender: pool 0 of 4 needed".to_owned());
     assert_eq!(world.get("/health/ready").await, waiting);
-    let (status, report) = world.get("/health").await;
-    assert!(status == StatusCode::OK && report.contains(r#""nodeHealth":"READY""#), "{report}");
+    let host = async {
+        let Some(HostMessage::Status(reply)) = queues.host.recv().await else { panic!("the host is not asked") };
+        reply.send(HostStatus { connected_peers: 3, ..HostStatus::default() }).unwrap();
+    };
+    let ((status, report), ()) = futures::join!(world.get("/health"), host);
+    assert!(status == StatusCode::OK && report.contains(r#""connectionStatus":"Connected""#), "{report}");
     let (status, info) = world.get("/debug/v1/info").await;
     assert_eq!((status, info.as_str()), (StatusCode::OK, r#"{"listenAddresses":[],"enrUri":"enr:x"}"#));
     assert_eq!(world.get("/nothing").await.0, StatusCode::NOT_FOUND);
+}
+
+#[actix::test]
+async fn the_report_does_not_hang_with_a_host_that_says_nothing() {
+    let (world, _queues) = World::new(NEITHER);
+    tokio::time::pause();
+    let (status, report) = world.get("/health").await;
+    assert!(status == StatusCode::OK && report.contains(r#""connectionStatus":"Disconnected""#), "{report}");
 }
