@@ -11,6 +11,7 @@ use std::{
 
 use data_encoding::BASE64;
 use serde::{Deserialize, Serialize};
+use wakumix_mix::MIN_POOL;
 use wakumix_role_api::sender::{Answer, PushFailure};
 use wakumix_waku::{ContentTopic, PubsubTopic, WakuMessage};
 
@@ -178,7 +179,10 @@ impl SendCommand {
         })?;
         let outcome = match node.sender() {
             Some(sender) => {
-                wait_until_ready(&node).await;
+                // A pool that can never be large enough, or no service: the push says so at once.
+                if loaded.config.mixnode.len() >= MIN_POOL && !loaded.config.lightpushnode.is_empty() {
+                    wait_until_ready(&node).await;
+                }
                 sender.push(self.message(), self.pubsub_topic.clone(), None, None).await
             }
             None => Err(PushFailure::Stopped),
