@@ -1,10 +1,8 @@
 //! What each part of the node is configured with: the one place that knows which key sets which field.
 
-use std::num::NonZeroU16;
-
 use wakumix_role_api::{ConfigError, ConfigProblem, RoleName};
 
-use super::{Config, DelayRule, addresses::has_port_zero};
+use super::{Config, addresses::has_port_zero};
 
 /// The roles of this build.
 pub(crate) const BUILT: &[RoleName] = &[
@@ -154,8 +152,8 @@ impl Config {
     pub(crate) fn mixer_role(&self) -> wakumix_mixer::Config {
         wakumix_mixer::Config {
             delay: match self.mixer.delay_rule {
-                DelayRule::Exponential => wakumix_mixer::DelayRule::Exponential,
-                DelayRule::AsEncoded => wakumix_mixer::DelayRule::AsEncoded,
+                super::DelayRule::Exponential => wakumix_mixer::DelayRule::Exponential,
+                super::DelayRule::AsEncoded => wakumix_mixer::DelayRule::AsEncoded,
             },
             max_delay: self.mixer.max_delay.as_duration(),
             max_held: count(self.mixer.max_held),
@@ -188,7 +186,7 @@ impl Config {
             in_flight: count(self.sender.in_flight),
             delay: self.mix.delay.0,
             hold: self.sender.hold.0,
-            auto_shards: NonZeroU16::new(self.num_shards_in_network)
+            auto_shards: std::num::NonZeroU16::new(self.num_shards_in_network)
                 .map(|shards| wakumix_sender::AutoShards { cluster: self.cluster_id, shards }),
         }
     }
