@@ -280,7 +280,7 @@ pub(crate) const KEYS: &[Key] = &[
     Key::of(Exit, "exit.forward", Kind::Bool,
         "pass requests on to services of other nodes, not only to this node's own").or("true"),
     Key::of(Exit, "exit.allow-private-addresses", Kind::Bool,
-        "pass requests on to private and loopback addresses too; for networks on one machine, elsewhere it opens what lies behind the exit").or("false"),
+        "pass requests on to every private and loopback address; without it only to those of the closed network that the node itself is in. It opens what lies behind the exit").or("false"),
     Key::of(Exit, "exit.max-requests", number(1, 65_536),
         "requests at work at a time, up to 8 kB each; further ones are dropped and counted").or("256"),
     Key::of(Exit, "exit.service-timeout", time(1, HOUR_MS),

@@ -3,12 +3,11 @@
 use std::sync::Arc;
 
 use futures::{FutureExt, future::BoxFuture};
-use libp2p_identity::PeerId;
 use rand::{SeedableRng, rngs::StdRng};
 use tokio::{sync::Semaphore, time::Instant};
-use wakumix_mix::{DropReason, Outcome, Packet, Stage};
+use wakumix_mix::{DropReason, HopAddress, Outcome, Packet, Stage};
 use wakumix_role_api::{
-    Actor, Context, DirectoryReader, Services,
+    Actor, Context, DirectoryReader, LocalNode, Services,
     exit::{ExitMessage, ExitPacket},
 };
 use wakumix_sphinx::AddressBytes;
@@ -18,13 +17,13 @@ use crate::{
     exchange::{Errand, Exchange, Shared},
     incoming::{Incoming, TakenRequest, read, unframe},
     metrics::RequestOutcome,
-    policy::{Target, target},
+    policy::{Me, Target, target},
 };
 
 /// The exit. Its requests are ephemeral: after a panic their senders hear nothing.
 pub(crate) struct Exit {
     pub(crate) config: Arc<Config>,
-    pub(crate) me: PeerId,
+    pub(crate) node: LocalNode,
     pub(crate) services: Services,
     pub(crate) directory: DirectoryReader,
     pub(crate) shared: Arc<Shared>,
@@ -96,7 +95,9 @@ impl Exit {
         data: Vec<u8>,
     ) -> Result<Errand, (DropReason, RequestOutcome)> {
         let directory = self.directory.snapshot();
-        match target(&self.config, &self.me, &self.services, &directory, &codec, destination) {
+        let ip = self.node.hop_address.borrow().as_ref().map(HopAddress::ip);
+        let me = Me { peer: self.node.peer, ip };
+        match target(&self.config, me, &self.services, &directory, &codec, destination) {
             Ok(Target::Local(service)) => match unframe(&data, service.max_request) {
                 Some(body) => Ok(Errand::Local { service, body }),
                 None => Err((DropReason::BadMessage, RequestOutcome::Malformed)),

@@ -23,8 +23,8 @@ pub struct Config {
     pub codecs: Vec<String>,
     /// Whether requests are passed on to services on other nodes.
     pub forward: bool,
-    /// Whether they may be passed on to private, loopback and other addresses that are not public, beyond those of known
-    /// services. For test nets on one machine or network.
+    /// Whether they may be passed on to addresses that are not public, beyond those of known services and of the closed
+    /// network that this node is in. For test nets.
     pub allow_private_addresses: bool,
     /// Requests that may be at work at a time; the next is dropped.
     pub max_requests: usize,

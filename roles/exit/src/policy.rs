@@ -60,10 +60,19 @@ impl Refusal {
     }
 }
 
+/// Who decides.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Me {
+    /// This node's peer id.
+    pub(crate) peer: PeerId,
+    /// Where others reach it; `None` while it does not know.
+    pub(crate) ip: Option<Ipv4Addr>,
+}
+
 /// Decides about a request for `destination` that names `codec`.
 pub(crate) fn target(
     config: &Config,
-    me: &PeerId,
+    me: Me,
     services: &Services,
     directory: &Directory,
     codec: &str,
@@ -79,17 +88,24 @@ pub(crate) fn target(
         return Err(Refusal::NotForwarding);
     }
     let address = HopAddress::decode(destination).map_err(|_| Refusal::InvalidDestination)?;
-    if address.peer() == *me || address.port() == 0 {
+    if address.peer() == me.peer || address.port() == 0 {
         return Err(Refusal::InvalidDestination);
     }
     // A known service is asked where the directory says, so that its name opens no other address.
     if let Some(known) = directory.lightpush.iter().find(|node| node.peer == address.peer()) {
         return Ok(Target::Remote { peer: known.peer, addresses: known.addresses.clone() });
     }
-    if !config.allow_private_addresses && !is_public(address.ip()) {
+    let is_allowed = config.allow_private_addresses || is_public(address.ip()) || is_neighbour(me.ip, address.ip());
+    if !is_allowed {
         return Err(Refusal::Address);
     }
     Ok(Target::Remote { peer: address.peer(), addresses: vec![address.multiaddr()] })
+}
+
+/// Whether an address is of the same closed network as this node: one that is only reachable on its machine, or inside a
+/// private network, has its services there. A node with a public address has none.
+fn is_neighbour(me: Option<Ipv4Addr>, ip: Ipv4Addr) -> bool {
+    me.is_some_and(|me| (me.is_loopback() && ip.is_loopback()) || (me.is_private() && ip.is_private()))
 }
 
 /// Whether an address is unicast and routed on the public internet (the IANA special-purpose registry, RFC 6890).
@@ -132,10 +148,14 @@ mod tests {
     }
 
     fn decide(config: &Config, codec: &str, destination: &AddressBytes) -> Result<Target, Refusal> {
+        decide_at("203.0.114.7", config, codec, destination)
+    }
+
+    fn decide_at(me: &str, config: &Config, codec: &str, destination: &AddressBytes) -> Result<Target, Refusal> {
         let services = Services::new(vec![Service::new(V3_PROTOCOL, 1024, |_| {})]);
         let known = ServiceNode { peer: peer(9), addresses: vec!["/ip4/10.0.0.9/tcp/4000".parse().unwrap()] };
         let directory = Directory { mix_nodes: Vec::new(), lightpush: vec![known] };
-        target(config, &peer(1), &services, &directory, codec, destination)
+        target(config, Me { peer: peer(1), ip: Some(me.parse().unwrap()) }, &services, &directory, codec, destination)
     }
 
     fn refusal(config: &Config, codec: &str, destination: &AddressBytes) -> Option<Refusal> {
@@ -187,6 +207,19 @@ mod tests {
         for ip in ["1.1.1.1", "100.63.0.1", "172.32.0.1", "198.20.0.1", "223.255.255.255"] {
             assert!(decide(&Config::default(), V3_PROTOCOL, &address(ip, 4000, 2)).is_ok(), "{ip}");
         }
+    }
+
+    #[test]
+    fn a_node_of_a_closed_network_serves_that_network_only() {
+        let reaches =
+            |me: &str, ip: &str| decide_at(me, &Config::default(), V3_PROTOCOL, &address(ip, 4000, 2)).is_ok();
+        assert!(reaches("127.0.0.1", "127.0.0.1"));
+        assert!(reaches("10.1.2.3", "192.168.1.1"));
+        assert!(reaches("10.1.2.3", "1.1.1.1"));
+        assert!(!reaches("127.0.0.1", "192.168.1.1"));
+        assert!(!reaches("10.1.2.3", "127.0.0.1"));
+        assert!(!reaches("10.1.2.3", "169.254.169.254"));
+        assert!(!reaches("203.0.114.7", "10.0.0.1"));
     }
 
     #[test]

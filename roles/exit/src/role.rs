@@ -108,7 +108,7 @@ fn factory(
 ) -> impl FnMut() -> Exit + Send + 'static {
     move || Exit {
         config: Arc::clone(&config),
-        me: context.node.peer,
+        node: context.node.clone(),
         services: context.services.clone(),
         directory: context.directory.clone(),
         shared: Arc::clone(&shared),
