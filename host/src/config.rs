@@ -92,11 +92,9 @@ pub struct MixLimits {
     pub queue_packets: usize,
     /// Peers without a connection for which packets wait; packets for one more are refused.
     pub max_dialling: usize,
-    /// Streams that one peer may have open towards this node (`spec/mix-wire.md §2`).
+    /// Streams that one peer may have open towards this node (`spec/mix-wire.md §2`), and so the packet buffers that a
+    /// peer who sends half frames can hold.
     pub inbound_streams: usize,
-    /// Frames of one peer that may be in reception at a time: the packet buffers that a peer who sends half frames can
-    /// hold, and its share when peers compete for the mixer.
-    pub frames_in_reception: usize,
     /// Opening a stream, negotiation included.
     pub open_timeout: Duration,
     /// Writing one batch. A peer that does not read for this long has a broken stream; without it, packets for such
@@ -112,7 +110,6 @@ impl Default for MixLimits {
             queue_packets: 256,
             max_dialling: 64,
             inbound_streams: 10,
-            frames_in_reception: 2,
             open_timeout: Duration::from_secs(10),
             write_timeout: Duration::from_secs(15),
             frame_timeout: Duration::from_secs(10),

@@ -1,6 +1,5 @@
 //! What the host counts. Names and help texts live in `wakumix_telemetry`.
 
-use wakumix_role_api::host::Verdict;
 use wakumix_telemetry::{Counter, Gauge, Metric, Telemetry};
 
 /// Which side opened a stream or connection.
@@ -115,35 +114,12 @@ pub(crate) enum DialOutcome {
     Denied,
 }
 
-/// What became of a message that arrived by gossip.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum GossipVerdict {
-    /// Passed on.
-    Accept,
-    /// Dropped, and counted against the peer.
-    Reject,
-    /// Dropped without blame.
-    Ignore,
-    /// Dropped unread: the relay is behind.
-    Overload,
-}
-
-impl From<Verdict> for GossipVerdict {
-    fn from(verdict: Verdict) -> Self {
-        match verdict {
-            Verdict::Accept => Self::Accept,
-            Verdict::Reject => Self::Reject,
-            Verdict::Ignore => Self::Ignore,
-        }
-    }
-}
-
 /// Handles for connections and protocols around the mix. Cheap to clone.
 #[derive(Clone)]
 pub(crate) struct HostMetrics {
     dials: [Counter; 3],
     fleet_dials: [Counter; 3],
-    gossip: [Counter; 4],
+    gossip_overload: Counter,
     telemetry: Telemetry,
 }
 
@@ -155,8 +131,7 @@ impl HostMetrics {
             // The fleet's words: spec/waku.md §7.3.
             fleet_dials: ["successful", "failed", "failed"]
                 .map(|outcome| telemetry.counter(Metric::WakuPeersDialsTotal, &[("outcome", outcome)])),
-            gossip: ["accept", "reject", "ignore", "overload"]
-                .map(|verdict| telemetry.counter(Metric::GossipMessagesTotal, &[("verdict", verdict)])),
+            gossip_overload: telemetry.counter(Metric::GossipMessagesTotal, &[("verdict", "overload")]),
             telemetry: telemetry.clone(),
         }
     }
@@ -169,11 +144,9 @@ impl HostMetrics {
         }
     }
 
-    /// Counts one message that arrived by gossip.
-    pub(crate) fn gossip_judged(&self, verdict: GossipVerdict) {
-        if let Some(counter) = self.gossip.get(verdict as usize) {
-            counter.increment(1);
-        }
+    /// Counts one message that arrived by gossip while the relay was behind; the others are the relay's to count.
+    pub(crate) fn gossip_overload(&self) {
+        self.gossip_overload.increment(1);
     }
 
     /// Counts one exchange of metadata.

@@ -29,7 +29,7 @@ use crate::{
     gossip::{self, MeshHealth},
     kept::Kept,
     metadata,
-    metrics::{DialOutcome, Direction, GossipVerdict, HostMetrics},
+    metrics::{DialOutcome, Direction, HostMetrics},
     peers::PeerTable,
     transport::dial,
 };
@@ -117,7 +117,7 @@ impl Host {
                     gossip::unsubscribe(gossip, &topic);
                 }
             }
-            HostMessage::Verdict { id, source, verdict } => self.judge(id, &source, verdict, verdict.into()),
+            HostMessage::Verdict { id, source, verdict } => self.judge(id, &source, verdict),
             HostMessage::KeepConnected(addresses) => self.keep_connected(addresses),
             HostMessage::Status(reply) => {
                 // Nobody waits any more.
@@ -130,8 +130,7 @@ impl Host {
         self.swarm.behaviour_mut().gossip.as_mut()
     }
 
-    fn judge(&mut self, id: Vec<u8>, source: &PeerId, verdict: Verdict, counted: GossipVerdict) {
-        self.metrics.gossip_judged(counted);
+    fn judge(&mut self, id: Vec<u8>, source: &PeerId, verdict: Verdict) {
         if let Some(gossip) = self.gossip() {
             gossip::judge(gossip, id, source, verdict);
         }
@@ -256,7 +255,8 @@ impl Host {
         let gossip = GossipMessage { id: id.clone(), source, topic, data: message.data };
         let handed_over = self.relay.as_ref().is_some_and(|relay| relay.try_send(RelayMessage::Gossip(gossip)).is_ok());
         if !handed_over {
-            self.judge(id, &source, Verdict::Ignore, GossipVerdict::Overload);
+            self.metrics.gossip_overload();
+            self.judge(id, &source, Verdict::Ignore);
         }
     }
 

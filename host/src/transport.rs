@@ -44,8 +44,8 @@ pub(crate) type HostTransport = Boxed<(PeerId, StreamMuxerBox)>;
 /// Builds all transports of a host.
 pub(crate) fn build(identity: &Keypair, registry: &mut Registry) -> Result<HostTransport, HostError> {
     let noise = noise::Config::new(identity).map_err(|error| HostError::setup("noise", &error))?;
-    // mplex is for js-waku and the example nodes of the Nim library, which know nothing else (`spec/waku.md §8.1`);
-    // both sides of a connection that know yamux choose it.
+    // mplex is for js-waku and the example nodes of the Nim library, which know nothing else (`spec/waku.md §8.1`).
+    // Of muxers that both sides know, the dialler's order decides; ours puts yamux first.
     let muxers = || {
         let mut mplex = libp2p_mplex::Config::new();
         mplex.set_max_num_streams(STREAMS).set_max_buffer_size(MPLEX_FRAMES);

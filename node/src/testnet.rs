@@ -1,8 +1,8 @@
 //! `wakumix testnet`: a whole role-specific test net in one process, over real loopback sockets.
 //!
 //! Every node is built as `wakumix node` builds it; only keys, addresses and the static directory are made here.
-//! [`options`] says what is built, [`net`] builds it, [`traffic`] sends and counts, [`live`] shows it while it runs and
-//! [`report`] says how it went.
+//! `options` says what is built, `net` builds it, `traffic` sends and counts, `live` shows it while it runs and `report`
+//! says how it went.
 
 mod live;
 mod net;

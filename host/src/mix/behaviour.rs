@@ -17,7 +17,6 @@ use libp2p::{
         THandlerInEvent, ToSwarm, dial_opts::PeerCondition,
     },
 };
-use tokio::sync::Semaphore;
 use wakumix_role_api::host::{OutboundPacket, SendFailure};
 
 use super::{
@@ -43,8 +42,6 @@ pub(crate) struct Behaviour {
 struct Peer {
     queue: Arc<PeerQueue>,
     slots: Arc<StreamSlots>,
-    /// Frames that may be in reception from this peer.
-    reception: Arc<Semaphore>,
     connections: Vec<ConnectionId>,
     /// The connection that was asked to write.
     writer: Option<ConnectionId>,
@@ -59,7 +56,6 @@ impl Peer {
         Self {
             queue: PeerQueue::new(limits.queue_packets),
             slots: Arc::default(),
-            reception: Arc::new(Semaphore::new(limits.frames_in_reception)),
             connections: Vec::new(),
             writer: None,
             dial: None,
@@ -166,7 +162,6 @@ impl Behaviour {
         PeerShare {
             queue: peer.queue.clone(),
             slots: peer.slots.clone(),
-            reception: peer.reception.clone(),
             ingress: self.ingress.clone(),
             max_inbound_streams: self.limits.inbound_streams,
             open_timeout: self.limits.open_timeout,

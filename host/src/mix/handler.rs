@@ -19,13 +19,10 @@ use libp2p::{
         handler::{ConnectionEvent, FullyNegotiatedInbound, FullyNegotiatedOutbound},
     },
 };
-use tokio::{
-    sync::Semaphore,
-    time::{Sleep, sleep},
-};
+use tokio::time::{Sleep, sleep};
 
 use super::{
-    inbound::{Ingress, ReadEnd, Reception, read_packets},
+    inbound::{Ingress, ReadEnd, Reception, read_packets, refuse},
     outbound::{WriteEnd, write_packets},
     queue::PeerQueue,
 };
@@ -65,7 +62,6 @@ pub(crate) enum ToBehaviour {
 pub(super) struct PeerShare {
     pub(super) queue: Arc<PeerQueue>,
     pub(super) slots: Arc<StreamSlots>,
-    pub(super) reception: Arc<Semaphore>,
     pub(super) ingress: Ingress,
     pub(super) max_inbound_streams: usize,
     pub(super) open_timeout: Duration,
@@ -85,7 +81,7 @@ enum Writer {
 pub(crate) struct Handler {
     protocol: StreamProtocol,
     share: PeerShare,
-    /// At most `max_inbound_streams` of them per peer.
+    /// At most `max_inbound_streams` of them per peer, and those that are being refused.
     readers: FuturesUnordered<BoxFuture<'static, ReadEnd>>,
     reception: Reception,
     writer: Writer,
@@ -99,7 +95,7 @@ impl Handler {
     pub(super) fn new(protocol: StreamProtocol, share: PeerShare) -> Self {
         Self {
             protocol,
-            reception: Reception::new(share.reception.clone()),
+            reception: Reception::default(),
             share,
             readers: FuturesUnordered::new(),
             writer: Writer::Idle,
@@ -111,8 +107,9 @@ impl Handler {
     fn accept(&mut self, stream: Stream) {
         let metrics = &self.share.ingress.metrics;
         let Some(slot) = self.share.slots.take(self.share.max_inbound_streams) else {
-            // Dropping the stream resets it: the refusal that the reference gives too (`spec/live-behaviour.md`).
+            // The reference too ends it after the negotiation (`spec/live-behaviour.md`).
             metrics.frame_refused(FrameRefusal::StreamLimit);
+            self.readers.push(refuse(stream).boxed());
             return;
         };
         let guard = StreamGuard::new(metrics, Direction::Inbound);

@@ -15,9 +15,9 @@ use std::{
     time::Duration,
 };
 
-use futures::{AsyncRead, AsyncReadExt};
+use futures::{AsyncRead, AsyncReadExt, AsyncWrite};
 use tokio::{
-    sync::{Mutex, Semaphore, mpsc},
+    sync::{Mutex, mpsc},
     time::timeout,
 };
 use wakumix_mix::{DropReason, Ledger, Outcome, Packet, Stage};
@@ -25,6 +25,7 @@ use wakumix_role_api::{Address, mixer::MixerMessage};
 use wakumix_sphinx::{BufferPool, PacketBuf};
 
 use crate::{
+    ending::end_stream,
     frame::{PrefixError, PrefixReader},
     metrics::{FrameRefusal, MixMetrics},
 };
@@ -74,6 +75,9 @@ pub(super) enum ReadEnd {
     /// Reset, or cut off inside a frame.
     #[error("broken: {0}")]
     Broken(#[from] io::Error),
+    /// It was one too many.
+    #[error("too many streams")]
+    Refused,
     /// This host is stopping.
     #[error("the host is stopping")]
     Stopping,
@@ -86,7 +90,7 @@ impl ReadEnd {
             Self::Prefix(PrefixError::TooLong) => Some(FrameRefusal::TooLong),
             Self::Prefix(PrefixError::NotMinimal) => Some(FrameRefusal::NotMinimal),
             Self::Slow => Some(FrameRefusal::Slow),
-            Self::Closed | Self::Broken(_) | Self::Stopping => None,
+            Self::Closed | Self::Broken(_) | Self::Refused | Self::Stopping => None,
         }
     }
 }
@@ -114,19 +118,13 @@ fn settle_stopped(packet: Packet) {
 }
 
 /// What the readers of one connection share.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Default)]
 pub(super) struct Reception {
-    /// As many permits as frames of this peer, over all its connections, may be in reception.
-    permits: Arc<Semaphore>,
     /// Readers of this connection that wait for this host, not for the remote.
     held_back: Arc<AtomicUsize>,
 }
 
 impl Reception {
-    pub(super) fn new(permits: Arc<Semaphore>) -> Self {
-        Self { permits, held_back: Arc::default() }
-    }
-
     /// Whether some reader has something that this host does not take yet.
     pub(super) fn is_held_back(&self) -> bool {
         self.held_back.load(Ordering::Acquire) > 0
@@ -153,8 +151,14 @@ impl Drop for HeldBack<'_> {
     }
 }
 
+/// Ends a stream that is one too many.
+pub(super) async fn refuse<S: AsyncWrite + Unpin>(mut stream: S) -> ReadEnd {
+    end_stream(&mut stream).await;
+    ReadEnd::Refused
+}
+
 /// Reads packets until the stream ends.
-pub(super) async fn read_packets<S: AsyncRead + Unpin>(
+pub(super) async fn read_packets<S: AsyncRead + AsyncWrite + Unpin>(
     mut stream: S,
     ingress: Ingress,
     reception: Reception,
@@ -163,6 +167,7 @@ pub(super) async fn read_packets<S: AsyncRead + Unpin>(
         if let Err(end) = read_frame(&mut stream, &ingress, &reception).await {
             if let Some(refusal) = end.refusal() {
                 ingress.metrics.frame_refused(refusal);
+                end_stream(&mut stream).await;
             }
             return end;
         }
@@ -175,9 +180,8 @@ async fn read_frame<S: AsyncRead + Unpin>(
     reception: &Reception,
 ) -> Result<(), ReadEnd> {
     let length = read_prefix(stream, ingress).await?;
-    // Kept until the packet is handed over, so that a peer with many streams has no larger share of the mixer.
-    let _permit = reception.hold_back(reception.permits.acquire()).await.map_err(|_| ReadEnd::Stopping)?;
-    // Taken only now: idle streams hold no buffer.
+    // Taken only now: idle streams hold no buffer. A frame that has begun is read at once if there is one, because an
+    // mplex stream that is not read blocks its whole connection.
     let mut buffer = reception.hold_back(free_buffer(ingress)).await;
     in_time(ingress, stream.read_exact(&mut buffer[..length])).await?;
     let packet = Packet::received(buffer, &ingress.ledger);

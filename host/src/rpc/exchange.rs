@@ -15,6 +15,7 @@ use wakumix_role_api::{
 
 use crate::{
     config::RequestLimits,
+    ending::end_stream,
     frame::{append_frame, read_frame, read_frame_after},
 };
 
@@ -102,9 +103,29 @@ impl Ask {
 /// Answers one request of a peer: reads it, asks the service, writes, closes.
 ///
 /// A stream may be idle as long as it likes before its first byte. What cannot be read or answered is dropped without
-/// a word: the stream is reset.
+/// a word: the stream ends.
 pub(super) async fn serve<S: AsyncRead + AsyncWrite + Unpin>(
     mut stream: S,
+    peer: PeerId,
+    service: Service,
+    limits: RequestLimits,
+    permits: Arc<Semaphore>,
+) -> io::Result<()> {
+    let served = exchange(&mut stream, peer, service, limits, permits).await;
+    if served.is_err() {
+        end_stream(&mut stream).await;
+    }
+    served
+}
+
+/// Ends a stream that is one too many.
+pub(super) async fn refuse<S: AsyncWrite + Unpin>(mut stream: S) -> io::Result<()> {
+    end_stream(&mut stream).await;
+    Ok(())
+}
+
+async fn exchange<S: AsyncRead + AsyncWrite + Unpin>(
+    stream: &mut S,
     peer: PeerId,
     service: Service,
     limits: RequestLimits,
@@ -116,12 +137,12 @@ pub(super) async fn serve<S: AsyncRead + AsyncWrite + Unpin>(
     }
     let (_permit, body) = timeout(limits.read_timeout, async {
         let permit = permits.acquire_owned().await.map_err(io::Error::other)?;
-        Ok::<_, io::Error>((permit, read_frame_after(&mut stream, first[0], service.max_request).await?))
+        Ok::<_, io::Error>((permit, read_frame_after(stream, first[0], service.max_request).await?))
     })
     .await??;
     let (respond, answer) = oneshot::channel();
     let request = InboundRequest { protocol: service.protocol, from: Requester::Peer(peer), body, respond };
-    // Without an answer (the service refused or ended) the stream is reset.
+    // Without an answer (the service refused or ended) the stream ends.
     service.submit(request);
     let answer = timeout(limits.answer_timeout, answer).await?.map_err(io::Error::other)?;
     timeout(limits.write_timeout, async {

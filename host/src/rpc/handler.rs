@@ -21,7 +21,7 @@ use libp2p::{
 use tokio::{sync::Semaphore, time::Instant};
 use wakumix_role_api::{Services, host::RequestFailure};
 
-use super::exchange::{Ask, serve};
+use super::exchange::{Ask, refuse, serve};
 use crate::{config::RequestLimits, slots::StreamSlots};
 
 /// The protocols that this node answers; the upgrade tells which one was asked for.
@@ -93,8 +93,10 @@ impl Handler {
 
     fn accept(&mut self, stream: Stream, protocol: &StreamProtocol) {
         let Some(service) = self.services.get(protocol.as_ref()) else { return };
-        // One stream too many is reset by dropping it.
-        let Some(slot) = self.slots.take(self.limits.inbound_streams) else { return };
+        let Some(slot) = self.slots.take(self.limits.inbound_streams) else {
+            self.serving.push(refuse(stream).boxed());
+            return;
+        };
         let serve = serve(stream, self.peer, service.clone(), self.limits.clone(), self.permits.clone());
         self.serving.push(
             async move {
