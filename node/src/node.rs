@@ -1,7 +1,7 @@
 //! The composition root: from a configuration to running roles around one host, and back to a stop.
 //!
 //! Start order: queues, host, discovery, roles, servers. Stop order: servers, sender, exit, relay, mixer, discovery,
-//! host; each has until the same deadline, refuses new work first and settles every packet it holds.
+//! host; each has its share of the time limit, refuses new work first and settles every packet it holds.
 
 mod addresses;
 mod metrics;

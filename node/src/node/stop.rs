@@ -18,17 +18,24 @@ pub struct StopSummary {
     pub late: Vec<&'static str>,
 }
 
+/// The order in which roles stop, each with the percentage of the whole limit at which it must have ended: what the
+/// one before does not need, the next one has. The mixer comes after those that hand it packets, and the host, which
+/// writes the last of them, has the rest.
+const ORDER: [(RoleName, u32); 4] =
+    [(RoleName::Sender, 50), (RoleName::Exit, 65), (RoleName::Relay, 70), (RoleName::Mixer, 90)];
+
 impl Node {
     /// Stops everything within `limit`.
     pub async fn stop(self, limit: Duration) -> StopSummary {
-        let deadline = Instant::now() + limit;
+        let start = Instant::now();
+        let deadline = start + limit;
         let mut summary = StopSummary::default();
         for server in [&self.rest, &self.metrics].into_iter().flatten() {
             server.stop().await;
         }
-        for name in [RoleName::Sender, RoleName::Exit, RoleName::Relay, RoleName::Mixer] {
+        for (name, percent) in ORDER {
             if let Some(role) = self.roles.iter().find(|role| role.name() == name) {
-                summary.add(name.as_str(), &role.stop(deadline).await);
+                summary.add(name.as_str(), &role.stop(start + limit * percent / 100).await);
             }
         }
         if !self.discovery.stop(deadline).await {
