@@ -107,7 +107,7 @@ pub fn inventory() -> String {
     let mut page = String::from(
         "# Metrics\n\n\
          Every metric that a node can export, from the one list in `telemetry/src/metric/catalogue.rs`.\n\
-         Regenerate with `WAKUMIX_WRITE_INVENTORY=1 cargo test -p wakumix-telemetry --test inventory`.\n\n\
+         Regenerate with `WRITE_INVENTORY=1 cargo test -p wakumix-telemetry --test inventory`.\n\n\
          | name | kind | unit | labels | help |\n|---|---|---|---|---|\n",
     );
     for metric in Metric::ALL {

@@ -98,13 +98,13 @@ fn buckets_ascend() {
 
 #[test]
 fn the_page_in_the_repository_is_the_list() {
-    if std::env::var_os("WAKUMIX_WRITE_INVENTORY").is_some() {
+    if std::env::var_os("WRITE_INVENTORY").is_some() {
         std::fs::write(PAGE, inventory()).unwrap();
     }
     let page = std::fs::read_to_string(Path::new(PAGE)).unwrap();
     assert!(
         page == inventory(),
         "telemetry/metrics.md is out of date; run\n\
-         WAKUMIX_WRITE_INVENTORY=1 cargo test -p wakumix-telemetry --test inventory"
+         WRITE_INVENTORY=1 cargo test -p wakumix-telemetry --test inventory"
     );
 }

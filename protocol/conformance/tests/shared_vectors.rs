@@ -12,7 +12,7 @@ mod support;
 use support::{leaves, mutate};
 
 /// Set to 1 where the vectors have to be there.
-const REQUIRE: &str = "WAKUMIX_REQUIRE_SHARED_VECTORS";
+const REQUIRE: &str = "REQUIRE_SHARED_VECTORS";
 
 fn files() -> Vec<PathBuf> {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../../shared/vectors");

@@ -5,7 +5,7 @@ use std::{fmt::Write as _, path::Path};
 use crate::config::{SWITCHES, SYNONYMS, ShowFormat, WITHOUT_EFFECT, show_defaults};
 
 /// Set to write the page instead of comparing it.
-const WRITE: &str = "WAKUMIX_WRITE_DOCS";
+const WRITE: &str = "WRITE_DOCS";
 
 fn page() -> String {
     let mut page = format!(
@@ -43,6 +43,6 @@ fn the_reference_of_the_configuration_is_up_to_date() {
     }
     let written = std::fs::read_to_string(&path).unwrap_or_default();
     let stale =
-        "docs/configuration.md is not what the keys say; run WAKUMIX_WRITE_DOCS=1 cargo test -p wakumix reference";
+        "docs/configuration.md is not what the keys say; run WRITE_DOCS=1 cargo test -p wakumix reference";
     assert!(written == page, "{stale}");
 }
