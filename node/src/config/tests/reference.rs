@@ -42,7 +42,6 @@ fn the_reference_of_the_configuration_is_up_to_date() {
         std::fs::write(&path, &page).unwrap();
     }
     let written = std::fs::read_to_string(&path).unwrap_or_default();
-    let stale =
-        "docs/configuration.md is not what the keys say; run WRITE_DOCS=1 cargo test -p wakumix reference";
+    let stale = "docs/configuration.md is not what the keys say; run WRITE_DOCS=1 cargo test -p wakumix reference";
     assert!(written == page, "{stale}");
 }
