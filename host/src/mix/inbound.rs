@@ -152,7 +152,7 @@ impl Drop for HeldBack<'_> {
 }
 
 /// Ends a stream that is one too many.
-pub(super) async fn refuse<S: AsyncWrite + Unpin>(mut stream: S) -> ReadEnd {
+pub(super) async fn refuse<S: AsyncRead + AsyncWrite + Unpin>(mut stream: S) -> ReadEnd {
     end_stream(&mut stream).await;
     ReadEnd::Refused
 }

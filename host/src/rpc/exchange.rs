@@ -119,7 +119,7 @@ pub(super) async fn serve<S: AsyncRead + AsyncWrite + Unpin>(
 }
 
 /// Ends a stream that is one too many.
-pub(super) async fn refuse<S: AsyncWrite + Unpin>(mut stream: S) -> io::Result<()> {
+pub(super) async fn refuse<S: AsyncRead + AsyncWrite + Unpin>(mut stream: S) -> io::Result<()> {
     end_stream(&mut stream).await;
     Ok(())
 }
