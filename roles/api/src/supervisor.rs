@@ -149,10 +149,14 @@ impl ActorHandle {
         ended.await.unwrap_or(true)
     }
 
-    /// Makes the actor panic, as a bug would: the fault that tests and drills inject.
+    /// Makes the actor panic, as a bug would: the fault that tests and drills inject. Returns when the instance that
+    /// runs now is gone, so that what is sent afterwards meets the next one.
     pub async fn inject_panic(&self) {
-        // An actor that has ended cannot panic.
-        let _ = self.commands.send(Command::Panic).await;
+        let (done, ended) = oneshot::channel();
+        // An actor that has ended for good cannot panic.
+        if self.commands.send(Command::Panic { done }).await.is_ok() {
+            let _ = ended.await;
+        }
     }
 }
 
@@ -164,7 +168,7 @@ impl fmt::Debug for ActorHandle {
 
 enum Command {
     Stop { deadline: Instant, done: oneshot::Sender<bool> },
-    Panic,
+    Panic { done: oneshot::Sender<()> },
 }
 
 /// How one instance of the actor came to its end, as its supervision sees it.
@@ -226,17 +230,21 @@ impl<A: Actor, F: FnMut() -> A + Send + 'static> Supervision<A, F> {
     }
 
     async fn watch(&mut self, control: &mpsc::Sender<Control>, ended: &mut oneshot::Receiver<End>) -> Outcome {
-        loop {
-            tokio::select! {
-                end = &mut *ended => return Outcome::Ended(end.unwrap_or(End::Panicked)),
-                Some(command) = self.commands.recv() => match command {
-                    Command::Stop { deadline, done } => return Outcome::Stop { deadline, done },
-                    Command::Panic => {
-                        // An actor that has just ended cannot panic.
-                        let _ = control.send(Control::Panic).await;
-                    }
-                },
-            }
+        tokio::select! {
+            // A command that finds the instance gone waits for the next one.
+            biased;
+            end = &mut *ended => Outcome::Ended(end.unwrap_or(End::Panicked)),
+            Some(command) = self.commands.recv() => match command {
+                Command::Stop { deadline, done } => Outcome::Stop { deadline, done },
+                Command::Panic { done } => {
+                    // An instance that has just ended needs no word.
+                    let _ = control.send(Control::Panic).await;
+                    let end = ended.await.unwrap_or(End::Panicked);
+                    // Whoever asked may have given up waiting.
+                    let _ = done.send(());
+                    Outcome::Ended(end)
+                }
+            },
         }
     }
 
