@@ -2,28 +2,38 @@
 
 use std::sync::Arc;
 
-use libp2p_identity::PeerId;
+use libp2p_identity::{Keypair, PeerId};
 use multiaddr::Multiaddr;
-use tokio::sync::{oneshot, watch};
-use wakumix_mix::MixNode;
-use wakumix_role_api::{Actor, Context, DirectoryPublisher, DirectoryReader, directory::ServiceNode, host::HostHandle};
+use tokio::sync::{broadcast, oneshot, watch};
+use wakumix_role_api::{
+    Actor, Context, DirectoryPublisher, DirectoryReader,
+    host::{HostHandle, PeerEvent},
+};
 use wakumix_telemetry::{Gauge, Metric, Telemetry};
 
 use crate::{
     book::{Book, Change},
     entry::PeerAddress,
-    source::{Findings, Source},
+    finding::{Finding, Refusal, SourceName},
+    local::LocalRecord,
+    source::{Findings, Source, SourceContext},
 };
 
-/// A message to discovery. Each is acknowledged once the directory shows it.
+/// A message to discovery. Those with `done` are acknowledged once the directory shows them.
 #[derive(Debug)]
 pub(crate) enum DiscoveryMessage {
-    /// Mix nodes were found.
-    MixNodes { nodes: Vec<MixNode>, done: oneshot::Sender<()> },
-    /// Lightpush services were found.
-    Lightpush { services: Vec<ServiceNode>, done: oneshot::Sender<()> },
+    /// Records were found.
+    Found { source: SourceName, findings: Vec<Finding>, done: oneshot::Sender<()> },
+    /// Something that was received is no record that could be reported.
+    Refused { source: SourceName, refusal: Refusal, count: u64 },
+    /// A source has asked somebody.
+    LookedUp { source: SourceName, answered: bool },
     /// So many mix nodes have a name without an address.
     Unresolved { count: usize, done: oneshot::Sender<()> },
+    /// The operator's peers to stay connected to.
+    Keep { peers: Vec<PeerAddress>, done: oneshot::Sender<()> },
+    /// What is known of every peer.
+    Known { reply: oneshot::Sender<Arc<[Finding]>> },
 }
 
 /// What every instance of the actor is made of.
@@ -36,6 +46,10 @@ pub(crate) struct Parts {
     pub(crate) publisher: DirectoryPublisher,
     pub(crate) reader: DirectoryReader,
     pub(crate) host: HostHandle,
+    pub(crate) identity: Keypair,
+    pub(crate) local: watch::Receiver<Arc<LocalRecord>>,
+    pub(crate) events: broadcast::Sender<PeerEvent>,
+    pub(crate) telemetry: Telemetry,
     pub(crate) metrics: Metrics,
 }
 
@@ -81,6 +95,8 @@ pub(crate) struct Discovery {
     book: Book,
     /// Derivable: from the book. Read by the task that talks to the host.
     connections: watch::Sender<Vec<Multiaddr>>,
+    /// Ephemeral beyond those of the configuration.
+    static_peers: Vec<PeerAddress>,
     /// Ephemeral: whether the operator has been told that the book is full.
     has_warned: bool,
 }
@@ -88,8 +104,9 @@ pub(crate) struct Discovery {
 impl Discovery {
     pub(crate) fn new(parts: Arc<Parts>) -> Self {
         let book = Book::new(parts.me, parts.max_nodes, &parts.reader.snapshot());
-        let connections = watch::Sender::new(book.connections(&parts.static_peers, parts.max_connected));
-        Self { parts, book, connections, has_warned: false }
+        let static_peers = parts.static_peers.clone();
+        let connections = watch::Sender::new(book.connections(&static_peers, parts.max_connected));
+        Self { parts, book, connections, static_peers, has_warned: false }
     }
 
     fn apply(&mut self, change: Change) {
@@ -104,10 +121,10 @@ impl Discovery {
     }
 
     fn show(&self) {
-        let Parts { publisher, metrics, static_peers, max_connected, .. } = &*self.parts;
+        let Parts { publisher, metrics, max_connected, .. } = &*self.parts;
         publisher.publish(self.book.directory());
         metrics.record_pool(self.book.pool_size());
-        let connections = self.book.connections(static_peers, *max_connected);
+        let connections = self.book.connections(&self.static_peers, *max_connected);
         self.connections.send_if_modified(|current| {
             let is_new = *current != connections;
             *current = connections;
@@ -125,25 +142,40 @@ impl Actor for Discovery {
         // There is room for exactly these tasks.
         let _ = context.spawn(keep_connected(self.parts.host.clone(), self.connections.subscribe()));
         for source in &self.parts.sources {
-            let _ = context.spawn(source.run(Findings::new(context.address().clone())));
+            let Parts { host, reader, local, identity, telemetry, events, .. } = &*self.parts;
+            let findings = Findings::new(source.name(), context.address().clone(), events.clone());
+            let _ = context.spawn(source.run(SourceContext {
+                findings,
+                host: host.clone(),
+                directory: reader.clone(),
+                local: local.clone(),
+                identity: identity.clone(),
+                telemetry: telemetry.clone(),
+            }));
         }
     }
 
     fn handle(&mut self, message: DiscoveryMessage, _: &Context<DiscoveryMessage>) {
         let done = match message {
-            DiscoveryMessage::MixNodes { nodes, done } => {
-                let change = self.book.add_mix_nodes(nodes);
-                self.apply(change);
-                done
-            }
-            DiscoveryMessage::Lightpush { services, done } => {
-                let change = self.book.add_lightpush(services);
+            DiscoveryMessage::Found { findings, done, .. } => {
+                let change = self.book.add(findings);
                 self.apply(change);
                 done
             }
             DiscoveryMessage::Unresolved { count, done } => {
                 self.parts.metrics.record_unresolved(count);
                 done
+            }
+            DiscoveryMessage::Keep { peers, done } => {
+                self.static_peers.extend(peers);
+                self.show();
+                done
+            }
+            DiscoveryMessage::Refused { .. } | DiscoveryMessage::LookedUp { .. } => return,
+            DiscoveryMessage::Known { reply } => {
+                // Who asked may be gone.
+                let _ = reply.send(Arc::new([]));
+                return;
             }
         };
         // Who found it need not wait.

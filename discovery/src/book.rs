@@ -4,10 +4,11 @@ use std::collections::HashMap;
 
 use libp2p_identity::PeerId;
 use multiaddr::{Multiaddr, Protocol};
-use wakumix_mix::MixNode;
+use wakumix_mix::{HopAddress, MixNode};
 use wakumix_role_api::{Directory, directory::ServiceNode};
+use wakumix_waku::record::Capabilities;
 
-use crate::entry::PeerAddress;
+use crate::{entry::PeerAddress, finding::Finding};
 
 /// The merged knowledge. One record a peer; what was learnt last replaces what was known.
 #[derive(Debug)]
@@ -35,6 +36,21 @@ impl Book {
         book.add_mix_nodes(known.mix_nodes.clone());
         book.add_lightpush(known.lightpush.clone());
         book
+    }
+
+    /// Adds what records tell.
+    pub(crate) fn add(&mut self, findings: Vec<Finding>) -> Change {
+        let mut services = Vec::new();
+        let mut nodes = Vec::new();
+        for Finding { peer, addresses, mix_key, capabilities, shards, .. } in findings {
+            let hop = addresses.iter().find_map(|address| HopAddress::from_multiaddr(address, peer).ok());
+            nodes.extend(hop.zip(mix_key).map(|(address, key)| MixNode::new(address, key)));
+            if capabilities.is_some_and(|capabilities| capabilities.contains(Capabilities::LIGHTPUSH)) {
+                services.push(ServiceNode { peer, addresses, shards });
+            }
+        }
+        let (mix, lightpush) = (self.add_mix_nodes(nodes), self.add_lightpush(services));
+        Change { is_news: mix.is_news || lightpush.is_news, ignored: mix.ignored + lightpush.ignored }
     }
 
     /// Adds mix nodes.
@@ -87,7 +103,7 @@ impl Book {
 
     /// The snapshot that everyone reads.
     pub(crate) fn directory(&self) -> Directory {
-        Directory { mix_nodes: self.mix_nodes.clone(), lightpush: self.lightpush.clone() }
+        Directory { mix_nodes: self.mix_nodes.clone(), lightpush: self.lightpush.clone(), ..Directory::default() }
     }
 
     /// Whom to stay connected to, one address a peer: the static peers, then services, then mix nodes, `max` in all.
@@ -118,7 +134,6 @@ impl Book {
 
 #[cfg(test)]
 mod tests {
-    use wakumix_mix::HopAddress;
     use wakumix_sphinx::PrivateKey;
 
     use super::*;
@@ -132,11 +147,11 @@ mod tests {
     fn node(seed: u8, port: u16) -> MixNode {
         let address = format!("/ip4/10.0.0.{seed}/tcp/{port}").parse().unwrap();
         let key = PrivateKey::from_bytes([seed; 32]).public();
-        MixNode { address: HopAddress::from_multiaddr(&address, peer(seed)).unwrap(), key }
+        MixNode::new(HopAddress::from_multiaddr(&address, peer(seed)).unwrap(), key)
     }
 
     fn service(seed: u8, port: u16) -> ServiceNode {
-        ServiceNode { peer: peer(seed), addresses: vec![node(seed, port).address.multiaddr()] }
+        ServiceNode::new(peer(seed), vec![node(seed, port).address.multiaddr()])
     }
 
     fn static_peer(seed: u8, port: u16) -> PeerAddress {

@@ -91,7 +91,7 @@ impl PeerAddress {
 
 impl From<PeerAddress> for ServiceNode {
     fn from(PeerAddress { peer, address }: PeerAddress) -> Self {
-        Self { peer, addresses: vec![address] }
+        Self::new(peer, vec![address])
     }
 }
 
@@ -123,7 +123,7 @@ impl MixNodeEntry {
     #[must_use]
     pub fn node(&self) -> Option<MixNode> {
         match &self.place {
-            Place::Address(address) => Some(MixNode { address: address.clone(), key: self.key }),
+            Place::Address(address) => Some(MixNode::new(address.clone(), self.key)),
             Place::Name { .. } => None,
         }
     }
@@ -140,7 +140,7 @@ impl MixNodeEntry {
                 HopAddress::from_multiaddr(&address, template.peer())?
             }
         };
-        Ok(MixNode { address, key: self.key })
+        Ok(MixNode::new(address, self.key))
     }
 }
 

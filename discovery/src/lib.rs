@@ -1,13 +1,14 @@
 //! Discovery: which mix nodes and services are known, merged from sources into one [`Directory`] snapshot.
 //!
-//! Sources find, one actor merges and publishes, everyone reads the newest snapshot without asking. This version has one
-//! source, the operator's own entries ([`StaticSource`]); others implement [`Source`].
+//! Sources find, one actor merges and publishes, everyone reads the newest snapshot without asking. Each kind of
+//! discovery implements [`Source`].
 //!
 //! | module | what |
 //! |---|---|
 //! | [`entry`] | peers and mix nodes as operators write them |
 //! | `book` | the rules of merging, without I/O |
-//! | `source`, `static_source` | what finds nodes |
+//! | [`finding`] | what a source reports |
+//! | `source`, `sources` | what finds nodes |
 //! | `actor` | the shell |
 //!
 //! Non-goals: judging nodes. Whether a node answers is for those to learn who use it.
@@ -28,37 +29,55 @@ mod actor;
 mod book;
 mod config;
 pub mod entry;
+pub mod finding;
+mod local;
 mod source;
-mod static_source;
+mod sources;
 
 use std::sync::Arc;
 
-use libp2p_identity::PeerId;
-use tokio::time::Instant;
+use libp2p_identity::{Keypair, PeerId};
+use tokio::{
+    sync::{broadcast, oneshot, watch},
+    time::Instant,
+};
 use wakumix_mix::MixNode;
 use wakumix_role_api::{
-    ActorHandle, Directory, DirectoryPublisher, DirectoryReader, Supervisor, directory::ServiceNode, host::HostHandle,
+    ActorHandle, Address, Directory, DirectoryPublisher, DirectoryReader, Service, Supervisor,
+    directory::ServiceNode,
+    host::{HostHandle, PeerEvent},
     mailbox,
 };
 use wakumix_telemetry::Telemetry;
 
-pub use config::{Config, DEFAULT_MAX_CONNECTED, DEFAULT_MAX_NODES, DEFAULT_REFRESH};
-pub use source::{Findings, Source};
-pub use static_source::{Resolver, StaticSource};
+use actor::DiscoveryMessage;
+use entry::PeerAddress;
+use finding::{Finding, SourceName};
 
-/// Findings that wait to be merged; sources wait for room.
-const QUEUE: usize = 16;
+pub use config::{Config, DEFAULT_MAX_CONNECTED, DEFAULT_MAX_NODES, DEFAULT_REFRESH};
+pub use local::LocalRecord;
+pub use source::{Findings, Source, SourceContext};
+pub use sources::{Resolver, StaticSource};
+
+/// Messages that wait for the actor; sources wait for room.
+const QUEUE: usize = 64;
 
 /// What discovery is started with.
 #[derive(Debug)]
 pub struct Surroundings {
     /// This node, which is left out of the directory.
     pub me: PeerId,
+    /// Signs what this node tells of itself.
+    pub identity: Keypair,
+    /// What this node tells of itself.
+    pub local: watch::Receiver<Arc<LocalRecord>>,
+    /// What happens to connections.
+    pub events: broadcast::Sender<PeerEvent>,
     /// Takes the snapshots.
     pub publisher: DirectoryPublisher,
     /// Reads what was published.
     pub reader: DirectoryReader,
-    /// Keeps connections to static peers.
+    /// Keeps connections and carries requests.
     pub host: HostHandle,
     /// Starts and restarts the actor.
     pub supervisor: Supervisor,
@@ -66,54 +85,102 @@ pub struct Surroundings {
     pub telemetry: Telemetry,
 }
 
-/// Starts discovery with the entries of `config`.
-pub fn start(config: Config, surroundings: Surroundings) -> DiscoveryHandle {
-    let entries = StaticSource::new(&config);
-    start_with(config, vec![Box::new(entries)], surroundings)
+/// Discovery, configured and not yet running.
+pub struct Discovery {
+    config: Config,
+    sources: Vec<Box<dyn Source>>,
 }
 
-/// Starts discovery with these sources instead of the entries of `config`.
-pub fn start_with(config: Config, sources: Vec<Box<dyn Source>>, surroundings: Surroundings) -> DiscoveryHandle {
-    let Surroundings { me, publisher, reader, host, supervisor, telemetry } = surroundings;
-    let Config { static_peers, max_nodes, max_connected, .. } = config;
-    let metrics = actor::Metrics::new(&telemetry);
-    let parts = Arc::new(actor::Parts {
-        me,
-        max_nodes,
-        max_connected,
-        static_peers,
-        sources,
-        publisher,
-        reader: reader.clone(),
-        host,
-        metrics,
-    });
-    let (address, inbox) = mailbox("discovery", QUEUE, &telemetry);
-    let task_limit = parts.task_limit();
-    let actor = supervisor.start(address.clone(), inbox, task_limit, move || actor::Discovery::new(Arc::clone(&parts)));
-    DiscoveryHandle { findings: Findings::new(address), reader, actor }
+impl Discovery {
+    /// Discovery with the sources that `config` turns on.
+    #[must_use]
+    pub fn new(config: Config) -> Self {
+        let sources = sources::configured(&config);
+        Self::with_sources(config, sources)
+    }
+
+    /// Discovery with these sources and no others.
+    #[must_use]
+    pub fn with_sources(config: Config, sources: Vec<Box<dyn Source>>) -> Self {
+        Self { config, sources }
+    }
+
+    /// The request–response protocols that its sources answer; the host serves them.
+    #[must_use]
+    pub fn services(&self) -> Vec<Service> {
+        self.sources.iter().flat_map(|source| source.services()).collect()
+    }
+
+    /// Starts it.
+    pub fn start(self, surroundings: Surroundings) -> DiscoveryHandle {
+        let Self { config, sources } = self;
+        let Surroundings { me, identity, local, events, publisher, reader, host, supervisor, telemetry } = surroundings;
+        let Config { static_peers, max_nodes, max_connected, .. } = config;
+        let metrics = actor::Metrics::new(&telemetry);
+        let (address, inbox) = mailbox("discovery", QUEUE, &telemetry);
+        let parts = Arc::new(actor::Parts {
+            me,
+            max_nodes,
+            max_connected,
+            static_peers,
+            sources,
+            publisher,
+            reader: reader.clone(),
+            host,
+            identity,
+            local,
+            events,
+            telemetry,
+            metrics,
+        });
+        let task_limit = parts.task_limit();
+        let factory = move || actor::Discovery::new(Arc::clone(&parts));
+        let actor = supervisor.start(address.clone(), inbox, task_limit, factory);
+        DiscoveryHandle { address, reader, actor }
+    }
+}
+
+impl std::fmt::Debug for Discovery {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let sources: Vec<_> = self.sources.iter().map(|source| source.name()).collect();
+        f.debug_struct("Discovery").field("config", &self.config).field("sources", &sources).finish()
+    }
 }
 
 /// The way to discovery. Cheap to clone.
 #[derive(Clone, Debug)]
 pub struct DiscoveryHandle {
-    findings: Findings,
+    address: Address<DiscoveryMessage>,
     reader: DirectoryReader,
     actor: ActorHandle,
 }
 
 impl DiscoveryHandle {
-    /// Adds mix nodes, or replaces those of the same peers. True once the directory shows them; false when discovery
-    /// has stopped.
+    /// Adds mix nodes as the operator's own entries, or replaces those of the same peers. True once the directory shows
+    /// them; false when discovery has stopped.
     ///
     /// Cancel safe: yes; the nodes are then added or not.
     pub async fn add_mix_nodes(&self, nodes: Vec<MixNode>) -> bool {
-        self.findings.mix_nodes(nodes).await
+        self.add(nodes.into_iter().map(Finding::from).collect()).await
     }
 
     /// Adds lightpush services behind those that are known; else as [`Self::add_mix_nodes`].
     pub async fn add_lightpush(&self, services: Vec<ServiceNode>) -> bool {
-        self.findings.lightpush(services).await
+        self.add(services.into_iter().map(Finding::from).collect()).await
+    }
+
+    /// Stays connected to these peers as well.
+    pub async fn add_static_peers(&self, peers: Vec<PeerAddress>) -> bool {
+        self.send(|done| DiscoveryMessage::Keep { peers, done }).await
+    }
+
+    async fn add(&self, findings: Vec<Finding>) -> bool {
+        self.send(|done| DiscoveryMessage::Found { source: SourceName::Static, findings, done }).await
+    }
+
+    async fn send(&self, message: impl FnOnce(oneshot::Sender<()>) -> DiscoveryMessage) -> bool {
+        let (done, handled) = oneshot::channel();
+        self.address.send(message(done)).await.is_ok() && handled.await.is_ok()
     }
 
     /// The newest snapshot.

@@ -1,48 +1,109 @@
 //! Where knowledge comes from. One interface; each kind of discovery is a source of its own.
 
+use std::sync::Arc;
+
 use futures::future::BoxFuture;
-use tokio::sync::oneshot;
-use wakumix_mix::MixNode;
-use wakumix_role_api::{Address, directory::ServiceNode};
+use libp2p_identity::Keypair;
+use tokio::sync::{broadcast, oneshot, watch};
+use wakumix_role_api::{Address, DirectoryReader, Service, host::{HostHandle, PeerEvent}};
+use wakumix_telemetry::Telemetry;
 
-use crate::actor::DiscoveryMessage;
+use crate::{
+    actor::DiscoveryMessage,
+    finding::{Finding, Refusal, SourceName},
+    local::LocalRecord,
+};
 
-/// Something that finds nodes.
+/// Something that finds nodes, and tells others of this one.
 pub trait Source: Send + Sync + 'static {
+    /// Which it is.
+    fn name(&self) -> SourceName;
+
+    /// The request–response protocols that it answers.
+    fn services(&self) -> Vec<Service> {
+        Vec::new()
+    }
+
     /// Reports what it finds until there is nothing more to find, or for ever. It is started anew after a panic of the
-    /// actor and then reports everything again.
-    fn run(&self, findings: Findings) -> BoxFuture<'static, ()>;
+    /// actor and then reports everything again; the future may be dropped at any await.
+    fn run(&self, context: SourceContext) -> BoxFuture<'static, ()>;
+}
+
+/// What a source works with. Cheap to clone.
+#[derive(Clone, Debug)]
+pub struct SourceContext {
+    /// Takes what it finds.
+    pub findings: Findings,
+    /// Sends requests to peers.
+    pub host: HostHandle,
+    /// What is known already.
+    pub directory: DirectoryReader,
+    /// What this node tells of itself.
+    pub local: watch::Receiver<Arc<LocalRecord>>,
+    /// Signs what it tells.
+    pub identity: Keypair,
+    /// Metrics of this node.
+    pub telemetry: Telemetry,
 }
 
 /// Takes what a source finds. Cheap to clone.
 #[derive(Clone, Debug)]
 pub struct Findings {
+    source: SourceName,
     address: Address<DiscoveryMessage>,
+    events: broadcast::Sender<PeerEvent>,
 }
 
 impl Findings {
-    pub(crate) fn new(address: Address<DiscoveryMessage>) -> Self {
-        Self { address }
+    pub(crate) fn new(
+        source: SourceName,
+        address: Address<DiscoveryMessage>,
+        events: broadcast::Sender<PeerEvent>,
+    ) -> Self {
+        Self { source, address, events }
     }
 
-    /// Mix nodes were found. True once the directory shows them; false when discovery has stopped.
+    /// Records were found. Those that break a rule are refused and counted one by one; the rest is taken. True once the
+    /// directory shows them; false when discovery has stopped.
     ///
-    /// Cancel safe: yes; the nodes are then added or not.
-    pub async fn mix_nodes(&self, nodes: Vec<MixNode>) -> bool {
-        self.report(|done| DiscoveryMessage::MixNodes { nodes, done }).await
+    /// Cancel safe: yes; the records are then taken or not.
+    pub async fn report(&self, findings: Vec<Finding>) -> bool {
+        let source = self.source;
+        self.send(|done| DiscoveryMessage::Found { source, findings, done }).await
     }
 
-    /// Lightpush services were found; else as [`Self::mix_nodes`].
-    pub async fn lightpush(&self, services: Vec<ServiceNode>) -> bool {
-        self.report(|done| DiscoveryMessage::Lightpush { services, done }).await
+    /// Counts things that were received and are no records that could be reported.
+    pub fn refuse(&self, refusal: Refusal, count: u64) {
+        // Only a count is lost when the queue is full.
+        let _ = self.address.try_send(DiscoveryMessage::Refused { source: self.source, refusal, count });
+    }
+
+    /// Counts a look-up of this source and whether it was answered.
+    pub fn looked_up(&self, answered: bool) {
+        let _ = self.address.try_send(DiscoveryMessage::LookedUp { source: self.source, answered });
     }
 
     /// So many mix nodes are known by a name that has no address yet.
     pub async fn unresolved(&self, count: usize) -> bool {
-        self.report(|done| DiscoveryMessage::Unresolved { count, done }).await
+        self.send(|done| DiscoveryMessage::Unresolved { count, done }).await
     }
 
-    async fn report(&self, message: impl FnOnce(oneshot::Sender<()>) -> DiscoveryMessage) -> bool {
+    /// What is known of every peer, for sources that pass it on; empty when discovery has stopped.
+    pub async fn known(&self) -> Arc<[Finding]> {
+        let (reply, answer) = oneshot::channel();
+        if self.address.send(DiscoveryMessage::Known { reply }).await.is_err() {
+            return Arc::new([]);
+        }
+        answer.await.unwrap_or_else(|_| Arc::new([]))
+    }
+
+    /// Follows what happens to connections. A reader that lags misses events.
+    #[must_use]
+    pub fn peer_events(&self) -> broadcast::Receiver<PeerEvent> {
+        self.events.subscribe()
+    }
+
+    async fn send(&self, message: impl FnOnce(oneshot::Sender<()>) -> DiscoveryMessage) -> bool {
         let (done, handled) = oneshot::channel();
         self.address.send(message(done)).await.is_ok() && handled.await.is_ok()
     }

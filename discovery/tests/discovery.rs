@@ -46,7 +46,7 @@ fn node(seed: u8) -> MixNode {
 }
 
 fn service(seed: u8, address: &str) -> ServiceNode {
-    ServiceNode { peer: peer(seed), addresses: vec![address.parse().unwrap()] }
+    ServiceNode::new(peer(seed), vec![address.parse().unwrap()])
 }
 
 fn full(address: &str, seed: u8) -> Multiaddr {

@@ -15,13 +15,16 @@ use libp2p::{
     swarm::{self, SwarmEvent},
 };
 use tokio::{
-    sync::{mpsc, oneshot},
+    sync::{broadcast, mpsc, oneshot, watch},
     task::JoinHandle,
     time::{Instant, timeout},
 };
 use wakumix_mix::Ledger;
 use wakumix_role_api::{
-    Address, Inbox, Services, StopReport, host::HostMessage, mixer::MixerMessage, relay::RelayMessage,
+    Address, Inbox, Services, StopReport,
+    host::{HostAddresses, HostMessage, PeerEvent},
+    mixer::MixerMessage,
+    relay::RelayMessage,
 };
 use wakumix_sphinx::BufferPool;
 use wakumix_telemetry::Telemetry;
@@ -56,6 +59,8 @@ pub struct HostParts {
     pub relay: Option<Address<RelayMessage>>,
     /// The request–response protocols that are answered.
     pub services: Services,
+    /// Told what happens to connections. Its capacity bounds what a slow listener can miss nothing of.
+    pub events: broadcast::Sender<PeerEvent>,
     /// Metrics of this node.
     pub telemetry: Telemetry,
 }
@@ -75,6 +80,7 @@ pub struct MixPort {
 pub struct RunningHost {
     peer: PeerId,
     listen_addresses: Vec<Multiaddr>,
+    addresses: watch::Receiver<HostAddresses>,
     inbox: Inbox<HostMessage>,
     control: mpsc::Sender<Control>,
     task: JoinHandle<()>,
@@ -86,7 +92,7 @@ pub struct RunningHost {
 /// # Errors
 /// An address that is in use or impossible, an identity that a mix node cannot have, a part of libp2p that refuses.
 pub async fn start(config: HostConfig, parts: HostParts) -> Result<RunningHost, HostError> {
-    let HostParts { identity, inbox, mix, relay, services, telemetry } = parts;
+    let HostParts { identity, inbox, mix, relay, services, events, telemetry } = parts;
     check_identity(&identity, mix.is_some())?;
     let commands = inbox.receiver().ok_or_else(|| HostError::setup("the host", &"another host reads its inbox"))?;
     let (ingress, delivery) = mix.map(|port| connect_mixer(port, &config, &telemetry)).unzip();
@@ -103,12 +109,19 @@ pub async fn start(config: HostConfig, parts: HostParts) -> Result<RunningHost, 
     let mesh_health = MeshHealth::new(&mut lock(&registry));
     let peer = *swarm.local_peer_id();
     let (control, control_receiver) = mpsc::channel(1);
+    let (addresses, addresses_reader) = watch::channel(HostAddresses {
+        listen: listen_addresses.clone(),
+        external: config.announce.clone(),
+        ..HostAddresses::default()
+    });
     let host = Host {
         swarm,
         commands,
         control: control_receiver,
         listeners,
         relay,
+        events,
+        addresses,
         require_metadata: config.require_metadata,
         kept: Kept::new(config.max_kept_peers),
         peers: PeerTable::new(telemetry.clone()),
@@ -118,7 +131,7 @@ pub async fn start(config: HostConfig, parts: HostParts) -> Result<RunningHost, 
         mesh_health,
     };
     let task = tokio::spawn(host.run());
-    Ok(RunningHost { peer, listen_addresses, inbox, control, task, delivery })
+    Ok(RunningHost { peer, listen_addresses, addresses: addresses_reader, inbox, control, task, delivery })
 }
 
 impl RunningHost {
@@ -130,6 +143,11 @@ impl RunningHost {
     /// The addresses that were bound at the start, in the order of the configuration, without `/p2p`.
     pub fn listen_addresses(&self) -> &[Multiaddr] {
         &self.listen_addresses
+    }
+
+    /// Where this node can be reached, as it changes.
+    pub fn addresses(&self) -> watch::Receiver<HostAddresses> {
+        self.addresses.clone()
     }
 
     /// Waits until the host's task has ended. It never does by itself: before [`Self::stop`] this is a defect, and the

@@ -11,16 +11,17 @@ use libp2p::{
     core::transport::ListenerId,
     gossipsub, identify,
     metrics::{Metrics, Recorder},
+    multiaddr::Protocol,
     ping,
     swarm::{ConnectionId, DialError, SwarmEvent, dial_opts::PeerCondition},
 };
 use tokio::{
-    sync::{mpsc, oneshot},
+    sync::{broadcast, mpsc, oneshot, watch},
     time::{Instant, Interval, MissedTickBehavior, interval, timeout_at},
 };
 use wakumix_role_api::{
     Address, Receiver, StopReport,
-    host::{GossipMessage, HostMessage, HostStatus, PublishFailure, Verdict},
+    host::{GossipMessage, HostAddresses, HostMessage, HostStatus, PeerEvent, PublishFailure, Verdict},
     relay::RelayMessage,
 };
 
@@ -63,6 +64,8 @@ pub(crate) struct Host {
     pub(crate) control: mpsc::Receiver<Control>,
     pub(crate) listeners: Vec<ListenerId>,
     pub(crate) relay: Option<Address<RelayMessage>>,
+    pub(crate) events: broadcast::Sender<PeerEvent>,
+    pub(crate) addresses: watch::Sender<HostAddresses>,
     pub(crate) require_metadata: bool,
     pub(crate) kept: Kept,
     pub(crate) peers: PeerTable,
@@ -119,6 +122,10 @@ impl Host {
             }
             HostMessage::Verdict { id, source, verdict } => self.judge(id, &source, verdict),
             HostMessage::KeepConnected(addresses) => self.keep_connected(addresses),
+            HostMessage::Peers(reply) => {
+                // Nobody waits any more.
+                let _ = reply.send(self.swarm.connected_peers().copied().collect());
+            }
             HostMessage::Status(reply) => {
                 // Nobody waits any more.
                 let _ = reply.send(self.status());
@@ -186,10 +193,14 @@ impl Host {
         self.libp2p_metrics.record(&event);
         match event {
             SwarmEvent::Behaviour(event) => self.on_behaviour_event(event),
-            SwarmEvent::ConnectionEstablished { peer_id, endpoint, .. } => {
+            SwarmEvent::ConnectionEstablished { peer_id, endpoint, num_established, .. } => {
                 let direction = if endpoint.is_dialer() { Direction::Outbound } else { Direction::Inbound };
                 if direction == Direction::Outbound {
                     self.metrics.dialled(DialOutcome::Connected);
+                }
+                if num_established.get() == 1 {
+                    let dialled = endpoint.is_dialer().then(|| without_peer(endpoint.get_remote_address()));
+                    self.tell(PeerEvent::Connected { peer: peer_id, dialled });
                 }
                 self.peers.connected(peer_id, direction);
                 self.kept.connected(&peer_id, Instant::now());
@@ -197,6 +208,7 @@ impl Host {
             SwarmEvent::ConnectionClosed { peer_id, connection_id, num_established, .. } => {
                 self.ping_failures.remove(&connection_id);
                 if num_established == 0 {
+                    self.tell(PeerEvent::Disconnected { peer: peer_id });
                     self.peers.disconnected(&peer_id);
                     self.kept.lost(&peer_id, Instant::now());
                 }
@@ -221,7 +233,15 @@ impl Host {
         }
         if let Some(peer) = peer.filter(|peer| !self.swarm.is_connected(peer)) {
             self.kept.failed(peer, Instant::now());
+            if !matches!(error, DialError::DialPeerConditionFalse(_) | DialError::Denied { .. }) {
+                self.tell(PeerEvent::DialFailed { peer: *peer });
+            }
         }
+    }
+
+    fn tell(&self, event: PeerEvent) {
+        // A node without discovery has no listener.
+        let _ = self.events.send(event);
     }
 
     fn on_behaviour_event(&mut self, event: HostBehaviourEvent) {
@@ -236,6 +256,8 @@ impl Host {
                 self.libp2p_metrics.record(&event);
                 if let identify::Event::Received { peer_id, info, .. } = event {
                     self.peers.identified(&peer_id, &info.protocols);
+                    let protocols = info.protocols.iter().map(ToString::to_string).collect();
+                    self.tell(PeerEvent::Identified { peer: peer_id, protocols, addresses: info.listen_addrs });
                 }
             }
             HostBehaviourEvent::Ping(event) => {
@@ -338,6 +360,15 @@ impl Host {
         };
         timeout_at(deadline, work).await.is_ok()
     }
+}
+
+/// An address without a trailing `/p2p/<peer id>`.
+fn without_peer(address: &Multiaddr) -> Multiaddr {
+    let mut address = address.clone();
+    if matches!(address.iter().last(), Some(Protocol::P2p(_))) {
+        address.pop();
+    }
+    address
 }
 
 fn ticker(period: Duration) -> Interval {

@@ -124,12 +124,12 @@ impl FleetNode {
     /// Its entry in the pools of others.
     pub fn mix_node(&self) -> MixNode {
         let address = HopAddress::from_multiaddr(self.0.peer.address(), self.0.peer.peer_id()).unwrap();
-        MixNode { address, key: self.0.key.public() }
+        MixNode::new(address, self.0.key.public())
     }
 
     /// Itself as a lightpush service.
     pub fn service(&self) -> ServiceNode {
-        ServiceNode { peer: self.0.peer.peer_id(), addresses: vec![self.0.peer.address().clone()] }
+        ServiceNode::new(self.0.peer.peer_id(), vec![self.0.peer.address().clone()])
     }
 
     /// What it has seen.

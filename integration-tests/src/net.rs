@@ -319,7 +319,7 @@ impl Net {
 pub fn parse_mix_node(text: &str) -> MixNode {
     let (address, key) = text.rsplit_once(':').expect("a key at the end");
     let address = HopAddress::parse_full(&address.parse().expect("a multiaddress")).expect("an address of a hop");
-    MixNode { address, key: key.parse().expect("a mix key") }
+    MixNode::new(address, key.parse().expect("a mix key"))
 }
 
 /// Adds to what a node knows.
@@ -358,7 +358,7 @@ pub fn hop_of(node: &Node) -> HopAddress {
 }
 
 fn service(plan: &Plan, node: &Node) -> ServiceNode {
-    ServiceNode { peer: node.peer_id(), addresses: vec![usual_address(plan, node)] }
+    ServiceNode::new(node.peer_id(), vec![usual_address(plan, node)])
 }
 
 fn full_address(plan: &Plan, node: &Node) -> Multiaddr {

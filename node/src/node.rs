@@ -4,6 +4,7 @@
 //! host; each has its share of the time limit, refuses new work first and settles every packet it holds.
 
 mod addresses;
+mod local;
 mod metrics;
 mod queues;
 mod record;
@@ -20,9 +21,9 @@ use tokio::{
     sync::{mpsc, watch},
     task::JoinSet,
 };
-use wakumix_discovery::DiscoveryHandle;
+use wakumix_discovery::{DiscoveryHandle, LocalRecord};
 use wakumix_host::RunningHost;
-use wakumix_mix::{Balance, HopAddress, Ledger, MixNode};
+use wakumix_mix::{Balance, Ledger, MixNode};
 use wakumix_role_api::{
     ActorHandle, DirectoryReader, Fatal, LocalNode, Ports, RoleName, RunningRole, host::HostHandle, relay::RelayHandle,
     sender::SenderHandle,
@@ -52,8 +53,7 @@ pub struct Node {
     rest: Option<Server>,
     metrics: Option<Server>,
     fatal: mpsc::Receiver<Fatal>,
-    /// Keeps the hop address readable for as long as the node runs.
-    _hop_address: watch::Sender<Option<HopAddress>>,
+    record: watch::Receiver<Arc<LocalRecord>>,
     /// Tasks that end when the node is dropped.
     _housekeeping: JoinSet<()>,
 }
@@ -73,7 +73,7 @@ impl Node {
     pub fn mix_node(&self) -> Option<MixNode> {
         self.ports.mixer.as_ref()?;
         let address = self.local.hop_address.borrow().clone()?;
-        Some(MixNode { address, key: self.local.mix_public_key() })
+        Some(MixNode::new(address, self.local.mix_public_key()))
     }
 
     /// Pushes over the mixnet; `None` without the sender role.

@@ -87,6 +87,7 @@ impl Setup {
         let ledger = Ledger::new();
         let mix = self.mix.then(|| MixPort { mixer, buffers: buffers.clone(), ledger: ledger.clone() });
         let parts = HostParts {
+            events: tokio::sync::broadcast::channel(16).0,
             identity: self.identity.clone(),
             inbox,
             mix,

@@ -180,7 +180,7 @@ fn a_first_hop_that_nobody_can_reach_is_told_at_once_and_frees_the_credentials()
             let secret = PrivateKey::generate(&mut rand::rng());
             let peer = libp2p::identity::Keypair::from(libp2p::identity::secp256k1::Keypair::generate());
             let address = HopAddress::from_multiaddr(&nobody(), peer.public().to_peer_id()).unwrap();
-            MixNode { address, key: secret.public() }
+            MixNode::new(address, secret.public())
         };
         let sender = net.node("sender-1");
         tell(sender, &[net.pool(), vec![ghost(), ghost(), ghost()]].concat(), &net.services()).await;
@@ -200,7 +200,7 @@ fn a_service_that_the_exit_cannot_reach_is_told_through_the_mixnet() {
         plans.extend((1..=4).map(|number| Plan::new(format!("gate-{number}"), &["mixer", "exit"])));
         let net = Net::strangers(plans).await;
         let stopped = Plan::new("stopped", &["relay"]).start().await.unwrap();
-        let service = ServiceNode { peer: stopped.peer_id(), addresses: vec![nobody()] };
+        let service = ServiceNode::new(stopped.peer_id(), vec![nobody()]);
         stopped.stop(DEADLINE).await;
         net.tell_all(&net.pool(), &[service]).await;
         net.ready().await;

@@ -2,8 +2,11 @@
 
 use std::{net::SocketAddr, sync::Arc, time::Duration};
 
-use tokio::{sync::watch, task::JoinSet};
-use wakumix_discovery::Surroundings;
+use tokio::{
+    sync::{broadcast, watch},
+    task::JoinSet,
+};
+use wakumix_discovery::{Discovery, Surroundings};
 use wakumix_host::{HostError, HostParts, MixPort};
 use wakumix_mix::{HopAddress, Ledger};
 use wakumix_role_api::{
@@ -13,7 +16,7 @@ use wakumix_sphinx::{BufferPool, PrivateKey, Sphinx};
 use wakumix_telemetry::Telemetry;
 use wakumix_waku::record::Capabilities;
 
-use super::{Node, RecordError, addresses, metrics, queues::queues, record, roles, surfaces};
+use super::{Node, RecordError, local, local::Recorder, metrics, queues::queues, record, roles, surfaces};
 use crate::{
     config::{Config, Keys, Loaded, Problems, parts::count},
     rest::{BindError, Server},
@@ -21,6 +24,9 @@ use crate::{
 
 /// How long the parts of a node that did not start may take to stop. None has had time to take much on.
 const UNDO_LIMIT: Duration = Duration::from_secs(5);
+
+/// Connection events that a slow listener may be behind; beyond them it misses some.
+const PEER_EVENTS: usize = 1024;
 
 /// Why a node did not start.
 #[derive(Debug, thiserror::Error)]
@@ -86,8 +92,12 @@ impl Node {
         let buffers = BufferPool::new(count(config.mix.buffers), config.mix.profile.packet_len());
         let (ports, mut inboxes, host_inbox) = queues(config, &telemetry);
         let roles = roles::configured(config)?;
-        let services = Services::new(roles.iter().flat_map(|role| role.services(&ports)).collect());
-        let capabilities = roles.iter().fold(Capabilities::NONE, |all, role| all | role.capabilities());
+        let discovery = Discovery::new(config.discovery());
+        let role_services = roles.iter().flat_map(|role| role.services(&ports));
+        let services = Services::new(role_services.chain(discovery.services()).collect());
+        let capabilities: Vec<_> = roles.iter().map(|role| (role.name(), role.capabilities())).collect();
+        let offered = capabilities.iter().fold(Capabilities::NONE, |all, (_, own)| all | *own);
+        let (events, _) = broadcast::channel(PEER_EVENTS);
 
         let mix = ports.mixer.as_ref().map(|mixer| MixPort {
             mixer: mixer.address().clone(),
@@ -100,12 +110,22 @@ impl Node {
             mix,
             relay: ports.relay.as_ref().map(|relay| relay.address().clone()),
             services: services.clone(),
+            events: events.clone(),
             telemetry: telemetry.clone(),
         };
         let host = wakumix_host::start(config.host(), parts).await.map_err(|error| StartError::Host { error })?;
         let listen_addresses = host.listen_addresses().to_vec();
-        let hop_address = addresses::hop_address(config, &listen_addresses, keys.peer());
-        let (hop_sender, hop_address) = watch::channel(hop_address);
+        let host_addresses = host.addresses();
+        let recorder = Recorder {
+            config: Arc::new(config.clone()),
+            peer: keys.peer(),
+            mix_key: keys.mix.as_ref().filter(|_| config.forwards()).map(PrivateKey::public),
+            capabilities,
+        };
+        // Nothing is ready yet.
+        let first = recorder.record(&host_addresses.borrow(), |_| false);
+        let (hop_sender, hop_address) = watch::channel(first.hop_address.clone());
+        let (record_sender, record) = watch::channel(Arc::new(first));
 
         let (supervisor, fatal) = Supervisor::new(tokio::runtime::Handle::current(), telemetry.clone());
         let (publisher, directory) = DirectoryPublisher::new();
@@ -123,17 +143,22 @@ impl Node {
         };
         let surroundings = Surroundings {
             me: keys.peer(),
+            identity: keys.node.clone(),
+            local: record.clone(),
+            events,
             publisher,
             reader: directory.clone(),
             host: ports.host.clone(),
             supervisor: context.supervisor.clone(),
             telemetry: telemetry.clone(),
         };
-        let discovery = wakumix_discovery::start(config.discovery(), surroundings);
+        let discovery = discovery.start(surroundings);
         let (roles, mut started) = start_roles(roles, &context, &mut inboxes);
+        let roles: Arc<[Box<dyn RunningRole>]> = roles.into();
         metrics::export(&context, config);
         let mut housekeeping = JoinSet::new();
         housekeeping.spawn(metrics::keep_up(telemetry.clone()));
+        housekeeping.spawn(local::keep_up(recorder, host_addresses, Arc::clone(&roles), record_sender, hop_sender));
 
         let mut node = Self {
             peer: keys.peer(),
@@ -146,16 +171,16 @@ impl Node {
             directory,
             host,
             discovery,
-            roles: roles.into(),
+            roles,
+            record,
             rest: None,
             metrics: None,
             fatal,
-            _hop_address: hop_sender,
             _housekeeping: housekeeping,
         };
         surfaces::export_readiness(&node.telemetry, &node.roles);
         if started.is_ok() {
-            started = node.start_servers(config, keys, capabilities);
+            started = node.start_servers(config, keys, offered);
         }
         Ok((node, started))
     }
@@ -164,9 +189,9 @@ impl Node {
         if !config.rest && !config.metrics_server {
             return Ok(());
         }
-        let addresses = addresses::announced(config, &self.listen_addresses);
-        let record = record::node_record(&keys.node, &addresses, capabilities, config)?;
-        let api = surfaces::api(self, config, &addresses, record);
+        let local = Arc::clone(&self.record.borrow());
+        let record = record::node_record(&keys.node, &local.addresses, capabilities, config)?;
+        let api = surfaces::api(self, config, &local.addresses, record);
         let address = |key: &str| {
             config.ports().into_iter().find(|port| port.key == key).map(|port| SocketAddr::new(port.address, port.port))
         };

@@ -75,10 +75,7 @@ impl Net {
             self.of(&[Kind::Mixer, Kind::Exit]).filter_map(|member| member.node.mix_node()).collect();
         let exits: Vec<ServiceNode> = self
             .of(&[Kind::Exit])
-            .map(|member| ServiceNode {
-                peer: member.node.peer_id(),
-                addresses: member.node.listen_addresses().to_vec(),
-            })
+            .map(|member| ServiceNode::new(member.node.peer_id(), member.node.listen_addresses().to_vec()))
             .collect();
         for member in &self.members {
             member.node.discovery().add_mix_nodes(pool.clone()).await;

@@ -49,7 +49,7 @@ pub use delay::DelayLaw;
 pub use ledger::{Balance, Ledger, Packet};
 pub use message::{Body, MessageError, MixMessage, Request, decode_reply, encode_cover, encode_reply};
 pub use outcome::{DropReason, HopKind, Origin, Outcome, Stage};
-pub use path::{MIN_POOL, MixNode, PathError, forward_path, forward_path_to, reply_path};
+pub use path::{Family, MIN_POOL, MixNode, PathError, forward_path, forward_path_to, reply_path};
 pub use replay::{ReplayError, ReplayTags};
 pub use reply::{Full, GroupId, ReplyStore};
 

@@ -24,9 +24,22 @@ pub struct MixNode {
     pub address: HopAddress,
     /// Its mix key.
     pub key: PublicKey,
+    /// Nodes with the same number are run by one operator as far as is known; a path holds one of them where the pool
+    /// allows it. The numbers mean nothing outside one snapshot of the pool.
+    pub family: Option<Family>,
 }
 
+/// The number of a set of nodes that one operator runs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct Family(pub u32);
+
 impl MixNode {
+    /// A node of no known family.
+    #[must_use]
+    pub fn new(address: HopAddress, key: PublicKey) -> Self {
+        Self { address, key, family: None }
+    }
+
     /// The node's peer id.
     #[must_use]
     pub fn peer(&self) -> PeerId {

@@ -30,10 +30,8 @@ pub(crate) fn mix_key(seed: u16) -> PrivateKey {
 
 pub(crate) fn node(seed: u16) -> MixNode {
     let address = format!("/ip4/10.0.{}.{}/tcp/{}", seed >> 8, seed & 0xff, 4000 + seed);
-    MixNode {
-        address: HopAddress::from_multiaddr(&address.parse().unwrap(), peer(seed)).unwrap(),
-        key: mix_key(seed).public(),
-    }
+    let address = HopAddress::from_multiaddr(&address.parse().unwrap(), peer(seed)).unwrap();
+    MixNode::new(address, mix_key(seed).public())
 }
 
 pub(crate) fn nodes(count: u16) -> Vec<MixNode> {

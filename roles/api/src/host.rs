@@ -49,10 +49,13 @@ pub enum HostMessage {
         /// What to do with it.
         verdict: Verdict,
     },
-    /// Stay connected to these peers: dial them now and again whenever the connection is lost.
+    /// Stay connected to these peers and no others: dial them now and again whenever the connection is lost. Replaces the
+    /// list given before; connections to peers that are no longer on it are left to end by themselves.
     KeepConnected(Vec<Multiaddr>),
     /// What the host knows of itself.
     Status(oneshot::Sender<HostStatus>),
+    /// The peers that are connected now.
+    Peers(oneshot::Sender<Vec<PeerId>>),
 }
 
 /// A packet and where it goes.
@@ -181,6 +184,64 @@ pub enum Verdict {
     Ignore,
 }
 
+/// What happens to connections, for discovery. Discovery's queue is bounded: an event that finds it full is lost, and
+/// [`HostMessage::Peers`] tells what is connected.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum PeerEvent {
+    /// The first connection to a peer is up.
+    Connected {
+        /// Whom to.
+        peer: PeerId,
+        /// Where this node dialled it, without `/p2p`; `None` when the peer opened the connection.
+        dialled: Option<Multiaddr>,
+    },
+    /// The last connection to a peer is gone.
+    Disconnected {
+        /// Whom to.
+        peer: PeerId,
+    },
+    /// No address of a peer that this node dialled answered with its key.
+    DialFailed {
+        /// Whom to.
+        peer: PeerId,
+    },
+    /// A peer has told what it is.
+    Identified {
+        /// Which.
+        peer: PeerId,
+        /// The protocols that it speaks.
+        protocols: Vec<String>,
+        /// The addresses that it says it listens on, unchecked.
+        addresses: Vec<Multiaddr>,
+    },
+}
+
+/// Where this node can be reached, as far as the host knows.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct HostAddresses {
+    /// Bound addresses, without `/p2p`.
+    pub listen: Vec<Multiaddr>,
+    /// Addresses that were configured, or that others have reached this node at, without `/p2p`.
+    pub external: Vec<Multiaddr>,
+    /// Addresses through circuit relays that have given this node a reservation:
+    /// `/ip4/…/tcp/…/p2p/<relay>/p2p-circuit`.
+    pub relayed: Vec<Multiaddr>,
+    /// Whether others can dial this node.
+    pub reachability: Reachability,
+}
+
+/// Whether others can dial this node directly.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Reachability {
+    /// Nobody has tried.
+    #[default]
+    Unknown,
+    /// They can.
+    Public,
+    /// They tried and could not.
+    Private,
+}
+
 /// What the host knows of itself.
 #[derive(Clone, Debug, Default)]
 pub struct HostStatus {
@@ -269,6 +330,15 @@ impl HostHandle {
     pub async fn keep_connected(&self, peers: Vec<Multiaddr>) {
         // A host that has stopped keeps no connection.
         let _ = self.address.send(HostMessage::KeepConnected(peers)).await;
+    }
+
+    /// The peers that are connected now; none when the host has stopped.
+    pub async fn peers(&self) -> Vec<PeerId> {
+        let (reply, answer) = oneshot::channel();
+        if self.address.send(HostMessage::Peers(reply)).await.is_err() {
+            return Vec::new();
+        }
+        answer.await.unwrap_or_default()
     }
 
     /// What the host knows of itself; `None` when it has stopped.

@@ -93,7 +93,7 @@ impl Sender {
         let Config { surbs, delay, hold, .. } = *self.config;
         check_size(&request.frame, self.shared.format.profile(), surbs)?;
         let address = self.node.hop_address.borrow().clone().ok_or(PushFailure::NoReplyAddress)?;
-        let me = MixNode { address, key: self.mix_key };
+        let me = MixNode::new(address, self.mix_key);
         let route = choose(&mut self.rng, &self.directory.snapshot(), &me, exit, surbs)?;
         let hold = hold.sample(&mut self.rng, hold.encode());
         Ok(Plan { route, delay_ms: delay.encode(), hold, rng: self.rng.fork() })

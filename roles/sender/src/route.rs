@@ -135,11 +135,11 @@ mod tests {
     fn node(seed: u8) -> MixNode {
         let address = format!("/ip4/10.0.0.{seed}/tcp/4000").parse().unwrap();
         let key = PrivateKey::from_bytes([seed + 1; 32]).public();
-        MixNode { address: HopAddress::from_multiaddr(&address, peer(seed)).unwrap(), key }
+        MixNode::new(HopAddress::from_multiaddr(&address, peer(seed)).unwrap(), key)
     }
 
     fn service(seed: u8, address: &str) -> ServiceNode {
-        ServiceNode { peer: peer(seed), addresses: vec![address.parse().unwrap()] }
+        ServiceNode::new(peer(seed), vec![address.parse().unwrap()])
     }
 
     fn directory(pool: &[u8], services: &[u8]) -> Directory {

@@ -41,7 +41,7 @@ pub(crate) fn mix_key(seed: u8) -> PrivateKey {
 
 pub(crate) fn node(seed: u8) -> MixNode {
     let address = format!("/ip4/10.0.0.{seed}/tcp/4000").parse().unwrap();
-    MixNode { address: HopAddress::from_multiaddr(&address, peer(seed)).unwrap(), key: mix_key(seed).public() }
+    MixNode::new(HopAddress::from_multiaddr(&address, peer(seed)).unwrap(), mix_key(seed).public())
 }
 
 /// The exit and its surroundings.

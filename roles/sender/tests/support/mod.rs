@@ -44,12 +44,12 @@ pub(crate) fn mix_key(seed: u8) -> PrivateKey {
 
 pub(crate) fn node(seed: u8) -> MixNode {
     let address = format!("/ip4/10.0.0.{seed}/tcp/4000").parse().unwrap();
-    MixNode { address: HopAddress::from_multiaddr(&address, peer(seed)).unwrap(), key: mix_key(seed).public() }
+    MixNode::new(HopAddress::from_multiaddr(&address, peer(seed)).unwrap(), mix_key(seed).public())
 }
 
 /// The pool `1..=size` in which node 1 serves lightpush.
 pub(crate) fn directory(size: u8) -> Directory {
-    let service = ServiceNode { peer: peer(1), addresses: vec![node(1).address.multiaddr()] };
+    let service = ServiceNode::new(peer(1), vec![node(1).address.multiaddr()]);
     Directory { mix_nodes: (1..=size).map(node).collect(), lightpush: vec![service] }
 }
 

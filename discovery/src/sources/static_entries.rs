@@ -19,7 +19,8 @@ use wakumix_role_api::directory::ServiceNode;
 use crate::{
     config::Config,
     entry::MixNodeEntry,
-    source::{Findings, Source},
+    finding::{Finding, SourceName},
+    source::{Findings, Source, SourceContext},
 };
 
 /// The wait after the first failure to resolve a name; it doubles up to [`LONGEST_BACK_OFF`].
@@ -59,11 +60,10 @@ impl StaticSource {
 
     async fn report(self, findings: Findings) {
         let (at_once, named): (Vec<_>, Vec<_>) = self.mix_nodes.into_iter().partition(|entry| entry.name().is_none());
-        let nodes = at_once.iter().filter_map(MixNodeEntry::node).collect();
+        let nodes = at_once.iter().filter_map(MixNodeEntry::node).map(Finding::from);
+        let found = self.lightpush.into_iter().map(Finding::from).chain(nodes).collect();
         let unresolved = Arc::new(AtomicUsize::new(named.len()));
-        let is_running = findings.lightpush(self.lightpush).await
-            && findings.mix_nodes(nodes).await
-            && findings.unresolved(named.len()).await;
+        let is_running = findings.report(found).await && findings.unresolved(named.len()).await;
         if !is_running {
             return;
         }
@@ -79,8 +79,12 @@ impl StaticSource {
 }
 
 impl Source for StaticSource {
-    fn run(&self, findings: Findings) -> BoxFuture<'static, ()> {
-        self.clone().report(findings).boxed()
+    fn name(&self) -> SourceName {
+        SourceName::Static
+    }
+
+    fn run(&self, context: SourceContext) -> BoxFuture<'static, ()> {
+        self.clone().report(context.findings).boxed()
     }
 }
 
@@ -142,8 +146,8 @@ impl Named {
     /// False when discovery has stopped.
     async fn report(&self, ip: Ipv4Addr, is_known: bool) -> bool {
         // An entry that parsed has an address wherever its name points.
-        let nodes = self.entry.node_at(ip).into_iter().collect();
-        if !self.findings.mix_nodes(nodes).await {
+        let found = self.entry.node_at(ip).map(Finding::from).into_iter().collect();
+        if !self.findings.report(found).await {
             return false;
         }
         if is_known {

@@ -1,0 +1,186 @@
+//! What a source reports: one record about one peer, already checked for form and signature.
+
+use libp2p_identity::PeerId;
+use multiaddr::Multiaddr;
+use wakumix_mix::MixNode;
+use wakumix_role_api::directory::ServiceNode;
+use wakumix_sphinx::{Profile, PublicKey};
+use wakumix_waku::record::{Capabilities, Shards};
+
+/// Where a record came from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum SourceName {
+    /// The operator's own entries.
+    Static,
+    /// The cache of an earlier run.
+    Cache,
+    /// Node Discovery v5 (`spec/waku.md §6.1`).
+    Discv5,
+    /// Signed mix descriptors.
+    Descriptors,
+    /// Waku rendezvous (`spec/waku.md §5.3`).
+    Rendezvous,
+    /// Kademlia service discovery (`spec/waku.md §6.6`).
+    ServiceDiscovery,
+    /// Peer exchange (`spec/waku.md §6.5`).
+    PeerExchange,
+    /// DNS lists (`spec/waku.md §6.4`).
+    Dns,
+}
+
+impl SourceName {
+    /// Every source.
+    pub const ALL: [Self; 8] = [
+        Self::Static,
+        Self::Cache,
+        Self::Discv5,
+        Self::Descriptors,
+        Self::Rendezvous,
+        Self::ServiceDiscovery,
+        Self::PeerExchange,
+        Self::Dns,
+    ];
+
+    /// The name in metrics, tables and the configuration.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Static => "static",
+            Self::Cache => "cache",
+            Self::Discv5 => "discv5",
+            Self::Descriptors => "descriptors",
+            Self::Rendezvous => "rendezvous",
+            Self::ServiceDiscovery => "service-discovery",
+            Self::PeerExchange => "peer-exchange",
+            Self::Dns => "dns",
+        }
+    }
+}
+
+/// Seconds since the Unix epoch.
+pub type UnixSeconds = u64;
+
+/// One record about one peer. What a record does not tell is `None` or empty, and leaves what is known as it is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Finding {
+    /// Whom it is about. The record is signed by this peer, or written by this node's operator.
+    pub peer: PeerId,
+    /// Orders the records of one peer from one source: an ENR's sequence number, a descriptor's issue time. A record
+    /// with a lower version than the last is a replay.
+    pub version: u64,
+    /// Where the peer listens, without `/p2p/<peer>`; relay addresses end in `/p2p-circuit`. At most
+    /// [`MAX_ADDRESSES`](Self::MAX_ADDRESSES), the most preferred first.
+    pub addresses: Vec<Multiaddr>,
+    /// What it offers.
+    pub capabilities: Option<Capabilities>,
+    /// Its cluster and shards.
+    pub shards: Option<Shards>,
+    /// Its mix key now.
+    pub mix_key: Option<PublicKey>,
+    /// The key that follows, and when.
+    pub next_key: Option<(PublicKey, UnixSeconds)>,
+    /// The wire profiles that it speaks.
+    pub profiles: Option<Vec<Profile>>,
+    /// What its operator calls itself: nodes with the same tag are run by one.
+    pub operator: Option<String>,
+    /// Other nodes of the same operator; counts where they say the same.
+    pub family: Vec<PeerId>,
+    /// When it is no longer to be believed.
+    pub expires: Option<UnixSeconds>,
+    /// The encoded, signed record as it can be passed on, for sources that pass records on.
+    pub record: Option<SignedRecord>,
+}
+
+/// A signed record that proves itself to whoever it is passed on to.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum SignedRecord {
+    /// An ENR in RLP (`spec/waku.md §6.2`).
+    NodeRecord(Vec<u8>),
+    /// A mix descriptor in its envelope.
+    Descriptor(Vec<u8>),
+}
+
+impl Finding {
+    /// Addresses that are kept of one record.
+    pub const MAX_ADDRESSES: usize = 8;
+
+    /// A record that tells nothing yet.
+    #[must_use]
+    pub fn new(peer: PeerId, version: u64) -> Self {
+        Self {
+            peer,
+            version,
+            addresses: Vec::new(),
+            capabilities: None,
+            shards: None,
+            mix_key: None,
+            next_key: None,
+            profiles: None,
+            operator: None,
+            family: Vec::new(),
+            expires: None,
+            record: None,
+        }
+    }
+}
+
+/// What an operator has written of a mix node.
+impl From<MixNode> for Finding {
+    fn from(node: MixNode) -> Self {
+        let addresses = vec![node.address.multiaddr()];
+        Self { addresses, mix_key: Some(node.key), ..Self::new(node.peer(), 0) }
+    }
+}
+
+/// What an operator has written of a lightpush service.
+impl From<ServiceNode> for Finding {
+    fn from(ServiceNode { peer, addresses, shards }: ServiceNode) -> Self {
+        let capabilities = Some(Capabilities::RELAY | Capabilities::LIGHTPUSH);
+        Self { addresses, capabilities, shards, ..Self::new(peer, 0) }
+    }
+}
+
+/// Why something that a source received is refused.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Refusal {
+    /// It does not parse.
+    Malformed,
+    /// Its signature is wrong, or it is signed by another peer.
+    Signature,
+    /// Its time is over, or lies too far in the future.
+    Expired,
+    /// Older than what is known of the peer.
+    Replayed,
+    /// Of another cluster.
+    Cluster,
+    /// It neither mixes nor serves anything that this node uses.
+    Irrelevant,
+    /// It has no address, or private ones only where those are not allowed.
+    Address,
+    /// The key changed faster than the rotation rule allows.
+    KeyChange,
+    /// Too many records for one address or subnet.
+    Flood,
+    /// There is no room, or the source has used up its share.
+    Full,
+    /// More than was asked for, or larger than allowed.
+    TooMany,
+}
+
+impl Refusal {
+    /// The metric label.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Malformed => "malformed",
+            Self::Signature => "signature",
+            Self::Expired => "expired",
+            Self::Replayed => "replayed",
+            Self::Cluster => "cluster",
+            Self::Irrelevant => "irrelevant",
+            Self::Address => "address",
+            Self::KeyChange => "key_change",
+            Self::Flood => "flood",
+            Self::Full => "full",
+            Self::TooMany => "too_many",
+        }
+    }
+}

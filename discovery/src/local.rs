@@ -1,0 +1,32 @@
+//! What this node tells of itself: the one description that every source publishes in its own form.
+
+use libp2p_identity::PeerId;
+use multiaddr::Multiaddr;
+use wakumix_mix::HopAddress;
+use wakumix_sphinx::{Profile, PublicKey};
+use wakumix_waku::record::{Capabilities, Shards};
+
+/// What this node is now. Replaced whenever roles, addresses or readiness change; sources follow it through a
+/// [`tokio::sync::watch`].
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct LocalRecord {
+    /// This node.
+    pub peer: PeerId,
+    /// Where it can be reached, without `/p2p`, the most preferred first; relay addresses behind direct ones. Empty while
+    /// it is not known to be reachable.
+    pub addresses: Vec<Multiaddr>,
+    /// What headers carry for it.
+    pub hop_address: Option<HopAddress>,
+    /// What it offers now: only roles that are ready.
+    pub capabilities: Capabilities,
+    /// Its cluster and shards.
+    pub shards: Shards,
+    /// Its mix key, while it forwards or exits.
+    pub mix_key: Option<PublicKey>,
+    /// The wire profiles that it speaks.
+    pub profiles: Vec<Profile>,
+    /// What its operator calls itself.
+    pub operator: Option<String>,
+    /// Other nodes of its operator.
+    pub family: Vec<PeerId>,
+}

@@ -1,0 +1,78 @@
+//! What this node tells of itself, kept true while it runs: addresses as the host learns them, capabilities as roles
+//! become ready and stop being so.
+
+use std::{sync::Arc, time::Duration};
+
+use libp2p_identity::PeerId;
+use multiaddr::Multiaddr;
+use tokio::sync::watch;
+use wakumix_discovery::LocalRecord;
+use wakumix_mix::HopAddress;
+use wakumix_role_api::{RoleName, RunningRole, host::HostAddresses};
+use wakumix_sphinx::PublicKey;
+use wakumix_waku::record::{Capabilities, Shards};
+
+use super::addresses;
+use crate::config::Config;
+
+/// Readiness has no event of its own; it is looked at this often.
+const LOOK_AGAIN: Duration = Duration::from_secs(1);
+
+/// The part of the record that never changes, and what the rest is made from.
+pub(super) struct Recorder {
+    pub(super) config: Arc<Config>,
+    pub(super) peer: PeerId,
+    /// The mix key of a node that forwards.
+    pub(super) mix_key: Option<PublicKey>,
+    /// What each role offers while it is ready.
+    pub(super) capabilities: Vec<(RoleName, Capabilities)>,
+}
+
+impl Recorder {
+    /// What this node tells of itself with these roles ready at these addresses.
+    pub(super) fn record(&self, host: &HostAddresses, is_ready: impl Fn(RoleName) -> bool) -> LocalRecord {
+        let ready = self.capabilities.iter().filter(|(role, _)| is_ready(*role));
+        LocalRecord {
+            peer: self.peer,
+            addresses: self.announced(host),
+            hop_address: addresses::hop_address(&self.config, host, self.peer),
+            capabilities: ready.fold(Capabilities::NONE, |all, (_, own)| all | *own),
+            shards: Shards { cluster: self.config.cluster_id, shards: self.config.shard.clone() },
+            mix_key: self.mix_key,
+            profiles: self.mix_key.map(|_| self.config.mix.profile).into_iter().collect(),
+            operator: None,
+            family: Vec::new(),
+        }
+    }
+
+    fn announced(&self, host: &HostAddresses) -> Vec<Multiaddr> {
+        addresses::announced(&self.config, host)
+    }
+}
+
+/// Follows the host's addresses and the roles' readiness until the node is dropped.
+pub(super) async fn keep_up(
+    recorder: Recorder,
+    mut host: watch::Receiver<HostAddresses>,
+    roles: Arc<[Box<dyn RunningRole>]>,
+    record: watch::Sender<Arc<LocalRecord>>,
+    hop_address: watch::Sender<Option<HopAddress>>,
+) {
+    let is_ready = |name| roles.iter().any(|role| role.name() == name && role.ready().is_ok());
+    loop {
+        let new = recorder.record(&host.borrow_and_update(), is_ready);
+        hop_address.send_if_modified(|current| replace(current, new.hop_address.clone()));
+        record.send_if_modified(|current| **current != new && replace(current, Arc::new(new)));
+        tokio::select! {
+            changed = host.changed() => if changed.is_err() { return },
+            () = tokio::time::sleep(LOOK_AGAIN) => {}
+        }
+    }
+}
+
+/// Whether the new value is another one.
+fn replace<T: PartialEq>(current: &mut T, new: T) -> bool {
+    let is_news = *current != new;
+    *current = new;
+    is_news
+}

@@ -1,0 +1,11 @@
+//! What nodes tell of themselves and of each other: signed records, and the messages that carry them.
+//!
+//! Nothing here does I/O, reads a clock or draws randomness; signing takes the key, checking takes the time. Every decoder
+//! takes bytes from strangers and answers with an error that names what is wrong, never with a panic, and allocates no
+//! more than a small multiple of its input.
+//!
+//! | module | what | source |
+//! |---|---|---|
+//! | [`envelope`] | bytes with a signature of the peer that made them | libp2p signed envelopes |
+
+pub mod envelope;
