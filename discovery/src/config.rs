@@ -1,10 +1,18 @@
 //! What an operator can set. The node maps the keys of its files, flags and environment to these fields.
 
-use std::{collections::HashMap, time::Duration};
+use std::{collections::HashMap, path::PathBuf, time::Duration};
 
+use libp2p_identity::PeerId;
 use wakumix_role_api::{ConfigChecks, ConfigError, directory::ServiceNode};
+use wakumix_sphinx::Profile;
 
-use crate::entry::{MixNodeEntry, PeerAddress};
+use crate::{
+    entry::{MixNodeEntry, PeerAddress},
+    pool::PoolConfig,
+    sources::{
+        DescriptorsConfig, Discv5Config, DnsConfig, PeerExchangeConfig, RendezvousConfig, ServiceDiscoveryConfig,
+    },
+};
 
 /// Mix nodes that the directory holds. A path needs 4, a good pool more than 100 (`spec/waku.md §5.4`); each takes less than
 /// 300 bytes, so this is some 5 MiB.
@@ -29,6 +37,34 @@ pub struct Config {
     pub max_connected: usize,
     /// How long a resolved name is believed.
     pub refresh: Duration,
+    /// The cluster whose nodes are taken.
+    pub cluster: u16,
+    /// The shards of this node: services and relays of others are left out.
+    pub shards: Vec<u16>,
+    /// The wire profiles that this node speaks.
+    pub profiles: Vec<Profile>,
+    /// Whether nodes at private and loopback addresses are taken: in test nets and closed fleets.
+    pub allow_private: bool,
+    /// Whether this node relays and so wants connections to other relays of its shards.
+    pub relays: bool,
+    /// The rules of the pool.
+    pub pool: PoolConfig,
+    /// Other nodes of this node's operator: no path has two of them.
+    pub family: Vec<PeerId>,
+    /// Where the last good directory is kept.
+    pub cache: Option<PathBuf>,
+    /// discv5, if it is on.
+    pub discv5: Option<Discv5Config>,
+    /// Descriptors, if they are on.
+    pub descriptors: Option<DescriptorsConfig>,
+    /// Waku rendezvous, if it is on.
+    pub rendezvous: Option<RendezvousConfig>,
+    /// Kademlia service discovery, if it is on.
+    pub service_discovery: Option<ServiceDiscoveryConfig>,
+    /// Peer exchange, if it is on.
+    pub peer_exchange: Option<PeerExchangeConfig>,
+    /// DNS lists, if they are on.
+    pub dns: Option<DnsConfig>,
 }
 
 impl Default for Config {
@@ -40,6 +76,20 @@ impl Default for Config {
             max_nodes: DEFAULT_MAX_NODES,
             max_connected: DEFAULT_MAX_CONNECTED,
             refresh: DEFAULT_REFRESH,
+            cluster: 0,
+            shards: Vec::new(),
+            profiles: vec![Profile::default()],
+            allow_private: false,
+            relays: false,
+            pool: PoolConfig::default(),
+            family: Vec::new(),
+            cache: None,
+            discv5: None,
+            descriptors: None,
+            rendezvous: None,
+            service_discovery: None,
+            peer_exchange: None,
+            dns: None,
         }
     }
 }

@@ -31,6 +31,7 @@ mod config;
 pub mod entry;
 pub mod finding;
 mod local;
+mod pool;
 mod source;
 mod sources;
 
@@ -57,7 +58,11 @@ use finding::{Finding, SourceName};
 pub use config::{Config, DEFAULT_MAX_CONNECTED, DEFAULT_MAX_NODES, DEFAULT_REFRESH};
 pub use local::LocalRecord;
 pub use source::{Findings, Source, SourceContext};
-pub use sources::{Resolver, StaticSource};
+pub use pool::PoolConfig;
+pub use sources::{
+    DescriptorsConfig, Discv5Config, DnsConfig, PeerExchangeConfig, RendezvousConfig, Resolver, ServiceDiscoveryConfig,
+    StaticSource,
+};
 
 /// Messages that wait for the actor; sources wait for room.
 const QUEUE: usize = 64;
