@@ -81,6 +81,37 @@ fn parse_multiaddr(text: &str) -> Result<Multiaddr, EntryError> {
     text.parse().map_err(|error: multiaddr::Error| EntryError::Multiaddr(error.to_string()))
 }
 
+/// Whether a text is a node record with a good signature.
+///
+/// # Errors
+/// What is wrong with it.
+pub fn check_node_record(text: &str) -> Result<(), RecordTextError> {
+    text.parse::<enr::Enr<enr::k256::ecdsa::SigningKey>>().map(|_| ()).map_err(RecordTextError)
+}
+
+/// Why a text is no node record.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("not a node record: {0}")]
+pub struct RecordTextError(String);
+
+/// Whether a text names a DNS list.
+///
+/// # Errors
+/// What is wrong with it.
+pub fn check_dns_tree(text: &str) -> Result<(), TreeUrlError> {
+    let rest = text.strip_prefix("enrtree://").ok_or(TreeUrlError("it does not begin with enrtree://"))?;
+    let (key, domain) = rest.split_once('@').ok_or(TreeUrlError("there is no @ between key and domain"))?;
+    if key.is_empty() || domain.is_empty() {
+        return Err(TreeUrlError("the key or the domain is missing"));
+    }
+    Ok(())
+}
+
+/// Why a text names no DNS list.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("not a DNS list: {0}")]
+pub struct TreeUrlError(&'static str);
+
 impl PeerAddress {
     /// The full address, `/p2p/<its id>` at the end.
     #[must_use]

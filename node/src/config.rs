@@ -10,6 +10,7 @@
 pub(crate) mod addresses;
 mod check;
 mod delay;
+mod entry_node;
 mod fleet;
 pub(crate) mod kind;
 mod layers;
@@ -29,6 +30,7 @@ mod tests;
 
 use std::{net::IpAddr, path::PathBuf};
 
+use libp2p_identity::PeerId;
 use multiaddr::Multiaddr;
 use serde::{Deserialize, Serialize};
 use wakumix_discovery::entry::{MixNodeEntry, PeerAddress};
@@ -39,6 +41,7 @@ use wakumix_telemetry::logging;
 pub use addresses::{PortUse, Transport};
 pub use check::Keys;
 pub use delay::{DelayRule, MixDelay};
+pub use entry_node::EntryNode;
 pub(crate) use fleet::{SWITCHES, SYNONYMS, WITHOUT_EFFECT};
 pub use layers::{ENV_PREFIX, Flag, Inputs};
 pub use load::{Loaded, load};
@@ -94,6 +97,13 @@ pub struct Config {
     pub ext_multiaddr: Vec<Multiaddr>,
     /// Whether nothing else is announced.
     pub ext_multiaddr_only: bool,
+    /// Whether nodes try whether they can dial each other.
+    pub autonat: bool,
+    /// Whether connections are relayed for nodes that nobody can dial.
+    pub circuit_relay: bool,
+    /// Relays to be reachable through.
+    #[serde(with = "text::list")]
+    pub relay_reservation: Vec<PeerAddress>,
 
     /// Peers to stay connected to.
     #[serde(with = "text::list")]
@@ -108,6 +118,51 @@ pub struct Config {
     pub max_connections: u32,
     /// Peers on one IP address before gossipsub marks them down; 0 for no limit.
     pub ip_colocation_limit: u32,
+
+    /// Nodes to find the network from.
+    #[serde(with = "text::list")]
+    pub entry_node: Vec<EntryNode>,
+    /// Whether discv5 is on; [`Config::uses_discv5`] decides when it is unset.
+    pub discv5_discovery: Option<bool>,
+    /// As written, UDP.
+    pub discv5_udp_port: u16,
+    /// Records that discv5 begins from, besides those of `entry_node`.
+    pub discv5_bootstrap_node: Vec<String>,
+    /// Whether the own record takes the address that others see.
+    pub discv5_enr_auto_update: bool,
+    /// Whether descriptors are asked for and served.
+    pub descriptors: bool,
+    /// Whether Waku rendezvous is on.
+    pub rendezvous: bool,
+    /// Whether peer exchange is on.
+    pub peer_exchange: bool,
+    /// Nodes that peer exchange asks first.
+    #[serde(with = "text::list")]
+    pub peer_exchange_node: Vec<PeerAddress>,
+    /// Whether Kademlia service discovery is on.
+    pub enable_kad_discovery: bool,
+    /// Nodes that it asks first.
+    #[serde(with = "text::list")]
+    pub kad_bootstrap_node: Vec<PeerAddress>,
+    /// Seconds between two random walks.
+    pub kad_random_lookup_interval: u32,
+    /// Seconds between two look-ups of mix nodes.
+    pub kad_service_lookup_interval: u32,
+    /// Whether DNS lists are read.
+    pub dns_discovery: bool,
+    /// The lists, besides those of `entry_node`.
+    pub dns_discovery_url: Vec<String>,
+    /// Name servers for them.
+    pub dns_addrs_name_server: Vec<IpAddr>,
+    /// Whether nodes at private addresses are taken.
+    pub mix_allow_all_addresses: bool,
+    /// Where the node keeps what it learns.
+    pub local_storage_path: Option<PathBuf>,
+    /// Who runs this node.
+    pub operator: Option<String>,
+    /// Other nodes of the same operator.
+    #[serde(with = "text::list")]
+    pub family: Vec<PeerId>,
 
     /// The cluster.
     pub cluster_id: u16,
@@ -126,6 +181,8 @@ pub struct Config {
     pub rest_address: IpAddr,
     /// As written.
     pub rest_port: u16,
+    /// Whether the routes of operators are served on any address.
+    pub rest_admin: bool,
     /// Messages kept for each REST subscription.
     pub rest_relay_cache_capacity: u32,
     /// Whether metrics have a port of their own.
@@ -139,6 +196,8 @@ pub struct Config {
     /// Form of log lines.
     pub log_format: logging::Format,
 
+    /// Which nodes may carry packets.
+    pub pool: PoolConfig,
     /// The libp2p host.
     pub host: HostConfig,
     /// What all mix roles share.
@@ -151,6 +210,16 @@ pub struct Config {
     pub sender: SenderConfig,
     /// The relay role.
     pub relay: RelayConfig,
+}
+
+/// Which nodes may carry packets: table `[pool]`.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
+pub struct PoolConfig {
+    /// Between two checks of a node that answers.
+    pub check_interval: Timespan,
+    /// How long a node is believed to be alive.
+    pub max_age: Timespan,
 }
 
 /// The libp2p host: table `[host]`.

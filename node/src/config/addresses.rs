@@ -51,6 +51,7 @@ impl Config {
             (true, "tcp-port", self.listen_address, Tcp, self.tcp_port),
             (self.quic_support, "quic-port", self.listen_address, Udp, self.quic_port),
             (self.websocket_support, "websocket-port", self.listen_address, Tcp, self.websocket_port),
+            (self.uses_discv5(), "discv5-udp-port", self.listen_address, Udp, self.discv5_udp_port),
             (self.rest, "rest-port", self.rest_address, Tcp, self.rest_port),
             (self.metrics_server, "metrics-server-port", self.metrics_server_address, Tcp, self.metrics_server_port),
         ];

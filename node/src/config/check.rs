@@ -98,6 +98,7 @@ impl Review<'_> {
             ("tcp-port", self.config.tcp_port),
             ("quic-port", self.config.quic_port),
             ("websocket-port", self.config.websocket_port),
+            ("discv5-udp-port", self.config.discv5_udp_port),
             ("rest-port", self.config.rest_port),
             ("metrics-server-port", self.config.metrics_server_port),
         ];

@@ -4,7 +4,8 @@
 use wakumix_role_api::RoleName;
 
 /// Other names, and the key that each means.
-pub(crate) const SYNONYMS: &[(&str, &str)] = &[("lightpush", "relay.lightpush"), ("role", "roles")];
+pub(crate) const SYNONYMS: &[(&str, &str)] =
+    &[("dns-discovery-name-server", "dns-addrs-name-server"), ("lightpush", "relay.lightpush"), ("role", "roles")];
 
 /// A boolean of the fleet that turns roles on or off.
 pub(crate) struct Switch {
@@ -38,43 +39,26 @@ pub(crate) const SWITCHES: &[Switch] = &[
 pub(crate) const WITHOUT_EFFECT: &[&str] = &[
     "agent-string",
     "content-topic",
-    "dns-addrs-name-server",
-    "dns-discovery",
-    "dns-discovery-name-server",
-    "dns-discovery-url",
     "dns4-domain-name",
-    "discv5-bootstrap-node",
     "discv5-bits-per-hop",
     "discv5-bucket-ip-limit",
-    "discv5-discovery",
-    "discv5-enr-auto-update",
     "discv5-only",
     "discv5-table-ip-limit",
-    "discv5-udp-port",
-    "enable-kad-discovery",
     "entry-layer",
-    "entry-node",
     "execute",
     "filter",
     "filter-max-criteria",
     "filter-max-peers-to-serve",
     "filter-subscription-timeout",
     "filternode",
-    "kad-bootstrap-node",
-    "kad-random-lookup-interval",
-    "kad-service-lookup-interval",
     "keep-alive",
     "legacy-store",
-    "local-storage-path",
     "max-relay-peers",
     "metrics-logging",
-    "mix-allow-all-addresses",
     "mix-disable-cover-traffic",
     "mix-disable-spam-protection",
     "mix-user-message-limit",
     "mode",
-    "peer-exchange",
-    "peer-exchange-node",
     "peer-persistence",
     "peer-store-capacity",
     "protected-shard",
@@ -84,8 +68,6 @@ pub(crate) const WITHOUT_EFFECT: &[&str] = &[
     "relay-service-ratio",
     "relay-shard-manager",
     "reliability",
-    "rendezvous",
-    "rest-admin",
     "rest-allow-origin",
     "rln-relay",
     "rln-relay-chain-id",

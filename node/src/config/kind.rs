@@ -6,14 +6,15 @@
 use std::net::IpAddr;
 
 use figment::value::{Num, Value};
+use libp2p_identity::PeerId;
 use multiaddr::Multiaddr;
-use wakumix_discovery::entry::{MixNodeEntry, PeerAddress};
+use wakumix_discovery::entry::{MixNodeEntry, PeerAddress, check_dns_tree, check_node_record};
 use wakumix_role_api::RoleName;
 use wakumix_sphinx::Profile;
 use wakumix_telemetry::logging;
 
 use super::{
-    MixDelay,
+    EntryNode, MixDelay,
     nat::Nat,
     presets,
     rate::RateLimit,
@@ -40,7 +41,12 @@ pub(crate) enum Kind {
     Nat,
     Address,
     Peer,
+    PeerId,
     MixNode,
+    NodeRecord,
+    DnsTree,
+    EntryNode,
+    Tag,
     RateLimit,
     NodeKey,
     MixKey,
@@ -75,6 +81,11 @@ impl Kind {
             Self::Nat => "none or extip:<IP address>".to_owned(),
             Self::Address => "a multiaddr such as /ip4/192.0.2.1/tcp/60000".to_owned(),
             Self::Peer => "a multiaddr that ends in /p2p/<peer id>".to_owned(),
+            Self::PeerId => "a peer id such as 16Uiu2HAm…".to_owned(),
+            Self::NodeRecord => "a node record, enr:…".to_owned(),
+            Self::DnsTree => "a DNS list, enrtree://<key>@<domain>".to_owned(),
+            Self::EntryNode => "a node record, a multiaddr that ends in /p2p/<peer id>, or a DNS list".to_owned(),
+            Self::Tag => format!("a name of at most {MAX_TAG} letters, digits, dots, dashes and underscores"),
             Self::MixNode => "multiaddr/p2p/<peer id>:<64 hex characters>".to_owned(),
             Self::RateLimit => "a budget such as lightpush:100/1s".to_owned(),
             Self::NodeKey => "64 hex characters of a secp256k1 private key".to_owned(),
@@ -101,6 +112,11 @@ impl Kind {
             Self::Nat => "NAT",
             Self::Address | Self::Peer => "MULTIADDR",
             Self::MixNode => "MULTIADDR:KEY",
+            Self::PeerId => "PEER",
+            Self::NodeRecord => "ENR",
+            Self::DnsTree => "ENRTREE",
+            Self::EntryNode => "ENR|MULTIADDR|ENRTREE",
+            Self::Tag => "NAME",
             Self::RateLimit => "SERVICE:N/TIME",
             Self::NodeKey | Self::MixKey => "HEX",
         }
@@ -176,11 +192,25 @@ impl Kind {
                 one_of_many(text, text.parse::<Multiaddr>().map_err(|error| format!("not a multiaddr: {error}")))
             }
             Self::Peer => one_of_many(text, text.parse::<PeerAddress>()),
+            Self::PeerId => one_of_many(text, text.parse::<PeerId>()),
+            Self::NodeRecord => one_of_many(text, check_node_record(text).map(|()| text)),
+            Self::DnsTree => one_of_many(text, check_dns_tree(text).map(|()| text)),
+            Self::EntryNode => one_of_many(text, text.parse::<EntryNode>()),
+            Self::Tag if is_tag(text) => Ok(text.into()),
+            Self::Tag => Err(expected()),
             Self::MixNode => one_of_many(text, text.parse::<MixNodeEntry>()),
             Self::RateLimit => through_text(text.parse::<RateLimit>()),
             Self::NodeKey | Self::MixKey => self.check_secret(text).map(|()| "[redacted]".into()),
         }
     }
+}
+
+/// Longest name of an operator, in bytes. It travels in every descriptor.
+const MAX_TAG: usize = 32;
+
+fn is_tag(text: &str) -> bool {
+    let allowed = |byte: u8| byte.is_ascii_alphanumeric() || b".-_".contains(&byte);
+    (1..=MAX_TAG).contains(&text.len()) && text.bytes().all(allowed)
 }
 
 /// Splits what was written for a list: a list, or a text with commas, with or without brackets around it.

@@ -1,8 +1,14 @@
 //! What each part of the node is configured with: the one place that knows which key sets which field.
 
+use std::{net::SocketAddr, time::Duration};
+
+use wakumix_discovery::{
+    DescriptorsConfig, Discv5Config, DnsConfig, PeerExchangeConfig, PoolConfig, RendezvousConfig,
+    ServiceDiscoveryConfig,
+};
 use wakumix_role_api::{ConfigError, ConfigProblem, RoleName};
 
-use super::{Config, addresses::has_port_zero};
+use super::{Config, EntryNode, addresses::has_port_zero};
 
 /// The roles of this build.
 pub(crate) const BUILT: &[RoleName] = &[
@@ -56,7 +62,13 @@ const SENDER: Keys = &[
     ("delay", "mix.delay"),
     ("hold", "sender.hold"),
 ];
-const DISCOVERY: Keys = &[("mix_nodes", "mixnode"), ("lightpush", "lightpushnode"), ("static_peers", "staticnode")];
+const DISCOVERY: Keys = &[
+    ("mix_nodes", "mixnode"),
+    ("lightpush", "lightpushnode"),
+    ("static_peers", "staticnode"),
+    ("check_interval", "pool.check-interval"),
+    ("max_age", "pool.max-age"),
+];
 
 /// A configured number; every platform that this runs on counts at least to 2³².
 pub(crate) fn count(number: u32) -> usize {
@@ -116,14 +128,80 @@ impl Config {
         }
     }
 
+    /// Whether discv5 runs: as written, else when there is a record to begin from.
+    pub(crate) fn uses_discv5(&self) -> bool {
+        let has_record = || self.entry_node.iter().any(|entry| matches!(entry, EntryNode::Record(_)));
+        self.discv5_discovery.unwrap_or_else(|| !self.discv5_bootstrap_node.is_empty() || has_record())
+    }
+
     /// The settings of discovery.
     pub(crate) fn discovery(&self) -> wakumix_discovery::Config {
+        let entry_peers = self.entry_node.iter().filter_map(|entry| match entry {
+            EntryNode::Peer(peer) => Some(peer.clone()),
+            EntryNode::Record(_) | EntryNode::DnsTree(_) => None,
+        });
+        let static_peers: Vec<_> = self.staticnode.iter().cloned().chain(entry_peers).collect();
+        let descriptors = DescriptorsConfig { peers: static_peers.clone() };
         wakumix_discovery::Config {
             mix_nodes: self.mixnode.clone(),
             lightpush: self.lightpushnode.iter().cloned().map(Into::into).collect(),
-            static_peers: self.staticnode.clone(),
+            static_peers,
+            cluster: self.cluster_id,
+            shards: self.shard.clone(),
+            profiles: vec![self.mix.profile],
+            allow_private: self.mix_allow_all_addresses,
+            relays: self.has_role(RoleName::Relay),
+            pool: PoolConfig {
+                is_checked: self.has_role(RoleName::Sender),
+                check_interval: self.pool.check_interval.as_duration(),
+                max_age: self.pool.max_age.as_duration(),
+            },
+            family: self.family.clone(),
+            cache: self.local_storage_path.as_ref().map(|folder| folder.join("directory.json")),
+            discv5: self.uses_discv5().then(|| self.discv5()),
+            descriptors: self.descriptors.then_some(descriptors),
+            rendezvous: self.rendezvous.then(RendezvousConfig::default),
+            service_discovery: self.enable_kad_discovery.then(|| self.service_discovery()),
+            peer_exchange: self.peer_exchange.then(|| PeerExchangeConfig { peers: self.peer_exchange_node.clone() }),
+            dns: self.dns(),
             ..wakumix_discovery::Config::default()
         }
+    }
+
+    fn discv5(&self) -> Discv5Config {
+        let records = self.entry_node.iter().filter_map(|entry| match entry {
+            EntryNode::Record(record) => Some(record.clone()),
+            EntryNode::Peer(_) | EntryNode::DnsTree(_) => None,
+        });
+        let external = self.announced_addresses().iter().find_map(|address| match address.iter().next() {
+            Some(multiaddr::Protocol::Ip4(ip)) => Some(ip),
+            _ => None,
+        });
+        Discv5Config {
+            // A configuration whose shift leaves the range does not load.
+            listen: SocketAddr::new(self.listen_address, self.shifted(self.discv5_udp_port).unwrap_or(u16::MAX)),
+            announce_ip: external,
+            bootstrap: self.discv5_bootstrap_node.iter().cloned().chain(records).collect(),
+            auto_update: self.discv5_enr_auto_update,
+        }
+    }
+
+    fn service_discovery(&self) -> ServiceDiscoveryConfig {
+        ServiceDiscoveryConfig {
+            bootstrap: self.kad_bootstrap_node.clone(),
+            random_lookup: Duration::from_secs(self.kad_random_lookup_interval.into()),
+            service_lookup: Duration::from_secs(self.kad_service_lookup_interval.into()),
+        }
+    }
+
+    fn dns(&self) -> Option<DnsConfig> {
+        let lists = self.entry_node.iter().filter_map(|entry| match entry {
+            EntryNode::DnsTree(list) => Some(list.clone()),
+            EntryNode::Peer(_) | EntryNode::Record(_) => None,
+        });
+        let configured = self.dns_discovery_url.iter().filter(|_| self.dns_discovery).cloned();
+        let urls: Vec<_> = configured.chain(lists).collect();
+        (!urls.is_empty()).then(|| DnsConfig { urls, name_servers: self.dns_addrs_name_server.clone() })
     }
 
     /// The settings of the relay role.
@@ -209,7 +287,17 @@ mod tests {
         assert_eq!(config.mixer_role(), wakumix_mixer::Config::default());
         assert_eq!(config.exit_role(), wakumix_exit::Config::default());
         assert_eq!(config.sender_role(), wakumix_sender::Config::default());
-        assert_eq!(config.discovery(), wakumix_discovery::Config::default());
+        let by_default = wakumix_discovery::Config {
+            // What only a whole node has a default for.
+            shards: vec![0],
+            relays: true,
+            pool: PoolConfig { is_checked: false, ..PoolConfig::default() },
+            descriptors: Some(DescriptorsConfig { peers: Vec::new() }),
+            rendezvous: Some(RendezvousConfig::default()),
+            peer_exchange: Some(PeerExchangeConfig::default()),
+            ..wakumix_discovery::Config::default()
+        };
+        assert_eq!(config.discovery(), by_default);
     }
 
     #[test]

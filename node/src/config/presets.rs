@@ -41,6 +41,7 @@ pub(crate) const PRESETS: &[Preset] = &[
             ("num-shards-in-network", "1"),
             ("ip-colocation-limit", "0"),
             ("exit.allow-private-addresses", "true"),
+            ("mix-allow-all-addresses", "true"),
         ],
     },
 ];

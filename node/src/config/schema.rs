@@ -18,8 +18,10 @@ pub(crate) enum Group {
     Identity,
     Addresses,
     Peers,
+    Discovery,
     Waku,
     Rest,
+    Pool,
     Host,
     Mix,
     Mixer,
@@ -47,13 +49,15 @@ pub(crate) struct Key {
 
 impl Group {
     /// All groups in order.
-    pub(crate) const ALL: [Self; 12] = [
+    pub(crate) const ALL: [Self; 14] = [
         Self::Node,
         Self::Identity,
         Self::Addresses,
         Self::Peers,
+        Self::Discovery,
         Self::Waku,
         Self::Rest,
+        Self::Pool,
         Self::Host,
         Self::Mix,
         Self::Mixer,
@@ -69,8 +73,10 @@ impl Group {
             Self::Identity => "Identity",
             Self::Addresses => "Addresses",
             Self::Peers => "Peers",
+            Self::Discovery => "Discovery",
             Self::Waku => "Waku",
             Self::Rest => "REST, metrics, log",
+            Self::Pool => "Mix pool",
             Self::Host => "Host",
             Self::Mix => "Mix",
             Self::Mixer => "Mixer role",
@@ -155,7 +161,7 @@ pub(crate) fn is_table(name: &str) -> bool {
     KEYS.iter().any(|key| key.split().0 == Some(name))
 }
 
-use Group::{Addresses, Exit, Host, Identity, Mix, Mixer, Node, Peers, Relay, Rest, Sender, Waku};
+use Group::{Addresses, Discovery, Exit, Host, Identity, Mix, Mixer, Node, Peers, Pool, Relay, Rest, Sender, Waku};
 
 /// One hour in milliseconds: more than anything here should ever wait.
 const HOUR_MS: u64 = 3_600_000;
@@ -207,6 +213,12 @@ pub(crate) const KEYS: &[Key] = &[
         "addresses to announce before all others; the first one that a header can carry is this node's hop address").list(),
     Key::of(Addresses, "ext-multiaddr-only", Kind::Bool,
         "announce ext-multiaddr and nothing else").or("false"),
+    Key::of(Addresses, "autonat", Kind::Bool,
+        "let other nodes try whether they can dial this one, and try it for them").or("true"),
+    Key::of(Addresses, "circuit-relay", Kind::Bool,
+        "relay connections for nodes that nobody can dial; costs their traffic twice, so only for nodes with a public address").or("false"),
+    Key::of(Addresses, "relay-reservation", Kind::Peer,
+        "relays to be reachable through; without any, a node that nobody can dial asks relays that it finds").list(),
 
     Key::of(Peers, "staticnode", Kind::Peer,
         "peers to stay connected to").list(),
@@ -218,6 +230,47 @@ pub(crate) const KEYS: &[Key] = &[
         "libp2p connections, incoming and outgoing; further ones are refused").or("150"),
     Key::of(Peers, "ip-colocation-limit", number(0, 100_000),
         "peers on one IP address before gossipsub marks them down; 0 turns the rule off, as needed behind bridges and on one machine").or("5"),
+
+    Key::of(Discovery, "entry-node", Kind::EntryNode,
+        "nodes to find the network from, each as a node record, a multiaddr or a DNS list; each is handed to the kinds of discovery that can use it, which turns discv5 or DNS lists on").list(),
+    Key::of(Discovery, "discv5-discovery", Kind::Bool,
+        "find nodes, and be found, by Node Discovery v5; unset means on when there is a record to begin from"),
+    Key::of(Discovery, "discv5-udp-port", Kind::Port,
+        "UDP port of discv5; 0 takes any free one").or("9000"),
+    Key::of(Discovery, "discv5-bootstrap-node", Kind::NodeRecord,
+        "records of the nodes that discv5 asks first").list(),
+    Key::of(Discovery, "discv5-enr-auto-update", Kind::Bool,
+        "let the own record take the address that most others see; off where addresses are configured").or("false"),
+    Key::of(Discovery, "descriptors", Kind::Bool,
+        "ask nodes for signed mix descriptors and serve them; they carry keys that do not fit a node record, and their changes").or("true"),
+    Key::of(Discovery, "rendezvous", Kind::Bool,
+        "Waku rendezvous: register with, ask and be a rendezvous point").or("true"),
+    Key::of(Discovery, "peer-exchange", Kind::Bool,
+        "ask nodes for records of others and answer such requests").or("true"),
+    Key::of(Discovery, "peer-exchange-node", Kind::Peer,
+        "nodes to ask for records first").list(),
+    Key::of(Discovery, "enable-kad-discovery", Kind::Bool,
+        "Kademlia service discovery, as newer nodes of the fleet use it to find mix keys").or("false"),
+    Key::of(Discovery, "kad-bootstrap-node", Kind::Peer,
+        "nodes that Kademlia service discovery asks first; none for the first node of a network").list(),
+    Key::of(Discovery, "kad-random-lookup-interval", number(1, 86_400),
+        "seconds between two random walks of Kademlia service discovery").or("60"),
+    Key::of(Discovery, "kad-service-lookup-interval", number(1, 86_400),
+        "seconds between two look-ups of mix nodes by Kademlia service discovery").or("60"),
+    Key::of(Discovery, "dns-discovery", Kind::Bool,
+        "read lists of nodes from DNS (EIP-1459)").or("false"),
+    Key::of(Discovery, "dns-discovery-url", Kind::DnsTree,
+        "the lists, enrtree://<key>@<domain>").list(),
+    Key::of(Discovery, "dns-addrs-name-server", Kind::Ip,
+        "name servers that are asked for lists; without any, those of the system").list(),
+    Key::of(Discovery, "mix-allow-all-addresses", Kind::Bool,
+        "take nodes at private and loopback addresses: for test nets and closed fleets only, a stranger could make this node dial what lies behind it").or("false"),
+    Key::of(Discovery, "local-storage-path", Kind::File,
+        "folder for what the node learns: the last good directory, which lets a restarted node begin where it stopped. Without it nothing is kept"),
+    Key::of(Discovery, "operator", Kind::Tag,
+        "name of who runs this node, published with it; no path has two nodes of one name"),
+    Key::of(Discovery, "family", Kind::PeerId,
+        "peer ids of other nodes of the same operator, published; counts where the others say the same. No path of this node has two of them").list(),
 
     Key::of(Waku, "cluster-id", number(0, 65_535),
         "network of the node; peers of another cluster are disconnected").or("0"),
@@ -236,6 +289,8 @@ pub(crate) const KEYS: &[Key] = &[
         "address of the REST interface; it has no access control, keep it on loopback or behind a proxy").or("127.0.0.1"),
     Key::of(Rest, "rest-port", Kind::Port,
         "TCP port of the REST interface; 0 takes any free one").or("8645"),
+    Key::of(Rest, "rest-admin", Kind::Bool,
+        "serve /admin on an address that is not loopback; there it always is").or("false"),
     Key::of(Rest, "rest-relay-cache-capacity", number(1, 1_000_000),
         "messages kept for each subscription made by REST; the oldest go first").or("50"),
     Key::of(Rest, "metrics-server", Kind::Bool,
@@ -248,6 +303,11 @@ pub(crate) const KEYS: &[Key] = &[
         "least severe events of this program that are logged, and target=level for others, as in info,libp2p_swarm=debug; libraries are kept to warnings until named").or("info"),
     Key::of(Rest, "log-format", Kind::Choice(&["text", "json"]),
         "form of log lines").or("text"),
+
+    Key::of(Pool, "pool.check-interval", time(1000, HOUR_MS),
+        "between two checks of a pool node that answers, at most; long intervals keep dead nodes longer, short ones cost every pool node a request").or("1m"),
+    Key::of(Pool, "pool.max-age", time(1000, 24 * HOUR_MS),
+        "how long a node is believed to be alive after it was last reached").or("30m"),
 
     Key::of(Host, "host.require-metadata", Kind::Bool,
         "disconnect peers that do not answer metadata, as the fleet does; mix nodes without Waku are such peers").or("false"),

@@ -40,8 +40,8 @@ impl Recorder {
             shards: Shards { cluster: self.config.cluster_id, shards: self.config.shard.clone() },
             mix_key: self.mix_key,
             profiles: self.mix_key.map(|_| self.config.mix.profile).into_iter().collect(),
-            operator: None,
-            family: Vec::new(),
+            operator: self.config.operator.clone(),
+            family: self.config.family.clone(),
         }
     }
 
