@@ -81,6 +81,15 @@ impl Purpose {
         Ok(Opened { signer, payload })
     }
 
+    /// The payload of an envelope whose signature was checked before.
+    ///
+    /// # Errors
+    /// [`EnvelopeError::Malformed`] or [`EnvelopeError::PayloadType`].
+    pub(crate) fn payload(self, bytes: &[u8]) -> Result<Vec<u8>, EnvelopeError> {
+        let Fields { payload_type, payload, .. } = Fields::decode(bytes)?;
+        if payload_type == self.payload_type { Ok(payload) } else { Err(EnvelopeError::PayloadType) }
+    }
+
     fn signed_bytes(self, payload: &[u8]) -> Vec<u8> {
         let mut out = Vec::with_capacity(self.domain.len() + self.payload_type.len() + payload.len() + 15);
         for part in [self.domain.as_bytes(), self.payload_type, payload] {

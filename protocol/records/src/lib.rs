@@ -6,6 +6,8 @@
 //!
 //! | module | what | source |
 //! |---|---|---|
+//! | [`descriptor`] | what a mix node tells of itself, signed | this crate |
 //! | [`envelope`] | bytes with a signature of the peer that made them | libp2p signed envelopes |
 
+pub mod descriptor;
 pub mod envelope;
