@@ -5,6 +5,7 @@
 //! | [`net`] | nodes in this process, told of each other, with their packet accounting |
 //! | [`process`] | the real program as child processes |
 //! | [`peer`] | a bare libp2p peer, and [`hop`], which makes a mix node of the fleet of it |
+//! | [`ports`] | ports that a test must know beforehand |
 //! | [`http`] | requests to REST and metrics |
 //!
 //! Rules: nothing sleeps to be in time for something, and nothing is asserted about how long anything takes. What has no
@@ -20,6 +21,7 @@ pub mod hop;
 pub mod http;
 pub mod net;
 pub mod peer;
+pub mod ports;
 pub mod process;
 
 use std::time::Duration;

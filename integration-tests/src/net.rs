@@ -9,6 +9,7 @@ use wakumix::{
     config::{Flag, Inputs, load},
     node::{Accounts, Node, StartError},
 };
+use wakumix_discovery::entry::PeerAddress;
 use wakumix_mix::{Balance, HopAddress, MixNode};
 use wakumix_role_api::{
     directory::ServiceNode,
@@ -18,7 +19,7 @@ use wakumix_role_api::{
 use wakumix_sphinx::PrivateKey;
 use wakumix_waku::WakuMessage;
 
-use crate::{eventually, hop::FleetNode, within};
+use crate::{eventually, hop::FleetNode, ports, within};
 
 /// The cluster of every net.
 pub const CLUSTER: u16 = 66;
@@ -76,11 +77,10 @@ impl Plan {
         self
     }
 
-    /// Makes others reach the node over QUIC, on a port that is free now.
+    /// Makes others reach the node over QUIC.
     #[must_use]
     pub fn over_quic(mut self) -> Self {
-        let socket = std::net::UdpSocket::bind("127.0.0.1:0").expect("a free port");
-        let port = socket.local_addr().expect("a bound address").port();
+        let port = ports::free();
         self.quic = true;
         self.with("quic-support", "true")
             .with("quic-port", &port.to_string())
@@ -210,8 +210,8 @@ impl Net {
     pub async fn link_relays(&self) {
         let relays: Vec<_> = self.running().filter(|(_, node)| node.relay().is_some()).collect();
         for (index, (_, node)) in relays.iter().enumerate() {
-            let others = relays.iter().skip(index + 1).map(|(plan, other)| full_address(plan, other)).collect();
-            node.host().keep_connected(others).await;
+            let others = relays.iter().skip(index + 1).map(|(plan, other)| entry(plan, other)).collect();
+            assert!(node.discovery().add_static_peers(others).await);
         }
     }
 
@@ -361,8 +361,8 @@ fn service(plan: &Plan, node: &Node) -> ServiceNode {
     ServiceNode::new(node.peer_id(), vec![usual_address(plan, node)])
 }
 
-fn full_address(plan: &Plan, node: &Node) -> Multiaddr {
-    usual_address(plan, node).with(Protocol::P2p(node.peer_id()))
+fn entry(plan: &Plan, node: &Node) -> PeerAddress {
+    PeerAddress { peer: node.peer_id(), address: usual_address(plan, node) }
 }
 
 fn usual_address(plan: &Plan, node: &Node) -> Multiaddr {

@@ -3,7 +3,6 @@
 use std::time::Duration;
 
 use futures::StreamExt as _;
-use libp2p::Multiaddr;
 use wakumix_integration_tests::{
     DEADLINE, eventually,
     hop::{Conduct, FleetNode},
@@ -13,6 +12,7 @@ use wakumix_integration_tests::{
         usual,
     },
     peer::Muxer,
+    ports::nobody,
     process::Process,
     run, until, within,
 };
@@ -165,13 +165,6 @@ fn a_damaged_copy_that_comes_first_does_not_shut_the_packet_out() {
     });
 }
 
-/// An address of loopback at which nobody listens.
-fn nobody() -> Multiaddr {
-    let socket = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
-    let port = socket.local_addr().unwrap().port();
-    format!("/ip4/127.0.0.1/tcp/{port}").parse().unwrap()
-}
-
 #[test]
 fn a_first_hop_that_nobody_can_reach_is_told_at_once_and_frees_the_credentials() {
     run(async {
@@ -277,9 +270,9 @@ fn an_actor_that_panics_during_traffic_is_restarted_and_counted() {
     });
 }
 
-/// Starts a mixer as a process, hands it packets that are to be held for about half a second, ends it with SIGTERM,
+/// Starts a mixer as a process, hands it packets that are to be held for `hold_ms` on average, ends it with SIGTERM,
 /// and gives how many packets came out and what its last log line says of the others.
-async fn terminated_with_packets(count: u64, drain_timeout: &str) -> (u64, u64, u64) {
+async fn terminated_with_packets(count: u64, hold_ms: u16, drain_timeout: &str) -> (u64, u64, u64) {
     let plan = Plan::new("mixer", &["mixer"])
         .with("drain-timeout", drain_timeout)
         .with("log-format", "json")
@@ -294,7 +287,7 @@ async fn terminated_with_packets(count: u64, drain_timeout: &str) -> (u64, u64, 
     let next = fleet.mix_node();
     let path = [mixer, next.clone(), next];
     for _ in 0..count {
-        fleet.send_packet(&path, b"held", 500).await;
+        fleet.send_packet(&path, b"held", hold_ms).await;
     }
     until("all packets are in", async || {
         let page = wakumix_integration_tests::http::get(metrics, "/metrics").await.body;
@@ -315,7 +308,8 @@ async fn terminated_with_packets(count: u64, drain_timeout: &str) -> (u64, u64, 
 #[test]
 fn a_node_that_is_terminated_sends_the_packets_that_it_holds() {
     run(async {
-        let (came_out, finished, given_up) = terminated_with_packets(20, "20s").await;
+        // Long enough for some to be there still on a busy machine, short enough for all to leave before the test has hung.
+        let (came_out, finished, given_up) = terminated_with_packets(20, 2_000, "50s").await;
         assert_eq!((came_out, given_up), (20, 0));
         assert!(finished > 0, "some were held when the signal came");
     });
@@ -324,8 +318,8 @@ fn a_node_that_is_terminated_sends_the_packets_that_it_holds() {
 #[test]
 fn a_node_that_has_no_time_to_drain_counts_the_packets_that_it_gives_up() {
     run(async {
-        let (came_out, _, given_up) = terminated_with_packets(20, "1ms").await;
-        assert!(given_up > 0, "half a second is longer than a millisecond");
+        let (came_out, _, given_up) = terminated_with_packets(20, 60_000, "1ms").await;
+        assert!(given_up > 0, "a minute is longer than a millisecond");
         assert_eq!(came_out + given_up, 20);
     });
 }

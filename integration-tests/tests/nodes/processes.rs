@@ -11,7 +11,7 @@ use data_encoding::BASE64;
 use serde_json::{Value, json};
 use tempfile::TempDir;
 use wakumix_integration_tests::{
-    eventually, http,
+    eventually, http, ports,
     process::{Process, run_program},
     run,
 };
@@ -117,12 +117,13 @@ fn with_ports(line: &str, ports: &BTreeMap<u16, u16>) -> String {
     })
 }
 
-/// A free port for each. They are held until all are found, so that no two are the same.
-fn exchange(mut ports: Vec<u16>) -> BTreeMap<u16, u16> {
-    ports.sort_unstable();
-    ports.dedup();
-    let free: Vec<_> = ports.iter().map(|_| TcpListener::bind("127.0.0.1:0").expect("a free port")).collect();
-    ports.into_iter().zip(free.iter().map(|socket| socket.local_addr().unwrap().port())).collect()
+/// A free port for each.
+fn exchange(mut old: Vec<u16>) -> BTreeMap<u16, u16> {
+    old.sort_unstable();
+    old.dedup();
+    let exchanged: BTreeMap<_, _> = old.iter().map(|port| (*port, ports::free())).collect();
+    assert!(exchanged.values().all(|new| !old.contains(new)), "a port that is exchanged is not exchanged again");
+    exchanged
 }
 
 #[test]
@@ -240,16 +241,14 @@ fn an_unknown_key_of_a_file_is_named_with_its_line_and_the_nearest() {
 #[test]
 fn send_says_what_is_wrong_with_its_input_and_where_nobody_listens() {
     run(async {
-        let closed = {
-            let socket = TcpListener::bind("127.0.0.1:0").unwrap();
-            socket.local_addr().unwrap().to_string()
-        };
+        // Nobody listens there: only privileged servers could.
+        let closed = "127.0.0.1:1";
         let send = ["send", "x", "--content-topic"];
-        refuses(&[&send[..], &["no topic", "--via", &closed]].concat(), 1, &["--content-topic", "help: "]).await;
-        let topic = ["/a/1/b/proto", "--pubsub-topic", "nowhere", "--via", &closed];
+        refuses(&[&send[..], &["no topic", "--via", closed]].concat(), 1, &["--content-topic", "help: "]).await;
+        let topic = ["/a/1/b/proto", "--pubsub-topic", "nowhere", "--via", closed];
         refuses(&[&send[..], &topic].concat(), 1, &["--pubsub-topic", "help: "]).await;
-        let nobody = [&send[..], &["/a/1/b/proto", "--via", &closed]].concat();
-        refuses(&nobody, 3, &[&closed, "cannot be asked", "help: "]).await;
+        let nobody = [&send[..], &["/a/1/b/proto", "--via", closed]].concat();
+        refuses(&nobody, 3, &[closed, "cannot be asked", "help: "]).await;
         let folder = tempfile::tempdir().unwrap();
         let file = folder.path().join("lonely.toml");
         let lonely = "roles = [\"sender\"]\nlisten-address = \"127.0.0.1\"\ntcp-port = 0\nrest = false\n";

@@ -3,8 +3,8 @@
 use std::{collections::BTreeMap, fmt::Write as _, time::Duration};
 
 use libp2p_identity::Keypair;
-use multiaddr::{Multiaddr, Protocol};
 use tokio::{sync::broadcast::error::RecvError, task::JoinSet, time::Instant};
+use wakumix_discovery::entry::PeerAddress;
 use wakumix_mix::MixNode;
 use wakumix_role_api::{directory::ServiceNode, sender::SenderHandle};
 
@@ -84,8 +84,8 @@ impl Net {
         let relays: Vec<&Member> = self.of(&[Kind::Relay, Kind::Exit]).collect();
         for (index, member) in relays.iter().enumerate() {
             let links = relays.iter().cycle().skip(index + 1).take(RELAY_LINKS.min(relays.len() - 1));
-            let addresses = links.filter_map(|other| full_address(&other.node)).collect();
-            member.node.host().keep_connected(addresses).await;
+            let peers = links.filter_map(|other| entry(&other.node)).collect();
+            member.node.discovery().add_static_peers(peers).await;
         }
     }
 
@@ -327,7 +327,7 @@ fn secret_hex(identity: &Keypair) -> String {
     secp256k1.map(|keypair| hex::encode(keypair.secret().to_bytes())).unwrap_or_default()
 }
 
-/// The first bound address of a node, with its peer id.
-fn full_address(node: &Node) -> Option<Multiaddr> {
-    Some(node.listen_addresses().first()?.clone().with(Protocol::P2p(node.peer_id())))
+/// A node as the list of peers of another one has it.
+fn entry(node: &Node) -> Option<PeerAddress> {
+    Some(PeerAddress { peer: node.peer_id(), address: node.listen_addresses().first()?.clone() })
 }
