@@ -16,6 +16,7 @@ use crate::{
     entry::PeerAddress,
     finding::{Finding, Refusal, SourceName},
     local::LocalRecord,
+    pool::PoolEntry,
     source::{Findings, Source, SourceContext},
 };
 
@@ -34,6 +35,8 @@ pub(crate) enum DiscoveryMessage {
     Keep { peers: Vec<PeerAddress>, done: oneshot::Sender<()> },
     /// What is known of every peer.
     Known { reply: oneshot::Sender<Arc<[Finding]>> },
+    /// Every mix node and its state.
+    Pool { reply: oneshot::Sender<Vec<PoolEntry>> },
 }
 
 /// What every instance of the actor is made of.
@@ -172,6 +175,11 @@ impl Actor for Discovery {
                 done
             }
             DiscoveryMessage::Refused { .. } | DiscoveryMessage::LookedUp { .. } => return,
+            DiscoveryMessage::Pool { reply } => {
+                // Who asked may be gone.
+                let _ = reply.send(self.book.entries());
+                return;
+            }
             DiscoveryMessage::Known { reply } => {
                 // Who asked may be gone.
                 let _ = reply.send(Arc::new([]));

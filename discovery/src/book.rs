@@ -1,14 +1,21 @@
 //! What is known of whom: merges what sources find, without I/O.
 
-use std::collections::HashMap;
+use std::{collections::HashMap, time::Duration};
 
 use libp2p_identity::PeerId;
 use multiaddr::{Multiaddr, Protocol};
 use wakumix_mix::{HopAddress, MixNode};
-use wakumix_role_api::{Directory, directory::ServiceNode};
+use wakumix_role_api::{
+    Directory,
+    directory::{PoolState, ServiceNode},
+};
 use wakumix_waku::record::Capabilities;
 
-use crate::{entry::PeerAddress, finding::Finding};
+use crate::{
+    entry::PeerAddress,
+    finding::{Finding, SourceName},
+    pool::PoolEntry,
+};
 
 /// The merged knowledge. One record a peer; what was learnt last replaces what was known.
 #[derive(Debug)]
@@ -104,6 +111,30 @@ impl Book {
     /// The snapshot that everyone reads.
     pub(crate) fn directory(&self) -> Directory {
         Directory { mix_nodes: self.mix_nodes.clone(), lightpush: self.lightpush.clone(), ..Directory::default() }
+    }
+
+    /// Every mix node; all of them are believed.
+    pub(crate) fn entries(&self) -> Vec<PoolEntry> {
+        let entry = |node: &MixNode| PoolEntry {
+            peer: node.peer(),
+            addresses: vec![node.address.multiaddr()],
+            hop_address: Some(node.address.clone()),
+            mix_key: Some(node.key),
+            capabilities: Capabilities::MIX,
+            shards: None,
+            profiles: Vec::new(),
+            sources: vec![SourceName::Static],
+            operator: None,
+            family: node.family,
+            is_connected: false,
+            last_seen: None,
+            failures: 0,
+            state: PoolState::Usable,
+            reason: "the operator's entry".to_owned(),
+            since: Duration::ZERO,
+            next_check: None,
+        };
+        self.mix_nodes.iter().map(entry).collect()
     }
 
     /// Whom to stay connected to, one address a peer: the static peers, then services, then mix nodes, `max` in all.

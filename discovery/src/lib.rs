@@ -57,8 +57,8 @@ use finding::{Finding, SourceName};
 
 pub use config::{Config, DEFAULT_MAX_CONNECTED, DEFAULT_MAX_NODES, DEFAULT_REFRESH};
 pub use local::LocalRecord;
+pub use pool::{PoolConfig, PoolEntry};
 pub use source::{Findings, Source, SourceContext};
-pub use pool::PoolConfig;
 pub use sources::{
     DescriptorsConfig, Discv5Config, DnsConfig, PeerExchangeConfig, RendezvousConfig, Resolver, ServiceDiscoveryConfig,
     StaticSource,
@@ -186,6 +186,17 @@ impl DiscoveryHandle {
     async fn send(&self, message: impl FnOnce(oneshot::Sender<()>) -> DiscoveryMessage) -> bool {
         let (done, handled) = oneshot::channel();
         self.address.send(message(done)).await.is_ok() && handled.await.is_ok()
+    }
+
+    /// Every known mix node with its state and the reason for it, usable ones first; empty when discovery has stopped.
+    ///
+    /// Cancel safe: yes.
+    pub async fn pool(&self) -> Vec<PoolEntry> {
+        let (reply, answer) = oneshot::channel();
+        if self.address.send(DiscoveryMessage::Pool { reply }).await.is_err() {
+            return Vec::new();
+        }
+        answer.await.unwrap_or_default()
     }
 
     /// The newest snapshot.

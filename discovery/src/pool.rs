@@ -1,6 +1,10 @@
 //! The pool: which of the known mix nodes may carry packets now.
 
+mod entry;
+
 use std::time::Duration;
+
+pub use entry::PoolEntry;
 
 /// The rules of the pool.
 #[derive(Clone, Debug, PartialEq, Eq)]
