@@ -32,6 +32,16 @@ pub struct HostConfig {
     pub requests: RequestLimits,
     /// Peers that the host stays connected to, at most; further ones are not dialled.
     pub max_kept_peers: usize,
+    /// Whether addresses of private networks and of this machine are as good as public ones: in test nets and closed
+    /// fleets. Elsewhere they are neither believed as this node's own nor told, and peers at them are no witnesses.
+    pub allow_private: bool,
+    /// Whether other nodes are asked to dial this one, and are dialled when they ask; `None` does neither.
+    pub autonat: Option<AutonatTimes>,
+    /// Whether this node relays circuits for nodes that nobody can dial; `None` does not.
+    pub circuit_relay: Option<CircuitRelayLimits>,
+    /// Relays at which this node reserves whether it can be dialled or not, each ending in `/p2p/<relay>`. Without any,
+    /// it reserves at connected relays as soon as it knows that nobody can dial it.
+    pub relay_reservations: Vec<Multiaddr>,
 }
 
 impl Default for HostConfig {
@@ -48,6 +58,62 @@ impl Default for HostConfig {
             mix: MixLimits::default(),
             requests: RequestLimits::default(),
             max_kept_peers: 256,
+            allow_private: false,
+            autonat: None,
+            circuit_relay: None,
+            relay_reservations: Vec::new(),
+        }
+    }
+}
+
+/// When this node asks others to dial it (AutoNAT 1, which the fleet's nodes ask and answer too).
+#[derive(Clone, Debug)]
+pub struct AutonatTimes {
+    /// From the start to the first question.
+    pub first: Duration,
+    /// From one question to the next until the answers agree. The same peer is asked again after `refresh`, at most.
+    pub retry: Duration,
+    /// From one question to the next once they agree.
+    pub refresh: Duration,
+}
+
+impl Default for AutonatTimes {
+    fn default() -> Self {
+        // The fleet asks every 30 s for as long as it runs.
+        Self { first: Duration::from_secs(5), retry: Duration::from_secs(15), refresh: Duration::from_secs(300) }
+    }
+}
+
+/// Bounds of a circuit relay. What is beyond is refused with a status, and costs nothing that exists.
+#[derive(Clone, Debug)]
+pub struct CircuitRelayLimits {
+    /// Nodes that hold a reservation. Each is a mixer that receives all of its packets through this node, so their
+    /// number is the number of mixers whose traffic it carries twice.
+    pub reservations: usize,
+    /// From a reservation to its end; it is renewed before.
+    pub reservation_duration: Duration,
+    /// Circuits, each with 16 KiB of buffers here and two muxer windows of 256 KiB: 136 MB at worst.
+    pub circuits: usize,
+    /// Circuits that begin or end at one peer: one for each mixer that sends to it, and below what one connection has
+    /// of streams.
+    pub circuits_per_peer: usize,
+    /// The longest life of a circuit. A hop that is cut off makes a new one with its next packet; every few hours that
+    /// does not matter, while the library's own 2 minutes would reset every stream of a mixer 30 times an hour.
+    pub circuit_duration: Duration,
+    /// Bytes of a circuit, both ways together. 1 GiB are 228 000 packets of 4.7 kB with their framing: 16 a second for 4
+    /// hours. The library's own 128 KiB are 27 packets.
+    pub circuit_bytes: u64,
+}
+
+impl Default for CircuitRelayLimits {
+    fn default() -> Self {
+        Self {
+            reservations: 32,
+            reservation_duration: Duration::from_secs(3600),
+            circuits: 256,
+            circuits_per_peer: 48,
+            circuit_duration: Duration::from_secs(4 * 3600),
+            circuit_bytes: 1 << 30,
         }
     }
 }

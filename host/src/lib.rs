@@ -24,6 +24,6 @@ mod start;
 mod swarm;
 mod transport;
 
-pub use config::{ConnectionLimits, HostConfig, MixLimits, RequestLimits};
+pub use config::{AutonatTimes, CircuitRelayLimits, ConnectionLimits, HostConfig, MixLimits, RequestLimits};
 pub use error::HostError;
 pub use start::{HostParts, MixPort, RunningHost, start};
