@@ -8,6 +8,10 @@
 //! |---|---|---|
 //! | [`descriptor`] | what a mix node tells of itself, signed | this crate |
 //! | [`envelope`] | bytes with a signature of the peer that made them | libp2p signed envelopes |
+//! | [`peer_exchange`] | messages that carry node records | `spec/waku.md §6.5` |
+//! | [`rendezvous`] | messages that carry the records of registered nodes, and these records | `spec/waku.md §5.3` |
 
 pub mod descriptor;
 pub mod envelope;
+pub mod peer_exchange;
+pub mod rendezvous;
