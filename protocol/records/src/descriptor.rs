@@ -43,7 +43,7 @@ pub use messages::{MAX_DESCRIPTORS, MAX_REQUEST_LEN, MAX_RESPONSE_LEN, MessageEr
 pub const PROTOCOL: &str = "/wakumix/descriptor/1.0.0";
 
 /// The longest descriptor, envelope included, in bytes. Eight relay addresses of 54 bytes, sixteen family members of 41,
-/// two keys, 120 bytes of envelope and the rest come to some 1430.
+/// two keys, 120 bytes of envelope and the rest come to some 1400.
 pub const MAX_LEN: usize = 1536;
 /// Addresses in one descriptor.
 pub const MAX_ADDRESSES: usize = 8;
@@ -52,7 +52,7 @@ pub const MAX_PROFILES: usize = 8;
 /// Family members in one descriptor; larger families share an operator tag.
 pub const MAX_FAMILY: usize = 16;
 /// Bytes of an operator tag.
-pub const MAX_OPERATOR_LEN: usize = 64;
+pub const MAX_OPERATOR_LEN: usize = 32;
 /// Seconds from issue to expiry: a node that has gone is not told of for longer than a day.
 pub const MAX_LIFETIME: u64 = 24 * 60 * 60;
 /// Seconds that a descriptor may be issued ahead of the reader's clock.
@@ -144,11 +144,12 @@ pub enum DescriptorError {
     Signing(#[from] SigningError),
 }
 
-/// Whether a text can be an operator tag: 1 to [`MAX_OPERATOR_LEN`] visible ASCII characters without spaces. It is
-/// compared byte for byte and shown in tables, so it must look like what it is.
+/// Whether a text can be an operator tag: 1 to [`MAX_OPERATOR_LEN`] ASCII letters, digits, dots, dashes and underscores.
+/// It is compared byte for byte and shown in tables, so it must look like what it is.
 #[must_use]
 pub fn is_operator_tag(text: &str) -> bool {
-    (1..=MAX_OPERATOR_LEN).contains(&text.len()) && text.bytes().all(|byte| byte.is_ascii_graphic())
+    let is_allowed = |byte: u8| byte.is_ascii_alphanumeric() || b".-_".contains(&byte);
+    (1..=MAX_OPERATOR_LEN).contains(&text.len()) && text.bytes().all(is_allowed)
 }
 
 impl Descriptor {

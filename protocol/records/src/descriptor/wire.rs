@@ -13,35 +13,35 @@ use super::{
 #[derive(Clone, PartialEq, prost::Message)]
 pub(super) struct Fields {
     #[prost(bytes = "vec", tag = "1")]
-    peer_id: Vec<u8>,
+    pub(super) peer_id: Vec<u8>,
     #[prost(uint64, tag = "2")]
     pub(super) issued: u64,
     #[prost(uint64, tag = "3")]
     pub(super) expires: u64,
     #[prost(bytes = "vec", repeated, tag = "4")]
-    addresses: Vec<Vec<u8>>,
+    pub(super) addresses: Vec<Vec<u8>>,
     #[prost(uint32, tag = "5")]
-    cluster: u32,
+    pub(super) cluster: u32,
     #[prost(uint32, repeated, tag = "6")]
-    shards: Vec<u32>,
+    pub(super) shards: Vec<u32>,
     #[prost(uint32, tag = "7")]
-    capabilities: u32,
+    pub(super) capabilities: u32,
     #[prost(bytes = "vec", tag = "8")]
-    mix_key: Vec<u8>,
+    pub(super) mix_key: Vec<u8>,
     #[prost(bytes = "vec", tag = "9")]
-    next_key: Vec<u8>,
+    pub(super) next_key: Vec<u8>,
     #[prost(uint64, tag = "10")]
-    next_key_from: u64,
+    pub(super) next_key_from: u64,
     #[prost(string, repeated, tag = "11")]
-    profiles: Vec<String>,
+    pub(super) profiles: Vec<String>,
     #[prost(string, tag = "12")]
-    operator: String,
+    pub(super) operator: String,
     #[prost(bytes = "vec", repeated, tag = "13")]
-    family: Vec<Vec<u8>>,
+    pub(super) family: Vec<Vec<u8>>,
     #[prost(uint32, tag = "14")]
-    packets_per_second: u32,
+    pub(super) packets_per_second: u32,
     #[prost(uint32, tag = "15")]
-    longest_hold_ms: u32,
+    pub(super) longest_hold_ms: u32,
 }
 
 impl From<&Descriptor> for Fields {
