@@ -11,6 +11,7 @@ use wakumix_host::{HostError, HostParts, MixPort};
 use wakumix_mix::{HopAddress, Ledger};
 use wakumix_role_api::{
     DirectoryPublisher, Inboxes, LocalNode, Role, RoleContext, RoleError, RunningRole, Services, Supervisor, Workers,
+    host::HostAddresses,
 };
 use wakumix_sphinx::{BufferPool, PrivateKey, Sphinx};
 use wakumix_telemetry::Telemetry;
@@ -130,7 +131,7 @@ impl Node {
         let (supervisor, fatal) = Supervisor::new(tokio::runtime::Handle::current(), telemetry.clone());
         let (publisher, directory) = DirectoryPublisher::new();
         let context = RoleContext {
-            node: local_node(keys, hop_address),
+            node: local_node(keys, hop_address, host_addresses.clone()),
             format: Sphinx::new(config.mix.profile),
             buffers: buffers.clone(),
             ledger: Arc::clone(&ledger),
@@ -217,10 +218,14 @@ fn start_roles(
     (running, Ok(()))
 }
 
-fn local_node(keys: &Keys, hop_address: watch::Receiver<Option<HopAddress>>) -> LocalNode {
+fn local_node(
+    keys: &Keys,
+    hop_address: watch::Receiver<Option<HopAddress>>,
+    addresses: watch::Receiver<HostAddresses>,
+) -> LocalNode {
     // A node whose roles do not mix never uses the key; one is made so that the type has no hole.
     let mix_key = keys.mix.clone().unwrap_or_else(|| PrivateKey::generate(&mut rand::rng()));
-    LocalNode { peer: keys.peer(), mix_key: Arc::new(mix_key), hop_address }
+    LocalNode { peer: keys.peer(), mix_key: Arc::new(mix_key), hop_address, addresses }
 }
 
 #[cfg(test)]

@@ -134,6 +134,18 @@ impl HopAddress {
         Ok(Self { ip, transport, port, peer, relay })
     }
 
+    /// What stands in the header for a peer that has no address: only its id is true, so a hop that is connected to it can
+    /// pass a packet on, and no other (`spec/waku.md` §8.3).
+    ///
+    /// # Errors
+    /// [`AddressError::PeerIdKind`] if the peer's id is not of a secp256k1 key.
+    pub fn placeholder(peer: PeerId) -> Result<Self, AddressError> {
+        if !is_secp256k1(&peer) {
+            return Err(AddressError::PeerIdKind);
+        }
+        Ok(Self { ip: Ipv4Addr::UNSPECIFIED, transport: Transport::Tcp, port: 0, peer, relay: None })
+    }
+
     /// The address of the peer that a full multiaddress names in its last component.
     ///
     /// # Errors
@@ -289,6 +301,15 @@ mod tests {
 
     fn parse(text: &str) -> Result<HopAddress, AddressError> {
         HopAddress::from_multiaddr(&text.parse().unwrap(), peer(1))
+    }
+
+    #[test]
+    fn a_placeholder_carries_the_peer_id_and_nothing_else() {
+        let bytes = HopAddress::placeholder(peer(1)).unwrap().encode();
+        assert_eq!(bytes[..7], [0; 7]);
+        let decoded = HopAddress::decode(&bytes).unwrap();
+        assert_eq!((decoded.peer(), decoded.relay()), (peer(1), None));
+        assert_eq!(HopAddress::placeholder(ed25519_peer()), Err(AddressError::PeerIdKind));
     }
 
     #[test]

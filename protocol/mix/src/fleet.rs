@@ -27,13 +27,14 @@ pub const fn received_type(kind: HopKind) -> Option<&'static str> {
     }
 }
 
-/// `mix_messages_forwarded{type}` for a packet made here and sent.
+/// `mix_messages_forwarded{type}` for a packet made here and sent. The fleet's nodes make no loops.
 #[must_use]
-pub const fn sent_type(origin: Origin) -> &'static str {
+pub const fn sent_type(origin: Origin) -> Option<&'static str> {
     match origin {
-        Origin::Request => "Entry",
-        Origin::Reply => "Reply",
-        Origin::Cover => "Cover",
+        Origin::Request => Some("Entry"),
+        Origin::Reply => Some("Reply"),
+        Origin::Cover => Some("Cover"),
+        Origin::Loop => None,
     }
 }
 
@@ -44,21 +45,21 @@ pub const fn error_labels(
     stage: Stage,
     reason: DropReason,
 ) -> Option<(&'static str, &'static str)> {
-    match error_label(origin, stage, reason) {
-        Some(error) => Some((error_type(origin, stage), error)),
-        None => None,
+    match (error_type(origin, stage), error_label(origin, stage, reason)) {
+        (Some(kind), Some(error)) => Some((kind, error)),
+        _ => None,
     }
 }
 
 /// The `type` label: who was at work when the packet was dropped.
-const fn error_type(origin: Option<Origin>, stage: Stage) -> &'static str {
+const fn error_type(origin: Option<Origin>, stage: Stage) -> Option<&'static str> {
     match (origin, stage) {
         (Some(origin), _) => sent_type(origin),
         // Before a packet is open nobody knows what this node is on its path.
-        (None, Stage::Ingress | Stage::Unwrap) => "Intermediate/Exit",
-        (None, Stage::Delay | Stage::Egress | Stage::Shutdown) => "Intermediate",
-        (None, Stage::Exit) => "Exit",
-        (None, Stage::Reply) => "Sender/Reply",
+        (None, Stage::Ingress | Stage::Unwrap) => Some("Intermediate/Exit"),
+        (None, Stage::Delay | Stage::Egress | Stage::Shutdown) => Some("Intermediate"),
+        (None, Stage::Exit) => Some("Exit"),
+        (None, Stage::Reply) => Some("Sender/Reply"),
     }
 }
 
@@ -123,7 +124,7 @@ fn received(balance: &Balance) -> Vec<(&'static str, u64)> {
 }
 
 fn forwarded(balance: &Balance) -> Vec<(&'static str, u64)> {
-    let sent = balance.sent_by.iter().map(|(origin, count)| (sent_type(*origin), *count));
+    let sent = balance.sent_by.iter().filter_map(|(origin, count)| Some((sent_type(*origin)?, *count)));
     sent.chain([(FORWARDED_INTERMEDIATE, balance.forwarded), (FORWARDED_EXIT, balance.delivered)]).collect()
 }
 

@@ -36,6 +36,8 @@ named_enum! {
         Reply = "reply",
         /// Cover traffic.
         Cover = "cover",
+        /// A packet to this node itself that tests the nodes on its way.
+        Loop = "loop",
     }
 }
 

@@ -5,7 +5,7 @@ use std::{collections::HashSet, fmt, sync::Arc};
 use libp2p_identity::PeerId;
 use multiaddr::Multiaddr;
 use tokio::sync::watch;
-use wakumix_mix::MixNode;
+use wakumix_mix::{Family, MixNode};
 use wakumix_waku::record::Shards;
 
 /// One snapshot of what discovery knows.
@@ -21,6 +21,8 @@ pub struct Directory {
     pub connected: HashSet<PeerId>,
     /// How many known mix nodes are in which state.
     pub pool: PoolCounts,
+    /// The family in `mix_nodes` that this node itself belongs to, if its operator has named one.
+    pub own_family: Option<Family>,
 }
 
 /// A node that serves a request–response protocol.
@@ -212,7 +214,8 @@ mod tests {
 
     #[test]
     fn a_service_that_told_its_shards_serves_no_others() {
-        let mut service = ServiceNode::new(PeerId::random(), Vec::new());
+        let mut service =
+            ServiceNode::new("16Uiu2HAmPiEs2ozjjJF2iN2Pe2FYeMC9w4caRHKYdLdAfjgbWM6o".parse().unwrap(), Vec::new());
         assert!(service.may_serve(2, 5));
         service.shards = Some(Shards { cluster: 2, shards: vec![0, 5] });
         assert!(service.may_serve(2, 5) && !service.may_serve(2, 1) && !service.may_serve(3, 5));

@@ -13,7 +13,7 @@ use wakumix_waku::record::Capabilities;
 use crate::{
     ActorHandle, DirectoryReader, Inbox, Service, Services, Supervisor, Workers,
     exit::ExitMessage,
-    host::HostHandle,
+    host::{HostAddresses, HostHandle, Reachability},
     mixer::{MixerHandle, MixerMessage},
     relay::{RelayHandle, RelayMessage},
     sender::{SenderHandle, SenderMessage},
@@ -126,12 +126,19 @@ pub struct LocalNode {
     pub mix_key: Arc<PrivateKey>,
     /// Where a header can address it; `None` until it listens, or when it has no address that a header can carry.
     pub hop_address: watch::Receiver<Option<HopAddress>>,
+    /// What the host knows of its addresses, and whether others can dial it.
+    pub addresses: watch::Receiver<HostAddresses>,
 }
 
 impl LocalNode {
     /// The public half of its mix key.
     pub fn mix_public_key(&self) -> PublicKey {
         self.mix_key.public()
+    }
+
+    /// Whether others can dial it, as far as the host knows now.
+    pub fn reachability(&self) -> Reachability {
+        self.addresses.borrow().reachability
     }
 }
 

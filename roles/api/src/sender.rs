@@ -1,10 +1,10 @@
-//! What the sender takes: lightpush requests of local callers, and replies that came back.
+//! What the sender takes: lightpush requests and probes of local callers, and replies that came back.
 
 use std::time::Duration;
 
 use libp2p_identity::PeerId;
 use tokio::sync::oneshot;
-use wakumix_mix::Packet;
+use wakumix_mix::{LoopPlace, Packet};
 use wakumix_sphinx::SurbId;
 use wakumix_waku::WakuMessage;
 
@@ -15,6 +15,8 @@ use crate::Address;
 pub enum SenderMessage {
     /// Push a message over the mixnet.
     Push(Box<Push>),
+    /// Send a packet through a node and back to this one.
+    Loop(Loop),
     /// A packet that is a reply to one of our SURBs.
     Reply(ReplyPacket),
     /// Time to drop requests whose limit has passed.
@@ -34,6 +36,29 @@ pub struct Push {
     pub timeout: Option<Duration>,
     /// The outcome. A caller that goes away drops its end, and the request's state is freed.
     pub reply: oneshot::Sender<Result<Answer, PushFailure>>,
+}
+
+/// One packet from this node through another and back: an own reply block, used at once, so that on the wire it is a reply
+/// like others. Counts against the same limits as a request.
+#[derive(Debug)]
+pub struct Loop {
+    /// The node to pass.
+    pub through: PeerId,
+    /// Where on the way it is passed. A node that cannot be the last hop before this one is passed first.
+    pub place: LoopPlace,
+    /// How long to wait for the packet; `None` takes the configured limit.
+    pub timeout: Option<Duration>,
+    /// The outcome. A caller that goes away drops its end, and the loop's state is freed.
+    pub reply: oneshot::Sender<Result<LoopOutcome, PushFailure>>,
+}
+
+/// What became of a loop.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum LoopOutcome {
+    /// It came back after so long: a hold here, two hops with their delays.
+    Returned(Duration),
+    /// It did not come back in time.
+    Lost,
 }
 
 /// The service's answer.
@@ -57,19 +82,27 @@ pub struct Answer {
 #[non_exhaustive]
 pub enum PushFailure {
     /// Not enough mix nodes are known.
-    #[error("the mix pool has {usable} usable nodes, {needed} are needed; add mixnode entries or wait for discovery")]
+    #[error("pool {usable} of {needed} needed: {reason}")]
     PoolTooSmall {
         /// Nodes that a path can use.
         usable: usize,
         /// Nodes that a path needs.
         needed: usize,
+        /// What is wrong with the other nodes that are known: `1 expired, 2 unreachable`.
+        reason: String,
     },
-    /// No known mix node serves lightpush.
-    #[error("no mix node that serves lightpush is known; name one with lightpushnode")]
-    NoExit,
+    /// No known mix node serves lightpush where the message goes.
+    #[error("no mix node that serves lightpush{} is known; name one with lightpushnode", on_topic(topic.as_deref()))]
+    NoExit {
+        /// The pubsub topic of the message, where it is known: `/waku/2/rs/<cluster>/<shard>`.
+        topic: Option<String>,
+    },
     /// The exit asked for is not in the pool.
     #[error("the exit {0} is not in the mix pool; add it as mixnode")]
     ExitUnknown(PeerId),
+    /// The node that a loop is to pass is not in the pool.
+    #[error("the node {0} is not in the mix pool")]
+    NodeUnknown(PeerId),
     /// The framed request does not fit one packet.
     #[error("the request is {size} bytes, one packet carries {limit}; shorten the payload by {} bytes", size - limit)]
     TooLarge {
@@ -84,9 +117,14 @@ pub enum PushFailure {
     /// Too many requests wait for their answers, or the mixer's queue is full.
     #[error("too many requests are open; try again later")]
     Busy,
-    /// This node has no address that a reply could be sent to.
+    /// This node has no address that a reply could be sent to, and no connection on which one could come.
     #[error("this node has no address that a reply path can carry; listen on IPv4 TCP or QUIC, or set ext-multiaddr")]
     NoReplyAddress,
+    /// Nobody can dial this node, and none of the mix nodes that it is connected to can be the last hop of a reply.
+    #[error(
+        "nobody can dial this node, and it is connected to no mix node that could bring it replies; wait for connections"
+    )]
+    NoConnectedHop,
     /// The first hop could not be reached.
     #[error("the first hop failed: {0}")]
     FirstHop(crate::host::SendFailure),
@@ -115,12 +153,14 @@ impl PushFailure {
     pub fn kind(&self) -> &'static str {
         match self {
             Self::PoolTooSmall { .. } => "pool_too_small",
-            Self::NoExit => "no_exit",
+            Self::NoExit { .. } => "no_exit",
             Self::ExitUnknown(_) => "exit_unknown",
+            Self::NodeUnknown(_) => "node_unknown",
             Self::TooLarge { .. } => "too_large",
             Self::InvalidMessage(_) => "invalid_message",
             Self::Busy => "busy",
             Self::NoReplyAddress => "no_reply_address",
+            Self::NoConnectedHop => "no_connected_hop",
             Self::FirstHop(_) => "first_hop_failed",
             Self::Timeout { .. } => "surb_timeout",
             Self::BadAnswer(_) => "bad_answer",
@@ -129,6 +169,10 @@ impl PushFailure {
             Self::Internal(_) => "internal",
         }
     }
+}
+
+fn on_topic(topic: Option<&str>) -> String {
+    topic.map(|topic| format!(" on {topic}")).unwrap_or_default()
 }
 
 /// A packet that the mixer recognised as a reply.
@@ -173,5 +217,27 @@ impl SenderHandle {
             .try_send(SenderMessage::Push(Box::new(push)))
             .map_err(|error| if error.is_full() { PushFailure::Busy } else { PushFailure::Stopped })?;
         outcome.await.unwrap_or(Err(PushFailure::Stopped))
+    }
+
+    /// Sends a packet through a node of the pool and back, and waits for it.
+    ///
+    /// # Errors
+    /// Why no packet left.
+    ///
+    /// Cancel safe: yes; dropping the future frees the loop's state.
+    pub async fn probe(
+        &self,
+        through: PeerId,
+        place: LoopPlace,
+        timeout: Option<Duration>,
+    ) -> Result<LoopOutcome, PushFailure> {
+        let (reply, outcome) = oneshot::channel();
+        self.address
+            .try_send(SenderMessage::Loop(Loop { through, place, timeout, reply }))
+            .map_err(|error| if error.is_full() { PushFailure::Busy } else { PushFailure::Stopped })?;
+        outcome.await.unwrap_or_else(|_| {
+            let restarted = PushFailure::Internal("the sender failed and was restarted");
+            Err(if self.address.is_closed() { PushFailure::Stopped } else { restarted })
+        })
     }
 }

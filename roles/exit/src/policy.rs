@@ -154,7 +154,7 @@ mod tests {
     fn decide_at(me: &str, config: &Config, codec: &str, destination: &AddressBytes) -> Result<Target, Refusal> {
         let services = Services::new(vec![Service::new(V3_PROTOCOL, 1024, |_| {})]);
         let known = ServiceNode::new(peer(9), vec!["/ip4/10.0.0.9/tcp/4000".parse().unwrap()]);
-        let directory = Directory { mix_nodes: Vec::new(), lightpush: vec![known] };
+        let directory = Directory { lightpush: vec![known], ..Directory::default() };
         target(config, Me { peer: peer(1), ip: Some(me.parse().unwrap()) }, &services, &directory, codec, destination)
     }
 

@@ -214,7 +214,7 @@ async fn a_known_service_is_passed_requests_at_the_address_of_the_directory() {
     let mut world = World::new(Config::default());
     let address: multiaddr::Multiaddr = "/ip4/192.168.0.9/tcp/60000".parse().unwrap();
     let known = ServiceNode::new(peer(9), vec![address.clone()]);
-    world.publish(Directory { mix_nodes: Vec::new(), lightpush: vec![known] });
+    world.publish(Directory { lightpush: vec![known], ..Directory::default() });
     world.request(node(9).address.encode(), V3_PROTOCOL, Vec::new(), b"\x00").await;
     let asked = world.asked_elsewhere().await;
     assert_eq!((asked.addresses, asked.read), (vec![address], ReadRule::Nothing));

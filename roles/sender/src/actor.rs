@@ -9,19 +9,21 @@ use futures::{FutureExt, future::BoxFuture};
 use libp2p_identity::PeerId;
 use rand::{SeedableRng, rngs::StdRng};
 use tokio::time::Instant;
-use wakumix_mix::{DropReason, Ledger, MixNode, Origin, Packet, Stage};
+use wakumix_mix::{DropReason, Ledger, LoopPlace, Origin, Packet, Stage};
 use wakumix_role_api::{
     Actor, Context, DirectoryReader, LocalNode,
-    sender::{Push, PushFailure, ReplyPacket, SenderMessage},
+    sender::{Loop, Push, PushFailure, ReplyPacket, SenderMessage},
 };
-use wakumix_sphinx::{BufferPool, PublicKey};
+use wakumix_sphinx::BufferPool;
 
 use crate::{
-    admission::Refused,
+    admission::{Refused, Slot},
     config::Config,
     exchange::{Caller, Exchange, Plan, Shared, open_reply},
+    probe::{LoopPlan, Probe, tell},
     request::{Request, check_size, prepare},
-    route::choose,
+    route::{Wanted, choose, choose_loop},
+    way_back::WayBack,
 };
 
 /// How often credentials are swept that outlived their request.
@@ -31,7 +33,6 @@ const SWEEP_PERIOD: Duration = Duration::from_secs(1);
 pub(crate) struct Sender {
     pub(crate) config: Arc<Config>,
     pub(crate) node: LocalNode,
-    pub(crate) mix_key: PublicKey,
     pub(crate) directory: DirectoryReader,
     pub(crate) buffers: BufferPool,
     pub(crate) ledger: Arc<Ledger>,
@@ -51,6 +52,7 @@ impl Actor for Sender {
     fn handle(&mut self, message: SenderMessage, context: &Context<SenderMessage>) {
         match message {
             SenderMessage::Push(push) => self.push(*push, context),
+            SenderMessage::Loop(probe) => self.probe(probe, context),
             SenderMessage::Reply(reply) => self.reply(reply, context),
             SenderMessage::Expire => self.shared.book.expire(),
         }
@@ -69,11 +71,10 @@ impl Sender {
     fn push(&mut self, push: Push, context: &Context<SenderMessage>) {
         let Push { message, pubsub_topic, exit, timeout, reply } = push;
         let caller = Caller::new(reply, Arc::clone(&self.shared));
-        let limit = timeout.unwrap_or(self.config.timeout).min(self.config.max_timeout);
-        let slot = match self.shared.admission.request() {
+        let limit = self.limit(timeout);
+        let slot = match self.admit() {
             Ok(slot) => slot,
-            Err(Refused::Full) => return caller.tell(Err(PushFailure::Busy)),
-            Err(Refused::Closed) => return caller.tell(Err(PushFailure::Stopped)),
+            Err(failure) => return caller.tell(Err(failure)),
         };
         let decided = prepare(&mut self.rng, unix_nanoseconds(), message, pubsub_topic, self.config.auto_shards)
             .and_then(|request| Ok((self.plan(&request, exit)?, request)));
@@ -89,14 +90,52 @@ impl Sender {
         let _ = context.spawn(exchange.run());
     }
 
+    fn probe(&mut self, asked: Loop, context: &Context<SenderMessage>) {
+        let Loop { through, place, timeout, reply } = asked;
+        let limit = self.limit(timeout);
+        let admitted = self.admit().and_then(|slot| {
+            let plan = self.loop_plan(through, place)?;
+            let buffer = self.buffers.take().ok_or(PushFailure::Busy)?;
+            Ok((slot, plan, Packet::originated(buffer, &self.ledger, Origin::Loop)))
+        });
+        let (slot, plan, packet) = match admitted {
+            Ok(admitted) => admitted,
+            Err(failure) => return tell(&self.shared, reply, Err(failure)),
+        };
+        let (shared, deadline) = (Arc::clone(&self.shared), Instant::now() + limit);
+        // A loop has a slot like a request and fewer tasks.
+        let _ = context.spawn(Probe { shared, slot, plan, packet, deadline, limit, reply }.run());
+    }
+
+    fn admit(&self) -> Result<Slot, PushFailure> {
+        self.shared.admission.request().map_err(|refused| match refused {
+            Refused::Full => PushFailure::Busy,
+            Refused::Closed => PushFailure::Stopped,
+        })
+    }
+
+    fn limit(&self, asked: Option<Duration>) -> Duration {
+        asked.unwrap_or(self.config.timeout).min(self.config.max_timeout)
+    }
+
     fn plan(&mut self, request: &Request, exit: Option<PeerId>) -> Result<Plan, PushFailure> {
         let Config { surbs, delay, hold, .. } = *self.config;
         check_size(&request.frame, self.shared.format.profile(), surbs)?;
-        let address = self.node.hop_address.borrow().clone().ok_or(PushFailure::NoReplyAddress)?;
-        let me = MixNode::new(address, self.mix_key);
-        let route = choose(&mut self.rng, &self.directory.snapshot(), &me, exit, surbs)?;
+        let directory = self.directory.snapshot();
+        let way_back = WayBack::to(&self.node, &directory)?;
+        let wanted = Wanted { exit, topic: request.topic.as_ref() };
+        let route = choose(&mut self.rng, &directory, &way_back, wanted, surbs)?;
         let hold = hold.sample(&mut self.rng, hold.encode());
         Ok(Plan { route, delay_ms: delay.encode(), hold, rng: self.rng.fork() })
+    }
+
+    fn loop_plan(&mut self, through: PeerId, place: LoopPlace) -> Result<LoopPlan, PushFailure> {
+        let Config { delay, hold, .. } = *self.config;
+        let directory = self.directory.snapshot();
+        let way_back = WayBack::to(&self.node, &directory)?;
+        let path = choose_loop(&mut self.rng, &directory, &way_back, through, place)?;
+        let hold = hold.sample(&mut self.rng, hold.encode());
+        Ok(LoopPlan { path, delay_ms: delay.encode(), hold, rng: self.rng.fork() })
     }
 
     fn reply(&self, mut reply: ReplyPacket, context: &Context<SenderMessage>) {

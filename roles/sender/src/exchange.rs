@@ -5,10 +5,9 @@ use std::{sync::Arc, time::Duration};
 
 use rand::rngs::StdRng;
 use tokio::{sync::oneshot, time::Instant};
-use wakumix_mix::{DropReason, GroupId, Outcome, Packet, Stage, decode_reply};
+use wakumix_mix::{DropReason, Outcome, Packet, decode_reply};
 use wakumix_role_api::{
-    SendError, Workers,
-    host::SendFailure,
+    Workers,
     mixer::{LocalPacket, MixerHandle},
     sender::{Answer, PushFailure, ReplyPacket},
 };
@@ -22,6 +21,7 @@ use crate::{
     request::Request,
     route::Route,
     seal::seal,
+    under_way::UnderWay,
 };
 
 /// What every task needs.
@@ -103,32 +103,12 @@ pub(crate) struct Plan {
     pub(crate) rng: StdRng,
 }
 
-/// A request that has been handed to the mixer.
-struct UnderWay {
-    started: Instant,
-    answer: oneshot::Receiver<Vec<u8>>,
-    first_hop: oneshot::Receiver<Result<(), SendFailure>>,
-    /// Forgets the credentials when the request ends.
-    _credentials: Credentials,
-}
-
-struct Credentials {
-    shared: Arc<Shared>,
-    group: GroupId,
-}
-
-impl Drop for Credentials {
-    fn drop(&mut self) {
-        self.shared.book.cancel(self.group);
-    }
-}
-
 impl Exchange {
     /// Builds, sends and waits.
     pub(crate) async fn run(self) {
         let Self { shared, mut caller, slot, request, plan, packet, deadline, limit } = self;
         let surbs = plan.route.reply_paths.len();
-        let Request { id, frame, hash } = request;
+        let Request { id, frame, hash, .. } = request;
         let departure = {
             let shared = Arc::clone(&shared);
             move || depart(&shared, plan, &frame, packet)
@@ -136,7 +116,7 @@ impl Exchange {
         let departed = shared.workers.run(departure).await;
         let departed = departed.unwrap_or(Err(PushFailure::Internal("building the packet failed")));
         let outcome = match departed {
-            Ok(under_way) => under_way.outcome(&mut caller, &shared.admission, deadline, limit).await,
+            Ok(under_way) => under_way.outcome(caller.gone(), &shared.admission, deadline, limit).await,
             Err(failure) => Err(failure),
         };
         if matches!(outcome, Err(PushFailure::Timeout { .. })) {
@@ -167,63 +147,8 @@ fn depart(shared: &Arc<Shared>, plan: Plan, frame: &[u8], mut packet: Packet) ->
         packet.reject(DropReason::Abandoned);
         return Err(PushFailure::Internal("the request does not fit its packet"));
     };
-    let (answer_sink, answer) = oneshot::channel();
-    let Ok(group) = shared.book.insert(keys, answer_sink) else {
-        shared.metrics.record_rejected_credentials();
-        packet.reject(DropReason::QueueFull);
-        return Err(PushFailure::Busy);
-    };
-    let credentials = Credentials { shared: Arc::clone(shared), group };
-    let (done, first_hop) = oneshot::channel();
     let [first, ..] = route.path;
-    let local = LocalPacket { to: first.address, packet, hold, done: Some(done) };
-    let started = Instant::now();
-    shared.mixer.send(local).map_err(refused)?;
-    Ok(UnderWay { started, answer, first_hop, _credentials: credentials })
-}
-
-fn refused(error: SendError<Box<LocalPacket>>) -> PushFailure {
-    if error.is_full() {
-        error.into_inner().packet.reject(DropReason::QueueFull);
-        return PushFailure::Busy;
-    }
-    let outcome = Outcome::Dropped { stage: Stage::Shutdown, reason: DropReason::Stopped };
-    error.into_inner().packet.settle(outcome);
-    PushFailure::Stopped
-}
-
-impl UnderWay {
-    /// The answer's bytes and how long they took, or why there are none.
-    async fn outcome(
-        mut self,
-        caller: &mut Caller,
-        admission: &Admission,
-        deadline: Instant,
-        limit: Duration,
-    ) -> Result<(Vec<u8>, Duration), PushFailure> {
-        tokio::select! {
-            biased;
-            answer = &mut self.answer => match answer {
-                Ok(data) => Ok((data, self.started.elapsed())),
-                // The credentials outlived every limit and were swept.
-                Err(_) => Err(PushFailure::Timeout { limit }),
-            },
-            failure = first_hop_failure(&mut self.first_hop) => Err(PushFailure::FirstHop(failure)),
-            () = tokio::time::sleep_until(deadline) => Err(PushFailure::Timeout { limit }),
-            // Nobody hears this; the request ends.
-            () = caller.gone() => Err(PushFailure::Stopped),
-            () = admission.ending() => Err(PushFailure::Stopped),
-        }
-    }
-}
-
-/// Ends only if the packet did not leave.
-async fn first_hop_failure(first_hop: &mut oneshot::Receiver<Result<(), SendFailure>>) -> SendFailure {
-    match first_hop.await {
-        Ok(Err(failure)) => failure,
-        // It left, or nobody can tell: the answer or the time limit decides.
-        Ok(Ok(())) | Err(_) => std::future::pending().await,
-    }
+    UnderWay::start(shared, keys, LocalPacket { to: first.address, packet, hold, done: None })
 }
 
 /// Opens a reply on a worker and hands its bytes to the request that waits for them.

@@ -1,4 +1,4 @@
-//! The sender role: lightpush over the mixnet (`spec/waku.md §5.5`).
+//! The sender role: lightpush over the mixnet (`spec/waku.md §5.5`), and loops that test its nodes.
 //!
 //! One request is one packet through three hops to an exit that serves lightpush, or that passes the request on to a
 //! service; its answer comes back through a single-use reply block, three hops as well. Every request ends in a typed
@@ -8,9 +8,10 @@
 //!
 //! | module | what |
 //! |---|---|
-//! | `request`, `route`, `seal`, `answer` | the rules, without I/O |
+//! | `request`, `route`, `way_back`, `seal`, `answer` | the rules, without I/O |
 //! | `actor` | the shell: one message at a time |
-//! | `exchange` | a task for each request and each reply |
+//! | `exchange`, `probe` | a task for each request and reply, and for each loop |
+//! | `under_way` | waiting for what has left |
 //! | `admission`, `book` | the bounds: open requests, credentials |
 //!
 //! Non-goals: retries, fragments, pacing of bursts.
@@ -31,10 +32,15 @@ mod book;
 mod config;
 mod exchange;
 mod metrics;
+mod probe;
 mod request;
 mod role;
 mod route;
 mod seal;
+#[cfg(test)]
+mod testing;
+mod under_way;
+mod way_back;
 
 pub use config::{AutoShards, Config, DEFAULT_IN_FLIGHT, DEFAULT_MAX_TIMEOUT, DEFAULT_SURBS, DEFAULT_TIMEOUT};
 pub use role::SenderRole;

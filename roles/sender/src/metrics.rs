@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use wakumix_role_api::sender::{Answer, PushFailure};
+use wakumix_role_api::sender::{Answer, LoopOutcome, PushFailure};
 use wakumix_telemetry::{Counter, Gauge, Histogram, Metric, Telemetry};
 use wakumix_waku::lightpush::StatusCode;
 
@@ -12,8 +12,8 @@ const ANSWERED: &str = "answered";
 const REFUSED: &str = "refused";
 /// The caller did not wait for the answer.
 const CALLER_GONE: &str = "caller_gone";
-/// Every value of the label `outcome`: the three above and the kinds of [`PushFailure`].
-const OUTCOMES: [&str; 16] = [
+/// Every value of the label `outcome`: the three above and the kinds of [`PushFailure`] that a request can have.
+const OUTCOMES: [&str; 17] = [
     ANSWERED,
     REFUSED,
     CALLER_GONE,
@@ -24,6 +24,7 @@ const OUTCOMES: [&str; 16] = [
     "invalid_message",
     "busy",
     "no_reply_address",
+    "no_connected_hop",
     "first_hop_failed",
     "surb_timeout",
     "bad_answer",
@@ -37,6 +38,9 @@ pub(crate) struct Metrics {
     requests: Vec<(&'static str, Counter)>,
     round_trip: Histogram,
     timeouts: Counter,
+    loops_returned: Counter,
+    loops_lost: Counter,
+    loops_failed: Counter,
     credentials_expired: Counter,
     credentials_rejected: Counter,
     pub(crate) credentials_active: Gauge,
@@ -45,11 +49,15 @@ pub(crate) struct Metrics {
 
 impl Metrics {
     pub(crate) fn new(telemetry: &Telemetry) -> Self {
+        let loops = |outcome| telemetry.counter(Metric::LoopsTotal, &[("outcome", outcome)]);
         let requests = |outcome| (outcome, telemetry.counter(Metric::RequestsTotal, &[("outcome", outcome)]));
         Self {
             requests: OUTCOMES.into_iter().map(requests).collect(),
             round_trip: telemetry.histogram(Metric::RoundTripSeconds, &[]),
             timeouts: telemetry.counter(Metric::MixReplyTimeoutsTotal, &[]),
+            loops_returned: loops("returned"),
+            loops_lost: loops("lost"),
+            loops_failed: loops("failed"),
             credentials_expired: telemetry.counter(Metric::MixSurbCredsExpiredTotal, &[]),
             credentials_rejected: telemetry.counter(Metric::MixSurbCredsRejectedTotal, &[]),
             credentials_active: telemetry.gauge(Metric::MixSurbCredsActive, &[]),
@@ -69,6 +77,16 @@ impl Metrics {
     /// A request ended because its caller went away.
     pub(crate) fn record_caller_gone(&self) {
         self.count(CALLER_GONE);
+    }
+
+    /// A loop ended so.
+    pub(crate) fn record_loop(&self, outcome: &Result<LoopOutcome, PushFailure>) {
+        let counter = match outcome {
+            Ok(LoopOutcome::Returned(_)) => &self.loops_returned,
+            Ok(LoopOutcome::Lost) => &self.loops_lost,
+            Err(_) => &self.loops_failed,
+        };
+        counter.increment(1);
     }
 
     /// An answer was opened.
@@ -102,13 +120,14 @@ mod tests {
     fn every_kind_of_failure_is_counted() {
         let peer = "16Uiu2HAmPiEs2ozjjJF2iN2Pe2FYeMC9w4caRHKYdLdAfjgbWM6o".parse().unwrap();
         let failures = [
-            PushFailure::PoolTooSmall { usable: 0, needed: 4 },
-            PushFailure::NoExit,
+            PushFailure::PoolTooSmall { usable: 0, needed: 4, reason: String::new() },
+            PushFailure::NoExit { topic: None },
             PushFailure::ExitUnknown(peer),
             PushFailure::TooLarge { size: 2, limit: 1 },
             PushFailure::InvalidMessage(String::new()),
             PushFailure::Busy,
             PushFailure::NoReplyAddress,
+            PushFailure::NoConnectedHop,
             PushFailure::FirstHop(wakumix_role_api::host::SendFailure::QueueFull),
             PushFailure::Timeout { limit: Duration::ZERO },
             PushFailure::BadAnswer(String::new()),

@@ -21,6 +21,8 @@ pub(crate) struct Request {
     pub(crate) id: String,
     /// The request with its length in front.
     pub(crate) frame: Vec<u8>,
+    /// Where the message will be published, unless the service derives that and this node cannot.
+    pub(crate) topic: Option<PubsubTopic>,
     /// The hash of the message, where the topic is known.
     pub(crate) hash: Option<[u8; 32]>,
 }
@@ -45,10 +47,10 @@ pub(crate) fn prepare<R: CryptoRng>(
     }
     message.timestamp = message.timestamp.filter(|&timestamp| timestamp != 0).or(Some(now));
     let shard = shard(topic.as_deref(), &message.content_topic, auto_shards)?;
-    let hash = shard.map(|shard| *MessageHash::of(shard.as_str(), &message).as_bytes());
+    let hash = shard.as_ref().map(|shard| *MessageHash::of(shard.as_str(), &message).as_bytes());
     let id = request_id(rng);
     let request = v3::Request { request_id: id.clone(), pubsub_topic: topic, message };
-    Ok(Request { id, frame: frame::encode(&request.encode()), hash })
+    Ok(Request { id, frame: frame::encode(&request.encode()), topic: shard, hash })
 }
 
 /// Refuses what does not fit one packet: there is no fragmentation (`spec/mix-wire.md §7.2`).

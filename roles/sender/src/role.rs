@@ -1,6 +1,6 @@
 //! The plug: how a node starts, watches and stops the sender.
 
-use std::sync::Arc;
+use std::{collections::HashSet, sync::Arc};
 
 use futures::{FutureExt, future::BoxFuture};
 use rand::{
@@ -8,10 +8,11 @@ use rand::{
     rngs::{StdRng, SysRng},
 };
 use tokio::time::Instant;
-use wakumix_mix::MIN_POOL;
 use wakumix_role_api::{
     ActorHandle, ConfigError, DirectoryReader, Inboxes, LocalNode, Ports, Role, RoleContext, RoleError, RoleName,
-    RunningRole, Service, StopReport, mixer::MixerHandle, sender::SenderHandle,
+    RunningRole, Service, StopReport,
+    mixer::MixerHandle,
+    sender::{PushFailure, SenderHandle},
 };
 use wakumix_waku::record::Capabilities;
 
@@ -22,7 +23,8 @@ use crate::{
     config::Config,
     exchange::Shared,
     metrics::Metrics,
-    route::{has_service, usable_nodes},
+    route::{has_service, pool_problem},
+    way_back::WayBack,
 };
 
 /// The sender, configured and not yet running.
@@ -98,7 +100,6 @@ fn factory(
     admission: Arc<Admission>,
     mut rng: StdRng,
 ) -> impl FnMut() -> Sender + Send + 'static {
-    let mix_key = context.node.mix_public_key();
     move || {
         let credentials = config.in_flight * config.surbs;
         let book = Book::new(credentials, config.max_timeout, metrics.credentials_active.clone());
@@ -113,7 +114,6 @@ fn factory(
         Sender {
             config: Arc::clone(&config),
             node: context.node.clone(),
-            mix_key,
             directory: context.directory.clone(),
             buffers: context.buffers.clone(),
             ledger: Arc::clone(&context.ledger),
@@ -144,13 +144,13 @@ impl RunningRole for RunningSender {
         if self.handle.address().is_closed() {
             return Err("stopped".to_owned());
         }
-        if self.node.hop_address.borrow().is_none() {
-            return Err("no address of this node that a reply path can carry".to_owned());
-        }
         let directory = self.directory.snapshot();
-        let usable = usable_nodes(&directory, &self.node.peer);
-        if usable < MIN_POOL {
-            return Err(format!("pool {usable} of {MIN_POOL} needed"));
+        if let Some(problem) = pool_problem(&directory, &self.node.peer) {
+            return Err(problem.to_string());
+        }
+        let way_back = WayBack::to(&self.node, &directory).map_err(|problem| problem.to_string())?;
+        if way_back.last_hops(&directory, &[]).is_some_and(HashSet::is_empty) {
+            return Err(PushFailure::NoConnectedHop.to_string());
         }
         if !has_service(&directory, &self.node.peer) {
             return Err("no node that serves lightpush is known".to_owned());

@@ -2,7 +2,7 @@
 //! each reply block and the packet, so it runs on a worker.
 
 use rand::CryptoRng;
-use wakumix_mix::{MessageError, MixNode, Request};
+use wakumix_mix::{MessageError, MixNode, Request, encode_reply};
 use wakumix_sphinx::{BuildError, PATH_LEN, PathHop, ReplyKeys, Sphinx};
 use wakumix_waku::lightpush::V3_PROTOCOL;
 
@@ -34,6 +34,20 @@ pub(crate) fn seal<R: CryptoRng>(
     let body = request.encode().map_err(SealError::Message)?;
     let path = hops(&route.path, delay_ms);
     format.build(rng, &path, &route.destination, &body, out).map_err(SealError::Build)?;
+    Ok(keys)
+}
+
+/// Builds a loop along a path into `out` and returns what opens it when it comes back. It has the form of an answer without
+/// content: a reply block is made and used up.
+pub(crate) fn seal_loop<R: CryptoRng>(
+    format: Sphinx,
+    rng: &mut R,
+    path: &[MixNode; PATH_LEN],
+    delay_ms: u16,
+    out: &mut [u8],
+) -> Result<ReplyKeys, SealError> {
+    let (surb, keys) = format.create_surb(rng, &hops(path, delay_ms)).map_err(SealError::Build)?;
+    format.use_surb(rng, surb, &encode_reply(&[]), out).map_err(SealError::Build)?;
     Ok(keys)
 }
 

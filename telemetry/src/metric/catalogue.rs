@@ -96,6 +96,33 @@ catalogue! {
     PoolNodes: "waku_mix_pool_nodes", Kind::Gauge, Count, ["state"],
         "Mix nodes known from discovery, by whether paths may use them.";
 
+    DiscoveryRequestsTotal: "waku_mix_discovery_requests_total", Kind::Counter, Count, ["protocol", "outcome"],
+        "Requests of other nodes to this one's discovery protocols (each has at most 4 outcomes).";
+    RendezvousRegistered: "waku_mix_rendezvous_registered", Kind::Gauge, Count, [],
+        "Registrations of other nodes that this rendezvous point holds.";
+    RendezvousRegistrationsTotal: "waku_mix_rendezvous_registrations_total", Kind::Counter, Count, ["outcome"],
+        "Attempts of this node to register with a rendezvous point, by outcome: registered, failed.";
+
+    // Discovery and the pool.
+    PoolNodesBySource: "waku_mix_pool_nodes_by_source", Kind::Gauge, Count, ["source"],
+        "Mix nodes that paths may use, by source that tells of them; one that several tell of counts for each.";
+    PoolGroups: "waku_mix_pool_groups", Kind::Gauge, Count, ["kind"],
+        "Different /24 subnets, and different families of nodes that one operator runs, among the mix nodes that paths may use.";
+    PoolEffectiveGroups: "waku_mix_pool_effective_groups", Kind::Gauge, Count, ["kind"],
+        "How many equally large subnets, or families, would be as diverse as those of the pool (inverse Simpson index).";
+    PoolContactAgeSeconds: "waku_mix_pool_contact_age_seconds", Kind::Gauge, Seconds, ["statistic"],
+        "Time since the mix nodes that paths may use were reached last: median and oldest, of those that were reached.";
+    PoolChecksTotal: "waku_mix_pool_checks_total", Kind::Counter, Count, ["outcome"],
+        "Nodes that were contacted to learn whether they are there, by outcome.";
+    DiscoveryNodes: "waku_mix_discovery_nodes", Kind::Gauge, Count, ["kind"],
+        "Nodes that discovery knows: written by the operator or reached before, and strangers that were not reached yet.";
+    DiscoveryFindingsTotal: "waku_mix_discovery_findings_total", Kind::Counter, Count, ["source"],
+        "Records that sources reported and that were taken.";
+    DiscoveryRefusedTotal: "waku_mix_discovery_refused_total", Kind::Counter, Count, ["source", "reason"],
+        "What sources received and was refused, by reason (8 sources, 11 reasons: at most 88 series).";
+    DiscoveryLookupsTotal: "waku_mix_discovery_lookups_total", Kind::Counter, Count, ["source", "outcome"],
+        "Questions that sources asked others, by whether they were answered (8 sources, 2 outcomes).";
+
     // Sending and exit.
     RequestsTotal: "waku_mix_requests_total", Kind::Counter, Count, ["outcome"],
         "Requests that a local user sent through the mixnet, by outcome.";
@@ -103,6 +130,8 @@ catalogue! {
         "Own requests that wait for their answer.";
     RoundTripSeconds: "waku_mix_round_trip_seconds", Kind::Histogram(ROUND_TRIP), Seconds, [],
         "Time from an own request to its answer, answered ones only.";
+    LoopsTotal: "waku_mix_loops_total", Kind::Counter, Count, ["outcome"],
+        "Packets sent through a node of the pool and back to test it, by outcome: returned, lost, failed to leave.";
     ExitRequestsTotal: "waku_mix_exit_requests_total", Kind::Counter, Count, ["outcome"],
         "Requests that reached this exit, by outcome.";
     ExitRepliesTotal: "waku_mix_exit_replies_total", Kind::Counter, Count, ["outcome"],

@@ -14,7 +14,7 @@ use wakumix_role_api::{
     Address, Directory, DirectoryPublisher, InboundRequest, Inboxes, LocalNode, Ports, Receiver, Role, RoleContext,
     RunningRole, Service, Services, Supervisor, Workers,
     exit::{ExitMessage, ExitPacket},
-    host::{HostHandle, HostMessage, OutboundRequest},
+    host::{HostAddresses, HostHandle, HostMessage, OutboundRequest},
     mailbox,
     mixer::{LocalPacket, MixerHandle, MixerMessage},
 };
@@ -72,8 +72,14 @@ impl World {
         let service = Service::new(V3_PROTOCOL, 4096, move |request| service_address.try_send(request).unwrap_or(()));
         let (publisher, reader) = DirectoryPublisher::new();
         let (_, hop_address) = watch::channel(Some(node(EXIT).address));
+        let (_, host_addresses) = watch::channel(HostAddresses::default());
         let context = RoleContext {
-            node: LocalNode { peer: peer(EXIT), mix_key: Arc::new(mix_key(EXIT)), hop_address },
+            node: LocalNode {
+                peer: peer(EXIT),
+                mix_key: Arc::new(mix_key(EXIT)),
+                hop_address,
+                addresses: host_addresses,
+            },
             format: Sphinx::new(Profile::default()),
             buffers: BufferPool::new(BUFFERS, PACKET_LEN),
             ledger: Ledger::new(),

@@ -12,7 +12,7 @@ use wakumix_mix::{HopAddress, Ledger, Outcome, Packet};
 use wakumix_mixer::{Config, DelayRule, Mixer, RunningMixer};
 use wakumix_role_api::{
     DirectoryPublisher, Inbox, Inboxes, LocalNode, Ports, RoleContext, Services, Supervisor, Workers,
-    host::{HostHandle, HostMessage},
+    host::{HostAddresses, HostHandle, HostMessage},
     mailbox,
     mixer::{MixerHandle, MixerMessage},
 };
@@ -53,9 +53,10 @@ impl Net {
         let (mixer_address, inbox) = mailbox("mixer", 256, &telemetry);
         let mixer = MixerHandle::new(mixer_address);
         let (_, hop_address) = watch::channel(Some(addresses[0].clone()));
+        let (_, host_addresses) = watch::channel(HostAddresses::default());
         let (supervisor, _) = Supervisor::new(Handle::current(), telemetry.clone());
         let context = RoleContext {
-            node: LocalNode { peer: addresses[0].peer(), mix_key: Arc::clone(&key), hop_address },
+            node: LocalNode { peer: addresses[0].peer(), mix_key: Arc::clone(&key), hop_address, addresses: host_addresses },
             format,
             buffers: BufferPool::new(2 * WINDOW, format.profile().packet_len()),
             ledger: Ledger::new(),

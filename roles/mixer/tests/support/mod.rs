@@ -17,7 +17,7 @@ use wakumix_mixer::{Config, Mixer, RunningMixer};
 use wakumix_role_api::{
     DirectoryPublisher, Inbox, Inboxes, LocalNode, Ports, RoleContext, Services, Supervisor, Workers,
     exit::{ExitMessage, ExitPacket},
-    host::{HostHandle, HostMessage, OutboundPacket, SendFailure},
+    host::{HostAddresses, HostHandle, HostMessage, OutboundPacket, SendFailure},
     mailbox,
     mixer::{LocalPacket, MixerHandle, MixerMessage},
     sender::{ReplyPacket, SenderHandle, SenderMessage},
@@ -339,10 +339,11 @@ pub(crate) fn far_off() -> Instant {
 
 fn context(me: &Peer, format: Sphinx, ports: Ports, telemetry: &Telemetry) -> RoleContext {
     let (_, hop_address) = watch::channel(Some(me.address.clone()));
+    let (_, host_addresses) = watch::channel(HostAddresses::default());
     let (_, directory) = DirectoryPublisher::new();
     let (supervisor, _) = Supervisor::on_current_thread(telemetry.clone());
     RoleContext {
-        node: LocalNode { peer: me.address.peer(), mix_key: Arc::new(me.key.clone()), hop_address },
+        node: LocalNode { peer: me.address.peer(), mix_key: Arc::new(me.key.clone()), hop_address, addresses: host_addresses },
         format,
         buffers: BufferPool::new(BUFFERS, format.profile().packet_len()),
         ledger: Ledger::new(),

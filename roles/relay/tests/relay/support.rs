@@ -10,7 +10,7 @@ use tokio::sync::{oneshot, watch};
 use tokio::time::Instant;
 use wakumix_mix::Ledger;
 use wakumix_relay::{Config, Relay};
-use wakumix_role_api::host::{GossipMessage, HostHandle, HostMessage, PublishFailure, Verdict};
+use wakumix_role_api::host::{GossipMessage, HostAddresses, HostHandle, HostMessage, PublishFailure, Verdict};
 use wakumix_role_api::relay::{RelayHandle, RelayMessage};
 use wakumix_role_api::{
     DirectoryPublisher, InboundRequest, Inbox, Inboxes, LocalNode, Ports, Requester, Role, RoleContext, RunningRole,
@@ -69,9 +69,10 @@ fn context(ports: Ports, services: Services, telemetry: &Telemetry) -> RoleConte
     let (supervisor, _) = Supervisor::on_current_thread(telemetry.clone());
     let (_, directory) = DirectoryPublisher::new();
     let (_, hop_address) = watch::channel(None);
+    let (_, host_addresses) = watch::channel(HostAddresses::default());
     let mix_key = Arc::new(PrivateKey::generate(&mut rand::rng()));
     RoleContext {
-        node: LocalNode { peer: peer(1), mix_key, hop_address },
+        node: LocalNode { peer: peer(1), mix_key, hop_address, addresses: host_addresses },
         format,
         buffers: BufferPool::new(1, format.profile().packet_len()),
         ledger: Ledger::new(),

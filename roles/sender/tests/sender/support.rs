@@ -8,15 +8,15 @@ use std::{collections::HashMap, num::NonZeroUsize, sync::Arc, time::Duration};
 use libp2p_identity::{Keypair, PeerId, secp256k1};
 use rand::{SeedableRng, rngs::StdRng};
 use tokio::{runtime::Handle, sync::watch, task::JoinHandle, time::Instant};
-use wakumix_mix::{Body, HopAddress, Ledger, MixNode, Outcome, Packet, Request, encode_reply};
+use wakumix_mix::{Body, HopAddress, Ledger, LoopPlace, MixNode, Outcome, Packet, Request, encode_reply};
 use wakumix_role_api::{
     Directory, DirectoryPublisher, Inboxes, LocalNode, Ports, Receiver, Role, RoleContext, RunningRole, Services,
     Supervisor, Workers,
     directory::ServiceNode,
-    host::HostHandle,
+    host::{HostAddresses, HostHandle},
     mailbox,
     mixer::{LocalPacket, MixerHandle, MixerMessage},
-    sender::{Answer, PushFailure, ReplyPacket, SenderHandle, SenderMessage},
+    sender::{Answer, LoopOutcome, PushFailure, ReplyPacket, SenderHandle, SenderMessage},
 };
 use wakumix_sender::{Config, SenderRole};
 use wakumix_sphinx::{AddressBytes, BufferPool, Opened, PACKET_LEN, PrivateKey, Profile, Sphinx, Surb, SurbId};
@@ -50,7 +50,7 @@ pub(crate) fn node(seed: u8) -> MixNode {
 /// The pool `1..=size` in which node 1 serves lightpush.
 pub(crate) fn directory(size: u8) -> Directory {
     let service = ServiceNode::new(peer(1), vec![node(1).address.multiaddr()]);
-    Directory { mix_nodes: (1..=size).map(node).collect(), lightpush: vec![service] }
+    Directory { mix_nodes: (1..=size).map(node).collect(), lightpush: vec![service], ..Directory::default() }
 }
 
 pub(crate) fn message(payload: &[u8]) -> WakuMessage {
@@ -63,6 +63,7 @@ pub(crate) fn message(payload: &[u8]) -> WakuMessage {
 }
 
 pub(crate) type Outcomes = JoinHandle<Result<Answer, PushFailure>>;
+pub(crate) type Loops = JoinHandle<Result<LoopOutcome, PushFailure>>;
 
 /// The sender and its surroundings.
 pub(crate) struct World {
@@ -72,6 +73,7 @@ pub(crate) struct World {
     pub(crate) telemetry: Telemetry,
     pub(crate) buffers: BufferPool,
     pub(crate) hop_address: watch::Sender<Option<HopAddress>>,
+    pub(crate) host: watch::Sender<HostAddresses>,
     pub(crate) mixer: Receiver<MixerMessage>,
     ledger: Arc<Ledger>,
     format: Sphinx,
@@ -88,9 +90,14 @@ pub(crate) struct AtExit {
     pub(crate) surbs: Vec<Surb>,
 }
 
-/// A reply at the sender's door.
+/// A reply or loop at the sender's door.
+#[derive(Clone)]
 pub(crate) struct AtSender {
     pub(crate) id: SurbId,
+    /// The hops that it has passed.
+    pub(crate) way: Vec<PeerId>,
+    /// Where the last of them found this node.
+    pub(crate) address: HopAddress,
     pub(crate) bytes: Vec<u8>,
 }
 
@@ -108,11 +115,12 @@ impl World {
         let (mixer_address, mixer_inbox) = mailbox("mixer", MIXER_QUEUE, &telemetry);
         let (host_address, _) = mailbox("host", 1, &telemetry);
         let (hop_address, local_address) = watch::channel(Some(node(ME).address));
+        let (host, addresses) = watch::channel(HostAddresses::default());
         let (publisher, reader) = DirectoryPublisher::new();
         publisher.publish(directory(6));
         let handle = SenderHandle::new(sender_address);
         let context = RoleContext {
-            node: LocalNode { peer: peer(ME), mix_key: Arc::new(mix_key(ME)), hop_address: local_address },
+            node: LocalNode { peer: peer(ME), mix_key: Arc::new(mix_key(ME)), hop_address: local_address, addresses },
             format: Sphinx::new(profile),
             buffers: BufferPool::new(BUFFERS, PACKET_LEN),
             ledger: Ledger::new(),
@@ -139,6 +147,7 @@ impl World {
             telemetry,
             buffers: context.buffers,
             hop_address,
+            host,
             mixer: mixer_inbox.receiver().unwrap(),
             ledger: context.ledger,
             format: context.format,
@@ -155,6 +164,12 @@ impl World {
     pub(crate) fn push_with(&self, message: WakuMessage, exit: Option<PeerId>, timeout: Option<Duration>) -> Outcomes {
         let handle = self.handle.clone();
         tokio::spawn(async move { handle.push(message, Some(TOPIC.to_owned()), exit, timeout).await })
+    }
+
+    /// Sends a loop in a task of its own.
+    pub(crate) fn probe(&self, through: PeerId, place: LoopPlace, timeout: Option<Duration>) -> Loops {
+        let handle = self.handle.clone();
+        tokio::spawn(async move { handle.probe(through, place, timeout).await })
     }
 
     /// The next packet that the mixer is given.
@@ -177,12 +192,12 @@ impl World {
         packet.settle(Outcome::Sent);
         // The request may be over.
         let _ = done.unwrap().send(Ok(()));
-        let (exit, opened) = self.walk(to.peer(), &mut bytes);
+        let (way, opened) = self.walk(to, &mut bytes);
         let Opened::Exit { destination, body } = opened else { panic!("{opened:?}") };
         let Body::Request(request) = Request::decode(&bytes[body]).unwrap() else { panic!("cover") };
         let (data, _) = frame::decode(request.data, 4096).unwrap().unwrap();
         AtExit {
-            exit,
+            exit: way.last().unwrap().peer(),
             destination,
             codec: request.codec.to_owned(),
             request: v3::Request::decode(data).unwrap(),
@@ -200,10 +215,24 @@ impl World {
         let hop = HopAddress::decode(&surb.hop).unwrap();
         let mut bytes = vec![0; PACKET_LEN];
         self.format.use_surb(&mut self.rng, surb, body, &mut bytes).unwrap();
-        let (last, opened) = self.walk(hop.peer(), &mut bytes);
+        self.come_back(hop, bytes)
+    }
+
+    /// The next packet, which must be a loop, at the sender's door.
+    pub(crate) async fn looped(&mut self) -> AtSender {
+        let LocalPacket { to, packet, done, .. } = self.departure().await;
+        let bytes = packet.bytes().to_vec();
+        packet.settle(Outcome::Sent);
+        done.unwrap().send(Ok(())).unwrap();
+        self.come_back(to, bytes)
+    }
+
+    fn come_back(&self, first: HopAddress, mut bytes: Vec<u8>) -> AtSender {
+        let (mut way, opened) = self.walk(first, &mut bytes);
         let Opened::Reply { id } = opened else { panic!("{opened:?}") };
-        assert_eq!(last, peer(ME));
-        AtSender { id, bytes }
+        let address = way.pop().unwrap();
+        assert_eq!(address.peer(), peer(ME));
+        AtSender { id, way: way.iter().map(HopAddress::peer).collect(), address, bytes }
     }
 
     /// Gives the sender a reply as the mixer does.
@@ -243,16 +272,18 @@ impl World {
         self.role.stop(Instant::now() + limit).await
     }
 
-    fn walk(&self, first: PeerId, bytes: &mut [u8]) -> (PeerId, Opened) {
-        let mut at = first;
+    /// Unwraps a packet at one hop after the other; where it was.
+    fn walk(&self, first: HopAddress, bytes: &mut [u8]) -> (Vec<HopAddress>, Opened) {
+        let mut way = vec![first];
         loop {
+            let at = way.last().unwrap().peer();
             let authenticated = self.format.authenticate(&self.keys[&at], bytes).unwrap();
             match self.format.open(bytes, authenticated).unwrap() {
                 Opened::Forward { next, blinding, .. } => {
                     self.format.blind(bytes, blinding).unwrap();
-                    at = HopAddress::decode(&next).unwrap().peer();
+                    way.push(HopAddress::decode(&next).unwrap());
                 }
-                end => return (at, end),
+                end => return (way, end),
             }
         }
     }

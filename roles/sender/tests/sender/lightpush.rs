@@ -1,17 +1,20 @@
 //! The sender through its handle: answers, failures, bounds, stopping.
 
-mod support;
-
 use std::{sync::Arc, time::Duration};
 
-use support::{ME, MIXER_QUEUE, TOPIC, World, directory, message, node, peer, response};
+use crate::support::{ME, MIXER_QUEUE, TOPIC, World, directory, message, node, peer, response};
 use wakumix_mix::{DelayLaw, DropReason, HopAddress, Outcome, Stage};
-use wakumix_role_api::{directory::ServiceNode, host::SendFailure, sender::PushFailure};
+use wakumix_role_api::{
+    directory::{PoolState, ServiceNode},
+    host::{HostAddresses, Reachability, SendFailure},
+    sender::PushFailure,
+};
 use wakumix_sender::Config;
 use wakumix_sphinx::{ADDRESS_LEN, Block, Cipher, Profile};
 use wakumix_waku::{
     MessageHash,
     lightpush::{StatusCode, V3_PROTOCOL},
+    record::Shards,
 };
 
 const PRESETS: [(Cipher, Block); 3] =
@@ -94,7 +97,7 @@ async fn a_service_outside_the_pool_is_named_as_destination() {
     let mut world = World::new(Config::default());
     let address = "/ip4/10.0.0.77/tcp/4000".parse().unwrap();
     let mut known = directory(6);
-    known.lightpush = vec![ServiceNode { peer: peer(77), addresses: vec![address] }];
+    known.lightpush = vec![ServiceNode::new(peer(77), vec![address])];
     world.directory.publish(known);
     let outcome = world.push(b"hello");
     let mut at_exit = world.arrival().await;
@@ -119,9 +122,13 @@ async fn the_exit_asked_for_is_taken() {
 #[actix::test]
 async fn a_small_pool_is_refused_at_once_with_its_numbers() {
     let world = World::new(Config::default());
-    world.directory.publish(directory(3));
-    assert_eq!(world.push(b"hello").await.unwrap(), Err(PushFailure::PoolTooSmall { usable: 3, needed: 4 }));
-    assert_eq!(world.role.ready(), Err("pool 3 of 4 needed".to_owned()));
+    let mut known = directory(3);
+    known.pool.add(PoolState::Expired);
+    world.directory.publish(known);
+    let failure = world.push(b"hello").await.unwrap().unwrap_err();
+    assert_eq!(failure, PushFailure::PoolTooSmall { usable: 3, needed: 4, reason: "1 expired".to_owned() });
+    assert_eq!(failure.to_string(), "pool 3 of 4 needed: 1 expired");
+    assert_eq!(world.role.ready(), Err(failure.to_string()));
     world.settled().await;
     assert_eq!(world.balance().originated, 0);
     assert!(world.metric("waku_mix_requests_total{outcome=\"pool_too_small\"} 1"));
@@ -136,8 +143,22 @@ async fn readiness_names_what_is_missing() {
     world.directory.publish(without_service);
     assert_eq!(world.role.ready(), Err("no node that serves lightpush is known".to_owned()));
     world.hop_address.send_replace(None);
-    assert_eq!(world.role.ready(), Err("no address of this node that a reply path can carry".to_owned()));
+    assert_eq!(world.role.ready(), Err(PushFailure::NoReplyAddress.to_string()));
     assert_eq!(world.push(b"hello").await.unwrap(), Err(PushFailure::NoReplyAddress));
+    let private = HostAddresses { reachability: Reachability::Private, ..HostAddresses::default() };
+    world.host.send_replace(private);
+    world.hop_address.send_replace(Some(node(ME).address));
+    assert_eq!(world.role.ready(), Err(PushFailure::NoConnectedHop.to_string()));
+}
+
+#[actix::test]
+async fn a_message_goes_to_an_exit_of_its_shard_or_nowhere() {
+    let world = World::new(Config::default());
+    let mut known = directory(6);
+    known.lightpush[0].shards = Some(Shards { cluster: 2, shards: vec![1] });
+    world.directory.publish(known);
+    let topic = Some(TOPIC.to_owned());
+    assert_eq!(world.push(b"hello").await.unwrap(), Err(PushFailure::NoExit { topic }));
 }
 
 #[actix::test]
@@ -197,7 +218,7 @@ async fn garbage_burns_no_credentials_in_any_profile() {
         let data = response(&at_exit.request, StatusCode::SUCCESS, 1);
         let (first, second) = (at_exit.surbs.pop().unwrap(), at_exit.surbs.pop().unwrap());
         let good = world.answer(first, &data);
-        let mut garbage = support::AtSender { id: good.id, bytes: good.bytes.clone() };
+        let mut garbage = good.clone();
         for byte in &mut garbage.bytes[700..] {
             *byte ^= 0x55;
         }

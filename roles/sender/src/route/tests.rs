@@ -1,0 +1,168 @@
+//! Which exit and which ways are chosen, and what is said when there are none.
+
+use std::collections::BTreeSet;
+
+use rand::{SeedableRng, rngs::StdRng};
+use wakumix_mix::path::{is_sound_forward_path, is_sound_reply_path};
+use wakumix_role_api::directory::PoolState;
+use wakumix_waku::record::Shards;
+
+use super::*;
+use crate::{
+    testing::{node, peer},
+    way_back::WayBack,
+};
+
+fn rng(seed: u64) -> StdRng {
+    StdRng::seed_from_u64(seed)
+}
+
+fn service(seed: u8, address: &str) -> ServiceNode {
+    ServiceNode::new(peer(seed), vec![address.parse().unwrap()])
+}
+
+fn directory(pool: &[u8], services: &[u8]) -> Directory {
+    Directory {
+        mix_nodes: pool.iter().map(|&seed| node(seed)).collect(),
+        lightpush: services.iter().map(|&seed| service(seed, "/ip4/10.0.0.9/tcp/4000")).collect(),
+        ..Directory::default()
+    }
+}
+
+fn chosen(directory: &Directory, exit: Option<u8>, seed: u64) -> Result<Route, PushFailure> {
+    chosen_for(directory, Wanted { exit: exit.map(peer), topic: None }, seed)
+}
+
+fn chosen_for(directory: &Directory, wanted: Wanted<'_>, seed: u64) -> Result<Route, PushFailure> {
+    choose(&mut rng(seed), directory, &WayBack::from_anywhere(node(99)), wanted, 3)
+}
+
+#[test]
+fn every_exit_that_serves_lightpush_is_chosen_sooner_or_later() {
+    let directory = directory(&[0, 1, 2, 3, 4], &[3, 1, 77]);
+    let exits: BTreeSet<_> = (0..50).map(|seed| chosen(&directory, None, seed).unwrap().path[2].peer()).collect();
+    assert_eq!(exits, BTreeSet::from([peer(1), peer(3)]));
+}
+
+#[test]
+fn the_exit_asked_for_is_the_destination() {
+    let route = chosen(&directory(&[0, 1, 2, 3, 4], &[1]), Some(4), 1).unwrap();
+    assert_eq!(route.path[2], node(4));
+    assert_eq!(route.destination, [0; ADDRESS_LEN]);
+}
+
+#[test]
+fn a_service_outside_the_pool_is_reached_beyond_an_exit() {
+    for seed in 0..20 {
+        let route = chosen(&directory(&[0, 1, 2, 3], &[77]), None, seed).unwrap();
+        assert_eq!(HopAddress::decode(&route.destination).unwrap().peer(), peer(77));
+        assert!(is_sound_forward_path(&route.path, &peer(77)));
+    }
+}
+
+#[test]
+fn every_way_back_ends_here_and_avoids_the_exit() {
+    let route = chosen(&directory(&[0, 1, 2, 3, 4], &[1]), None, 5).unwrap();
+    assert_eq!(route.reply_paths.len(), 3);
+    for path in &route.reply_paths {
+        assert!(is_sound_reply_path(path, &peer(99)));
+        assert!(path.iter().all(|node| node.peer() != peer(1)));
+    }
+}
+
+#[test]
+fn this_node_is_no_exit_for_itself() {
+    let directory = directory(&[0, 1, 2, 3, 99], &[99]);
+    assert_eq!(chosen(&directory, None, 1).err(), Some(PushFailure::NoExit { topic: None }));
+    assert_eq!(chosen(&directory, Some(99), 1).err(), Some(PushFailure::ExitUnknown(peer(99))));
+    assert!(!has_service(&directory, &peer(99)));
+}
+
+#[test]
+fn a_small_pool_is_named_before_anything_that_follows_from_it() {
+    let reason = || "no other node is known".to_owned();
+    let too_small = |usable| Some(PushFailure::PoolTooSmall { usable, needed: 4, reason: reason() });
+    assert_eq!(chosen(&directory(&[], &[]), None, 1).err(), too_small(0));
+    assert_eq!(chosen(&directory(&[0, 0, 1, 2, 99], &[2]), None, 1).err(), too_small(3));
+    assert_eq!(chosen(&directory(&[0, 1], &[]), Some(7), 1).err(), too_small(2));
+    let beyond = chosen(&directory(&[0, 1], &[77]), None, 1).err();
+    assert_eq!(beyond, Some(PushFailure::PoolTooSmall { usable: 2, needed: 3, reason: reason() }));
+}
+
+#[test]
+fn without_a_service_there_is_no_exit() {
+    let mut directory = directory(&[0, 1, 2, 3], &[]);
+    assert_eq!(chosen(&directory, None, 1).err(), Some(PushFailure::NoExit { topic: None }));
+    assert_eq!(chosen(&directory, Some(7), 1).err(), Some(PushFailure::ExitUnknown(peer(7))));
+    directory.lightpush = vec![service(77, "/ip6/::1/tcp/4000")];
+    assert_eq!(
+        chosen(&directory, None, 1).err(),
+        Some(PushFailure::NoExit { topic: None }),
+        "no header carries that address"
+    );
+}
+
+#[test]
+fn a_small_pool_says_what_is_wrong_with_the_other_nodes() {
+    let mut directory = directory(&[0, 1, 2], &[1]);
+    directory.pool.add(PoolState::Expired);
+    directory.pool.add_many(PoolState::Unreachable, 2);
+    let failure = chosen(&directory, None, 1).err().unwrap();
+    assert_eq!(failure.to_string(), "pool 3 of 4 needed: 2 unreachable, 1 expired");
+    assert_eq!(pool_problem(&directory, &peer(99)), Some(failure));
+}
+
+#[test]
+fn an_exit_serves_the_shard_of_the_message_as_far_as_it_has_told() {
+    let mut directory = directory(&[0, 1, 2, 3, 4], &[1, 2, 3]);
+    for (service, shard) in directory.lightpush.iter_mut().zip([5, 6]) {
+        service.shards = Some(Shards { cluster: 2, shards: vec![shard] });
+    }
+    let exits = |topic: &str| -> BTreeSet<_> {
+        let topic = PubsubTopic::parse(topic).unwrap();
+        let wanted = Wanted { exit: None, topic: Some(&topic) };
+        (0..50).map(|seed| chosen_for(&directory, wanted, seed).unwrap().path[2].peer()).collect()
+    };
+    assert_eq!(exits("/waku/2/rs/2/5"), BTreeSet::from([peer(1), peer(3)]));
+    assert_eq!(exits("/waku/2/rs/2/6"), BTreeSet::from([peer(2), peer(3)]));
+    assert_eq!(exits("/waku/2/rs/3/5"), BTreeSet::from([peer(3)]));
+
+    directory.lightpush.pop();
+    let topic = PubsubTopic::parse("/waku/2/rs/2/7").unwrap();
+    let failure = chosen_for(&directory, Wanted { exit: None, topic: Some(&topic) }, 1).err().unwrap();
+    assert_eq!(failure, PushFailure::NoExit { topic: Some("/waku/2/rs/2/7".to_owned()) });
+    assert!(failure.to_string().contains("serves lightpush on /waku/2/rs/2/7"), "{failure}");
+    let asked = Wanted { exit: Some(peer(1)), topic: Some(&topic) };
+    assert!(chosen_for(&directory, asked, 1).is_ok(), "an exit that is asked for is taken");
+}
+
+#[test]
+fn a_loop_that_cannot_end_at_its_node_begins_there() {
+    let mut directory = directory(&[0, 1, 2, 3], &[]);
+    directory.connected.insert(peer(2));
+    let way_back = WayBack::from_connected(node(99));
+    for (through, place, at) in [(2, LoopPlace::Second, 1), (3, LoopPlace::Second, 0), (3, LoopPlace::First, 0)] {
+        let path = choose_loop(&mut rng(1), &directory, &way_back, peer(through), place).unwrap();
+        assert_eq!(path[at], node(through));
+        assert!(is_sound_reply_path(&path, &peer(99)));
+    }
+    let alone = choose_loop(&mut rng(1), &directory, &way_back, peer(2), LoopPlace::First);
+    assert_eq!(alone, Err(PushFailure::NoConnectedHop), "the only connected node cannot be both hops");
+    let unknown = choose_loop(&mut rng(1), &directory, &way_back, peer(7), LoopPlace::First);
+    assert_eq!(unknown, Err(PushFailure::NodeUnknown(peer(7))));
+}
+
+#[test]
+fn replies_to_a_node_that_cannot_be_dialled_come_over_its_connections() {
+    let mut directory = directory(&[0, 1, 2, 3, 4], &[1]);
+    let way_back = WayBack::from_connected(node(99));
+    let wanted = Wanted { exit: None, topic: None };
+    let chosen = |directory: &Directory, seed| choose(&mut rng(seed), directory, &way_back, wanted, 2);
+    directory.connected.extend([peer(1), peer(4)]);
+    for seed in 0..20 {
+        let route = chosen(&directory, seed).unwrap();
+        assert!(route.reply_paths.iter().all(|path| path[1] == node(4)), "the exit is no hop");
+    }
+    directory.connected.remove(&peer(4));
+    assert_eq!(chosen(&directory, 1).err(), Some(PushFailure::NoConnectedHop));
+}

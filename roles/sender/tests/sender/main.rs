@@ -1,0 +1,5 @@
+//! The sender through its handle.
+
+mod lightpush;
+mod support;
+mod way_back;

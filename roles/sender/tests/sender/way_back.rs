@@ -1,0 +1,120 @@
+//! Replies to senders that nobody can dial, and loops.
+
+use std::time::Duration;
+
+use crate::support::{ME, World, directory, node, peer, response};
+use wakumix_mix::{DropReason, HopAddress, LoopPlace, Outcome};
+use wakumix_role_api::{
+    Directory,
+    host::{HostAddresses, Reachability, SendFailure},
+    sender::{LoopOutcome, PushFailure},
+};
+use wakumix_sender::Config;
+use wakumix_waku::lightpush::StatusCode;
+
+fn connected_to(seeds: &[u8]) -> Directory {
+    Directory { connected: seeds.iter().copied().map(peer).collect(), ..directory(6) }
+}
+
+fn private() -> HostAddresses {
+    HostAddresses { reachability: Reachability::Private, ..HostAddresses::default() }
+}
+
+#[actix::test]
+async fn replies_to_a_sender_behind_nat_end_at_a_node_that_it_is_connected_to() {
+    let mut world = World::new(Config::default());
+    world.host.send_replace(private());
+    world.directory.publish(connected_to(&[4]));
+    for _ in 0..5 {
+        let outcome = world.push(b"hello");
+        let mut at_exit = world.arrival().await;
+        let surb = at_exit.surbs.pop().unwrap();
+        assert_ne!(HopAddress::decode(&surb.hop).unwrap().peer(), peer(4), "the connected node is the last hop");
+        let reply = world.answer(surb, &response(&at_exit.request, StatusCode::SUCCESS, 1));
+        assert_eq!(reply.way[1], peer(4));
+        world.reply(&reply).await;
+        assert_eq!(outcome.await.unwrap().unwrap().status, 200);
+    }
+    world.directory.publish(connected_to(&[]));
+    assert_eq!(world.push(b"hello").await.unwrap(), Err(PushFailure::NoConnectedHop));
+    assert!(world.metric("waku_mix_requests_total{outcome=\"no_connected_hop\"} 1"));
+}
+
+#[actix::test]
+async fn a_sender_without_any_address_gets_its_replies_over_a_connection() {
+    let mut world = World::new(Config::default());
+    world.hop_address.send_replace(None);
+    world.directory.publish(connected_to(&[2, 3]));
+    assert_eq!(world.role.ready(), Ok(()));
+    let outcome = world.push(b"hello");
+    let mut at_exit = world.arrival().await;
+    let reply = world.answer(at_exit.surbs.pop().unwrap(), &response(&at_exit.request, StatusCode::SUCCESS, 1));
+    assert_eq!(reply.address, HopAddress::placeholder(peer(ME)).unwrap());
+    assert!([peer(2), peer(3)].contains(&reply.way[1]));
+    world.reply(&reply).await;
+    assert_eq!(outcome.await.unwrap().unwrap().status, 200);
+}
+
+#[actix::test]
+async fn a_loop_passes_its_node_and_comes_back() {
+    let mut world = World::new(Config::default());
+    for (place, at) in [(LoopPlace::First, 0), (LoopPlace::Second, 1)] {
+        let outcome = world.probe(peer(5), place, None);
+        let looped = world.looped().await;
+        assert_eq!(looped.way[at], peer(5));
+        tokio::time::sleep(Duration::from_millis(70)).await;
+        world.reply(&looped).await;
+        let Ok(LoopOutcome::Returned(after)) = outcome.await.unwrap() else { panic!("it did not come back") };
+        assert!(after >= Duration::from_millis(70));
+    }
+    world.settled().await;
+    assert_eq!((world.balance().sent, world.balance().replied), (2, 2));
+    assert!(world.has_no_credentials());
+    assert!(world.metric("waku_mix_loops_total{outcome=\"returned\"} 2"));
+}
+
+#[actix::test]
+async fn a_lost_loop_is_told_and_frees_its_credentials() {
+    let mut world = World::new(Config::default());
+    let outcome = world.probe(peer(5), LoopPlace::First, Some(Duration::from_secs(2)));
+    world.departure().await.packet.settle(Outcome::Sent);
+    assert_eq!(outcome.await.unwrap(), Ok(LoopOutcome::Lost));
+    assert!(world.has_no_credentials());
+    assert!(world.metric("waku_mix_loops_total{outcome=\"lost\"} 1"));
+    world.settled().await;
+}
+
+#[actix::test]
+async fn a_loop_that_cannot_leave_says_why() {
+    let mut world = World::new(Config { in_flight: 1, ..Config::default() });
+    let unknown = world.probe(peer(99), LoopPlace::First, None).await.unwrap();
+    assert_eq!(unknown, Err(PushFailure::NodeUnknown(peer(99))));
+
+    let outcome = world.probe(peer(5), LoopPlace::First, None);
+    let local = world.departure().await;
+    let full = world.probe(peer(5), LoopPlace::First, None).await.unwrap();
+    assert_eq!(full, Err(PushFailure::Busy), "a loop counts as a request");
+    local.packet.reject(DropReason::DialFailed);
+    local.done.unwrap().send(Err(SendFailure::DialFailed)).unwrap();
+    assert_eq!(outcome.await.unwrap(), Err(PushFailure::FirstHop(SendFailure::DialFailed)));
+
+    world.directory.publish(Directory { mix_nodes: vec![node(5)], ..directory(1) });
+    let small = world.probe(peer(5), LoopPlace::First, None).await.unwrap();
+    assert!(matches!(small, Err(PushFailure::PoolTooSmall { usable: 1, needed: 2, .. })), "{small:?}");
+    world.settled().await;
+    assert!(world.metric("waku_mix_loops_total{outcome=\"failed\"} 4"));
+}
+
+#[actix::test]
+async fn a_loop_ends_with_its_sender() {
+    let mut world = World::new(Config::default());
+    let lost = world.probe(peer(5), LoopPlace::First, None);
+    world.departure().await.packet.settle(Outcome::Sent);
+    world.role.actor().inject_panic().await;
+    assert!(matches!(lost.await.unwrap(), Err(PushFailure::Internal(_))));
+    let stopped = world.probe(peer(5), LoopPlace::First, None);
+    world.departure().await.packet.settle(Outcome::Sent);
+    world.stop(Duration::from_secs(1)).await;
+    assert_eq!(stopped.await.unwrap(), Err(PushFailure::Stopped));
+    assert_eq!(world.probe(peer(5), LoopPlace::First, None).await.unwrap(), Err(PushFailure::Stopped));
+}
