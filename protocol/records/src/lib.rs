@@ -9,6 +9,7 @@
 //! | [`descriptor`] | what a mix node tells of itself, signed | this crate |
 //! | [`dns_tree`] | lists of nodes in DNS | EIP-1459, `spec/waku.md §6.4` |
 //! | [`envelope`] | bytes with a signature of the peer that made them | libp2p signed envelopes |
+//! | [`node_record`] | node records with Waku's fields | EIP-778, `spec/waku.md §6.2` |
 //! | [`peer_exchange`] | messages that carry node records | `spec/waku.md §6.5` |
 //! | [`rendezvous`] | messages that carry the records of registered nodes, and these records | `spec/waku.md §5.3` |
 //! | [`service_discovery`] | messages, advertisements and tickets of Kademlia service discovery | `spec/waku.md §6.6` |
@@ -16,6 +17,7 @@
 pub mod descriptor;
 pub mod dns_tree;
 pub mod envelope;
+pub mod node_record;
 pub mod peer_exchange;
 pub mod rendezvous;
 pub mod service_discovery;

@@ -1,0 +1,43 @@
+//! What a node record tells of its peer: the one translation that every source of node records uses.
+
+use wakumix_records::node_record::NodeRecord;
+
+use crate::finding::{Finding, SignedRecord};
+
+/// What a record tells. A record of more addresses than a finding holds tells the first of them
+/// (`spec/waku.md §6.2`: `multiaddrs` before `ip` and `tcp`).
+pub(crate) fn finding(record: &NodeRecord) -> Finding {
+    let NodeRecord { peer, seq, fields, encoded, .. } = record;
+    let mut addresses = fields.addresses();
+    addresses.truncate(Finding::MAX_ADDRESSES);
+    Finding {
+        addresses,
+        capabilities: fields.capabilities,
+        shards: fields.shards.clone(),
+        mix_key: fields.mix_key,
+        record: Some(SignedRecord::NodeRecord(encoded.clone())),
+        ..Finding::new(*peer, *seq)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use wakumix_waku::record::{Capabilities, Shards};
+
+    use super::*;
+
+    /// The first vector of `spec/waku.md §6.3`.
+    const SIMULATION: &str = "enr:-NC4QKYtas8STkenlqBTJ3a1TTLzJA2DsGGbFlnxem9aSM2IXm-CSVZULdk2467bAyFnepnt8KP_QlfDzdaMXd_zqtwBgmlkgnY0gmlwhH8AAAGHbWl4LWtleaCdCc5iT3bo9gYmXtucyit96bQXcqbXhL3a-S_6j7p9LIptdWx0aWFkZHJzgIJyc4UAAgEAAIlzZWNwMjU2azGhA6RFtVJVBh0SYOoP8xrgnXSlpiFARmQkF9d8Rn4fSeiog3RjcILqYYN1ZHCCIymFd2FrdTIt";
+
+    #[test]
+    fn tells_all_that_the_record_says_and_how_to_pass_it_on() {
+        let record: NodeRecord = SIMULATION.parse().unwrap();
+        let finding = finding(&record);
+        assert_eq!((finding.peer, finding.version), (record.peer, 1));
+        assert_eq!(finding.addresses, ["/ip4/127.0.0.1/tcp/60001".parse().unwrap()]);
+        assert_eq!(finding.capabilities, Some(Capabilities::from_bits(0x2d)));
+        assert_eq!(finding.shards, Some(Shards { cluster: 2, shards: vec![0] }));
+        assert_eq!(finding.mix_key, record.fields.mix_key);
+        assert_eq!(finding.record, Some(SignedRecord::NodeRecord(record.encoded)));
+    }
+}
