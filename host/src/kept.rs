@@ -28,6 +28,13 @@ struct KeptPeer {
     due: Option<Instant>,
 }
 
+impl KeptPeer {
+    fn new(connected: bool, now: Instant) -> Self {
+        let (since, due) = if connected { (Some(now), None) } else { (None, Some(now)) };
+        Self { addresses: Vec::new(), failures: 0, since, due }
+    }
+}
+
 /// Why an address was not taken.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub(crate) enum NotKept {
@@ -45,28 +52,35 @@ impl Kept {
         Self { max, peers: HashMap::new() }
     }
 
-    /// Adds an address that ends in `/p2p/<peer id>`; a new peer is due at once unless it is `connected`.
-    pub(crate) fn add(
+    /// Keeps the peers of these addresses, each ending in `/p2p/<peer id>`, and no others. Who stays keeps its failures
+    /// and its wait; a new peer is due at once unless it is `connected`. Gives back what was not taken, and why.
+    pub(crate) fn replace(
         &mut self,
-        mut address: Multiaddr,
+        addresses: Vec<Multiaddr>,
         connected: impl Fn(&PeerId) -> bool,
         now: Instant,
-    ) -> Result<(), NotKept> {
-        let Some(Protocol::P2p(peer_id)) = address.pop() else { return Err(NotKept::NoPeer) };
-        if !self.peers.contains_key(&peer_id) && self.peers.len() >= self.max {
-            return Err(NotKept::TooMany);
+    ) -> Vec<(Multiaddr, NotKept)> {
+        let mut before = std::mem::take(&mut self.peers);
+        let mut refused = Vec::new();
+        for full in addresses {
+            let mut address = full.clone();
+            let Some(Protocol::P2p(peer_id)) = address.pop() else {
+                refused.push((full, NotKept::NoPeer));
+                continue;
+            };
+            if !self.peers.contains_key(&peer_id) && self.peers.len() >= self.max {
+                refused.push((full, NotKept::TooMany));
+                continue;
+            }
+            let peer = self.peers.entry(peer_id).or_insert_with(|| match before.remove(&peer_id) {
+                Some(known) => KeptPeer { addresses: Vec::new(), ..known },
+                None => KeptPeer::new(connected(&peer_id), now),
+            });
+            if !peer.addresses.contains(&address) {
+                peer.addresses.push(address);
+            }
         }
-        let due = (!connected(&peer_id)).then_some(now);
-        let peer = self.peers.entry(peer_id).or_insert_with(|| KeptPeer {
-            addresses: Vec::new(),
-            failures: 0,
-            since: None,
-            due,
-        });
-        if !peer.addresses.contains(&address) {
-            peer.addresses.push(address);
-        }
-        Ok(())
+        refused
     }
 
     /// The peers to dial now. They are not due again until [`Self::failed`] or [`Self::lost`].
@@ -106,14 +120,14 @@ impl Kept {
     /// A dial failed, whoever asked for it.
     pub(crate) fn failed(&mut self, peer: &PeerId, now: Instant) {
         if let Some(peer) = self.peers.get_mut(peer) {
-            peer.due = Some(now + wait(peer.failures));
+            peer.due = Some(now + back_off(peer.failures));
             peer.failures = peer.failures.saturating_add(1);
         }
     }
 }
 
 /// Exponential with jitter from half to the whole: nodes that lost the same peer do not come back at once.
-fn wait(failures: u32) -> Duration {
+pub(crate) fn back_off(failures: u32) -> Duration {
     let full = FIRST_WAIT.saturating_mul(1u32.checked_shl(failures).unwrap_or(u32::MAX)).min(LONGEST_WAIT);
     full.mul_f64(rand::rng().random_range(0.5..=1.0))
 }
@@ -129,7 +143,7 @@ mod tests {
     #[test]
     fn dials_at_once_and_again_only_after_a_failure() {
         let (mut kept, peer, now) = (Kept::new(4), PeerId::random(), Instant::now());
-        kept.add(address(peer), |_| false, now).unwrap();
+        assert!(kept.replace(vec![address(peer)], |_| false, now).is_empty());
         assert_eq!(kept.take_due(now).len(), 1);
         assert!(kept.take_due(now + LONGEST_WAIT).is_empty(), "the dial is under way");
         kept.failed(&peer, now);
@@ -141,7 +155,7 @@ mod tests {
     fn waits_longer_after_each_failure_up_to_the_longest_wait() {
         for failures in 0..80 {
             let longest = FIRST_WAIT.saturating_mul(2u32.saturating_pow(failures)).min(LONGEST_WAIT);
-            let wait = wait(failures);
+            let wait = back_off(failures);
             assert!(wait <= longest && wait >= longest / 2, "{failures} failures: {wait:?}");
         }
     }
@@ -149,7 +163,7 @@ mod tests {
     #[test]
     fn a_connected_peer_is_not_dialled_until_it_is_lost() {
         let (mut kept, peer, now) = (Kept::new(4), PeerId::random(), Instant::now());
-        kept.add(address(peer), |_| true, now).unwrap();
+        assert!(kept.replace(vec![address(peer)], |_| true, now).is_empty());
         assert!(kept.take_due(now + LONGEST_WAIT).is_empty());
         kept.lost(&peer, now);
         assert_eq!(kept.take_due(now + FIRST_WAIT).len(), 1);
@@ -158,9 +172,25 @@ mod tests {
     #[test]
     fn refuses_nameless_addresses_and_more_than_its_bound() {
         let (mut kept, now) = (Kept::new(1), Instant::now());
-        let nameless = "/ip4/127.0.0.1/tcp/1".parse().unwrap();
-        assert_eq!(kept.add(nameless, |_| false, now), Err(NotKept::NoPeer));
-        kept.add(address(PeerId::random()), |_| false, now).unwrap();
-        assert_eq!(kept.add(address(PeerId::random()), |_| false, now), Err(NotKept::TooMany));
+        let nameless: Multiaddr = "/ip4/127.0.0.1/tcp/1".parse().unwrap();
+        let (first, second) = (PeerId::random(), PeerId::random());
+        let refused = kept.replace(vec![nameless.clone(), address(first), address(second)], |_| false, now);
+        assert_eq!(refused, [(nameless, NotKept::NoPeer), (address(second), NotKept::TooMany)]);
+    }
+
+    #[test]
+    fn a_new_list_replaces_the_old_one() {
+        let (mut kept, now) = (Kept::new(2), Instant::now());
+        let (goes, stays, comes) = (PeerId::random(), PeerId::random(), PeerId::random());
+        kept.replace(vec![address(goes), address(stays)], |_| false, now);
+        assert_eq!(kept.take_due(now).len(), 2);
+        kept.failed(&stays, now);
+        let refused = kept.replace(vec![address(stays), address(comes)], |_| false, now);
+        assert!(refused.is_empty(), "there is room again");
+        assert!(!kept.contains(&goes));
+        kept.failed(&goes, now);
+        let due = kept.take_due(now);
+        assert_eq!(due.iter().map(|(peer, _)| *peer).collect::<Vec<_>>(), [comes], "who stays waits for its turn");
+        assert_eq!(kept.take_due(now + FIRST_WAIT).iter().map(|(peer, _)| *peer).collect::<Vec<_>>(), [stays]);
     }
 }

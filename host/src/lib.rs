@@ -17,6 +17,7 @@ mod limits;
 mod metadata;
 mod metrics;
 mod mix;
+mod nat;
 mod peers;
 mod rpc;
 mod slots;

@@ -12,6 +12,7 @@ use libp2p::{
     core::transport::ListenerId,
     identity::{KeyType, Keypair},
     metrics::{Metrics, Registry},
+    relay,
     swarm::{self, SwarmEvent},
 };
 use tokio::{
@@ -36,6 +37,7 @@ use crate::{
     kept::Kept,
     metrics::{HostMetrics, MixMetrics},
     mix,
+    nat::Nat,
     peers::PeerTable,
     swarm::{Control, Host},
     transport,
@@ -92,16 +94,26 @@ pub struct RunningHost {
 /// # Errors
 /// An address that is in use or impossible, an identity that a mix node cannot have, a part of libp2p that refuses.
 pub async fn start(config: HostConfig, parts: HostParts) -> Result<RunningHost, HostError> {
-    let HostParts { identity, inbox, mix, relay, services, events, telemetry } = parts;
+    let HostParts { identity, inbox, mix, relay: gossip, services, events, telemetry } = parts;
     check_identity(&identity, mix.is_some())?;
     let commands = inbox.receiver().ok_or_else(|| HostError::setup("the host", &"another host reads its inbox"))?;
     let (ingress, delivery) = mix.map(|port| connect_mixer(port, &config, &telemetry)).unzip();
 
     let registry = telemetry.libp2p_registry();
-    let transport = transport::build(&identity, &mut lock(&registry))?;
-    let behaviour = HostBehaviour::new(&config, &identity, services, ingress, relay.is_some(), &telemetry)?;
+    let (circuits, circuits_behaviour) = relay::client::new(identity.public().to_peer_id());
+    let transport = transport::build(&identity, circuits, &mut lock(&registry))?;
+    let behaviour = HostBehaviour::new(
+        &config,
+        &identity,
+        services,
+        ingress,
+        gossip.is_some(),
+        circuits_behaviour,
+        &telemetry,
+    )?;
     let mut swarm = Swarm::new(transport, behaviour, identity.public().to_peer_id(), swarm_config(&config));
-    let (listeners, listen_addresses) = listen(&mut swarm, &config.listen).await?;
+    let (listeners, bound) = listen(&mut swarm, &config.listen).await?;
+    let listen_addresses: Vec<Multiaddr> = bound.iter().map(|(_, address)| address.clone()).collect();
     config.announce.iter().for_each(|address| swarm.add_external_address(address.clone()));
 
     // Each guard ends with its statement: as parts of one expression they would wait for each other.
@@ -109,19 +121,18 @@ pub async fn start(config: HostConfig, parts: HostParts) -> Result<RunningHost, 
     let mesh_health = MeshHealth::new(&mut lock(&registry));
     let peer = *swarm.local_peer_id();
     let (control, control_receiver) = mpsc::channel(1);
-    let (addresses, addresses_reader) = watch::channel(HostAddresses {
-        listen: listen_addresses.clone(),
-        external: config.announce.clone(),
-        ..HostAddresses::default()
-    });
+    let nat = Nat::new(&config, peer, bound, Instant::now());
+    let (addresses, addresses_reader) = watch::channel(nat.addresses(Instant::now()));
     let host = Host {
         swarm,
         commands,
         control: control_receiver,
         listeners,
-        relay,
+        relay: gossip,
         events,
         addresses,
+        nat,
+        told: config.announce.clone(),
         require_metadata: config.require_metadata,
         kept: Kept::new(config.max_kept_peers),
         peers: PeerTable::new(telemetry.clone()),
@@ -220,11 +231,11 @@ fn swarm_config(config: &HostConfig) -> swarm::Config {
         .with_max_negotiating_inbound_streams(MAX_NEGOTIATING)
 }
 
-/// Listens on every address and waits until each has a bound one; all bound addresses.
+/// Listens on every address and waits until each has a bound one; all bound addresses, in the order of the configuration.
 async fn listen(
     swarm: &mut Swarm<HostBehaviour>,
     addresses: &[Multiaddr],
-) -> Result<(Vec<ListenerId>, Vec<Multiaddr>), HostError> {
+) -> Result<(Vec<ListenerId>, Vec<(ListenerId, Multiaddr)>), HostError> {
     let mut listeners = Vec::new();
     for address in addresses {
         transport::check_free(address)?;
@@ -251,7 +262,7 @@ async fn listen(
         .await
         .unwrap_or_else(|_| Err(HostError::setup("listening", &"no address in time")))?;
     bound.sort_by_key(|(id, _)| listeners.iter().position(|(listener, _)| listener == id));
-    Ok((listeners.into_iter().map(|(id, _)| id).collect(), bound.into_iter().map(|(_, address)| address).collect()))
+    Ok((listeners.into_iter().map(|(id, _)| id).collect(), bound))
 }
 
 fn lock(registry: &Mutex<Registry>) -> std::sync::MutexGuard<'_, Registry> {

@@ -3,6 +3,8 @@
 //! Packets that arrive do not pass through here: each connection reads its own and hands them to the mixer. Packets
 //! that leave pass as commands and are written by their connection.
 
+mod addresses;
+
 use std::{collections::HashMap, time::Duration};
 
 use futures::StreamExt;
@@ -11,7 +13,6 @@ use libp2p::{
     core::transport::ListenerId,
     gossipsub, identify,
     metrics::{Metrics, Recorder},
-    multiaddr::Protocol,
     ping,
     swarm::{ConnectionId, DialError, SwarmEvent, dial_opts::PeerCondition},
 };
@@ -31,8 +32,9 @@ use crate::{
     kept::Kept,
     metadata,
     metrics::{DialOutcome, Direction, HostMetrics},
+    nat::Nat,
     peers::PeerTable,
-    transport::dial,
+    transport::{dial, without_peer},
 };
 
 /// How often kept peers are looked after, mesh gauges set and waiting requests timed out.
@@ -66,6 +68,9 @@ pub(crate) struct Host {
     pub(crate) relay: Option<Address<RelayMessage>>,
     pub(crate) events: broadcast::Sender<PeerEvent>,
     pub(crate) addresses: watch::Sender<HostAddresses>,
+    pub(crate) nat: Nat,
+    /// The external addresses that the swarm was given.
+    pub(crate) told: Vec<Multiaddr>,
     pub(crate) require_metadata: bool,
     pub(crate) kept: Kept,
     pub(crate) peers: PeerTable,
@@ -146,7 +151,7 @@ impl Host {
     fn status(&self) -> HostStatus {
         let gossip = self.swarm.behaviour().gossip.as_ref();
         HostStatus {
-            listen_addresses: self.swarm.listeners().cloned().collect(),
+            listen_addresses: self.addresses.borrow().listen.clone(),
             connected_peers: self.peers.len(),
             mesh_peers: gossip.map(gossip::mesh_peers).unwrap_or_default(),
         }
@@ -154,11 +159,8 @@ impl Host {
 
     fn keep_connected(&mut self, addresses: Vec<Multiaddr>) {
         let now = Instant::now();
-        for address in addresses {
-            let connected = |peer: &PeerId| self.swarm.is_connected(peer);
-            if let Err(reason) = self.kept.add(address.clone(), connected, now) {
-                tracing::warn!(%address, %reason, "a configured peer is left out");
-            }
+        for (address, reason) in self.kept.replace(addresses, |peer| self.swarm.is_connected(peer), now) {
+            tracing::warn!(%address, %reason, "a peer to stay connected to is left out");
         }
         self.dial_kept(now);
     }
@@ -166,6 +168,7 @@ impl Host {
     fn on_tick(&mut self) {
         let now = Instant::now();
         self.dial_kept(now);
+        self.look_after_addresses(now);
         self.swarm.behaviour_mut().rpc.expire(now);
         if let Some(gossip) = self.swarm.behaviour().gossip.as_ref() {
             self.mesh_health.record(&gossip::mesh_peers(gossip));
@@ -193,7 +196,7 @@ impl Host {
         self.libp2p_metrics.record(&event);
         match event {
             SwarmEvent::Behaviour(event) => self.on_behaviour_event(event),
-            SwarmEvent::ConnectionEstablished { peer_id, endpoint, num_established, .. } => {
+            SwarmEvent::ConnectionEstablished { peer_id, connection_id, endpoint, num_established, .. } => {
                 let direction = if endpoint.is_dialer() { Direction::Outbound } else { Direction::Inbound };
                 if direction == Direction::Outbound {
                     self.metrics.dialled(DialOutcome::Connected);
@@ -202,12 +205,15 @@ impl Host {
                     let dialled = endpoint.is_dialer().then(|| without_peer(endpoint.get_remote_address()));
                     self.tell(PeerEvent::Connected { peer: peer_id, dialled });
                 }
+                self.nat.connected(connection_id, peer_id, endpoint);
                 self.peers.connected(peer_id, direction);
                 self.kept.connected(&peer_id, Instant::now());
             }
             SwarmEvent::ConnectionClosed { peer_id, connection_id, num_established, .. } => {
                 self.ping_failures.remove(&connection_id);
+                self.nat.closed(connection_id, &peer_id, num_established == 0);
                 if num_established == 0 {
+                    self.forget_dialler(&peer_id);
                     self.tell(PeerEvent::Disconnected { peer: peer_id });
                     self.peers.disconnected(&peer_id);
                     self.kept.lost(&peer_id, Instant::now());
@@ -216,9 +222,23 @@ impl Host {
             SwarmEvent::OutgoingConnectionError { peer_id, error, .. } => {
                 self.dial_failed(peer_id.as_ref(), &error);
             }
-            SwarmEvent::ListenerError { error, .. } => tracing::warn!(%error, "a listener had an error"),
-            SwarmEvent::ListenerClosed { addresses, reason: Err(error), .. } => {
-                tracing::error!(?addresses, %error, "the node no longer listens on these addresses");
+            SwarmEvent::ListenerError { listener_id, error } if self.listeners.contains(&listener_id) => {
+                tracing::warn!(%error, "a listener had an error");
+            }
+            SwarmEvent::NewListenAddr { listener_id, address } => {
+                self.nat.listening(listener_id, address);
+                self.look_after_addresses(Instant::now());
+            }
+            SwarmEvent::ExpiredListenAddr { listener_id, address } => {
+                self.nat.not_listening(listener_id, &address);
+                self.look_after_addresses(Instant::now());
+            }
+            SwarmEvent::ListenerClosed { listener_id, addresses, reason } => {
+                if let (Err(error), true) = (reason, self.listeners.contains(&listener_id)) {
+                    tracing::error!(?addresses, %error, "the node no longer listens on these addresses");
+                }
+                self.nat.listener_closed(listener_id, Instant::now());
+                self.look_after_addresses(Instant::now());
             }
             _ => {}
         }
@@ -254,7 +274,8 @@ impl Host {
             }
             HostBehaviourEvent::Identify(event) => {
                 self.libp2p_metrics.record(&event);
-                if let identify::Event::Received { peer_id, info, .. } = event {
+                if let identify::Event::Received { connection_id, peer_id, info } = event {
+                    self.look_at_identity(connection_id, peer_id, &info);
                     self.peers.identified(&peer_id, &info.protocols);
                     let protocols = info.protocols.iter().map(ToString::to_string).collect();
                     self.tell(PeerEvent::Identified { peer: peer_id, protocols, addresses: info.listen_addrs });
@@ -265,6 +286,12 @@ impl Host {
                 self.on_ping(&event);
             }
             HostBehaviourEvent::Metadata(event) => self.on_metadata(event),
+            HostBehaviourEvent::Circuits(event) => self.on_circuits(event),
+            HostBehaviourEvent::CircuitRelay(event) => self.libp2p_metrics.record(&event),
+            HostBehaviourEvent::Autonat(event) => {
+                self.nat.dialled_back(event, Instant::now());
+                self.look_after_addresses(Instant::now());
+            }
             HostBehaviourEvent::Mix(()) => {}
             HostBehaviourEvent::Limits(never) | HostBehaviourEvent::Rpc(never) => match never {},
         }
@@ -311,7 +338,8 @@ impl Host {
 
     /// Stops accepting, writes what waits until `deadline`, settles the rest, closes all connections.
     async fn stop(mut self, deadline: Instant) -> StopReport {
-        for listener in std::mem::take(&mut self.listeners) {
+        let reservations = self.nat.reservations.end();
+        for listener in std::mem::take(&mut self.listeners).into_iter().chain(reservations) {
             self.swarm.remove_listener(listener);
         }
         while let Some(command) = self.commands.try_recv() {
@@ -360,15 +388,6 @@ impl Host {
         };
         timeout_at(deadline, work).await.is_ok()
     }
-}
-
-/// An address without a trailing `/p2p/<peer id>`.
-fn without_peer(address: &Multiaddr) -> Multiaddr {
-    let mut address = address.clone();
-    if matches!(address.iter().last(), Some(Protocol::P2p(_))) {
-        address.pop();
-    }
-    address
 }
 
 fn ticker(period: Duration) -> Interval {

@@ -1,4 +1,5 @@
-//! Sockets: TCP, QUIC and WebSocket with noise, yamux or mplex; names are resolved for dialling.
+//! Sockets: TCP, QUIC and WebSocket with noise, yamux or mplex; names are resolved for dialling. Circuits through relays
+//! carry noise and a muxer of their own: a relay reads nothing.
 
 use std::{
     io,
@@ -18,7 +19,7 @@ use libp2p::{
     identity::Keypair,
     metrics::{BandwidthTransport, Registry},
     multiaddr::Protocol,
-    noise, quic,
+    noise, quic, relay,
     swarm::dial_opts::{DialOpts, PeerCondition},
     tcp, websocket, yamux,
 };
@@ -32,9 +33,9 @@ const DIAL_CONCURRENCY: NonZeroU8 = NonZeroU8::new(4).unwrap();
 /// stays silent keeps its place among the connections being set up for ever.
 const SETUP_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// Streams of one connection: above the sum of what each protocol allows a peer. The libraries' own limits are 512 and
-/// 128.
-const STREAMS: usize = 64;
+/// Streams of one connection: above the sum of what each protocol allows a peer, which is some 45 and the 58 circuits that a
+/// relay may have open or in set-up towards a node behind it. The libraries' own limits are 512 and 128.
+const STREAMS: usize = 128;
 /// Frames of up to 1 MiB that wait unread on one mplex stream; the library's own limit is 32.
 const MPLEX_FRAMES: usize = 4;
 
@@ -42,7 +43,11 @@ const MPLEX_FRAMES: usize = 4;
 pub(crate) type HostTransport = Boxed<(PeerId, StreamMuxerBox)>;
 
 /// Builds all transports of a host.
-pub(crate) fn build(identity: &Keypair, registry: &mut Registry) -> Result<HostTransport, HostError> {
+pub(crate) fn build(
+    identity: &Keypair,
+    circuits: relay::client::Transport,
+    registry: &mut Registry,
+) -> Result<HostTransport, HostError> {
     let noise = noise::Config::new(identity).map_err(|error| HostError::setup("noise", &error))?;
     // mplex is for js-waku and the example nodes of the Nim library, which know nothing else (`spec/waku.md §8.1`).
     // Of muxers that both sides know, the dialler's order decides; ours puts yamux first.
@@ -61,6 +66,11 @@ pub(crate) fn build(identity: &Keypair, registry: &mut Registry) -> Result<HostT
         .authenticate(noise.clone())
         .multiplex(muxers())
         .map(|(peer, muxer), _| (peer, StreamMuxerBox::new(muxer)));
+    let circuits = circuits
+        .upgrade(Version::V1Lazy)
+        .authenticate(noise.clone())
+        .multiplex(muxers())
+        .map(|(peer, muxer), _| (peer, StreamMuxerBox::new(muxer)));
     let tcp = tcp()
         .upgrade(Version::V1Lazy)
         .authenticate(noise)
@@ -73,6 +83,8 @@ pub(crate) fn build(identity: &Keypair, registry: &mut Registry) -> Result<HostT
 
     // WebSocket first: the TCP transport would take `/tcp/N/ws` for its own.
     let all = websocket.or_transport(plain).map(|either, _| either.into_inner());
+    // Circuits before all: their addresses begin like those of the relay.
+    let all = circuits.or_transport(all).map(|either, _| either.into_inner());
     let counted = BandwidthTransport::new(TransportTimeout::new(all, SETUP_TIMEOUT), registry);
     Ok(counted.map(|(peer, muxer), _| (peer, StreamMuxerBox::new(muxer))).boxed())
 }
@@ -87,6 +99,15 @@ pub(crate) fn dial(peer: PeerId, addresses: Vec<Multiaddr>, condition: PeerCondi
         .override_dial_concurrency_factor(DIAL_CONCURRENCY)
         .addresses(addresses);
     if own_port { opts.allocate_new_port().build() } else { opts.build() }
+}
+
+/// An address without a trailing `/p2p/<peer id>`.
+pub(crate) fn without_peer(address: &Multiaddr) -> Multiaddr {
+    let mut address = address.clone();
+    if matches!(address.iter().last(), Some(Protocol::P2p(_))) {
+        address.pop();
+    }
+    address
 }
 
 /// The name of the transport that an address asks for.

@@ -7,14 +7,14 @@ use std::{sync::Arc, time::Duration};
 
 use libp2p::{Multiaddr, PeerId, identity::Keypair, multiaddr::Protocol};
 use tokio::{
-    sync::oneshot,
+    sync::{broadcast, oneshot},
     time::{Instant, timeout},
 };
 use wakumix_host::{HostConfig, HostParts, MixPort, RunningHost, start};
 use wakumix_mix::{HopAddress, Ledger, Origin, Packet};
 use wakumix_role_api::{
     Address, Receiver, Services, StopReport,
-    host::{HostHandle, OutboundPacket, SendFailure},
+    host::{HostAddresses, HostHandle, OutboundPacket, PeerEvent, SendFailure},
     mailbox,
     mixer::MixerMessage,
     relay::RelayMessage,
@@ -85,9 +85,10 @@ impl Setup {
         let (mixer, mixer_inbox) = mailbox("mixer", self.mixer_queue, &telemetry);
         let buffers = BufferPool::new(self.buffers, PACKET_LEN);
         let ledger = Ledger::new();
+        let (events, listener) = broadcast::channel(256);
         let mix = self.mix.then(|| MixPort { mixer, buffers: buffers.clone(), ledger: ledger.clone() });
         let parts = HostParts {
-            events: tokio::sync::broadcast::channel(16).0,
+            events,
             identity: self.identity.clone(),
             inbox,
             mix,
@@ -98,7 +99,8 @@ impl Setup {
         let host = start(self.config, parts).await?;
         let packets = mixer_inbox.receiver().expect("the test is the only reader");
         let handle = HostHandle::new(host_address);
-        Ok(Node { host, handle, packets, read: Vec::new(), buffers, ledger, telemetry, identity: self.identity })
+        let read = Vec::new();
+        Ok(Node { host, handle, events: listener, packets, read, buffers, ledger, telemetry, identity: self.identity })
     }
 }
 
@@ -106,6 +108,7 @@ impl Setup {
 pub(crate) struct Node {
     pub(crate) host: RunningHost,
     pub(crate) handle: HostHandle,
+    pub(crate) events: broadcast::Receiver<PeerEvent>,
     pub(crate) packets: Receiver<MixerMessage>,
     read: Vec<Packet>,
     pub(crate) buffers: BufferPool,
@@ -183,6 +186,25 @@ impl Node {
     pub(crate) async fn connect(&self, address: Multiaddr) {
         self.handle.keep_connected(vec![address]).await;
         self.peers(1).await;
+    }
+
+    /// Waits until what the host says of its addresses is as wanted.
+    pub(crate) async fn addresses(&self, wanted: impl FnMut(&HostAddresses) -> bool) -> HostAddresses {
+        let mut addresses = self.host.addresses();
+        within(addresses.wait_for(wanted)).await.expect("the host runs").clone()
+    }
+
+    /// The next event of the wanted kind; others are skipped.
+    pub(crate) async fn event<T>(&mut self, wanted: impl Fn(PeerEvent) -> Option<T>) -> T {
+        within(async {
+            loop {
+                let event = self.events.recv().await.expect("the host runs and no event was missed");
+                if let Some(found) = wanted(event) {
+                    return found;
+                }
+            }
+        })
+        .await
     }
 
     /// Waits until so many peers are connected.

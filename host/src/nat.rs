@@ -1,0 +1,174 @@
+//! Where this node can be reached: what is bound, what others see and have dialled, and what relays have reserved.
+//!
+//! No single peer can make this node believe in an address or in its absence: see [`votes`], [`observed`], [`verdicts`].
+//! Non-goal: making a hole in a NAT (DCUtR). A node behind one is reached through its relay.
+
+mod observed;
+pub(crate) mod quiet;
+mod reservations;
+mod scope;
+mod verdicts;
+mod votes;
+
+use std::collections::HashMap;
+
+use libp2p::{
+    Multiaddr, PeerId,
+    autonat::v1::{Event, OutboundProbeError, OutboundProbeEvent, ResponseError},
+    core::{ConnectedPoint, transport::ListenerId},
+    identify,
+    relay::HOP_PROTOCOL_NAME,
+    swarm::ConnectionId,
+};
+use tokio::time::Instant;
+use wakumix_role_api::host::{HostAddresses, Reachability};
+
+use self::{observed::Observed, reservations::Reservations, scope::Scope, verdicts::Verdicts};
+use crate::{HostConfig, transport::without_peer};
+
+/// What is known about this node's addresses. All of it is ephemeral.
+#[derive(Debug)]
+pub(crate) struct Nat {
+    scope: Scope,
+    announce: Vec<Multiaddr>,
+    listens: bool,
+    relays_circuits: bool,
+    /// Bound addresses, of the configured listeners in their order first. Bound: this machine's interfaces.
+    bound: Vec<(ListenerId, Multiaddr)>,
+    /// Established connections.
+    connections: HashMap<ConnectionId, (PeerId, ConnectedPoint)>,
+    observed: Observed,
+    verdicts: Verdicts,
+    pub(crate) reservations: Reservations,
+}
+
+impl Nat {
+    pub(crate) fn new(config: &HostConfig, me: PeerId, bound: Vec<(ListenerId, Multiaddr)>, now: Instant) -> Self {
+        let scope = Scope::new(config.allow_private);
+        Self {
+            scope,
+            announce: config.announce.clone(),
+            listens: !config.listen.is_empty(),
+            relays_circuits: config.circuit_relay.is_some(),
+            bound,
+            connections: HashMap::new(),
+            observed: Observed::new(scope),
+            verdicts: Verdicts::new(scope),
+            reservations: Reservations::new(me, &config.relay_reservations, now),
+        }
+    }
+
+    /// A listener has an address.
+    pub(crate) fn listening(&mut self, listener: ListenerId, address: Multiaddr) {
+        if !self.reservations.told(listener, &address) && !self.bound.contains(&(listener, address.clone())) {
+            self.bound.push((listener, address));
+        }
+    }
+
+    /// A listener no longer has an address: an interface is gone.
+    pub(crate) fn not_listening(&mut self, listener: ListenerId, address: &Multiaddr) {
+        self.bound.retain(|(other, bound)| (*other, bound) != (listener, address));
+    }
+
+    /// A listener is closed.
+    pub(crate) fn listener_closed(&mut self, listener: ListenerId, now: Instant) {
+        self.bound.retain(|(other, _)| *other != listener);
+        self.reservations.closed(listener, now);
+    }
+
+    /// A connection is up.
+    pub(crate) fn connected(&mut self, connection: ConnectionId, peer: PeerId, endpoint: ConnectedPoint) {
+        self.connections.insert(connection, (peer, endpoint));
+    }
+
+    /// A connection is gone; `last` of those to its peer.
+    pub(crate) fn closed(&mut self, connection: ConnectionId, peer: &PeerId, last: bool) {
+        self.connections.remove(&connection);
+        if last {
+            self.reservations.lost(peer);
+        }
+    }
+
+    /// A peer has told what it is, and where it sees this node. Whether it can be asked to dial this node.
+    pub(crate) fn identified(
+        &mut self,
+        connection: ConnectionId,
+        peer: PeerId,
+        info: &identify::Info,
+        now: Instant,
+    ) -> bool {
+        let Some((_, endpoint)) = self.connections.get(&connection) else { return false };
+        let remote = endpoint.get_remote_address();
+        if scope::is_relayed(remote) {
+            return false;
+        }
+        self.observed.report(peer, endpoint, &info.observed_addr, &self.bound(), now);
+        let speaks = |protocol: &str| info.protocols.iter().any(|spoken| spoken.as_ref() == protocol);
+        if speaks(HOP_PROTOCOL_NAME.as_ref()) {
+            let dialled = endpoint.is_dialer().then(|| without_peer(remote));
+            let told = info.listen_addrs.iter().map(without_peer).filter(|address| self.scope.takes(address));
+            self.reservations.found(peer, dialled.into_iter().chain(told), now);
+        }
+        speaks(quiet::PROTOCOL) && self.scope.group(peer, remote).is_some()
+    }
+
+    /// A peer that was asked to dial this node has answered.
+    pub(crate) fn dialled_back(&mut self, event: Event, now: Instant) {
+        let (peer, dialled) = match event {
+            Event::OutboundProbe(OutboundProbeEvent::Response { peer, address, .. }) => (peer, Some(address)),
+            Event::OutboundProbe(OutboundProbeEvent::Error {
+                peer: Some(peer),
+                error: OutboundProbeError::Response(ResponseError::DialError),
+                ..
+            }) => (peer, None),
+            _ => return,
+        };
+        let direct = self.connections.values().find(|(other, endpoint)| *other == peer && !endpoint.is_relayed());
+        if let Some((_, endpoint)) = direct {
+            self.verdicts.answer(peer, endpoint.get_remote_address(), dialled.as_ref().map(without_peer), now);
+        }
+    }
+
+    /// Where this node can be reached.
+    pub(crate) fn addresses(&self, now: Instant) -> HostAddresses {
+        let listen = self.bound();
+        let reachability = match self.listens {
+            true => self.verdicts.reachability(now),
+            // Nobody can dial what does not listen.
+            false => Reachability::Private,
+        };
+        let mut external = self.announce.clone();
+        if reachability != Reachability::Private {
+            let believed = self.verdicts.confirmed(&listen, now).into_iter().chain(self.observed.believed(now));
+            for address in believed {
+                if !external.contains(&address) {
+                    external.push(address);
+                }
+            }
+        }
+        HostAddresses { listen, external, relayed: self.reservations.addresses(), reachability }
+    }
+
+    /// The addresses that identify, and a circuit relay's reservations, tell besides the bound ones. A node that relays
+    /// circuits is meant to be dialled: until others say that it cannot, where it listens is where it is.
+    pub(crate) fn told(&self, addresses: &HostAddresses) -> Vec<Multiaddr> {
+        let mut told = addresses.external.clone();
+        if self.relays_circuits && addresses.reachability != Reachability::Private {
+            let bound = addresses.listen.iter().filter(|address| self.scope.takes(address) && !told.contains(address));
+            let bound: Vec<_> = bound.cloned().collect();
+            told.extend(bound);
+        }
+        told
+    }
+
+    /// Bound addresses without repetitions.
+    fn bound(&self) -> Vec<Multiaddr> {
+        let mut bound = Vec::new();
+        for (_, address) in &self.bound {
+            if !bound.contains(address) {
+                bound.push(address.clone());
+            }
+        }
+        bound
+    }
+}
