@@ -125,6 +125,10 @@ impl Config {
             mix: wakumix_host::MixLimits { queue_packets: count(self.host.queue_packets), ..defaults.mix },
             requests: defaults.requests,
             max_kept_peers: defaults.max_kept_peers,
+            allow_private: self.mix_allow_all_addresses,
+            autonat: self.autonat.then(wakumix_host::AutonatTimes::default),
+            circuit_relay: self.circuit_relay.then(wakumix_host::CircuitRelayLimits::default),
+            relay_reservations: self.relay_reservation.iter().map(wakumix_discovery::entry::PeerAddress::full).collect(),
         }
     }
 
@@ -310,6 +314,7 @@ mod tests {
             shards: vec![0],
             // The fleet's number of connections, which is lower.
             connections: wakumix_host::ConnectionLimits { total: 150, inbound: 113, ..default.connections },
+            autonat: Some(wakumix_host::AutonatTimes::default()),
             ..default
         };
         assert_eq!(format!("{host:?}"), format!("{with_own:?}"));
