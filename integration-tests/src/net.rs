@@ -247,13 +247,6 @@ impl Net {
         member.accounts.read().1
     }
 
-    /// Packets that these nodes wrote to peers, less those that they received: what others took in and did not give
-    /// back, or what is on its way.
-    pub fn kept_by_others(&self) -> i64 {
-        let balances = self.members.iter().map(|member| member.accounts.read().1);
-        balances.map(|b| signed(b.forwarded + b.sent) - signed(b.received)).sum()
-    }
-
     /// Waits until no packet is held or on its way, and checks that none was lost: every node's residue is 0.
     /// Gives what was dropped. Every packet's way must be inside this net.
     pub async fn at_rest(&self) -> Drops {
@@ -262,30 +255,42 @@ impl Net {
 
     /// As [`Self::at_rest`], where these nodes of the fleet took part.
     pub async fn at_rest_with(&self, fleet: &[&FleetNode]) -> Drops {
-        eventually(async || {
-            let before = self.snapshot();
-            let held: u64 = before.iter().map(|(held, _)| held).sum();
-            let in_work: u64 = fleet.iter().map(|node| node.log().in_work).sum();
-            let kept_by_fleet: i64 =
-                fleet.iter().map(|node| signed(node.log().received) - signed(node.log().sent)).sum();
-            let moving = self.kept_by_others() - kept_by_fleet;
-            if held > 0 || in_work > 0 || moving != 0 {
-                return Err(format!("{held} packets are held, {in_work} in work, {moving} on their way\n{before:?}"));
-            }
-            if self.snapshot() == before { Ok(()) } else { Err("packets are moving".to_owned()) }
-        })
-        .await;
-        self.accounted()
+        let ours = self
+            .settled(
+                fleet,
+                |moving| if moving == 0 { Ok(()) } else { Err(format!("{moving} packets are on their way")) },
+            )
+            .await;
+        self.drops_of(&ours)
     }
 
-    /// As [`Self::at_rest`], where packets may have ended at peers that are gone.
-    pub async fn at_rest_with_losses(&self) -> Drops {
+    /// As [`Self::at_rest`], where packets may have ended at peers that are gone. Gives their number too: what these nodes
+    /// wrote to peers, less what they received.
+    pub async fn at_rest_with_losses(&self) -> (Drops, i64) {
+        let ours = self.settled(&[], |_| Ok(())).await;
+        (self.drops_of(&ours), given_to_others(&ours))
+    }
+
+    /// Waits until nobody holds a packet and the number of those between the nodes is as wanted.
+    ///
+    /// Nodes count one after the other, so a packet could pass between two looks and be seen by neither. Counts only
+    /// grow: where each node's are the same before and after all others were read, they all held at one moment.
+    async fn settled(&self, fleet: &[&FleetNode], wanted: impl Fn(i64) -> Result<(), String>) -> Vec<(u64, Balance)> {
+        let seen = || fleet.iter().map(|node| node.log()).map(|log| (log.received, log.sent, log.in_work));
         eventually(async || {
-            let held: u64 = self.members.iter().map(|member| member.accounts.read().0).sum();
-            if held == 0 { Ok(()) } else { Err(format!("{held} packets are held")) }
+            let (ours, theirs) = (self.snapshot(), seen().collect::<Vec<_>>());
+            if self.snapshot() != ours || !seen().eq(theirs.iter().copied()) {
+                return Err("packets are moving".to_owned());
+            }
+            let held: u64 = ours.iter().map(|(held, _)| held).sum();
+            let in_work: u64 = theirs.iter().map(|(.., in_work)| in_work).sum();
+            if held > 0 || in_work > 0 {
+                return Err(format!("{held} packets are held, {in_work} in work\n{ours:?}"));
+            }
+            let kept: i64 = theirs.iter().map(|(received, sent, _)| signed(*received) - signed(*sent)).sum();
+            wanted(given_to_others(&ours) - kept).map(|()| ours)
         })
-        .await;
-        self.accounted()
+        .await
     }
 
     /// Stops every node.
@@ -294,13 +299,13 @@ impl Net {
         within(futures::future::join_all(nodes.map(|node| node.stop(STOP_LIMIT)))).await;
     }
 
-    fn accounted(&self) -> Drops {
+    /// What was dropped, after a check that no node has lost a packet.
+    fn drops_of(&self, settled: &[(u64, Balance)]) -> Drops {
         let mut all = Drops::new();
-        for Member { plan, accounts, .. } in &self.members {
-            let (_, balance) = accounts.read();
+        for (Member { plan, .. }, (_, balance)) in self.members.iter().zip(settled) {
             assert_eq!(balance.residue(0), 0, "{}: {balance:?}", plan.name);
-            for (stage, reason, count) in balance.dropped.into_iter().filter(|(.., count)| *count > 0) {
-                all.insert((plan.name.clone(), format!("{}/{}", stage.as_str(), reason.as_str())), count);
+            for (stage, reason, count) in balance.dropped.iter().filter(|(.., count)| *count > 0) {
+                all.insert((plan.name.clone(), format!("{}/{}", stage.as_str(), reason.as_str())), *count);
             }
         }
         all
@@ -372,6 +377,11 @@ fn usual_address(plan: &Plan, node: &Node) -> Multiaddr {
 async fn mesh_peers(node: &Node) -> usize {
     let status = node.host().status().await.expect("the host runs");
     status.mesh_peers.iter().filter(|(topic, _)| topic == TOPIC).map(|(_, peers)| *peers).sum()
+}
+
+/// Packets that nodes wrote to peers, less those that they received.
+fn given_to_others(nodes: &[(u64, Balance)]) -> i64 {
+    nodes.iter().map(|(_, balance)| signed(balance.forwarded + balance.sent) - signed(balance.received)).sum()
 }
 
 fn signed(count: u64) -> i64 {

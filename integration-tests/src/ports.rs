@@ -26,7 +26,8 @@ pub fn free() -> u16 {
     let mut next = NEXT.lock().unwrap_or_else(PoisonError::into_inner);
     let width = RANGE.end - RANGE.start;
     for _ in RANGE {
-        let port = next.unwrap_or_else(|| RANGE.start + u16::try_from(std::process::id() % u32::from(width)).unwrap_or(0));
+        let port =
+            next.unwrap_or_else(|| RANGE.start + u16::try_from(std::process::id() % u32::from(width)).unwrap_or(0));
         *next = Some(if port + 1 < RANGE.end { port + 1 } else { RANGE.start });
         let is_free = TcpListener::bind(("127.0.0.1", port)).is_ok() && UdpSocket::bind(("127.0.0.1", port)).is_ok();
         if is_free {

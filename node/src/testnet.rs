@@ -1,28 +1,38 @@
 //! `wakumix testnet`: a whole role-specific test net in one process, over real loopback sockets.
 //!
-//! Every node is built as `wakumix node` builds it; only keys, addresses and the static directory are made here.
-//! `options` says what is built, `net` builds it, `traffic` sends and counts, `live` shows it while it runs and `report`
-//! says how it went.
+//! Every node is built as `wakumix node` builds it; only keys and addresses are made here, and one bootstrap record is
+//! passed on. `options` says what is built, `settings` how each node is configured, `net` builds it, `pools` watches the
+//! senders find the others, `traffic` sends and counts, `kill` takes nodes away, `live` shows it while it runs and
+//! `report` says how it went.
 
+mod choices;
+mod counters;
+mod kill;
 mod live;
 mod net;
 mod options;
+mod pools;
 mod report;
+mod settings;
 mod traffic;
 
 use std::{io::Write as _, time::Duration};
 
+pub use choices::{Discovery, Share};
 pub use options::Options;
-pub use report::{Percentiles, Report, RolePackets};
+pub use report::{KillReport, Percentiles, Report, RolePackets};
 
+use live::View;
 use net::Net;
 use options::Plan;
+use report::Start;
+use tokio::time::Instant;
 use traffic::Tally;
 
 use crate::{config::Problems, runtime};
 
 /// How long the net may take until every subscriber is reachable and every pool is full.
-const START_LIMIT: Duration = Duration::from_secs(60);
+const START_LIMIT: Duration = Duration::from_secs(180);
 /// How long subscribers and packets may lag behind the last answer.
 const SETTLE_LIMIT: Duration = Duration::from_secs(20);
 /// How long stopping a node may take.
@@ -61,21 +71,32 @@ pub async fn run(options: Options) -> Result<bool, TestnetError> {
     let plan = Plan::new(&options)?;
     let screen = live::Screen::new();
     screen.note(&plan.headline());
-    let net = Net::start(&plan, options.hold).await?;
-    net.wait_until_ready(START_LIMIT).await?;
-    screen.note(&format!("ready after {:.1} s", net.age().as_secs_f64()));
+    let mut net = Net::start(&plan, options.hold).await?;
+    let pools = net.pools();
+    let noting = pools.note_times(net.started());
+    let view = View { pools: pools.clone(), traffic: None };
+    let watch = live::watch(screen, view.clone(), net.started());
+    let ready = net.wait_until_ready(&pools, START_LIMIT).await;
+    let screen = watch.finish().await;
+    ready?;
+    let start = Start { ready: net.started().elapsed(), smallest: pools.smallest() };
+    screen.note(&format!("ready after {:.1} s", start.ready.as_secs_f64()));
 
     let tally = Tally::new(&plan);
-    let watch = live::watch(screen, net.counters(), tally.clone());
+    let counters = net.counters();
+    let started = Instant::now();
+    let watch = live::watch(screen, View { traffic: Some((counters.clone(), tally.clone())), ..view }, started);
     let follow = net.follow(&tally).await;
-    let started = tokio::time::Instant::now();
-    traffic::send_all(&plan, &net.senders(), &tally).await;
-    traffic::settle(&net, &tally, SETTLE_LIMIT).await;
+    let senders = net.senders();
+    let traffic = traffic::send_all(&plan, &senders, &tally);
+    let ((), killed) = futures::join!(traffic, kill::when_due(&plan, &mut net, &pools, &tally));
+    traffic::settle(&counters, &tally, SETTLE_LIMIT).await;
     let elapsed = started.elapsed();
     follow.abort();
+    noting.abort();
     watch.finish().await;
 
-    let report = Report::new(&plan, &net, &tally, elapsed);
+    let report = Report::new(&plan, &start, &pools, &counters, &tally, killed.as_ref(), elapsed);
     let mut out = std::io::stdout().lock();
     if options.json {
         serde_json::to_writer_pretty(&mut out, &report).map_err(std::io::Error::from)?;

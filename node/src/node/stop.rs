@@ -46,6 +46,22 @@ impl Node {
     }
 }
 
+impl Node {
+    /// Ends everything at once, as a crash would: sockets close first, so nothing more is said to anybody, and what the
+    /// node holds is lost and counted so.
+    pub async fn kill(self) {
+        let now = Instant::now();
+        drop(self.host);
+        for server in [&self.rest, &self.metrics].into_iter().flatten() {
+            server.stop().await;
+        }
+        for role in self.roles.iter() {
+            role.stop(now).await;
+        }
+        self.discovery.stop(now).await;
+    }
+}
+
 impl StopSummary {
     fn add(&mut self, part: &'static str, report: &StopReport) {
         self.finished += report.finished;

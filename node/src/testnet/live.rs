@@ -9,7 +9,7 @@ use std::{
 
 use tokio::{sync::oneshot, task::JoinHandle, time::Instant};
 
-use super::{net::Counters, traffic::Tally};
+use super::{counters::Counters, pools::Pools, traffic::Tally};
 
 const REDRAW: Duration = Duration::from_millis(250);
 const LINE_EVERY: Duration = Duration::from_secs(2);
@@ -24,7 +24,7 @@ pub(super) struct Screen {
 /// The drawing task.
 pub(super) struct Watch {
     stop: oneshot::Sender<()>,
-    task: JoinHandle<()>,
+    task: JoinHandle<Screen>,
 }
 
 impl Screen {
@@ -54,18 +54,51 @@ impl Screen {
 }
 
 impl Watch {
-    /// Draws once more and ends.
-    pub(super) async fn finish(self) {
+    /// Draws once more and ends. What was drawn stays.
+    pub(super) async fn finish(self) -> Screen {
         // The task is gone only if it panicked; there is nothing left to draw then.
         let _ = self.stop.send(());
-        let _ = self.task.await;
+        self.task.await.unwrap_or_else(|_| Screen::new())
     }
 }
 
-/// Shows the net until told to finish.
-pub(super) fn watch(mut screen: Screen, counters: Counters, tally: Tally) -> Watch {
+/// What is shown: of a net that starts, and then of one that sends.
+#[derive(Clone)]
+pub(super) struct View {
+    /// The pools of the senders.
+    pub(super) pools: Pools,
+    /// The packets of the nodes and the outcomes, once messages are sent.
+    pub(super) traffic: Option<(Counters, Tally)>,
+}
+
+impl View {
+    /// One line.
+    fn line(&self, elapsed: Duration) -> String {
+        match &self.traffic {
+            Some((_, tally)) => line(tally, elapsed),
+            None => format!("{:6.1} s  {}", elapsed.as_secs_f64(), pools_line(&self.pools)),
+        }
+    }
+
+    /// All there is.
+    fn table(&self, elapsed: Duration) -> String {
+        let mut text = self
+            .traffic
+            .as_ref()
+            .map_or_else(|| self.line(elapsed) + "\n", |(counters, tally)| table(counters, tally, elapsed));
+        text.push_str("  sender            usable  mixers  connected\n");
+        for size in self.pools.sizes() {
+            // Formatting into a String cannot fail.
+            let _ =
+                writeln!(text, "  {:<16} {:>7} {:>7} {:>10}", size.sender, size.usable, size.mixers, size.connected);
+        }
+        text
+    }
+}
+
+/// Shows the net until told to finish; gives the screen back then.
+pub(super) fn watch(mut screen: Screen, view: View, started: Instant) -> Watch {
     let (stop, mut stopped) = oneshot::channel();
-    let started = Instant::now();
     let period = if screen.terminal { REDRAW } else { LINE_EVERY };
     let task = tokio::spawn(async move {
         let mut beat = tokio::time::interval(period);
@@ -75,16 +108,25 @@ pub(super) fn watch(mut screen: Screen, counters: Counters, tally: Tally) -> Wat
                 _ = beat.tick() => false,
             };
             if screen.terminal {
-                screen.draw(&table(&counters, &tally, started.elapsed()));
+                screen.draw(&view.table(started.elapsed()));
             } else {
-                screen.note(&line(&tally, started.elapsed()));
+                screen.note(&view.line(started.elapsed()));
             }
             if last {
-                return;
+                screen.drawn = 0;
+                return screen;
             }
         }
     });
     Watch { stop, task }
+}
+
+/// The fewest and the most that a sender has, and of how many.
+fn pools_line(pools: &Pools) -> String {
+    let usable = || pools.sizes().into_iter().map(|size| size.usable);
+    let (Some(least), Some(most)) = (usable().min(), usable().max()) else { return "no sender".to_owned() };
+    let range = if least == most { least.to_string() } else { format!("{least} to {most}") };
+    format!("pools of the senders: {range} of {} nodes usable", pools.hops())
 }
 
 fn line(tally: &Tally, elapsed: Duration) -> String {

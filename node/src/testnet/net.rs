@@ -1,8 +1,8 @@
-//! Builds the nodes, wires their directory, reads their counters.
+//! Builds the nodes, tells them of each other, watches and ends them.
 
-use std::{collections::BTreeMap, fmt::Write as _, time::Duration};
+use std::{collections::HashSet, fmt::Write as _, time::Duration};
 
-use libp2p_identity::Keypair;
+use libp2p_identity::PeerId;
 use tokio::{sync::broadcast::error::RecvError, task::JoinSet, time::Instant};
 use wakumix_discovery::entry::PeerAddress;
 use wakumix_mix::MixNode;
@@ -10,16 +10,17 @@ use wakumix_role_api::{directory::ServiceNode, sender::SenderHandle};
 
 use super::{
     TestnetError,
-    options::{CLUSTER, CONTENT_TOPIC, Kind, NodePlan, Plan, SHARD, SHARDS},
-    report::RolePackets,
+    choices::Discovery,
+    counters::Counters,
+    options::{CONTENT_TOPIC, Kind, Plan},
+    pools::Pools,
+    settings::start_node,
     traffic::Tally,
 };
-use crate::{
-    config::{Flag, Inputs, load},
-    node::{Accounts, Node, StartError},
-};
+use crate::node::{Accounts, Node};
 
-/// Relays that each relay dials; with those that dial it, more than the mesh wants (`spec/waku.md §2.2`).
+/// Relays that each relay dials where they are told of each other; with those that dial it, more than the mesh wants
+/// (`spec/waku.md §2.2`).
 const RELAY_LINKS: usize = 4;
 /// Readiness has no single event; it is looked at again at this interval.
 const LOOK_AGAIN: Duration = Duration::from_millis(50);
@@ -34,66 +35,78 @@ pub(super) struct Net {
 struct Member {
     kind: Kind,
     name: String,
-    node: Node,
-}
-
-/// Reads the packet accounting of all nodes. Cheap to clone.
-#[derive(Clone)]
-pub(super) struct Counters(Vec<(Kind, Accounts)>);
-
-/// The sum over the nodes of one kind.
-pub(super) struct Row {
-    pub(super) role: &'static str,
-    pub(super) nodes: usize,
-    pub(super) received: u64,
-    pub(super) originated: u64,
-    pub(super) forwarded: u64,
-    pub(super) sent: u64,
-    pub(super) delivered: u64,
-    pub(super) replied: u64,
-    pub(super) dropped: u64,
-    pub(super) held: u64,
+    peer: PeerId,
+    accounts: Accounts,
+    /// `None` once it is killed.
+    node: Option<Node>,
 }
 
 impl Net {
-    /// Starts every node and tells each of the others. With `surfaces`, each serves REST and metrics on free ports.
+    /// Starts every node. With discv5 the first one, a relay, is the one that all others are told of; else each is told of
+    /// all. With `surfaces`, each serves REST and metrics on free ports.
     pub(super) async fn start(plan: &Plan, surfaces: bool) -> Result<Self, TestnetError> {
         let mut net = Self { members: Vec::new(), topic: plan.topic.as_str().to_owned(), started: Instant::now() };
+        let mut bootstrap: Option<String> = None;
         for planned in &plan.nodes {
-            let node = start_node(plan, planned, surfaces)
+            let node = start_node(plan, planned, surfaces, bootstrap.as_deref())
                 .await
                 .map_err(|source| TestnetError::Start { name: planned.name.clone(), source })?;
-            net.members.push(Member { kind: planned.kind, name: planned.name.clone(), node });
+            if bootstrap.is_none() {
+                bootstrap = None;
+            }
+            net.members.push(Member {
+                kind: planned.kind,
+                name: planned.name.clone(),
+                peer: node.peer_id(),
+                accounts: node.accounts(),
+                node: Some(node),
+            });
         }
-        net.introduce().await;
+        if plan.options.discovery == Discovery::Static {
+            net.introduce().await;
+        }
         Ok(net)
     }
 
     /// Gives every node the whole pool, the senders the exits as services, the relays each other's addresses.
     async fn introduce(&self) {
-        let pool: Vec<MixNode> =
-            self.of(&[Kind::Mixer, Kind::Exit]).filter_map(|member| member.node.mix_node()).collect();
+        let pool: Vec<MixNode> = self.of(&[Kind::Mixer, Kind::Exit]).filter_map(|(_, node)| node.mix_node()).collect();
         let exits: Vec<ServiceNode> = self
             .of(&[Kind::Exit])
-            .map(|member| ServiceNode::new(member.node.peer_id(), member.node.listen_addresses().to_vec()))
+            .map(|(_, node)| ServiceNode::new(node.peer_id(), node.listen_addresses().to_vec()))
             .collect();
-        for member in &self.members {
-            member.node.discovery().add_mix_nodes(pool.clone()).await;
-            member.node.discovery().add_lightpush(exits.clone()).await;
+        for (_, node) in self.of(&Kind::ALL) {
+            node.discovery().add_mix_nodes(pool.clone()).await;
+            node.discovery().add_lightpush(exits.clone()).await;
         }
-        let relays: Vec<&Member> = self.of(&[Kind::Relay, Kind::Exit]).collect();
-        for (index, member) in relays.iter().enumerate() {
+        let relays: Vec<&Node> = self.of(&[Kind::Relay, Kind::Exit]).map(|(_, node)| node).collect();
+        for (index, node) in relays.iter().enumerate() {
             let links = relays.iter().cycle().skip(index + 1).take(RELAY_LINKS.min(relays.len() - 1));
-            let peers = links.filter_map(|other| entry(&other.node)).collect();
-            member.node.discovery().add_static_peers(peers).await;
+            node.discovery().add_static_peers(links.filter_map(|other| entry(other)).collect()).await;
         }
     }
 
-    /// Waits until every role is ready and every relay has a mesh.
-    pub(super) async fn wait_until_ready(&self, limit: Duration) -> Result<(), TestnetError> {
+    /// The pools of the senders.
+    pub(super) fn pools(&self) -> Pools {
+        let senders = self.of(&[Kind::Sender]).map(|(member, node)| (member.name.clone(), node.directory().clone()));
+        let mixers: HashSet<PeerId> = self.of(&[Kind::Mixer]).map(|(member, _)| member.peer).collect();
+        Pools::new(senders.collect(), mixers, self.of(&[Kind::Mixer, Kind::Exit]).count())
+    }
+
+    /// Kills nodes by their names, all at once; their peer ids.
+    pub(super) async fn kill(&mut self, names: &[String]) -> Vec<PeerId> {
+        let victims = self.members.iter_mut().filter(|member| names.contains(&member.name));
+        let (peers, nodes): (Vec<_>, Vec<_>) = victims.map(|member| (member.peer, member.node.take())).unzip();
+        futures::future::join_all(nodes.into_iter().flatten().map(Node::kill)).await;
+        peers
+    }
+
+    /// Waits until every role is ready, every relay has a mesh and every sender knows most of the mixers.
+    pub(super) async fn wait_until_ready(&self, pools: &Pools, limit: Duration) -> Result<(), TestnetError> {
         let deadline = Instant::now() + limit;
         loop {
-            let waiting = self.waiting().await;
+            let mut waiting = self.waiting().await;
+            waiting.extend(pools.missing());
             if waiting.is_empty() {
                 return Ok(());
             }
@@ -106,35 +119,35 @@ impl Net {
 
     async fn waiting(&self) -> Vec<String> {
         let mut waiting = Vec::new();
-        for member in &self.members {
-            waiting.extend(member.node.missing().into_iter().map(|reason| format!("{}: {reason}", member.name)));
-            if member.node.relay().is_some() {
-                let mesh = member.node.host().status().await.map(|status| {
+        for (Member { name, .. }, node) in self.of(&Kind::ALL) {
+            waiting.extend(node.missing().into_iter().map(|reason| format!("{name}: {reason}")));
+            if node.relay().is_some() {
+                let mesh = node.host().status().await.map(|status| {
                     status.mesh_peers.iter().filter(|(topic, _)| *topic == self.topic).map(|(_, peers)| *peers).sum()
                 });
                 if mesh.unwrap_or(0) == 0 {
-                    waiting.push(format!("{}: no mesh peer on {}", member.name, self.topic));
+                    waiting.push(format!("{name}: no mesh peer on {}", self.topic));
                 }
             }
         }
         waiting
     }
 
-    /// Since the first node was started.
-    pub(super) fn age(&self) -> Duration {
-        self.started.elapsed()
+    /// When the first node was started.
+    pub(super) fn started(&self) -> Instant {
+        self.started
     }
 
     /// The senders, in order.
     pub(super) fn senders(&self) -> Vec<SenderHandle> {
-        self.members.iter().filter_map(|member| member.node.sender().cloned()).collect()
+        self.of(&[Kind::Sender]).filter_map(|(_, node)| node.sender().cloned()).collect()
     }
 
     /// Counts what every relay receives, until the returned tasks are aborted.
     pub(super) async fn follow(&self, tally: &Tally) -> Followers {
         let mut tasks = JoinSet::new();
-        for (subscriber, member) in self.of(&[Kind::Relay]).enumerate() {
-            let Some(relay) = member.node.relay() else { continue };
+        for (subscriber, (_, node)) in self.of(&[Kind::Relay]).enumerate() {
+            let Some(relay) = node.relay() else { continue };
             let Ok(mut messages) = relay.follow().await else { continue };
             let tally = tally.clone();
             tasks.spawn(async move {
@@ -151,19 +164,14 @@ impl Net {
         Followers(tasks)
     }
 
-    /// A reader of all counters.
+    /// A reader of all counters, also of nodes that are killed.
     pub(super) fn counters(&self) -> Counters {
-        Counters(self.members.iter().map(|member| (member.kind, member.node.accounts())).collect())
-    }
-
-    /// Packets that some node holds now.
-    pub(super) fn held(&self) -> u64 {
-        self.members.iter().map(|member| member.node.held()).sum()
+        Counters::new(self.members.iter().map(|member| (member.kind, member.accounts.clone())))
     }
 
     /// Forgets the messages that the relays keep for REST, so that a reader sees only what comes from now on.
     pub(super) async fn forget_messages(&self) {
-        for relay in self.members.iter().filter_map(|member| member.node.relay()) {
+        for relay in self.of(&Kind::ALL).filter_map(|(_, node)| node.relay()) {
             // A relay that does not answer keeps its messages, which does no harm.
             let _ = relay.messages(self.topic.clone()).await;
         }
@@ -172,7 +180,7 @@ impl Net {
     /// Every REST and metrics address, and a line to try.
     pub(super) fn describe_surfaces(&self) -> String {
         let mut text = String::from("\nnode         REST                            metrics\n");
-        for Member { name, node, .. } in &self.members {
+        for (Member { name, .. }, node) in self.of(&Kind::ALL) {
             let url = |address: Option<std::net::SocketAddr>, path: &str| {
                 address.map_or_else(|| "-".to_owned(), |address| format!("http://{address}{path}"))
             };
@@ -184,7 +192,7 @@ impl Net {
                 url(node.metrics_address(), "/metrics")
             );
         }
-        let sender = self.of(&[Kind::Sender]).find_map(|member| member.node.rest_address());
+        let sender = self.of(&[Kind::Sender]).find_map(|(_, node)| node.rest_address());
         if let Some(address) = sender {
             let program = std::env::args().next().unwrap_or_else(|| "wakumix".to_owned());
             let _ = writeln!(
@@ -193,7 +201,7 @@ impl Net {
                  {program} send \"hello mix\" --content-topic {CONTENT_TOPIC} --via http://{address}"
             );
         }
-        let relay = self.of(&[Kind::Relay, Kind::Exit]).find_map(|member| member.node.rest_address());
+        let relay = self.of(&[Kind::Relay, Kind::Exit]).find_map(|(_, node)| node.rest_address());
         if let Some(address) = relay {
             let topic = self.topic.replace('/', "%2F");
             let _ = writeln!(text, "and see it arrive:\n  curl -s http://{address}/relay/v1/messages/{topic}");
@@ -204,11 +212,14 @@ impl Net {
 
     /// Stops all nodes at once.
     pub(super) async fn stop(self, limit: Duration) {
-        futures::future::join_all(self.members.into_iter().map(|member| member.node.stop(limit))).await;
+        let nodes = self.members.into_iter().filter_map(|member| member.node);
+        futures::future::join_all(nodes.map(|node| node.stop(limit))).await;
     }
 
-    fn of<'a>(&'a self, kinds: &'a [Kind]) -> impl Iterator<Item = &'a Member> {
-        self.members.iter().filter(|member| kinds.contains(&member.kind))
+    /// The nodes of these kinds that run.
+    fn of<'a>(&'a self, kinds: &'a [Kind]) -> impl Iterator<Item = (&'a Member, &'a Node)> {
+        let of_kind = self.members.iter().filter(|member| kinds.contains(&member.kind));
+        of_kind.filter_map(|member| Some((member, member.node.as_ref()?)))
     }
 }
 
@@ -220,111 +231,6 @@ impl Followers {
     pub(super) fn abort(mut self) {
         self.0.abort_all();
     }
-}
-
-impl Counters {
-    /// One row for each kind of node.
-    pub(super) fn rows(&self) -> Vec<Row> {
-        Kind::ALL.into_iter().map(|kind| self.row(kind)).collect()
-    }
-
-    fn row(&self, kind: Kind) -> Row {
-        let mut row = Row {
-            role: kind.as_str(),
-            nodes: 0,
-            received: 0,
-            originated: 0,
-            forwarded: 0,
-            sent: 0,
-            delivered: 0,
-            replied: 0,
-            dropped: 0,
-            held: 0,
-        };
-        for (_, accounts) in self.0.iter().filter(|(of, _)| *of == kind) {
-            let (held, balance) = accounts.read();
-            row.nodes += 1;
-            row.received += balance.received;
-            row.originated += balance.originated;
-            row.forwarded += balance.forwarded;
-            row.sent += balance.sent;
-            row.delivered += balance.delivered;
-            row.replied += balance.replied;
-            row.dropped += balance.dropped_total();
-            row.held += held;
-        }
-        row
-    }
-
-    /// Packets unaccounted for, whatever their sign. The net is at rest, so nothing is subtracted for packets that are
-    /// held: one that is held for ever is a packet lost.
-    pub(super) fn residue(&self) -> u64 {
-        self.0.iter().map(|(_, accounts)| accounts.read().1.residue(0).unsigned_abs()).sum()
-    }
-
-    /// Drops by `stage/reason`.
-    pub(super) fn dropped(&self) -> BTreeMap<String, u64> {
-        let mut all = BTreeMap::new();
-        for (stage, reason, count) in self.0.iter().flat_map(|(_, accounts)| accounts.read().1.dropped) {
-            if count > 0 {
-                *all.entry(format!("{}/{}", stage.as_str(), reason.as_str())).or_default() += count;
-            }
-        }
-        all
-    }
-}
-
-impl From<Row> for RolePackets {
-    fn from(row: Row) -> Self {
-        let Row { received, originated, forwarded, sent, delivered, replied, dropped, held, .. } = row;
-        Self { received, originated, forwarded, sent, delivered, replied, dropped, held }
-    }
-}
-
-async fn start_node(plan: &Plan, planned: &NodePlan, surfaces: bool) -> Result<Node, StartError> {
-    let inputs = Inputs { file: None, environment: Vec::new(), flags: flags(plan, planned, surfaces) };
-    Node::start(&load(&inputs)?).await
-}
-
-/// The configuration of one node, as flags of `wakumix node`.
-fn flags(plan: &Plan, planned: &NodePlan, surfaces: bool) -> Vec<Flag> {
-    let delay = plan.options.delay.to_string();
-    let surfaces = surfaces.to_string();
-    let shards = SHARDS.map_or(0, std::num::NonZeroU16::get).to_string();
-    let values = [
-        ("cluster-id", CLUSTER.to_string()),
-        ("shard", SHARD.to_string()),
-        ("num-shards-in-network", shards),
-        ("nodekey", secret_hex(&planned.identity)),
-        ("mixkey", hex::encode(planned.mix_key.as_bytes())),
-        ("listen-address", "127.0.0.1".to_owned()),
-        ("tcp-port", "0".to_owned()),
-        ("ip-colocation-limit", "0".to_owned()),
-        ("rest", surfaces.clone()),
-        ("rest-port", "0".to_owned()),
-        ("metrics-server", surfaces),
-        ("metrics-server-port", "0".to_owned()),
-        ("mix.profile", plan.options.profile.to_string()),
-        ("mix.delay", delay.clone()),
-        ("sender.hold", delay.clone()),
-        ("exit.hold", delay),
-        ("exit.allow-private-addresses", "true".to_owned()),
-    ];
-    let flag = |(name, value): (&str, String)| Flag { name: name.to_owned(), values: vec![value] };
-    let roles: &[&str] = match planned.kind {
-        Kind::Relay => &["relay"],
-        Kind::Mixer => &["mixer"],
-        Kind::Exit => &["relay", "mixer", "exit"],
-        Kind::Sender => &["sender"],
-    };
-    let roles = Flag { name: "roles".to_owned(), values: roles.iter().map(|role| (*role).to_owned()).collect() };
-    values.into_iter().map(flag).chain([roles]).collect()
-}
-
-/// The secret of an identity that this module made; empty for any other type of key, which then does not load.
-fn secret_hex(identity: &Keypair) -> String {
-    let secp256k1 = identity.clone().try_into_secp256k1();
-    secp256k1.map(|keypair| hex::encode(keypair.secret().to_bytes())).unwrap_or_default()
 }
 
 /// A node as the list of peers of another one has it.

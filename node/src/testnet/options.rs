@@ -1,15 +1,19 @@
 //! What a test net is made of.
 
-use std::num::NonZeroU16;
+use std::{num::NonZeroU16, time::Duration};
 
 use libp2p_identity::{Keypair, secp256k1};
+use rand::seq::IndexedRandom as _;
 use rand_chacha::ChaCha20Rng;
 use rand_chacha::rand_core::{Rng as _, SeedableRng as _};
-use wakumix_mix::MIN_POOL;
+use wakumix_mix::{DelayLaw, MIN_POOL};
 use wakumix_sphinx::{PrivateKey, Profile};
 use wakumix_waku::{PubsubTopic, WakuMessage, frame, lightpush};
 
-use super::TestnetError;
+use super::{
+    TestnetError,
+    choices::{Discovery, Share},
+};
 use crate::config::{ByteSize, MixDelay, Problem, Problems};
 
 /// The customary cluster of isolated tests (`spec/waku.md §7`).
@@ -20,6 +24,13 @@ pub(super) const SHARD: u16 = 0;
 pub(super) const CONTENT_TOPIC: &str = "/wakumix/1/testnet/proto";
 /// Requests that one sender has open at a time.
 pub(super) const OPEN_REQUESTS: usize = 8;
+/// Four tries in five meet a dead mixer while a third of them is dead and nobody has noticed; this many do so for one
+/// message in 10⁵.
+const MOST_TRIES: u32 = 50;
+/// How long an answer that nothing delays may take on a busy machine, where tries are repeated.
+const SHORTEST_LIMIT: Duration = Duration::from_secs(2);
+/// The six holds of a round trip take longer than this many means once in 10⁸.
+const LIMIT_MEANS: u32 = 30;
 /// More nodes than this in one process run into the limit of open files.
 const MOST_NODES: u16 = 256;
 
@@ -50,7 +61,19 @@ pub struct Options {
     /// Wire profile: aes-ctr/seq, lioness/seq, lioness/pad, or a preset's name
     #[arg(long, default_value_t = Profile::default(), value_name = "PROFILE")]
     pub profile: Profile,
-    /// Makes the same keys and payloads again; random when left out
+    /// How nodes find each other: discv5, from the record of the first relay alone, or static, told by the test net
+    #[arg(long, default_value_t = Discovery::default(), value_enum, hide_possible_values = true, value_name = "WAY")]
+    pub discovery: Discovery,
+    /// Send each message when the one before has its answer
+    #[arg(long)]
+    pub one_by_one: bool,
+    /// Kill that many mixers at once and without warning: a number, or a part such as 1/3; what fails is sent again
+    #[arg(long, value_name = "N|PART")]
+    pub kill_mixers: Option<Share>,
+    /// Messages sent before the kill; a quarter of all when left out
+    #[arg(long, value_name = "M", requires = "kill_mixers")]
+    pub kill_after: Option<u32>,
+    /// Makes the same keys and payloads again, and kills the same mixers; random when left out
     #[arg(long, value_name = "NUMBER")]
     pub seed: Option<u64>,
     /// Print the report as one JSON object
@@ -91,11 +114,20 @@ pub(super) struct NodePlan {
     pub(super) mix_key: PrivateKey,
 }
 
+/// Who is killed, and when.
+pub(super) struct Kill {
+    /// Messages sent before.
+    pub(super) after: u32,
+    /// The names of the mixers.
+    pub(super) victims: Vec<String>,
+}
+
 /// Checked options with everything random drawn from the seed.
 pub(super) struct Plan {
     pub(super) options: Options,
     pub(super) seed: u64,
     pub(super) nodes: Vec<NodePlan>,
+    pub(super) kill: Option<Kill>,
     pub(super) topic: PubsubTopic,
 }
 
@@ -108,7 +140,7 @@ impl Plan {
         }
         let seed = options.seed.unwrap_or_else(|| rand::rng().next_u64());
         let mut rng = ChaCha20Rng::seed_from_u64(seed);
-        let nodes = Kind::ALL
+        let nodes: Vec<NodePlan> = Kind::ALL
             .into_iter()
             .flat_map(|kind| (1..=options.count(kind)).map(move |number| (kind, number)))
             .map(|(kind, number)| NodePlan {
@@ -120,15 +152,33 @@ impl Plan {
             .collect();
         let topic =
             PubsubTopic::new(CLUSTER, SHARD).map_err(|error| Problems::from(Problem::bare(error.to_string())))?;
-        Ok(Self { options: options.clone(), seed, nodes, topic })
+        let kill = kill(options, &nodes, &mut rng);
+        Ok(Self { options: options.clone(), seed, nodes, kill, topic })
+    }
+
+    /// How often a message is handed to its sender at most: again only where nodes are killed.
+    pub(super) fn most_tries(&self) -> u32 {
+        if self.kill.is_some() { MOST_TRIES } else { 1 }
+    }
+
+    /// How long an answer is waited for; `None` is what a sender does by itself.
+    pub(super) fn answer_limit(&self) -> Option<Duration> {
+        self.kill.as_ref()?;
+        let mean = match self.options.delay.0 {
+            DelayLaw::Exponential { mean_ms } => Duration::from_millis(mean_ms.into()),
+            _ => Duration::ZERO,
+        };
+        Some(SHORTEST_LIMIT + mean * LIMIT_MEANS)
     }
 
     /// One line that says what is started.
     pub(super) fn headline(&self) -> String {
-        let Options { relays, mixers, exits, senders, messages, payload, delay, profile, .. } = &self.options;
+        let Options { relays, mixers, exits, senders, messages, payload, delay, profile, discovery, .. } =
+            &self.options;
         format!(
-            "starting {relays} relays, {mixers} mixers, {exits} exits, {senders} senders; {messages} messages of \
+            "starting {relays} relays, {mixers} mixers, {exits} exits, {senders} senders, {}; {messages} messages of \
              {payload}, mean delay {delay}, profile {profile}, seed {}",
+            discovery.describe(),
             self.seed
         )
     }
@@ -142,7 +192,25 @@ impl Plan {
     }
 }
 
+/// Draws who is killed.
+fn kill(options: &Options, nodes: &[NodePlan], rng: &mut ChaCha20Rng) -> Option<Kill> {
+    let count = usize::from(options.killed()?);
+    let mixers: Vec<&NodePlan> = nodes.iter().filter(|node| node.kind == Kind::Mixer).collect();
+    let mut victims: Vec<&NodePlan> = mixers.sample(rng, count).copied().collect();
+    victims.sort_by_key(|node| mixers.iter().position(|mixer| mixer.name == node.name));
+    Some(Kill { after: options.kill_after(), victims: victims.into_iter().map(|node| node.name.clone()).collect() })
+}
+
 impl Options {
+    /// Mixers to kill, if any are to be.
+    fn killed(&self) -> Option<u16> {
+        self.kill_mixers.map(|share| share.of(self.mixers)).filter(|count| *count > 0)
+    }
+
+    fn kill_after(&self) -> u32 {
+        self.kill_after.unwrap_or(self.messages / 4)
+    }
+
     pub(super) fn count(&self, kind: Kind) -> u16 {
         match kind {
             Kind::Relay => self.relays,
@@ -213,7 +281,29 @@ fn problems(options: &Options) -> Vec<Problem> {
     if nodes > u32::from(MOST_NODES) {
         refuse(format!("{nodes} nodes are too many for one process"), format!("use at most {MOST_NODES} in all"));
     }
+    problems.extend(kill_problems(options));
     problems.extend(payload_problem(options));
+    problems
+}
+
+/// Whether enough is left after a kill: mixers for paths, and messages to see what it does.
+fn kill_problems(options: &Options) -> Vec<Problem> {
+    let (Some(share), Some(killed)) = (options.kill_mixers, options.killed()) else { return Vec::new() };
+    let mut problems = Vec::new();
+    let left = usize::from(options.mixers.saturating_sub(killed)) + usize::from(options.exits);
+    if killed > options.mixers {
+        let what = format!("--kill-mixers {share}: there are {} mixers", options.mixers);
+        problems.push(Problem::new(what, format!("use at most {}", options.mixers)));
+    } else if left < MIN_POOL {
+        let what = format!(
+            "--kill-mixers {share}: {left} nodes of the mix pool are left, a path and its way back need {MIN_POOL}"
+        );
+        problems.push(Problem::new(what, "kill fewer, or start more".to_owned()));
+    }
+    if options.kill_after() >= options.messages {
+        let what = format!("--kill-after {}: no message is sent after the kill", options.kill_after());
+        problems.push(Problem::new(what, format!("use less than the {} of --messages", options.messages)));
+    }
     problems
 }
 
@@ -276,7 +366,9 @@ mod tests {
     fn the_defaults_make_a_plan() {
         let plan = Plan::new(&options(&[])).unwrap();
         assert_eq!(plan.nodes.len(), 12);
-        assert!(plan.headline().starts_with("starting 2 relays, 6 mixers, 2 exits, 2 senders; 100 messages of 1KiB"));
+        assert!(plan.headline().starts_with(
+            "starting 2 relays, 6 mixers, 2 exits, 2 senders, one bootstrap record; 100 messages of 1KiB"
+        ));
     }
 
     #[test]
@@ -287,6 +379,16 @@ mod tests {
             (&["--senders", "0"], &["--senders 0: nobody would send the 100 messages", "or --messages 0"]),
             (&["--mixers", "1", "--exits", "1"], &["the mix pool has 2 nodes", "need 4", "use at least --mixers 3"]),
             (&["--mixers", "300"], &["306 nodes are too many", "use at most 256"]),
+        ] {
+            let said = refusal(flags);
+            for part in parts {
+                assert!(said.contains(part), "{part}: {said}");
+            }
+        }
+        for (flags, parts) in [
+            (&["--kill-mixers", "7"][..], &["--kill-mixers 7: there are 6 mixers", "use at most 6"][..]),
+            (&["--kill-mixers", "1/1"], &["--kill-mixers 1/1: 2 nodes of the mix pool are left", "need 4"]),
+            (&["--kill-mixers", "1", "--kill-after", "100"], &["--kill-after 100: no message", "less than the 100"]),
         ] {
             let said = refusal(flags);
             for part in parts {
@@ -316,6 +418,30 @@ mod tests {
             assert_eq!(frame::encode(&request.encode()).len(), limit, "{profile}");
             assert!(refusal(&["--profile", profile, "--payload", &more]).contains("do not fit into one packet"));
         }
+    }
+
+    #[test]
+    fn draws_who_is_killed_from_the_mixers_alone() {
+        let plan = |seed: &str| {
+            let flags = ["--mixers", "40", "--kill-mixers", "1/3", "--kill-after", "9", "--seed", seed];
+            Plan::new(&options(&flags)).unwrap()
+        };
+        let kill = plan("7").kill.unwrap();
+        assert_eq!((kill.after, kill.victims.len()), (9, 13));
+        let names: std::collections::HashSet<_> = kill.victims.iter().collect();
+        assert!(names.len() == 13 && names.iter().all(|name| name.starts_with("mixer-")), "{names:?}");
+        assert_eq!(plan("7").kill.unwrap().victims, kill.victims);
+        assert_ne!(plan("8").kill.unwrap().victims, kill.victims);
+    }
+
+    #[test]
+    fn messages_are_sent_again_only_where_nodes_are_killed() {
+        let plan = Plan::new(&options(&[])).unwrap();
+        assert_eq!((plan.most_tries(), plan.answer_limit()), (1, None));
+        let plan = Plan::new(&options(&["--kill-mixers", "2"])).unwrap();
+        assert_eq!((plan.most_tries(), plan.answer_limit()), (MOST_TRIES, Some(Duration::from_millis(3500))));
+        assert_eq!(plan.kill.unwrap().after, 25);
+        assert!(Plan::new(&options(&["--kill-mixers", "0"])).unwrap().kill.is_none());
     }
 
     #[test]

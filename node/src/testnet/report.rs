@@ -8,9 +8,11 @@ use serde::Serialize;
 use wakumix_mix::DelayLaw;
 
 use super::{
-    net::Net,
+    counters::Counters,
+    kill::Killed,
     options::{Kind, Plan},
-    traffic::Tally,
+    pools::Pools,
+    traffic::{Counts, Tally},
 };
 
 /// Times that packets of a round trip are held: by the sender and two hops on the way out, by the exit and two hops on
@@ -28,6 +30,19 @@ pub struct Report {
     pub seed: u64,
     /// Nodes by kind.
     pub nodes: BTreeMap<&'static str, u16>,
+    /// How nodes found each other: `discv5` or `static`.
+    pub discovery: &'static str,
+    /// From the start of the first node until all were ready, in seconds.
+    pub ready_after_s: f64,
+    /// From the start of the first node until every sender's pool held so many nodes, in seconds: 4 of any kind, which are
+    /// enough for a path, and the mixers that were waited for. A number that was never reached is missing.
+    pub pool_after_s: BTreeMap<usize, f64>,
+    /// Usable nodes in the smallest pool of a sender when the first message was sent.
+    pub pool_usable_min: usize,
+    /// The mixers among them in the pool with the fewest.
+    pub pool_mixers_min: usize,
+    /// Usable nodes in the smallest pool at the end.
+    pub pool_usable_min_at_end: usize,
     /// Payload of each message, in bytes.
     pub payload_bytes: u64,
     /// Messages handed to a sender.
@@ -36,14 +51,23 @@ pub struct Report {
     pub answered: u64,
     /// The others, by stable code.
     pub failed: BTreeMap<String, u64>,
+    /// Messages that needed more than one try; only where nodes were killed.
+    pub retried: u64,
+    /// Tries that failed and were followed by another one, by stable code.
+    pub failed_tries: BTreeMap<String, u64>,
+    /// What the kill did, if there was one.
+    pub kill: Option<KillReport>,
     /// Messages received by the relays, each counted once a relay.
     pub received: u64,
     /// What should be received: every message by every relay.
     pub expected_receptions: u64,
     /// Messages received by relays that nobody sent; 0 is right.
     pub unexpected: u64,
-    /// Packets that no outcome accounts for, summed over all nodes without their signs; 0 is right.
+    /// Packets that no outcome accounts for, summed over all nodes without their signs; 0 is right. Killed nodes count:
+    /// what one held is dropped in its own account, as abandoned or for shutdown.
     pub residue: u64,
+    /// Packets written to a peer that never read them: 0, but where nodes were killed.
+    pub lost_between: i64,
     /// Packets still held by some node at the end.
     pub held: u64,
     /// From the first packet to the opened answer.
@@ -69,6 +93,44 @@ pub struct Percentiles {
     pub p99: f64,
     /// The largest.
     pub max: f64,
+}
+
+/// What killing mixers did.
+#[derive(Clone, Debug, Default, Serialize)]
+pub struct KillReport {
+    /// Mixers killed.
+    pub mixers: usize,
+    /// Messages sent before.
+    pub after_messages: u32,
+    /// From the kill until no sender's pool had any of them, in seconds; `None` if that did not happen.
+    pub pools_rid_after_s: Option<f64>,
+    /// Messages first sent after that.
+    pub sent_after: u64,
+    /// Those of them that needed another try; 0 is right.
+    pub retried_after: u64,
+}
+
+/// How the net started.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Start {
+    /// Until everything was ready.
+    pub(super) ready: Duration,
+    /// The smallest pool then: nodes, and mixers.
+    pub(super) smallest: (usize, usize),
+}
+
+impl KillReport {
+    fn new(plan: &Plan, killed: &Killed, counts: &Counts) -> Self {
+        let after = |rid_at| counts.tries.iter().filter(move |(first_try, _)| *first_try > rid_at);
+        let since = killed.rid_at.into_iter().flat_map(after);
+        Self {
+            mixers: killed.names.len(),
+            after_messages: plan.kill.as_ref().map_or(0, |kill| kill.after),
+            pools_rid_after_s: killed.rid_at.map(|at| seconds(at - killed.at)),
+            sent_after: since.clone().count() as u64,
+            retried_after: since.filter(|(_, tries)| *tries > 1).count() as u64,
+        }
+    }
 }
 
 /// What the nodes of one kind did with packets.
@@ -105,27 +167,44 @@ impl Percentiles {
 }
 
 impl Report {
-    pub(super) fn new(plan: &Plan, net: &Net, tally: &Tally, elapsed: Duration) -> Self {
+    pub(super) fn new(
+        plan: &Plan,
+        start: &Start,
+        pools: &Pools,
+        counters: &Counters,
+        tally: &Tally,
+        killed: Option<&Killed>,
+        elapsed: Duration,
+    ) -> Self {
         let counts = tally.counts();
-        let counters = net.counters();
         Self {
             profile: plan.options.profile.to_string(),
             seed: plan.seed,
             nodes: Kind::ALL.map(|kind| (kind.as_str(), plan.options.count(kind))).into(),
+            discovery: plan.options.discovery.as_str(),
+            ready_after_s: seconds(start.ready),
+            pool_after_s: pools.reached().into_iter().map(|(nodes, after)| (nodes, seconds(after))).collect(),
+            pool_usable_min: start.smallest.0,
+            pool_mixers_min: start.smallest.1,
+            pool_usable_min_at_end: pools.smallest().0,
             payload_bytes: plan.options.payload.as_bytes(),
             sent: counts.sent,
             answered: counts.answered,
+            retried: counts.tries.iter().filter(|(_, tries)| *tries > 1).count() as u64,
+            kill: killed.map(|killed| KillReport::new(plan, killed, &counts)),
+            failed_tries: counts.failed_tries,
             failed: counts.failed,
             received: counts.received,
             expected_receptions: tally.expected_receptions,
             unexpected: counts.unexpected,
             residue: counters.residue(),
-            held: net.held(),
+            lost_between: counters.lost_between(),
+            held: counters.held(),
             round_trip_ms: Percentiles::of(counts.round_trips),
             sampled_delay_ms: sampled_delay(plan.options.delay.0, plan.seed),
             packets: counters.rows().into_iter().map(|row| (row.role, RolePackets::from(row))).collect(),
             dropped: counters.dropped(),
-            seconds: (elapsed.as_secs_f64() * 1e3).round() / 1e3,
+            seconds: seconds(elapsed),
         }
     }
 
@@ -141,6 +220,7 @@ impl Report {
     /// The report for people.
     pub fn render(&self) -> String {
         let mut text = String::new();
+        self.render_pools(&mut text);
         // Formatting into a String cannot fail, here and below.
         let _ = writeln!(
             text,
@@ -150,6 +230,7 @@ impl Report {
         for (kind, count) in &self.failed {
             let _ = writeln!(text, "failed: {count} × {kind}");
         }
+        self.render_kill(&mut text);
         if self.unexpected > 0 {
             let _ = writeln!(text, "received, but sent by nobody: {}", self.unexpected);
         }
@@ -167,13 +248,53 @@ impl Report {
         for (reason, count) in &self.dropped {
             let _ = writeln!(text, "dropped: {count} × {reason}");
         }
-        let _ = writeln!(text, "\npacket balance: residue {}, held {}", self.residue, self.held);
+        let _ = write!(text, "\npacket balance: residue {}, held {}", self.residue, self.held);
+        if self.lost_between != 0 {
+            let _ = write!(text, ", written to nodes that were gone {}", self.lost_between);
+        }
+        text.push('\n');
         text.push_str(match (self.passed(), self.sent) {
             (true, 0) => "no message was sent; the net came up\n",
             (true, _) => "every message was answered and received\n",
             (false, _) => "NOT every message was answered and received, or packets are unaccounted for\n",
         });
         text
+    }
+
+    fn render_pools(&self, text: &mut String) {
+        let after = |(nodes, after): (&usize, &f64)| format!("of {nodes} after {after:.1} s");
+        let reached: Vec<String> = self.pool_after_s.iter().map(after).collect();
+        if !reached.is_empty() {
+            let _ = writeln!(
+                text,
+                "\npool {}; smallest pool {} nodes, {} of them mixers; at the end {}",
+                reached.join(", "),
+                self.pool_usable_min,
+                self.pool_mixers_min,
+                self.pool_usable_min_at_end
+            );
+        }
+    }
+
+    fn render_kill(&self, text: &mut String) {
+        let Some(kill) = &self.kill else { return };
+        let _ = writeln!(
+            text,
+            "{} mixers killed after {} messages; {} messages needed another try",
+            kill.mixers, kill.after_messages, self.retried
+        );
+        for (kind, count) in &self.failed_tries {
+            let _ = writeln!(text, "tried again: {count} × {kind}");
+        }
+        let _ = match kill.pools_rid_after_s {
+            Some(after) => writeln!(
+                text,
+                "every pool was rid of them {after:.1} s after the kill; of {} messages sent after that, {} needed \
+                 another try",
+                kill.sent_after, kill.retried_after
+            ),
+            None => writeln!(text, "some pool still has one of them"),
+        };
     }
 
     fn render_times(&self, text: &mut String) {
@@ -183,6 +304,11 @@ impl Report {
             let _ = writeln!(text, "{name:<19} {p50:>5.0} ms {p90:>5.0} ms {p99:>5.0} ms {max:>5.0} ms");
         }
     }
+}
+
+/// Whole milliseconds, in seconds.
+fn seconds(time: Duration) -> f64 {
+    (time.as_secs_f64() * 1e3).round() / 1e3
 }
 
 /// The distribution of what the law adds to one round trip.
@@ -219,14 +345,24 @@ mod tests {
             profile: "lioness/pad".to_owned(),
             seed: 1,
             nodes: BTreeMap::new(),
+            discovery: "discv5",
+            ready_after_s: 3.25,
+            pool_after_s: [(4, 1.25), (38, 2.75)].into(),
+            pool_usable_min: 44,
+            pool_mixers_min: 39,
+            pool_usable_min_at_end: 45,
             payload_bytes: 1024,
             sent: 2,
             answered: 2,
+            retried: 0,
+            failed_tries: BTreeMap::new(),
+            kill: None,
             failed: BTreeMap::new(),
             received: 4,
             expected_receptions: 4,
             unexpected: 0,
             residue: 0,
+            lost_between: 0,
             held: 0,
             round_trip_ms: Percentiles { p50: 250.4, p90: 300.0, p99: 400.0, max: 400.0 },
             sampled_delay_ms: Percentiles::default(),
@@ -254,6 +390,7 @@ mod tests {
     fn renders_counts_times_and_what_went_wrong() {
         let text = report().render();
         for line in [
+            "pool of 4 after 1.2 s, of 38 after 2.8 s; smallest pool 44 nodes, 39 of them mixers; at the end 45",
             "sent 2   answered 2   received by subscribers 4 of 4   in 1.2 s",
             "round trip            250 ms   300 ms   400 ms   400 ms",
             "packet balance: residue 0, held 0",
@@ -277,6 +414,36 @@ mod tests {
     }
 
     #[test]
+    fn renders_what_a_kill_did() {
+        let kill = KillReport {
+            mixers: 13,
+            after_messages: 60,
+            pools_rid_after_s: Some(2.5),
+            sent_after: 120,
+            retried_after: 0,
+        };
+        let killed = Report {
+            retried: 9,
+            failed_tries: [("surb_timeout".to_owned(), 11)].into(),
+            kill: Some(kill.clone()),
+            lost_between: 7,
+            ..report()
+        };
+        let text = killed.render();
+        for line in [
+            "13 mixers killed after 60 messages; 9 messages needed another try",
+            "tried again: 11 × surb_timeout",
+            "every pool was rid of them 2.5 s after the kill; of 120 messages sent after that, 0 needed another try",
+            "packet balance: residue 0, held 0, written to nodes that were gone 7",
+        ] {
+            assert!(text.lines().any(|shown| shown == line), "{line}:\n{text}");
+        }
+        assert!(killed.passed());
+        let kept = Report { kill: Some(KillReport { pools_rid_after_s: None, ..kill }), ..killed };
+        assert!(kept.render().contains("some pool still has one of them"), "{}", kept.render());
+    }
+
+    #[test]
     fn a_net_without_messages_has_no_times() {
         let text = Report { sent: 0, answered: 0, received: 0, expected_receptions: 0, ..report() }.render();
         assert!(!text.contains("round trip") && text.contains("no message was sent"), "{text}");
@@ -291,6 +458,10 @@ mod tests {
             "/received",
             "/expected_receptions",
             "/residue",
+            "/pool_usable_min",
+            "/pool_mixers_min",
+            "/pool_after_s/4",
+            "/pool_after_s/38",
             "/round_trip_ms/p50",
             "/round_trip_ms/p99",
             "/sampled_delay_ms/p50",

@@ -8,11 +8,17 @@ use std::{
 
 use futures::StreamExt as _;
 use tokio::{sync::Notify, time::Instant};
-use wakumix_role_api::{relay::Received, sender::SenderHandle};
-use wakumix_waku::MessageHash;
+use wakumix_role_api::{
+    relay::Received,
+    sender::{Answer, PushFailure, SenderHandle},
+};
+use wakumix_waku::{
+    MessageHash,
+    lightpush::{StatusCode, text::DUPLICATE},
+};
 
 use super::{
-    net::Net,
+    counters::Counters,
     options::{OPEN_REQUESTS, Plan},
 };
 
@@ -36,6 +42,10 @@ pub(super) struct Counts {
     pub(super) received: u64,
     pub(super) unexpected: u64,
     pub(super) round_trips: Vec<Duration>,
+    /// Tries that failed and were followed by another one, by stable code.
+    pub(super) failed_tries: BTreeMap<String, u64>,
+    /// When each message was first handed to a sender, and how many tries it took; those that have ended.
+    pub(super) tries: Vec<(Instant, u32)>,
     /// Hashes of what was sent.
     known: HashSet<MessageHash>,
     /// (subscriber, message) pairs that were counted.
@@ -79,16 +89,35 @@ impl Tally {
         let mut counts = self.lock();
         counts.sent += 1;
         counts.known.insert(hash);
+        drop(counts);
+        self.changed.notify_waiters();
     }
 
-    fn answered(&self, round_trip: Duration) {
+    /// Waits until so many messages have been handed to senders.
+    pub(super) async fn until_sent(&self, messages: u32) {
+        loop {
+            let changed = self.changed.notified();
+            if self.lock().sent >= u64::from(messages) {
+                return;
+            }
+            changed.await;
+        }
+    }
+
+    fn try_failed(&self, kind: String) {
+        *self.lock().failed_tries.entry(kind).or_default() += 1;
+    }
+
+    fn ended(&self, first_try: Instant, tries: u32, outcome: Result<Duration, String>) {
         let mut counts = self.lock();
-        counts.answered += 1;
-        counts.round_trips.push(round_trip);
-    }
-
-    fn failed(&self, kind: String) {
-        *self.lock().failed.entry(kind).or_default() += 1;
+        counts.tries.push((first_try, tries));
+        match outcome {
+            Ok(round_trip) => {
+                counts.answered += 1;
+                counts.round_trips.push(round_trip);
+            }
+            Err(kind) => *counts.failed.entry(kind).or_default() += 1,
+        }
     }
 
     fn lock(&self) -> MutexGuard<'_, Counts> {
@@ -101,29 +130,44 @@ pub(super) async fn send_all(plan: &Plan, senders: &[SenderHandle], tally: &Tall
     if senders.is_empty() {
         return;
     }
-    let open = OPEN_REQUESTS * senders.len();
+    let open = if plan.options.one_by_one { 1 } else { OPEN_REQUESTS * senders.len() };
     futures::stream::iter((0..plan.options.messages).zip(senders.iter().cycle()))
         .for_each_concurrent(open, |(number, sender)| send(plan, sender, number, tally))
         .await;
 }
 
+/// Sends one message, again over another path while tries are left.
 async fn send(plan: &Plan, sender: &SenderHandle, number: u32, tally: &Tally) {
     let message = plan.message(number);
+    let first_try = Instant::now();
     tally.sending(message.hash(&plan.topic));
-    match sender.push(message, Some(plan.topic.as_str().to_owned()), None, None).await {
-        Ok(answer) if answer.status == 200 => tally.answered(answer.round_trip),
-        Ok(answer) => tally.failed(format!("status_{}", answer.status)),
-        Err(failure) => tally.failed(failure.kind().to_owned()),
+    for tries in 1.. {
+        let topic = Some(plan.topic.as_str().to_owned());
+        match judged(sender.push(message.clone(), topic, None, plan.answer_limit()).await, tries) {
+            Err(kind) if tries < plan.most_tries() => tally.try_failed(kind),
+            outcome => return tally.ended(first_try, tries, outcome),
+        }
+    }
+}
+
+/// The round trip of a push that was published, or the stable code of what went wrong. A service that has seen the message
+/// of a later try already has it from an earlier one, whose answer was lost.
+fn judged(outcome: Result<Answer, PushFailure>, tries: u32) -> Result<Duration, String> {
+    match outcome {
+        Ok(answer) if answer.status == StatusCode::SUCCESS.0 => Ok(answer.round_trip),
+        Ok(answer) if tries > 1 && answer.description.as_deref() == Some(DUPLICATE) => Ok(answer.round_trip),
+        Ok(answer) => Err(format!("status_{}", answer.status)),
+        Err(failure) => Err(failure.kind().to_owned()),
     }
 }
 
 /// Waits until every subscriber has every message and no node holds a packet, or the limit passes.
-pub(super) async fn settle(net: &Net, tally: &Tally, limit: Duration) {
+pub(super) async fn settle(counters: &Counters, tally: &Tally, limit: Duration) {
     let deadline = Instant::now() + limit;
     loop {
         let changed = tally.changed.notified();
         let complete = tally.lock().received >= tally.expected_receptions;
-        if (complete && net.held() == 0) || Instant::now() >= deadline {
+        if (complete && counters.held() == 0) || Instant::now() >= deadline {
             return;
         }
         // Held packets have no event of their own; they are looked at again at short intervals.
@@ -132,5 +176,27 @@ pub(super) async fn settle(net: &Net, tally: &Tally, limit: Duration) {
             () = changed => {}
             () = tokio::time::sleep(pause) => {}
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_service_that_has_the_message_already_is_an_answer_to_a_later_try_alone() {
+        let answer = |status, description: Option<&str>| Answer {
+            status,
+            description: description.map(str::to_owned),
+            relay_peer_count: None,
+            message_hash: None,
+            round_trip: Duration::from_secs(1),
+        };
+        let published = Ok(Duration::from_secs(1));
+        assert_eq!(judged(Ok(answer(200, None)), 1), published);
+        assert_eq!(judged(Ok(answer(420, Some(DUPLICATE))), 2), published);
+        assert_eq!(judged(Ok(answer(420, Some(DUPLICATE))), 1), Err("status_420".to_owned()));
+        assert_eq!(judged(Ok(answer(420, Some("too old"))), 2), Err("status_420".to_owned()));
+        assert_eq!(judged(Err(PushFailure::Busy), 3), Err("busy".to_owned()));
     }
 }

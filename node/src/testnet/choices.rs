@@ -1,0 +1,106 @@
+//! Words and numbers that flags of `wakumix testnet` take.
+
+use std::{fmt, str::FromStr};
+
+use crate::config::ValueError;
+
+/// How nodes find each other.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, clap::ValueEnum)]
+pub enum Discovery {
+    /// Everyone knows the record of the first relay and finds the others by itself
+    Discv5,
+    /// Everyone is told of everyone
+    #[default]
+    Static,
+}
+
+impl Discovery {
+    /// What the headline says.
+    pub(super) const fn describe(self) -> &'static str {
+        match self {
+            Self::Discv5 => "one bootstrap record",
+            Self::Static => "told of each other",
+        }
+    }
+
+    /// The word that the flag takes.
+    pub(super) const fn as_str(self) -> &'static str {
+        match self {
+            Self::Discv5 => "discv5",
+            Self::Static => "static",
+        }
+    }
+}
+
+/// So many of a number of nodes: `13`, or a part of them such as `1/3`, rounded down.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Share {
+    /// That many.
+    Number(u16),
+    /// That part, at most the whole.
+    Part {
+        /// Above the line.
+        numerator: u16,
+        /// Below the line; not zero.
+        denominator: u16,
+    },
+}
+
+impl Share {
+    /// How many of `all`; more than there are if it is a number that says so.
+    pub(super) fn of(self, all: u16) -> u16 {
+        match self {
+            Self::Number(number) => number,
+            Self::Part { numerator, denominator } => {
+                let part = (u32::from(all) * u32::from(numerator)).checked_div(u32::from(denominator));
+                part.and_then(|part| u16::try_from(part).ok()).unwrap_or(all)
+            }
+        }
+    }
+}
+
+impl FromStr for Share {
+    type Err = ValueError;
+
+    fn from_str(text: &str) -> Result<Self, ValueError> {
+        let wrong = || ValueError::new(format!("`{text}` is no number of nodes; write for instance 13, or 1/3"));
+        let number = |text: &str| text.parse::<u16>().map_err(|_| wrong());
+        match text.split_once('/') {
+            None => number(text).map(Self::Number),
+            Some((numerator, denominator)) => {
+                let (numerator, denominator) = (number(numerator)?, number(denominator)?);
+                let is_part = numerator <= denominator && denominator > 0;
+                is_part.then_some(Self::Part { numerator, denominator }).ok_or_else(wrong)
+            }
+        }
+    }
+}
+
+impl fmt::Display for Share {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Number(number) => number.fmt(f),
+            Self::Part { numerator, denominator } => write!(f, "{numerator}/{denominator}"),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_share_is_a_number_or_a_part_rounded_down() {
+        let of = |text: &str, all| text.parse::<Share>().unwrap().of(all);
+        assert_eq!((of("3", 40), of("1/3", 40), of("1/1", 7), of("0/5", 7), of("2/3", 1)), (3, 13, 7, 0, 0));
+        assert_eq!("1/3".parse::<Share>().unwrap().to_string(), "1/3");
+    }
+
+    #[test]
+    fn what_is_no_share_is_refused_with_an_example() {
+        for text in ["", "a third", "4/3", "1/0", "-1", "1/", "/3", "70000"] {
+            let said = text.parse::<Share>().unwrap_err().to_string();
+            assert!(said.contains(text) && said.contains("13, or 1/3"), "{said}");
+        }
+    }
+}

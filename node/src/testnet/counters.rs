@@ -1,0 +1,106 @@
+//! Reads the packet accounting of all nodes, and sums it up by kind.
+
+use std::collections::BTreeMap;
+
+use super::{options::Kind, report::RolePackets};
+use crate::node::Accounts;
+
+/// Reads the packet accounting of all nodes. Cheap to clone.
+#[derive(Clone)]
+pub(super) struct Counters(Vec<(Kind, Accounts)>);
+
+/// The sum over the nodes of one kind.
+pub(super) struct Row {
+    pub(super) role: &'static str,
+    pub(super) nodes: usize,
+    pub(super) received: u64,
+    pub(super) originated: u64,
+    pub(super) forwarded: u64,
+    pub(super) sent: u64,
+    pub(super) delivered: u64,
+    pub(super) replied: u64,
+    pub(super) dropped: u64,
+    pub(super) held: u64,
+}
+
+impl Counters {
+    /// A reader of these nodes.
+    pub(super) fn new(nodes: impl IntoIterator<Item = (Kind, Accounts)>) -> Self {
+        Self(nodes.into_iter().collect())
+    }
+
+    /// One row for each kind of node.
+    pub(super) fn rows(&self) -> Vec<Row> {
+        Kind::ALL.into_iter().map(|kind| self.row(kind)).collect()
+    }
+
+    fn row(&self, kind: Kind) -> Row {
+        let mut row = Row {
+            role: kind.as_str(),
+            nodes: 0,
+            received: 0,
+            originated: 0,
+            forwarded: 0,
+            sent: 0,
+            delivered: 0,
+            replied: 0,
+            dropped: 0,
+            held: 0,
+        };
+        for (_, accounts) in self.0.iter().filter(|(of, _)| *of == kind) {
+            let (held, balance) = accounts.read();
+            row.nodes += 1;
+            row.received += balance.received;
+            row.originated += balance.originated;
+            row.forwarded += balance.forwarded;
+            row.sent += balance.sent;
+            row.delivered += balance.delivered;
+            row.replied += balance.replied;
+            row.dropped += balance.dropped_total();
+            row.held += held;
+        }
+        row
+    }
+
+    /// Packets unaccounted for, whatever their sign. The net is at rest, so nothing is subtracted for packets that are
+    /// held: one that is held for ever is a packet lost.
+    pub(super) fn residue(&self) -> u64 {
+        self.0.iter().map(|(_, accounts)| accounts.read().1.residue(0).unsigned_abs()).sum()
+    }
+
+    /// Packets that some node holds now.
+    pub(super) fn held(&self) -> u64 {
+        self.0.iter().map(|(_, accounts)| accounts.read().0).sum()
+    }
+
+    /// Packets that were written to peers, less those that were read: what was lost between the nodes.
+    pub(super) fn lost_between(&self) -> i64 {
+        let between = |(_, accounts): &(Kind, Accounts)| {
+            let balance = accounts.read().1;
+            signed(balance.forwarded.saturating_add(balance.sent)).saturating_sub(signed(balance.received))
+        };
+        self.0.iter().map(between).sum()
+    }
+
+    /// Drops by `stage/reason`.
+    pub(super) fn dropped(&self) -> BTreeMap<String, u64> {
+        let mut all = BTreeMap::new();
+        for (stage, reason, count) in self.0.iter().flat_map(|(_, accounts)| accounts.read().1.dropped) {
+            if count > 0 {
+                *all.entry(format!("{}/{}", stage.as_str(), reason.as_str())).or_default() += count;
+            }
+        }
+        all
+    }
+}
+
+impl From<Row> for RolePackets {
+    fn from(row: Row) -> Self {
+        let Row { received, originated, forwarded, sent, delivered, replied, dropped, held, .. } = row;
+        Self { received, originated, forwarded, sent, delivered, replied, dropped, held }
+    }
+}
+
+fn signed(count: u64) -> i64 {
+    i64::try_from(count).unwrap_or(i64::MAX)
+}

@@ -1,0 +1,83 @@
+//! What each node of a test net is configured with: flags of `wakumix node`.
+
+use libp2p_identity::Keypair;
+
+use super::{
+    choices::Discovery,
+    options::{CLUSTER, Kind, NodePlan, Plan, SHARD, SHARDS},
+};
+use crate::{
+    config::{Flag, Inputs, load},
+    node::{Node, StartError},
+};
+
+/// Starts a node. With `surfaces`, it serves REST and metrics on free ports; `bootstrap` is the record of the node that
+/// discv5 asks first.
+pub(super) async fn start_node(
+    plan: &Plan,
+    planned: &NodePlan,
+    surfaces: bool,
+    bootstrap: Option<&str>,
+) -> Result<Node, StartError> {
+    let own =
+        own(planned).into_iter().chain(common(plan, surfaces)).chain(discovery(plan.options.discovery, bootstrap));
+    let flag = |(name, value): (&str, String)| Flag { name: name.to_owned(), values: vec![value] };
+    let flags = own.map(flag).chain([roles(planned.kind)]).collect();
+    Node::start(&load(&Inputs { file: None, environment: Vec::new(), flags })?).await
+}
+
+fn own(planned: &NodePlan) -> [(&'static str, String); 2] {
+    [("nodekey", secret_hex(&planned.identity)), ("mixkey", hex::encode(planned.mix_key.as_bytes()))]
+}
+
+fn roles(kind: Kind) -> Flag {
+    let roles: &[&str] = match kind {
+        Kind::Relay => &["relay"],
+        Kind::Mixer => &["mixer"],
+        Kind::Exit => &["relay", "mixer", "exit"],
+        Kind::Sender => &["sender"],
+    };
+    Flag { name: "roles".to_owned(), values: roles.iter().map(|role| (*role).to_owned()).collect() }
+}
+
+fn common(plan: &Plan, surfaces: bool) -> [(&'static str, String); 16] {
+    let delay = plan.options.delay.to_string();
+    let surfaces = surfaces.to_string();
+    let shards = SHARDS.map_or(0, std::num::NonZeroU16::get).to_string();
+    [
+        ("cluster-id", CLUSTER.to_string()),
+        ("shard", SHARD.to_string()),
+        ("num-shards-in-network", shards),
+        ("listen-address", "127.0.0.1".to_owned()),
+        ("tcp-port", "0".to_owned()),
+        ("ip-colocation-limit", "0".to_owned()),
+        ("mix-allow-all-addresses", "true".to_owned()),
+        ("rest", surfaces.clone()),
+        ("rest-port", "0".to_owned()),
+        ("metrics-server", surfaces),
+        ("metrics-server-port", "0".to_owned()),
+        ("mix.profile", plan.options.profile.to_string()),
+        ("mix.delay", delay.clone()),
+        ("sender.hold", delay.clone()),
+        ("exit.hold", delay),
+        ("exit.allow-private-addresses", "true".to_owned()),
+    ]
+}
+
+fn discovery(way: Discovery, bootstrap: Option<&str>) -> Vec<(&'static str, String)> {
+    match way {
+        Discovery::Discv5 => {
+            let on = [("discv5-discovery", "true".to_owned()), ("discv5-udp-port", "0".to_owned())];
+            on.into_iter().chain(bootstrap.map(|record| ("discv5-bootstrap-node", record.to_owned()))).collect()
+        }
+        Discovery::Static => ["discv5-discovery", "descriptors", "rendezvous", "peer-exchange"]
+            .map(|source| (source, "false".to_owned()))
+            .into(),
+    }
+}
+
+/// The secret of an identity that this module made; empty for any other type of key, which then does not load.
+fn secret_hex(identity: &Keypair) -> String {
+    let secp256k1 = identity.clone().try_into_secp256k1();
+    secp256k1.map(|keypair| hex::encode(keypair.secret().to_bytes())).unwrap_or_default()
+}
