@@ -1,246 +1,401 @@
-//! What is known of whom: merges what sources find, without I/O.
+//! What is known of whom: merges what sources find, without I/O, clock or randomness of its own.
+//!
+//! A peer has one slot for each source that tells of it. Within a slot a newer record replaces, field by field, what it
+//! tells; an older one is a replay and refused. What the slots tell together is decided field by field, too, by the order
+//! of [`Trust`](slot::Trust):
+//!
+//! | order | source | why |
+//! |---|---|---|
+//! | 1 | the operator's entries | written by who runs this node |
+//! | 2 | descriptors | signed by the peer, complete, with an expiry |
+//! | 3 | node records: discv5, peer exchange, DNS lists | signed by the peer; the highest sequence number of them |
+//! | 4 | service discovery | signed, passed around |
+//! | 5 | rendezvous | signed, passed around |
+//!
+//! Addresses are joined in that order. One exception: a descriptor that this run has received stands before an
+//! operator's entry as to the mix key, for entries are not rewritten when a key rotates. What an earlier run was told
+//! stands where its source stands, until that source says something newer.
+//!
+//! | bound | what | overflow |
+//! |---|---|---|
+//! | `max_nodes` | nodes in all | a node that was neither reached nor written by the operator leaves, at random; if there is none the new one is refused |
+//! | a quarter of that | nodes of one source that were not reached | one of them leaves, those tried in vain first |
+//! | 16 an address, 64 a /24 | nodes neither reached nor tried yet | the new one is refused; not where private addresses are allowed |
 
-use std::{collections::HashMap, time::Duration};
+mod known;
+mod node;
+pub(crate) mod place;
+mod room;
+mod slot;
+#[cfg(test)]
+mod tests;
+
+use std::collections::{HashMap, HashSet};
 
 use libp2p_identity::PeerId;
-use multiaddr::{Multiaddr, Protocol};
-use wakumix_mix::{HopAddress, MixNode};
-use wakumix_role_api::{
-    Directory,
-    directory::{PoolState, ServiceNode},
-};
+use rand::{Rng, RngExt};
+use tokio::time::Instant;
+use wakumix_sphinx::Profile;
 use wakumix_waku::record::Capabilities;
 
 use crate::{
-    entry::PeerAddress,
-    finding::{Finding, SourceName},
-    pool::PoolEntry,
+    clock::Now,
+    config::Config,
+    finding::{Finding, Refusal, SourceName, UnixSeconds},
+    pool::{CheckOutcome, PoolConfig, is_alive, state_of},
 };
 
-/// The merged knowledge. One record a peer; what was learnt last replaces what was known.
-#[derive(Debug)]
-pub(crate) struct Book {
-    me: PeerId,
-    max_nodes: usize,
-    mix_nodes: Vec<MixNode>,
-    places: HashMap<PeerId, usize>,
-    lightpush: Vec<ServiceNode>,
+pub(crate) use known::known;
+pub(crate) use node::{Node, Rank};
+pub(crate) use place::Block;
+pub(crate) use slot::Slot;
+
+use place::Crowds;
+use room::{Room, Verdict};
+
+/// Members of one family that a record may list, and wire profiles. Descriptors hold 16 and 8.
+const MAX_LISTED: usize = 16;
+/// Failures in a row after which a node that was never reached is forgotten: some ten minutes of trying.
+const GIVE_UP: u32 = 6;
+/// A node that has not been reached for so long is forgotten, unless the operator wrote it down.
+const FORGET_AFTER: std::time::Duration = std::time::Duration::from_secs(24 * 60 * 60);
+/// A node whose every record has been over for so long is forgotten.
+const FORGET_EXPIRED_AFTER: UnixSeconds = 60 * 60;
+
+/// What records are measured by.
+#[derive(Clone, Debug)]
+pub(crate) struct Rules {
+    pub(crate) me: PeerId,
+    pub(crate) cluster: u16,
+    pub(crate) shards: Vec<u16>,
+    pub(crate) profiles: Vec<Profile>,
+    pub(crate) family: Vec<PeerId>,
+    pub(crate) allow_private: bool,
+    pub(crate) relays: bool,
+    pub(crate) max_nodes: usize,
+    pub(crate) pool: PoolConfig,
 }
 
-/// What adding records did.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(crate) struct Change {
-    /// Something is new or different.
-    pub(crate) is_news: bool,
-    /// Records that there was no room for.
-    pub(crate) ignored: usize,
+impl Rules {
+    pub(crate) fn new(me: PeerId, config: &Config) -> Self {
+        Self {
+            me,
+            cluster: config.cluster,
+            shards: config.shards.clone(),
+            profiles: config.profiles.clone(),
+            family: config.family.clone(),
+            allow_private: config.allow_private,
+            relays: config.relays,
+            max_nodes: config.max_nodes,
+            pool: config.pool.clone(),
+        }
+    }
+}
+
+/// The merged knowledge.
+#[derive(Debug)]
+pub(crate) struct Book {
+    rules: Rules,
+    nodes: HashMap<PeerId, Node>,
+    room: Room,
+    crowds: Crowds,
+    /// Peers that are connected now, known or not. Bounded by the connections that the host accepts.
+    connected: HashSet<PeerId>,
+    entries: u64,
 }
 
 impl Book {
-    /// The book of the node `me`, which is never in it, continued from a snapshot.
-    pub(crate) fn new(me: PeerId, max_nodes: usize, known: &Directory) -> Self {
-        let mut book = Self { me, max_nodes, mix_nodes: Vec::new(), places: HashMap::new(), lightpush: Vec::new() };
-        book.add_mix_nodes(known.mix_nodes.clone());
-        book.add_lightpush(known.lightpush.clone());
-        book
+    pub(crate) fn new(rules: Rules) -> Self {
+        let room = Room::new(rules.max_nodes);
+        Self {
+            rules,
+            nodes: HashMap::new(),
+            room,
+            crowds: Crowds::default(),
+            connected: HashSet::new(),
+            entries: 0,
+        }
     }
 
-    /// Adds what records tell.
-    pub(crate) fn add(&mut self, findings: Vec<Finding>) -> Change {
-        let mut services = Vec::new();
-        let mut nodes = Vec::new();
-        for Finding { peer, addresses, mix_key, capabilities, shards, .. } in findings {
-            let hop = addresses.iter().find_map(|address| HopAddress::from_multiaddr(address, peer).ok());
-            nodes.extend(hop.zip(mix_key).map(|(address, key)| MixNode::new(address, key)));
-            if capabilities.is_some_and(|capabilities| capabilities.contains(Capabilities::LIGHTPUSH)) {
-                services.push(ServiceNode { peer, addresses, shards });
+    pub(crate) fn rules(&self) -> &Rules {
+        &self.rules
+    }
+
+    pub(crate) fn nodes(&self) -> impl Iterator<Item = &Node> {
+        self.nodes.values()
+    }
+
+    pub(crate) fn get(&self, peer: &PeerId) -> Option<&Node> {
+        self.nodes.get(peer)
+    }
+
+    /// Nodes in all.
+    pub(crate) fn len(&self) -> usize {
+        self.nodes.len()
+    }
+
+    /// Nodes that were not reached and are no entries.
+    pub(crate) fn strangers(&self) -> usize {
+        self.room.len()
+    }
+
+    /// Takes one record; true when it tells anything new.
+    ///
+    /// # Errors
+    /// The rule that it breaks; it is then as if it had not come, but for a record that says that the peer is no longer
+    /// of use: what its source told before is forgotten.
+    pub(crate) fn report<R: Rng + ?Sized>(
+        &mut self,
+        source: SourceName,
+        finding: Finding,
+        now: Now,
+        rng: &mut R,
+    ) -> Result<bool, Refusal> {
+        let finding = self.screen(source, finding, now)?;
+        self.admit(source, &finding, rng)?;
+        self.change(finding.peer, now, |node| node.take(source, finding, now.unix)).unwrap_or(Ok(false))
+    }
+
+    /// Takes what an earlier run, or an instance that panicked, knew of a peer.
+    pub(crate) fn remember<R: Rng + ?Sized>(
+        &mut self,
+        source: SourceName,
+        finding: Finding,
+        last_seen: Option<Instant>,
+        now: Now,
+        rng: &mut R,
+    ) -> Result<(), Refusal> {
+        let finding = self.screen(source, finding, now)?;
+        self.admit(source, &finding, rng)?;
+        let taken = self.change(finding.peer, now, |node| {
+            node.remember(source, finding, now.unix);
+            node.contact.last_seen = node.contact.last_seen.max(last_seen);
+        });
+        taken.ok_or(Refusal::Full)
+    }
+
+    /// Counts a connection or a check that reached the peer.
+    pub(crate) fn reached<R: Rng + ?Sized>(&mut self, peer: &PeerId, now: Now, rng: &mut R) -> bool {
+        let config = self.rules.pool.clone();
+        self.change(*peer, now, |node| node.contact.reached(now.at, &config, rng)).is_some()
+    }
+
+    /// The first connection to a peer is up.
+    pub(crate) fn connected<R: Rng + ?Sized>(&mut self, peer: PeerId, now: Now, rng: &mut R) -> bool {
+        self.connected.insert(peer);
+        self.change(peer, now, |node| node.contact.is_connected = true);
+        self.reached(&peer, now, rng)
+    }
+
+    /// The last connection to a peer is gone; it is checked at once.
+    pub(crate) fn disconnected(&mut self, peer: &PeerId, now: Now) -> bool {
+        self.connected.remove(peer);
+        self.change(*peer, now, |node| node.contact.lost()).is_some()
+    }
+
+    /// These are connected now, whatever events were missed.
+    pub(crate) fn set_connected<R: Rng + ?Sized>(&mut self, peers: Vec<PeerId>, now: Now, rng: &mut R) -> bool {
+        let peers: HashSet<_> = peers.into_iter().collect();
+        let new: Vec<_> = peers.difference(&self.connected).copied().collect();
+        let lost: Vec<_> = self.connected.difference(&peers).copied().collect();
+        let has_new = new.into_iter().fold(false, |any, peer| self.connected(peer, now, rng) || any);
+        lost.iter().fold(has_new, |any, peer| self.disconnected(peer, now) || any)
+    }
+
+    /// No address of a peer answered. A dial that belongs to a check is counted by the check.
+    pub(crate) fn dial_failed<R: Rng + ?Sized>(&mut self, peer: &PeerId, now: Now, rng: &mut R) -> bool {
+        let is_counted = self.get(peer).is_some_and(|node| !node.contact.is_checking && !node.contact.is_connected);
+        is_counted && self.change(*peer, now, |node| node.contact.failed(now.at, rng)).is_some()
+    }
+
+    /// A check of the peer starts; its addresses.
+    pub(crate) fn checking(&mut self, peer: &PeerId, now: Now) -> Option<Vec<multiaddr::Multiaddr>> {
+        self.change(*peer, now, |node| {
+            node.contact.is_checking = true;
+            node.view.addresses.clone()
+        })
+    }
+
+    /// A check has ended.
+    pub(crate) fn checked<R: Rng + ?Sized>(
+        &mut self,
+        peer: &PeerId,
+        outcome: CheckOutcome,
+        now: Now,
+        rng: &mut R,
+    ) -> bool {
+        let config = self.rules.pool.clone();
+        let counted = self.change(*peer, now, |node| {
+            node.contact.is_checking = false;
+            match outcome {
+                CheckOutcome::Alive => node.contact.reached(now.at, &config, rng),
+                CheckOutcome::Failed => node.contact.failed(now.at, rng),
+                CheckOutcome::Abandoned => node.contact.postpone(now.at, rng),
+            }
+        });
+        counted.is_some()
+    }
+
+    /// Whether this node uses a peer for anything and so has to know whether it is alive.
+    pub(crate) fn is_wanted(&self, node: &Node) -> bool {
+        let offers = |what| node.view.capabilities.is_some_and(|own| own.contains(what));
+        node.view.mixes || offers(Capabilities::LIGHTPUSH) || (self.rules.relays && offers(Capabilities::RELAY))
+    }
+
+    /// Lets keys turn, records run out and nodes be forgotten; true when anything changed.
+    pub(crate) fn sweep(&mut self, now: Now) -> bool {
+        let turning: Vec<_> = self.nodes().filter(|node| node.is_turning(now.unix)).map(|node| node.peer).collect();
+        for peer in &turning {
+            self.change(*peer, now, |node| node.turn(now.unix));
+        }
+        let mut changed = !turning.is_empty();
+        for node in self.nodes.values_mut() {
+            changed |= judge(node, &self.rules, now);
+        }
+        let gone: Vec<_> = self.nodes().filter(|node| is_gone(node, now)).map(|node| node.peer).collect();
+        gone.iter().for_each(|peer| self.remove(peer));
+        changed || !gone.is_empty()
+    }
+
+    /// Form, times, cluster, addresses and use of a record.
+    fn screen(&mut self, source: SourceName, mut finding: Finding, now: Now) -> Result<Finding, Refusal> {
+        if finding.peer == self.rules.me {
+            return Err(Refusal::Irrelevant);
+        }
+        if finding.expires.is_some_and(|expires| expires <= now.unix) {
+            return Err(Refusal::Expired);
+        }
+        finding.family.truncate(MAX_LISTED);
+        finding.profiles.iter_mut().for_each(|profiles| profiles.truncate(MAX_LISTED));
+        if source == SourceName::Static {
+            return Ok(finding);
+        }
+        if let Err(refusal) = self.is_of_use(source, &finding) {
+            self.withdraw(source, &finding, now);
+            return Err(refusal);
+        }
+        self.screen_addresses(finding)
+    }
+
+    /// Records of node lists that are not of mix nodes alone have to say their cluster and what they offer.
+    fn is_of_use(&self, source: SourceName, finding: &Finding) -> Result<(), Refusal> {
+        let is_list_of_all = matches!(source, SourceName::Discv5 | SourceName::PeerExchange | SourceName::Dns);
+        let is_ours = finding.shards.as_ref().map_or(!is_list_of_all, |shards| shards.cluster == self.rules.cluster);
+        if !is_ours {
+            return Err(Refusal::Cluster);
+        }
+        let useful = [Capabilities::MIX, Capabilities::RELAY, Capabilities::LIGHTPUSH, Capabilities::STORE];
+        let offers_nothing = |own: Capabilities| !useful.into_iter().any(|useful| own.contains(useful));
+        match finding.capabilities {
+            Some(own) if offers_nothing(own) && finding.mix_key.is_none() => Err(Refusal::Irrelevant),
+            None if is_list_of_all && finding.mix_key.is_none() => Err(Refusal::Irrelevant),
+            _ => Ok(()),
+        }
+    }
+
+    fn screen_addresses(&self, mut finding: Finding) -> Result<Finding, Refusal> {
+        let told = finding.addresses.len();
+        let addresses = std::mem::take(&mut finding.addresses);
+        finding.addresses =
+            place::believable(addresses, &finding.peer, self.rules.allow_private, Finding::MAX_ADDRESSES);
+        let is_unreachable = finding.addresses.is_empty() && (told > 0 || !self.nodes.contains_key(&finding.peer));
+        if is_unreachable { Err(Refusal::Address) } else { Ok(finding) }
+    }
+
+    /// Whether there is room for a record; makes it.
+    fn admit<R: Rng + ?Sized>(&mut self, source: SourceName, finding: &Finding, rng: &mut R) -> Result<(), Refusal> {
+        let known = self.nodes.get(&finding.peer);
+        if source != SourceName::Static && !self.rules.allow_private && known.is_none_or(Node::is_untried) {
+            let new = place::blocks(&finding.addresses);
+            let is_new = |block: &Block| known.is_none_or(|node| !node.blocks.contains(block));
+            if new.into_iter().filter(is_new).any(|block| self.crowds.is_crowded(block)) {
+                return Err(Refusal::Flood);
             }
         }
-        let (mix, lightpush) = (self.add_mix_nodes(nodes), self.add_lightpush(services));
-        Change { is_news: mix.is_news || lightpush.is_news, ignored: mix.ignored + lightpush.ignored }
-    }
-
-    /// Adds mix nodes.
-    pub(crate) fn add_mix_nodes(&mut self, nodes: Vec<MixNode>) -> Change {
-        let mut change = Change::default();
-        for node in nodes.into_iter().filter(|node| node.peer() != self.me) {
-            let is_full = self.mix_nodes.len() >= self.max_nodes;
-            match self.places.get(&node.peer()).and_then(|&place| self.mix_nodes.get_mut(place)) {
-                Some(known) if *known == node => {}
-                Some(known) => {
-                    *known = node;
-                    change.is_news = true;
-                }
-                None if is_full => change.ignored += 1,
-                None => {
-                    self.places.insert(node.peer(), self.mix_nodes.len());
-                    self.mix_nodes.push(node);
-                    change.is_news = true;
-                }
-            }
+        if known.is_some() {
+            return Ok(());
         }
-        change
-    }
-
-    /// Adds lightpush services, behind those that are known.
-    pub(crate) fn add_lightpush(&mut self, services: Vec<ServiceNode>) -> Change {
-        let mut change = Change::default();
-        for service in services.into_iter().filter(|service| service.peer != self.me) {
-            let is_full = self.lightpush.len() >= self.max_nodes;
-            match self.lightpush.iter_mut().find(|known| known.peer == service.peer) {
-                Some(known) if *known == service => {}
-                Some(known) => {
-                    *known = service;
-                    change.is_news = true;
-                }
-                None if is_full => change.ignored += 1,
-                None => {
-                    self.lightpush.push(service);
-                    change.is_news = true;
-                }
-            }
+        let failures = |peer: &PeerId| self.nodes.get(peer).map_or(0, |node| node.contact.failures);
+        match self.room.make(source, self.nodes.len(), failures, rng) {
+            Verdict::Full => return Err(Refusal::Full),
+            Verdict::InPlaceOf(peer) => self.remove(&peer),
+            Verdict::Free => {}
         }
-        change
+        self.insert(source, finding.peer, rng);
+        Ok(())
     }
 
-    /// Number of mix nodes.
-    pub(crate) fn pool_size(&self) -> usize {
-        self.mix_nodes.len()
-    }
-
-    /// The snapshot that everyone reads.
-    pub(crate) fn directory(&self) -> Directory {
-        Directory { mix_nodes: self.mix_nodes.clone(), lightpush: self.lightpush.clone(), ..Directory::default() }
-    }
-
-    /// Every mix node; all of them are believed.
-    pub(crate) fn entries(&self) -> Vec<PoolEntry> {
-        let entry = |node: &MixNode| PoolEntry {
-            peer: node.peer(),
-            addresses: vec![node.address.multiaddr()],
-            hop_address: Some(node.address.clone()),
-            mix_key: Some(node.key),
-            capabilities: Capabilities::MIX,
-            shards: None,
-            profiles: Vec::new(),
-            sources: vec![SourceName::Static],
-            operator: None,
-            family: node.family,
-            is_connected: false,
-            last_seen: None,
-            failures: 0,
-            state: PoolState::Usable,
-            reason: "the operator's entry".to_owned(),
-            since: Duration::ZERO,
-            next_check: None,
+    fn insert<R: Rng + ?Sized>(&mut self, source: SourceName, peer: PeerId, rng: &mut R) {
+        let rank = if source == SourceName::Static {
+            self.entries += 1;
+            Rank::Entry(self.entries)
+        } else {
+            Rank::Found(rng.random())
         };
-        self.mix_nodes.iter().map(entry).collect()
+        self.nodes.insert(peer, Node::new(peer, rank, source));
     }
 
-    /// Whom to stay connected to, one address a peer: the static peers, then services, then mix nodes, `max` in all.
-    pub(crate) fn connections(&self, static_peers: &[PeerAddress], max: usize) -> Vec<Multiaddr> {
-        let services = self.lightpush.iter().filter_map(|service| {
-            let address = service.addresses.first()?.clone();
-            Some((service.peer, address.with(Protocol::P2p(service.peer))))
-        });
-        let mix_nodes = self.mix_nodes.iter().map(|node| {
-            let peer = node.peer();
-            (peer, node.address.multiaddr().with(Protocol::P2p(peer)))
-        });
-        let static_peers = static_peers.iter().map(|entry| (entry.peer, entry.full()));
-        let mut seen = vec![self.me];
-        let mut connections = Vec::new();
-        for (peer, address) in static_peers.chain(services).chain(mix_nodes) {
-            if connections.len() >= max {
-                break;
-            }
-            if !seen.contains(&peer) {
-                seen.push(peer);
-                connections.push(address);
-            }
+    /// Changes a node and keeps the counts of room and crowds true.
+    fn change<T>(&mut self, peer: PeerId, now: Now, change: impl FnOnce(&mut Node) -> T) -> Option<T> {
+        let node = self.nodes.get_mut(&peer)?;
+        let before = (node.is_untried() && !node.is_forgotten()).then(|| node.blocks.clone());
+        let result = change(node);
+        if !node.contact.is_connected && self.connected.contains(&peer) {
+            node.contact.is_connected = true;
+            node.contact.last_seen = Some(now.at);
         }
-        connections
+        judge(node, &self.rules, now);
+        self.crowds.leave(&before.unwrap_or_default());
+        if node.is_forgotten() {
+            self.room.leave(&peer);
+            self.nodes.remove(&peer);
+            return Some(result);
+        }
+        if node.is_untried() {
+            self.crowds.enter(&node.blocks);
+        }
+        if node.is_kept() {
+            self.room.leave(&peer);
+        } else {
+            self.room.enter(peer, node.introduced_by);
+        }
+        Some(result)
+    }
+
+    /// A record says that its peer is no longer of use: what its source has told before it is forgotten.
+    fn withdraw(&mut self, source: SourceName, finding: &Finding, now: Now) {
+        let version = finding.version;
+        self.change(finding.peer, now, |node| node.withdraw(source, version, now.unix));
+    }
+
+    fn remove(&mut self, peer: &PeerId) {
+        let Some(node) = self.nodes.remove(peer) else { return };
+        if node.is_untried() {
+            self.crowds.leave(&node.blocks);
+        }
+        self.room.leave(peer);
     }
 }
 
-#[cfg(test)]
-mod tests {
-    use wakumix_sphinx::PrivateKey;
-
-    use super::*;
-
-    fn peer(seed: u8) -> PeerId {
-        let secret = libp2p_identity::secp256k1::SecretKey::try_from_bytes([seed; 32]).unwrap();
-        let keypair = libp2p_identity::secp256k1::Keypair::from(secret);
-        libp2p_identity::Keypair::from(keypair).public().to_peer_id()
+/// Looks at what a node can be used for; true when that is something else than before.
+fn judge(node: &mut Node, rules: &Rules, now: Now) -> bool {
+    let is_alive = is_alive(node, rules, now);
+    let was_alive = std::mem::replace(&mut node.is_alive, is_alive);
+    let state = state_of(node, rules, now);
+    if node.state.map(|(state, _)| state) != state {
+        node.state = state.map(|state| (state, now.at));
+        return true;
     }
+    was_alive != is_alive
+}
 
-    fn node(seed: u8, port: u16) -> MixNode {
-        let address = format!("/ip4/10.0.0.{seed}/tcp/{port}").parse().unwrap();
-        let key = PrivateKey::from_bytes([seed; 32]).public();
-        MixNode::new(HopAddress::from_multiaddr(&address, peer(seed)).unwrap(), key)
+fn is_gone(node: &Node, now: Now) -> bool {
+    if node.is_entry() || node.contact.is_connected {
+        return false;
     }
-
-    fn service(seed: u8, port: u16) -> ServiceNode {
-        ServiceNode::new(peer(seed), vec![node(seed, port).address.multiaddr()])
-    }
-
-    fn static_peer(seed: u8, port: u16) -> PeerAddress {
-        PeerAddress { peer: peer(seed), address: node(seed, port).address.multiaddr() }
-    }
-
-    fn book() -> Book {
-        Book::new(peer(99), 3, &Directory::default())
-    }
-
-    const NEWS: Change = Change { is_news: true, ignored: 0 };
-
-    #[test]
-    fn keeps_one_record_a_peer_and_the_newest_of_them() {
-        let mut book = book();
-        assert_eq!(book.add_mix_nodes(vec![node(1, 1), node(2, 1), node(1, 2)]), NEWS);
-        assert_eq!(book.directory().mix_nodes, [node(1, 2), node(2, 1)]);
-        assert_eq!(book.add_mix_nodes(vec![node(2, 1)]), Change::default());
-        assert_eq!(book.add_lightpush(vec![service(5, 1), service(4, 1)]), NEWS);
-        assert_eq!(book.add_lightpush(vec![service(5, 2), service(6, 1)]), NEWS);
-        assert_eq!(book.directory().lightpush, [service(5, 2), service(4, 1), service(6, 1)]);
-    }
-
-    #[test]
-    fn this_node_is_never_in_it() {
-        let mut book = book();
-        assert_eq!(book.add_mix_nodes(vec![node(99, 1)]), Change::default());
-        assert_eq!(book.add_lightpush(vec![service(99, 1)]), Change::default());
-        assert!(book.connections(&[static_peer(99, 1)], 9).is_empty());
-    }
-
-    #[test]
-    fn ignores_and_counts_what_there_is_no_room_for() {
-        let mut book = book();
-        let change = book.add_mix_nodes((1..=5).map(|seed| node(seed, 1)).collect());
-        assert_eq!(change, Change { is_news: true, ignored: 2 });
-        assert_eq!(book.pool_size(), 3);
-        assert_eq!(book.add_mix_nodes(vec![node(3, 7)]), NEWS, "known peers move in a full book");
-    }
-
-    #[test]
-    fn goes_on_from_a_snapshot() {
-        let mut first = book();
-        first.add_mix_nodes(vec![node(1, 1)]);
-        first.add_lightpush(vec![service(2, 1)]);
-        let second = Book::new(peer(99), 3, &first.directory());
-        assert_eq!(second.directory().mix_nodes, [node(1, 1)]);
-        assert_eq!(second.directory().lightpush, [service(2, 1)]);
-    }
-
-    #[test]
-    fn connects_each_peer_once_static_ones_first() {
-        let mut book = book();
-        book.add_mix_nodes(vec![node(1, 1), node(2, 1)]);
-        book.add_lightpush(vec![service(2, 5)]);
-        let full = |seed, port| node(seed, port).address.multiaddr().with(Protocol::P2p(peer(seed)));
-        let static_peers = [static_peer(7, 1)];
-        assert_eq!(book.connections(&static_peers, 9), [full(7, 1), full(2, 5), full(1, 1)]);
-        assert_eq!(book.connections(&static_peers, 2), [full(7, 1), full(2, 5)]);
-    }
+    let is_hopeless = match node.contact.last_seen {
+        Some(seen) => now.since(seen) > FORGET_AFTER,
+        None => node.contact.failures >= GIVE_UP,
+    };
+    is_hopeless || node.expired_for(now.unix) > FORGET_EXPIRED_AFTER
 }

@@ -27,15 +27,19 @@
 
 mod actor;
 mod book;
+mod cache;
+mod clock;
 mod config;
 pub mod entry;
 pub mod finding;
 mod local;
+mod node_record;
+mod own_record;
 mod pool;
 mod source;
 mod sources;
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 
 use libp2p_identity::{Keypair, PeerId};
 use tokio::{
@@ -51,7 +55,8 @@ use wakumix_role_api::{
 };
 use wakumix_telemetry::Telemetry;
 
-use actor::DiscoveryMessage;
+use actor::{DiscoveryMessage, Written};
+use book::Rules;
 use entry::PeerAddress;
 use finding::{Finding, SourceName};
 
@@ -120,14 +125,13 @@ impl Discovery {
     pub fn start(self, surroundings: Surroundings) -> DiscoveryHandle {
         let Self { config, sources } = self;
         let Surroundings { me, identity, local, events, publisher, reader, host, supervisor, telemetry } = surroundings;
-        let Config { static_peers, max_nodes, max_connected, .. } = config;
         let metrics = actor::Metrics::new(&telemetry);
         let (address, inbox) = mailbox("discovery", QUEUE, &telemetry);
         let parts = Arc::new(actor::Parts {
-            me,
-            max_nodes,
-            max_connected,
-            static_peers,
+            rules: Rules::new(me, &config),
+            max_connected: config.max_connected,
+            written: Mutex::new(Written { static_peers: config.static_peers, ..Written::default() }),
+            cache: config.cache,
             sources,
             publisher,
             reader: reader.clone(),

@@ -5,11 +5,15 @@ use std::sync::Arc;
 use futures::future::BoxFuture;
 use libp2p_identity::Keypair;
 use tokio::sync::{broadcast, oneshot, watch};
-use wakumix_role_api::{Address, DirectoryReader, Service, host::{HostHandle, PeerEvent}};
+use wakumix_role_api::{
+    Address, DirectoryReader, Service,
+    host::{HostHandle, PeerEvent},
+};
 use wakumix_telemetry::Telemetry;
 
 use crate::{
     actor::DiscoveryMessage,
+    cache::Remembered,
     finding::{Finding, Refusal, SourceName},
     local::LocalRecord,
 };
@@ -72,6 +76,12 @@ impl Findings {
         self.send(|done| DiscoveryMessage::Found { source, findings, done }).await
     }
 
+    /// An earlier run, or an instance that panicked, knew of these nodes; else as [`Self::report`].
+    pub(crate) async fn remember(&self, nodes: Vec<Remembered>) -> bool {
+        let source = self.source;
+        self.send(|done| DiscoveryMessage::Remembered { source, nodes, done }).await
+    }
+
     /// Counts things that were received and are no records that could be reported.
     pub fn refuse(&self, refusal: Refusal, count: u64) {
         // Only a count is lost when the queue is full.
@@ -88,7 +98,8 @@ impl Findings {
         self.send(|done| DiscoveryMessage::Unresolved { count, done }).await
     }
 
-    /// What is known of every peer, for sources that pass it on; empty when discovery has stopped.
+    /// What is known of every peer whose records are not over, for sources that pass it on: one finding, merged, for each
+    /// signed record of the peer, those first that were reached. At most a second old; empty when discovery has stopped.
     pub async fn known(&self) -> Arc<[Finding]> {
         let (reply, answer) = oneshot::channel();
         if self.address.send(DiscoveryMessage::Known { reply }).await.is_err() {

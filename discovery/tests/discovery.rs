@@ -3,33 +3,46 @@
 #![allow(clippy::unwrap_used, clippy::panic, reason = "helpers of tests fail the test by panicking")]
 
 use std::{
-    collections::VecDeque,
+    collections::{HashSet, VecDeque},
     io,
     net::IpAddr,
     sync::{Arc, Mutex},
     time::Duration,
 };
 
-use futures::FutureExt;
+use futures::{FutureExt, future::BoxFuture};
 use libp2p_identity::{Keypair, PeerId, secp256k1};
 use multiaddr::Multiaddr;
-use tokio::time::Instant;
-use wakumix_discovery::{Config, DiscoveryHandle, Resolver, Source, StaticSource, Surroundings, entry::MixNodeEntry};
+use tokio::{
+    sync::{broadcast, mpsc, watch},
+    time::Instant,
+};
+use wakumix_discovery::{
+    Config, Discovery, DiscoveryHandle, LocalRecord, PoolEntry, Resolver, Source, SourceContext, StaticSource,
+    Surroundings,
+    entry::MixNodeEntry,
+    finding::{Finding, SourceName},
+};
 use wakumix_mix::MixNode;
 use wakumix_role_api::{
     DirectoryPublisher, DirectoryReader, Receiver, Supervisor,
-    directory::ServiceNode,
-    host::{HostHandle, HostMessage},
+    directory::{PoolState, ServiceNode},
+    host::{HostHandle, HostMessage, PeerEvent, RequestFailure},
     mailbox,
 };
 use wakumix_sphinx::PrivateKey;
 use wakumix_telemetry::Telemetry;
+use wakumix_waku::record::{Capabilities, Shards};
 
 const ME: u8 = 100;
 
-fn peer(seed: u8) -> PeerId {
+fn keypair(seed: u8) -> Keypair {
     let secret = secp256k1::SecretKey::try_from_bytes([seed; 32]).unwrap();
-    Keypair::from(secp256k1::Keypair::from(secret)).public().to_peer_id()
+    Keypair::from(secp256k1::Keypair::from(secret))
+}
+
+fn peer(seed: u8) -> PeerId {
+    keypair(seed).public().to_peer_id()
 }
 
 fn entry_at(place: &str, seed: u8) -> MixNodeEntry {
@@ -53,52 +66,98 @@ fn full(address: &str, seed: u8) -> Multiaddr {
     format!("{address}/p2p/{}", peer(seed)).parse().unwrap()
 }
 
-/// Discovery, its reader's end and the host's queue.
+/// What the stand-in for the host knows of the network, and what it was asked.
+#[derive(Default)]
+struct Network {
+    dead: HashSet<PeerId>,
+    connected: Vec<PeerId>,
+    asked: Vec<PeerId>,
+}
+
+/// Discovery, its reader's end and the host's.
 struct World {
     discovery: DiscoveryHandle,
     reader: DirectoryReader,
-    host: Receiver<HostMessage>,
+    kept: watch::Receiver<Vec<Multiaddr>>,
+    network: Arc<Mutex<Network>>,
+    events: broadcast::Sender<PeerEvent>,
     telemetry: Telemetry,
 }
 
 impl World {
     fn new(config: Config) -> Self {
         let source = StaticSource::new(&config);
-        Self::with_source(config, source)
+        Self::with_sources(config, vec![Box::new(source)])
     }
 
-    fn with_source(config: Config, source: impl Source) -> Self {
+    fn with_sources(config: Config, sources: Vec<Box<dyn Source>>) -> Self {
         tokio::time::pause();
         let telemetry = Telemetry::new();
         let (supervisor, _fatal) = Supervisor::on_current_thread(telemetry.clone());
-        let (host_address, host_inbox) = mailbox("host", 8, &telemetry);
+        let (host_address, host_inbox) = mailbox("host", 64, &telemetry);
         let (publisher, reader) = DirectoryPublisher::new();
+        let (events, _) = broadcast::channel(64);
+        let network = Arc::new(Mutex::new(Network::default()));
+        let (keep, kept) = watch::channel(Vec::new());
+        actix::spawn(stand_in(host_inbox.receiver().unwrap(), keep, Arc::clone(&network)));
         let surroundings = Surroundings {
             me: peer(ME),
+            identity: keypair(ME),
+            local: watch::channel(Arc::new(local())).1,
+            events: events.clone(),
             publisher,
             reader: reader.clone(),
             host: HostHandle::new(host_address),
             supervisor,
             telemetry: telemetry.clone(),
         };
-        let discovery = wakumix_discovery::start_with(config, vec![Box::new(source)], surroundings);
-        Self { discovery, reader, host: host_inbox.receiver().unwrap(), telemetry }
+        let discovery = Discovery::with_sources(config, sources).start(surroundings);
+        Self { discovery, reader, kept, network, events, telemetry }
     }
 
-    /// Waits until the pool has this many nodes.
+    /// Waits until the pool has this many nodes; they come sorted by address.
     async fn pool_of(&mut self, size: usize) -> Vec<MixNode> {
         while self.reader.snapshot().mix_nodes.len() != size {
             assert!(self.reader.changed().await);
         }
-        self.reader.snapshot().mix_nodes.clone()
+        self.pool()
     }
 
-    /// The next list that the host is given.
-    async fn connections(&mut self) -> Vec<Multiaddr> {
-        match self.host.recv().await {
-            Some(HostMessage::KeepConnected(peers)) => peers,
-            other => panic!("unexpected: {other:?}"),
+    fn pool(&self) -> Vec<MixNode> {
+        let mut nodes = self.reader.snapshot().mix_nodes.clone();
+        nodes.sort_by_key(|node| node.address.ip());
+        nodes
+    }
+
+    async fn entry(&self, seed: u8) -> PoolEntry {
+        self.discovery.pool().await.into_iter().find(|entry| entry.peer == peer(seed)).unwrap()
+    }
+
+    /// Waits until a node is in a state.
+    async fn in_state(&self, seed: u8, state: PoolState) -> PoolEntry {
+        loop {
+            let entry = self.discovery.pool().await.into_iter().find(|entry| entry.peer == peer(seed));
+            if let Some(entry) = entry.filter(|entry| entry.state == state) {
+                return entry;
+            }
+            tokio::time::sleep(Duration::from_millis(10)).await;
         }
+    }
+
+    fn network<T>(&self, work: impl FnOnce(&mut Network) -> T) -> T {
+        work(&mut self.network.lock().unwrap())
+    }
+
+    fn kill(&self, seed: u8) {
+        self.network(|network| network.dead.insert(peer(seed)));
+    }
+
+    fn revive(&self, seed: u8) {
+        self.network(|network| network.dead.remove(&peer(seed)));
+    }
+
+    fn tell(&self, event: PeerEvent) {
+        self.events.send(event).unwrap();
     }
 
     fn has_metric(&self, line: &str) -> bool {
@@ -114,6 +173,79 @@ impl World {
         }
         panic!("{line} is not on the page");
     }
+}
+
+/// Answers as the host of a network does whose nodes are alive unless they were killed.
+async fn stand_in(mut inbox: Receiver<HostMessage>, keep: watch::Sender<Vec<Multiaddr>>, network: Arc<Mutex<Network>>) {
+    while let Some(message) = inbox.recv().await {
+        let mut network = network.lock().unwrap();
+        match message {
+            HostMessage::KeepConnected(peers) => drop(keep.send_replace(peers)),
+            HostMessage::Peers(reply) => drop(reply.send(network.connected.clone())),
+            HostMessage::Request(request) => {
+                network.asked.push(request.peer);
+                let is_dead = network.dead.contains(&request.peer);
+                let failure = if is_dead { RequestFailure::DialFailed } else { RequestFailure::Unsupported };
+                drop(request.reply.send(Err(failure)));
+            }
+            other => panic!("unexpected: {other:?}"),
+        }
+    }
+}
+
+fn local() -> LocalRecord {
+    LocalRecord {
+        peer: peer(ME),
+        addresses: Vec::new(),
+        hop_address: None,
+        capabilities: Capabilities::NONE,
+        shards: Shards { cluster: 0, shards: Vec::new() },
+        mix_key: None,
+        profiles: Vec::new(),
+        operator: None,
+        family: Vec::new(),
+    }
+}
+
+/// A source that reports what a test gives it.
+struct Scripted {
+    name: SourceName,
+    findings: Mutex<Option<mpsc::Receiver<Vec<Finding>>>>,
+}
+
+impl Scripted {
+    fn new(name: SourceName) -> (Box<dyn Source>, mpsc::Sender<Vec<Finding>>) {
+        let (sender, receiver) = mpsc::channel(1);
+        (Box::new(Self { name, findings: Mutex::new(Some(receiver)) }), sender)
+    }
+}
+
+impl Source for Scripted {
+    fn name(&self) -> SourceName {
+        self.name
+    }
+
+    fn run(&self, context: SourceContext) -> BoxFuture<'static, ()> {
+        let findings = self.findings.lock().unwrap().take();
+        async move {
+            let Some(mut findings) = findings else { return };
+            while let Some(batch) = findings.recv().await {
+                assert!(context.findings.report(batch).await);
+            }
+        }
+        .boxed()
+    }
+}
+
+/// What a mix node tells in a node record of cluster 0.
+fn told(seed: u8) -> Finding {
+    let capabilities = Some(Capabilities::RELAY | Capabilities::MIX);
+    let shards = Some(Shards { cluster: 0, shards: vec![0] });
+    Finding { version: 1, capabilities, shards, ..Finding::from(node(seed)) }
+}
+
+fn private() -> Config {
+    Config { allow_private: true, ..Config::default() }
 }
 
 /// A resolver that gives these answers in turn, the last one for ever.
@@ -163,10 +295,10 @@ async fn the_directory_shows_the_entries_without_this_node() {
 async fn nodes_added_later_are_shown_when_the_call_returns() {
     let world = World::new(Config::default());
     assert!(world.discovery.add_mix_nodes(vec![node(1), node(ME)]).await);
-    assert_eq!(world.discovery.directory().mix_nodes, [node(1)]);
-    let moved = entry_at("/ip4/10.0.0.77/tcp/4001", 1).node().unwrap();
+    assert_eq!(world.pool(), [node(1)]);
+    let moved = entry_at("/ip4/10.0.0.0/tcp/4001", 1).node().unwrap();
     assert!(world.discovery.add_mix_nodes(vec![moved.clone(), node(2)]).await);
-    assert_eq!(world.discovery.directory().mix_nodes, [moved, node(2)]);
+    assert_eq!(world.pool(), [moved, node(2)]);
     assert!(world.discovery.add_lightpush(vec![service(2, "/ip4/10.0.0.2/tcp/4000")]).await);
     assert_eq!(world.discovery.directory().lightpush, [service(2, "/ip4/10.0.0.2/tcp/4000")]);
     assert!(world.has_metric("mix_pool_size 2"));
@@ -176,7 +308,7 @@ async fn nodes_added_later_are_shown_when_the_call_returns() {
 async fn nodes_beyond_the_limit_are_ignored() {
     let world = World::new(Config { max_nodes: 2, ..Config::default() });
     assert!(world.discovery.add_mix_nodes((1..=5).map(node).collect()).await);
-    assert_eq!(world.discovery.directory().mix_nodes, [1, 2].map(node));
+    assert_eq!(world.pool(), [1, 2].map(node));
 }
 
 #[actix::test]
@@ -193,9 +325,10 @@ async fn the_host_is_asked_to_stay_connected_to_all_of_them() {
         full("/dns4/push.example.org/tcp/443/wss", 2),
         full("/ip4/10.0.0.1/tcp/4000", 1),
     ];
-    while world.connections().await != expected {}
+    world.kept.wait_for(|kept| *kept == expected).await.unwrap();
     world.discovery.add_mix_nodes(vec![node(3)]).await;
-    assert_eq!(world.connections().await.last(), Some(&full("/ip4/10.0.0.3/tcp/4000", 3)));
+    let added = full("/ip4/10.0.0.3/tcp/4000", 3);
+    world.kept.wait_for(|kept| kept.last() == Some(&added)).await.unwrap();
 }
 
 #[actix::test]
@@ -204,7 +337,7 @@ async fn a_name_joins_the_pool_once_it_resolves_and_moves_when_it_changes() {
     let second = Ok(vec!["192.0.2.2".parse().unwrap()]);
     let source = StaticSource::with_resolver(&named(), scripted(vec![unknown(), Ok(Vec::new()), first, second]));
     let started = Instant::now();
-    let mut world = World::with_source(named(), source);
+    let mut world = World::with_sources(named(), vec![Box::new(source)]);
     assert_eq!(world.pool_of(1).await, [node(1)]);
     world.metric("waku_mix_pool_nodes{state=\"unresolved\"} 1").await;
     let resolved = world.pool_of(2).await;
@@ -212,8 +345,9 @@ async fn a_name_joins_the_pool_once_it_resolves_and_moves_when_it_changes() {
     assert_eq!(resolved[1].peer(), peer(2));
     assert!(started.elapsed() >= Duration::from_secs(3), "it waited one second, then two");
     world.metric("waku_mix_pool_nodes{state=\"unresolved\"} 0").await;
-    assert!(world.reader.changed().await);
-    assert_eq!(world.reader.snapshot().mix_nodes[1].address.multiaddr().to_string(), "/ip4/192.0.2.2/tcp/4000");
+    while world.pool()[1].address.multiaddr().to_string() != "/ip4/192.0.2.2/tcp/4000" {
+        assert!(world.reader.changed().await);
+    }
     assert!(started.elapsed() >= wakumix_discovery::DEFAULT_REFRESH);
 }
 
@@ -235,7 +369,7 @@ async fn a_panic_loses_neither_entries_nor_added_nodes() {
         tokio::time::sleep(Duration::from_millis(1)).await;
     }
     assert!(world.discovery.add_mix_nodes(vec![node(3)]).await);
-    assert_eq!(world.discovery.directory().mix_nodes, [1, 2, 3].map(node));
+    assert_eq!(world.pool(), [1, 2, 3].map(node));
 }
 
 #[actix::test]
@@ -244,5 +378,65 @@ async fn after_a_stop_nothing_is_added_and_the_last_snapshot_stays() {
     world.pool_of(1).await;
     assert!(world.discovery.stop(Instant::now() + Duration::from_secs(1)).await);
     assert!(!world.discovery.add_mix_nodes(vec![node(2)]).await);
-    assert_eq!(world.discovery.directory().mix_nodes, [node(1)]);
+    assert_eq!(world.pool(), [node(1)]);
+}
+
+#[actix::test]
+async fn a_found_node_is_usable_once_it_was_reached() {
+    let (source, report) = Scripted::new(SourceName::Discv5);
+    let mut world = World::with_sources(private(), vec![source]);
+    world.kill(2);
+    report.send(vec![told(1), told(2)]).await.unwrap();
+    assert_eq!(world.pool_of(1).await, [node(1)]);
+    let dead = world.in_state(2, PoolState::Unreachable).await;
+    assert_eq!((dead.failures, dead.last_seen, dead.sources), (1, None, vec![SourceName::Discv5]));
+    assert!(dead.reason.starts_with("could not be reached"), "{}", dead.reason);
+    world.revive(2);
+    assert_eq!(world.pool_of(2).await, [1, 2].map(node));
+    world.metric("waku_mix_pool_nodes_by_source{source=\"discv5\"} 2").await;
+}
+
+#[actix::test]
+async fn a_node_whose_connection_ends_is_checked_at_once_and_leaves_if_it_is_dead() {
+    let (source, report) = Scripted::new(SourceName::Discv5);
+    let mut world = World::with_sources(private(), vec![source]);
+    report.send(vec![told(1), told(2)]).await.unwrap();
+    world.pool_of(2).await;
+    world.tell(PeerEvent::Connected { peer: peer(1), dialled: None });
+    while world.reader.snapshot().connected != HashSet::from([peer(1)]) {
+        assert!(world.reader.changed().await);
+    }
+    world.network(|network| network.connected = vec![peer(1)]);
+    world.kill(1);
+    let lost = Instant::now();
+    world.network(|network| network.connected.clear());
+    world.tell(PeerEvent::Disconnected { peer: peer(1) });
+    assert_eq!(world.pool_of(1).await, [node(2)]);
+    assert!(lost.elapsed() < Duration::from_secs(1), "virtual time: no wait for the next regular check");
+}
+
+#[actix::test]
+async fn an_entry_is_believed_until_it_cannot_be_reached() {
+    let mut world = World::new(Config { mix_nodes: vec![entry(1)], ..Config::default() });
+    world.kill(1);
+    world.pool_of(1).await;
+    world.pool_of(0).await;
+    assert_eq!(world.entry(1).await.state, PoolState::Unreachable);
+    assert_eq!(world.reader.snapshot().pool.to_string(), "1 unreachable");
+    world.revive(1);
+    world.pool_of(1).await;
+}
+
+#[actix::test]
+async fn what_breaks_a_rule_is_counted_and_spoils_nothing() {
+    let (source, report) = Scripted::new(SourceName::Discv5);
+    let mut world = World::with_sources(Config::default(), vec![source]);
+    let public = |seed| Finding { addresses: vec![format!("/ip4/8.8.{seed}.1/tcp/1").parse().unwrap()], ..told(seed) };
+    let foreign = Finding { shards: Some(Shards { cluster: 5, shards: vec![0] }), ..public(2) };
+    report.send(vec![told(1), foreign, public(ME), public(3)]).await.unwrap();
+    assert_eq!(world.pool_of(1).await[0].peer(), peer(3));
+    for reason in ["address", "cluster", "irrelevant"] {
+        world.metric(&format!("waku_mix_discovery_refused_total{{source=\"discv5\",reason=\"{reason}\"}} 1")).await;
+    }
+    world.metric("waku_mix_discovery_findings_total{source=\"discv5\"} 1").await;
 }

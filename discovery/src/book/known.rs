@@ -1,0 +1,43 @@
+//! What can be passed on to others.
+
+use std::sync::Arc;
+
+use super::{Book, node::Node};
+use crate::finding::{Finding, SignedRecord, UnixSeconds};
+
+/// Everything known of every peer whose records are not over, those that were reached first: one merged finding for each
+/// signed record of the peer that can be passed on, the descriptor first, and one for a peer without any.
+pub(crate) fn known(book: &Book, now: UnixSeconds) -> Arc<[Finding]> {
+    let live = || book.nodes().filter(|node| !node.view.is_expired);
+    let seen = live().filter(|node| node.contact.was_seen());
+    seen.chain(live().filter(|node| !node.contact.was_seen())).flat_map(|node| of_node(node, now)).collect()
+}
+
+fn of_node(node: &Node, now: UnixSeconds) -> Vec<Finding> {
+    let live = || node.slots().iter().filter(move |slot| !slot.is_expired(now)).map(|slot| &slot.finding);
+    let descriptor = live().find(|finding| matches!(finding.record, Some(SignedRecord::Descriptor(_))));
+    let node_record = live().find(|finding| matches!(finding.record, Some(SignedRecord::NodeRecord(_))));
+    let signed: Vec<_> = descriptor.into_iter().chain(node_record).collect();
+    if signed.is_empty() {
+        return live().take(1).map(|finding| merged(node, finding)).collect();
+    }
+    signed.into_iter().map(|finding| merged(node, finding)).collect()
+}
+
+fn merged(node: &Node, finding: &Finding) -> Finding {
+    let view = &node.view;
+    Finding {
+        peer: node.peer,
+        version: finding.version,
+        addresses: view.addresses.clone(),
+        capabilities: view.capabilities,
+        shards: view.shards.clone(),
+        mix_key: view.key,
+        next_key: view.next_key,
+        profiles: view.profiles.clone(),
+        operator: view.operator.clone(),
+        family: view.family.clone(),
+        expires: finding.expires,
+        record: finding.record.clone(),
+    }
+}

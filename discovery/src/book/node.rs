@@ -1,0 +1,231 @@
+//! One peer: what its sources have told, merged, and what this node has seen of it.
+
+use libp2p_identity::PeerId;
+use multiaddr::Multiaddr;
+use tokio::time::Instant;
+use wakumix_mix::{AddressError, HopAddress};
+use wakumix_role_api::directory::PoolState;
+use wakumix_sphinx::{Profile, PublicKey};
+use wakumix_waku::record::{Capabilities, Shards};
+
+use super::{
+    place::{self, Block},
+    slot::{Slot, Trust},
+};
+use crate::{
+    finding::{Finding, Refusal, SourceName, UnixSeconds},
+    pool::Contact,
+};
+
+/// One peer.
+#[derive(Debug)]
+pub(crate) struct Node {
+    pub(crate) peer: PeerId,
+    /// Most trusted first; at most one a source, two of the operator's entries.
+    slots: Vec<Slot>,
+    /// The slots merged.
+    pub(crate) view: View,
+    pub(crate) contact: Contact,
+    /// Its place among its like: the operator's entries in their order, everybody else at random, for ever. Not to be
+    /// guessed from outside, so that nobody is chosen for having come first.
+    pub(crate) rank: Rank,
+    /// Whose share of the room it takes while it was not reached.
+    pub(crate) introduced_by: SourceName,
+    /// The parts of the network that its addresses lie in.
+    pub(crate) blocks: Vec<Block>,
+    /// What it could be used for when it was looked at last, and since when. `None`: it does not mix.
+    pub(crate) state: Option<(PoolState, Instant)>,
+    /// Whether it was believed to be there when it was looked at last.
+    pub(crate) is_alive: bool,
+}
+
+/// See [`Node::rank`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Rank {
+    Entry(u64),
+    Found(u64),
+}
+
+/// What the slots tell together, each field from the most trusted one that tells it.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct View {
+    pub(crate) addresses: Vec<Multiaddr>,
+    pub(crate) hop: Option<HopAddress>,
+    pub(crate) key: Option<PublicKey>,
+    pub(crate) next_key: Option<(PublicKey, UnixSeconds)>,
+    pub(crate) capabilities: Option<Capabilities>,
+    pub(crate) shards: Option<Shards>,
+    pub(crate) profiles: Option<Vec<Profile>>,
+    pub(crate) operator: Option<String>,
+    pub(crate) family: Vec<PeerId>,
+    pub(crate) mixes: bool,
+    /// Every record is over.
+    pub(crate) is_expired: bool,
+}
+
+impl Node {
+    pub(super) fn new(peer: PeerId, rank: Rank, introduced_by: SourceName) -> Self {
+        Self {
+            peer,
+            slots: Vec::new(),
+            view: View::default(),
+            contact: Contact::default(),
+            rank,
+            introduced_by,
+            blocks: Vec::new(),
+            state: None,
+            is_alive: false,
+        }
+    }
+
+    /// A node that one source has told of.
+    #[cfg(test)]
+    pub(crate) fn told(peer: PeerId, rank: Rank, source: SourceName, finding: Finding) -> Self {
+        let mut node = Self::new(peer, rank, source);
+        node.take(source, finding, 0).unwrap();
+        node
+    }
+
+    /// Whether the operator has written it down.
+    pub(crate) fn is_entry(&self) -> bool {
+        self.slots.first().is_some_and(|slot| slot.source == SourceName::Static)
+    }
+
+    /// Whether it stays when there is no room.
+    pub(crate) fn is_kept(&self) -> bool {
+        self.is_entry() || self.contact.was_seen()
+    }
+
+    /// Whether its untried records count as a crowd.
+    pub(super) fn is_untried(&self) -> bool {
+        !self.is_kept() && self.contact.failures == 0
+    }
+
+    /// The sources that tell of it, most trusted first.
+    pub(crate) fn sources(&self) -> Vec<SourceName> {
+        let mut sources: Vec<SourceName> = Vec::new();
+        for slot in &self.slots {
+            let source = if slot.is_cached { SourceName::Cache } else { slot.source };
+            if !sources.contains(&source) {
+                sources.push(source);
+            }
+        }
+        sources
+    }
+
+    pub(crate) fn slots(&self) -> &[Slot] {
+        &self.slots
+    }
+
+    /// Takes a record; true when it tells anything new.
+    pub(super) fn take(&mut self, source: SourceName, finding: Finding, now: UnixSeconds) -> Result<bool, Refusal> {
+        let known = self.slots.iter_mut().find(|slot| slot.is_for(source, &finding));
+        let is_news = match known {
+            Some(slot) => {
+                slot.admit(&finding, now)?;
+                slot.take(finding, now)
+            }
+            None => {
+                self.slots.push(Slot::new(source, finding, now));
+                true
+            }
+        };
+        if is_news {
+            self.merge(now);
+        }
+        Ok(is_news)
+    }
+
+    /// Takes what an earlier run was told, behind what this one was.
+    pub(super) fn remember(&mut self, source: SourceName, finding: Finding, now: UnixSeconds) {
+        if !self.slots.iter().any(|slot| slot.is_for(source, &finding)) {
+            self.slots.push(Slot::cached(source, finding, now));
+            self.merge(now);
+        }
+    }
+
+    /// Forgets what a source has told, unless the record that says so is older than that.
+    pub(super) fn withdraw(&mut self, source: SourceName, version: u64, now: UnixSeconds) {
+        self.slots.retain(|slot| slot.source != source || slot.finding.version > version);
+        self.merge(now);
+    }
+
+    pub(super) fn is_forgotten(&self) -> bool {
+        self.slots.is_empty()
+    }
+
+    /// Whether a key is to turn or a record has run out.
+    pub(super) fn is_turning(&self, now: UnixSeconds) -> bool {
+        let turns = |slot: &Slot| slot.finding.next_key.is_some_and(|(_, at)| at <= now);
+        self.slots.iter().any(|slot| turns(slot) || (slot.is_expired(now) && !self.view.is_expired))
+    }
+
+    /// Lets keys turn and records run out. When all of them have, they stay and are marked as expired.
+    pub(super) fn turn(&mut self, now: UnixSeconds) {
+        for slot in &mut self.slots {
+            slot.turn_key(now);
+        }
+        if self.slots.iter().any(|slot| !slot.is_expired(now)) {
+            self.slots.retain(|slot| !slot.is_expired(now));
+        }
+        self.merge(now);
+    }
+
+    /// How long all records have been over.
+    pub(super) fn expired_for(&self, now: UnixSeconds) -> UnixSeconds {
+        let last = self.slots.iter().filter_map(|slot| slot.finding.expires).max();
+        last.filter(|_| self.view.is_expired).map_or(0, |last| now.saturating_sub(last))
+    }
+
+    /// Why headers cannot carry any of its addresses.
+    pub(crate) fn hop_error(&self) -> AddressError {
+        let errors = self.view.addresses.iter().filter_map(|address| HopAddress::from_multiaddr(address, self.peer).err());
+        errors.last().unwrap_or(AddressError::Unsupported)
+    }
+
+    fn merge(&mut self, now: UnixSeconds) {
+        self.slots.sort_by_key(|slot| (slot.trust(), std::cmp::Reverse(slot.finding.version), slot.source));
+        let is_expired = self.slots.iter().all(|slot| slot.is_expired(now));
+        let live = || self.slots.iter().filter(move |slot| is_expired || !slot.is_expired(now));
+        let mut addresses: Vec<Multiaddr> = Vec::new();
+        for address in live().flat_map(|slot| &slot.finding.addresses) {
+            if addresses.len() < Finding::MAX_ADDRESSES && !addresses.contains(address) {
+                addresses.push(address.clone());
+            }
+        }
+        let key = self.key_slot(now, is_expired);
+        self.view = View {
+            hop: addresses.iter().find_map(|address| HopAddress::from_multiaddr(address, self.peer).ok()),
+            addresses,
+            key: key.and_then(|slot| slot.finding.mix_key),
+            next_key: key.and_then(|slot| slot.finding.next_key),
+            capabilities: live().find_map(|slot| slot.finding.capabilities),
+            shards: live().find_map(|slot| slot.finding.shards.clone()),
+            profiles: live().find_map(|slot| slot.finding.profiles.clone()),
+            operator: live().find_map(|slot| slot.finding.operator.clone()),
+            family: live().map(|slot| &slot.finding.family).find(|family| !family.is_empty()).cloned().unwrap_or_default(),
+            mixes: self.mixes(now, is_expired),
+            is_expired,
+        };
+        self.blocks = place::blocks(&self.view.addresses);
+    }
+
+    /// The slot whose key counts: the most trusted one, but the peer's own descriptor, when this run has received it,
+    /// stands before an operator's entry, which nobody rewrites when a key rotates.
+    fn key_slot(&self, now: UnixSeconds, is_expired: bool) -> Option<&Slot> {
+        let with_key = |slot: &&Slot| slot.finding.mix_key.is_some() && (is_expired || !slot.is_expired(now));
+        let own_word = |slot: &&Slot| slot.trust() == Trust::Descriptor && !slot.is_cached;
+        let mut slots = self.slots.iter().filter(with_key);
+        slots.clone().find(own_word).or_else(|| slots.next())
+    }
+
+    /// An operator's entry with a key is a mix node; else the descriptor decides; else any source that says so, for the
+    /// flag in a node record is a hint (`spec/waku.md §5.2`).
+    fn mixes(&self, now: UnixSeconds, is_expired: bool) -> bool {
+        let mut live = self.slots.iter().filter(|slot| is_expired || !slot.is_expired(now));
+        match live.clone().find(|slot| matches!(slot.trust(), Trust::MixEntry | Trust::Descriptor)) {
+            Some(slot) => slot.trust() == Trust::MixEntry || slot.mixes(),
+            None => live.any(Slot::mixes),
+        }
+    }
+}

@@ -1,0 +1,168 @@
+//! What one source has told of one peer, and when its next word is taken.
+
+use wakumix_sphinx::PublicKey;
+use wakumix_waku::record::Capabilities;
+
+use crate::finding::{Finding, Refusal, SourceName, UnixSeconds};
+
+/// Between two changes of a key that no earlier record has announced. A node that lost its key comes back with another at
+/// once; one that changes it again and again only makes senders use dead keys.
+pub(crate) const KEY_CHANGE_INTERVAL: UnixSeconds = 10 * 60;
+/// How much earlier than announced a key may change: clocks differ.
+const KEY_DATE_SLACK: UnixSeconds = 5 * 60;
+
+/// What one source has told of one peer.
+#[derive(Clone, Debug)]
+pub(crate) struct Slot {
+    pub(crate) source: SourceName,
+    /// Field by field the newest that the source has told.
+    pub(crate) finding: Finding,
+    /// It was told to an earlier run of this node and nobody has repeated it yet.
+    pub(crate) is_cached: bool,
+    /// When the key changed last without having been announced.
+    key_changed: Option<UnixSeconds>,
+    /// Whether the next key was told so long before its date that it counts as announced.
+    is_announced: bool,
+}
+
+/// How much a source is trusted, the most first. What peers sign and fetch afresh stands before what is passed around.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Trust {
+    /// An operator's entry with a mix key.
+    MixEntry,
+    /// An operator's entry of a service.
+    ServiceEntry,
+    /// A signed descriptor.
+    Descriptor,
+    /// A node record: from discv5, peer exchange or a DNS list; among them the higher sequence number counts.
+    NodeRecord,
+    /// An advertisement of a service.
+    Advertisement,
+    /// A registration at a rendezvous point.
+    Registration,
+    /// The snapshot of an instance that ended.
+    Cache,
+}
+
+impl Slot {
+    pub(super) fn new(source: SourceName, finding: Finding, now: UnixSeconds) -> Self {
+        let is_announced = is_ahead(&finding, now);
+        Self { source, finding, is_cached: false, key_changed: None, is_announced }
+    }
+
+    /// A slot of an earlier run.
+    pub(super) fn cached(source: SourceName, finding: Finding, now: UnixSeconds) -> Self {
+        Self { is_cached: true, ..Self::new(source, finding, now) }
+    }
+
+    /// Whether a record belongs here. The operator's entries of a mix node and of a service at the same peer are two.
+    pub(super) fn is_for(&self, source: SourceName, finding: &Finding) -> bool {
+        self.source == source && self.trust() == trust(source, finding)
+    }
+
+    pub(crate) fn trust(&self) -> Trust {
+        trust(self.source, &self.finding)
+    }
+
+    /// Whether its newest record is over.
+    pub(crate) fn is_expired(&self, now: UnixSeconds) -> bool {
+        self.finding.expires.is_some_and(|expires| expires <= now)
+    }
+
+    /// Whether a record may come after those that were taken: not replayed, its key not changed too fast.
+    pub(super) fn admit(&self, new: &Finding, now: UnixSeconds) -> Result<(), Refusal> {
+        if new.version < self.finding.version {
+            return Err(Refusal::Replayed);
+        }
+        let changes = new.mix_key.zip(self.finding.mix_key).is_some_and(|(new, known)| new != known);
+        let may_change = self.source == SourceName::Static
+            || new.mix_key.is_some_and(|key| self.has_announced(key, now))
+            || self.may_change_key(now);
+        if changes && !may_change { Err(Refusal::KeyChange) } else { Ok(()) }
+    }
+
+    /// Takes a record that was admitted; true when it tells anything new.
+    pub(super) fn take(&mut self, new: Finding, now: UnixSeconds) -> bool {
+        let was_cached = std::mem::replace(&mut self.is_cached, false);
+        if let Some((key, known)) = new.mix_key.zip(self.finding.mix_key)
+            && key != known
+            && !self.has_announced(key, now)
+        {
+            self.key_changed = Some(now);
+        }
+        let is_same_announcement = new.next_key.is_some() && new.next_key == self.finding.next_key;
+        self.is_announced = if is_same_announcement { self.is_announced } else { is_ahead(&new, now) };
+        let before = self.finding.clone();
+        merge(&mut self.finding, new);
+        was_cached || self.finding != before
+    }
+
+    /// Lets the next key take the place of the key at its date. An announcement that came too late and breaks the rule of
+    /// key changes is forgotten.
+    pub(super) fn turn_key(&mut self, now: UnixSeconds) {
+        let Some((key, _)) = self.finding.next_key.take_if(|(_, at)| *at <= now) else { return };
+        if self.finding.mix_key == Some(key) {
+            return;
+        }
+        if !self.is_announced {
+            if !self.may_change_key(now) {
+                return;
+            }
+            self.key_changed = Some(now);
+        }
+        self.finding.mix_key = Some(key);
+    }
+
+    /// What it says of whether the peer mixes; registrations and advertisements are made for mix nodes alone.
+    pub(super) fn mixes(&self) -> bool {
+        self.finding.capabilities.is_none_or(|own| own.contains(Capabilities::MIX))
+    }
+
+    fn may_change_key(&self, now: UnixSeconds) -> bool {
+        self.key_changed.is_none_or(|changed| now.saturating_sub(changed) >= KEY_CHANGE_INTERVAL)
+    }
+
+    fn has_announced(&self, key: PublicKey, now: UnixSeconds) -> bool {
+        let next = self.finding.next_key.filter(|_| self.is_announced);
+        next.is_some_and(|(next, at)| next == key && at <= now + KEY_DATE_SLACK)
+    }
+}
+
+fn trust(source: SourceName, finding: &Finding) -> Trust {
+    match source {
+        SourceName::Static if finding.mix_key.is_some() => Trust::MixEntry,
+        SourceName::Static => Trust::ServiceEntry,
+        SourceName::Descriptors => Trust::Descriptor,
+        SourceName::Discv5 | SourceName::PeerExchange | SourceName::Dns => Trust::NodeRecord,
+        SourceName::ServiceDiscovery => Trust::Advertisement,
+        SourceName::Rendezvous => Trust::Registration,
+        SourceName::Cache => Trust::Cache,
+    }
+}
+
+/// A key announced less than the interval ahead would let a node change its key with every record.
+fn is_ahead(finding: &Finding, now: UnixSeconds) -> bool {
+    finding.next_key.is_some_and(|(_, at)| at >= now + KEY_CHANGE_INTERVAL)
+}
+
+/// Field by field; what the new record does not tell stays. A record that tells a key tells its successor, too, or that
+/// there is none.
+fn merge(known: &mut Finding, new: Finding) {
+    known.version = new.version;
+    known.expires = new.expires;
+    if !new.addresses.is_empty() {
+        known.addresses = new.addresses;
+    }
+    if !new.family.is_empty() {
+        known.family = new.family;
+    }
+    if new.mix_key.is_some() {
+        known.mix_key = new.mix_key;
+        known.next_key = new.next_key;
+    }
+    known.capabilities = new.capabilities.or(known.capabilities);
+    known.shards = new.shards.or(known.shards.take());
+    known.profiles = new.profiles.or(known.profiles.take());
+    known.operator = new.operator.or(known.operator.take());
+    known.record = new.record.or(known.record.take());
+}

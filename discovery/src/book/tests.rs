@@ -1,0 +1,1 @@
+//! The rules of the book, one by one and over random histories.

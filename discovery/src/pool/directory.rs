@@ -1,0 +1,175 @@
+//! What is shown of the book: the snapshot that everyone reads, the table for operators, whom to stay connected to.
+
+use std::collections::HashSet;
+
+use libp2p_identity::PeerId;
+use multiaddr::{Multiaddr, Protocol};
+use rand::{Rng, seq::SliceRandom};
+use wakumix_mix::{Family, HopAddress, MixNode};
+use wakumix_role_api::{
+    Directory,
+    directory::{PoolCounts, PoolState, ServiceNode},
+};
+use wakumix_waku::record::Capabilities;
+
+use super::{
+    PoolEntry,
+    family::{Own, families},
+    state,
+};
+use crate::{
+    book::{Book, Node, Rules, Slot},
+    clock::Now,
+    entry::PeerAddress,
+    finding::SourceName,
+};
+
+/// Relays that a relaying node keeps connections to: gossipsub's mesh wants 6 and takes up to 12.
+const RELAYS: usize = 8;
+/// Services that were found, not written by the operator, to keep connections to: a few are ready when one fails.
+const SERVICES: usize = 8;
+
+/// A snapshot before it is shuffled, so that two of them can be compared.
+#[derive(Debug, Default, PartialEq)]
+pub(crate) struct View {
+    pub(crate) mix_nodes: Vec<MixNode>,
+    lightpush: Vec<ServiceNode>,
+    connected: HashSet<PeerId>,
+    pub(crate) pool: PoolCounts,
+    own_family: Option<Family>,
+}
+
+impl View {
+    /// The book now, and `unresolved` entries that have no address yet.
+    pub(crate) fn of(book: &Book, own_operator: Option<&str>, unresolved: usize) -> Self {
+        let rules = book.rules();
+        let nodes = by_rank(book, |node| node.state.is_some());
+        let mut pool = PoolCounts::default();
+        nodes.iter().filter_map(|node| node.state).for_each(|(state, _)| pool.add(state));
+        pool.add_many(PoolState::Unresolved, u32::try_from(unresolved).unwrap_or(u32::MAX));
+        let usable: Vec<_> = nodes.into_iter().filter(|node| is_usable(node)).collect();
+        let connected = usable.iter().filter(|node| node.contact.is_connected).map(|node| node.peer).collect();
+        let (families, own_family) = families(&usable, Own { operator: own_operator, family: &rules.family });
+        let mix_nodes = usable.iter().zip(families).filter_map(|(node, family)| mix_node(node, family)).collect();
+        let services = by_rank(book, |node| is_service(node, rules));
+        let lightpush = services.into_iter().map(service).collect();
+        Self { mix_nodes, lightpush, connected, pool, own_family }
+    }
+
+    /// The snapshot, the pool in an order that tells nothing.
+    pub(crate) fn directory<R: Rng + ?Sized>(&self, rng: &mut R) -> Directory {
+        let Self { lightpush, connected, pool, own_family, .. } = self;
+        let mut mix_nodes = self.mix_nodes.clone();
+        mix_nodes.shuffle(rng);
+        Directory {
+            mix_nodes,
+            lightpush: lightpush.clone(),
+            connected: connected.clone(),
+            pool: *pool,
+            own_family: *own_family,
+        }
+    }
+}
+
+/// The table of all mix nodes, usable ones first, then by peer id.
+pub(crate) fn entries(book: &Book, own_operator: Option<&str>, now: Now) -> Vec<PoolEntry> {
+    let nodes = by_rank(book, |node| node.state.is_some());
+    let (families, _) = families(&nodes, Own { operator: own_operator, family: &book.rules().family });
+    let entry = |(node, family): (&&Node, _)| entry(node, family, book.rules(), now);
+    let mut entries: Vec<_> = nodes.iter().zip(families).filter_map(entry).collect();
+    entries.sort_by_cached_key(|entry| (entry.state, entry.peer.to_base58()));
+    entries
+}
+
+fn entry(node: &Node, family: Option<Family>, rules: &Rules, now: Now) -> Option<PoolEntry> {
+    let (state, since) = node.state?;
+    let (view, contact) = (&node.view, &node.contact);
+    let next_check = rules.pool.is_checked.then(|| contact.due.map(|due| now.until(due)).unwrap_or_default());
+    Some(PoolEntry {
+        peer: node.peer,
+        addresses: view.addresses.clone(),
+        hop_address: view.hop.clone(),
+        mix_key: view.key,
+        capabilities: view.capabilities.unwrap_or(Capabilities::NONE),
+        shards: view.shards.clone(),
+        profiles: view.profiles.clone().unwrap_or_default(),
+        sources: node.sources(),
+        operator: view.operator.clone(),
+        family,
+        is_connected: contact.is_connected,
+        last_seen: contact.last_seen.map(|seen| now.since(seen)),
+        failures: contact.failures,
+        state,
+        reason: state::reason(node, state, rules, now),
+        since: now.since(since),
+        next_check,
+    })
+}
+
+/// Whom to stay connected to, one address a peer, `max` in all: the operator's peers, services, relays of a node that
+/// relays, and where the pool is checked, pool nodes.
+pub(crate) fn connections(book: &Book, static_peers: &[PeerAddress], max: usize) -> Vec<Multiaddr> {
+    let rules = book.rules();
+    let static_peers = static_peers.iter().map(|entry| (entry.peer, entry.full()));
+    let services = by_rank(book, |node| is_service(node, rules));
+    let (written, found): (Vec<_>, Vec<_>) = services.into_iter().partition(|node| node.is_entry());
+    let services = written.into_iter().chain(found.into_iter().take(SERVICES));
+    let relays = by_rank(book, |node| rules.relays && is_relay(node, rules)).into_iter().take(RELAYS);
+    let pool = by_rank(book, |node| rules.pool.is_checked && is_usable(node));
+    let nodes = services.chain(relays).chain(pool).filter_map(full_address);
+    let mut seen = HashSet::from([rules.me]);
+    let all = static_peers.chain(nodes).filter(|(peer, _)| seen.insert(*peer));
+    all.map(|(_, address)| address).take(max).collect()
+}
+
+/// The operator's entries in their order, then everybody else in an order of this node's own that never changes.
+fn by_rank(book: &Book, mut filter: impl FnMut(&Node) -> bool) -> Vec<&Node> {
+    let mut nodes: Vec<_> = book.nodes().filter(|node| filter(node)).collect();
+    nodes.sort_by_key(|node| (node.rank, node.peer));
+    nodes
+}
+
+fn is_usable(node: &Node) -> bool {
+    node.state.is_some_and(|(state, _)| state == PoolState::Usable)
+}
+
+fn mix_node(node: &Node, family: Option<Family>) -> Option<MixNode> {
+    Some(MixNode { address: node.view.hop.clone()?, key: node.view.key?, family })
+}
+
+fn service(node: &Node) -> ServiceNode {
+    ServiceNode { peer: node.peer, addresses: node.view.addresses.clone(), shards: node.view.shards.clone() }
+}
+
+/// An operator's entry is used whatever is known; others have to be alive as far as this node looks, and of its shards.
+fn is_service(node: &Node, rules: &Rules) -> bool {
+    if !offers(node, Capabilities::LIGHTPUSH) {
+        return false;
+    }
+    node.slots().iter().any(is_service_entry) || (node.is_alive && shares_shards(node, rules))
+}
+
+fn is_service_entry(slot: &Slot) -> bool {
+    slot.source == SourceName::Static && slot.finding.capabilities.is_some()
+}
+
+/// Relays need not have been reached: that they are connected to is how they are.
+fn is_relay(node: &Node, rules: &Rules) -> bool {
+    offers(node, Capabilities::RELAY) && node.contact.failures == 0 && shares_shards(node, rules)
+}
+
+fn offers(node: &Node, what: Capabilities) -> bool {
+    node.view.capabilities.is_some_and(|own| own.contains(what))
+}
+
+fn shares_shards(node: &Node, rules: &Rules) -> bool {
+    node.view.shards.as_ref().is_none_or(|theirs| {
+        rules.shards.is_empty() || theirs.shards.iter().any(|shard| rules.shards.contains(shard))
+    })
+}
+
+fn full_address(node: &Node) -> Option<(PeerId, Multiaddr)> {
+    let hop = node.view.hop.as_ref().filter(|_| node.view.mixes).map(HopAddress::multiaddr);
+    let address = hop.or_else(|| node.view.addresses.first().cloned())?;
+    Some((node.peer, address.with(Protocol::P2p(node.peer))))
+}

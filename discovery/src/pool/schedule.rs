@@ -1,0 +1,126 @@
+//! Who is checked next: fair to nodes that are known to live, to every source, and to every part of the network.
+
+use std::{
+    collections::{HashMap, VecDeque},
+    time::Duration,
+};
+
+use libp2p_identity::PeerId;
+use rand::{Rng, seq::SliceRandom};
+use tokio::time::Instant;
+
+use crate::{
+    book::{Block, Book, Node},
+    finding::SourceName,
+};
+
+/// Checks that may start at once after a quiet time: a pool of 45 at the start of a node.
+const BURST: u32 = 64;
+/// Between two checks in the long run: 25 a second keep 1000 nodes fresh each minute and make no scan of anybody.
+const PACE: Duration = Duration::from_millis(40);
+/// Candidates that are chosen at a time. The rest waits for the next choice.
+const BATCH: usize = 32;
+
+/// The order of checks, and how fast they come.
+#[derive(Debug)]
+pub(crate) struct Schedule {
+    queue: VecDeque<PeerId>,
+    tokens: u32,
+    refilled: Instant,
+}
+
+impl Schedule {
+    pub(crate) fn new(now: Instant) -> Self {
+        Self { queue: VecDeque::new(), tokens: BURST, refilled: now }
+    }
+
+    /// The next node to check, unless the pace forbids.
+    pub(crate) fn next<R: Rng + ?Sized>(&mut self, book: &Book, now: Instant, rng: &mut R) -> Option<PeerId> {
+        self.refill(now);
+        if self.tokens == 0 {
+            return None;
+        }
+        let is_due = |peer: &PeerId| book.get(peer).is_some_and(|node| node.contact.is_due(now));
+        let next = loop {
+            match self.queue.pop_front() {
+                Some(peer) if is_due(&peer) => break peer,
+                Some(_) => {}
+                None => {
+                    self.queue = choose(book, now, rng).into();
+                    if self.queue.is_empty() {
+                        return None;
+                    }
+                }
+            }
+        };
+        self.tokens -= 1;
+        Some(next)
+    }
+
+    /// Forgets the order, for nodes have come that may be more urgent.
+    pub(crate) fn reconsider(&mut self) {
+        self.queue.clear();
+    }
+
+    fn refill(&mut self, now: Instant) {
+        while self.tokens < BURST && self.refilled + PACE <= now {
+            self.tokens += 1;
+            self.refilled += PACE;
+        }
+        if self.tokens == BURST {
+            self.refilled = now;
+        }
+    }
+}
+
+/// Nodes that are due, by turns: one that was reached before or is an entry, longest due first; one that never was.
+fn choose<R: Rng + ?Sized>(book: &Book, now: Instant, rng: &mut R) -> Vec<PeerId> {
+    let due = book.nodes().filter(|node| node.contact.is_due(now) && book.is_wanted(node));
+    let (mut known, strangers): (Vec<_>, Vec<_>) = due.partition(|node| node.is_kept());
+    known.shuffle(rng);
+    known.sort_by_key(|node| node.contact.due);
+    let mut known = known.into_iter().map(|node| node.peer);
+    let mut strangers = by_turns(strangers, rng).into_iter();
+    let mut chosen = Vec::new();
+    while chosen.len() < BATCH {
+        let next = [known.next(), strangers.next()];
+        if next == [None, None] {
+            break;
+        }
+        chosen.extend(next.into_iter().flatten());
+    }
+    chosen
+}
+
+/// Strangers by turns over the sources that introduced them, and within a source over the parts of the network, so that
+/// a flood from one source, or from one /24, delays the others by its turns and no more.
+fn by_turns<R: Rng + ?Sized>(mut strangers: Vec<&Node>, rng: &mut R) -> Vec<PeerId> {
+    strangers.shuffle(rng);
+    let mut parts: HashMap<(SourceName, Option<Block>), Vec<PeerId>> = HashMap::new();
+    for node in strangers {
+        let subnet = node.blocks.iter().find(|block| matches!(block, Block::Subnet4(_) | Block::Subnet6(_)));
+        parts.entry((node.introduced_by, subnet.copied())).or_default().push(node.peer);
+    }
+    let mut sources: HashMap<SourceName, VecDeque<Vec<PeerId>>> = HashMap::new();
+    for ((source, _), peers) in parts {
+        sources.entry(source).or_default().push_back(peers);
+    }
+    let mut sources: Vec<_> = sources.into_values().collect();
+    sources.shuffle(rng);
+    for subnets in &mut sources {
+        subnets.make_contiguous().shuffle(rng);
+    }
+    let mut chosen = Vec::new();
+    while chosen.len() < BATCH && !sources.is_empty() {
+        for subnets in &mut sources {
+            if let Some(mut peers) = subnets.pop_front() {
+                chosen.extend(peers.pop());
+                if !peers.is_empty() {
+                    subnets.push_back(peers);
+                }
+            }
+        }
+        sources.retain(|subnets| !subnets.is_empty());
+    }
+    chosen
+}

@@ -1,0 +1,116 @@
+//! What a node can be used for, and why not.
+
+use std::time::Duration;
+
+use wakumix_mix::{AddressError, address::is_secp256k1};
+use wakumix_role_api::directory::PoolState;
+use wakumix_sphinx::Profile;
+
+use crate::{
+    book::{Node, Rules},
+    clock::Now,
+};
+
+/// What a node can be used for; `None` for one that does not mix.
+///
+/// The operator's entries are believed until this node fails to reach them. Others have to have been reached lately;
+/// where nobody checks nodes, they are believed, too, until a connection fails.
+pub(crate) fn state_of(node: &Node, rules: &Rules, now: Now) -> Option<PoolState> {
+    let view = &node.view;
+    if !view.mixes {
+        return None;
+    }
+    Some(if view.key.is_none() {
+        PoolState::KeyUnknown
+    } else if view.hop.is_none() {
+        PoolState::Unaddressable
+    } else if !speaks(&view.profiles, rules) {
+        PoolState::OtherProfile
+    } else if view.is_expired {
+        PoolState::Expired
+    } else {
+        contact_state(node, rules, now)
+    })
+}
+
+/// Whether a node, mixing or not, is believed to be there.
+pub(crate) fn is_alive(node: &Node, rules: &Rules, now: Now) -> bool {
+    !node.view.is_expired && contact_state(node, rules, now) == PoolState::Usable
+}
+
+/// A node that has not told its profiles is taken to speak this node's: nothing but a packet would tell.
+fn speaks(profiles: &Option<Vec<Profile>>, rules: &Rules) -> bool {
+    profiles.as_ref().is_none_or(|theirs| theirs.iter().any(|profile| rules.profiles.contains(profile)))
+}
+
+fn contact_state(node: &Node, rules: &Rules, now: Now) -> PoolState {
+    let contact = &node.contact;
+    let is_stale = contact.last_seen.is_some_and(|seen| now.since(seen) > rules.pool.max_age);
+    if contact.is_blamed(now.at, &rules.pool) {
+        return if is_stale { PoolState::Expired } else { PoolState::Unreachable };
+    }
+    if node.is_entry() || !rules.pool.is_checked {
+        return PoolState::Usable;
+    }
+    match contact.last_seen {
+        None => PoolState::Unchecked,
+        Some(_) if is_stale && !contact.is_connected => PoolState::Expired,
+        Some(_) => PoolState::Usable,
+    }
+}
+
+/// Why a node is in its state, for people.
+pub(crate) fn reason(node: &Node, state: PoolState, rules: &Rules, now: Now) -> String {
+    let contact = &node.contact;
+    let seen = contact.last_seen.map(|seen| ago(now.since(seen)));
+    match state {
+        PoolState::Usable if contact.is_connected => "connected".to_owned(),
+        PoolState::Usable => match seen {
+            Some(seen) => format!("reached {seen}"),
+            None if node.is_entry() => "believed as the operator's entry, not reached yet".to_owned(),
+            None => "believed, for this node does not check the pool".to_owned(),
+        },
+        PoolState::Unchecked if contact.is_checking => "being tried for the first time".to_owned(),
+        PoolState::Unchecked => "not tried yet".to_owned(),
+        PoolState::Unreachable => failed(node, now),
+        PoolState::Expired if node.view.is_expired => "its last record has expired".to_owned(),
+        PoolState::Expired => seen.map_or_else(|| "not heard of".to_owned(), |seen| format!("last reached {seen}")),
+        PoolState::KeyUnknown => "no source tells its mix key".to_owned(),
+        PoolState::Unaddressable if !is_secp256k1(&node.peer) => AddressError::PeerIdKind.to_string(),
+        PoolState::Unaddressable if node.view.addresses.is_empty() => "no source tells an address".to_owned(),
+        PoolState::Unaddressable => node.hop_error().to_string(),
+        PoolState::OtherProfile => {
+            let theirs = list(node.view.profiles.as_deref().unwrap_or_default());
+            format!("it speaks {theirs}, this node {}", list(&rules.profiles))
+        }
+        PoolState::Unresolved => "its name does not resolve".to_owned(),
+    }
+}
+
+fn failed(node: &Node, now: Now) -> String {
+    let contact = &node.contact;
+    let when = contact.last_failure.map(|failure| ago(now.since(failure))).unwrap_or_default();
+    match contact.failures {
+        1 => format!("could not be reached {when}"),
+        failures => format!("could not be reached {failures} times, last {when}"),
+    }
+}
+
+fn list(profiles: &[Profile]) -> String {
+    if profiles.is_empty() {
+        return "none that is known here".to_owned();
+    }
+    profiles.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ")
+}
+
+/// A time gone by in its largest unit.
+fn ago(age: Duration) -> String {
+    let seconds = age.as_secs();
+    let (count, unit) = match seconds {
+        0..120 => (seconds, "s"),
+        120..7200 => (seconds / 60, "min"),
+        7200..172_800 => (seconds / 3600, "h"),
+        _ => (seconds / 86_400, "days"),
+    };
+    format!("{count} {unit} ago")
+}
