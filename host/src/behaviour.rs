@@ -12,9 +12,7 @@ use wakumix_mix::MIX_PROTOCOL;
 use wakumix_role_api::Services;
 use wakumix_telemetry::Telemetry;
 
-use crate::{
-    AutonatTimes, CircuitRelayLimits, HostConfig, HostError, gossip, limits, metadata, mix, nat::quiet, rpc,
-};
+use crate::{AutonatTimes, CircuitRelayLimits, HostConfig, HostError, gossip, limits, metadata, mix, nat::quiet, rpc};
 
 /// The protocol family in identify: that of libp2p itself, which the fleet's nodes tell too.
 const IDENTIFY_PROTOCOL: &str = "ipfs/0.1.0";

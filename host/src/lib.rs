@@ -27,4 +27,5 @@ mod transport;
 
 pub use config::{AutonatTimes, CircuitRelayLimits, ConnectionLimits, HostConfig, MixLimits, RequestLimits};
 pub use error::HostError;
+pub use nat::is_public;
 pub use start::{HostParts, MixPort, RunningHost, start};

@@ -1,5 +1,6 @@
 //! What the host counts. Names and help texts live in `wakumix_telemetry`.
 
+use wakumix_role_api::host::{HostAddresses, Reachability};
 use wakumix_telemetry::{Counter, Gauge, Metric, Telemetry};
 
 /// Which side opened a stream or connection.
@@ -114,12 +115,22 @@ pub(crate) enum DialOutcome {
     Denied,
 }
 
+fn state_label(state: Reachability) -> &'static str {
+    match state {
+        Reachability::Unknown => "unknown",
+        Reachability::Public => "public",
+        Reachability::Private => "private",
+    }
+}
+
 /// Handles for connections and protocols around the mix. Cheap to clone.
 #[derive(Clone)]
 pub(crate) struct HostMetrics {
     dials: [Counter; 3],
     fleet_dials: [Counter; 3],
     gossip_overload: Counter,
+    reachability: [(Reachability, Gauge); 3],
+    reservations: Gauge,
     telemetry: Telemetry,
 }
 
@@ -132,8 +143,20 @@ impl HostMetrics {
             fleet_dials: ["successful", "failed", "failed"]
                 .map(|outcome| telemetry.counter(Metric::WakuPeersDialsTotal, &[("outcome", outcome)])),
             gossip_overload: telemetry.counter(Metric::GossipMessagesTotal, &[("verdict", "overload")]),
+            reachability: [Reachability::Unknown, Reachability::Public, Reachability::Private]
+                .map(|state| (state, telemetry.gauge(Metric::Reachability, &[("state", state_label(state))]))),
+            reservations: telemetry.gauge(Metric::RelayReservations, &[]),
             telemetry: telemetry.clone(),
         }
+    }
+
+    /// What is known of this node's addresses.
+    #[allow(clippy::cast_precision_loss, reason = "a handful of relays")]
+    pub(crate) fn addresses(&self, addresses: &HostAddresses) {
+        for (state, gauge) in &self.reachability {
+            gauge.set(f64::from(u8::from(*state == addresses.reachability)));
+        }
+        self.reservations.set(addresses.relayed.len() as f64);
     }
 
     pub(crate) fn dialled(&self, outcome: DialOutcome) {

@@ -26,6 +26,11 @@ use wakumix_role_api::host::{HostAddresses, Reachability};
 use self::{observed::Observed, reservations::Reservations, scope::Scope, verdicts::Verdicts};
 use crate::{HostConfig, transport::without_peer};
 
+/// Whether an address means the same to everybody: it begins with a public IP address or a name.
+pub fn is_public(address: &Multiaddr) -> bool {
+    Scope::new(false).takes(address)
+}
+
 /// What is known about this node's addresses. All of it is ephemeral.
 #[derive(Debug)]
 pub(crate) struct Nat {

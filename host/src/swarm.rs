@@ -286,7 +286,7 @@ impl Host {
                 self.on_ping(&event);
             }
             HostBehaviourEvent::Metadata(event) => self.on_metadata(event),
-            HostBehaviourEvent::Circuits(event) => self.on_circuits(event),
+            HostBehaviourEvent::Circuits(event) => self.on_circuits(&event),
             HostBehaviourEvent::CircuitRelay(event) => self.libp2p_metrics.record(&event),
             HostBehaviourEvent::Autonat(event) => {
                 self.nat.dialled_back(event, Instant::now());

@@ -2,11 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use libp2p::{
-    Multiaddr, PeerId,
-    core::ConnectedPoint,
-    multiaddr::Protocol,
-};
+use libp2p::{Multiaddr, PeerId, core::ConnectedPoint, multiaddr::Protocol};
 use tokio::time::Instant;
 
 use super::{

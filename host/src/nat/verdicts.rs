@@ -60,7 +60,8 @@ impl Verdicts {
         let at_known_ip = |address: &Multiaddr| {
             scope::ip(address).is_some_and(|ip| ips.get(&ip).is_some_and(|count| *count >= NEEDED))
         };
-        let believed = exact.iter().filter(|(address, count)| **count >= NEEDED || at_known_ip(address) && is_bound(address));
+        let believed =
+            exact.iter().filter(|(address, count)| **count >= NEEDED || at_known_ip(address) && is_bound(address));
         believed.map(|(address, _)| (*address).clone()).collect()
     }
 }

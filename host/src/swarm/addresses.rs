@@ -18,6 +18,7 @@ impl Host {
             self.swarm.add_external_address(address.clone());
         }
         self.told = told;
+        self.metrics.addresses(&addresses);
         self.look_after_reservations(addresses.reachability == Reachability::Private, now);
         self.addresses.send_if_modified(|current| {
             let is_news = *current != addresses;
@@ -62,10 +63,10 @@ impl Host {
         }
     }
 
-    pub(super) fn on_circuits(&mut self, event: client::Event) {
+    pub(super) fn on_circuits(&mut self, event: &client::Event) {
         if let client::Event::ReservationReqAccepted { relay_peer_id, .. } = event {
             let now = Instant::now();
-            self.nat.reservations.granted(&relay_peer_id, now);
+            self.nat.reservations.granted(relay_peer_id, now);
             self.look_after_addresses(now);
         }
     }

@@ -146,6 +146,10 @@ catalogue! {
         "Incoming frames of the mix protocol that did not become packets.";
     DialsTotal: "waku_mix_dials_total", Kind::Counter, Count, ["outcome"],
         "Connection attempts, by outcome.";
+    Reachability: "waku_mix_reachability", Kind::Gauge, Count, ["state"],
+        "1 for what is known of whether others can dial this node: public, private or unknown; 0 for the others.";
+    RelayReservations: "waku_mix_relay_reservations", Kind::Gauge, Count, [],
+        "Circuit relays through which this node can be reached.";
     MetadataExchangesTotal: "waku_mix_metadata_exchanges_total", Kind::Counter, Count, ["direction", "outcome"],
         "Exchanges of Waku metadata (2 directions, at most 6 outcomes).";
     GossipMessagesTotal: "waku_mix_gossip_messages_total", Kind::Counter, Count, ["verdict"],
