@@ -1,6 +1,6 @@
 //! Where knowledge comes from. One interface; each kind of discovery is a source of its own.
 
-use std::sync::Arc;
+use std::{io, net::SocketAddr, sync::Arc};
 
 use futures::future::BoxFuture;
 use libp2p_identity::Keypair;
@@ -16,7 +16,20 @@ use crate::{
     cache::Remembered,
     finding::{Finding, Refusal, SourceName},
     local::LocalRecord,
+    own_record::OwnRecord,
 };
+
+/// A source could not take what it needs.
+#[derive(Debug, thiserror::Error)]
+#[error("{} cannot listen on {address} (UDP): {error}", source_name.as_str())]
+pub struct PrepareError {
+    /// Which.
+    pub source_name: SourceName,
+    /// Where it should listen.
+    pub address: SocketAddr,
+    /// Why it cannot.
+    pub error: io::Error,
+}
 
 /// Something that finds nodes, and tells others of this one.
 pub trait Source: Send + Sync + 'static {
@@ -26,6 +39,16 @@ pub trait Source: Send + Sync + 'static {
     /// The request–response protocols that it answers.
     fn services(&self) -> Vec<Service> {
         Vec::new()
+    }
+
+    /// Takes what must be there before anything runs, such as a port, and tells the own record of it. Called once, inside
+    /// a tokio runtime; does not wait.
+    ///
+    /// # Errors
+    /// [`PrepareError`], for the operator.
+    fn prepare(&self, own: &OwnRecord) -> Result<(), PrepareError> {
+        let _ = own;
+        Ok(())
     }
 
     /// Reports what it finds until there is nothing more to find, or for ever. It is started anew after a panic of the

@@ -1,0 +1,134 @@
+//! Records that were seen: without repetitions, in batches.
+
+use std::{collections::HashMap, time::Duration};
+
+use discv5::Enr;
+use libp2p_identity::PeerId;
+use tokio::time::Instant;
+use wakumix_records::node_record::NodeRecord;
+
+use crate::{finding::Finding, node_record::finding};
+
+/// Records that wait for the next batch. A walk brings some 100; what goes beyond is counted as refused.
+const MAX_WAITING: usize = 1024;
+/// Records that are remembered as told, some 64 bytes each. When there is no room, all are forgotten, and then told once
+/// more.
+const MAX_TOLD: usize = 16_384;
+/// A record is told again after this time, so that others know that it is still about.
+const AGAIN: Duration = Duration::from_secs(60);
+
+/// What was seen and is to be reported.
+#[derive(Debug, Default)]
+pub(super) struct Collector {
+    waiting: HashMap<PeerId, Finding>,
+    told: HashMap<PeerId, (u64, Instant)>,
+    malformed: u64,
+    overflown: u64,
+}
+
+/// What is to be reported at once.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub(super) struct Batch {
+    pub(super) findings: Vec<Finding>,
+    pub(super) malformed: u64,
+    pub(super) overflown: u64,
+}
+
+impl Collector {
+    /// Takes a record; whether it is another one than those before.
+    pub(super) fn add(&mut self, record: &Enr, now: Instant) -> bool {
+        let Ok(record) = NodeRecord::of(record) else {
+            self.malformed += 1;
+            return false;
+        };
+        let told = self.told.get(&record.peer);
+        let is_news = told.is_none_or(|(seq, _)| *seq < record.seq);
+        let is_due = told.is_none_or(|(seq, at)| *seq == record.seq && now.duration_since(*at) >= AGAIN);
+        let is_newest = self.waiting.get(&record.peer).is_none_or(|waiting| waiting.version < record.seq);
+        if !(is_newest && (is_news || is_due)) {
+            return false;
+        }
+        if self.waiting.len() >= MAX_WAITING && !self.waiting.contains_key(&record.peer) {
+            self.overflown += 1;
+            return false;
+        }
+        self.waiting.insert(record.peer, finding(&record));
+        is_news
+    }
+
+    /// What has come since the last batch.
+    pub(super) fn take(&mut self, now: Instant) -> Batch {
+        let findings: Vec<_> = self.waiting.drain().map(|(_, finding)| finding).collect();
+        if self.told.len() + findings.len() > MAX_TOLD {
+            self.told.clear();
+        }
+        self.told.extend(findings.iter().map(|finding| (finding.peer, (finding.version, now))));
+        Batch {
+            findings,
+            malformed: std::mem::take(&mut self.malformed),
+            overflown: std::mem::take(&mut self.overflown),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use enr::CombinedKey;
+
+    use super::*;
+
+    fn record(key: u32, seq: u64) -> Enr {
+        let mut secret = [1; 32];
+        secret[..4].copy_from_slice(&key.to_be_bytes());
+        let key = CombinedKey::secp256k1_from_bytes(&mut secret).unwrap();
+        Enr::builder().seq(seq).build(&key).unwrap()
+    }
+
+    fn versions(batch: &Batch) -> Vec<u64> {
+        let mut versions: Vec<_> = batch.findings.iter().map(|finding| finding.version).collect();
+        versions.sort_unstable();
+        versions
+    }
+
+    #[test]
+    fn tells_each_record_once_and_the_newest_of_a_peer() {
+        let (mut collector, now) = (Collector::default(), Instant::now());
+        for (key, seq, is_news) in [(1, 5, true), (1, 4, false), (1, 6, true), (2, 1, true), (2, 1, false)] {
+            assert_eq!(collector.add(&record(key, seq), now), is_news, "{key} {seq}");
+        }
+        assert_eq!(versions(&collector.take(now)), [1, 6]);
+        assert!(!collector.add(&record(1, 6), now) && !collector.add(&record(1, 5), now));
+        assert_eq!(collector.take(now), Batch::default());
+        assert!(collector.add(&record(1, 7), now));
+        assert_eq!(versions(&collector.take(now)), [7]);
+    }
+
+    #[test]
+    fn tells_a_record_again_after_a_while_but_no_older_one() {
+        let (mut collector, now) = (Collector::default(), Instant::now());
+        collector.add(&record(1, 5), now);
+        collector.take(now);
+        let later = now + AGAIN;
+        assert!(!collector.add(&record(1, 5), later), "it is no news");
+        assert!(!collector.add(&record(1, 4), later));
+        assert_eq!(versions(&collector.take(later)), [5]);
+    }
+
+    #[test]
+    fn what_does_not_fit_is_counted() {
+        let (mut collector, now) = (Collector::default(), Instant::now());
+        for key in 0..MAX_WAITING as u32 + 3 {
+            collector.add(&record(key, 1), now);
+        }
+        let batch = collector.take(now);
+        assert_eq!((batch.findings.len(), batch.overflown), (MAX_WAITING, 3));
+    }
+
+    #[test]
+    fn a_record_of_another_kind_of_key_is_counted() {
+        let mut collector = Collector::default();
+        let record = Enr::builder().build(&CombinedKey::generate_ed25519()).unwrap();
+        assert!(!collector.add(&record, Instant::now()));
+        assert_eq!(collector.take(Instant::now()).malformed, 1);
+    }
+}
