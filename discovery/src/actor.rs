@@ -4,11 +4,11 @@ mod metrics;
 mod tasks;
 
 use std::{
-    path::PathBuf,
     sync::{Arc, Mutex, PoisonError},
     time::Duration,
 };
 
+use futures::{FutureExt, future::BoxFuture};
 use libp2p_identity::{Keypair, PeerId};
 use multiaddr::Multiaddr;
 use tokio::{
@@ -23,11 +23,12 @@ use wakumix_telemetry::Telemetry;
 
 use crate::{
     book::{self, Book, Rules},
-    cache::{self, Remembered},
+    cache::{self, CacheFile, Remembered},
     clock::Now,
     entry::PeerAddress,
     finding::{Finding, Refusal, SourceName},
     local::LocalRecord,
+    own_record::OwnRecord,
     pool::{self, CheckOutcome, Diversity, PARALLEL_CHECKS, PoolEntry, Schedule, View},
     source::{Findings, Source, SourceContext},
 };
@@ -66,6 +67,8 @@ pub(crate) enum DiscoveryMessage {
     Connected(Vec<PeerId>),
     /// A check has ended.
     Checked { peer: PeerId, outcome: CheckOutcome },
+    /// What is worth keeping for a later run.
+    Memory { reply: oneshot::Sender<Vec<Remembered>> },
     /// Time has passed.
     Beat,
 }
@@ -76,13 +79,14 @@ pub(crate) struct Parts {
     pub(crate) max_connected: usize,
     /// The operator's peers to stay connected to and entries, those of the command line and of calls included.
     pub(crate) written: Mutex<Written>,
-    pub(crate) cache: Option<PathBuf>,
+    pub(crate) cache: Option<Arc<CacheFile>>,
     pub(crate) sources: Vec<Box<dyn Source>>,
     pub(crate) publisher: DirectoryPublisher,
     pub(crate) reader: DirectoryReader,
     pub(crate) host: HostHandle,
     pub(crate) identity: Keypair,
     pub(crate) local: watch::Receiver<Arc<LocalRecord>>,
+    pub(crate) own_record: OwnRecord,
     pub(crate) events: broadcast::Sender<PeerEvent>,
     pub(crate) telemetry: Telemetry,
     pub(crate) metrics: Metrics,
@@ -96,9 +100,9 @@ pub(crate) struct Written {
 }
 
 impl Parts {
-    /// Sources, checks, and the tasks of [`tasks`] with the beat.
+    /// Sources, checks, the own record, and the tasks of [`tasks`] with the beat.
     pub(crate) fn task_limit(&self) -> usize {
-        self.sources.len() + PARALLEL_CHECKS + 4
+        self.sources.len() + PARALLEL_CHECKS + 6
     }
 
     fn with_written<T>(&self, work: impl FnOnce(&mut Written) -> T) -> T {
@@ -196,7 +200,10 @@ impl Discovery {
         if refusal == Refusal::Full && !self.has_warned {
             self.has_warned = true;
             let max_nodes = self.parts.rules.max_nodes;
-            tracing::warn!(max_nodes, "the directory is full of nodes that were reached and ignores others; raise its limit");
+            tracing::warn!(
+                max_nodes,
+                "the directory is full of nodes that were reached and ignores others; raise its limit"
+            );
         }
     }
 
@@ -246,9 +253,8 @@ impl Discovery {
         let is_first = self.shown_at.replace(now.at).is_none();
         let Parts { publisher, metrics, max_connected, .. } = &*self.parts;
         let view = View::of(&self.book, self.own_operator().as_deref(), self.unresolved);
-        let connections = self
-            .parts
-            .with_written(|written| pool::connections(&self.book, &written.static_peers, *max_connected));
+        let connections =
+            self.parts.with_written(|written| pool::connections(&self.book, &written.static_peers, *max_connected));
         self.connections.send_if_modified(|current| {
             let is_new = *current != connections;
             *current = connections;
@@ -324,6 +330,7 @@ impl Discovery {
                 self.parts.metrics.checked(outcome);
                 self.is_stale |= self.book.checked(&peer, outcome, now, &mut rand::rng());
             }
+            DiscoveryMessage::Memory { reply } => drop(reply.send(cache::of_book(&self.book, now))),
             DiscoveryMessage::Beat => self.on_beat(now),
         }
         None
@@ -359,6 +366,10 @@ impl Actor for Discovery {
         let _ = context.spawn(tasks::keep_connected(host.clone(), self.connections.subscribe()));
         let _ = context.spawn(tasks::follow(events.subscribe(), context.address().clone()));
         let _ = context.spawn(tasks::reconcile(host.clone(), context.address().clone()));
+        if let Some(cache) = &self.parts.cache {
+            let _ = context.spawn(tasks::keep_cache(Arc::clone(cache), context.address().clone()));
+        }
+        let _ = context.spawn(self.parts.own_record.clone().follow(identity.clone(), local.clone()));
         let _ = context.every(BEAT, || DiscoveryMessage::Beat);
         for source in &self.parts.sources {
             let findings = Findings::new(source.name(), context.address().clone(), events.clone());
@@ -385,5 +396,13 @@ impl Actor for Discovery {
             None => self.show_soon(now),
         }
         self.check(now, context);
+    }
+
+    fn drain(&mut self, _: Instant, _: &Context<DiscoveryMessage>) -> BoxFuture<'static, ()> {
+        let now = Now::read();
+        match self.parts.cache.clone() {
+            Some(cache) => tasks::store(cache, cache::of_book(&self.book, now)).boxed(),
+            None => std::future::ready(()).boxed(),
+        }
     }
 }

@@ -107,14 +107,7 @@ pub(crate) struct Book {
 impl Book {
     pub(crate) fn new(rules: Rules) -> Self {
         let room = Room::new(rules.max_nodes);
-        Self {
-            rules,
-            nodes: HashMap::new(),
-            room,
-            crowds: Crowds::default(),
-            connected: HashSet::new(),
-            entries: 0,
-        }
+        Self { rules, nodes: HashMap::new(), room, crowds: Crowds::default(), connected: HashSet::new(), entries: 0 }
     }
 
     pub(crate) fn rules(&self) -> &Rules {
@@ -252,7 +245,7 @@ impl Book {
         for node in self.nodes.values_mut() {
             changed |= judge(node, &self.rules, now);
         }
-        let gone: Vec<_> = self.nodes().filter(|node| is_gone(node, now)).map(|node| node.peer).collect();
+        let gone: Vec<_> = self.nodes().filter(|node| is_gone(node, &self.rules, now)).map(|node| node.peer).collect();
         gone.iter().for_each(|peer| self.remove(peer));
         changed || !gone.is_empty()
     }
@@ -389,12 +382,13 @@ fn judge(node: &mut Node, rules: &Rules, now: Now) -> bool {
     was_alive != is_alive
 }
 
-fn is_gone(node: &Node, now: Now) -> bool {
+fn is_gone(node: &Node, rules: &Rules, now: Now) -> bool {
     if node.is_entry() || node.contact.is_connected {
         return false;
     }
     let is_hopeless = match node.contact.last_seen {
-        Some(seen) => now.since(seen) > FORGET_AFTER,
+        // A node of an old cache is tried before it is forgotten.
+        Some(seen) => now.since(seen) > FORGET_AFTER && (node.contact.failures > 0 || !rules.pool.is_checked),
         None => node.contact.failures >= GIVE_UP,
     };
     is_hopeless || node.expired_for(now.unix) > FORGET_EXPIRED_AFTER

@@ -1,12 +1,23 @@
-//! The cache of the last good directory: what was reached, when, and what its sources told.
+//! The cache of the last good directory: what was reached, when, and what its sources told. A node that restarts sends
+//! again before any source has answered.
 
-use std::sync::Arc;
+mod file;
+mod form;
 
 use libp2p_identity::PeerId;
 use wakumix_role_api::Directory;
 use wakumix_waku::record::Capabilities;
 
-use crate::finding::{Finding, SourceName, UnixSeconds};
+use crate::{
+    book::Book,
+    clock::Now,
+    finding::{Finding, SourceName, UnixSeconds},
+};
+
+pub(crate) use file::{CacheFile, Loaded};
+
+/// Nodes in the cache, those that were reached last: forty times a good pool (`spec/waku.md §5.4`).
+const MAX_NODES: usize = 4096;
 
 /// A node as an earlier run knew it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -18,21 +29,34 @@ pub(crate) struct Remembered {
     pub(crate) records: Vec<(SourceName, Finding)>,
 }
 
+/// What is worth keeping of the book: nodes that were reached. The operator's entries are kept elsewhere.
+pub(crate) fn of_book(book: &Book, now: Now) -> Vec<Remembered> {
+    let mut seen: Vec<_> = book.nodes().filter_map(|node| Some((node.contact.last_seen?, node))).collect();
+    seen.sort_by_key(|(seen, node)| (std::cmp::Reverse(*seen), node.peer));
+    let remembered = seen.into_iter().map(|(seen, node)| {
+        let told = node.slots().iter().filter(|slot| slot.source != SourceName::Static);
+        Remembered {
+            peer: node.peer,
+            last_seen: Some(now.unix_of(seen)),
+            records: told.map(|slot| (slot.source, slot.finding.clone())).collect(),
+        }
+    });
+    remembered.filter(|node| !node.records.is_empty()).take(MAX_NODES).collect()
+}
+
 /// What a snapshot tells of its nodes: the start of an instance that follows one that panicked. They count as reached
 /// at `now`, and are checked first.
-pub(crate) fn of_snapshot(directory: &Arc<Directory>, now: UnixSeconds) -> Vec<Remembered> {
-    let mix_nodes = directory.mix_nodes.iter().map(|node| Finding {
-        capabilities: Some(Capabilities::MIX),
-        ..Finding::from(node.clone())
+pub(crate) fn of_snapshot(directory: &Directory, now: UnixSeconds) -> Vec<Remembered> {
+    let mix_nodes = directory.mix_nodes.iter().cloned().map(|node| {
+        let capabilities = Some(Capabilities::MIX);
+        Finding { capabilities, ..Finding::from(node) }
     });
-    let pool: Vec<Finding> = mix_nodes.collect();
-    let is_in_pool = |peer: &PeerId| directory.mix_node(peer).is_some();
-    let services = directory.lightpush.iter().filter(|service| !is_in_pool(&service.peer));
-    let services = services.cloned().map(Finding::from);
-    let remembered = |finding: Finding| Remembered {
+    let services = directory.lightpush.iter().filter(|service| directory.mix_node(&service.peer).is_none());
+    let findings = mix_nodes.chain(services.cloned().map(Finding::from));
+    let remembered = findings.map(|finding| Remembered {
         peer: finding.peer,
         last_seen: Some(now),
         records: vec![(SourceName::Cache, finding)],
-    };
-    pool.into_iter().chain(services).map(remembered).collect()
+    });
+    remembered.collect()
 }

@@ -41,6 +41,7 @@ mod sources;
 
 use std::sync::{Arc, Mutex};
 
+use discv5::Enr;
 use libp2p_identity::{Keypair, PeerId};
 use tokio::{
     sync::{broadcast, oneshot, watch},
@@ -57,16 +58,18 @@ use wakumix_telemetry::Telemetry;
 
 use actor::{DiscoveryMessage, Written};
 use book::Rules;
+use cache::CacheFile;
 use entry::PeerAddress;
 use finding::{Finding, SourceName};
 
 pub use config::{Config, DEFAULT_MAX_CONNECTED, DEFAULT_MAX_NODES, DEFAULT_REFRESH};
 pub use local::LocalRecord;
+pub use own_record::{Endpoint, OwnRecord, record_fields};
 pub use pool::{PoolConfig, PoolEntry};
-pub use source::{Findings, Source, SourceContext};
+pub use source::{Findings, PrepareError, Source, SourceContext};
 pub use sources::{
-    DescriptorsConfig, Discv5Config, DnsConfig, PeerExchangeConfig, RendezvousConfig, Resolver, ServiceDiscoveryConfig,
-    StaticSource,
+    BootstrapError, CacheSource, DescriptorsConfig, Discv5Config, DnsConfig, PeerExchangeConfig, RendezvousConfig,
+    Resolver, ServiceDiscoveryConfig, StaticSource, parse_bootstrap,
 };
 
 /// Messages that wait for the actor; sources wait for room.
@@ -99,6 +102,7 @@ pub struct Surroundings {
 pub struct Discovery {
     config: Config,
     sources: Vec<Box<dyn Source>>,
+    own_record: OwnRecord,
 }
 
 impl Discovery {
@@ -112,7 +116,7 @@ impl Discovery {
     /// Discovery with these sources and no others.
     #[must_use]
     pub fn with_sources(config: Config, sources: Vec<Box<dyn Source>>) -> Self {
-        Self { config, sources }
+        Self { config, sources, own_record: OwnRecord::default() }
     }
 
     /// The request–response protocols that its sources answer; the host serves them.
@@ -121,9 +125,18 @@ impl Discovery {
         self.sources.iter().flat_map(|source| source.services()).collect()
     }
 
+    /// Takes ports, so that one in use is an error of the start. Must be called inside a tokio runtime, before
+    /// [`Self::start`]; without it, sources that listen stay off.
+    ///
+    /// # Errors
+    /// The first source that cannot listen.
+    pub fn prepare(&self) -> Result<(), PrepareError> {
+        self.sources.iter().try_for_each(|source| source.prepare(&self.own_record))
+    }
+
     /// Starts it.
     pub fn start(self, surroundings: Surroundings) -> DiscoveryHandle {
-        let Self { config, sources } = self;
+        let Self { config, sources, own_record } = self;
         let Surroundings { me, identity, local, events, publisher, reader, host, supervisor, telemetry } = surroundings;
         let metrics = actor::Metrics::new(&telemetry);
         let (address, inbox) = mailbox("discovery", QUEUE, &telemetry);
@@ -131,21 +144,23 @@ impl Discovery {
             rules: Rules::new(me, &config),
             max_connected: config.max_connected,
             written: Mutex::new(Written { static_peers: config.static_peers, ..Written::default() }),
-            cache: config.cache,
+            cache: config.cache.map(|path| Arc::new(CacheFile::new(path, config.cluster))),
             sources,
             publisher,
             reader: reader.clone(),
             host,
             identity,
             local,
+            own_record: own_record.clone(),
             events,
             telemetry,
             metrics,
         });
+        own_record::start(&own_record, &parts.identity, &parts.local.borrow());
         let task_limit = parts.task_limit();
         let factory = move || actor::Discovery::new(Arc::clone(&parts));
         let actor = supervisor.start(address.clone(), inbox, task_limit, factory);
-        DiscoveryHandle { address, reader, actor }
+        DiscoveryHandle { address, reader, own_record, actor }
     }
 }
 
@@ -161,6 +176,7 @@ impl std::fmt::Debug for Discovery {
 pub struct DiscoveryHandle {
     address: Address<DiscoveryMessage>,
     reader: DirectoryReader,
+    own_record: OwnRecord,
     actor: ActorHandle,
 }
 
@@ -213,6 +229,13 @@ impl DiscoveryHandle {
     #[must_use]
     pub fn reader(&self) -> DirectoryReader {
         self.reader.clone()
+    }
+
+    /// Follows the own node record; its `Display` is the text form, `enr:…`. `None` until it is made, within a moment, and
+    /// for ever if the identity is no secp256k1 key.
+    #[must_use]
+    pub fn node_record(&self) -> watch::Receiver<Option<Enr>> {
+        self.own_record.subscribe()
     }
 
     /// The actor, for watching and drills.

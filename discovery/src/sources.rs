@@ -1,5 +1,6 @@
 //! Every kind of discovery, each in a module of its own.
 
+mod cache;
 mod descriptors;
 mod discv5;
 mod dns;
@@ -9,9 +10,11 @@ mod service_discovery;
 mod static_entries;
 
 use crate::{config::Config, source::Source};
+use discv5::Discv5Source;
 
+pub use cache::CacheSource;
 pub use descriptors::DescriptorsConfig;
-pub use discv5::Discv5Config;
+pub use discv5::{BootstrapError, Discv5Config, parse_bootstrap};
 pub use dns::DnsConfig;
 pub use peer_exchange::PeerExchangeConfig;
 pub use rendezvous::RendezvousConfig;
@@ -20,5 +23,12 @@ pub use static_entries::{Resolver, StaticSource};
 
 /// The sources that a configuration turns on.
 pub(crate) fn configured(config: &Config) -> Vec<Box<dyn Source>> {
-    vec![Box::new(StaticSource::new(config))]
+    let mut sources: Vec<Box<dyn Source>> = vec![Box::new(StaticSource::new(config))];
+    if let Some(path) = &config.cache {
+        sources.push(Box::new(CacheSource::new(path.clone(), config.cluster)));
+    }
+    if let Some(discv5) = &config.discv5 {
+        sources.push(Box::new(Discv5Source::new(discv5, config)));
+    }
+    sources
 }

@@ -1,11 +1,11 @@
 //! What runs beside the actor and talks to the host.
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
 use multiaddr::Multiaddr;
 use tokio::sync::{
     broadcast::{self, error::RecvError},
-    watch,
+    oneshot, watch,
 };
 use wakumix_role_api::{
     Address,
@@ -13,9 +13,18 @@ use wakumix_role_api::{
 };
 
 use super::DiscoveryMessage;
+use crate::{
+    cache::{CacheFile, Remembered},
+    clock::Now,
+};
 
 /// How often the list of connected peers is asked for: events may be lost, seldom.
 const RECONCILE_EVERY: Duration = Duration::from_secs(30);
+
+/// When the cache is written first: by then the pool is full, and a crash does not lose it.
+const FIRST_STORE: Duration = Duration::from_secs(30);
+/// Between two writes of the cache.
+const STORE_EVERY: Duration = Duration::from_secs(3 * 60);
 
 /// Tells the host every new list, the first one if there is anybody on it.
 pub(super) async fn keep_connected(host: HostHandle, mut connections: watch::Receiver<Vec<Multiaddr>>) {
@@ -56,5 +65,31 @@ pub(super) async fn reconcile(host: HostHandle, address: Address<DiscoveryMessag
         if address.send(DiscoveryMessage::Connected(peers)).await.is_err() {
             return;
         }
+    }
+}
+
+/// Keeps the cache up to date.
+pub(super) async fn keep_cache(cache: Arc<CacheFile>, address: Address<DiscoveryMessage>) {
+    let mut wait = FIRST_STORE;
+    loop {
+        tokio::time::sleep(wait).await;
+        wait = STORE_EVERY;
+        let (reply, answer) = oneshot::channel();
+        if address.send(DiscoveryMessage::Memory { reply }).await.is_err() {
+            return;
+        }
+        let Ok(nodes) = answer.await else { return };
+        store(Arc::clone(&cache), nodes).await;
+    }
+}
+
+/// Writes the cache. Where nothing is known, what was known before stays.
+pub(super) async fn store(cache: Arc<CacheFile>, nodes: Vec<Remembered>) {
+    if nodes.is_empty() {
+        return;
+    }
+    if let Err(error) = cache.store(&nodes, Now::read().unix).await {
+        let path = cache.path().display();
+        tracing::warn!(%path, %error, "the directory cannot be kept for a later run; check the place and its rights");
     }
 }

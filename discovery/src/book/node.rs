@@ -179,7 +179,8 @@ impl Node {
 
     /// Why headers cannot carry any of its addresses.
     pub(crate) fn hop_error(&self) -> AddressError {
-        let errors = self.view.addresses.iter().filter_map(|address| HopAddress::from_multiaddr(address, self.peer).err());
+        let errors =
+            self.view.addresses.iter().filter_map(|address| HopAddress::from_multiaddr(address, self.peer).err());
         errors.last().unwrap_or(AddressError::Unsupported)
     }
 
@@ -203,7 +204,11 @@ impl Node {
             shards: live().find_map(|slot| slot.finding.shards.clone()),
             profiles: live().find_map(|slot| slot.finding.profiles.clone()),
             operator: live().find_map(|slot| slot.finding.operator.clone()),
-            family: live().map(|slot| &slot.finding.family).find(|family| !family.is_empty()).cloned().unwrap_or_default(),
+            family: live()
+                .map(|slot| &slot.finding.family)
+                .find(|family| !family.is_empty())
+                .cloned()
+                .unwrap_or_default(),
             mixes: self.mixes(now, is_expired),
             is_expired,
         };

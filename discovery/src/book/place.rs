@@ -130,7 +130,7 @@ pub(super) fn blocks(addresses: &[Multiaddr]) -> Vec<Block> {
 }
 
 /// How many untried nodes each block has. Bounded by the book: a node has at most two blocks an address.
-#[derive(Debug, Default)]
+#[derive(Debug, Default, PartialEq)]
 pub(super) struct Crowds(HashMap<Block, u32>);
 
 impl Crowds {
@@ -201,9 +201,13 @@ mod tests {
 
     #[test]
     fn never_takes_what_cannot_be_dialled() {
-        for address in
-            ["/ip4/0.0.0.0/tcp/1", "/ip4/224.0.0.1/tcp/1", "/ip4/255.255.255.255/tcp/1", "/ip4/8.8.8.8/tcp/0", "/memory/5"]
-        {
+        for address in [
+            "/ip4/0.0.0.0/tcp/1",
+            "/ip4/224.0.0.1/tcp/1",
+            "/ip4/255.255.255.255/tcp/1",
+            "/ip4/8.8.8.8/tcp/0",
+            "/memory/5",
+        ] {
             assert!(!kept(address, true), "{address}");
         }
     }

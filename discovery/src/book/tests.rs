@@ -1,1 +1,365 @@
-//! The rules of the book, one by one and over random histories.
+//! The rules of the book, one by one. `histories` tries them in random order.
+
+mod histories;
+mod hostile;
+
+use std::time::Duration;
+
+use multiaddr::Multiaddr;
+use rand::{SeedableRng, rngs::StdRng};
+use wakumix_role_api::directory::PoolState;
+use wakumix_sphinx::{PrivateKey, PublicKey};
+use wakumix_waku::record::Shards;
+
+use super::{
+    place::{MAX_UNTRIED_PER_ADDRESS, MAX_UNTRIED_PER_SUBNET},
+    slot::KEY_CHANGE_INTERVAL,
+    *,
+};
+
+const START: UnixSeconds = 1_000_000;
+
+fn secp256k1_peer() -> PeerId {
+    let secret = libp2p_identity::secp256k1::Keypair::generate();
+    libp2p_identity::Keypair::from(secret).public().to_peer_id()
+}
+
+fn key(seed: u8) -> PublicKey {
+    PrivateKey::from_bytes([seed; 32]).public()
+}
+
+fn address(text: &str) -> Vec<Multiaddr> {
+    vec![text.parse().unwrap()]
+}
+
+fn at(index: u32) -> Vec<Multiaddr> {
+    let [_, b, c, d] = index.to_be_bytes();
+    address(&format!("/ip4/8.{b}.{c}.{d}/tcp/60000"))
+}
+
+/// A mix node's record of cluster 2 with key 1.
+fn record(peer: PeerId, version: u64) -> Finding {
+    Finding {
+        addresses: at(1),
+        capabilities: Some(Capabilities::MIX | Capabilities::RELAY),
+        shards: Some(Shards { cluster: 2, shards: vec![0] }),
+        mix_key: Some(key(1)),
+        ..Finding::new(peer, version)
+    }
+}
+
+struct World {
+    book: Book,
+    rng: StdRng,
+    now: Now,
+}
+
+impl World {
+    fn new() -> Self {
+        Self::with(Config { cluster: 2, max_nodes: 400, ..Config::default() })
+    }
+
+    fn with(config: Config) -> Self {
+        let book = Book::new(Rules::new(secp256k1_peer(), &config));
+        Self { book, rng: StdRng::seed_from_u64(7), now: Now { unix: START, at: Instant::now() } }
+    }
+
+    fn pass(&mut self, seconds: u64) {
+        self.now.unix += seconds;
+        self.now.at += Duration::from_secs(seconds);
+        self.book.sweep(self.now);
+    }
+
+    fn report(&mut self, source: SourceName, finding: Finding) -> Result<bool, Refusal> {
+        let result = self.book.report(source, finding, self.now, &mut self.rng);
+        self.book.assert_whole();
+        result
+    }
+
+    fn reach(&mut self, peer: &PeerId) {
+        self.book.reached(peer, self.now, &mut self.rng);
+    }
+
+    fn fail(&mut self, peer: &PeerId) {
+        self.book.checked(peer, CheckOutcome::Failed, self.now, &mut self.rng);
+    }
+
+    fn node(&self, peer: &PeerId) -> &Node {
+        self.book.get(peer).unwrap()
+    }
+
+    fn state(&self, peer: &PeerId) -> PoolState {
+        self.node(peer).state.unwrap().0
+    }
+}
+
+impl Book {
+    /// What holds at any time.
+    pub(super) fn assert_whole(&self) {
+        assert!(self.nodes.len() <= self.rules.max_nodes);
+        assert!(!self.nodes.contains_key(&self.rules.me));
+        for source in SourceName::ALL {
+            let strangers = self.nodes().filter(|node| !node.is_kept() && node.introduced_by == source);
+            let of_source = strangers.count();
+            assert_eq!(of_source, self.room.of(source));
+            assert!(of_source <= self.room.share(), "{source:?} has {of_source}");
+        }
+        let mut crowds = Crowds::default();
+        for node in self.nodes() {
+            assert!(!node.is_forgotten());
+            if node.is_untried() {
+                crowds.enter(&node.blocks);
+            }
+        }
+        assert_eq!(crowds, self.crowds);
+    }
+}
+
+#[test]
+fn each_broken_rule_has_its_reason() {
+    let mut world = World::new();
+    let peer = secp256k1_peer();
+    let good = || record(peer, 1);
+    let me = world.book.rules().me;
+    let nothing = Some(Capabilities::FILTER);
+    let table = [
+        (record(me, 1), Refusal::Irrelevant),
+        (Finding { expires: Some(START), ..good() }, Refusal::Expired),
+        (Finding { shards: Some(Shards { cluster: 3, shards: vec![] }), ..good() }, Refusal::Cluster),
+        (Finding { shards: None, ..good() }, Refusal::Cluster),
+        (Finding { capabilities: nothing, mix_key: None, ..good() }, Refusal::Irrelevant),
+        (Finding { capabilities: None, mix_key: None, ..good() }, Refusal::Irrelevant),
+        (Finding { addresses: address("/ip4/10.0.0.1/tcp/1"), ..good() }, Refusal::Address),
+        (Finding { addresses: Vec::new(), ..good() }, Refusal::Address),
+    ];
+    for (finding, refusal) in table {
+        assert_eq!(world.report(SourceName::Discv5, finding), Err(refusal));
+    }
+    assert_eq!(world.book.len(), 0);
+    assert_eq!(world.report(SourceName::Discv5, good()), Ok(true));
+    assert_eq!(world.report(SourceName::Discv5, good()), Ok(false), "the same again is no news");
+}
+
+#[test]
+fn an_older_record_of_a_source_is_a_replay() {
+    let mut world = World::new();
+    let peer = secp256k1_peer();
+    world.report(SourceName::Discv5, record(peer, 5)).unwrap();
+    let old = Finding { addresses: at(2), ..record(peer, 4) };
+    assert_eq!(world.report(SourceName::Discv5, old.clone()), Err(Refusal::Replayed));
+    assert_eq!(world.report(SourceName::Dns, old), Ok(true), "another source's first word is no replay");
+    let view = &world.node(&peer).view;
+    assert_eq!(view.addresses, [at(1), at(2)].concat(), "but the higher sequence number stands first");
+    assert_eq!(world.node(&peer).sources(), [SourceName::Discv5, SourceName::Dns]);
+}
+
+#[test]
+fn a_newer_record_replaces_what_it_tells_and_leaves_the_rest() {
+    let mut world = World::new();
+    let peer = secp256k1_peer();
+    world.report(SourceName::Discv5, record(peer, 1)).unwrap();
+    let moved = Finding { addresses: at(9), mix_key: None, ..record(peer, 2) };
+    assert_eq!(world.report(SourceName::Discv5, moved), Ok(true));
+    let view = &world.node(&peer).view;
+    assert_eq!((view.addresses.clone(), view.key), (at(9), Some(key(1))));
+}
+
+#[test]
+fn an_unannounced_key_may_change_once_in_ten_minutes() {
+    let mut world = World::new();
+    let peer = secp256k1_peer();
+    let with_key = |version, seed| Finding { mix_key: Some(key(seed)), ..record(peer, version) };
+    world.report(SourceName::Discv5, with_key(1, 1)).unwrap();
+    assert_eq!(world.report(SourceName::Discv5, with_key(2, 2)), Ok(true));
+    world.pass(KEY_CHANGE_INTERVAL - 1);
+    assert_eq!(world.report(SourceName::Discv5, with_key(3, 3)), Err(Refusal::KeyChange));
+    assert_eq!(world.node(&peer).view.key, Some(key(2)));
+    world.pass(1);
+    assert_eq!(world.report(SourceName::Discv5, with_key(3, 3)), Ok(true));
+}
+
+#[test]
+fn an_announced_key_takes_over_at_its_date_and_may_always() {
+    let mut world = World::new();
+    let peer = secp256k1_peer();
+    let told = |version, now, next| Finding { mix_key: Some(key(now)), next_key: next, ..record(peer, version) };
+    world.report(SourceName::Descriptors, told(1, 1, None)).unwrap();
+    world.report(SourceName::Descriptors, told(2, 2, Some((key(3), START + KEY_CHANGE_INTERVAL)))).unwrap();
+    world.pass(KEY_CHANGE_INTERVAL - 1);
+    assert_eq!(world.node(&peer).view.key, Some(key(2)));
+    world.pass(1);
+    assert_eq!(world.node(&peer).view.key, Some(key(3)));
+    assert_eq!(world.report(SourceName::Descriptors, told(3, 3, None)), Ok(true));
+}
+
+#[test]
+fn a_key_announced_too_late_counts_as_a_change() {
+    let mut world = World::new();
+    let peer = secp256k1_peer();
+    let told = |version, now, next| Finding { mix_key: Some(key(now)), next_key: next, ..record(peer, version) };
+    world.report(SourceName::Descriptors, told(1, 1, Some((key(2), START + 1)))).unwrap();
+    world.pass(1);
+    assert_eq!(world.node(&peer).view.key, Some(key(2)));
+    world.report(SourceName::Descriptors, told(2, 2, Some((key(3), START + 2)))).unwrap();
+    world.pass(1);
+    assert_eq!(world.node(&peer).view.key, Some(key(2)), "two within ten minutes are one too many");
+}
+
+#[test]
+fn the_more_trusted_source_wins_field_by_field() {
+    let mut world = World::new();
+    let peer = secp256k1_peer();
+    let told = |seed: u8| Finding { mix_key: Some(key(seed)), addresses: at(seed.into()), ..record(peer, 1) };
+    for (source, seed) in [(SourceName::Rendezvous, 1), (SourceName::ServiceDiscovery, 2), (SourceName::Discv5, 3)] {
+        world.report(source, told(seed)).unwrap();
+        assert_eq!(world.node(&peer).view.key, Some(key(seed)), "{source:?}");
+    }
+    let entry = Finding { addresses: at(9), mix_key: Some(key(9)), ..Finding::new(peer, 0) };
+    world.report(SourceName::Static, entry).unwrap();
+    assert_eq!(world.node(&peer).view.key, Some(key(9)), "the operator's word");
+    world.report(SourceName::Descriptors, told(4)).unwrap();
+    let node = world.node(&peer);
+    assert_eq!(node.view.key, Some(key(4)), "the peer's own signed word on its key");
+    assert_eq!(node.view.hop.as_ref().map(wakumix_mix::HopAddress::multiaddr), at(9).pop(), "not on the address");
+    assert_eq!(node.view.addresses.len(), 5);
+}
+
+#[test]
+fn what_an_earlier_run_was_told_stands_until_its_source_says_more() {
+    let mut world = World::new();
+    let (peer, now) = (secp256k1_peer(), world.now);
+    let seen = now.instant_of(START - 60);
+    world.book.remember(SourceName::Descriptors, record(peer, 7), seen, now, &mut world.rng).unwrap();
+    assert_eq!((world.state(&peer), world.node(&peer).sources()), (PoolState::Usable, vec![SourceName::Cache]));
+    let entry = Finding { addresses: at(1), mix_key: Some(key(9)), ..Finding::new(peer, 0) };
+    world.report(SourceName::Static, entry).unwrap();
+    assert_eq!(world.node(&peer).view.key, Some(key(9)), "an old descriptor does not overrule the operator");
+    assert_eq!(world.report(SourceName::Descriptors, record(peer, 6)), Err(Refusal::Replayed));
+    assert_eq!(world.report(SourceName::Descriptors, record(peer, 7)), Ok(true), "said again, it counts");
+    assert_eq!(world.node(&peer).view.key, Some(key(1)));
+}
+
+#[test]
+fn a_remembered_node_ages() {
+    let mut world = World::new();
+    let (fresh, old, now) = (secp256k1_peer(), secp256k1_peer(), world.now);
+    let max_age = world.book.rules().pool.max_age.as_secs();
+    for (peer, age) in [(fresh, max_age), (old, max_age + 1)] {
+        let seen = now.instant_of(START - age);
+        world.book.remember(SourceName::Discv5, record(peer, 1), seen, now, &mut world.rng).unwrap();
+    }
+    assert_eq!((world.state(&fresh), world.state(&old)), (PoolState::Usable, PoolState::Expired));
+    assert!(world.node(&old).contact.is_due(now.at), "it is tried before it is forgotten");
+}
+
+#[test]
+fn untried_strangers_crowd_an_address_and_a_subnet() {
+    let mut world = World::new();
+    let mut report = |addresses| world.report(SourceName::Discv5, Finding { addresses, ..record(secp256k1_peer(), 1) });
+    for _ in 0..MAX_UNTRIED_PER_ADDRESS {
+        assert_eq!(report(at(1)), Ok(true));
+    }
+    assert_eq!(report(at(1)), Err(Refusal::Flood));
+    for index in 0..MAX_UNTRIED_PER_SUBNET - MAX_UNTRIED_PER_ADDRESS {
+        assert_eq!(report(at(2 + index)), Ok(true), "{index}");
+    }
+    assert_eq!(report(at(200)), Err(Refusal::Flood));
+    assert_eq!(report(at(0x100)), Ok(true), "the next /24");
+    let tried = world.book.nodes().find(|node| node.view.addresses == at(1)).unwrap().peer;
+    world.fail(&tried);
+    let honest = Finding { addresses: at(1), ..record(secp256k1_peer(), 1) };
+    assert_eq!(world.report(SourceName::Discv5, honest), Ok(true), "one that was tried in vain makes room");
+}
+
+#[test]
+fn a_test_net_may_live_at_one_address() {
+    let mut world = World::with(Config { cluster: 2, allow_private: true, max_nodes: 1000, ..Config::default() });
+    for _ in 0..200 {
+        let finding = Finding { addresses: address("/ip4/127.0.0.1/tcp/1"), ..record(secp256k1_peer(), 1) };
+        assert_eq!(world.report(SourceName::Discv5, finding), Ok(true));
+    }
+}
+
+#[test]
+fn a_node_that_no_longer_mixes_leaves_the_pool_and_one_of_another_cluster_the_book() {
+    let mut world = World::new();
+    let peer = secp256k1_peer();
+    world.report(SourceName::Discv5, record(peer, 1)).unwrap();
+    let relay = Finding { capabilities: Some(Capabilities::RELAY), mix_key: None, ..record(peer, 2) };
+    world.report(SourceName::Discv5, relay).unwrap();
+    assert_eq!(world.node(&peer).state, None);
+    let gone = Finding { shards: Some(Shards { cluster: 9, shards: vec![] }), ..record(peer, 3) };
+    assert_eq!(world.report(SourceName::Discv5, gone), Err(Refusal::Cluster));
+    assert_eq!(world.book.len(), 0);
+}
+
+#[test]
+fn a_replay_of_another_cluster_withdraws_nothing() {
+    let mut world = World::new();
+    let peer = secp256k1_peer();
+    world.report(SourceName::Discv5, record(peer, 5)).unwrap();
+    let old = Finding { shards: Some(Shards { cluster: 9, shards: vec![] }), ..record(peer, 3) };
+    assert_eq!(world.report(SourceName::Discv5, old), Err(Refusal::Cluster));
+    assert_eq!(world.state(&peer), PoolState::Unchecked);
+}
+
+#[test]
+fn a_node_without_a_live_record_expires_and_is_forgotten() {
+    let mut world = World::new();
+    let peer = secp256k1_peer();
+    world.report(SourceName::Descriptors, Finding { expires: Some(START + 10), ..record(peer, 1) }).unwrap();
+    world.reach(&peer);
+    assert_eq!(world.state(&peer), PoolState::Usable);
+    world.pass(10);
+    assert_eq!(world.state(&peer), PoolState::Expired);
+    world.pass(FORGET_EXPIRED_AFTER + 1);
+    assert!(world.book.get(&peer).is_none());
+}
+
+#[test]
+fn strangers_are_given_up_and_friends_get_a_day() {
+    let mut world = World::new();
+    let (stranger, friend) = (secp256k1_peer(), secp256k1_peer());
+    world.report(SourceName::Discv5, record(stranger, 1)).unwrap();
+    world.report(SourceName::Discv5, record(friend, 1)).unwrap();
+    world.reach(&friend);
+    for _ in 0..GIVE_UP {
+        world.fail(&stranger);
+        world.fail(&friend);
+    }
+    world.pass(1);
+    assert!(world.book.get(&stranger).is_none());
+    assert_eq!(world.state(&friend), PoolState::Unreachable);
+    world.pass(FORGET_AFTER.as_secs());
+    assert!(world.book.get(&friend).is_none());
+}
+
+#[test]
+fn a_peer_that_is_connected_before_it_is_found_counts_as_reached() {
+    let mut world = World::new();
+    let peer = secp256k1_peer();
+    let now = world.now;
+    world.book.connected(peer, now, &mut world.rng);
+    world.report(SourceName::Discv5, record(peer, 1)).unwrap();
+    assert_eq!(world.state(&peer), PoolState::Usable);
+    assert!(world.book.set_connected(Vec::new(), now, &mut world.rng), "an event was missed");
+    assert!(!world.node(&peer).contact.is_connected && world.node(&peer).contact.is_due(now.at));
+}
+
+#[test]
+fn states_follow_what_is_missing() {
+    let mut world = World::new();
+    let mut state = |change: fn(&mut Finding)| {
+        let peer = secp256k1_peer();
+        let mut finding = record(peer, 1);
+        change(&mut finding);
+        world.report(SourceName::Descriptors, finding).unwrap();
+        world.reach(&peer);
+        world.state(&peer)
+    };
+    assert_eq!(state(|_| {}), PoolState::Usable);
+    assert_eq!(state(|finding| finding.mix_key = None), PoolState::KeyUnknown);
+    assert_eq!(state(|finding| finding.addresses = address("/dns4/a.org/tcp/1/wss")), PoolState::Unaddressable);
+    let other = |finding: &mut Finding| finding.profiles = Some(vec!["aes-ctr/seq".parse().unwrap()]);
+    assert_eq!(state(other), PoolState::OtherProfile);
+}

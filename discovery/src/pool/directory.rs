@@ -163,9 +163,10 @@ fn offers(node: &Node, what: Capabilities) -> bool {
 }
 
 fn shares_shards(node: &Node, rules: &Rules) -> bool {
-    node.view.shards.as_ref().is_none_or(|theirs| {
-        rules.shards.is_empty() || theirs.shards.iter().any(|shard| rules.shards.contains(shard))
-    })
+    node.view
+        .shards
+        .as_ref()
+        .is_none_or(|theirs| rules.shards.is_empty() || theirs.shards.iter().any(|shard| rules.shards.contains(shard)))
 }
 
 fn full_address(node: &Node) -> Option<(PeerId, Multiaddr)> {

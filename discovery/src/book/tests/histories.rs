@@ -1,0 +1,121 @@
+//! Random histories: whatever happens in whatever order, the book stays whole and forgets nobody whom it must keep.
+
+use proptest::prelude::*;
+
+use super::*;
+
+const PEERS: usize = 24;
+
+#[derive(Clone, Debug)]
+enum Step {
+    Report { source: usize, peer: usize, version: u64, place: u32, key: u8, next: Option<u64>, expires: Option<u64> },
+    Withdraw { source: usize, peer: usize, version: u64 },
+    Reach(usize),
+    Fail(usize),
+    Connect(usize),
+    Disconnect(usize),
+    Pass(u64),
+}
+
+fn step() -> impl Strategy<Value = Step> {
+    let report = (
+        0..SourceName::ALL.len(),
+        0..PEERS,
+        0..4_u64,
+        0..6_u32,
+        1..4_u8,
+        proptest::option::of(0..1200_u64),
+        proptest::option::of(0..4000_u64),
+    );
+    let report = report.prop_map(|(source, peer, version, place, key, next, expires)| Step::Report {
+        source,
+        peer,
+        version,
+        place,
+        key,
+        next,
+        expires,
+    });
+    let withdraw = (0..SourceName::ALL.len(), 0..PEERS, 0..4_u64);
+    prop_oneof![
+        8 => report,
+        1 => withdraw.prop_map(|(source, peer, version)| Step::Withdraw { source, peer, version }),
+        2 => (0..PEERS).prop_map(Step::Reach),
+        2 => (0..PEERS).prop_map(Step::Fail),
+        1 => (0..PEERS).prop_map(Step::Connect),
+        1 => (0..PEERS).prop_map(Step::Disconnect),
+        2 => (0..2000_u64).prop_map(Step::Pass),
+    ]
+}
+
+fn apply(world: &mut World, peers: &[PeerId], step: Step) {
+    match step {
+        Step::Report { source, peer, version, place, key: seed, next, expires } => {
+            let now = world.now.unix;
+            let finding = Finding {
+                addresses: at(place),
+                mix_key: Some(key(seed)),
+                next_key: next.map(|wait| (key(seed + 1), now + wait)),
+                expires: expires.map(|wait| now + wait),
+                ..record(peers[peer], version)
+            };
+            // Refusals are part of histories.
+            let _ = world.report(SourceName::ALL[source], finding);
+        }
+        Step::Withdraw { source, peer, version } => {
+            let foreign = Shards { cluster: 9, shards: Vec::new() };
+            let _ = world
+                .report(SourceName::ALL[source], Finding { shards: Some(foreign), ..record(peers[peer], version) });
+        }
+        Step::Reach(peer) => world.reach(&peers[peer]),
+        Step::Fail(peer) => world.fail(&peers[peer]),
+        Step::Connect(peer) => drop(world.book.connected(peers[peer], world.now, &mut world.rng)),
+        Step::Disconnect(peer) => drop(world.book.disconnected(&peers[peer], world.now)),
+        Step::Pass(seconds) => world.pass(seconds),
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(128))]
+
+    #[test]
+    fn the_book_stays_whole(steps in proptest::collection::vec(step(), 1..80)) {
+        let mut world = World::with(Config { cluster: 2, max_nodes: 16, ..Config::default() });
+        let peers: Vec<_> = (0..PEERS).map(|_| secp256k1_peer()).collect();
+        for step in steps {
+            let displaces = matches!(step, Step::Report { .. });
+            let kept: Vec<_> = world.book.nodes().filter(|node| node.is_kept()).map(|node| node.peer).collect();
+            apply(&mut world, &peers, step);
+            world.book.assert_whole();
+            if displaces {
+                for peer in kept {
+                    prop_assert!(world.book.get(&peer).is_some(), "a node was displaced that must stay");
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn a_key_changes_no_faster_than_the_rule_allows(steps in proptest::collection::vec((0..300_u64, 1..6_u8, 0..900_u64), 1..40)) {
+        let mut world = World::new();
+        let peer = secp256k1_peer();
+        let mut changes = Vec::new();
+        let mut current = None;
+        for (version, (wait, seed, ahead)) in (1..).zip(steps) {
+            world.pass(wait);
+            // Never announced in time, so every change counts.
+            let next = Some((key(seed + 1), world.now.unix + ahead.min(KEY_CHANGE_INTERVAL - 1)));
+            let finding = Finding { mix_key: Some(key(seed)), next_key: next, ..record(peer, version) };
+            let _ = world.report(SourceName::Descriptors, finding);
+            let key = world.node(&peer).view.key;
+            if current.is_some() && key != current {
+                changes.push(world.now.unix);
+            }
+            current = key;
+        }
+        // A key may have turned between two steps, the longest of which takes 300 seconds.
+        for pair in changes.windows(2) {
+            prop_assert!(pair[1] - pair[0] + 300 >= KEY_CHANGE_INTERVAL, "{changes:?}");
+        }
+    }
+}
