@@ -1,5 +1,6 @@
 //! Every kind of discovery, each in a module of its own.
 
+mod budget;
 mod cache;
 mod descriptors;
 mod discv5;
@@ -7,10 +8,15 @@ mod dns;
 mod peer_exchange;
 mod rendezvous;
 mod service_discovery;
+mod speakers;
+#[cfg(test)]
+mod stand_in;
 mod static_entries;
 
 use crate::{config::Config, source::Source};
 use discv5::Discv5Source;
+use peer_exchange::PeerExchange;
+use rendezvous::Rendezvous;
 
 pub use cache::CacheSource;
 pub use descriptors::DescriptorsConfig;
@@ -29,6 +35,12 @@ pub(crate) fn configured(config: &Config) -> Vec<Box<dyn Source>> {
     }
     if let Some(discv5) = &config.discv5 {
         sources.push(Box::new(Discv5Source::new(discv5, config)));
+    }
+    if let Some(rendezvous) = &config.rendezvous {
+        sources.push(Box::new(Rendezvous::new(rendezvous.clone(), config.cluster)));
+    }
+    if let Some(peer_exchange) = &config.peer_exchange {
+        sources.push(Box::new(PeerExchange::new(peer_exchange.clone(), config.cluster)));
     }
     sources
 }

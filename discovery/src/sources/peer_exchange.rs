@@ -1,10 +1,145 @@
 //! Peer exchange, as client and as server (`spec/waku.md §6.5`).
+//!
+//! The client asks the configured peers and connected ones that speak the protocol, one at a time, for as many node records as
+//! one answer holds: often while the pool is small, seldom later. The server gives a random sample of the records that
+//! discovery knows, as the fleet's servers do: of this cluster, those of nodes that are believed to be alive first.
 
-use crate::entry::PeerAddress;
+use std::{
+    sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError},
+    time::Duration,
+};
+
+use futures::{
+    FutureExt,
+    future::{BoxFuture, join},
+};
+use rand::rngs::StdRng;
+use tokio::time::{Instant, sleep};
+use wakumix_records::peer_exchange::{MAX_RECORDS, MAX_REQUEST, PROTOCOL};
+use wakumix_role_api::{InboundRequest, Service};
+use wakumix_telemetry::{Counter, Metric, Telemetry};
+
+use crate::{
+    entry::PeerAddress,
+    finding::SourceName,
+    source::{Source, SourceContext},
+};
+
+mod client;
+mod server;
+
+use client::Client;
+use server::{Outcome, Server, shareable};
+
+/// Between two looks at what is known: the nodes that it tells of come and go in minutes.
+const REFRESH: Duration = Duration::from_secs(60);
+/// The same while less is known than one answer holds.
+const REFRESH_SOON: Duration = Duration::from_secs(5);
 
 /// The settings of peer exchange.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct PeerExchangeConfig {
     /// Nodes to ask, besides connected ones that answer the protocol.
     pub peers: Vec<PeerAddress>,
+    /// Whether this node answers the protocol itself.
+    pub serve: bool,
 }
+
+impl Default for PeerExchangeConfig {
+    fn default() -> Self {
+        Self { peers: Vec::new(), serve: true }
+    }
+}
+
+/// The source.
+#[derive(Debug)]
+pub(crate) struct PeerExchange {
+    config: PeerExchangeConfig,
+    cluster: u16,
+    server: Arc<SharedServer>,
+}
+
+/// The server, which the host's requests reach at any time.
+struct SharedServer {
+    server: Mutex<Server>,
+    /// There as soon as the source runs.
+    requests: OnceLock<[Counter; Outcome::ALL.len()]>,
+}
+
+impl PeerExchange {
+    pub(crate) fn new(config: PeerExchangeConfig, cluster: u16) -> Self {
+        Self::with_rng(config, cluster, rand::make_rng())
+    }
+
+    fn with_rng(config: PeerExchangeConfig, cluster: u16, rng: StdRng) -> Self {
+        let server = SharedServer { server: Mutex::new(Server::new(rng)), requests: OnceLock::new() };
+        Self { config, cluster, server: Arc::new(server) }
+    }
+}
+
+impl SharedServer {
+    /// A server that panicked while it was locked holds whole records: they are replaced all at once.
+    fn lock(&self) -> MutexGuard<'_, Server> {
+        self.server.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn answer(&self, request: InboundRequest) {
+        let (outcome, response) = self.lock().answer(request.from, &request.body, Instant::now());
+        if let Some(counter) = self.requests.get().and_then(|counters| counters.get(outcome as usize)) {
+            counter.increment(1);
+        }
+        // Whoever asked may be gone.
+        let _ = request.respond.send(response.encode());
+    }
+
+    fn count(&self, telemetry: &Telemetry) {
+        let counter = |outcome: Outcome| {
+            let labels = [("protocol", "peer-exchange"), ("outcome", outcome.as_str())];
+            telemetry.counter(Metric::DiscoveryRequestsTotal, &labels)
+        };
+        self.requests.get_or_init(|| Outcome::ALL.map(counter));
+    }
+
+    /// Keeps what the server gives true, for as long as the source runs.
+    async fn follow(self: Arc<Self>, context: SourceContext, cluster: u16) {
+        let mut rng: StdRng = rand::make_rng();
+        loop {
+            let known = context.findings.known().await;
+            let records = shareable(&known, &context.directory.snapshot(), cluster, &mut rng).await;
+            let wait = if records.len() < MAX_RECORDS { REFRESH_SOON } else { REFRESH };
+            self.lock().replace(records);
+            sleep(wait).await;
+        }
+    }
+}
+
+impl Source for PeerExchange {
+    fn name(&self) -> SourceName {
+        SourceName::PeerExchange
+    }
+
+    fn services(&self) -> Vec<Service> {
+        let server = Arc::clone(&self.server);
+        let service = Service::new(PROTOCOL, MAX_REQUEST, move |request| server.answer(request));
+        if self.config.serve { vec![service] } else { Vec::new() }
+    }
+
+    fn run(&self, context: SourceContext) -> BoxFuture<'static, ()> {
+        let client = Client::new(context.clone(), self.config.peers.clone());
+        if !self.config.serve {
+            return client.run().boxed();
+        }
+        self.server.count(&context.telemetry);
+        let follow = Arc::clone(&self.server).follow(context, self.cluster);
+        join(client.run(), follow).map(|_| ()).boxed()
+    }
+}
+
+impl std::fmt::Debug for SharedServer {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("SharedServer").field("server", &self.server).finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+mod tests;

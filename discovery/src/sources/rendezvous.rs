@@ -1,5 +1,117 @@
 //! Waku rendezvous: registers with rendezvous points, asks them, and is one (`spec/waku.md §5.3`).
+//!
+//! As the fleet's nodes do, this one talks to one random point every 10 s or so: it registers there with the shortest time
+//! to live if it mixes, and asks for 12 records of mix nodes of its cluster. The namespace of all nodes, `rs/<cluster>`, is
+//! served but not asked: its records tell no capability, so nothing could be done with them.
+//!
+//! What the fleet's source says beyond the specification: points take times to live from 60 s to 72 h, and their registrations
+//! are told oldest first, so that without the cookie of the last answer a reader is told the same ones again; readers leave out
+//! records without a time to live; nodes that do not mix register among mix nodes with an empty key.
+
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
+
+use futures::{FutureExt, future::BoxFuture};
+use rand::rngs::StdRng;
+use tokio::time::Instant;
+use wakumix_records::rendezvous::{MAX_REQUEST, PROTOCOL};
+use wakumix_role_api::{InboundRequest, Service};
+use wakumix_telemetry::Telemetry;
+
+use crate::{
+    finding::SourceName,
+    source::{Source, SourceContext},
+};
+
+mod client;
+mod metrics;
+mod point;
+mod registrations;
+
+use client::Client;
+use metrics::Metrics;
+use point::Point;
+
+/// The longest signed record that is taken and made, in bytes: twice that of a node with two names and an address.
+const MAX_RECORD: usize = 1024;
 
 /// The settings of rendezvous.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct RendezvousConfig {}
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RendezvousConfig {
+    /// Whether this node is a rendezvous point for others.
+    pub serve: bool,
+}
+
+impl Default for RendezvousConfig {
+    fn default() -> Self {
+        Self { serve: true }
+    }
+}
+
+/// The source.
+#[derive(Debug)]
+pub(crate) struct Rendezvous {
+    config: RendezvousConfig,
+    cluster: u16,
+    point: Arc<SharedPoint>,
+}
+
+/// The point, which the host's requests reach at any time.
+#[derive(Debug)]
+struct SharedPoint {
+    point: Mutex<Point>,
+    /// There as soon as the source runs.
+    metrics: OnceLock<Metrics>,
+}
+
+impl Rendezvous {
+    pub(crate) fn new(config: RendezvousConfig, cluster: u16) -> Self {
+        Self::with_rng(config, cluster, rand::make_rng())
+    }
+
+    fn with_rng(config: RendezvousConfig, cluster: u16, rng: StdRng) -> Self {
+        let point = SharedPoint { point: Mutex::new(Point::new(cluster, rng)), metrics: OnceLock::new() };
+        Self { config, cluster, point: Arc::new(point) }
+    }
+}
+
+impl SharedPoint {
+    /// A point that panicked while it was locked holds whole registrations: each change is one insertion or removal.
+    fn lock(&self) -> MutexGuard<'_, Point> {
+        self.point.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn answer(&self, request: InboundRequest) {
+        let (outcome, response) = self.lock().answer(request.from, &request.body, Instant::now());
+        if let Some(metrics) = self.metrics.get() {
+            metrics.request(outcome);
+        }
+        if let Some(response) = response {
+            // Whoever asked may be gone.
+            let _ = request.respond.send(response.encode());
+        }
+    }
+
+    fn metrics(&self, telemetry: &Telemetry) -> &Metrics {
+        self.metrics.get_or_init(|| Metrics::new(telemetry))
+    }
+}
+
+impl Source for Rendezvous {
+    fn name(&self) -> SourceName {
+        SourceName::Rendezvous
+    }
+
+    fn services(&self) -> Vec<Service> {
+        let point = Arc::clone(&self.point);
+        let service = Service::new(PROTOCOL, MAX_REQUEST, move |request| point.answer(request));
+        if self.config.serve { vec![service] } else { Vec::new() }
+    }
+
+    fn run(&self, context: SourceContext) -> BoxFuture<'static, ()> {
+        self.point.metrics(&context.telemetry);
+        Client::new(context, self.cluster, Arc::clone(&self.point)).run().boxed()
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,165 @@
+//! The server: which records are given away, and to whom.
+
+use std::{collections::HashSet, time::Duration};
+
+use libp2p_identity::PeerId;
+use rand::{
+    Rng,
+    rngs::StdRng,
+    seq::{IteratorRandom, SliceRandom},
+};
+use tokio::time::Instant;
+use wakumix_records::{
+    node_record,
+    peer_exchange::{MAX_RECORDS, Response, Status, decode_request},
+};
+use wakumix_role_api::{Directory, Requester};
+
+use crate::{
+    finding::{Finding, SignedRecord},
+    sources::budget::{Budget, Pace},
+};
+
+/// Records that are kept to be given away, a random sample of what is known: four answers' worth. Each is decoded again when
+/// it is chosen, which takes some 0.2 ms, most of it for its signature.
+pub(super) const MAX_SHAREABLE: usize = 256;
+
+/// Records that are decoded without letting others run.
+const AT_ONCE: usize = 8;
+
+/// js-waku asks every 30 s, nodes of the fleet every minute; both start several times in a row when they restart.
+const OWN_PACE: Pace = Pace { burst: 5, refill: Duration::from_secs(5) };
+/// An answer has at most 19 KiB: one MiB/s.
+const PACE_OF_ALL: Pace = Pace { burst: 200, refill: Duration::from_millis(20) };
+
+/// A record that can be given away.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Shareable {
+    pub(super) peer: PeerId,
+    pub(super) record: Vec<u8>,
+    /// Whether its node is believed to be alive.
+    pub(super) is_alive: bool,
+}
+
+/// The server.
+#[derive(Debug)]
+pub(super) struct Server {
+    records: Vec<Shareable>,
+    budget: Budget,
+    rng: StdRng,
+}
+
+/// What became of a request.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Outcome {
+    /// It was told records.
+    Served,
+    /// There were none to tell.
+    Empty,
+    /// It was no request.
+    Malformed,
+    /// Its sender asks too often.
+    Throttled,
+}
+
+impl Outcome {
+    pub(super) const ALL: [Self; 4] = [Self::Served, Self::Empty, Self::Malformed, Self::Throttled];
+
+    pub(super) const fn as_str(self) -> &'static str {
+        match self {
+            Self::Served => "served",
+            Self::Empty => "empty",
+            Self::Malformed => "malformed",
+            Self::Throttled => "throttled",
+        }
+    }
+}
+
+impl Server {
+    /// A server that knows nobody.
+    pub(super) fn new(rng: StdRng) -> Self {
+        Self { records: Vec::new(), budget: Budget::new(PACE_OF_ALL, OWN_PACE), rng }
+    }
+
+    /// Gives these records away from now on.
+    pub(super) fn replace(&mut self, records: Vec<Shareable>) {
+        self.records = records;
+    }
+
+    /// Answers a request. Who asks when nobody is known gets an empty success, as from the fleet's servers.
+    pub(super) fn answer(&mut self, from: Requester, body: &[u8], now: Instant) -> (Outcome, Response) {
+        if !self.budget.admit(from, now) {
+            return (Outcome::Throttled, Response::failure(Status::TooManyRequests, "asked too often"));
+        }
+        let asked = match decode_request(body) {
+            Ok(asked) => usize::try_from(asked).unwrap_or(MAX_RECORDS).min(MAX_RECORDS),
+            Err(error) => return (Outcome::Malformed, Response::failure(Status::BadRequest, &error.to_string())),
+        };
+        let records = self.sample(from, asked);
+        let outcome = if records.is_empty() { Outcome::Empty } else { Outcome::Served };
+        (outcome, Response::success(records))
+    }
+
+    /// A random sample of the records of living nodes; if these are too few, one of the others as well.
+    fn sample(&mut self, from: Requester, count: usize) -> Vec<Vec<u8>> {
+        let Self { records, rng, .. } = self;
+        let others = records.iter().filter(|shareable| Requester::Peer(shareable.peer) != from);
+        let (alive, unknown): (Vec<_>, Vec<_>) = others.partition(|shareable| shareable.is_alive);
+        let mut sample = alive.into_iter().sample(rng, count);
+        sample.extend(unknown.into_iter().sample(rng, count - sample.len()));
+        sample.into_iter().map(|shareable| shareable.record.clone()).collect()
+    }
+}
+
+/// What can be given away of what is known: node records of this cluster, each with an address and without a field that its
+/// reader could stumble over, for js-waku throws a whole answer away when it cannot decode one record. Those of living nodes
+/// are preferred.
+pub(super) async fn shareable(
+    known: &[Finding],
+    directory: &Directory,
+    cluster: u16,
+    rng: &mut impl Rng,
+) -> Vec<Shareable> {
+    let alive = living(directory);
+    let (mut candidates, mut others): (Vec<_>, Vec<_>) =
+        known.iter().filter(|finding| is_of(finding, cluster)).partition(|finding| alive.contains(&finding.peer));
+    candidates.shuffle(rng);
+    others.shuffle(rng);
+    candidates.extend(others);
+    candidates.truncate(MAX_SHAREABLE);
+    let mut records = Vec::new();
+    for (index, finding) in candidates.into_iter().enumerate() {
+        if index % AT_ONCE == AT_ONCE - 1 {
+            tokio::task::yield_now().await;
+        }
+        let is_alive = alive.contains(&finding.peer);
+        records.extend(sound(finding, cluster).map(|record| Shareable { peer: finding.peer, record, is_alive }));
+    }
+    records
+}
+
+/// Nodes of the pool, services and connected peers.
+fn living(directory: &Directory) -> HashSet<PeerId> {
+    let pool = directory.mix_nodes.iter().map(|node| node.peer());
+    let services = directory.lightpush.iter().map(|service| service.peer);
+    pool.chain(services).chain(directory.connected.iter().copied()).collect()
+}
+
+fn is_of(finding: &Finding, cluster: u16) -> bool {
+    matches!(finding.record, Some(SignedRecord::NodeRecord(_)))
+        && finding.shards.as_ref().is_some_and(|shards| shards.cluster == cluster)
+}
+
+/// The record itself says whose it is and of which cluster: other sources may have told the rest of the finding.
+fn sound(finding: &Finding, cluster: u16) -> Option<Vec<u8>> {
+    let Some(SignedRecord::NodeRecord(bytes)) = &finding.record else { return None };
+    let record = node_record::decode(bytes).ok()?;
+    let is_sound = record.peer == finding.peer
+        && record.skipped.is_empty()
+        && record.fields.shards.as_ref().is_some_and(|shards| shards.cluster == cluster)
+        && !record.fields.addresses().is_empty();
+    is_sound.then_some(record.encoded)
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,218 @@
+//! What a source runs between in tests: a host whose requests the test answers, and a discovery that writes everything down.
+
+use std::{
+    collections::BTreeMap,
+    sync::{Arc, Mutex},
+};
+
+use libp2p_identity::{Keypair, PeerId, secp256k1};
+use tokio::{
+    sync::{broadcast, oneshot, watch},
+    task::JoinHandle,
+};
+use wakumix_role_api::{
+    Directory, DirectoryPublisher, InboundRequest, Receiver, Requester, Service,
+    host::{HostHandle, HostMessage, OutboundRequest, PeerEvent, RequestFailure},
+    mailbox,
+};
+use wakumix_sphinx::PrivateKey;
+use wakumix_telemetry::Telemetry;
+use wakumix_waku::{
+    frame,
+    record::{Capabilities, Shards},
+};
+
+use crate::{
+    actor::DiscoveryMessage,
+    finding::{Finding, SourceName},
+    local::LocalRecord,
+    source::{Findings, Source, SourceContext},
+};
+
+/// The cluster of everybody in these tests.
+pub(super) const CLUSTER: u16 = 2;
+
+/// The secret key of a test peer.
+pub(super) fn secret(seed: u16) -> [u8; 32] {
+    let mut secret = [7; 32];
+    secret[..2].copy_from_slice(&seed.to_be_bytes());
+    secret
+}
+
+/// The identity of a test peer.
+pub(super) fn key(seed: u16) -> Keypair {
+    secp256k1::Keypair::from(secp256k1::SecretKey::try_from_bytes(secret(seed)).unwrap()).into()
+}
+
+pub(super) fn peer(seed: u16) -> PeerId {
+    key(seed).public().to_peer_id()
+}
+
+/// A mixer that can be reached.
+pub(super) fn mixer(seed: u16) -> LocalRecord {
+    let [high, low] = seed.to_be_bytes();
+    LocalRecord {
+        peer: peer(seed),
+        addresses: vec![format!("/ip4/203.0.{high}.{low}/tcp/60000").parse().unwrap()],
+        hop_address: None,
+        capabilities: Capabilities::MIX,
+        shards: Shards { cluster: CLUSTER, shards: vec![0] },
+        mix_key: Some(PrivateKey::from_bytes([low.max(1); 32]).public()),
+        profiles: Vec::new(),
+        operator: None,
+        family: Vec::new(),
+    }
+}
+
+/// The same without its role.
+pub(super) fn sender(seed: u16) -> LocalRecord {
+    LocalRecord { capabilities: Capabilities::NONE, mix_key: None, ..mixer(seed) }
+}
+
+/// What discovery was told.
+#[derive(Debug, Default)]
+pub(super) struct Log {
+    pub(super) found: Vec<Finding>,
+    pub(super) refused: BTreeMap<&'static str, u64>,
+    pub(super) answered: usize,
+    pub(super) unanswered: usize,
+    /// What it says that it knows.
+    pub(super) known: Vec<Finding>,
+}
+
+/// A node that runs one source.
+pub(super) struct Node {
+    pub(super) peer: PeerId,
+    pub(super) events: broadcast::Sender<PeerEvent>,
+    pub(super) publisher: DirectoryPublisher,
+    pub(super) telemetry: Telemetry,
+    pub(super) log: Arc<Mutex<Log>>,
+    services: Vec<Service>,
+    host: Receiver<HostMessage>,
+    tasks: [JoinHandle<()>; 2],
+    _local: watch::Sender<Arc<LocalRecord>>,
+}
+
+impl Node {
+    /// Starts the source on a paused clock.
+    pub(super) fn new(seed: u16, local: LocalRecord, source: &impl Source) -> Self {
+        Self::knowing(seed, local, source, Vec::new())
+    }
+
+    /// The same, where discovery knows peers.
+    pub(super) fn knowing(seed: u16, local: LocalRecord, source: &impl Source, known: Vec<Finding>) -> Self {
+        let telemetry = Telemetry::new();
+        let (address, inbox) = mailbox("discovery", 1024, &telemetry);
+        let (host, host_inbox) = mailbox("host", 64, &telemetry);
+        let (publisher, directory) = DirectoryPublisher::new();
+        let (local, local_reader) = watch::channel(Arc::new(local));
+        let events = broadcast::Sender::new(1024);
+        let context = SourceContext {
+            findings: Findings::new(source.name(), address, events.clone()),
+            host: HostHandle::new(host),
+            directory,
+            local: local_reader,
+            identity: key(seed),
+            telemetry: telemetry.clone(),
+        };
+        let log = Arc::new(Mutex::new(Log { known, ..Log::default() }));
+        let discovery = discovery(inbox.receiver().unwrap(), source.name(), Arc::clone(&log));
+        Self {
+            peer: peer(seed),
+            events,
+            publisher,
+            telemetry,
+            log,
+            services: source.services(),
+            host: host_inbox.receiver().unwrap(),
+            tasks: [tokio::spawn(discovery), tokio::spawn(source.run(context))],
+            _local: local,
+        }
+    }
+
+    /// A connected peer tells that it speaks a protocol.
+    pub(super) fn meets(&self, peer: PeerId, protocol: &str) {
+        let protocols = vec![protocol.to_owned()];
+        self.events.send(PeerEvent::Identified { peer, protocols, addresses: Vec::new() }).unwrap();
+    }
+
+    /// The next request of the source; nobody is connected whom it was not told of.
+    pub(super) async fn request(&mut self) -> OutboundRequest {
+        loop {
+            match self.host.recv().await {
+                Some(HostMessage::Request(request)) => return request,
+                Some(HostMessage::Peers(reply)) => reply.send(Vec::new()).unwrap(),
+                other => panic!("unexpected: {other:?}"),
+            }
+        }
+    }
+
+    /// Everything that discovery was told up to the next request, which is given back as well.
+    pub(super) async fn log_at_next_request(&mut self) -> (Log, OutboundRequest) {
+        let request = self.request().await;
+        (std::mem::take(&mut *self.log.lock().unwrap()), request)
+    }
+
+    /// What this node answers another one to the body of a request.
+    pub(super) async fn serve(&self, from: Requester, body: Vec<u8>) -> Option<Vec<u8>> {
+        let (respond, answer) = oneshot::channel();
+        let service = self.services.first().expect("the source serves nothing");
+        assert!(body.len() <= service.max_request);
+        service.submit(InboundRequest { protocol: service.protocol, from, body, respond });
+        answer.await.ok()
+    }
+
+    /// Carries a request of this node to another one and the answer back.
+    pub(super) async fn carry(&self, request: OutboundRequest, to: &Self) {
+        assert_eq!(request.peer, to.peer);
+        let answer = to.serve(Requester::Peer(self.peer), body_of(&request)).await;
+        let failure = RequestFailure::Stream("no answer".to_owned());
+        request.reply.send(answer.map(|body| frame::encode(&body)).ok_or(failure)).unwrap();
+    }
+
+    pub(super) fn publish(&self, directory: Directory) {
+        self.publisher.publish(directory);
+    }
+
+    pub(super) fn has_metric(&self, line: &str) -> bool {
+        self.telemetry.render().lines().any(|found| found == line)
+    }
+}
+
+impl Drop for Node {
+    fn drop(&mut self) {
+        self.tasks.iter().for_each(JoinHandle::abort);
+    }
+}
+
+/// A request without its frame.
+pub(super) fn body_of(request: &OutboundRequest) -> Vec<u8> {
+    let (body, whole) = frame::decode(&request.bytes, usize::MAX).unwrap().unwrap();
+    assert_eq!(whole, request.bytes.len());
+    body.to_vec()
+}
+
+/// Answers a request with these bytes in a frame.
+pub(super) fn answer(request: OutboundRequest, body: &[u8]) {
+    request.reply.send(Ok(frame::encode(body))).unwrap();
+}
+
+async fn discovery(mut inbox: Receiver<DiscoveryMessage>, expected: SourceName, log: Arc<Mutex<Log>>) {
+    while let Some(message) = inbox.recv().await {
+        let mut log = log.lock().unwrap();
+        match message {
+            DiscoveryMessage::Found { source, findings, done } => {
+                assert_eq!(source, expected);
+                log.found.extend(findings);
+                let _ = done.send(());
+            }
+            DiscoveryMessage::Refused { refusal, count, .. } => {
+                *log.refused.entry(refusal.as_str()).or_default() += count;
+            }
+            DiscoveryMessage::LookedUp { answered: true, .. } => log.answered += 1,
+            DiscoveryMessage::LookedUp { .. } => log.unanswered += 1,
+            DiscoveryMessage::Known { reply } => reply.send(log.known.clone().into()).unwrap(),
+            other => panic!("unexpected: {other:?}"),
+        }
+    }
+}
