@@ -1,8 +1,14 @@
 //! Nodes in this process: planned, started on free ports of loopback, told of each other, and counted.
 
-use std::{collections::BTreeMap, time::Duration};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    time::Duration,
+};
 
-use libp2p::identity::{Keypair, secp256k1};
+use libp2p::{
+    PeerId,
+    identity::{Keypair, secp256k1},
+};
 use multiaddr::{Multiaddr, Protocol};
 use tokio::sync::broadcast;
 use wakumix::{
@@ -19,7 +25,7 @@ use wakumix_role_api::{
 use wakumix_sphinx::PrivateKey;
 use wakumix_waku::WakuMessage;
 
-use crate::{eventually, hop::FleetNode, ports, within};
+use crate::{eventually, hop::FleetNode, http, ports, within};
 
 /// The cluster of every net.
 pub const CLUSTER: u16 = 66;
@@ -59,6 +65,13 @@ impl Plan {
             ("sender.hold", "none".to_owned()),
             ("exit.hold", "none".to_owned()),
             ("exit.allow-private-addresses", "true".to_owned()),
+            ("mix-allow-all-addresses", "true".to_owned()),
+            // It knows whom it is told of, until a test turns a kind of discovery on.
+            ("discv5-discovery", "false".to_owned()),
+            ("discv5-udp-port", "0".to_owned()),
+            ("descriptors", "false".to_owned()),
+            ("rendezvous", "false".to_owned()),
+            ("peer-exchange", "false".to_owned()),
         ];
         let flags = flags.map(|(name, value)| (name.to_owned(), value)).into();
         let serves_lightpush = roles.contains(&"relay") && roles.contains(&"exit");
@@ -75,6 +88,13 @@ impl Plan {
     pub fn with(mut self, key: &str, value: &str) -> Self {
         self.flags.insert(key.to_owned(), value.to_owned());
         self
+    }
+
+    /// Turns discv5 on, to begin from the record of this node, or to be the first.
+    #[must_use]
+    pub fn with_discv5(self, bootstrap: Option<&str>) -> Self {
+        let plan = self.with("discv5-discovery", "true");
+        bootstrap.map_or(plan.clone(), |record| plan.with("discv5-bootstrap-node", record))
     }
 
     /// Makes others reach the node over QUIC.
@@ -169,6 +189,22 @@ impl Net {
         net
     }
 
+    /// Starts nodes that know one record, that of the first of them.
+    pub async fn from_one_record(plans: Vec<Plan>) -> Self {
+        let mut plans = plans.into_iter();
+        let first = plans.next().expect("a first node").with_discv5(None).with("rest", "true");
+        let mut net = Self::strangers(vec![first.clone()]).await;
+        let record = record_of(net.node(first.name())).await;
+        net.add(plans.map(|plan| plan.with_discv5(Some(&record))).collect()).await;
+        net
+    }
+
+    /// Starts nodes in addition.
+    pub async fn add(&mut self, plans: Vec<Plan>) {
+        let Self { members } = Self::strangers(plans).await;
+        self.members.extend(members);
+    }
+
     /// A node by its name.
     pub fn node(&self, name: &str) -> &Node {
         let member = self.members.iter().find(|member| member.plan.name == name);
@@ -239,6 +275,23 @@ impl Net {
     pub async fn stop(&mut self, name: &str, limit: Duration) {
         let member = self.members.iter_mut().find(|member| member.plan.name == name).expect("a node of this name");
         member.node.take().expect("it runs").stop(limit).await;
+    }
+
+    /// Kills a node: it says nothing to anybody.
+    pub async fn kill(&mut self, name: &str) {
+        let member = self.members.iter_mut().find(|member| member.plan.name == name).expect("a node of this name");
+        member.node.take().expect("it runs").kill().await;
+    }
+
+    /// Waits until a node's pool is these nodes and no others.
+    pub async fn pool_becomes(&self, name: &str, pool: &[&str]) {
+        let wanted: BTreeSet<_> = pool.iter().copied().collect();
+        eventually(async || {
+            let directory = self.node(name).directory().snapshot();
+            let found: BTreeSet<_> = directory.mix_nodes.iter().map(|node| self.name_of(node.peer())).collect();
+            if found == wanted { Ok(()) } else { Err(format!("{name} has {found:?}, others: {}", directory.pool)) }
+        })
+        .await;
     }
 
     /// What became of a node's packets; also of one that is stopped.
@@ -315,6 +368,11 @@ impl Net {
         self.members.iter().map(|member| member.accounts.read()).collect()
     }
 
+    fn name_of(&self, peer: PeerId) -> &str {
+        let found = self.running().find(|(_, node)| node.peer_id() == peer);
+        found.map_or("somebody", |(plan, _)| plan.name.as_str())
+    }
+
     fn running(&self) -> impl Iterator<Item = (&Plan, &Node)> {
         self.members.iter().filter_map(|member| Some((&member.plan, member.node.as_ref()?)))
     }
@@ -360,6 +418,12 @@ pub fn address_with(node: &Node, speaks: impl Fn(&Protocol<'_>) -> bool) -> Mult
 /// Where headers address a node.
 pub fn hop_of(node: &Node) -> HopAddress {
     node.mix_node().expect("a node that mixes").address
+}
+
+/// The record that a node with REST shows of itself.
+pub async fn record_of(node: &Node) -> String {
+    let info = http::get(node.rest_address().expect("it serves REST"), "/debug/v1/info").await.json();
+    info["enrUri"].as_str().expect("a record").to_owned()
 }
 
 fn service(plan: &Plan, node: &Node) -> ServiceNode {

@@ -8,6 +8,7 @@
     reason = "a failing step of a test is a failing test"
 )]
 
+mod discovery;
 mod faults;
 mod fleet;
 mod flows;

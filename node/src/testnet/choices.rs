@@ -8,9 +8,9 @@ use crate::config::ValueError;
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, clap::ValueEnum)]
 pub enum Discovery {
     /// Everyone knows the record of the first relay and finds the others by itself
+    #[default]
     Discv5,
     /// Everyone is told of everyone
-    #[default]
     Static,
 }
 

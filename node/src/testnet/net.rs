@@ -1,6 +1,6 @@
 //! Builds the nodes, tells them of each other, watches and ends them.
 
-use std::{collections::HashSet, fmt::Write as _, time::Duration};
+use std::{fmt::Write as _, time::Duration};
 
 use libp2p_identity::PeerId;
 use tokio::{sync::broadcast::error::RecvError, task::JoinSet, time::Instant};
@@ -46,13 +46,14 @@ impl Net {
     /// all. With `surfaces`, each serves REST and metrics on free ports.
     pub(super) async fn start(plan: &Plan, surfaces: bool) -> Result<Self, TestnetError> {
         let mut net = Self { members: Vec::new(), topic: plan.topic.as_str().to_owned(), started: Instant::now() };
-        let mut bootstrap: Option<String> = None;
+        let mut bootstrap = None;
         for planned in &plan.nodes {
             let node = start_node(plan, planned, surfaces, bootstrap.as_deref())
                 .await
                 .map_err(|source| TestnetError::Start { name: planned.name.clone(), source })?;
+            // Its UDP port is bound, and so in its record.
             if bootstrap.is_none() {
-                bootstrap = None;
+                bootstrap = node.discovery().node_record().borrow().as_ref().map(ToString::to_string);
             }
             net.members.push(Member {
                 kind: planned.kind,
@@ -89,8 +90,8 @@ impl Net {
     /// The pools of the senders.
     pub(super) fn pools(&self) -> Pools {
         let senders = self.of(&[Kind::Sender]).map(|(member, node)| (member.name.clone(), node.directory().clone()));
-        let mixers: HashSet<PeerId> = self.of(&[Kind::Mixer]).map(|(member, _)| member.peer).collect();
-        Pools::new(senders.collect(), mixers, self.of(&[Kind::Mixer, Kind::Exit]).count())
+        let peers = |kind| self.members.iter().filter(move |member| member.kind == kind).map(|member| member.peer);
+        Pools::new(senders.collect(), peers(Kind::Mixer).collect(), peers(Kind::Exit).collect())
     }
 
     /// Kills nodes by their names, all at once; their peer ids.

@@ -22,8 +22,7 @@ pub(super) struct Pools(Arc<Inner>);
 struct Inner {
     senders: Vec<(String, DirectoryReader)>,
     mixers: HashSet<PeerId>,
-    /// Mixers and exits.
-    hops: usize,
+    exits: HashSet<PeerId>,
     /// When every pool first held so many nodes, since the start of the net.
     reached: Mutex<BTreeMap<usize, Duration>>,
 }
@@ -37,6 +36,8 @@ pub(super) struct PoolSize {
     pub(super) usable: usize,
     /// The mixers among them.
     pub(super) mixers: usize,
+    /// The exits among them that are known to publish messages.
+    pub(super) exits: usize,
     /// Those of them that the sender is connected to.
     pub(super) connected: usize,
 }
@@ -46,13 +47,17 @@ pub(super) struct Noting(JoinSet<()>);
 
 impl Pools {
     /// Reads these senders' pools.
-    pub(super) fn new(senders: Vec<(String, DirectoryReader)>, mixers: HashSet<PeerId>, hops: usize) -> Self {
-        Self(Arc::new(Inner { senders, mixers, hops, reached: Mutex::default() }))
+    pub(super) fn new(
+        senders: Vec<(String, DirectoryReader)>,
+        mixers: HashSet<PeerId>,
+        exits: HashSet<PeerId>,
+    ) -> Self {
+        Self(Arc::new(Inner { senders, mixers, exits, reached: Mutex::default() }))
     }
 
     /// Mixers and exits in the net.
     pub(super) fn hops(&self) -> usize {
-        self.0.hops
+        self.0.mixers.len() + self.0.exits.len()
     }
 
     /// Mixers that every pool is to have before messages are sent.
@@ -68,7 +73,8 @@ impl Pools {
             PoolSize {
                 sender: sender.clone(),
                 usable: directory.mix_nodes.len(),
-                mixers: self.mixers_in(&directory),
+                mixers: among(&self.0.mixers, &directory),
+                exits: publishing(&self.0.exits, &directory),
                 connected: connected.count(),
             }
         };
@@ -82,11 +88,13 @@ impl Pools {
         (least(|size| size.usable), least(|size| size.mixers))
     }
 
-    /// What senders still lack, one line each.
+    /// What senders still lack: most of the mixers, or any exit. One line each.
     pub(super) fn missing(&self) -> Vec<String> {
         let most = self.most();
-        let lacking = self.sizes().into_iter().filter(|size| size.mixers < most);
-        lacking.map(|size| format!("{}: {} of {most} mixers usable", size.sender, size.mixers)).collect()
+        let lacking = self.sizes().into_iter().filter(|size| size.mixers < most || size.exits == 0);
+        lacking
+            .map(|size| format!("{}: {} of {most} mixers and {} exits usable", size.sender, size.mixers, size.exits))
+            .collect()
     }
 
     /// Notes when every pool has enough for a path and when it has most of the mixers, counted from `start`.
@@ -100,7 +108,7 @@ impl Pools {
         let pools = self.clone();
         tasks.spawn(async move {
             let most = pools.most();
-            pools.until(|directory| pools.mixers_in(directory) >= most).await;
+            pools.until(|directory| among(&pools.0.mixers, directory) >= most).await;
             pools.reached_now(most, start);
         });
         Noting(tasks)
@@ -123,10 +131,6 @@ impl Pools {
         }
     }
 
-    fn mixers_in(&self, directory: &Directory) -> usize {
-        directory.mix_nodes.iter().filter(|node| self.0.mixers.contains(&node.peer())).count()
-    }
-
     fn reached_now(&self, nodes: usize, start: Instant) {
         self.lock().entry(nodes).or_insert_with(|| start.elapsed());
     }
@@ -143,11 +147,22 @@ impl Noting {
     }
 }
 
+/// Nodes of a pool that are among these and serve lightpush. An exit tells that once it has found other relays.
+fn publishing(nodes: &HashSet<PeerId>, directory: &Directory) -> usize {
+    let services = directory.lightpush.iter().filter(|service| nodes.contains(&service.peer));
+    services.filter(|service| directory.mix_node(&service.peer).is_some()).count()
+}
+
+/// Nodes of a pool that are among these.
+fn among(nodes: &HashSet<PeerId>, directory: &Directory) -> usize {
+    directory.mix_nodes.iter().filter(|node| nodes.contains(&node.peer())).count()
+}
+
 #[cfg(test)]
 mod tests {
     use libp2p_identity::Keypair;
     use wakumix_mix::{HopAddress, MixNode};
-    use wakumix_role_api::DirectoryPublisher;
+    use wakumix_role_api::{DirectoryPublisher, directory::ServiceNode};
     use wakumix_sphinx::PrivateKey;
 
     use super::*;
@@ -162,7 +177,8 @@ mod tests {
     }
 
     fn directory(mix_nodes: &[MixNode]) -> Directory {
-        Directory { mix_nodes: mix_nodes.to_vec(), ..Directory::default() }
+        let lightpush = mix_nodes.iter().map(|node| ServiceNode::new(node.peer(), Vec::new())).collect();
+        Directory { mix_nodes: mix_nodes.to_vec(), lightpush, ..Directory::default() }
     }
 
     /// Two senders, ten mixers and an exit.
@@ -170,7 +186,7 @@ mod tests {
         let all = nodes(11);
         let ((first, first_reader), (second, second_reader)) = (DirectoryPublisher::new(), DirectoryPublisher::new());
         let senders = vec![("sender-1".to_owned(), first_reader), ("sender-2".to_owned(), second_reader)];
-        let pools = Pools::new(senders, all[..10].iter().map(MixNode::peer).collect(), 11);
+        let pools = Pools::new(senders, all[..10].iter().map(MixNode::peer).collect(), [all[10].peer()].into());
         (pools, [first, second], all)
     }
 
@@ -178,10 +194,16 @@ mod tests {
     fn says_what_senders_lack_until_they_have_most_of_the_mixers() {
         let (pools, [first, second], all) = pools();
         assert_eq!(pools.most(), 10);
-        assert_eq!(pools.missing(), ["sender-1: 0 of 10 mixers usable", "sender-2: 0 of 10 mixers usable"]);
+        let nobody = "0 of 10 mixers and 0 exits usable";
+        assert_eq!(pools.missing(), [format!("sender-1: {nobody}"), format!("sender-2: {nobody}")]);
         first.publish(directory(&all[..10]));
+        second.publish(directory(&all));
+        assert_eq!(pools.missing(), ["sender-1: 10 of 10 mixers and 0 exits usable"]);
+        first.publish(Directory { lightpush: Vec::new(), ..directory(&all) });
+        assert_eq!(pools.missing(), ["sender-1: 10 of 10 mixers and 0 exits usable"]);
+        first.publish(directory(&all));
         second.publish(Directory { connected: [all[10].peer()].into(), ..directory(&all[2..]) });
-        assert_eq!(pools.missing(), ["sender-2: 8 of 10 mixers usable"]);
+        assert_eq!(pools.missing(), ["sender-2: 8 of 10 mixers and 1 exits usable"]);
         assert_eq!(pools.smallest(), (9, 8));
         assert_eq!(pools.sizes()[1].connected, 1);
         second.publish(directory(&all));

@@ -1,0 +1,259 @@
+//! Nodes that find each other: from one record, from one address, from what they kept, and what they leave out.
+
+use std::{fs, path::Path};
+
+use multiaddr::{Multiaddr, Protocol};
+use tempfile::TempDir;
+use wakumix::node::Node;
+use wakumix_integration_tests::{
+    eventually, http,
+    net::{CLUSTER, CONTENT_TOPIC, Net, Plan, all_with, drops, plans, push, push_many},
+    process::{Process, run_program},
+    run,
+};
+
+use crate::{processes::refuses, wakumix};
+
+/// The hops of most nets here.
+const HOPS: [&str; 8] = ["mixer-1", "mixer-2", "mixer-3", "mixer-4", "mixer-5", "mixer-6", "exit-1", "exit-2"];
+
+fn without<'a>(names: &[&'a str], gone: &[&str]) -> Vec<&'a str> {
+    names.iter().copied().filter(|name| !gone.contains(name)).collect()
+}
+
+#[test]
+fn nodes_that_know_one_record_find_each_other_and_a_message_crosses() {
+    run(async {
+        let net = Net::from_one_record(plans(6, 2, 0, 1)).await;
+        net.pool_becomes("sender-1", &HOPS).await;
+        net.ready().await;
+        assert_eq!(push(net.node("sender-1"), "found").await.unwrap().status, 200);
+        assert_eq!(net.at_rest().await, drops(&[]));
+        net.end().await;
+    });
+}
+
+#[test]
+fn killed_mixers_leave_the_pool_and_nothing_meets_them_afterwards() {
+    run(async {
+        let mut net = Net::from_one_record(plans(6, 2, 0, 1)).await;
+        net.pool_becomes("sender-1", &HOPS).await;
+        net.ready().await;
+        let killed = ["mixer-3", "mixer-5"];
+        for name in killed {
+            net.kill(name).await;
+        }
+        net.pool_becomes("sender-1", &without(&HOPS, &killed)).await;
+        for outcome in push_many(net.node("sender-1"), 20, 4).await {
+            assert_eq!(outcome.unwrap().status, 200, "at the first try");
+        }
+        assert_eq!(net.at_rest().await, drops(&[]));
+        net.end().await;
+    });
+}
+
+#[test]
+fn a_node_of_another_cluster_is_found_by_nobody() {
+    run(async {
+        let mut plans = plans(4, 1, 0, 1);
+        let stranger = Plan::new("stranger", &["mixer"]).with("cluster-id", &(CLUSTER + 1).to_string());
+        // Before those that are waited for: it is there when they look.
+        plans.insert(1, stranger);
+        let net = Net::from_one_record(plans).await;
+        net.pool_becomes("sender-1", &["mixer-1", "mixer-2", "mixer-3", "mixer-4", "exit-1"]).await;
+        assert!(net.node("stranger").directory().snapshot().mix_nodes.is_empty(), "nor does it find anybody");
+        net.end().await;
+    });
+}
+
+/// A node as others are told of it.
+fn full_address(node: &Node) -> String {
+    let tcp = |address: &&Multiaddr| address.iter().any(|part| matches!(part, Protocol::Tcp(_)));
+    let address = node.listen_addresses().iter().find(tcp).expect("it listens on TCP");
+    address.clone().with(Protocol::P2p(node.peer_id())).to_string()
+}
+
+/// Three mixers, an exit and a sender with these settings; each of them knows the address of the hub by `key`.
+async fn around_a_hub(settings: &[(&str, &str)], key: &str) -> Net {
+    let with = |plan: Plan| settings.iter().fold(plan, |plan, (key, value)| plan.with(key, value));
+    let mut net = Net::strangers(vec![with(Plan::new("hub", &["relay"]))]).await;
+    let hub = full_address(net.node("hub"));
+    net.add(all_with(plans(3, 1, 0, 1).into_iter().map(with).collect(), key, &hub)).await;
+    net
+}
+
+/// A sender that begins with one address finds everybody by this kind of discovery alone.
+async fn fills_a_pool(settings: &[(&str, &str)], key: &str) {
+    let net = around_a_hub(settings, key).await;
+    net.pool_becomes("sender-1", &["mixer-1", "mixer-2", "mixer-3", "exit-1"]).await;
+    net.end().await;
+}
+
+#[test]
+fn descriptors_alone_fill_a_pool_from_one_address() {
+    run(fills_a_pool(&[("descriptors", "true")], "staticnode"));
+}
+
+#[test]
+fn rendezvous_alone_fills_a_pool_from_one_address() {
+    run(fills_a_pool(&[("rendezvous", "true")], "staticnode"));
+}
+
+#[test]
+fn kademlia_service_discovery_alone_fills_a_pool_from_one_address() {
+    let settings =
+        [("enable-kad-discovery", "true"), ("kad-random-lookup-interval", "1"), ("kad-service-lookup-interval", "1")];
+    run(fills_a_pool(&settings, "kad-bootstrap-node"));
+}
+
+#[test]
+fn peer_exchange_alone_fills_the_pool_of_a_node_without_discv5() {
+    run(async {
+        let mut hops = plans(3, 1, 1, 0);
+        // The relay is the one that all begin from and that the sender asks.
+        hops.rotate_right(1);
+        let mut net = Net::from_one_record(all_with(hops, "peer-exchange", "true")).await;
+        let hub = full_address(net.node("relay-1"));
+        let sender = Plan::new("sender-1", &["sender"]).with("peer-exchange", "true").with("peer-exchange-node", &hub);
+        net.add(vec![sender]).await;
+        net.pool_becomes("sender-1", &["mixer-1", "mixer-2", "mixer-3", "exit-1"]).await;
+        net.end().await;
+    });
+}
+
+#[test]
+fn a_bootstrap_record_that_cannot_be_read_is_named_with_its_key_and_what_is_wrong() {
+    run(async {
+        for (record, words) in
+            [("enr:-nonsense", "enr:-nonsense"), ("/ip4/127.0.0.1/udp/9000", "/ip4/127.0.0.1/udp/9000")]
+        {
+            let flags = ["node", "--roles=mixer", "--discv5-bootstrap-node", record];
+            refuses(&flags, 1, &["error: ", "discv5-bootstrap-node", words, "help: "]).await;
+        }
+    });
+}
+
+/// A net of processes that know the record of the first one.
+struct Processes {
+    nodes: Vec<(Plan, Process)>,
+    record: String,
+}
+
+impl Processes {
+    async fn start(first: Plan, others: Vec<Plan>) -> Self {
+        let first = first.with_discv5(None).with("rest", "true");
+        let process = started(&first);
+        let server = rest(&process).await;
+        let info = http::get(server, "/debug/v1/info").await.json();
+        let record = info["enrUri"].as_str().expect("a record").to_owned();
+        let mut net = Self { nodes: vec![(first, process)], record };
+        for plan in others {
+            let plan = plan.with_discv5(Some(&net.record));
+            let process = started(&plan);
+            net.nodes.push((plan, process));
+        }
+        net
+    }
+
+    fn process(&self, name: &str) -> &Process {
+        let found = self.nodes.iter().find(|(plan, _)| plan.name() == name);
+        found.map(|(_, process)| process).expect("it runs")
+    }
+
+    /// Takes a process out of the net.
+    fn take(&mut self, name: &str) -> (Plan, Process) {
+        let place = self.nodes.iter().position(|(plan, _)| plan.name() == name).expect("it runs");
+        self.nodes.remove(place)
+    }
+
+    /// Ends a node in order and starts it again with the same settings.
+    async fn restart(&mut self, name: &str, between: impl FnOnce()) {
+        let (plan, process) = self.take(name);
+        process.terminate();
+        let ended = process.ended().await;
+        assert_eq!(ended.code, Some(0), "{}", ended.stderr);
+        between();
+        let process = started(&plan);
+        self.nodes.push((plan, process));
+    }
+
+    /// Waits until a sender can send.
+    async fn ready(&self, name: &str) {
+        let server = rest(self.process(name)).await;
+        eventually(async || match http::get(server, "/health/ready").await {
+            answer if answer.status == 200 => Ok(()),
+            answer => Err(format!("{name}: {}", answer.body)),
+        })
+        .await;
+    }
+
+    /// Sends a message through a running sender; it is published.
+    async fn sends(&self, name: &str, text: &str) {
+        let via = format!("http://{}", rest(self.process(name)).await);
+        let sent = run_program(wakumix(), &["send", text, "--content-topic", CONTENT_TOPIC, "--via", &via]).await;
+        assert_eq!(sent.code, Some(0), "{}{}", sent.stdout, sent.stderr);
+    }
+}
+
+fn started(plan: &Plan) -> Process {
+    Process::start(wakumix(), &[vec!["node".to_owned()], plan.arguments()].concat())
+}
+
+async fn rest(process: &Process) -> std::net::SocketAddr {
+    let said = process.says("REST on http://").await;
+    said.split_whitespace().next().and_then(|address| address.parse().ok()).expect("an address")
+}
+
+/// Two senders that keep what they learn, and what they need to send; the bootstrap node is no hop.
+async fn with_two_senders(folders: [&TempDir; 2]) -> Processes {
+    let mut others = plans(3, 2, 0, 2);
+    for (plan, folder) in others.iter_mut().filter(|plan| plan.name().starts_with("sender")).zip(folders) {
+        let path = folder.path().to_str().expect("a path in UTF-8");
+        *plan = plan.clone().with("rest", "true").with("local-storage-path", path);
+    }
+    let net = Processes::start(Plan::new("bootstrap", &["relay"]), others).await;
+    for sender in ["sender-1", "sender-2"] {
+        net.ready(sender).await;
+    }
+    net
+}
+
+/// The files that a node keeps.
+fn files(folder: &Path) -> Vec<std::path::PathBuf> {
+    let entries = fs::read_dir(folder).expect("a folder").map(|entry| entry.expect("an entry").path());
+    entries.filter(|path| path.is_file()).collect()
+}
+
+#[test]
+fn senders_that_restart_without_the_bootstrap_node_send_again_from_what_they_kept() {
+    run(async {
+        let folders = [tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap()];
+        let mut net = with_two_senders([&folders[0], &folders[1]]).await;
+        net.sends("sender-1", "before").await;
+        net.sends("sender-2", "before").await;
+        let (_, mut bootstrap) = net.take("bootstrap");
+        bootstrap.kill();
+        for sender in ["sender-1", "sender-2"] {
+            net.restart(sender, || {}).await;
+        }
+        for sender in ["sender-1", "sender-2"] {
+            net.ready(sender).await;
+            net.sends(sender, "from what was kept").await;
+        }
+
+        // What was kept is damaged: it is set aside, said, and the node starts.
+        let folder = folders[0].path();
+        let kept = files(folder);
+        assert!(!kept.is_empty(), "something is kept");
+        net.restart("sender-1", || {
+            for file in &kept {
+                fs::write(file, b"damaged").unwrap();
+            }
+        })
+        .await;
+        net.process("sender-1").says("set aside").await;
+        rest(net.process("sender-1")).await;
+        let aside = files(folder).into_iter().filter(|file| !kept.contains(file));
+        assert!(aside.map(|file| fs::read(file).unwrap()).any(|content| content == b"damaged"));
+    });
+}
