@@ -1,37 +1,135 @@
-//! Addresses that follow from the configuration and from what the host has bound.
+//! Which of the addresses that the configuration names and the host has found this node tells others.
 
 use libp2p_identity::PeerId;
 use multiaddr::Multiaddr;
+use wakumix_host::is_public;
 use wakumix_mix::HopAddress;
 use wakumix_role_api::host::{HostAddresses, Reachability};
 
 use crate::config::{Config, addresses::has_port_zero};
 
-/// The addresses to announce, the most preferred first: configured ones, and unless only those count what others have
-/// reached this node at, what is bound, and what relays have reserved.
+/// The addresses to announce, the most preferred first.
+///
+/// Configured ones always, and nothing else where they are to be the only ones. Then, of a node that is reached through
+/// relays, the relayed ones; of any other, what others have reached it at and what is bound. Private bound addresses are
+/// told only in nets that take them, or when there is nothing else to tell: then this node is in a network of its own.
 pub(super) fn announced(config: &Config, host: &HostAddresses) -> Vec<Multiaddr> {
     let configured = config.announced_addresses().into_iter().filter(|address| !has_port_zero(address));
     let mut addresses: Vec<Multiaddr> = configured.collect();
-    if addresses.is_empty() || !config.ext_multiaddr_only {
-        for address in host.external.iter().chain(&host.listen).chain(&host.relayed) {
-            if !addresses.contains(address) {
-                addresses.push(address.clone());
-            }
+    if !addresses.is_empty() && config.ext_multiaddr_only {
+        return addresses;
+    }
+    let is_usable = |address: &&Multiaddr| config.mix_allow_all_addresses || is_public(address);
+    let found: Vec<&Multiaddr> = match host.reachability {
+        _ if is_relayed(host) => host.relayed.iter().collect(),
+        Reachability::Private => Vec::new(),
+        Reachability::Public | Reachability::Unknown => {
+            host.external.iter().chain(host.listen.iter().filter(is_usable)).chain(&host.relayed).collect()
+        }
+    };
+    for address in found {
+        if !addresses.contains(address) {
+            addresses.push(address.clone());
         }
     }
-    addresses
+    if addresses.is_empty() { host.listen.clone() } else { addresses }
 }
 
-/// Where headers address this node: the first configured address that fits, else one that others have reached, else a
-/// relay's if nobody can dial this node, else a bound one, not loopback if possible.
+/// Where headers address this node: the first configured address that fits, else that of a relay if it is reached through
+/// one, else one that others have reached, else a bound one, public if possible and not loopback.
 pub(super) fn hop_address(config: &Config, host: &HostAddresses, peer: PeerId) -> Option<HopAddress> {
-    let first = |addresses: &[Multiaddr]| {
-        addresses.iter().find_map(|address| HopAddress::from_multiaddr(address, peer).ok())
+    let hops = |addresses: &[Multiaddr]| -> Vec<HopAddress> {
+        addresses.iter().filter_map(|address| HopAddress::from_multiaddr(address, peer).ok()).collect()
     };
-    let relayed = || (host.reachability == Reachability::Private).then(|| first(&host.relayed)).flatten();
-    let bound = || {
-        let hops = host.listen.iter().filter_map(|address| HopAddress::from_multiaddr(address, peer).ok());
-        hops.min_by_key(|hop| hop.ip().is_loopback())
-    };
-    config.hop_address(peer).or_else(|| first(&host.external)).or_else(relayed).or_else(bound)
+    let first = |addresses: &[Multiaddr]| hops(addresses).into_iter().next();
+    let relayed = || is_relayed(host).then(|| first(&host.relayed)).flatten();
+    let is_local = |hop: &HopAddress| (hop.ip().is_loopback(), !is_public(&hop.multiaddr()));
+    let bound = || hops(&host.listen).into_iter().min_by_key(is_local);
+    config.hop_address(peer).or_else(relayed).or_else(|| first(&host.external)).or_else(bound)
+}
+
+/// Whether this node is reached through relays: it has their word, and nobody has shown that it can be dialled. What others
+/// see of it is then the address of its NAT.
+fn is_relayed(host: &HostAddresses) -> bool {
+    !host.relayed.is_empty() && host.reachability != Reachability::Public
+}
+
+#[cfg(test)]
+mod tests {
+    use libp2p_identity::Keypair;
+
+    use super::*;
+    use crate::config::{Flag, Inputs, load};
+
+    const LOOPBACK: &str = "/ip4/127.0.0.1/tcp/60000";
+    const LAN: &str = "/ip4/10.0.0.5/tcp/60000";
+    const PUBLIC: &str = "/ip4/20.1.0.1/tcp/60000";
+    const SEEN: &str = "/ip4/20.2.0.1/tcp/60000";
+
+    fn config(settings: &[(&str, &str)]) -> Config {
+        let flag = |(name, value): &(&str, &str)| Flag { name: (*name).to_owned(), values: vec![(*value).to_owned()] };
+        let common = [("roles", "relay")];
+        let flags = common.iter().chain(settings).map(flag).collect();
+        load(&Inputs { flags, ..Inputs::default() }).unwrap().config
+    }
+
+    fn peer() -> PeerId {
+        Keypair::generate_secp256k1().public().to_peer_id()
+    }
+
+    fn relayed() -> String {
+        format!("/ip4/20.3.0.1/tcp/60000/p2p/{}/p2p-circuit", peer())
+    }
+
+    fn host(reachability: Reachability, listen: &[&str], external: &[&str], relayed: &[&str]) -> HostAddresses {
+        let all = |texts: &[&str]| texts.iter().map(|text| text.parse().unwrap()).collect();
+        HostAddresses { listen: all(listen), external: all(external), relayed: all(relayed), reachability }
+    }
+
+    fn told(config: &Config, host: &HostAddresses) -> (Vec<String>, String) {
+        let announced = announced(config, host).iter().map(ToString::to_string).collect();
+        (announced, hop_address(config, host, peer()).unwrap().multiaddr().to_string())
+    }
+
+    #[test]
+    fn a_public_node_tells_what_others_see_and_its_public_addresses() {
+        let host = host(Reachability::Public, &[LOOPBACK, LAN, PUBLIC], &[SEEN], &[]);
+        assert_eq!(told(&config(&[]), &host), (vec![SEEN.to_owned(), PUBLIC.to_owned()], SEEN.to_owned()));
+    }
+
+    #[test]
+    fn private_addresses_are_told_where_they_are_taken_or_nothing_else_is_known() {
+        let mut host = host(Reachability::Unknown, &[LOOPBACK, LAN], &[], &[]);
+        let all = vec![LOOPBACK.to_owned(), LAN.to_owned()];
+        assert_eq!(told(&config(&[]), &host), (all.clone(), LAN.to_owned()));
+        assert_eq!(told(&config(&[("mix-allow-all-addresses", "true")]), &host), (all, LAN.to_owned()));
+        host.external = vec![SEEN.parse().unwrap()];
+        assert_eq!(told(&config(&[]), &host), (vec![SEEN.to_owned()], SEEN.to_owned()));
+    }
+
+    #[test]
+    fn a_node_behind_a_relay_tells_only_the_relays_address() {
+        let relayed = relayed();
+        for reachability in [Reachability::Private, Reachability::Unknown] {
+            let host = host(reachability, &[LOOPBACK, LAN], &[SEEN], &[&relayed]);
+            assert_eq!(told(&config(&[]), &host), (vec![relayed.clone()], relayed.clone()));
+        }
+    }
+
+    #[test]
+    fn a_reservation_does_not_hide_a_node_that_can_be_dialled() {
+        let relayed = relayed();
+        let host = host(Reachability::Public, &[LAN], &[SEEN], &[&relayed]);
+        assert_eq!(told(&config(&[]), &host), (vec![SEEN.to_owned(), relayed], SEEN.to_owned()));
+    }
+
+    #[test]
+    fn a_configured_address_comes_first_and_can_be_the_only_one() {
+        let host = host(Reachability::Private, &[LAN], &[SEEN], &[&relayed()]);
+        let own = "/ip4/20.9.0.1/tcp/443";
+        let (announced, hop) = told(&config(&[("ext-multiaddr", own)]), &host);
+        assert_eq!((announced[0].as_str(), announced.len(), hop.as_str()), (own, 2, own));
+        let only = config(&[("ext-multiaddr", own), ("ext-multiaddr-only", "true")]);
+        assert_eq!(told(&only, &host), (vec![own.to_owned()], own.to_owned()));
+    }
 }
