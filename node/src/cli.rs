@@ -8,7 +8,11 @@ mod config_args;
 mod conformance;
 mod key;
 mod node;
+mod pool;
+mod probe;
+mod rest;
 mod send;
+mod table;
 mod testnet;
 #[cfg(test)]
 mod tests;
@@ -46,6 +50,8 @@ enum Command {
     Testnet(testnet::TestnetCommand),
     Node(node::NodeCommand),
     Send(send::SendCommand),
+    Pool(pool::PoolCommand),
+    Probe(probe::ProbeCommand),
     /// Check or show a configuration
     #[command(subcommand)]
     Config(config::ConfigCommand),
@@ -124,6 +130,8 @@ impl Command {
             Self::Testnet(command) => command.run(),
             Self::Node(command) => command.run(),
             Self::Send(command) => command.run(out),
+            Self::Pool(command) => command.run(out),
+            Self::Probe(command) => command.run(out),
             Self::Config(command) => command.run(out),
             Self::Key(command) => command.run(out),
             Self::Conformance(command) => command.run(out),

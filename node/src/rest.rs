@@ -10,11 +10,16 @@
 //! | GET `/health` | nwaku's health report |
 //! | GET `/health/live`, `/health/ready` | probes: process up; every role ready (503 says what is missing) |
 //! | GET `/metrics` | Prometheus text |
+//! | GET `/admin/v1/pool` | every known mix node, its state and why |
+//! | POST `/admin/v1/probe` | loops through every usable mix node: loss and latency |
 
+mod admin;
 mod body;
 mod debug;
 mod health;
 mod lightpush;
+pub(crate) mod pool;
+pub(crate) mod probe;
 mod relay;
 #[cfg(test)]
 mod tests;
@@ -26,6 +31,9 @@ use std::{
 };
 
 use actix_web::{App, HttpServer, dev::ServerHandle, middleware, web};
+use futures::future::BoxFuture;
+use tokio::sync::Semaphore;
+use wakumix_discovery::PoolEntry;
 use wakumix_role_api::{DirectoryReader, host::HostHandle, relay::RelayHandle, sender::SenderHandle};
 use wakumix_telemetry::{Telemetry, health::Health};
 
@@ -57,6 +65,12 @@ pub struct Api {
     pub missing: Arc<dyn Fn() -> Vec<String> + Send + Sync>,
     /// The metrics page.
     pub telemetry: Telemetry,
+    /// Whether `/admin` answers.
+    pub admin: bool,
+    /// Asks discovery for every known mix node.
+    pub pool: Arc<dyn Fn() -> BoxFuture<'static, Vec<PoolEntry>> + Send + Sync>,
+    /// One permit for each probe that may run at a time.
+    pub probes: Arc<Semaphore>,
 }
 
 /// The cluster of this node and how content topics map to its shards.
@@ -134,6 +148,7 @@ impl Server {
 /// Every endpoint of the REST interface.
 fn routes(config: &mut web::ServiceConfig) {
     config.configure(lightpush::routes).configure(relay::routes).configure(debug::routes).configure(health::routes);
+    config.configure(pool::routes).configure(probe::routes);
 }
 
 /// What handlers work on, and how much of a body they read.

@@ -15,7 +15,7 @@ use wakumix_mix::MIN_POOL;
 use wakumix_role_api::sender::{Answer, PushFailure};
 use wakumix_waku::{ContentTopic, PubsubTopic, WakuMessage};
 
-use super::Failure;
+use super::{Failure, rest::RestNode};
 use crate::{
     clock,
     config::{Flag, Inputs, Loaded, Problem, load},
@@ -97,7 +97,7 @@ impl SendCommand {
     pub(super) fn run(&self, out: &mut impl Write) -> Result<(), Failure> {
         self.check()?;
         let outcome = match &self.via {
-            Some(node) => self.ask(node)?,
+            Some(node) => self.ask(&RestNode::at(node, HTTP_LIMIT)?)?,
             None => self.start_and_push()?,
         };
         self.print(&outcome, out)?;
@@ -110,15 +110,6 @@ impl SendCommand {
         };
         ContentTopic::parse(&self.content_topic)
             .map_err(|error| bad("--content-topic", &error, "write it as /app/1/name/proto"))?;
-        if let Some(scheme) = self.via.as_deref().and_then(|via| via.split_once("://")).map(|(scheme, _)| scheme)
-            && scheme != "http"
-        {
-            return Err(bad(
-                "--via",
-                &format_args!("`{scheme}` is not served by nodes"),
-                "write it as http://127.0.0.1:8645",
-            ));
-        }
         if let Some(topic) = &self.pubsub_topic {
             PubsubTopic::parse(topic).map_err(|error| bad("--pubsub-topic", &error, "write it as /waku/2/rs/66/0"))?;
         }
@@ -126,11 +117,7 @@ impl SendCommand {
     }
 
     /// Asks a running node.
-    fn ask(&self, node: &str) -> Result<Outcome, Failure> {
-        let base = if node.contains("://") { node.to_owned() } else { format!("http://{node}") };
-        let url = format!("{}/lightpush/v3/message", base.trim_end_matches('/'));
-        let agent: ureq::Agent =
-            ureq::Agent::config_builder().http_status_as_error(false).timeout_global(Some(HTTP_LIMIT)).build().into();
+    fn ask(&self, node: &RestNode) -> Result<Outcome, Failure> {
         let body = PushBody {
             pubsub_topic: self.pubsub_topic.as_deref(),
             message: MessageBody {
@@ -140,18 +127,10 @@ impl SendCommand {
             },
             anonymity: "required",
         };
-        let failed = |error: ureq::Error| {
-            let words = error.to_string();
-            let message = format!("{base} cannot be asked: {}", words.strip_prefix("io: ").unwrap_or(&words));
-            Failure::Runtime(Problem::new(message, "check the address, and that a node runs there with rest = true"))
-        };
         let started = Instant::now();
-        let mut response = agent.post(&url).send_json(&body).map_err(failed)?;
-        let status = u32::from(response.status().as_u16());
-        let mut outcome: Outcome = response.body_mut().read_json().map_err(|_| {
-            let message = format!("{base} answered status {status} and no lightpush outcome");
-            Failure::Runtime(Problem::new(message, "check the address: it is not the REST address of a wakumix node"))
-        })?;
+        let answer = node.post("/lightpush/v3/message", &body)?;
+        let status = u32::from(answer.status());
+        let mut outcome: Outcome = answer.json("lightpush outcome")?;
         outcome.status = status;
         outcome.round_trip_ms = u64::try_from(started.elapsed().as_millis()).ok();
         Ok(outcome)

@@ -8,7 +8,9 @@ use std::{
     },
 };
 
+use futures::FutureExt;
 use multiaddr::{Multiaddr, Protocol as Part};
+use tokio::sync::Semaphore;
 use wakumix_role_api::{RoleName, RunningRole};
 use wakumix_telemetry::{
     Metric, Telemetry,
@@ -32,6 +34,7 @@ pub(super) fn api(node: &Node, config: &Config, addresses: &[Multiaddr], enr_uri
     let (for_health, for_missing) = (Arc::clone(&node.roles), Arc::clone(&node.roles));
     let serves_lightpush = node.ports.relay.is_some() && config.relay.lightpush;
     let was_ready = AtomicBool::new(false);
+    let discovery = node.discovery.clone();
     Api {
         info: Arc::new(info),
         sender: node.ports.sender.clone(),
@@ -43,6 +46,12 @@ pub(super) fn api(node: &Node, config: &Config, addresses: &[Multiaddr], enr_uri
         health: Arc::new(move |peers| health(&for_health, serves_lightpush, &was_ready, peers)),
         missing: Arc::new(move || missing(&for_missing)),
         telemetry: node.telemetry.clone(),
+        admin: config.rest_admin || config.rest_address.is_loopback(),
+        pool: Arc::new(move || {
+            let discovery = discovery.clone();
+            async move { discovery.pool().await }.boxed()
+        }),
+        probes: Arc::new(Semaphore::new(1)),
     }
 }
 

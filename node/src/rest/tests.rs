@@ -1,9 +1,13 @@
 //! The REST interface in front of queues that the tests answer themselves.
 
+mod admin;
+
 use std::{num::NonZeroU16, sync::Arc, time::Duration};
 
 use actix_web::{App, http::StatusCode, test, web};
+use futures::FutureExt;
 use serde_json::{Value, json};
+use tokio::sync::Semaphore;
 use wakumix_role_api::{
     DirectoryPublisher, Receiver,
     host::{HostHandle, HostMessage, HostStatus},
@@ -36,6 +40,7 @@ const NEITHER: Roles = Roles { sender: false, relay: false };
 /// The interface.
 struct World {
     api: Api,
+    directory: DirectoryPublisher,
 }
 
 /// The other ends of its queues.
@@ -51,7 +56,7 @@ impl World {
         let (sender, sender_inbox) = mailbox("sender", 4, &telemetry);
         let (relay, relay_inbox) = mailbox("relay", 4, &telemetry);
         let (host, host_inbox) = mailbox("host", 4, &telemetry);
-        let (_, directory) = DirectoryPublisher::new();
+        let (publisher, directory) = DirectoryPublisher::new();
         let health = |connected_peers| Health {
             node_health: Status::Ready,
             connection_status: match connected_peers {
@@ -71,13 +76,16 @@ impl World {
             health: Arc::new(health),
             missing: Arc::new(|| vec!["sender: pool 0 of 4 needed".to_owned()]),
             telemetry,
+            admin: true,
+            pool: Arc::new(|| std::future::ready(Vec::new()).boxed()),
+            probes: Arc::new(Semaphore::new(1)),
         };
         let queues = Queues {
             sender: sender_inbox.receiver().unwrap(),
             relay: relay_inbox.receiver().unwrap(),
             host: host_inbox.receiver().unwrap(),
         };
-        (Self { api }, queues)
+        (Self { api, directory: publisher }, queues)
     }
 
     async fn call(&self, request: test::TestRequest) -> (StatusCode, String) {
@@ -222,8 +230,9 @@ async fn a_body_beyond_the_limit_is_not_read() {
 async fn each_failure_has_its_status_and_code() {
     for (failure, status, code) in [
         (PushFailure::TooLarge { size: 4000, limit: 3205 }, 413, "too_large"),
-        (PushFailure::PoolTooSmall { usable: 1, needed: 4 }, 503, "pool_too_small"),
-        (PushFailure::NoExit, 503, "no_exit"),
+        (PushFailure::PoolTooSmall { usable: 1, needed: 4, reason: "1 expired".to_owned() }, 503, "pool_too_small"),
+        (PushFailure::NoExit { topic: None }, 503, "no_exit"),
+        (PushFailure::NoConnectedHop, 503, "no_connected_hop"),
         (PushFailure::Busy, 429, "busy"),
         (PushFailure::InvalidMessage("no".to_owned()), 400, "invalid_message"),
         (PushFailure::Timeout { limit: Duration::from_secs(1) }, 503, "surb_timeout"),

@@ -44,11 +44,11 @@ fn prints_status_peers_hash_and_time() {
 
 #[test]
 fn a_failure_prints_nothing_for_people_and_says_why_on_standard_error() {
-    let outcome = Outcome::from(&PushFailure::PoolTooSmall { usable: 1, needed: 4 });
+    let outcome = Outcome::from(&PushFailure::PoolTooSmall { usable: 1, needed: 4, reason: "2 expired".to_owned() });
     assert_eq!(printed(false, &outcome), "");
     assert!(printed(true, &outcome).contains("\"error\": \"pool_too_small\""));
     let words = outcome.failure();
-    assert!(words.contains("1 usable nodes, 4 are needed") && words.ends_with("(pool_too_small)"), "{words}");
+    assert!(words.contains("pool 1 of 4 needed: 2 expired") && words.ends_with("(pool_too_small)"), "{words}");
     let refused = Outcome { status: 420, status_desc: Some("no".to_owned()), ..Outcome::default() };
     assert_eq!(refused.failure(), "the service answered 420: no");
 }

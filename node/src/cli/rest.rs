@@ -1,0 +1,112 @@
+//! Asking a running node over REST, and telling a node from other servers and from silence.
+
+use std::time::Duration;
+
+use serde::de::DeserializeOwned;
+
+use super::Failure;
+use crate::config::Problem;
+
+/// Where a node's REST interface is unless it is set elsewhere.
+pub(super) const DEFAULT_NODE: &str = "http://127.0.0.1:8645";
+/// The longest answer that is read: a directory of 16 384 nodes at a kilobyte each, and as much again.
+const MAX_ANSWER: u64 = 32 << 20;
+
+/// A running node.
+pub(super) struct RestNode {
+    base: String,
+    agent: ureq::Agent,
+}
+
+/// What a node answers.
+pub(super) struct Answer<'a> {
+    node: &'a RestNode,
+    response: ureq::http::Response<ureq::Body>,
+}
+
+impl RestNode {
+    /// The node at an address such as `http://127.0.0.1:8645`, which has so long for an answer.
+    ///
+    /// # Errors
+    /// When the address names another scheme than nodes serve.
+    pub(super) fn at(via: &str, limit: Duration) -> Result<Self, Failure> {
+        if let Some((scheme, _)) = via.split_once("://").filter(|(scheme, _)| *scheme != "http") {
+            let problem =
+                Problem::new(format!("--via: `{scheme}` is not served by nodes"), "write it as http://127.0.0.1:8645");
+            return Err(Failure::Input(problem.into()));
+        }
+        let base = if via.contains("://") { via.to_owned() } else { format!("http://{via}") };
+        let config = ureq::Agent::config_builder().http_status_as_error(false).timeout_recv_response(Some(limit));
+        let config = config.timeout_connect(Some(limit)).proxy(None);
+        Ok(Self { base: base.trim_end_matches('/').to_owned(), agent: config.build().into() })
+    }
+
+    /// Reads `path`.
+    ///
+    /// # Errors
+    /// When nobody answers.
+    pub(super) fn get(&self, path: &str) -> Result<Answer<'_>, Failure> {
+        self.answer(self.agent.get(format!("{}{path}", self.base)).call())
+    }
+
+    /// Posts a JSON body to `path`.
+    ///
+    /// # Errors
+    /// When nobody answers.
+    pub(super) fn post(&self, path: &str, body: &impl serde::Serialize) -> Result<Answer<'_>, Failure> {
+        self.answer(self.agent.post(format!("{}{path}", self.base)).send_json(body))
+    }
+
+    fn answer(&self, response: Result<ureq::http::Response<ureq::Body>, ureq::Error>) -> Result<Answer<'_>, Failure> {
+        let response = response.map_err(|error| {
+            let words = error.to_string();
+            let message = format!("{} cannot be asked: {}", self.base, words.strip_prefix("io: ").unwrap_or(&words));
+            Failure::Runtime(Problem::new(message, "check the address, and that a node runs there with rest = true"))
+        })?;
+        Ok(Answer { node: self, response })
+    }
+}
+
+impl Answer<'_> {
+    /// The HTTP status.
+    pub(super) fn status(&self) -> u16 {
+        self.response.status().as_u16()
+    }
+
+    /// This answer if it is 200.
+    ///
+    /// # Errors
+    /// What the node says instead, in its own words.
+    pub(super) fn success(mut self) -> Result<Self, Failure> {
+        let status = self.status();
+        if status == 200 {
+            return Ok(self);
+        }
+        let is_text =
+            self.response.headers().get("content-type").is_some_and(|kind| kind.as_bytes().starts_with(b"text/plain"));
+        let words = self.response.body_mut().read_to_string().unwrap_or_default();
+        if is_text && !words.is_empty() {
+            return Err(Failure::while_running(format_args!("{}: {words}", self.node.base)));
+        }
+        Err(self.stranger(&format!("status {status}")))
+    }
+
+    /// Its JSON body; `what` says what that should be.
+    ///
+    /// # Errors
+    /// When it is something else.
+    pub(super) fn json<T: DeserializeOwned>(mut self, what: &str) -> Result<T, Failure> {
+        let read = self.response.body_mut().with_config().limit(MAX_ANSWER).read_json();
+        read.map_err(|_| self.stranger(&format!("status {} and no {what}", self.status())))
+    }
+
+    /// Its body as it comes.
+    pub(super) fn into_reader(self) -> impl std::io::Read {
+        self.response.into_body().into_reader()
+    }
+
+    fn stranger(&self, answered: &str) -> Failure {
+        let message = format!("{} answered {answered}", self.node.base);
+        Failure::Runtime(Problem::new(message, "check the address: it is not the REST address of a wakumix node"))
+    }
+}

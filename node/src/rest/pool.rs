@@ -1,0 +1,157 @@
+//! `GET /admin/v1/pool`: every mix node that is known, and what it can be used for.
+
+use std::{
+    collections::{BTreeMap, HashSet},
+    time::Duration,
+};
+
+use actix_web::{HttpResponse, Responder, web};
+use serde::{Deserialize, Serialize};
+use wakumix_discovery::PoolEntry;
+use wakumix_mix::MIN_POOL;
+use wakumix_role_api::directory::PoolState;
+use wakumix_waku::record::{Capabilities, Shards};
+
+use super::{Api, admin, body::Refused};
+
+pub(super) fn routes(config: &mut web::ServiceConfig) {
+    config.route("/admin/v1/pool", web::get().to(pool));
+}
+
+/// The pool as it is told over REST. All times are whole seconds, counted from the moment of the answer.
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct PoolJson {
+    /// Nodes that a request needs.
+    pub(crate) needed: usize,
+    /// Known mix nodes in each state; every state is there.
+    pub(crate) counts: BTreeMap<String, usize>,
+    /// How diverse the usable nodes are.
+    pub(crate) diversity: DiversityJson,
+    /// Usable ones first, then by peer id.
+    pub(crate) nodes: Vec<NodeJson>,
+}
+
+/// Among how many networks and operators the usable nodes spread.
+#[derive(Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct DiversityJson {
+    /// Different /24 of their hop addresses.
+    pub(crate) subnets: usize,
+    /// Different families; a node of none counts as one.
+    pub(crate) operators: usize,
+}
+
+/// One mix node.
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct NodeJson {
+    pub(crate) peer_id: String,
+    pub(crate) state: String,
+    /// Why it is in that state, for people.
+    pub(crate) reason: String,
+    /// What it offers; empty while it has not told.
+    pub(crate) roles: Vec<String>,
+    /// Wire profiles; empty while it has not told.
+    pub(crate) profiles: Vec<String>,
+    /// Who tells of it, most trusted first.
+    pub(crate) sources: Vec<String>,
+    /// Since it was reached last; absent if it never was.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) age_seconds: Option<u64>,
+    /// For how long it has been in its state.
+    pub(crate) since_seconds: u64,
+    /// Until it is contacted next, if it is to be.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) next_check_seconds: Option<u64>,
+    /// Failures to reach it in a row.
+    pub(crate) failures: u32,
+    pub(crate) connected: bool,
+    /// What its operator calls itself.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) operator: Option<String>,
+    /// Nodes with the same number are one operator's; it means nothing in another answer.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) family: Option<u32>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) shards: Option<ShardsJson>,
+    pub(crate) addresses: Vec<String>,
+    /// What headers carry for it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) hop_address: Option<String>,
+    /// `0x` and 64 hex digits.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) mix_pub_key: Option<String>,
+}
+
+/// Where a node relays.
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct ShardsJson {
+    pub(crate) cluster: u16,
+    pub(crate) shards: Vec<u16>,
+}
+
+async fn pool(api: web::Data<Api>) -> Result<impl Responder, Refused> {
+    admin::permit(&api)?;
+    Ok(HttpResponse::Ok().json(PoolJson::from((api.pool)().await)))
+}
+
+impl From<Vec<PoolEntry>> for PoolJson {
+    fn from(mut entries: Vec<PoolEntry>) -> Self {
+        entries.sort_by_cached_key(|entry| (entry.state, entry.peer.to_base58()));
+        let count = |state: PoolState| entries.iter().filter(|entry| entry.state == state).count();
+        Self {
+            needed: MIN_POOL,
+            counts: PoolState::ALL.into_iter().map(|state| (state.as_str().to_owned(), count(state))).collect(),
+            diversity: DiversityJson::of(entries.iter().filter(|entry| entry.state == PoolState::Usable)),
+            nodes: entries.into_iter().map(NodeJson::from).collect(),
+        }
+    }
+}
+
+impl DiversityJson {
+    fn of<'a>(usable: impl Iterator<Item = &'a PoolEntry>) -> Self {
+        let (mut subnets, mut families, mut alone) = (HashSet::new(), HashSet::new(), 0);
+        for entry in usable {
+            let [a, b, c, _] = entry.hop_address.as_ref().map_or([0; 4], |address| address.ip().octets());
+            subnets.insert([a, b, c]);
+            match entry.family {
+                Some(family) => {
+                    families.insert(family);
+                }
+                None => alone += 1,
+            }
+        }
+        Self { subnets: subnets.len(), operators: families.len() + alone }
+    }
+}
+
+impl From<PoolEntry> for NodeJson {
+    fn from(entry: PoolEntry) -> Self {
+        Self {
+            peer_id: entry.peer.to_string(),
+            state: entry.state.as_str().to_owned(),
+            reason: entry.reason,
+            roles: roles(entry.capabilities),
+            profiles: entry.profiles.iter().map(ToString::to_string).collect(),
+            sources: entry.sources.iter().map(|source| source.as_str().to_owned()).collect(),
+            age_seconds: entry.last_seen.as_ref().map(Duration::as_secs),
+            since_seconds: entry.since.as_secs(),
+            next_check_seconds: entry.next_check.as_ref().map(Duration::as_secs),
+            failures: entry.failures,
+            connected: entry.is_connected,
+            operator: entry.operator,
+            family: entry.family.map(|family| family.0),
+            shards: entry.shards.map(|Shards { cluster, shards }| ShardsJson { cluster, shards }),
+            addresses: entry.addresses.iter().map(ToString::to_string).collect(),
+            hop_address: entry.hop_address.map(|address| address.to_string()),
+            mix_pub_key: entry.mix_key.map(|key| format!("0x{key}")),
+        }
+    }
+}
+
+fn roles(capabilities: Capabilities) -> Vec<String> {
+    let held = Capabilities::ALL.into_iter().filter(|(bit, _)| capabilities.contains(*bit));
+    held.map(|(_, name)| name.to_owned()).collect()
+}
