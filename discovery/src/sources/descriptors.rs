@@ -1,10 +1,203 @@
 //! Signed mix descriptors, fetched from any node and served by every node.
+//!
+//! Every node answers [`descriptor::PROTOCOL`], an ordinary request protocol: the host offers it on all its transports,
+//! WebSocket included, so a browser learns the pool from whatever node it is connected to. A node that mixes or serves
+//! anything answers with its own descriptor, too. A node that only sends has none: who sends is nobody's business.
+//!
+//! What is asked for depends on what is known and never on what is sent: random samples until they bring nothing new, then
+//! now and again; mix nodes whose key is not known or whose descriptor has reached half its life, first themselves, and
+//! if they do not answer, anybody else. Samples are drawn evenly, so that a node spreads however often it answers.
 
-use crate::entry::PeerAddress;
+mod asker;
+mod check;
+mod own;
+mod server;
+mod shelf;
+#[cfg(test)]
+mod tests;
+
+use std::{sync::Arc, time::Duration};
+
+use futures::{FutureExt as _, StreamExt as _, future::BoxFuture, stream::FuturesUnordered};
+use rand::rngs::StdRng;
+use tokio::time::Instant;
+use wakumix_records::descriptor::{self, Limits, MAX_REQUEST_LEN, MAX_RESPONSE_LEN};
+use wakumix_role_api::{
+    Service,
+    host::{HostHandle, ReadRule, RequestFailure},
+};
+use wakumix_waku::frame;
+
+use self::{
+    asker::{Ask, Asker, Outcome},
+    check::Checked,
+    server::Server,
+    shelf::Shelf,
+};
+use super::speakers::Speakers;
+use crate::{
+    clock::Now,
+    entry::PeerAddress,
+    finding::{SourceName, UnixSeconds},
+    source::{Source, SourceContext},
+};
+
+/// Requests that are open at a time: a dead node holds one for [`TIMEOUT`], so a pool with a hundred of them is through in
+/// two minutes.
+const PARALLEL: usize = 8;
+/// One exchange, dialling included.
+const TIMEOUT: Duration = Duration::from_secs(10);
+/// Between two looks at what is known; samples and key searches are planned by it.
+const REFRESH: Duration = Duration::from_secs(15);
+/// The same when something new was reported.
+const REFRESH_AFTER_NEWS: Duration = Duration::from_secs(1);
+/// Between two looks at whom to ask.
+const TICK: Duration = Duration::from_secs(1);
 
 /// The settings of descriptors.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct DescriptorsConfig {
     /// Nodes to ask first, besides those that are known.
     pub peers: Vec<PeerAddress>,
+    /// How long this node holds a packet at most, as it tells others; zero: it does not tell.
+    pub longest_hold: Duration,
+}
+
+/// The wall clock in Unix seconds.
+type Clock = Arc<dyn Fn() -> UnixSeconds + Send + Sync>;
+
+/// Fetches, checks, reports and serves descriptors.
+#[derive(Clone)]
+pub(super) struct DescriptorsSource {
+    config: DescriptorsConfig,
+    server: Arc<Server>,
+    clock: Clock,
+}
+
+impl DescriptorsSource {
+    /// The source with these settings.
+    pub(super) fn new(config: DescriptorsConfig) -> Self {
+        Self::with_clock(config, Arc::new(|| Now::read().unix))
+    }
+
+    fn with_clock(config: DescriptorsConfig, clock: Clock) -> Self {
+        let server = Arc::new(Server::new(rand::make_rng(), Arc::clone(&clock)));
+        Self { config, server, clock }
+    }
+
+    async fn follow(self, context: SourceContext) {
+        self.server.count_in(&context.telemetry);
+        let client = Client {
+            asker: Asker::new(context.local.borrow().peer, self.config.peers.clone(), Instant::now()),
+            speakers: Speakers::new(descriptor::PROTOCOL, context.findings.peer_events()),
+            shelf: Arc::default(),
+            refresh_at: Instant::now(),
+            server: Arc::clone(&self.server),
+            clock: Arc::clone(&self.clock),
+            rng: rand::make_rng(),
+            context: context.clone(),
+        };
+        // Mixers admit packets by the room in their queues and not by a rate, so there is none to tell.
+        let longest_hold_ms = u32::try_from(self.config.longest_hold.as_millis()).unwrap_or(u32::MAX);
+        let limits = Limits { packets_per_second: 0, longest_hold_ms };
+        tokio::join!(own::keep(context, limits, self.server, self.clock), client.run());
+    }
+}
+
+impl Source for DescriptorsSource {
+    fn name(&self) -> SourceName {
+        SourceName::Descriptors
+    }
+
+    fn services(&self) -> Vec<Service> {
+        let server = Arc::clone(&self.server);
+        vec![Service::new(descriptor::PROTOCOL, MAX_REQUEST_LEN, move |request| server.answer(request))]
+    }
+
+    fn run(&self, context: SourceContext) -> BoxFuture<'static, ()> {
+        self.clone().follow(context).boxed()
+    }
+}
+
+impl std::fmt::Debug for DescriptorsSource {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("DescriptorsSource").field("config", &self.config).finish_non_exhaustive()
+    }
+}
+
+/// The asking side; everything in it is derivable or ephemeral.
+struct Client {
+    asker: Asker,
+    speakers: Speakers,
+    shelf: Arc<Shelf>,
+    refresh_at: Instant,
+    server: Arc<Server>,
+    clock: Clock,
+    rng: StdRng,
+    context: SourceContext,
+}
+
+impl Client {
+    async fn run(mut self) {
+        let mut open = FuturesUnordered::new();
+        loop {
+            self.refresh().await;
+            while open.len() < PARALLEL
+                && let Some(ask) = self.asker.next(Instant::now(), self.speakers.known(), &self.shelf, &mut self.rng)
+            {
+                open.push(exchange(self.context.host.clone(), ask));
+            }
+            tokio::select! {
+                Some((ask, answer)) = open.next() => {
+                    if !self.take(&ask, answer).await {
+                        return;
+                    }
+                }
+                () = self.speakers.follow(TICK, &mut self.rng) => {}
+            }
+        }
+    }
+
+    async fn refresh(&mut self) {
+        if Instant::now() < self.refresh_at {
+            return;
+        }
+        let known = self.context.findings.known().await;
+        self.shelf = Arc::new(Shelf::new(known, (self.clock)()));
+        self.server.show(Arc::clone(&self.shelf));
+        self.asker.plan(Instant::now(), &self.shelf, &mut self.rng);
+        self.refresh_at = Instant::now() + REFRESH;
+    }
+
+    /// Reports what an answer brought; false when discovery has stopped.
+    async fn take(&mut self, ask: &Ask, answer: Result<Vec<u8>, RequestFailure>) -> bool {
+        self.context.findings.looked_up(answer.is_ok());
+        let (outcome, findings) = match answer {
+            Ok(bytes) => {
+                let now = (self.clock)();
+                let checked = Checked::read(&bytes, ask, self.asker.me(), now, &self.shelf).await;
+                for (refusal, count) in checked.refused {
+                    self.context.findings.refuse(refusal, count);
+                }
+                (Outcome::Answered { told: checked.told, news: checked.news }, checked.findings)
+            }
+            Err(RequestFailure::Busy | RequestFailure::Stopped) => (Outcome::NotAsked, Vec::new()),
+            Err(RequestFailure::Unsupported) => (Outcome::Unsupported, Vec::new()),
+            Err(_) => (Outcome::Failed, Vec::new()),
+        };
+        self.asker.note(ask, &outcome, Instant::now(), &mut self.rng);
+        if findings.is_empty() {
+            return true;
+        }
+        self.refresh_at = self.refresh_at.min(Instant::now() + REFRESH_AFTER_NEWS);
+        self.context.findings.report(findings).await
+    }
+}
+
+/// One request and what came of it.
+async fn exchange(host: HostHandle, ask: Ask) -> (Ask, Result<Vec<u8>, RequestFailure>) {
+    let bytes = frame::encode(&ask.request.encode());
+    let read = ReadRule::LengthPrefixed { max: MAX_RESPONSE_LEN };
+    let answer = host.request(ask.peer, ask.addresses.clone(), descriptor::PROTOCOL, bytes, read, TIMEOUT).await;
+    (ask, answer)
 }

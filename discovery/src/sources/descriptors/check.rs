@@ -1,0 +1,104 @@
+//! What an answer is worth: each descriptor is judged by itself, and what is wrong with it is counted.
+
+use std::collections::{HashMap, HashSet};
+
+use libp2p_identity::PeerId;
+use wakumix_records::{
+    descriptor::{Descriptor, DescriptorError, MAX_RESPONSE_LEN, Request, Response},
+    envelope::EnvelopeError,
+};
+use wakumix_waku::frame;
+
+use super::{asker::Ask, shelf::Shelf};
+use crate::finding::{Finding, Refusal, SignedRecord, UnixSeconds};
+
+/// Signatures that are checked before others on the thread have their turn: some 2 ms.
+const AT_A_TIME: usize = 8;
+
+/// An answer, checked.
+#[derive(Debug, Default)]
+pub(super) struct Checked {
+    /// What can be reported.
+    pub(super) findings: Vec<Finding>,
+    /// Whom it had good descriptors of, those that are known included.
+    pub(super) told: HashSet<PeerId>,
+    /// How many of them no descriptor was held of.
+    pub(super) news: usize,
+    /// What was refused, how often.
+    pub(super) refused: HashMap<Refusal, u64>,
+}
+
+impl Checked {
+    /// Checks the answer to `ask`, with its length in front, that this node (`me`) received.
+    pub(super) async fn read(bytes: &[u8], ask: &Ask, me: PeerId, now: UnixSeconds, shelf: &Shelf) -> Self {
+        let mut checked = Self::default();
+        let body = frame::decode(bytes, MAX_RESPONSE_LEN).ok().flatten().map(|(body, _)| body);
+        let Some(Ok(Response { mut descriptors })) = body.map(Response::decode) else {
+            checked.refuse(Refusal::Malformed, 1);
+            return checked;
+        };
+        let surplus = descriptors.len().saturating_sub(ask.request.wants());
+        checked.refuse(Refusal::TooMany, surplus);
+        descriptors.truncate(ask.request.wants());
+        for (index, envelope) in descriptors.into_iter().enumerate() {
+            if index % AT_A_TIME == AT_A_TIME - 1 {
+                tokio::task::yield_now().await;
+            }
+            if shelf.is_known(&envelope) {
+                continue;
+            }
+            match Descriptor::open(&envelope, now) {
+                Ok(descriptor) if descriptor.peer == me => {}
+                Ok(descriptor) => checked.take(descriptor, envelope, ask, shelf),
+                Err(error) => checked.refuse(refusal(&error), 1),
+            }
+        }
+        checked
+    }
+
+    fn take(&mut self, descriptor: Descriptor, envelope: Vec<u8>, ask: &Ask, shelf: &Shelf) {
+        let peer = descriptor.peer;
+        let was_asked_for = match &ask.request {
+            Request::Own => peer == ask.peer,
+            Request::Peers(peers) => peers.contains(&peer),
+            Request::Sample(_) => true,
+        };
+        if !was_asked_for || !self.told.insert(peer) {
+            return self.refuse(Refusal::TooMany, 1);
+        }
+        self.news += usize::from(!shelf.has(&peer));
+        self.findings.push(finding(descriptor, envelope));
+    }
+
+    fn refuse(&mut self, refusal: Refusal, count: usize) {
+        if count > 0 {
+            *self.refused.entry(refusal).or_default() += count as u64;
+        }
+    }
+}
+
+fn finding(descriptor: Descriptor, envelope: Vec<u8>) -> Finding {
+    Finding {
+        addresses: descriptor.addresses,
+        capabilities: Some(descriptor.capabilities),
+        shards: Some(descriptor.shards),
+        mix_key: descriptor.mix_key,
+        next_key: descriptor.next_key,
+        profiles: Some(descriptor.profiles),
+        operator: descriptor.operator,
+        family: descriptor.family,
+        expires: Some(descriptor.expires),
+        record: Some(SignedRecord::Descriptor(envelope)),
+        ..Finding::new(descriptor.peer, descriptor.issued)
+    }
+}
+
+/// How a broken rule is counted.
+pub(super) fn refusal(error: &DescriptorError) -> Refusal {
+    match error {
+        DescriptorError::TooLong(_) => Refusal::TooMany,
+        DescriptorError::Envelope(EnvelopeError::Signature) | DescriptorError::Signer => Refusal::Signature,
+        DescriptorError::Expired | DescriptorError::Future | DescriptorError::Lifetime => Refusal::Expired,
+        _ => Refusal::Malformed,
+    }
+}

@@ -1,0 +1,135 @@
+//! Answers requests from what is at hand, without waiting for anybody.
+
+use std::{
+    sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError},
+    time::Duration,
+};
+
+use libp2p_identity::PeerId;
+use rand::rngs::StdRng;
+use tokio::time::Instant;
+use wakumix_records::descriptor::{Request, Response};
+use wakumix_role_api::InboundRequest;
+use wakumix_telemetry::{Counter, Metric, Telemetry};
+
+use super::{Clock, shelf::Shelf};
+use crate::sources::budget::{Budget, Pace};
+
+/// Requests for this node's own descriptor: a thousand nodes that look after it every minute, three times over.
+const OWN_OF_ALL: Pace = Pace { burst: 1000, refill: Duration::from_millis(20) };
+/// The same of one peer.
+const OWN_OF_ONE: Pace = Pace { burst: 10, refill: Duration::from_secs(2) };
+/// Requests for others' descriptors, up to 48 KiB each: at most 1 MiB a second.
+const OTHERS_OF_ALL: Pace = Pace { burst: 200, refill: Duration::from_millis(50) };
+/// The same of one peer: a node that starts asks several times, and then every few minutes.
+const OTHERS_OF_ONE: Pace = Pace { burst: 8, refill: Duration::from_secs(15) };
+
+/// The answering side.
+pub(super) struct Server {
+    state: Mutex<State>,
+    clock: Clock,
+    counters: OnceLock<Counters>,
+}
+
+struct State {
+    /// Derivable: this node's descriptor and whose it is, if it has one.
+    own: Option<(PeerId, Vec<u8>)>,
+    /// Derivable.
+    shelf: Arc<Shelf>,
+    /// Ephemeral.
+    own_budget: Budget,
+    others_budget: Budget,
+    rng: StdRng,
+}
+
+/// Requests by how they ended.
+struct Counters {
+    answered: Counter,
+    refused: Counter,
+    malformed: Counter,
+}
+
+impl Server {
+    pub(super) fn new(rng: StdRng, clock: Clock) -> Self {
+        let state = State {
+            own: None,
+            shelf: Arc::default(),
+            own_budget: Budget::new(OWN_OF_ALL, OWN_OF_ONE),
+            others_budget: Budget::new(OTHERS_OF_ALL, OTHERS_OF_ONE),
+            rng,
+        };
+        Self { state: Mutex::new(state), clock, counters: OnceLock::new() }
+    }
+
+    /// Counts requests from now on.
+    pub(super) fn count_in(&self, telemetry: &Telemetry) {
+        let counter = |outcome| {
+            telemetry.counter(Metric::DiscoveryRequestsTotal, &[("protocol", "descriptor"), ("outcome", outcome)])
+        };
+        self.counters.get_or_init(|| Counters {
+            answered: counter("answered"),
+            refused: counter("refused"),
+            malformed: counter("malformed"),
+        });
+    }
+
+    /// This node's descriptor from now on.
+    pub(super) fn set_own(&self, peer: PeerId, descriptor: Option<Vec<u8>>) {
+        self.state().own = descriptor.map(|bytes| (peer, bytes));
+    }
+
+    /// What is known of others from now on.
+    pub(super) fn show(&self, shelf: Arc<Shelf>) {
+        self.state().shelf = shelf;
+    }
+
+    /// Answers, or drops the request if it makes no sense or there were too many.
+    pub(super) fn answer(&self, request: InboundRequest) {
+        let InboundRequest { from, body, respond, .. } = request;
+        let Ok(wanted) = Request::decode(&body) else { return self.count(|counters| &counters.malformed) };
+        let mut state = self.state();
+        let budget = if wanted == Request::Own { &mut state.own_budget } else { &mut state.others_budget };
+        if !budget.admit(from, Instant::now()) {
+            return self.count(|counters| &counters.refused);
+        }
+        let descriptors = state.find(&wanted, (self.clock)());
+        drop(state);
+        // Counted first: who has the answer finds it in the metrics.
+        self.count(|counters| &counters.answered);
+        // Who asked may be gone.
+        let _ = respond.send(Response { descriptors }.encode());
+    }
+
+    fn count(&self, counter: impl Fn(&Counters) -> &Counter) {
+        if let Some(counters) = self.counters.get() {
+            counter(counters).increment(1);
+        }
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        // A panic elsewhere leaves nothing half done here.
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl State {
+    fn find(&mut self, wanted: &Request, now: u64) -> Vec<Vec<u8>> {
+        let own = |own: &Option<(PeerId, Vec<u8>)>| own.iter().map(|(_, bytes)| bytes.clone()).collect::<Vec<_>>();
+        match wanted {
+            Request::Own => own(&self.own),
+            Request::Peers(peers) => peers.iter().filter_map(|peer| self.of(peer, now)).collect(),
+            Request::Sample(count) => {
+                let mut found = own(&self.own);
+                found.extend(self.shelf.sample(count - found.len(), now, &mut self.rng));
+                found
+            }
+        }
+    }
+
+    fn of(&self, peer: &PeerId, now: u64) -> Option<Vec<u8>> {
+        match &self.own {
+            Some((me, bytes)) if me == peer => Some(bytes.clone()),
+            _ => self.shelf.of(peer, now),
+        }
+    }
+}

@@ -1,0 +1,273 @@
+//! Whom the source asks, and when.
+
+use std::{collections::HashSet, sync::Arc, time::Duration};
+
+use libp2p_identity::PeerId;
+use rand::{SeedableRng as _, rngs::StdRng};
+use tokio::time::Instant;
+use wakumix_records::descriptor::{MAX_DESCRIPTORS, Request};
+use wakumix_waku::record::Capabilities;
+
+use super::support::{ME, NOW, address, known, peer};
+use crate::{
+    entry::PeerAddress,
+    finding::Finding,
+    sources::descriptors::{
+        asker::{Ask, Asker, Outcome, QUIET_SAMPLES},
+        shelf::Shelf,
+    },
+};
+
+const SAMPLE: Request = Request::Sample(MAX_DESCRIPTORS);
+
+struct World {
+    asker: Asker,
+    shelf: Shelf,
+    speakers: Vec<PeerId>,
+    now: Instant,
+    rng: StdRng,
+}
+
+impl World {
+    fn new(entries: &[u16]) -> Self {
+        let entries = entries.iter().map(|&seed| PeerAddress { peer: peer(seed), address: address(seed) });
+        let now = Instant::now();
+        Self {
+            asker: Asker::new(peer(ME), entries.collect(), now),
+            shelf: Shelf::default(),
+            speakers: Vec::new(),
+            now,
+            rng: StdRng::seed_from_u64(1),
+        }
+    }
+
+    fn know(&mut self, findings: Vec<Finding>, unix: u64) {
+        self.shelf = Shelf::new(findings.into(), unix);
+        self.plan();
+    }
+
+    fn plan(&mut self) {
+        self.asker.plan(self.now, &self.shelf, &mut self.rng);
+    }
+
+    fn pass(&mut self, time: Duration) {
+        self.now += time;
+        self.plan();
+    }
+
+    fn next(&mut self) -> Option<Ask> {
+        self.asker.next(self.now, &self.speakers, &self.shelf, &mut self.rng)
+    }
+
+    /// All that is to be asked now.
+    fn all(&mut self) -> Vec<Ask> {
+        std::iter::from_fn(|| self.next()).collect()
+    }
+
+    fn note(&mut self, ask: &Ask, outcome: &Outcome) {
+        self.asker.note(ask, outcome, self.now, &mut self.rng);
+    }
+
+    fn answer(&mut self, ask: &Ask, told: &[u16], news: usize) {
+        let told = told.iter().map(|&seed| peer(seed)).collect();
+        self.note(ask, &Outcome::Answered { told, news });
+    }
+}
+
+fn keyless(seed: u16) -> Finding {
+    let capabilities = Some(Capabilities::MIX);
+    Finding { capabilities, addresses: vec![address(seed)], ..Finding::new(peer(seed), 1) }
+}
+
+fn own(seed: u16) -> Ask {
+    Ask { peer: peer(seed), addresses: vec![address(seed)], request: Request::Own }
+}
+
+#[test]
+fn entries_are_asked_at_once_and_again_until_they_answer() {
+    let mut world = World::new(&[1, 2, ME]);
+    let asks = world.all();
+    assert_eq!(
+        asks.iter().map(|ask| (ask.peer, &ask.request)).collect::<Vec<_>>(),
+        [(peer(1), &SAMPLE), (peer(2), &SAMPLE)]
+    );
+    world.answer(&asks[0], &[1], 1);
+    world.note(&asks[1], &Outcome::Failed);
+    assert_eq!(world.all(), []);
+    world.pass(Duration::from_secs(5));
+    assert_eq!(world.all(), [asks[1].clone()]);
+    world.answer(&asks[1], &[2], 1);
+    world.pass(Duration::from_secs(3600));
+    assert_eq!(world.all(), []);
+}
+
+#[test]
+fn samples_go_on_quickly_until_they_bring_nothing_new() {
+    let mut world = World::new(&[]);
+    world.speakers = vec![peer(1)];
+    for news in [5, 1, 0, 0, 3] {
+        let ask = world.next().unwrap();
+        assert_eq!((ask.peer, &ask.request), (peer(1), &SAMPLE));
+        world.answer(&ask, &[], news);
+        world.pass(Duration::from_secs(2));
+    }
+    for _ in 0..QUIET_SAMPLES {
+        assert!(world.asker.is_growing());
+        let ask = world.next().unwrap();
+        world.answer(&ask, &[], 0);
+        world.pass(Duration::from_secs(2));
+    }
+    assert!(!world.asker.is_growing());
+    // One was planned before the last answer came.
+    let left = world.all();
+    left.iter().for_each(|ask| world.answer(ask, &[], 0));
+    world.pass(Duration::from_secs(299));
+    assert_eq!(world.all(), []);
+    world.pass(Duration::from_secs(301));
+    assert_eq!(world.all().len(), 1);
+}
+
+#[test]
+fn news_without_end_do_not_keep_the_pace_up() {
+    let mut world = World::new(&[]);
+    world.speakers = vec![peer(1)];
+    let mut asked = 0;
+    for _ in 0..3600 {
+        for ask in world.all() {
+            asked += 1;
+            world.answer(&ask, &[], 32);
+        }
+        world.pass(Duration::from_secs(1));
+    }
+    assert!((200..280).contains(&asked), "{asked}");
+}
+
+#[test]
+fn a_newly_identified_peer_is_asked_once() {
+    let mut world = World::new(&[]);
+    world.speakers = vec![peer(1), peer(2)];
+    let asks = world.all();
+    assert_eq!(asks.iter().map(|ask| ask.peer).collect::<HashSet<_>>(), [peer(1), peer(2)].into());
+    for _ in 0..2 * QUIET_SAMPLES {
+        asks.iter().for_each(|ask| world.answer(ask, &[], 0));
+    }
+    world.speakers.push(peer(3));
+    let newcomer = Ask { addresses: Vec::new(), ..own(3) };
+    assert!(world.all().contains(&newcomer));
+    world.answer(&newcomer, &[], 0);
+    world.pass(Duration::from_secs(3600));
+    assert!(world.all().iter().all(|ask| ask.request == SAMPLE));
+}
+
+#[test]
+fn mix_nodes_without_key_or_with_an_old_descriptor_are_asked_themselves() {
+    let mut world = World::new(&[]);
+    let relay = Finding { capabilities: Some(Capabilities::RELAY), ..Finding::new(peer(4), 1) };
+    let entry = Finding { record: None, ..known(5) };
+    world.know(vec![known(1), known(2), keyless(3), relay, entry], NOW);
+    let asks = world.all();
+    assert!(asks.contains(&own(3)), "{asks:?}");
+    assert!(asks.iter().all(|ask| ask.peer == peer(3) || ask.request == SAMPLE));
+    // The descriptors were issued 60 seconds ago for an hour.
+    let mut world = World::new(&[]);
+    world.know(vec![known(1), known(2), keyless(3)], NOW + 1800);
+    let asked: HashSet<_> = world.all().into_iter().map(|ask| ask.peer).collect();
+    assert_eq!(asked, [peer(1), peer(2), peer(3)].into());
+}
+
+#[test]
+fn who_does_not_answer_is_asked_about_elsewhere_and_then_again() {
+    let mut world = World::new(&[]);
+    world.speakers = vec![peer(1)];
+    world.know((10..50).map(keyless).collect(), NOW);
+    let asks = world.all();
+    assert_eq!(asks.len(), 41);
+    for ask in asks {
+        if ask.peer == peer(1) { world.answer(&ask, &[], 0) } else { world.note(&ask, &Outcome::Failed) }
+    }
+    let mut named = HashSet::new();
+    for _ in 0..20 {
+        world.pass(Duration::from_secs(5));
+        for ask in world.all() {
+            assert_eq!(ask.peer, peer(1));
+            if let Request::Peers(peers) = &ask.request {
+                assert!(peers.len() <= MAX_DESCRIPTORS);
+                named.extend(peers.iter().copied());
+            }
+            world.answer(&ask, &[], 0);
+        }
+        if named.len() == 40 {
+            break;
+        }
+    }
+    assert_eq!(named, (10..50).map(peer).collect());
+    world.pass(Duration::from_secs(10));
+    let again = world.all();
+    assert!((10..50).all(|seed| again.contains(&own(seed))), "{again:?}");
+}
+
+#[test]
+fn who_does_not_speak_the_protocol_is_left_alone_and_a_busy_host_blames_nobody() {
+    let mut world = World::new(&[]);
+    world.know(vec![keyless(1)], NOW);
+    assert_eq!(world.all(), [own(1)]);
+    world.note(&own(1), &Outcome::NotAsked);
+    world.pass(Duration::from_secs(5));
+    assert_eq!(world.all(), [own(1)]);
+    world.note(&own(1), &Outcome::Unsupported);
+    world.speakers = vec![peer(2)];
+    for _ in 0..100 {
+        world.pass(Duration::from_secs(100));
+        for ask in world.all() {
+            assert!(ask.peer == peer(2) && ask.request == SAMPLE);
+            world.answer(&ask, &[], 0);
+        }
+    }
+}
+
+#[test]
+fn nobody_is_asked_twice_at_a_time() {
+    let mut world = World::new(&[1]);
+    world.speakers = vec![peer(1)];
+    world.know(vec![keyless(1)], NOW);
+    assert_eq!(world.all().len(), 1);
+    world.pass(Duration::from_secs(3600));
+    assert_eq!(world.all(), []);
+}
+
+/// Half of the samples come from nodes with descriptors, however many connections an attacker has opened.
+#[test]
+fn many_connections_do_not_decide_alone_what_is_learnt() {
+    let mut world = World::new(&[]);
+    let attackers: HashSet<_> = (1000..1200).map(peer).collect();
+    world.speakers = attackers.iter().copied().collect();
+    world.know((1..10).map(known).collect(), NOW);
+    for ask in world.all() {
+        world.answer(&ask, &[], 0);
+    }
+    let (mut of_attackers, mut of_others) = (0, 0);
+    for _ in 0..200 {
+        world.pass(Duration::from_secs(601));
+        for ask in world.all() {
+            if attackers.contains(&ask.peer) {
+                of_attackers += 1;
+            } else {
+                of_others += 1;
+            }
+            world.answer(&ask, &[], 0);
+        }
+    }
+    assert!(of_attackers + of_others == 200 && (70..130).contains(&of_others), "{of_others}");
+}
+
+#[test]
+fn what_is_remembered_has_a_bound() {
+    let mut world = World::new(&[]);
+    let nobody = |_| Finding { capabilities: Some(Capabilities::MIX), ..Finding::new(PeerId::random(), 1) };
+    world.shelf = Shelf::new((0..20_000).map(nobody).collect::<Arc<[_]>>(), NOW);
+    world.plan();
+    let asks = world.all();
+    asks.iter().for_each(|ask| world.note(ask, &Outcome::Unsupported));
+    assert_eq!(world.all(), []);
+    assert!(format!("{:?}", world.asker).matches("Attempt {").count() <= 16_384);
+}

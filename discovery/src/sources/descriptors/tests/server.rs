@@ -1,0 +1,141 @@
+//! What others get for their requests.
+
+use std::{
+    collections::HashMap,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+};
+
+use libp2p_identity::PeerId;
+use rand::{SeedableRng as _, rngs::StdRng};
+use wakumix_records::descriptor::{Descriptor, MAX_DESCRIPTORS, Request};
+use wakumix_role_api::{Requester, Service};
+use wakumix_telemetry::Telemetry;
+
+use super::support::{ME, NOW, ask, known, peer, sealed};
+use crate::sources::descriptors::{server::Server, shelf::Shelf};
+
+struct World {
+    service: Service,
+    server: Arc<Server>,
+    now: Arc<AtomicU64>,
+    telemetry: Telemetry,
+}
+
+impl World {
+    fn new(peers: u16, has_own: bool) -> Self {
+        tokio::time::pause();
+        let now = Arc::new(AtomicU64::new(NOW));
+        let clock = Arc::clone(&now);
+        let clock = Arc::new(move || clock.load(Ordering::Relaxed));
+        let server = Arc::new(Server::new(StdRng::seed_from_u64(1), clock));
+        let telemetry = Telemetry::new();
+        server.count_in(&telemetry);
+        server.show(Arc::new(Shelf::new((1..=peers).map(known).collect(), NOW)));
+        if has_own {
+            server.set_own(peer(ME), Some(sealed(ME)));
+        }
+        let shared = Arc::clone(&server);
+        let service = Service::new("/test", 0, move |request| shared.answer(request));
+        Self { service, server, now, telemetry }
+    }
+
+    /// The peers of the answer to somebody new.
+    async fn ask(&self, request: Request) -> Vec<PeerId> {
+        let answer = ask(&self.service, Requester::Peer(PeerId::random()), request.encode()).await;
+        answer.unwrap().iter().map(|bytes| Descriptor::open(bytes, NOW).unwrap().peer).collect()
+    }
+}
+
+#[tokio::test]
+async fn an_empty_request_brings_the_own_descriptor_alone() {
+    let world = World::new(3, true);
+    assert_eq!(world.ask(Request::Own).await, [peer(ME)]);
+    world.server.set_own(peer(ME), None);
+    assert_eq!(world.ask(Request::Own).await, []);
+}
+
+#[tokio::test]
+async fn a_node_that_tells_nothing_of_itself_serves_what_others_told() {
+    let world = World::new(3, false);
+    assert_eq!(world.ask(Request::Sample(8)).await.len(), 3);
+    assert_eq!(world.ask(Request::Peers(vec![peer(ME), peer(2)])).await, [peer(2)]);
+}
+
+#[tokio::test]
+async fn named_peers_are_told_as_far_as_they_are_known() {
+    let world = World::new(3, true);
+    assert_eq!(
+        world.ask(Request::Peers(vec![peer(3), peer(9), peer(ME), peer(1)])).await,
+        [peer(3), peer(ME), peer(1)]
+    );
+}
+
+#[tokio::test]
+async fn a_sample_is_as_large_as_asked_and_begins_with_the_own_descriptor() {
+    let world = World::new(100, true);
+    for count in [1, 2, MAX_DESCRIPTORS] {
+        let told = world.ask(Request::Sample(count)).await;
+        assert_eq!((told.len(), told[0]), (count, peer(ME)));
+        let distinct: std::collections::HashSet<_> = told.iter().collect();
+        assert_eq!(distinct.len(), count);
+    }
+}
+
+/// Each of 40 is drawn 10 times in 400 on average, with a deviation of 2.7: 10 more are nearly four of
+/// them.
+#[tokio::test]
+async fn samples_favour_nobody() {
+    let world = World::new(40, false);
+    let mut drawn: HashMap<PeerId, u32> = HashMap::new();
+    for _ in 0..40 {
+        for peer in world.ask(Request::Sample(10)).await {
+            *drawn.entry(peer).or_default() += 1;
+        }
+        // The budget of all is for many seconds.
+        tokio::time::advance(std::time::Duration::from_secs(1)).await;
+    }
+    assert_eq!((drawn.len(), drawn.values().sum::<u32>()), (40, 400));
+    assert!(drawn.values().all(|count| *count <= 20), "{drawn:?}");
+}
+
+#[tokio::test]
+async fn what_is_over_is_not_passed_on() {
+    let world = World::new(3, false);
+    world.now.store(NOW + 3600, Ordering::Relaxed);
+    assert_eq!(world.ask(Request::Sample(8)).await, []);
+    assert_eq!(world.ask(Request::Peers(vec![peer(1)])).await, []);
+    world.server.show(Arc::new(Shelf::new((1..=3).map(known).collect(), NOW + 3600)));
+    world.now.store(NOW, Ordering::Relaxed);
+    assert_eq!(world.ask(Request::Sample(8)).await, []);
+}
+
+#[tokio::test]
+async fn the_greedy_are_refused_and_counted_and_do_not_starve_others() {
+    let world = World::new(40, true);
+    let greedy = Requester::Peer(peer(1));
+    let sample = Request::Sample(MAX_DESCRIPTORS).encode();
+    let mut answered = 0;
+    for _ in 0..1000 {
+        answered += usize::from(ask(&world.service, greedy, sample.clone()).await.is_some());
+    }
+    assert_eq!(answered, 8);
+    assert!(ask(&world.service, Requester::Peer(peer(2)), sample).await.is_some());
+    assert!(ask(&world.service, greedy, Vec::new()).await.is_some(), "the own descriptor has a budget of its own");
+    let page = world.telemetry.render();
+    let line = |outcome, count| {
+        format!("waku_mix_discovery_requests_total{{protocol=\"descriptor\",outcome=\"{outcome}\"}} {count}\n")
+    };
+    assert!(page.contains(&line("answered", 10)) && page.contains(&line("refused", 992)), "{page}");
+}
+
+#[tokio::test]
+async fn a_request_without_sense_is_counted_and_not_answered() {
+    let world = World::new(3, true);
+    for body in [vec![255; 8], Request::Sample(MAX_DESCRIPTORS + 1).encode(), vec![0; 10_000]] {
+        assert_eq!(ask(&world.service, Requester::Anonymous, body).await, None);
+    }
+    assert!(world.telemetry.render().contains("protocol=\"descriptor\",outcome=\"malformed\"} 3\n"));
+}
