@@ -63,15 +63,22 @@ impl Client {
         loop {
             let wait = self.rng.random_range(INTERVAL / 2..INTERVAL * 3 / 2);
             self.speakers.follow(wait, &mut self.rng).await;
-            let mut found = self.take_news();
-            if let Some(peer) = self.speakers.choose(&self.context.host, &mut self.rng).await {
-                self.register(peer).await;
-                found.extend(self.ask(peer).await);
+            let news = self.take_news();
+            if !self.report(news).await {
+                return;
             }
-            if !found.is_empty() && !self.context.findings.report(found).await {
+            let Some(peer) = self.speakers.choose(&self.context.host, &mut self.rng).await else { continue };
+            self.register(peer).await;
+            let found = self.ask(peer).await;
+            if !self.report(found).await {
                 return;
             }
         }
+    }
+
+    /// False when discovery has stopped.
+    async fn report(&self, found: Vec<Finding>) -> bool {
+        found.is_empty() || self.context.findings.report(found).await
     }
 
     /// What others have registered here.
