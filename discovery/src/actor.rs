@@ -53,8 +53,6 @@ pub(crate) enum DiscoveryMessage {
     Refused { source: SourceName, refusal: Refusal, count: u64 },
     /// A source has asked somebody.
     LookedUp { source: SourceName, answered: bool },
-    /// So many mix nodes have a name without an address.
-    Unresolved { count: usize, done: oneshot::Sender<()> },
     /// The operator's peers to stay connected to.
     Keep { peers: Vec<PeerAddress>, done: oneshot::Sender<()> },
     /// What is known of every peer.
@@ -120,8 +118,6 @@ pub(crate) struct Discovery {
     schedule: Schedule,
     /// Ephemeral: checks on their way.
     checks: usize,
-    /// Derivable: from the static source.
-    unresolved: usize,
     /// Derivable: from the book. Read by the task that talks to the host.
     connections: watch::Sender<Vec<Multiaddr>>,
     /// Derivable: what was published last and when, unshuffled.
@@ -143,7 +139,6 @@ impl Discovery {
             book: Book::new(parts.rules.clone()),
             schedule: Schedule::new(now.at),
             checks: 0,
-            unresolved: 0,
             connections: watch::Sender::new(Vec::new()),
             shown: View::default(),
             shown_at: None,
@@ -252,7 +247,7 @@ impl Discovery {
         }
         let is_first = self.shown_at.replace(now.at).is_none();
         let Parts { publisher, metrics, max_connected, .. } = &*self.parts;
-        let view = View::of(&self.book, self.own_operator().as_deref(), self.unresolved);
+        let view = View::of(&self.book, self.own_operator().as_deref());
         let connections =
             self.parts.with_written(|written| pool::connections(&self.book, &written.static_peers, *max_connected));
         self.connections.send_if_modified(|current| {
@@ -302,11 +297,6 @@ impl Discovery {
             }
             DiscoveryMessage::Remembered { source, nodes, done } => {
                 self.remember(source, nodes, now);
-                return Some(done);
-            }
-            DiscoveryMessage::Unresolved { count, done } => {
-                self.unresolved = count;
-                self.is_stale = true;
                 return Some(done);
             }
             DiscoveryMessage::Keep { peers, done } => {

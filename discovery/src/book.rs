@@ -229,10 +229,12 @@ impl Book {
         counted.is_some()
     }
 
-    /// Whether this node uses a peer for anything and so has to know whether it is alive.
+    /// Whether this node uses a peer for anything and so has to know whether it is alive, and can find out.
     pub(crate) fn is_wanted(&self, node: &Node) -> bool {
         let offers = |what| node.view.capabilities.is_some_and(|own| own.contains(what));
-        node.view.mixes || offers(Capabilities::LIGHTPUSH) || (self.rules.relays && offers(Capabilities::RELAY))
+        let is_of_use =
+            node.view.mixes || offers(Capabilities::LIGHTPUSH) || (self.rules.relays && offers(Capabilities::RELAY));
+        is_of_use && !node.view.addresses.is_empty()
     }
 
     /// Lets keys turn, records run out and nodes be forgotten; true when anything changed.

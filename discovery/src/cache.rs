@@ -15,6 +15,8 @@ use crate::{
 };
 
 pub(crate) use file::{CacheFile, Loaded};
+#[cfg(fuzzing)]
+pub(crate) use form::{decode, encode};
 
 /// Nodes in the cache, those that were reached last: forty times a good pool (`spec/waku.md §5.4`).
 const MAX_NODES: usize = 4096;

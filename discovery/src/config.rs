@@ -33,7 +33,8 @@ pub struct Config {
     pub static_peers: Vec<PeerAddress>,
     /// Mix nodes that the directory holds; further ones are ignored.
     pub max_nodes: usize,
-    /// Peers that the host is asked to stay connected to: the static ones first, then services, then mix nodes.
+    /// Peers that the host is asked to stay connected to: the static ones first, then services, then relays where this node
+    /// relays, then mix nodes where it checks the pool.
     pub max_connected: usize,
     /// How long a resolved name is believed.
     pub refresh: Duration,
@@ -108,6 +109,13 @@ impl Config {
         }
         if self.refresh.is_zero() {
             checks.refuse("refresh", "is zero", "use a time longer than that");
+        }
+        if self.pool.check_interval.is_zero() {
+            checks.refuse("pool.check_interval", "is zero", "use a time longer than that");
+        }
+        if self.pool.max_age < self.pool.check_interval {
+            let problem = "is shorter than the time between two checks, so that nodes expire before they are checked";
+            checks.refuse("pool.max_age", problem, "use several times pool.check_interval");
         }
         checks.finish()
     }

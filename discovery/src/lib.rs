@@ -6,12 +6,15 @@
 //! | module | what |
 //! |---|---|
 //! | [`entry`] | peers and mix nodes as operators write them |
-//! | `book` | the rules of merging, without I/O |
 //! | [`finding`] | what a source reports |
 //! | `source`, `sources` | what finds nodes |
+//! | `book` | the rules of merging, without I/O |
+//! | `pool` | who may carry packets, who is checked next, how diverse the pool is |
+//! | `cache` | the last good directory on disk |
 //! | `actor` | the shell |
 //!
-//! Non-goals: judging nodes. Whether a node answers is for those to learn who use it.
+//! Non-goals: reputation. A node is judged by whether this node reaches it, and by nothing that others say or that
+//! becomes of packets.
 //!
 //! ```
 //! use wakumix_discovery::entry::MixNodeEntry;
@@ -32,6 +35,8 @@ mod clock;
 mod config;
 pub mod entry;
 pub mod finding;
+#[cfg(fuzzing)]
+pub mod fuzzing;
 mod local;
 mod node_record;
 mod own_record;

@@ -116,11 +116,6 @@ impl Findings {
         let _ = self.address.try_send(DiscoveryMessage::LookedUp { source: self.source, answered });
     }
 
-    /// So many mix nodes are known by a name that has no address yet.
-    pub async fn unresolved(&self, count: usize) -> bool {
-        self.send(|done| DiscoveryMessage::Unresolved { count, done }).await
-    }
-
     /// What is known of every peer whose records are not over, for sources that pass it on: one finding, merged, for each
     /// signed record of the peer, those first that were reached. At most a second old; empty when discovery has stopped.
     pub async fn known(&self) -> Arc<[Finding]> {

@@ -12,20 +12,20 @@ use std::{
 
 use futures::{FutureExt, future::BoxFuture};
 use libp2p_identity::{Keypair, PeerId, secp256k1};
-use multiaddr::Multiaddr;
+use multiaddr::{Multiaddr, Protocol};
 use tokio::{
     sync::{broadcast, mpsc, watch},
     time::Instant,
 };
 use wakumix_discovery::{
-    Config, Discovery, DiscoveryHandle, LocalRecord, PoolEntry, Resolver, Source, SourceContext, StaticSource,
-    Surroundings,
+    CacheSource, Config, Discovery, DiscoveryHandle, LocalRecord, PoolEntry, Resolver, Source, SourceContext,
+    StaticSource, Surroundings,
     entry::MixNodeEntry,
     finding::{Finding, SourceName},
 };
 use wakumix_mix::MixNode;
 use wakumix_role_api::{
-    DirectoryPublisher, DirectoryReader, Receiver, Supervisor,
+    Directory, DirectoryPublisher, DirectoryReader, Receiver, Supervisor,
     directory::{PoolState, ServiceNode},
     host::{HostHandle, HostMessage, PeerEvent, RequestFailure},
     mailbox,
@@ -340,6 +340,7 @@ async fn a_name_joins_the_pool_once_it_resolves_and_moves_when_it_changes() {
     let mut world = World::with_sources(named(), vec![Box::new(source)]);
     assert_eq!(world.pool_of(1).await, [node(1)]);
     world.metric("waku_mix_pool_nodes{state=\"unresolved\"} 1").await;
+    assert_eq!(world.entry(2).await.reason, "its name does not resolve");
     let resolved = world.pool_of(2).await;
     assert_eq!(resolved[1].address.multiaddr().to_string(), "/ip4/192.0.2.1/tcp/4000");
     assert_eq!(resolved[1].peer(), peer(2));
@@ -439,4 +440,98 @@ async fn what_breaks_a_rule_is_counted_and_spoils_nothing() {
         world.metric(&format!("waku_mix_discovery_refused_total{{source=\"discv5\",reason=\"{reason}\"}} 1")).await;
     }
     world.metric("waku_mix_discovery_findings_total{source=\"discv5\"} 1").await;
+}
+
+#[actix::test]
+async fn a_pool_of_forty_five_is_usable_within_seconds() {
+    let (source, report) = Scripted::new(SourceName::Discv5);
+    let mut world = World::with_sources(private(), vec![source]);
+    let started = Instant::now();
+    report.send((1..=45).map(told).collect()).await.unwrap();
+    world.pool_of(45).await;
+    assert!(started.elapsed() < Duration::from_secs(3), "virtual time: one burst of checks");
+    let order = |directory: Arc<Directory>| directory.mix_nodes.iter().map(MixNode::peer).collect::<Vec<_>>();
+    let before = order(world.reader.snapshot());
+    world.tell(PeerEvent::Connected { peer: peer(1), dialled: None });
+    assert!(world.reader.changed().await);
+    assert_ne!(order(world.reader.snapshot()), before, "the order of the pool tells nothing");
+}
+
+#[actix::test]
+async fn a_node_that_does_not_check_asks_nobody_and_believes_records() {
+    let (source, report) = Scripted::new(SourceName::Discv5);
+    let mut config = private();
+    config.pool.is_checked = false;
+    let mut world = World::with_sources(config, vec![source]);
+    report.send(vec![told(1)]).await.unwrap();
+    assert_eq!(world.pool_of(1).await, [node(1)]);
+    assert_eq!(world.network(|network| network.asked.len()), 0);
+    world.tell(PeerEvent::DialFailed { peer: peer(1) });
+    world.pool_of(0).await;
+    world.pool_of(1).await;
+}
+
+#[actix::test]
+async fn a_relaying_node_stays_connected_to_some_relays_of_its_shards() {
+    let (source, report) = Scripted::new(SourceName::Discv5);
+    let mut config = Config { relays: true, shards: vec![0], ..private() };
+    config.pool.is_checked = false;
+    let mut world = World::with_sources(config, vec![source]);
+    let elsewhere = |seed| Finding { shards: Some(Shards { cluster: 0, shards: vec![7] }), ..told(seed) };
+    report.send((1..=20).map(told).chain((21..=40).map(elsewhere)).collect()).await.unwrap();
+    let kept = world.kept.wait_for(|kept| kept.len() == 8).await.unwrap().clone();
+    let of_its_shards: Vec<_> = (1..=20).map(|seed| full(&format!("/ip4/10.0.0.{seed}/tcp/4000"), seed)).collect();
+    assert!(kept.iter().all(|address| of_its_shards.contains(address)), "{kept:?}");
+    let lost = kept[0].iter().find_map(|part| if let Protocol::P2p(peer) = part { Some(peer) } else { None });
+    world.tell(PeerEvent::DialFailed { peer: lost.unwrap() });
+    let next = world.kept.wait_for(|now| !now.contains(&kept[0])).await.unwrap().clone();
+    assert_eq!(next.iter().filter(|address| kept.contains(address)).count(), 7, "the others stay");
+}
+
+#[actix::test]
+async fn a_restarted_node_uses_its_cache_at_once_and_checks_it() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("directory.json");
+    let config = || Config { cache: Some(path.clone()), ..private() };
+    let (source, report) = Scripted::new(SourceName::Discv5);
+    let mut world = World::with_sources(config(), vec![source]);
+    report.send(vec![told(1), told(2), told(3)]).await.unwrap();
+    world.pool_of(3).await;
+    assert!(world.discovery.stop(Instant::now() + Duration::from_secs(10)).await);
+
+    tokio::time::resume();
+    let cache = CacheSource::new(path.clone(), 0);
+    let mut world = World::with_sources(config(), vec![Box::new(cache)]);
+    world.kill(3);
+    assert_eq!(world.pool_of(3).await, [1, 2, 3].map(node));
+    assert_eq!(world.entry(1).await.sources, [SourceName::Cache]);
+    assert_eq!(world.pool_of(2).await, [1, 2].map(node), "checked first");
+}
+
+#[actix::test]
+async fn a_corrupt_cache_is_set_aside_and_the_node_starts() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("directory.json");
+    std::fs::write(&path, "not json").unwrap();
+    let cache = CacheSource::new(path.clone(), 0);
+    let config = Config { cache: Some(path.clone()), ..private() };
+    let world = World::with_sources(config, vec![Box::new(cache)]);
+    world.metric("waku_mix_discovery_refused_total{source=\"cache\",reason=\"malformed\"} 1").await;
+    assert!(!path.exists() && directory.path().join("directory.json.corrupt-1").exists());
+    assert!(world.discovery.add_mix_nodes(vec![node(1)]).await);
+}
+
+#[actix::test]
+async fn nodes_of_one_operator_share_a_family() {
+    let (source, report) = Scripted::new(SourceName::Descriptors);
+    let config = Config { family: vec![peer(1), peer(2)], ..private() };
+    let mut world = World::with_sources(config, vec![source]);
+    let tagged = |seed| Finding { operator: Some("them".to_owned()), ..told(seed) };
+    report.send(vec![told(1), told(2), tagged(3), tagged(4), told(5)]).await.unwrap();
+    let families: Vec<_> = world.pool_of(5).await.into_iter().map(|node| node.family).collect();
+    assert_eq!((families[0], families[2]), (families[1], families[3]));
+    assert!(families[0].is_some() && families[2].is_some() && families[0] != families[2] && families[4].is_none());
+    assert_eq!(world.reader.snapshot().own_family, families[0]);
+    world.metric("waku_mix_pool_groups{kind=\"family\"} 3").await;
+    world.metric("waku_mix_pool_groups{kind=\"subnet\"} 1").await;
 }

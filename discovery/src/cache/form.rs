@@ -46,7 +46,7 @@ pub(crate) struct Read {
 }
 
 /// The first nodes of those given that fit `max` bytes.
-pub(super) fn encode(nodes: &[Remembered], cluster: u16, now: UnixSeconds, max: usize) -> serde_json::Result<Vec<u8>> {
+pub(crate) fn encode(nodes: &[Remembered], cluster: u16, now: UnixSeconds, max: usize) -> serde_json::Result<Vec<u8>> {
     let mut document =
         Document { format: FORMAT.to_owned(), version: VERSION, cluster, written: now, nodes: Vec::new() };
     let mut len = serde_json::to_vec(&document)?.len();
@@ -62,7 +62,7 @@ pub(super) fn encode(nodes: &[Remembered], cluster: u16, now: UnixSeconds, max: 
 }
 
 /// Reads a document of a cluster.
-pub(super) fn decode(bytes: &[u8], cluster: u16) -> Result<Read, FormError> {
+pub(crate) fn decode(bytes: &[u8], cluster: u16) -> Result<Read, FormError> {
     let header: Header = serde_json::from_slice(bytes)?;
     if header.format != FORMAT {
         return Err(FormError::Format);

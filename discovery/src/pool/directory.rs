@@ -40,14 +40,12 @@ pub(crate) struct View {
 }
 
 impl View {
-    /// The book now, and `unresolved` entries that have no address yet.
-    pub(crate) fn of(book: &Book, own_operator: Option<&str>, unresolved: usize) -> Self {
+    /// The book now.
+    pub(crate) fn of(book: &Book, own_operator: Option<&str>) -> Self {
         let rules = book.rules();
-        let nodes = by_rank(book, |node| node.state.is_some());
         let mut pool = PoolCounts::default();
-        nodes.iter().filter_map(|node| node.state).for_each(|(state, _)| pool.add(state));
-        pool.add_many(PoolState::Unresolved, u32::try_from(unresolved).unwrap_or(u32::MAX));
-        let usable: Vec<_> = nodes.into_iter().filter(|node| is_usable(node)).collect();
+        book.nodes().filter_map(|node| node.state).for_each(|(state, _)| pool.add(state));
+        let usable = by_rank(book, is_usable);
         let connected = usable.iter().filter(|node| node.contact.is_connected).map(|node| node.peer).collect();
         let (families, own_family) = families(&usable, Own { operator: own_operator, family: &rules.family });
         let mix_nodes = usable.iter().zip(families).filter_map(|(node, family)| mix_node(node, family)).collect();
@@ -153,9 +151,8 @@ fn is_service_entry(slot: &Slot) -> bool {
     slot.source == SourceName::Static && slot.finding.capabilities.is_some()
 }
 
-/// Relays need not have been reached: that they are connected to is how they are.
 fn is_relay(node: &Node, rules: &Rules) -> bool {
-    offers(node, Capabilities::RELAY) && node.contact.failures == 0 && shares_shards(node, rules)
+    offers(node, Capabilities::RELAY) && node.is_alive && shares_shards(node, rules)
 }
 
 fn offers(node: &Node, what: Capabilities) -> bool {

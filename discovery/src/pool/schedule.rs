@@ -124,3 +124,114 @@ fn by_turns<R: Rng + ?Sized>(mut strangers: Vec<&Node>, rng: &mut R) -> Vec<Peer
     }
     chosen
 }
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use rand::{SeedableRng, rngs::StdRng};
+    use wakumix_waku::record::{Capabilities, Shards};
+
+    use super::*;
+    use crate::{book::Rules, clock::Now, config::Config, finding::Finding, pool::CheckOutcome};
+
+    struct World {
+        book: Book,
+        schedule: Schedule,
+        rng: StdRng,
+        now: Now,
+    }
+
+    impl World {
+        fn new() -> Self {
+            let book = Book::new(Rules::new(PeerId::random(), &Config::default()));
+            let now = Now { unix: 1_000_000, at: Instant::now() };
+            Self { book, schedule: Schedule::new(now.at), rng: StdRng::seed_from_u64(3), now }
+        }
+
+        fn report(&mut self, source: SourceName, subnet: u32, host: u8) -> PeerId {
+            let [_, a, b, c] = subnet.to_be_bytes();
+            let peer = PeerId::random();
+            let finding = Finding {
+                addresses: vec![format!("/ip4/{}.{b}.{c}.{host}/tcp/1", 11 + a).parse().unwrap()],
+                capabilities: Some(Capabilities::MIX),
+                shards: Some(Shards { cluster: 0, shards: Vec::new() }),
+                ..Finding::new(peer, 1)
+            };
+            self.book.report(source, finding, self.now, &mut self.rng).unwrap();
+            peer
+        }
+
+        /// Starts checks until the pace forbids or nobody is due.
+        fn round(&mut self) -> Vec<PeerId> {
+            let mut started = Vec::new();
+            while let Some(peer) = self.schedule.next(&self.book, self.now.at, &mut self.rng) {
+                self.book.checking(&peer, self.now);
+                started.push(peer);
+            }
+            started
+        }
+
+        fn pass(&mut self, time: Duration) {
+            self.now.at += time;
+        }
+    }
+
+    #[test]
+    fn a_burst_then_a_pace() {
+        let mut world = World::new();
+        (0..200).for_each(|subnet| drop(world.report(SourceName::Discv5, subnet, 1)));
+        assert_eq!(world.round().len(), BURST as usize);
+        assert_eq!(world.round().len(), 0);
+        world.pass(PACE * 10);
+        assert_eq!(world.round().len(), 10);
+        world.pass(Duration::from_secs(3600));
+        assert_eq!(world.round().len(), BURST as usize, "a long wait saves no more than one burst");
+    }
+
+    #[test]
+    fn nobody_is_checked_twice_at_a_time_or_before_its_time() {
+        let mut world = World::new();
+        let peer = world.report(SourceName::Discv5, 1, 1);
+        assert_eq!(world.round(), [peer]);
+        assert_eq!(world.round(), []);
+        let (book, now) = (&mut world.book, world.now);
+        book.checked(&peer, CheckOutcome::Alive, now, &mut world.rng);
+        assert_eq!(world.round(), []);
+        world.pass(Duration::from_secs(60));
+        assert_eq!(world.round(), [peer]);
+    }
+
+    #[test]
+    fn a_flood_of_one_source_does_not_delay_another_source() {
+        let mut world = World::new();
+        (0..2000).for_each(|subnet| drop(world.report(SourceName::Discv5, subnet, 1)));
+        let honest: Vec<_> = (0..10).map(|host| world.report(SourceName::Rendezvous, 5000, host + 1)).collect();
+        let round = world.round();
+        assert!(honest.iter().all(|peer| round.contains(peer)), "each second turn is the other source's");
+    }
+
+    #[test]
+    fn a_crowded_subnet_gets_the_turns_of_one() {
+        let mut world = World::new();
+        for host in 1..=60 {
+            world.report(SourceName::Discv5, 1, host);
+        }
+        let others: Vec<_> = (2..12).map(|subnet| world.report(SourceName::Discv5, subnet, 1)).collect();
+        let first: Vec<_> = world.round().into_iter().take(22).collect();
+        assert!(others.iter().all(|peer| first.contains(peer)));
+    }
+
+    #[test]
+    fn nodes_that_were_reached_get_every_second_turn() {
+        let mut world = World::new();
+        let friends: Vec<_> = (0..20).map(|subnet| world.report(SourceName::Discv5, subnet, 1)).collect();
+        for peer in &friends {
+            world.book.reached(peer, world.now, &mut world.rng);
+        }
+        world.pass(Duration::from_secs(60));
+        (100..1000).for_each(|subnet| drop(world.report(SourceName::Discv5, subnet, 1)));
+        let round = world.round();
+        assert!(friends.iter().all(|peer| round[..40].contains(peer)));
+    }
+}

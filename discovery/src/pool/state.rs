@@ -22,6 +22,8 @@ pub(crate) fn state_of(node: &Node, rules: &Rules, now: Now) -> Option<PoolState
     }
     Some(if view.key.is_none() {
         PoolState::KeyUnknown
+    } else if view.addresses.is_empty() && node.is_entry() {
+        PoolState::Unresolved
     } else if view.hop.is_none() {
         PoolState::Unaddressable
     } else if !speaks(&view.profiles, rules) {

@@ -3,10 +3,7 @@
 use std::{
     io,
     net::{IpAddr, Ipv4Addr},
-    sync::{
-        Arc,
-        atomic::{AtomicUsize, Ordering},
-    },
+    sync::Arc,
     time::Duration,
 };
 
@@ -59,23 +56,25 @@ impl StaticSource {
     }
 
     async fn report(self, findings: Findings) {
-        let (at_once, named): (Vec<_>, Vec<_>) = self.mix_nodes.into_iter().partition(|entry| entry.name().is_none());
-        let nodes = at_once.iter().filter_map(MixNodeEntry::node).map(Finding::from);
-        let found = self.lightpush.into_iter().map(Finding::from).chain(nodes).collect();
-        let unresolved = Arc::new(AtomicUsize::new(named.len()));
-        let is_running = findings.report(found).await && findings.unresolved(named.len()).await;
-        if !is_running {
+        let nodes = self.mix_nodes.iter().map(|entry| entry.node().map_or_else(|| nowhere(entry), Finding::from));
+        let found = self.lightpush.iter().cloned().map(Finding::from).chain(nodes).collect();
+        if !findings.report(found).await {
             return;
         }
+        let named = self.mix_nodes.into_iter().filter(|entry| entry.name().is_some());
         let follow = |entry| Named {
             entry,
             resolver: Arc::clone(&self.resolver),
             refresh: self.refresh,
-            unresolved: Arc::clone(&unresolved),
             findings: findings.clone(),
         };
-        join_all(named.into_iter().map(|entry| follow(entry).run())).await;
+        join_all(named.map(|entry| follow(entry).run())).await;
     }
+}
+
+/// What an entry tells whose name is not resolved yet.
+fn nowhere(entry: &MixNodeEntry) -> Finding {
+    Finding { mix_key: Some(entry.key()), ..Finding::new(entry.peer(), 0) }
 }
 
 impl Source for StaticSource {
@@ -102,22 +101,20 @@ struct Named {
     entry: MixNodeEntry,
     resolver: Resolver,
     refresh: Duration,
-    /// Entries of this source that have never been resolved.
-    unresolved: Arc<AtomicUsize>,
     findings: Findings,
 }
 
 impl Named {
     async fn run(self) {
         let mut back_off = FIRST_BACK_OFF;
-        let mut is_known = false;
         loop {
             let wait = match self.resolve().await {
                 Ok(ip) => {
-                    if !self.report(ip, is_known).await {
+                    // An entry that parsed has an address wherever its name points.
+                    let found = self.entry.node_at(ip).map(Finding::from).into_iter().collect();
+                    if !self.findings.report(found).await {
                         return;
                     }
-                    is_known = true;
                     back_off = FIRST_BACK_OFF;
                     self.refresh
                 }
@@ -141,20 +138,6 @@ impl Named {
             IpAddr::V6(_) => None,
         });
         first.ok_or_else(|| io::Error::other("it has no IPv4 address"))
-    }
-
-    /// False when discovery has stopped.
-    async fn report(&self, ip: Ipv4Addr, is_known: bool) -> bool {
-        // An entry that parsed has an address wherever its name points.
-        let found = self.entry.node_at(ip).map(Finding::from).into_iter().collect();
-        if !self.findings.report(found).await {
-            return false;
-        }
-        if is_known {
-            return true;
-        }
-        let left = self.unresolved.fetch_sub(1, Ordering::Relaxed).saturating_sub(1);
-        self.findings.unresolved(left).await
     }
 }
 
