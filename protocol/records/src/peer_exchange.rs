@@ -185,6 +185,7 @@ mod tests {
 
     use super::*;
 
+    /// `@waku/proto` 0.0.15 writes the same request, and reads both answers of the next test.
     #[test]
     fn requests_have_the_layout_of_the_specification() {
         // Field 1, 2 bytes: field 1, varint 60.

@@ -150,7 +150,7 @@ fn addresses(bytes: impl IntoIterator<Item = Vec<u8>>, peer: PeerId) -> Result<V
 }
 
 fn without_peer(mut address: Multiaddr, peer: PeerId) -> Multiaddr {
-    if address.iter().last() == Some(Protocol::P2p(peer)) {
+    while address.iter().last() == Some(Protocol::P2p(peer)) {
         address.pop();
     }
     address

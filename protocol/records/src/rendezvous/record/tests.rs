@@ -80,9 +80,11 @@ fn a_record_about_another_peer_is_refused() {
 fn addresses_are_read_one_by_one_and_without_the_peer() {
     let peer = record().peer;
     let own: Multiaddr = format!("/ip4/203.0.113.7/tcp/1/p2p/{peer}").parse().unwrap();
-    let multiaddrs = vec![vec![0xff; 3], own.to_vec(), vec![]];
+    let twice = own.clone().with(Protocol::P2p(peer));
+    let multiaddrs = vec![vec![0xff; 3], own.to_vec(), vec![], twice.to_vec()];
     let opened = open(&MixRecordFields { multiaddrs, ..fields() }).unwrap();
-    assert_eq!(opened.addresses, ["/ip4/203.0.113.7/tcp/1".parse::<Multiaddr>().unwrap()]);
+    let bare: Multiaddr = "/ip4/203.0.113.7/tcp/1".parse().unwrap();
+    assert_eq!(opened.addresses, [bare.clone(), bare]);
     for multiaddrs in [vec![], vec![vec![0xff; 3]]] {
         assert!(matches!(open(&MixRecordFields { multiaddrs, ..fields() }), Err(RecordError::NoAddress)));
     }
