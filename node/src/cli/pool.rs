@@ -81,7 +81,7 @@ fn summary(pool: &PoolJson) -> String {
     let diversity = &pool.diversity;
     let plural = |count: usize, one: &'static str, many: &'static str| if count == 1 { one } else { many };
     let mut text = format!(
-        "{usable} of {} known mix nodes usable, {} needed; in {} {}, of {} {}",
+        "{usable} of {} known mix nodes usable, {} needed; in {} {}, of {} {} as far as is known",
         pool.nodes.len(),
         pool.needed,
         diversity.subnets,

@@ -110,3 +110,50 @@ impl Answer<'_> {
         Failure::Runtime(Problem::new(message, "check the address: it is not the REST address of a wakumix node"))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::{
+        io::{BufRead, BufReader, Write},
+        net::TcpListener,
+    };
+
+    use super::*;
+
+    /// A server of one answer to a GET; its address.
+    fn server(answer: &'static str) -> String {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let address = listener.local_addr().unwrap();
+        std::thread::spawn(move || {
+            let (mut stream, _) = listener.accept().unwrap();
+            let request = BufReader::new(&stream).lines().map(Result::unwrap);
+            assert!(request.take_while(|line| !line.is_empty()).count() > 0);
+            stream.write_all(answer.as_bytes()).unwrap();
+        });
+        address.to_string()
+    }
+
+    fn asked(answer: &'static str) -> Result<Vec<u8>, String> {
+        let node = RestNode::at(&server(answer), Duration::from_secs(5)).unwrap();
+        let answer = node.get("/admin/v1/pool").and_then(Answer::success);
+        answer.and_then(|answer| answer.json("pool")).map_err(|failure| failure.to_string())
+    }
+
+    #[test]
+    fn a_refusal_is_told_in_the_words_of_the_node() {
+        let refused = "HTTP/1.1 403 Forbidden\r\ncontent-type: text/plain; charset=utf-8\r\ncontent-length: 12\r\n\r\nadmin is off";
+        assert!(asked(refused).unwrap_err().ends_with(": admin is off"));
+    }
+
+    #[test]
+    fn another_server_is_told_from_a_node() {
+        for answer in [
+            "HTTP/1.1 404 Not Found\r\ncontent-length: 0\r\n\r\n",
+            "HTTP/1.1 200 OK\r\ncontent-type: text/html\r\ncontent-length: 6\r\n\r\n<html>",
+        ] {
+            let said = asked(answer).unwrap_err();
+            assert!(said.contains("it is not the REST address of a wakumix node"), "{said}");
+        }
+        assert_eq!(asked("HTTP/1.1 200 OK\r\ncontent-length: 3\r\n\r\n[7]"), Ok(vec![7]));
+    }
+}

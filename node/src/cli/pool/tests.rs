@@ -50,14 +50,14 @@ NODE           ROLES      PROFILE  SOURCE  AGE  STATE        WHY
 16U*AfjgbWM6o  relay,mix  -        static   7s  usable
 16U*XXXXXXXX1  relay,mix  -        static    -  unreachable  3 dials failed
 
-1 of 2 known mix nodes usable, 4 needed; in 1 /24, of 1 operator; too few to send
+1 of 2 known mix nodes usable, 4 needed; in 1 /24, of 1 operator as far as is known; too few to send
 ";
     assert_eq!(printed(nodes, 1), expected);
 }
 
 #[test]
 fn an_empty_pool_is_told_in_one_line() {
-    let expected = "0 of 0 known mix nodes usable, 4 needed; in 0 different /24, of 0 operators; too few to send\n";
+    let expected = "0 of 0 known mix nodes usable, 4 needed; in 0 different /24, of 0 operators as far as is known; too few to send\n";
     assert_eq!(printed(Vec::new(), 0), expected);
 }
 
