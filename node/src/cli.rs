@@ -6,6 +6,7 @@
 mod config;
 mod config_args;
 mod conformance;
+mod enr;
 mod key;
 mod node;
 mod pool;
@@ -58,6 +59,9 @@ enum Command {
     /// Make or show keys
     #[command(subcommand)]
     Key(key::KeyCommand),
+    /// Show or decode node records
+    #[command(subcommand)]
+    Enr(enr::EnrCommand),
     Conformance(conformance::ConformanceCommand),
 }
 
@@ -134,6 +138,7 @@ impl Command {
             Self::Probe(command) => command.run(out),
             Self::Config(command) => command.run(out),
             Self::Key(command) => command.run(out),
+            Self::Enr(command) => command.run(out),
             Self::Conformance(command) => command.run(out),
         }
     }

@@ -7,7 +7,6 @@ mod addresses;
 mod local;
 mod metrics;
 mod queues;
-mod record;
 mod roles;
 mod start;
 mod stop;
@@ -33,7 +32,7 @@ use wakumix_telemetry::Telemetry;
 
 use crate::rest::Server;
 
-pub use record::RecordError;
+pub(crate) use local::expected as expected_record;
 pub use start::StartError;
 pub use stop::StopSummary;
 

@@ -46,7 +46,7 @@ const SHUTDOWN_SECONDS: u64 = 1;
 #[derive(Clone)]
 pub struct Api {
     /// What the node is.
-    pub info: Arc<Info>,
+    pub info: Arc<dyn Fn() -> Info + Send + Sync>,
     /// Pushes over the mixnet, if the sender role is on.
     pub sender: Option<SenderHandle>,
     /// Publishes and keeps messages, if the relay role is on.

@@ -44,6 +44,15 @@ pub struct Discv5Config {
     pub auto_update: bool,
 }
 
+impl Discv5Config {
+    /// Where discv5 answers once it is bound to `port`.
+    #[must_use]
+    pub fn endpoint(&self, port: u16) -> Endpoint {
+        let bound = Some(self.listen.ip()).filter(|ip| !ip.is_unspecified());
+        Endpoint { ip: self.announce_ip.map(IpAddr::V4).or(bound), port, after: 0 }
+    }
+}
+
 /// The source. Cheap to clone.
 #[derive(Clone, Debug)]
 pub(crate) struct Discv5Source(Arc<Shared>);
@@ -80,12 +89,11 @@ impl Source for Discv5Source {
     }
 
     fn prepare(&self, own: &OwnRecord) -> Result<(), PrepareError> {
-        let Discv5Config { listen, announce_ip, .. } = self.0.config;
+        let listen = self.0.config.listen;
         let failed = |error| PrepareError { source_name: SourceName::Discv5, address: listen, error };
         let socket = Arc::new(bind(listen).map_err(failed)?);
         let port = socket.local_addr().map_err(failed)?.port();
-        let bound = Some(listen.ip()).filter(|ip| !ip.is_unspecified());
-        own.listens(Endpoint { ip: announce_ip.map(IpAddr::V4).or(bound), port, after: 0 });
+        own.listens(self.0.config.endpoint(port));
         // A second call keeps the first socket, which others have been told of.
         let _ = self.0.prepared.set(Prepared { socket, own: own.clone() });
         Ok(())

@@ -8,12 +8,12 @@ use multiaddr::Multiaddr;
 use tokio::sync::watch;
 use wakumix_discovery::LocalRecord;
 use wakumix_mix::HopAddress;
-use wakumix_role_api::{RoleName, RunningRole, host::HostAddresses};
-use wakumix_sphinx::PublicKey;
+use wakumix_role_api::{RoleError, RoleName, RunningRole, host::HostAddresses};
+use wakumix_sphinx::{PrivateKey, PublicKey};
 use wakumix_waku::record::{Capabilities, Shards};
 
-use super::addresses;
-use crate::config::Config;
+use super::{addresses, roles};
+use crate::config::{Config, Loaded};
 
 /// Readiness has no event of its own; it is looked at this often.
 const LOOK_AGAIN: Duration = Duration::from_secs(1);
@@ -48,6 +48,22 @@ impl Recorder {
     fn announced(&self, host: &HostAddresses) -> Vec<Multiaddr> {
         addresses::announced(&self.config, host)
     }
+}
+
+/// What a node with this configuration tells once all its roles are ready, as far as that is known before it runs.
+///
+/// # Errors
+/// A role that this program was built without.
+pub(crate) fn expected(loaded: &Loaded) -> Result<LocalRecord, RoleError> {
+    let Loaded { config, keys, .. } = loaded;
+    let roles = roles::configured(config)?;
+    let recorder = Recorder {
+        config: Arc::new(config.clone()),
+        peer: keys.peer(),
+        mix_key: keys.mix.as_ref().filter(|_| config.forwards()).map(PrivateKey::public),
+        capabilities: roles.iter().map(|role| (role.name(), role.capabilities())).collect(),
+    };
+    Ok(recorder.record(&HostAddresses::default(), |_| true))
 }
 
 /// Follows the host's addresses and the roles' readiness until the node is dropped.

@@ -6,7 +6,7 @@ use tokio::{
     sync::{broadcast, watch},
     task::JoinSet,
 };
-use wakumix_discovery::{Discovery, Surroundings};
+use wakumix_discovery::{Discovery, PrepareError, Surroundings};
 use wakumix_host::{HostError, HostParts, MixPort};
 use wakumix_mix::{HopAddress, Ledger};
 use wakumix_role_api::{
@@ -15,9 +15,8 @@ use wakumix_role_api::{
 };
 use wakumix_sphinx::{BufferPool, PrivateKey, Sphinx};
 use wakumix_telemetry::Telemetry;
-use wakumix_waku::record::Capabilities;
 
-use super::{Node, RecordError, local, local::Recorder, metrics, queues::queues, record, roles, surfaces};
+use super::{Node, local, local::Recorder, metrics, queues::queues, roles, surfaces};
 use crate::{
     config::{Config, Keys, Loaded, Problems, parts::count},
     rest::{BindError, Server},
@@ -48,9 +47,9 @@ pub enum StartError {
     /// REST or metrics did not start.
     #[error("{0}; free the port, or set another one")]
     Bind(#[from] BindError),
-    /// The node record cannot be made.
-    #[error(transparent)]
-    Record(#[from] RecordError),
+    /// A kind of discovery did not start.
+    #[error("{0}; free the port, or set discv5-udp-port or ports-shift")]
+    Discovery(#[from] PrepareError),
 }
 
 /// Which setting to change when the host cannot listen.
@@ -94,10 +93,10 @@ impl Node {
         let (ports, mut inboxes, host_inbox) = queues(config, &telemetry);
         let roles = roles::configured(config)?;
         let discovery = Discovery::new(config.discovery());
+        discovery.prepare()?;
         let role_services = roles.iter().flat_map(|role| role.services(&ports));
         let services = Services::new(role_services.chain(discovery.services()).collect());
         let capabilities: Vec<_> = roles.iter().map(|role| (role.name(), role.capabilities())).collect();
-        let offered = capabilities.iter().fold(Capabilities::NONE, |all, (_, own)| all | *own);
         let (events, _) = broadcast::channel(PEER_EVENTS);
 
         let mix = ports.mixer.as_ref().map(|mixer| MixPort {
@@ -181,18 +180,16 @@ impl Node {
         };
         surfaces::export_readiness(&node.telemetry, &node.roles);
         if started.is_ok() {
-            started = node.start_servers(config, keys, offered);
+            started = node.start_servers(config);
         }
         Ok((node, started))
     }
 
-    fn start_servers(&mut self, config: &Config, keys: &Keys, capabilities: Capabilities) -> Result<(), StartError> {
+    fn start_servers(&mut self, config: &Config) -> Result<(), StartError> {
         if !config.rest && !config.metrics_server {
             return Ok(());
         }
-        let local = Arc::clone(&self.record.borrow());
-        let record = record::node_record(&keys.node, &local.addresses, capabilities, config)?;
-        let api = surfaces::api(self, config, &local.addresses, record);
+        let api = surfaces::api(self, config);
         let address = |key: &str| {
             config.ports().into_iter().find(|port| port.key == key).map(|port| SocketAddr::new(port.address, port.port))
         };
@@ -290,6 +287,16 @@ mod tests {
         let loaded = loaded(&[("tcp-port", port.clone()), ("rest", "false".to_owned())]);
         let error = Node::start(&loaded).await.map(|node| node.peer).unwrap_err().to_string();
         assert!(error.contains(&port) && error.contains("tcp-port"), "{error}");
+    }
+
+    #[actix::test]
+    async fn a_discv5_port_in_use_is_named() {
+        let taken = std::net::UdpSocket::bind("127.0.0.1:0").unwrap();
+        let port = taken.local_addr().unwrap().port().to_string();
+        let discv5 = [("discv5-discovery", "true".to_owned()), ("discv5-udp-port", port.clone())];
+        let loaded = loaded(&[&discv5[..], &[("tcp-port", "0".to_owned()), ("rest", "false".to_owned())]].concat());
+        let error = Node::start(&loaded).await.map(|node| node.peer).unwrap_err().to_string();
+        assert!(error.contains(&port) && error.contains("set discv5-udp-port"), "{error}");
     }
 
     #[actix::test]

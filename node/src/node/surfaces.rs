@@ -24,19 +24,13 @@ use crate::{
 };
 
 /// The state of the HTTP handlers.
-pub(super) fn api(node: &Node, config: &Config, addresses: &[Multiaddr], enr_uri: String) -> Api {
-    let peer = node.peer;
-    let info = Info {
-        listen_addresses: addresses.iter().map(|address| address.clone().with(Part::P2p(peer)).to_string()).collect(),
-        enr_uri,
-        mix_pub_key: node.ports.mixer.as_ref().map(|_| format!("0x{}", node.local.mix_public_key())),
-    };
+pub(super) fn api(node: &Node, config: &Config) -> Api {
     let (for_health, for_missing) = (Arc::clone(&node.roles), Arc::clone(&node.roles));
     let serves_lightpush = node.ports.relay.is_some() && config.relay.lightpush;
     let was_ready = AtomicBool::new(false);
     let discovery = node.discovery.clone();
     Api {
-        info: Arc::new(info),
+        info: info(node),
         sender: node.ports.sender.clone(),
         relay: node.ports.relay.clone(),
         host: node.ports.host.clone(),
@@ -53,6 +47,21 @@ pub(super) fn api(node: &Node, config: &Config, addresses: &[Multiaddr], enr_uri
         }),
         probes: Arc::new(Semaphore::new(1)),
     }
+}
+
+/// What the node is, as its records say it when it is asked.
+fn info(node: &Node) -> Arc<dyn Fn() -> Info + Send + Sync> {
+    let (local, record) = (node.record.clone(), node.discovery.node_record());
+    let mix_pub_key = node.ports.mixer.as_ref().map(|_| format!("0x{}", node.local.mix_public_key()));
+    Arc::new(move || {
+        let local = Arc::clone(&local.borrow());
+        let full = |address: &Multiaddr| address.clone().with(Part::P2p(local.peer)).to_string();
+        Info {
+            listen_addresses: local.addresses.iter().map(full).collect(),
+            enr_uri: record.borrow().as_ref().map(ToString::to_string).unwrap_or_default(),
+            mix_pub_key: mix_pub_key.clone(),
+        }
+    })
 }
 
 /// What the roles wait for, one line each.

@@ -11,7 +11,7 @@ use super::{Api, body::text};
 pub struct Info {
     /// Announced multiaddresses, each with `/p2p/<peer id>`.
     pub listen_addresses: Vec<String>,
-    /// The node record, `enr:…`.
+    /// The node record as it is now, `enr:…`; empty if the identity is no secp256k1 key.
     pub enr_uri: String,
     /// `0x` and 64 hex digits; absent when the node has no mix role.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -28,7 +28,7 @@ pub(super) fn routes(config: &mut web::ServiceConfig) {
 }
 
 async fn info(api: web::Data<Api>) -> impl Responder {
-    HttpResponse::Ok().json(api.info.as_ref())
+    HttpResponse::Ok().json((api.info)())
 }
 
 async fn version() -> impl Responder {

@@ -66,7 +66,7 @@ impl World {
             protocols_health: Vec::new(),
         };
         let api = Api {
-            info: Arc::new(Info { listen_addresses: Vec::new(), enr_uri: "enr:x".to_owned(), mix_pub_key: None }),
+            info: Arc::new(|| Info { listen_addresses: Vec::new(), enr_uri: "enr:x".to_owned(), mix_pub_key: None }),
             sender: roles.sender.then(|| SenderHandle::new(sender)),
             relay: roles.relay.then(|| RelayHandle::new(relay)),
             host: HostHandle::new(host),

@@ -88,9 +88,9 @@ mod tests {
 
     #[test]
     fn names_the_record_and_what_is_wrong_with_it() {
-        let forged = GOOD.replace("LIpt", "LIps");
+        let forged = GOOD.replace("TIt", "TIs");
         let table = [
-            (BARE, "`enr:-Hy4QC73_E3B_FkZhsOakaD…` cannot be used: it has no IP address with a UDP port"),
+            (BARE, "`enr:-Hy4QC73_E3B_FkZhsOakaD4…` cannot be used: it has no IP address with a UDP port"),
             ("enr:-NC4", "`enr:-NC4` cannot be used: the record does not parse: "),
             ("enr:-NC4 x", "must stand URL-safe base64"),
             ("", "`` cannot be used: a node record begins with `enr:`"),

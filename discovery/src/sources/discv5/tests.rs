@@ -22,7 +22,8 @@ async fn a_port_in_use_is_named() {
 #[tokio::test]
 async fn a_free_port_is_taken_and_told() {
     let own = OwnRecord::default();
-    source(SocketAddr::new(Ipv4Addr::LOCALHOST.into(), 0)).prepare(&own).unwrap();
+    let source = source(SocketAddr::new(Ipv4Addr::LOCALHOST.into(), 0));
+    source.prepare(&own).unwrap();
     let Endpoint { ip, port, .. } = own.endpoint().unwrap();
     assert_eq!(ip, Some(Ipv4Addr::LOCALHOST.into()));
     assert!(UdpSocket::bind((Ipv4Addr::LOCALHOST, port)).is_err(), "it is held");
