@@ -184,6 +184,30 @@ fn info_names_addresses_record_and_mix_key() {
 }
 
 #[test]
+fn the_pool_is_shown_and_loops_come_back_from_every_node_of_it() {
+    run(async {
+        let net = net_with_rest().await;
+        let sender = rest(&net, "sender-1");
+        let pool = http::get(sender, "/admin/v1/pool").await.json();
+        let states: Vec<_> = pool["nodes"].as_array().unwrap().iter().map(|node| node["state"].clone()).collect();
+        assert_eq!(states, vec![json!("usable"); net.pool().len()], "{pool}");
+        assert_eq!(pool["diversity"]["subnets"], 1, "all are on loopback");
+
+        let answer = http::post(sender, "/admin/v1/probe", json!({ "loops": 2 }).to_string()).await;
+        assert_eq!(answer.status, 200, "{}", answer.body);
+        let lines: Vec<Value> = answer.body.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+        let (head, nodes) = lines.split_first().unwrap();
+        assert_eq!((&head["nodes"], nodes.len()), (&json!(net.pool().len()), net.pool().len()));
+        for node in nodes {
+            assert_eq!((&node["returned"], &node["lost"], &node["failed"]), (&2.into(), &0.into(), &0.into()), "{node}");
+        }
+        let refused = http::post(rest(&net, "relay-1"), "/admin/v1/probe", "").await;
+        assert_eq!((refused.status, refused.body.as_str()), (503, "the sender role is off; add it to roles"));
+        net.end().await;
+    });
+}
+
+#[test]
 fn readiness_says_what_is_missing_until_the_pool_is_there() {
     run(async {
         let net = Net::strangers(all_with(usual(), "rest", "true")).await;
