@@ -10,7 +10,7 @@ mod scope;
 mod verdicts;
 mod votes;
 
-use std::collections::HashMap;
+use std::{collections::HashMap, time::Duration};
 
 use libp2p::{
     Multiaddr, PeerId,
@@ -25,6 +25,10 @@ use wakumix_role_api::host::{HostAddresses, Reachability};
 
 use self::{observed::Observed, reservations::Reservations, scope::Scope, verdicts::Verdicts};
 use crate::{HostConfig, transport::without_peer};
+
+/// How long a host that asks others to dial it waits for their word before it tells an address that nobody has dialled. A
+/// node behind a NAT knows after half a minute; where nobody answers, the address is better than none.
+const PATIENCE: Duration = Duration::from_secs(300);
 
 /// Whether an address means the same to everybody: it begins with a public IP address or a name.
 pub fn is_public(address: &Multiaddr) -> bool {
@@ -42,7 +46,12 @@ pub(crate) struct Nat {
     bound: Vec<(ListenerId, Multiaddr)>,
     /// Established connections.
     connections: HashMap<ConnectionId, (PeerId, ConnectedPoint)>,
-    observed: Observed,
+    /// What peers that dialled this node see.
+    reached: Observed,
+    /// What peers that this node dialled see: behind a NAT, the NAT.
+    seen: Observed,
+    /// From when on `seen` counts without AutoNAT's word.
+    patient_until: Instant,
     verdicts: Verdicts,
     pub(crate) reservations: Reservations,
 }
@@ -57,7 +66,9 @@ impl Nat {
             relays_circuits: config.circuit_relay.is_some(),
             bound,
             connections: HashMap::new(),
-            observed: Observed::new(scope),
+            reached: Observed::new(scope),
+            seen: Observed::new(scope),
+            patient_until: if config.autonat.is_some() { now + PATIENCE } else { now },
             verdicts: Verdicts::new(scope),
             reservations: Reservations::new(me, &config.relay_reservations, now),
         }
@@ -107,7 +118,9 @@ impl Nat {
         if scope::is_relayed(remote) {
             return false;
         }
-        self.observed.report(peer, endpoint, &info.observed_addr, &self.bound(), now);
+        let bound = self.bound();
+        let reports = if endpoint.is_dialer() { &mut self.seen } else { &mut self.reached };
+        reports.report(peer, endpoint, &info.observed_addr, &bound, now);
         let speaks = |protocol: &str| info.protocols.iter().any(|spoken| spoken.as_ref() == protocol);
         if speaks(HOP_PROTOCOL_NAME.as_ref()) {
             let dialled = endpoint.is_dialer().then(|| without_peer(remote));
@@ -144,8 +157,10 @@ impl Nat {
         };
         let mut external = self.announce.clone();
         if reachability != Reachability::Private {
-            let believed = self.verdicts.confirmed(&listen, now).into_iter().chain(self.observed.believed(now));
-            for address in believed {
+            let confirmed = self.verdicts.confirmed(&listen, now).into_iter();
+            let is_settled = reachability == Reachability::Public || now >= self.patient_until;
+            let seen = if is_settled { self.seen.believed(now) } else { Vec::new() };
+            for address in confirmed.chain(self.reached.believed(now)).chain(seen) {
                 if !external.contains(&address) {
                     external.push(address);
                 }

@@ -9,7 +9,7 @@ use libp2p::{Multiaddr, PeerId};
 use support::{Node, Setup, TCP, all_sent, until, within};
 use wakumix_host::{AutonatTimes, CircuitRelayLimits};
 use wakumix_mix::HopAddress;
-use wakumix_role_api::host::{PeerEvent, Reachability, SendFailure};
+use wakumix_role_api::host::{HostAddresses, PeerEvent, Reachability, SendFailure};
 
 /// Nobody listens there.
 const NOWHERE: &str = "/ip4/127.0.0.1/tcp/1";
@@ -225,9 +225,11 @@ async fn a_node_that_nobody_can_dial_knows_it_and_reserves_at_relays_that_it_fin
     let mut setup = local(&["/ip4/127.0.0.2/tcp/0"]);
     asking(&mut setup);
     let here = setup.start().await;
-    let (first, second) = (askable(true).await, askable(false).await);
-    here.handle.keep_connected(vec![first.full_address(0), second.full_address(0)]).await;
-    let addresses = here.addresses(|addresses| !addresses.relayed.is_empty()).await;
+    let (first, second, third) = (askable(true).await, askable(false).await, askable(false).await);
+    here.handle.keep_connected([&first, &second, &third].map(|node| node.full_address(0)).to_vec()).await;
+    // Three peers see it there, which would do if nobody had tried to dial.
+    let was_told = |addresses: &HostAddresses| !addresses.external.is_empty();
+    let addresses = here.addresses(|addresses| was_told(addresses) || !addresses.relayed.is_empty()).await;
     assert_eq!((addresses.reachability, addresses.external), (Reachability::Private, vec![]));
     let relayed = relayed_hop(&here).await;
     assert_eq!(relayed.relay(), Some(first.peer()));
