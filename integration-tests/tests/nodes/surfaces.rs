@@ -199,7 +199,11 @@ fn the_pool_is_shown_and_loops_come_back_from_every_node_of_it() {
         let (head, nodes) = lines.split_first().unwrap();
         assert_eq!((&head["nodes"], nodes.len()), (&json!(net.pool().len()), net.pool().len()));
         for node in nodes {
-            assert_eq!((&node["returned"], &node["lost"], &node["failed"]), (&2.into(), &0.into(), &0.into()), "{node}");
+            assert_eq!(
+                (&node["returned"], &node["lost"], &node["failed"]),
+                (&2.into(), &0.into(), &0.into()),
+                "{node}"
+            );
         }
         let refused = http::post(rest(&net, "relay-1"), "/admin/v1/probe", "").await;
         assert_eq!((refused.status, refused.body.as_str()), (503, "the sender role is off; add it to roles"));
