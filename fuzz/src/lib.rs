@@ -1,0 +1,30 @@
+//! What the targets share: a key, so that the code behind a signature is reached, and the purposes of the envelopes.
+
+#![forbid(unsafe_code)]
+
+use std::sync::LazyLock;
+
+use libp2p_identity::{Keypair, secp256k1};
+use wakumix_records::envelope::Purpose;
+
+/// Of a mix descriptor.
+pub const DESCRIPTOR: Purpose = Purpose { domain: "wakumix-mix-descriptor", payload_type: b"/wakumix/mix-descriptor" };
+/// Of a libp2p peer record: rendezvous, and advertisements as the fleet makes them.
+pub const PEER_RECORD: Purpose = Purpose { domain: "libp2p-peer-record", payload_type: &[3, 1] };
+/// Of Waku's record with a mix key (`spec/waku.md §5.3`).
+pub const MIX_RECORD: Purpose = Purpose { domain: "libp2p-custom-peer-record", payload_type: &[0x30, 0, 0] };
+
+/// The time at which records are read; those of the seeds are valid then.
+pub const NOW: u64 = 1_800_000_000;
+
+/// The key that signs what is fuzzed.
+pub static KEY: LazyLock<Keypair> = LazyLock::new(|| {
+    let secret = secp256k1::SecretKey::try_from_bytes([7; 32]).expect("a fixed key is valid");
+    secp256k1::Keypair::from(secret).into()
+});
+
+/// Puts a payload behind a good signature.
+#[must_use]
+pub fn sealed(purpose: Purpose, payload: &[u8]) -> Vec<u8> {
+    purpose.seal(&KEY, payload.to_vec()).expect("a secp256k1 key signs")
+}
