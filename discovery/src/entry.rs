@@ -9,6 +9,7 @@ use std::{fmt, net::Ipv4Addr, str::FromStr};
 use libp2p_identity::PeerId;
 use multiaddr::{Multiaddr, Protocol};
 use wakumix_mix::{AddressError, HopAddress, MixNode};
+use wakumix_records::dns_tree::{TreeUrl, UrlError};
 use wakumix_role_api::directory::ServiceNode;
 use wakumix_sphinx::{KeyError, PublicKey};
 
@@ -99,18 +100,13 @@ pub struct RecordTextError(String);
 /// # Errors
 /// What is wrong with it.
 pub fn check_dns_tree(text: &str) -> Result<(), TreeUrlError> {
-    let rest = text.strip_prefix("enrtree://").ok_or(TreeUrlError("it does not begin with enrtree://"))?;
-    let (key, domain) = rest.split_once('@').ok_or(TreeUrlError("there is no @ between key and domain"))?;
-    if key.is_empty() || domain.is_empty() {
-        return Err(TreeUrlError("the key or the domain is missing"));
-    }
-    Ok(())
+    text.parse::<TreeUrl>().map(drop).map_err(TreeUrlError)
 }
 
 /// Why a text names no DNS list.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("not a DNS list: {0}")]
-pub struct TreeUrlError(&'static str);
+pub struct TreeUrlError(UrlError);
 
 impl PeerAddress {
     /// The full address, `/p2p/<its id>` at the end.

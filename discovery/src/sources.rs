@@ -14,9 +14,11 @@ mod stand_in;
 mod static_entries;
 
 use crate::{config::Config, source::Source};
+use dns::Dns;
 use discv5::Discv5Source;
 use peer_exchange::PeerExchange;
 use rendezvous::Rendezvous;
+use service_discovery::ServiceDiscovery;
 
 pub use cache::CacheSource;
 pub use descriptors::DescriptorsConfig;
@@ -41,6 +43,12 @@ pub(crate) fn configured(config: &Config) -> Vec<Box<dyn Source>> {
     }
     if let Some(peer_exchange) = &config.peer_exchange {
         sources.push(Box::new(PeerExchange::new(peer_exchange.clone(), config.cluster)));
+    }
+    if let Some(dns) = &config.dns {
+        sources.push(Box::new(Dns::new(dns.clone())));
+    }
+    if let Some(service_discovery) = &config.service_discovery {
+        sources.push(Box::new(ServiceDiscovery::new(service_discovery.clone(), config.allow_private)));
     }
     sources
 }

@@ -1,0 +1,231 @@
+use rand::{SeedableRng, rngs::StdRng};
+use wakumix_records::service_discovery::{MIX_SERVICE, ServiceEntry, service_key};
+
+use super::*;
+
+/// A registrar and the time at it.
+struct World {
+    registrar: Registrar,
+    now: UnixSeconds,
+}
+
+struct Advertiser {
+    key: Keypair,
+    bytes: Vec<u8>,
+}
+
+impl Advertiser {
+    fn new(seq: u64, ip: &str) -> Self {
+        Self::with_key(Keypair::generate_secp256k1(), seq, ip)
+    }
+
+    fn with_key(key: Keypair, seq: u64, ip: &str) -> Self {
+        let services = vec![ServiceEntry { id: MIX_SERVICE.to_owned(), data: vec![9; 32] }];
+        let addresses = vec![format!("/ip4/{ip}/tcp/60000").parse().unwrap()];
+        let bytes = PeerRecord { peer: key.public().to_peer_id(), seq, addresses, services }.sign(&key).unwrap();
+        Self { key, bytes }
+    }
+
+    fn peer(&self) -> PeerId {
+        self.key.public().to_peer_id()
+    }
+}
+
+impl World {
+    fn new(allow_private: bool) -> Self {
+        Self { registrar: Registrar::new(Keypair::generate_secp256k1(), allow_private), now: 1_750_000_000 }
+    }
+
+    fn ask(&mut self, advertiser: &Advertiser, ticket: Option<Ticket>) -> (Status, Option<Ticket>) {
+        let request = Register { advertisement: advertiser.bytes.clone(), status: None, ticket };
+        let answer = self.registrar.register(service_key(MIX_SERVICE), advertiser.peer(), &request, self.now);
+        (answer.status.unwrap(), answer.ticket)
+    }
+
+    /// The ticket of somebody who has to wait.
+    fn ticket(&mut self, advertiser: &Advertiser, ticket: Option<Ticket>) -> Ticket {
+        match self.ask(advertiser, ticket) {
+            (Status::Wait, Some(ticket)) => ticket,
+            other => panic!("{other:?}"),
+        }
+    }
+
+    /// Registers as an honest advertiser does; how long that took.
+    fn register(&mut self, advertiser: &Advertiser) -> UnixSeconds {
+        let start = self.now;
+        let mut ticket = None;
+        for _ in 0..100 {
+            match self.ask(advertiser, ticket.take()) {
+                (Status::Confirmed, None) => return self.now - start,
+                (Status::Wait, Some(next)) => {
+                    self.now += UnixSeconds::from(next.wait);
+                    ticket = Some(next);
+                }
+                other => panic!("{other:?}"),
+            }
+        }
+        panic!("never confirmed")
+    }
+
+    fn kept(&mut self) -> Vec<Vec<u8>> {
+        self.registrar.advertisements(service_key(MIX_SERVICE), self.now, &mut StdRng::seed_from_u64(1))
+    }
+}
+
+#[test]
+fn everybody_comes_twice_and_is_then_returned_until_it_is_over() {
+    let mut world = World::new(true);
+    let advertiser = Advertiser::new(1, "127.0.0.1");
+    assert_eq!(world.ticket(&advertiser, None).wait, 1);
+    assert!(world.kept().is_empty());
+    assert_eq!(world.register(&advertiser), 1);
+    world.now += EXPIRY - 1;
+    assert_eq!(world.kept(), [advertiser.bytes.clone()]);
+    world.now += 1;
+    assert!(world.kept().is_empty());
+    assert!(world.registrar.services.is_empty() && world.registrar.prefixes.similarity([1, 2, 3, 4].into()) == 0.0);
+}
+
+#[test]
+fn a_ticket_counts_only_in_its_second_and_as_it_was_given() {
+    let mut world = World::new(true);
+    let advertiser = Advertiser::new(1, "127.0.0.1");
+    let ticket = world.ticket(&advertiser, None);
+    let other = Advertiser::new(1, "127.0.0.1");
+    let foreign = Ticket::sign(&other.key, ticket.advertisement.clone(), 0, ticket.issued, ticket.wait).unwrap();
+    let early = world.now;
+    for late in [1, 2] {
+        world.now = early + late;
+        for bad in [Ticket { first_asked: 0, ..ticket.clone() }, Ticket { wait: 0, ..ticket.clone() }, foreign.clone()]
+        {
+            let next = world.ticket(&advertiser, Some(bad));
+            assert_eq!(next.first_asked, world.now, "what was waited is lost");
+        }
+        assert_eq!(world.ask(&other, Some(ticket.clone())).0, Status::Wait, "of another advertisement");
+    }
+    for (now, status) in [(early, Status::Wait), (early + 3, Status::Wait), (early + 1, Status::Confirmed)] {
+        world.now = now;
+        assert_eq!(world.ask(&advertiser, Some(ticket.clone())).0, status, "after {} s", now - early);
+    }
+}
+
+#[test]
+fn refuses_forgeries_replays_and_what_leads_nowhere() {
+    let mut world = World::new(false);
+    let key = Keypair::generate_secp256k1();
+    let [old, new] = [1, 2].map(|seq| Advertiser::with_key(key.clone(), seq, "5.6.7.8"));
+    world.register(&new);
+    assert_eq!(world.ask(&old, None).0, Status::Rejected, "replay");
+    assert_eq!(world.ask(&Advertiser::new(1, "10.0.0.1"), None).0, Status::Rejected, "private address");
+    let mut forged = Advertiser::new(1, "5.6.7.8");
+    *forged.bytes.last_mut().unwrap() ^= 1;
+    assert_eq!(world.ask(&forged, None).0, Status::Rejected, "wrong signature");
+    let foreign = Advertiser { key: Keypair::generate_secp256k1(), bytes: new.bytes.clone() };
+    assert_eq!(world.ask(&foreign, None).0, Status::Rejected, "brought by another peer");
+    let request = Register { advertisement: new.bytes.clone(), status: None, ticket: None };
+    let other_service = world.registrar.register([7; 32], new.peer(), &request, world.now);
+    assert_eq!(other_service.status, Some(Status::Rejected));
+    assert_eq!(world.kept(), [new.bytes.clone()]);
+}
+
+#[test]
+fn a_renewal_does_not_count_against_itself_and_a_newer_record_replaces() {
+    let mut world = World::new(false);
+    let key = Keypair::generate_secp256k1();
+    let [old, new] = [1, 2].map(|seq| Advertiser::with_key(key.clone(), seq, "5.6.7.8"));
+    world.register(&old);
+    world.now += EXPIRY / 2;
+    assert_eq!(world.register(&old), 1);
+    world.now += EXPIRY / 2;
+    assert_eq!(world.kept(), [old.bytes.clone()]);
+    assert_eq!(world.register(&new), 1);
+    assert_eq!(world.kept(), [new.bytes.clone()]);
+}
+
+#[test]
+fn asking_again_finds_no_shorter_wait() {
+    let mut world = World::new(false);
+    for host in 0..5 {
+        world.register(&Advertiser::new(1, &format!("5.6.7.{host}")));
+    }
+    let alike = Advertiser::new(1, "5.6.7.99");
+    let first = world.ticket(&alike, None).wait;
+    assert!(first > 300, "{first}");
+    // Its likes expire meanwhile, and it asks without its ticket.
+    world.now += 60;
+    world.registrar.services.clear();
+    world.registrar.prefixes = Prefixes::default();
+    assert_eq!(world.ticket(&alike, None).wait, first - 60);
+}
+
+#[test]
+fn likes_wait_longer_than_strangers() {
+    let mut world = World::new(false);
+    for index in 0..60u8 {
+        let ip = Ipv4Addr::from([5 + index.reverse_bits() / 2, index, 1, 1]).to_string();
+        let wait = world.register(&Advertiser::new(1, &ip));
+        world.now -= wait;
+        world.registrar.promises.clear();
+    }
+    for host in 0..10 {
+        let wait = world.register(&Advertiser::new(1, &format!("77.1.1.{host}")));
+        world.now -= wait;
+        world.registrar.promises.clear();
+    }
+    let alike = world.ticket(&Advertiser::new(1, "77.1.1.200"), None).wait;
+    world.registrar.promises.clear();
+    let stranger = world.ticket(&Advertiser::new(1, "120.200.3.4"), None).wait;
+    assert!(alike > 2 * stranger, "{alike} s and {stranger} s");
+}
+
+#[test]
+fn a_flood_makes_itself_wait_is_bounded_and_pushes_nobody_out() {
+    let mut world = World::new(true);
+    let honest = Advertiser::new(1, "127.0.0.1");
+    world.register(&honest);
+    let mut waiting: Vec<(UnixSeconds, Advertiser, Option<Ticket>)> = Vec::new();
+    for index in 0..300 {
+        let ip = format!("127.{}.{}.1", index / 250, index % 250);
+        waiting.push((world.now, Advertiser::new(1, &ip), None));
+    }
+    // Everyone comes back in time for as long as the honest registration lives.
+    let end = world.now + EXPIRY - 10;
+    while world.now < end {
+        let (due, later): (Vec<_>, Vec<_>) = waiting.into_iter().partition(|(due, ..)| *due <= world.now);
+        waiting = later;
+        for (_, advertiser, ticket) in due {
+            if let (Status::Wait, Some(ticket)) = world.ask(&advertiser, ticket) {
+                waiting.push((world.now + UnixSeconds::from(ticket.wait), advertiser, Some(ticket)));
+            }
+        }
+        world.now += 1;
+    }
+    let kept = world.registrar.len();
+    assert!(kept < CAPACITY / 2 && world.registrar.promises.len() <= MAX_PROMISES, "{kept} kept");
+    let all = &world.registrar.services[&service_key(MIX_SERVICE)];
+    assert!(all.iter().any(|kept| kept.peer == honest.peer()));
+    assert_eq!(world.kept().len(), RETURNED);
+}
+
+#[test]
+fn promises_are_bounded() {
+    let mut world = World::new(false);
+    for index in 0..10_000u32 {
+        let ip = Ipv4Addr::from(0x0500_0000 + index);
+        world.registrar.promise([1; 32], &[ip], world.now + 100, world.now);
+    }
+    assert_eq!(world.registrar.promises.len(), MAX_PROMISES);
+    world.now += 101;
+    world.registrar.promise([2; 32], &[], world.now + 1, world.now);
+    assert_eq!(world.registrar.promises.len(), 1);
+}
+
+#[test]
+fn the_own_advertisement_is_returned_without_waiting() {
+    let mut world = World::new(true);
+    world.registrar.set_own(Some((service_key(MIX_SERVICE), vec![1, 2, 3])));
+    assert_eq!(world.kept(), [vec![1, 2, 3]]);
+    assert!(world.registrar.advertisements([7; 32], world.now, &mut StdRng::seed_from_u64(1)).is_empty());
+    world.registrar.set_own(None);
+    assert!(world.kept().is_empty());
+}

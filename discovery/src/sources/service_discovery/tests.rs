@@ -1,0 +1,254 @@
+use std::collections::{HashMap, HashSet};
+
+use futures::future::select_all;
+use libp2p_identity::PeerId;
+use rand::{RngExt, SeedableRng, rngs::StdRng, seq::IndexedRandom};
+use wakumix_records::service_discovery::{PeerRecord, Register, ServiceEntry, Status};
+use wakumix_role_api::{
+    Requester,
+    host::{OutboundRequest, RequestFailure},
+};
+use wakumix_sphinx::PrivateKey;
+
+use super::*;
+use crate::{
+    local::LocalRecord,
+    sources::stand_in::{self, Node, answer, body_of, key, peer, sender},
+};
+
+/// A mixer in a network of its own: registrars let neighbours wait.
+fn mixer(seed: u16) -> LocalRecord {
+    let address = format!("/ip4/{}.{seed}.1.1/tcp/60000", 11 + seed * 37 % 89).parse().unwrap();
+    LocalRecord { addresses: vec![address], ..stand_in::mixer(seed) }
+}
+
+fn source(bootstrap: &[u16]) -> ServiceDiscovery {
+    let entry = |seed: &u16| PeerAddress { peer: peer(*seed), address: mixer(*seed).addresses[0].clone() };
+    let interval = Duration::from_secs(60);
+    let config = ServiceDiscoveryConfig {
+        bootstrap: bootstrap.iter().map(entry).collect(),
+        random_lookup: interval,
+        service_lookup: interval,
+    };
+    ServiceDiscovery::new(config, false)
+}
+
+/// Nodes that reach each other; the first of them is known to all others.
+struct Net {
+    nodes: Vec<Node>,
+    seeds: HashMap<PeerId, u16>,
+    met: HashSet<(PeerId, PeerId)>,
+    requests: usize,
+}
+
+impl Net {
+    fn new(locals: impl IntoIterator<Item = LocalRecord>) -> Self {
+        let mut net = Self { nodes: Vec::new(), seeds: HashMap::new(), met: HashSet::new(), requests: 0 };
+        for (seed, local) in (1..).zip(locals) {
+            let source = source(if seed == 1 { &[] } else { &[1] });
+            net.nodes.push(Node::new(seed, local, &source));
+            net.seeds.insert(peer(seed), seed);
+        }
+        net
+    }
+
+    /// Carries requests for a while; those to strangers go to `strangers`.
+    async fn run(&mut self, time: Duration, mut strangers: impl FnMut(OutboundRequest)) {
+        let end = Instant::now() + time;
+        loop {
+            let next = select_all(self.nodes.iter_mut().map(|node| Box::pin(node.request())));
+            let Ok((request, from, _)) = tokio::time::timeout_at(end, next).await else { return };
+            self.requests += 1;
+            match self.seeds.get(&request.peer) {
+                Some(seed) => self.carry(request, from, usize::from(*seed) - 1).await,
+                None => strangers(request),
+            }
+        }
+    }
+
+    async fn carry(&mut self, request: OutboundRequest, from: usize, to: usize) {
+        let (from, to) = (&self.nodes[from], &self.nodes[to]);
+        if self.met.insert((from.peer, to.peer)) {
+            let addresses = mixer(self.seeds[&from.peer]).addresses;
+            let protocols = vec![PROTOCOL.to_owned()];
+            to.events.send(PeerEvent::Identified { peer: from.peer, protocols, addresses }).unwrap();
+        }
+        from.carry(request, to).await;
+    }
+
+    fn found_by(&self, node: usize) -> HashSet<PeerId> {
+        self.nodes[node].log.lock().unwrap().found.iter().map(|finding| finding.peer).collect()
+    }
+}
+
+fn unreachable(request: OutboundRequest) {
+    request.reply.send(Err(RequestFailure::DialFailed)).unwrap();
+}
+
+#[tokio::test(start_paused = true)]
+async fn in_a_net_of_thirty_six_everybody_finds_every_mixer_and_senders_are_found_by_nobody() {
+    let mut net = Net::new((1..=36).map(|seed| if seed > 32 { sender(seed) } else { mixer(seed) }));
+    net.run(Duration::from_secs(600), unreachable).await;
+    let mixers: HashSet<_> = (1..=32).map(peer).collect();
+    for node in 0..36 {
+        let missing = mixers.difference(&net.found_by(node)).filter(|other| **other != net.nodes[node].peer).count();
+        assert_eq!(missing, 0, "node {node} after {} requests", net.requests);
+        assert!(net.found_by(node).is_subset(&mixers), "node {node}");
+    }
+    let finding = net.nodes[35].log.lock().unwrap().found.iter().find(|finding| finding.peer == peer(3)).cloned();
+    let (finding, told) = (finding.unwrap(), mixer(3));
+    assert_eq!((finding.addresses, finding.mix_key), (told.addresses, told.mix_key));
+    let refused = &net.nodes[35].log.lock().unwrap().refused;
+    assert!(refused.is_empty(), "{refused:?}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn two_nodes_find_each_other_though_one_knows_nobody() {
+    let mut net = Net::new((1..=2).map(mixer));
+    net.run(Duration::from_secs(30), unreachable).await;
+    assert_eq!(net.found_by(0), HashSet::from([peer(2)]));
+    assert_eq!(net.found_by(1), HashSet::from([peer(1)]));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_node_alone_asks_nobody_and_goes_on() {
+    let mut net = Net::new([mixer(1)]);
+    net.run(Duration::from_secs(300), |request| panic!("{request:?}")).await;
+    assert!(net.nodes[0].log.lock().unwrap().unanswered > 5);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_bootstrap_node_that_is_not_there_is_tried_again() {
+    let mut node = Node::new(2, mixer(2), &source(&[1]));
+    for _ in 0..20 {
+        let request = node.request().await;
+        assert_eq!(request.peer, peer(1));
+        unreachable(request);
+    }
+}
+
+/// Everything that a hostile node can say: advertisements that are forged, cut, of others' services, without a key, true to
+/// form and false; peers that do not exist.
+struct Hostile {
+    rng: StdRng,
+    said: usize,
+}
+
+impl Hostile {
+    fn advertisement(&mut self) -> Vec<u8> {
+        self.said += 1;
+        let seed = u16::try_from(20_000 + self.said % 40_000).unwrap();
+        let key = key(seed);
+        let mix_key =
+            PrivateKey::from_bytes([u8::try_from(1 + self.said % 200).unwrap(); 32]).public().as_bytes().to_vec();
+        let kind = self.rng.random_range(0..6);
+        let (id, data) = match kind {
+            0 => ("/other".to_owned(), mix_key),
+            1 => (MIX_SERVICE.to_owned(), vec![7; 31]),
+            _ => (MIX_SERVICE.to_owned(), mix_key),
+        };
+        let addresses = vec![format!("/ip4/66.{}.{}.1/tcp/1", seed >> 8, seed & 255).parse().unwrap()];
+        let record = PeerRecord { peer: peer(seed), seq: 1, addresses, services: vec![ServiceEntry { id, data }] };
+        let mut bytes = record.sign(&key).unwrap();
+        match kind {
+            2 => bytes.truncate(self.rng.random_range(0..bytes.len())),
+            3 => {
+                let place = self.rng.random_range(0..bytes.len());
+                bytes[place] ^= 1 << self.rng.random_range(0..8);
+            }
+            _ => {}
+        }
+        bytes
+    }
+
+    fn answer(&mut self, request: OutboundRequest) {
+        let message = Message::decode(&body_of(&request)).unwrap().message;
+        let contact = |rng: &mut StdRng| Contact {
+            peer: PeerId::random(),
+            addresses: vec![format!("/ip4/66.{}.1.1/tcp/1", rng.random::<u8>()).parse().unwrap()],
+        };
+        let mut reply = Message::new(message.kind, message.key.clone());
+        reply.closer = (0..K).map(|_| contact(&mut self.rng)).collect();
+        match message.kind {
+            MessageKind::GetAds => reply.advertisements = Some((0..8).map(|_| self.advertisement()).collect()),
+            MessageKind::Register => {
+                reply.register = Some(Register { status: Some(Status::Confirmed), ..Register::default() });
+            }
+            _ => {}
+        }
+        answer(request, &reply.encode_fitting());
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn ten_thousand_hostile_records_leave_the_honest_found_and_the_table_bounded() {
+    let mut net = Net::new((1..=20).map(mixer));
+    let searcher = source(&[1]);
+    net.nodes.push(Node::new(21, sender(21), &searcher));
+    net.seeds.insert(peer(21), 21);
+    // A stranger whom the searcher met speaks the protocol, and so does everybody that it names.
+    let mut hostile = Hostile { rng: StdRng::seed_from_u64(3), said: 0 };
+    for _ in 0..40 {
+        let protocols = vec![PROTOCOL.to_owned()];
+        let addresses = vec!["/ip4/66.1.2.3/tcp/1".parse().unwrap()];
+        let event = PeerEvent::Identified { peer: PeerId::random(), protocols, addresses };
+        net.nodes[20].events.send(event).unwrap();
+    }
+    while hostile.said < 10_000 {
+        net.run(Duration::from_secs(60), |request| hostile.answer(request)).await;
+    }
+    net.run(Duration::from_secs(600), |request| hostile.answer(request)).await;
+    let found = net.found_by(20);
+    assert!((1..=20).all(|seed| found.contains(&peer(seed))), "{} found", found.len());
+    let refused = net.nodes[20].log.lock().unwrap().refused.clone();
+    assert!(["malformed", "signature", "irrelevant"].iter().all(|reason| refused.contains_key(reason)), "{refused:?}");
+    let server = &searcher.shared.0.get().unwrap().1;
+    assert!(server.lock().unwrap().table.len() < 12 * K);
+}
+
+#[tokio::test(start_paused = true)]
+async fn answers_that_are_garbage_are_counted_and_asked_for_again_elsewhere() {
+    let mut net = Net::new((1..=3).map(mixer));
+    let mut rng = StdRng::seed_from_u64(4);
+    let protocols = vec![PROTOCOL.to_owned()];
+    let addresses = vec!["/ip4/66.1.2.3/tcp/1".parse().unwrap()];
+    net.nodes[2].events.send(PeerEvent::Identified { peer: PeerId::random(), protocols, addresses }).unwrap();
+    let garbage = [vec![0xff; 100], Vec::new(), Message::new(MessageKind::Register, Vec::new()).encode()];
+    net.run(Duration::from_secs(120), |request| answer(request, garbage.choose(&mut rng).unwrap())).await;
+    assert_eq!(net.found_by(2), HashSet::from([peer(1), peer(2)]));
+    assert!(net.nodes[2].log.lock().unwrap().refused["malformed"] > 0);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_registration_waits_as_told_and_gives_up_on_a_ticket_that_is_not_its_own() {
+    let mut node = Node::new(2, mixer(2), &source(&[1]));
+    let mut asked = Vec::new();
+    let start = Instant::now();
+    while asked.len() < 3 {
+        let request = node.request().await;
+        let message = Message::decode(&body_of(&request)).unwrap().message;
+        let mut reply = Message::new(message.kind, Vec::new());
+        if let Some(Register { advertisement, ticket, .. }) = message.register {
+            let of = if asked.len() == 1 { vec![1, 2, 3] } else { advertisement };
+            let next = wakumix_records::service_discovery::Ticket::sign(&key(1), of, 5, 6, 100).unwrap();
+            reply.register = Some(Register { status: Some(Status::Wait), ticket: Some(next), ..Register::default() });
+            asked.push((start.elapsed().as_secs(), ticket.map(|ticket| ticket.issued)));
+        }
+        answer(request, &reply.encode());
+    }
+    assert_eq!((asked[1].0 - asked[0].0, asked[1].1), (100, Some(6)));
+    assert_eq!(asked[2].1, None, "it begins anew");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_node_that_only_sends_registers_nowhere_and_answers_nobody() {
+    let mut node = Node::new(2, sender(2), &source(&[1]));
+    for _ in 0..50 {
+        let request = node.request().await;
+        let kind = Message::decode(&body_of(&request)).unwrap().message.kind;
+        assert!(!matches!(kind, MessageKind::Register | MessageKind::PutValue), "{kind:?}");
+        answer(request, &Message::new(kind, Vec::new()).encode());
+    }
+    let ping = Message::new(MessageKind::Ping, Vec::new()).encode();
+    assert_eq!(node.serve(Requester::Peer(peer(1)), ping).await, None);
+}
