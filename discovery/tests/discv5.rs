@@ -1,0 +1,140 @@
+//! Nodes that know one bootstrap record find each other by discv5, over loopback.
+
+#![allow(clippy::unwrap_used, reason = "helpers of tests fail the test by panicking")]
+
+use std::{net::Ipv4Addr, sync::Arc, time::Duration};
+
+use libp2p_identity::{Keypair, PeerId, secp256k1};
+use tokio::sync::{broadcast, watch};
+use wakumix_discovery::{
+    Config, Discovery, DiscoveryHandle, Discv5Config, LocalRecord, PoolConfig, Surroundings, parse_bootstrap,
+};
+use wakumix_mix::HopAddress;
+use wakumix_role_api::{
+    DirectoryPublisher, DirectoryReader, Inbox, Supervisor,
+    host::{HostHandle, HostMessage},
+    mailbox,
+};
+use wakumix_sphinx::PrivateKey;
+use wakumix_telemetry::Telemetry;
+use wakumix_waku::record::{Capabilities, Shards};
+
+const CLUSTER: u16 = 2;
+/// Nodes of the net, the bootstrap node included.
+const NODES: u8 = 12;
+/// No test waits longer; it is no measure of speed.
+const LIMIT: Duration = Duration::from_secs(60);
+
+fn keypair(seed: u8) -> Keypair {
+    let secret = secp256k1::SecretKey::try_from_bytes([seed; 32]).unwrap();
+    Keypair::from(secp256k1::Keypair::from(secret))
+}
+
+fn peer(seed: u8) -> PeerId {
+    keypair(seed).public().to_peer_id()
+}
+
+/// One node: discovery with discv5 alone, and a host that nobody reads.
+struct Node {
+    discovery: DiscoveryHandle,
+    reader: DirectoryReader,
+    local: watch::Sender<Arc<LocalRecord>>,
+    _host: Inbox<HostMessage>,
+}
+
+impl Node {
+    fn start(seed: u8, bootstrap: Vec<String>, capabilities: Capabilities) -> Self {
+        let address = format!("/ip4/127.0.0.1/tcp/{}", 4000 + u16::from(seed)).parse().unwrap();
+        let local = watch::Sender::new(Arc::new(LocalRecord {
+            peer: peer(seed),
+            hop_address: HopAddress::from_multiaddr(&address, peer(seed)).ok(),
+            addresses: vec![address],
+            capabilities,
+            shards: Shards { cluster: CLUSTER, shards: vec![0] },
+            mix_key: Some(PrivateKey::from_bytes([seed; 32]).public()),
+            profiles: Vec::new(),
+            operator: None,
+            family: Vec::new(),
+        }));
+        let listen = (Ipv4Addr::LOCALHOST, 0).into();
+        let discovery = Discovery::new(Config {
+            cluster: CLUSTER,
+            shards: vec![0],
+            allow_private: true,
+            pool: PoolConfig { is_checked: false, ..PoolConfig::default() },
+            discv5: Some(Discv5Config { listen, announce_ip: None, bootstrap, auto_update: false }),
+            ..Config::default()
+        });
+        discovery.prepare().unwrap();
+        let telemetry = Telemetry::new();
+        let (supervisor, _fatal) = Supervisor::on_current_thread(telemetry.clone());
+        let (host, inbox) = mailbox("host", 64, &telemetry);
+        let (publisher, reader) = DirectoryPublisher::new();
+        let discovery = discovery.start(Surroundings {
+            me: peer(seed),
+            identity: keypair(seed),
+            local: local.subscribe(),
+            events: broadcast::channel(64).0,
+            publisher,
+            reader: reader.clone(),
+            host: HostHandle::new(host),
+            supervisor,
+            telemetry,
+        });
+        Self { discovery, reader, local, _host: inbox }
+    }
+
+    fn record(&self) -> String {
+        self.discovery.node_record().borrow().as_ref().unwrap().to_string()
+    }
+
+    async fn finds(&mut self, is_enough: impl Fn(&[PeerId]) -> bool) {
+        let wait = async {
+            loop {
+                let pool: Vec<_> = self.reader.snapshot().mix_nodes.iter().map(|node| node.peer()).collect();
+                if is_enough(&pool) {
+                    return;
+                }
+                assert!(self.reader.changed().await);
+            }
+        };
+        let is_done = tokio::time::timeout(LIMIT, wait).await.is_ok();
+        assert!(is_done, "it has found {} nodes", self.reader.snapshot().mix_nodes.len());
+    }
+
+    async fn stop(&self) {
+        assert!(self.discovery.stop(tokio::time::Instant::now() + LIMIT).await);
+    }
+}
+
+#[actix::test]
+async fn every_node_finds_every_other_from_one_bootstrap_record() {
+    let first = Node::start(1, Vec::new(), Capabilities::MIX);
+    let bootstrap = first.record();
+    assert!(parse_bootstrap(&bootstrap).is_ok(), "the record says where discv5 answers");
+    let mut nodes: Vec<_> =
+        (2..=NODES).map(|seed| Node::start(seed, vec![bootstrap.clone()], Capabilities::MIX)).collect();
+    nodes.push(first);
+    for node in &mut nodes {
+        node.finds(|pool| pool.len() == usize::from(NODES) - 1).await;
+    }
+    for node in &nodes {
+        node.stop().await;
+    }
+}
+
+#[actix::test]
+async fn a_node_that_becomes_ready_later_is_found() {
+    let first = Node::start(1, Vec::new(), Capabilities::MIX);
+    let late = Node::start(2, vec![first.record()], Capabilities::NONE);
+    let mut third = Node::start(3, vec![first.record()], Capabilities::MIX);
+    third.finds(|pool| pool.contains(&peer(1))).await;
+    assert!(!third.reader.snapshot().mix_nodes.iter().any(|node| node.peer() == peer(2)));
+    let before = late.record();
+    late.local.send_modify(|local| Arc::make_mut(local).capabilities = Capabilities::MIX);
+    third.finds(|pool| pool.contains(&peer(2))).await;
+    assert_ne!(late.record(), before);
+    for node in [first, late, third] {
+        node.stop().await;
+    }
+}
