@@ -202,12 +202,12 @@ impl Discovery {
         }
     }
 
-    fn on_event(&mut self, event: PeerEvent, now: Now) {
+    fn on_event(&mut self, event: &PeerEvent, now: Now) {
         let mut rng = rand::rng();
         self.is_stale |= match event {
-            PeerEvent::Connected { peer, .. } => self.book.connected(peer, now, &mut rng),
-            PeerEvent::Disconnected { peer } => self.book.disconnected(&peer, now),
-            PeerEvent::DialFailed { peer } => self.book.dial_failed(&peer, now, &mut rng),
+            PeerEvent::Connected { peer, .. } => self.book.connected(*peer, now, &mut rng),
+            PeerEvent::Disconnected { peer } => self.book.disconnected(peer, now),
+            PeerEvent::DialFailed { peer } => self.book.dial_failed(peer, now, &mut rng),
             PeerEvent::Identified { .. } => false,
         };
         self.schedule.reconsider();
@@ -311,7 +311,7 @@ impl Discovery {
             DiscoveryMessage::Pool { reply } => {
                 drop(reply.send(pool::entries(&self.book, self.own_operator().as_deref(), now)));
             }
-            DiscoveryMessage::Event(event) => self.on_event(event, now),
+            DiscoveryMessage::Event(event) => self.on_event(&event, now),
             DiscoveryMessage::Connected(peers) => {
                 self.is_stale |= self.book.set_connected(peers, now, &mut rand::rng());
             }

@@ -191,8 +191,14 @@ impl Book {
         let peers: HashSet<_> = peers.into_iter().collect();
         let new: Vec<_> = peers.difference(&self.connected).copied().collect();
         let lost: Vec<_> = self.connected.difference(&peers).copied().collect();
-        let has_new = new.into_iter().fold(false, |any, peer| self.connected(peer, now, rng) || any);
-        lost.iter().fold(has_new, |any, peer| self.disconnected(peer, now) || any)
+        let mut has_changed = false;
+        for peer in new {
+            has_changed |= self.connected(peer, now, rng);
+        }
+        for peer in &lost {
+            has_changed |= self.disconnected(peer, now);
+        }
+        has_changed
     }
 
     /// No address of a peer answered. A dial that belongs to a check is counted by the check.
@@ -263,6 +269,8 @@ impl Book {
         finding.family.truncate(MAX_LISTED);
         finding.profiles.iter_mut().for_each(|profiles| profiles.truncate(MAX_LISTED));
         if source == SourceName::Static {
+            // What the operator wrote runs out when the operator says so.
+            finding.expires = None;
             return Ok(finding);
         }
         if let Err(refusal) = self.is_of_use(source, &finding) {

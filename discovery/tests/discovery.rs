@@ -214,7 +214,7 @@ struct Scripted {
 }
 
 impl Scripted {
-    fn new(name: SourceName) -> (Box<dyn Source>, mpsc::Sender<Vec<Finding>>) {
+    fn boxed(name: SourceName) -> (Box<dyn Source>, mpsc::Sender<Vec<Finding>>) {
         let (sender, receiver) = mpsc::channel(1);
         (Box::new(Self { name, findings: Mutex::new(Some(receiver)) }), sender)
     }
@@ -384,7 +384,7 @@ async fn after_a_stop_nothing_is_added_and_the_last_snapshot_stays() {
 
 #[actix::test]
 async fn a_found_node_is_usable_once_it_was_reached() {
-    let (source, report) = Scripted::new(SourceName::Discv5);
+    let (source, report) = Scripted::boxed(SourceName::Discv5);
     let mut world = World::with_sources(private(), vec![source]);
     world.kill(2);
     report.send(vec![told(1), told(2)]).await.unwrap();
@@ -399,7 +399,7 @@ async fn a_found_node_is_usable_once_it_was_reached() {
 
 #[actix::test]
 async fn a_node_whose_connection_ends_is_checked_at_once_and_leaves_if_it_is_dead() {
-    let (source, report) = Scripted::new(SourceName::Discv5);
+    let (source, report) = Scripted::boxed(SourceName::Discv5);
     let mut world = World::with_sources(private(), vec![source]);
     report.send(vec![told(1), told(2)]).await.unwrap();
     world.pool_of(2).await;
@@ -430,7 +430,7 @@ async fn an_entry_is_believed_until_it_cannot_be_reached() {
 
 #[actix::test]
 async fn what_breaks_a_rule_is_counted_and_spoils_nothing() {
-    let (source, report) = Scripted::new(SourceName::Discv5);
+    let (source, report) = Scripted::boxed(SourceName::Discv5);
     let mut world = World::with_sources(Config::default(), vec![source]);
     let public = |seed| Finding { addresses: vec![format!("/ip4/8.8.{seed}.1/tcp/1").parse().unwrap()], ..told(seed) };
     let foreign = Finding { shards: Some(Shards { cluster: 5, shards: vec![0] }), ..public(2) };
@@ -444,7 +444,7 @@ async fn what_breaks_a_rule_is_counted_and_spoils_nothing() {
 
 #[actix::test]
 async fn a_pool_of_forty_five_is_usable_within_seconds() {
-    let (source, report) = Scripted::new(SourceName::Discv5);
+    let (source, report) = Scripted::boxed(SourceName::Discv5);
     let mut world = World::with_sources(private(), vec![source]);
     let started = Instant::now();
     report.send((1..=45).map(told).collect()).await.unwrap();
@@ -459,7 +459,7 @@ async fn a_pool_of_forty_five_is_usable_within_seconds() {
 
 #[actix::test]
 async fn a_node_that_does_not_check_asks_nobody_and_believes_records() {
-    let (source, report) = Scripted::new(SourceName::Discv5);
+    let (source, report) = Scripted::boxed(SourceName::Discv5);
     let mut config = private();
     config.pool.is_checked = false;
     let mut world = World::with_sources(config, vec![source]);
@@ -473,7 +473,7 @@ async fn a_node_that_does_not_check_asks_nobody_and_believes_records() {
 
 #[actix::test]
 async fn a_relaying_node_stays_connected_to_some_relays_of_its_shards() {
-    let (source, report) = Scripted::new(SourceName::Discv5);
+    let (source, report) = Scripted::boxed(SourceName::Discv5);
     let mut config = Config { relays: true, shards: vec![0], ..private() };
     config.pool.is_checked = false;
     let mut world = World::with_sources(config, vec![source]);
@@ -493,7 +493,7 @@ async fn a_restarted_node_uses_its_cache_at_once_and_checks_it() {
     let directory = tempfile::tempdir().unwrap();
     let path = directory.path().join("directory.json");
     let config = || Config { cache: Some(path.clone()), ..private() };
-    let (source, report) = Scripted::new(SourceName::Discv5);
+    let (source, report) = Scripted::boxed(SourceName::Discv5);
     let mut world = World::with_sources(config(), vec![source]);
     report.send(vec![told(1), told(2), told(3)]).await.unwrap();
     world.pool_of(3).await;
@@ -523,7 +523,7 @@ async fn a_corrupt_cache_is_set_aside_and_the_node_starts() {
 
 #[actix::test]
 async fn nodes_of_one_operator_share_a_family() {
-    let (source, report) = Scripted::new(SourceName::Descriptors);
+    let (source, report) = Scripted::boxed(SourceName::Descriptors);
     let config = Config { family: vec![peer(1), peer(2)], ..private() };
     let mut world = World::with_sources(config, vec![source]);
     let tagged = |seed| Finding { operator: Some("them".to_owned()), ..told(seed) };

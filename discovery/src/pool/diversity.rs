@@ -24,7 +24,7 @@ pub(crate) struct Groups {
 impl Diversity {
     /// By /24 of the hop address, and by family; a node of no family is one of its own.
     pub(crate) fn of(nodes: &[MixNode]) -> Self {
-        let families = nodes.iter().map(|node| node.family.map_or(Err(node.peer()), Ok));
+        let families = nodes.iter().map(|node| node.family.ok_or(node.peer()));
         Self {
             subnets: Groups::of(nodes.iter().map(|node| Block::subnet4(node.address.ip()))),
             families: Groups::of(families),

@@ -162,6 +162,13 @@ mod tests {
             peer
         }
 
+        /// One node in each of these subnets.
+        fn report_many(&mut self, subnets: std::ops::Range<u32>) {
+            for subnet in subnets {
+                self.report(SourceName::Discv5, subnet, 1);
+            }
+        }
+
         /// Starts checks until the pace forbids or nobody is due.
         fn round(&mut self) -> Vec<PeerId> {
             let mut started = Vec::new();
@@ -180,7 +187,7 @@ mod tests {
     #[test]
     fn a_burst_then_a_pace() {
         let mut world = World::new();
-        (0..200).for_each(|subnet| drop(world.report(SourceName::Discv5, subnet, 1)));
+        world.report_many(0..200);
         assert_eq!(world.round().len(), BURST as usize);
         assert_eq!(world.round().len(), 0);
         world.pass(PACE * 10);
@@ -205,7 +212,7 @@ mod tests {
     #[test]
     fn a_flood_of_one_source_does_not_delay_another_source() {
         let mut world = World::new();
-        (0..2000).for_each(|subnet| drop(world.report(SourceName::Discv5, subnet, 1)));
+        world.report_many(0..2000);
         let honest: Vec<_> = (0..10).map(|host| world.report(SourceName::Rendezvous, 5000, host + 1)).collect();
         let round = world.round();
         assert!(honest.iter().all(|peer| round.contains(peer)), "each second turn is the other source's");
@@ -230,7 +237,7 @@ mod tests {
             world.book.reached(peer, world.now, &mut world.rng);
         }
         world.pass(Duration::from_secs(60));
-        (100..1000).for_each(|subnet| drop(world.report(SourceName::Discv5, subnet, 1)));
+        world.report_many(100..1000);
         let round = world.round();
         assert!(friends.iter().all(|peer| round[..40].contains(peer)));
     }

@@ -48,8 +48,8 @@ fn step() -> impl Strategy<Value = Step> {
     ]
 }
 
-fn apply(world: &mut World, peers: &[PeerId], step: Step) {
-    match step {
+fn apply(world: &mut World, peers: &[PeerId], step: &Step) {
+    match *step {
         Step::Report { source, peer, version, place, key: seed, next, expires } => {
             let now = world.now.unix;
             let finding = Finding {
@@ -69,8 +69,12 @@ fn apply(world: &mut World, peers: &[PeerId], step: Step) {
         }
         Step::Reach(peer) => world.reach(&peers[peer]),
         Step::Fail(peer) => world.fail(&peers[peer]),
-        Step::Connect(peer) => drop(world.book.connected(peers[peer], world.now, &mut world.rng)),
-        Step::Disconnect(peer) => drop(world.book.disconnected(&peers[peer], world.now)),
+        Step::Connect(peer) => {
+            world.book.connected(peers[peer], world.now, &mut world.rng);
+        }
+        Step::Disconnect(peer) => {
+            world.book.disconnected(&peers[peer], world.now);
+        }
         Step::Pass(seconds) => world.pass(seconds),
     }
 }
@@ -80,12 +84,12 @@ proptest! {
 
     #[test]
     fn the_book_stays_whole(steps in proptest::collection::vec(step(), 1..80)) {
-        let mut world = World::with(Config { cluster: 2, max_nodes: 16, ..Config::default() });
+        let mut world = World::with(&Config { cluster: 2, max_nodes: 16, ..Config::default() });
         let peers: Vec<_> = (0..PEERS).map(|_| secp256k1_peer()).collect();
         for step in steps {
             let displaces = matches!(step, Step::Report { .. });
             let kept: Vec<_> = world.book.nodes().filter(|node| node.is_kept()).map(|node| node.peer).collect();
-            apply(&mut world, &peers, step);
+            apply(&mut world, &peers, &step);
             world.book.assert_whole();
             if displaces {
                 for peer in kept {
