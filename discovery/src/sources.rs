@@ -14,8 +14,9 @@ mod stand_in;
 mod static_entries;
 
 use crate::{config::Config, source::Source};
-use dns::Dns;
+use descriptors::DescriptorsSource;
 use discv5::Discv5Source;
+use dns::Dns;
 use peer_exchange::PeerExchange;
 use rendezvous::Rendezvous;
 use service_discovery::ServiceDiscovery;
@@ -34,6 +35,9 @@ pub(crate) fn configured(config: &Config) -> Vec<Box<dyn Source>> {
     let mut sources: Vec<Box<dyn Source>> = vec![Box::new(StaticSource::new(config))];
     if let Some(path) = &config.cache {
         sources.push(Box::new(CacheSource::new(path.clone(), config.cluster)));
+    }
+    if let Some(descriptors) = &config.descriptors {
+        sources.push(Box::new(DescriptorsSource::new(descriptors.clone())));
     }
     if let Some(discv5) = &config.discv5 {
         sources.push(Box::new(Discv5Source::new(discv5, config)));

@@ -128,7 +128,11 @@ impl Config {
             allow_private: self.mix_allow_all_addresses,
             autonat: self.autonat.then(wakumix_host::AutonatTimes::default),
             circuit_relay: self.circuit_relay.then(wakumix_host::CircuitRelayLimits::default),
-            relay_reservations: self.relay_reservation.iter().map(wakumix_discovery::entry::PeerAddress::full).collect(),
+            relay_reservations: self
+                .relay_reservation
+                .iter()
+                .map(wakumix_discovery::entry::PeerAddress::full)
+                .collect(),
         }
     }
 
@@ -145,7 +149,8 @@ impl Config {
             EntryNode::Record(_) | EntryNode::DnsTree(_) => None,
         });
         let static_peers: Vec<_> = self.staticnode.iter().cloned().chain(entry_peers).collect();
-        let descriptors = DescriptorsConfig { peers: static_peers.clone() };
+        let longest_hold = self.mixer.max_delay.as_duration();
+        let descriptors = DescriptorsConfig { peers: static_peers.clone(), longest_hold };
         wakumix_discovery::Config {
             mix_nodes: self.mixnode.clone(),
             lightpush: self.lightpushnode.iter().cloned().map(Into::into).collect(),
@@ -166,7 +171,9 @@ impl Config {
             descriptors: self.descriptors.then_some(descriptors),
             rendezvous: self.rendezvous.then(RendezvousConfig::default),
             service_discovery: self.enable_kad_discovery.then(|| self.service_discovery()),
-            peer_exchange: self.peer_exchange.then(|| PeerExchangeConfig { peers: self.peer_exchange_node.clone() }),
+            peer_exchange: self
+                .peer_exchange
+                .then(|| PeerExchangeConfig { peers: self.peer_exchange_node.clone(), serve: true }),
             dns: self.dns(),
             ..wakumix_discovery::Config::default()
         }
@@ -296,7 +303,10 @@ mod tests {
             shards: vec![0],
             relays: true,
             pool: PoolConfig { is_checked: false, ..PoolConfig::default() },
-            descriptors: Some(DescriptorsConfig { peers: Vec::new() }),
+            descriptors: Some(DescriptorsConfig {
+                longest_hold: wakumix_mixer::DEFAULT_MAX_DELAY,
+                ..DescriptorsConfig::default()
+            }),
             rendezvous: Some(RendezvousConfig::default()),
             peer_exchange: Some(PeerExchangeConfig::default()),
             ..wakumix_discovery::Config::default()

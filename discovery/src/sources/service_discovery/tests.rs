@@ -186,6 +186,7 @@ async fn ten_thousand_hostile_records_leave_the_honest_found_and_the_table_bound
     let searcher = source(&[1]);
     net.nodes.push(Node::new(21, sender(21), &searcher));
     net.seeds.insert(peer(21), 21);
+    net.run(Duration::from_secs(1), unreachable).await;
     // A stranger whom the searcher met speaks the protocol, and so does everybody that it names.
     let mut hostile = Hostile { rng: StdRng::seed_from_u64(3), said: 0 };
     for _ in 0..40 {
@@ -210,6 +211,7 @@ async fn ten_thousand_hostile_records_leave_the_honest_found_and_the_table_bound
 async fn answers_that_are_garbage_are_counted_and_asked_for_again_elsewhere() {
     let mut net = Net::new((1..=3).map(mixer));
     let mut rng = StdRng::seed_from_u64(4);
+    net.run(Duration::from_secs(1), unreachable).await;
     let protocols = vec![PROTOCOL.to_owned()];
     let addresses = vec!["/ip4/66.1.2.3/tcp/1".parse().unwrap()];
     net.nodes[2].events.send(PeerEvent::Identified { peer: PeerId::random(), protocols, addresses }).unwrap();

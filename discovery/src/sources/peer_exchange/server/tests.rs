@@ -18,7 +18,8 @@ fn rng() -> StdRng {
 
 /// Records with these peers' numbers in them; the first `alive` of them are of living nodes.
 fn server(records: u16, alive: u16) -> Server {
-    let shareable = |seed: u16| Shareable { peer: peer(seed), record: seed.to_be_bytes().to_vec(), is_alive: seed < alive };
+    let shareable =
+        |seed: u16| Shareable { peer: peer(seed), record: seed.to_be_bytes().to_vec(), is_alive: seed < alive };
     let mut server = Server::new(rng());
     server.replace((0..records).map(shareable).collect());
     server

@@ -105,6 +105,8 @@ fn a_ticket_counts_only_in_its_second_and_as_it_was_given() {
     }
     for (now, status) in [(early, Status::Wait), (early + 3, Status::Wait), (early + 1, Status::Confirmed)] {
         world.now = now;
+        // Time goes back here; what was promised later would still hold.
+        world.registrar.promises.clear();
         assert_eq!(world.ask(&advertiser, Some(ticket.clone())).0, status, "after {} s", now - early);
     }
 }
@@ -162,7 +164,7 @@ fn asking_again_finds_no_shorter_wait() {
 fn likes_wait_longer_than_strangers() {
     let mut world = World::new(false);
     for index in 0..60u8 {
-        let ip = Ipv4Addr::from([5 + index.reverse_bits() / 2, index, 1, 1]).to_string();
+        let ip = Ipv4Addr::from([11 + index, index, 1, 1]).to_string();
         let wait = world.register(&Advertiser::new(1, &ip));
         world.now -= wait;
         world.registrar.promises.clear();
