@@ -26,7 +26,7 @@ mod read;
 
 pub use enr::{Enr, EnrKey};
 pub use fields::{LeftOut, RecordFields, SignError, Signed};
-pub use read::{NodeRecord, NodeRecordError, decode};
+pub use read::{NodeRecord, NodeRecordError, decode, offer};
 pub use wakumix_waku::record::MAX_LISTED_SHARDS;
 
 /// Bytes of an encoded record at most (EIP-778).

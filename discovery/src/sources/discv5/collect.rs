@@ -3,7 +3,7 @@
 use std::{collections::HashMap, time::Duration};
 
 use discv5::Enr;
-use libp2p_identity::PeerId;
+use enr::NodeId;
 use tokio::time::Instant;
 use wakumix_records::node_record::NodeRecord;
 
@@ -20,8 +20,9 @@ const AGAIN: Duration = Duration::from_secs(60);
 /// What was seen and is to be reported.
 #[derive(Debug, Default)]
 pub(super) struct Collector {
-    waiting: HashMap<PeerId, Finding>,
-    told: HashMap<PeerId, (u64, Instant)>,
+    waiting: HashMap<NodeId, Finding>,
+    /// The newest record of each node that was read, good or bad, and when.
+    told: HashMap<NodeId, (u64, Instant)>,
     malformed: u64,
     overflown: u64,
 }
@@ -35,34 +36,50 @@ pub(super) struct Batch {
 }
 
 impl Collector {
-    /// Takes a record; whether it is another one than those before.
+    /// Takes a record; whether its node is one that was not seen before. The same records come again with every answer
+    /// of every node, so what is known is not read again: checking a mix key costs as much as a signature.
     pub(super) fn add(&mut self, record: &Enr, now: Instant) -> bool {
-        let Ok(record) = NodeRecord::of(record) else {
-            self.malformed += 1;
-            return false;
-        };
-        let told = self.told.get(&record.peer);
-        let is_news = told.is_none_or(|(seq, _)| *seq < record.seq);
-        let is_due = told.is_none_or(|(seq, at)| *seq == record.seq && now.duration_since(*at) >= AGAIN);
-        let is_newest = self.waiting.get(&record.peer).is_none_or(|waiting| waiting.version < record.seq);
-        if !(is_newest && (is_news || is_due)) {
+        let (node, seq) = (record.node_id(), record.seq());
+        let told = self.told.get(&node);
+        let is_newer = told.is_none_or(|(told, _)| *told < seq);
+        let is_due = told.is_some_and(|(told, at)| *told == seq && now.duration_since(*at) >= AGAIN);
+        let waiting = self.waiting.get(&node).map(|waiting| waiting.version);
+        if !(is_newer || is_due) || waiting.is_some_and(|waiting| waiting >= seq) {
             return false;
         }
-        if self.waiting.len() >= MAX_WAITING && !self.waiting.contains_key(&record.peer) {
+        let is_news = told.is_none() && waiting.is_none();
+        if self.waiting.len() >= MAX_WAITING && waiting.is_none() {
             self.overflown += 1;
             return false;
         }
-        self.waiting.insert(record.peer, finding(&record));
-        is_news
+        match NodeRecord::of(record) {
+            Ok(record) => {
+                self.waiting.insert(node, finding(&record));
+                is_news
+            }
+            Err(_) => {
+                self.malformed += 1;
+                self.remember(node, seq, now);
+                false
+            }
+        }
+    }
+
+    fn remember(&mut self, node: NodeId, seq: u64, now: Instant) {
+        if self.told.len() >= MAX_TOLD && !self.told.contains_key(&node) {
+            self.told.clear();
+        }
+        self.told.insert(node, (seq, now));
     }
 
     /// What has come since the last batch.
     pub(super) fn take(&mut self, now: Instant) -> Batch {
-        let findings: Vec<_> = self.waiting.drain().map(|(_, finding)| finding).collect();
-        if self.told.len() + findings.len() > MAX_TOLD {
-            self.told.clear();
+        let waiting = std::mem::take(&mut self.waiting);
+        let mut findings = Vec::with_capacity(waiting.len());
+        for (node, finding) in waiting {
+            self.remember(node, finding.version, now);
+            findings.push(finding);
         }
-        self.told.extend(findings.iter().map(|finding| (finding.peer, (finding.version, now))));
         Batch {
             findings,
             malformed: std::mem::take(&mut self.malformed),
@@ -93,13 +110,13 @@ mod tests {
     #[test]
     fn tells_each_record_once_and_the_newest_of_a_peer() {
         let (mut collector, now) = (Collector::default(), Instant::now());
-        for (key, seq, is_news) in [(1, 5, true), (1, 4, false), (1, 6, true), (2, 1, true), (2, 1, false)] {
+        for (key, seq, is_news) in [(1, 5, true), (1, 4, false), (1, 6, false), (2, 1, true), (2, 1, false)] {
             assert_eq!(collector.add(&record(key, seq), now), is_news, "{key} {seq}");
         }
         assert_eq!(versions(&collector.take(now)), [1, 6]);
         assert!(!collector.add(&record(1, 6), now) && !collector.add(&record(1, 5), now));
         assert_eq!(collector.take(now), Batch::default());
-        assert!(collector.add(&record(1, 7), now));
+        assert!(!collector.add(&record(1, 7), now), "the node is no news");
         assert_eq!(versions(&collector.take(now)), [7]);
     }
 
@@ -117,7 +134,7 @@ mod tests {
     #[test]
     fn what_does_not_fit_is_counted() {
         let (mut collector, now) = (Collector::default(), Instant::now());
-        for key in 0..MAX_WAITING as u32 + 3 {
+        for key in 0..u32::try_from(MAX_WAITING).unwrap() + 3 {
             collector.add(&record(key, 1), now);
         }
         let batch = collector.take(now);
@@ -128,7 +145,8 @@ mod tests {
     fn a_record_of_another_kind_of_key_is_counted() {
         let mut collector = Collector::default();
         let record = Enr::builder().build(&CombinedKey::generate_ed25519()).unwrap();
-        assert!(!collector.add(&record, Instant::now()));
-        assert_eq!(collector.take(Instant::now()).malformed, 1);
+        let now = Instant::now();
+        assert!(!collector.add(&record, now) && !collector.add(&record, now));
+        assert_eq!(collector.take(now).malformed, 1, "the second time it is not read");
     }
 }

@@ -3,13 +3,15 @@
 use std::time::Duration;
 
 use discv5::Enr;
-use wakumix_records::node_record::NodeRecord;
+use wakumix_records::node_record;
 use wakumix_waku::record::{Capabilities, Shards};
 
-/// Between two walks while the network is new: a walk in one data centre ends in less.
-const SHORTEST: Duration = Duration::from_millis(500);
-/// Between two walks of a node that knows its network (`spec/waku.md §6.1`: a look-up every 5 s).
-const LONGEST: Duration = Duration::from_secs(5);
+/// Between two walks while they find nodes. Each walk has some hundred signatures to check, and nodes that share a machine
+/// share its processor.
+const SHORTEST: Duration = Duration::from_secs(1);
+/// Between two walks of a node that knows its network. The fleet's nodes walk every 5 s (`spec/waku.md §6.1`); who joins
+/// makes itself known by its own walks.
+const LONGEST: Duration = Duration::from_secs(15);
 /// Mix nodes of a pool from which nobody needs to hurry: a good pool has more than 100 (`spec/waku.md §5.4`).
 const ENOUGH: usize = 128;
 
@@ -39,10 +41,9 @@ impl Pace {
 }
 
 /// Whether a walk that looks for nodes of this net wants this one: it mixes, or serves lightpush, in the cluster, and a
-/// service has a shard in common.
+/// service has a shard in common. It is asked for every record of every answer, so it reads no more than that.
 pub(super) fn is_wanted(record: &Enr, wanted: &Shards) -> bool {
-    let Ok(NodeRecord { fields, .. }) = NodeRecord::of(record) else { return false };
-    let (Some(capabilities), Some(shards)) = (fields.capabilities, fields.shards) else { return false };
+    let (Some(capabilities), Some(shards)) = node_record::offer(record) else { return false };
     let shares = || wanted.shards.is_empty() || shards.shards.iter().any(|shard| wanted.shards.contains(shard));
     let serves = Capabilities::RELAY | Capabilities::LIGHTPUSH;
     shards.cluster == wanted.cluster

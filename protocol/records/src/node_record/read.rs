@@ -75,6 +75,16 @@ pub fn decode(bytes: &[u8]) -> Result<NodeRecord, NodeRecordError> {
     NodeRecord::of(&enr)
 }
 
+/// Only what a node offers and where, for those who look through many records: nothing here costs the check of a key.
+#[must_use]
+pub fn offer<K: EnrKey>(enr: &Enr<K>) -> (Option<Capabilities>, Option<Shards>) {
+    let read = |key| value(enr, key).ok().flatten();
+    let capabilities = read(record::CAPABILITIES_KEY).and_then(|value| Capabilities::decode(&value).ok());
+    let listed = read(record::SHARDS_KEY).and_then(|value| Shards::decode(&value).ok());
+    let shards = listed.or_else(|| read(SHARD_BITS_KEY).and_then(|value| shard_bits(&value)));
+    (capabilities, shards)
+}
+
 impl NodeRecord {
     /// Reads what a record says.
     ///
