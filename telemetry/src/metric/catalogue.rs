@@ -121,7 +121,7 @@ catalogue! {
     DiscoveryRefusedTotal: "waku_mix_discovery_refused_total", Kind::Counter, Count, ["source", "reason"],
         "What sources received and was refused, by reason (8 sources, 11 reasons: at most 88 series).";
     DiscoveryLookupsTotal: "waku_mix_discovery_lookups_total", Kind::Counter, Count, ["source", "outcome"],
-        "Questions that sources asked others, by whether they were answered (8 sources, 2 outcomes).";
+        "Questions that sources asked others, by whether they were answered (at most 16: 8 sources, 2 outcomes).";
 
     // Sending and exit.
     RequestsTotal: "waku_mix_requests_total", Kind::Counter, Count, ["outcome"],
