@@ -66,6 +66,11 @@ pub(crate) fn expected(loaded: &Loaded) -> Result<LocalRecord, RoleError> {
     Ok(recorder.record(&HostAddresses::default(), |_| true))
 }
 
+/// Tells which of these roles are ready.
+pub(super) fn readiness(roles: &[Box<dyn RunningRole>]) -> impl Fn(RoleName) -> bool {
+    |name| roles.iter().any(|role| role.name() == name && role.ready().is_ok())
+}
+
 /// Follows the host's addresses and the roles' readiness until the node is dropped.
 pub(super) async fn keep_up(
     recorder: Recorder,
@@ -74,9 +79,8 @@ pub(super) async fn keep_up(
     record: watch::Sender<Arc<LocalRecord>>,
     hop_address: watch::Sender<Option<HopAddress>>,
 ) {
-    let is_ready = |name| roles.iter().any(|role| role.name() == name && role.ready().is_ok());
     loop {
-        let new = recorder.record(&host.borrow_and_update(), is_ready);
+        let new = recorder.record(&host.borrow_and_update(), readiness(&roles));
         hop_address.send_if_modified(|current| replace(current, new.hop_address.clone()));
         record.send_if_modified(|current| **current != new && replace(current, Arc::new(new)));
         tokio::select! {

@@ -152,9 +152,11 @@ impl Node {
             supervisor: context.supervisor.clone(),
             telemetry: telemetry.clone(),
         };
-        let discovery = discovery.start(surroundings);
         let (roles, mut started) = start_roles(roles, &context, &mut inboxes);
         let roles: Arc<[Box<dyn RunningRole>]> = roles.into();
+        // The first record that others see tells of the roles that are ready at once.
+        record_sender.send_replace(Arc::new(recorder.record(&host_addresses.borrow(), local::readiness(&roles))));
+        let discovery = discovery.start(surroundings);
         metrics::export(&context, config);
         let mut housekeeping = JoinSet::new();
         housekeeping.spawn(metrics::keep_up(telemetry.clone()));

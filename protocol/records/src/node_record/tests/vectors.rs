@@ -50,6 +50,13 @@ fn reads_a_fleet_node_with_names_and_its_addresses_in_their_order() {
 }
 
 #[test]
+fn a_node_that_offers_nothing_yet_says_so_in_one_byte() {
+    let record = signed(&RecordFields { capabilities: Some(Capabilities::NONE), ..fields() }).record;
+    assert_eq!(record.get_raw_rlp("waku2"), Some(&[0][..]), "a string of one byte, not the integer 0, which has none");
+    assert_eq!(read(&record).fields.capabilities, Some(Capabilities::NONE));
+}
+
+#[test]
 fn what_is_written_is_read_again() {
     let fields = RecordFields {
         tcp6: Some(200),
