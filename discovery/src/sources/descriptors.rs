@@ -5,8 +5,9 @@
 //! anything answers with its own descriptor, too. A node that only sends has none: who sends is nobody's business.
 //!
 //! What is asked for depends on what is known and never on what is sent: random samples until they bring nothing new, then
-//! now and again; mix nodes whose key is not known or whose descriptor has reached half its life, first themselves, and
-//! if they do not answer, anybody else. Samples are drawn evenly, so that a node spreads however often it answers.
+//! less and less often; connected peers for their own, again and again, for roles become ready after the connection; mix
+//! nodes whose key is not known or whose descriptor has reached half its life, first themselves, and if they do not
+//! answer, anybody else. Samples are drawn evenly, so that a node spreads however often it answers.
 
 mod asker;
 mod check;

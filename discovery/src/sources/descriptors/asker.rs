@@ -17,13 +17,17 @@ use wakumix_records::descriptor::{MAX_DESCRIPTORS, Request};
 use super::shelf::{Known, Shelf};
 use crate::entry::PeerAddress;
 
-/// Samples in a row without news after which the net counts as known.
+/// Samples in a row without news after which the net counts as known. News and newcomers begin the count anew.
 pub(super) const QUIET_SAMPLES: u32 = 3;
-/// Samples at the quick pace at most; a net of 1000 nodes is known after some 250 of 32 drawn at random.
+/// Samples at the quick pace at most; a net of 1000 nodes is known after some 250 of 32 drawn at random. Each later one
+/// gives one back, so that whoever always tells news, or comes again and again, gains nothing in the long run.
 const MAX_QUICK_SAMPLES: u32 = 256;
-/// Between two samples until the net is known. Every wait is drawn between half of its value and the whole.
+/// Between two samples until the net is known; afterwards it doubles. Every wait is drawn between half of its value and
+/// the whole.
 const QUICK_PAUSE: Duration = Duration::from_secs(2);
-/// Between two samples afterwards.
+/// The longest wait between two samples while a mix node is known and its key is not.
+const SEARCH_PAUSE: Duration = Duration::from_secs(30);
+/// The longest wait between two samples.
 const SLOW_PAUSE: Duration = Duration::from_secs(600);
 /// The wait after the first failure of a peer; it doubles up to [`LONGEST_BACK_OFF`].
 const FIRST_BACK_OFF: Duration = Duration::from_secs(5);
@@ -33,8 +37,11 @@ const LONGEST_BACK_OFF: Duration = Duration::from_secs(30 * 60);
 const UNSUPPORTED_PAUSE: Duration = Duration::from_secs(6 * 60 * 60);
 /// What such a peer counts as: it is asked itself, for it has not been silent.
 const UNSUPPORTED: u32 = 2;
-/// The wait after an answer that did not bring what was wanted.
-const ANSWERED_PAUSE: Duration = Duration::from_secs(10 * 60);
+/// The wait after the first answer of a peer; it doubles up to [`LONGEST_REVISIT`]. A node that has just started answers
+/// before its roles are ready and its addresses known, and has no descriptor, or one that does not tell all.
+const FIRST_REVISIT: Duration = Duration::from_secs(3);
+/// The longest wait after an answer.
+const LONGEST_REVISIT: Duration = Duration::from_secs(10 * 60);
 /// Peers whose last answer is remembered; while all of them are to be left alone, nobody new is asked. As many as the
 /// directory holds by default.
 const MAX_ATTEMPTS: usize = 16_384;
@@ -65,7 +72,9 @@ pub(super) enum Outcome {
 #[derive(Clone, Copy, Debug)]
 struct Attempt {
     again: Instant,
+    /// In a row, and answers since then.
     failures: u32,
+    answers: u32,
 }
 
 /// Decides whom to ask. All of its state is ephemeral.
@@ -80,8 +89,10 @@ pub(super) struct Asker {
     direct: Vec<Known>,
     /// Mix nodes that did not answer: others are asked for their descriptors.
     by_name: Vec<PeerId>,
+    /// Connected peers that were there before. No more than there are speakers.
+    met: HashSet<PeerId>,
     quiet: u32,
-    samples: u32,
+    quick_samples: u32,
     next_sample: Instant,
 }
 
@@ -94,8 +105,9 @@ impl Asker {
             attempts: HashMap::new(),
             direct: Vec::new(),
             by_name: Vec::new(),
+            met: HashSet::new(),
             quiet: 0,
-            samples: 0,
+            quick_samples: 0,
             next_sample: now,
         }
     }
@@ -107,7 +119,7 @@ impl Asker {
 
     /// Whether samples still bring news.
     pub(super) fn is_growing(&self) -> bool {
-        self.quiet < QUIET_SAMPLES && self.samples < MAX_QUICK_SAMPLES
+        self.quiet < QUIET_SAMPLES && self.quick_samples < MAX_QUICK_SAMPLES
     }
 
     /// Draws up anew which mix nodes are to be asked about.
@@ -122,12 +134,14 @@ impl Asker {
 
     /// The next request, if there is one to be made now.
     pub(super) fn next(&mut self, now: Instant, speakers: &[PeerId], shelf: &Shelf, rng: &mut impl Rng) -> Option<Ask> {
+        self.meet(speakers);
         let ask = self
             .entry(now)
             .or_else(|| self.newcomer(speakers))
             .or_else(|| self.sample(now, speakers, shelf, rng))
             .or_else(|| self.named(now, speakers, shelf, rng))
-            .or_else(|| self.direct(now))?;
+            .or_else(|| self.direct(now))
+            .or_else(|| self.revisit(now, speakers))?;
         let has_room = self.has_room(&ask.peer, now);
         (has_room && self.open.insert(ask.peer)).then_some(ask)
     }
@@ -140,12 +154,27 @@ impl Asker {
         Some(Ask { peer: entry.peer, addresses: vec![entry.address], request: Request::Sample(MAX_DESCRIPTORS) })
     }
 
-    /// Connected peers that were never asked.
-    fn newcomer(&self, speakers: &[PeerId]) -> Option<Ask> {
+    /// Forgets what was before a connection: who comes back may have started anew.
+    fn meet(&mut self, speakers: &[PeerId]) {
+        for peer in speakers.iter().filter(|peer| !self.met.contains(peer)) {
+            self.attempts.remove(peer);
+        }
+        self.met = speakers.iter().copied().collect();
+    }
+
+    /// Connected peers that were not asked since they came; they may know others.
+    fn newcomer(&mut self, speakers: &[PeerId]) -> Option<Ask> {
         let was_asked = |peer: &PeerId| self.open.contains(peer) || self.attempts.contains_key(peer);
         let peer = *speakers.iter().find(|peer| !was_asked(peer))?;
+        self.quiet = self.quiet.min(QUIET_SAMPLES - 1);
         let request = if self.is_growing() { Request::Sample(MAX_DESCRIPTORS) } else { Request::Own };
         Some(Ask { peer, addresses: Vec::new(), request })
+    }
+
+    /// Connected peers whose last answer was a while ago.
+    fn revisit(&self, now: Instant, speakers: &[PeerId]) -> Option<Ask> {
+        let peer = *speakers.iter().find(|peer| self.is_due(peer, now))?;
+        Some(Ask { peer, addresses: Vec::new(), request: Request::Own })
     }
 
     fn sample(&mut self, now: Instant, speakers: &[PeerId], shelf: &Shelf, rng: &mut impl Rng) -> Option<Ask> {
@@ -153,8 +182,17 @@ impl Asker {
             return None;
         }
         let Known { peer, addresses } = self.anybody(now, speakers, shelf, rng)?;
-        self.next_sample = now + jittered(if self.is_growing() { QUICK_PAUSE } else { SLOW_PAUSE }, rng);
+        self.next_sample = now + jittered(self.pause(shelf), rng);
         Some(Ask { peer, addresses, request: Request::Sample(MAX_DESCRIPTORS) })
+    }
+
+    /// Between two samples.
+    fn pause(&self, shelf: &Shelf) -> Duration {
+        if self.quick_samples >= MAX_QUICK_SAMPLES {
+            return SLOW_PAUSE;
+        }
+        let longest = if shelf.misses_keys() { SEARCH_PAUSE } else { SLOW_PAUSE };
+        doubled(QUICK_PAUSE, (self.quiet + 1).saturating_sub(QUIET_SAMPLES), longest)
     }
 
     fn named(&mut self, now: Instant, speakers: &[PeerId], shelf: &Shelf, rng: &mut impl Rng) -> Option<Ask> {
@@ -194,12 +232,21 @@ impl Asker {
         match outcome {
             Outcome::Answered { told, news } => {
                 self.entries.retain(|entry| entry.peer != ask.peer);
-                self.set(ask.peer, now + jittered(ANSWERED_PAUSE, rng), 0);
+                self.succeed(ask.peer, now, rng);
                 self.note_answer(&ask.request, told, *news, now, rng);
             }
-            Outcome::Unsupported => self.set(ask.peer, now + jittered(UNSUPPORTED_PAUSE, rng), UNSUPPORTED),
+            Outcome::Unsupported => {
+                self.set(
+                    ask.peer,
+                    Attempt { again: now + jittered(UNSUPPORTED_PAUSE, rng), failures: UNSUPPORTED, answers: 0 },
+                );
+            }
             Outcome::Failed => self.fail(ask.peer, now, rng),
-            Outcome::NotAsked => self.set(ask.peer, now + jittered(FIRST_BACK_OFF, rng), self.failures(&ask.peer)),
+            Outcome::NotAsked => {
+                let before = self.attempts.get(&ask.peer).copied();
+                let (failures, answers) = before.map_or((0, 0), |attempt| (attempt.failures, attempt.answers));
+                self.set(ask.peer, Attempt { again: now + jittered(FIRST_BACK_OFF, rng), failures, answers });
+            }
         }
     }
 
@@ -213,15 +260,22 @@ impl Asker {
     ) {
         match request {
             Request::Own => {}
-            Request::Sample(_) => {
-                self.samples = self.samples.saturating_add(1);
-                self.quiet = if news == 0 { self.quiet.saturating_add(1) } else { 0 };
-            }
+            Request::Sample(_) => self.note_sample(news, now, rng),
             Request::Peers(peers) => {
                 for peer in peers.iter().filter(|peer| !told.contains(peer)) {
                     self.fail(*peer, now, rng);
                 }
             }
+        }
+    }
+
+    fn note_sample(&mut self, news: usize, now: Instant, rng: &mut impl Rng) {
+        let has_spent_all = self.quick_samples >= MAX_QUICK_SAMPLES;
+        let is_quick = self.is_growing();
+        self.quick_samples = if is_quick { self.quick_samples + 1 } else { self.quick_samples.saturating_sub(1) };
+        self.quiet = if news == 0 { self.quiet.saturating_add(1) } else { 0 };
+        if self.is_growing() && !has_spent_all {
+            self.next_sample = self.next_sample.min(now + jittered(QUICK_PAUSE, rng));
         }
     }
 
@@ -236,8 +290,20 @@ impl Asker {
 
     fn fail(&mut self, peer: PeerId, now: Instant, rng: &mut impl Rng) {
         let failures = self.failures(&peer);
-        let back_off = FIRST_BACK_OFF.saturating_mul(1 << failures.min(16)).min(LONGEST_BACK_OFF);
-        self.set(peer, now + jittered(back_off, rng), failures.saturating_add(1));
+        let back_off = doubled(FIRST_BACK_OFF, failures, LONGEST_BACK_OFF);
+        let again = now + jittered(back_off, rng);
+        self.set(peer, Attempt { again, failures: failures.saturating_add(1), answers: 0 });
+    }
+
+    /// Plans when to ask the peer about itself again. An answer in between does not put that off.
+    fn succeed(&mut self, peer: PeerId, now: Instant, rng: &mut impl Rng) {
+        let before = self.attempts.get(&peer).filter(|attempt| attempt.failures == 0);
+        if before.is_some_and(|attempt| attempt.again > now) {
+            return;
+        }
+        let answers = before.map_or(0, |attempt| attempt.answers);
+        let again = now + jittered(doubled(FIRST_REVISIT, answers, LONGEST_REVISIT), rng);
+        self.set(peer, Attempt { again, failures: 0, answers: answers.saturating_add(1) });
     }
 
     /// Whether the outcome of asking this peer can be remembered.
@@ -248,11 +314,16 @@ impl Asker {
         self.attempts.len() < MAX_ATTEMPTS || self.attempts.contains_key(peer)
     }
 
-    fn set(&mut self, peer: PeerId, again: Instant, failures: u32) {
+    fn set(&mut self, peer: PeerId, attempt: Attempt) {
         if self.attempts.len() < MAX_ATTEMPTS || self.attempts.contains_key(&peer) {
-            self.attempts.insert(peer, Attempt { again, failures });
+            self.attempts.insert(peer, attempt);
         }
     }
+}
+
+/// A wait that doubles so often, up to the longest.
+fn doubled(first: Duration, times: u32, longest: Duration) -> Duration {
+    first.saturating_mul(1 << times.min(16)).min(longest)
 }
 
 /// Between half of a time and the whole.

@@ -20,7 +20,7 @@ const AT_A_TIME: usize = 8;
 pub(super) struct Checked {
     /// What can be reported.
     pub(super) findings: Vec<Finding>,
-    /// Whom it had good descriptors of, those that are known included.
+    /// Whom it had good descriptors of that are not held.
     pub(super) told: HashSet<PeerId>,
     /// How many of them no descriptor was held of.
     pub(super) news: usize,

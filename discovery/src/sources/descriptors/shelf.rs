@@ -25,6 +25,7 @@ pub(super) struct Shelf {
     digests: HashSet<u64>,
     hasher: RandomState,
     wanted: Vec<Known>,
+    misses_keys: bool,
 }
 
 /// A descriptor that can be passed on.
@@ -52,6 +53,7 @@ impl Shelf {
             needs.entry(finding.peer).or_default().add(finding);
             shelf.hold(place, finding, now);
         }
+        shelf.misses_keys = needs.values().any(|need| need.mixes && !need.has_key);
         shelf.wanted = needs
             .into_iter()
             .filter(|(peer, need)| need.mixes && (!need.has_key || shelf.is_stale(peer, now)))
@@ -84,6 +86,11 @@ impl Shelf {
     /// Mix nodes whose key is not known or whose descriptor is old.
     pub(super) fn wanted(&self) -> &[Known] {
         &self.wanted
+    }
+
+    /// Whether a mix node is known whose key is not.
+    pub(super) fn misses_keys(&self) -> bool {
+        self.misses_keys
     }
 
     /// Whether a descriptor of this peer is held.

@@ -68,6 +68,24 @@ impl World {
         self.asker.note(ask, outcome, self.now, &mut self.rng);
     }
 
+    /// The samples that are to be drawn now; everything else is answered with nothing.
+    fn samples(&mut self) -> Vec<Ask> {
+        let (samples, others): (Vec<_>, Vec<_>) = self.all().into_iter().partition(|ask| ask.request == SAMPLE);
+        others.iter().for_each(|ask| self.answer(ask, &[], 0));
+        samples
+    }
+
+    /// For how many seconds there is no sample; then there is one.
+    fn quiet_for(&mut self) -> (u64, Ask) {
+        for seconds in 0..=600 {
+            if let Some(ask) = self.samples().pop() {
+                return (seconds, ask);
+            }
+            self.pass(Duration::from_secs(1));
+        }
+        panic!("no sample in ten minutes");
+    }
+
     fn answer(&mut self, ask: &Ask, told: &[u16], news: usize) {
         let told = told.iter().map(|&seed| peer(seed)).collect();
         self.note(ask, &Outcome::Answered { told, news });
@@ -106,25 +124,76 @@ fn samples_go_on_quickly_until_they_bring_nothing_new() {
     let mut world = World::new(&[]);
     world.speakers = vec![peer(1)];
     for news in [5, 1, 0, 0, 3] {
-        let ask = world.next().unwrap();
-        assert_eq!((ask.peer, &ask.request), (peer(1), &SAMPLE));
+        let (wait, ask) = world.quiet_for();
+        assert!(ask.peer == peer(1) && wait <= 2);
         world.answer(&ask, &[], news);
-        world.pass(Duration::from_secs(2));
     }
     for _ in 0..QUIET_SAMPLES {
         assert!(world.asker.is_growing());
-        let ask = world.next().unwrap();
+        let (wait, ask) = world.quiet_for();
+        assert!(wait <= 2);
         world.answer(&ask, &[], 0);
-        world.pass(Duration::from_secs(2));
     }
     assert!(!world.asker.is_growing());
-    // One was planned before the last answer came.
-    let left = world.all();
-    left.iter().for_each(|ask| world.answer(ask, &[], 0));
-    world.pass(Duration::from_secs(299));
+    for longest in [2, 4, 8, 16, 32, 64, 128, 256, 512, 600, 600] {
+        let (wait, ask) = world.quiet_for();
+        assert!((longest / 2 - 1..=longest).contains(&wait), "{wait} of {longest}");
+        world.answer(&ask, &[], 0);
+    }
+    let (_, ask) = world.quiet_for();
+    world.answer(&ask, &[], 1);
+    assert!(world.quiet_for().0 <= 2, "news bring the pace back");
+}
+
+#[test]
+fn samples_go_on_while_a_mix_node_has_no_key() {
+    let mut world = World::new(&[]);
+    world.speakers = vec![peer(1)];
+    world.know(vec![keyless(2)], NOW);
+    for _ in 0..50 {
+        let (wait, ask) = world.quiet_for();
+        assert!(wait <= 30, "{wait}");
+        world.answer(&ask, &[], 0);
+    }
+}
+
+#[test]
+fn a_node_that_is_not_ready_when_it_is_asked_is_asked_again_soon_and_then_less_often() {
+    let mut world = World::new(&[]);
+    world.speakers = vec![peer(1)];
+    let mut asked = Vec::new();
+    let start = world.now;
+    for _ in 0..3600 {
+        for ask in world.all() {
+            if ask.request == Request::Own {
+                asked.push((world.now - start).as_secs());
+            }
+            world.answer(&ask, &[], 0);
+        }
+        world.pass(Duration::from_secs(1));
+    }
+    assert!(asked[0] <= 4 && asked[1] <= 12 && asked[2] <= 24, "{asked:?}");
+    assert!(asked.len() <= 18, "{asked:?}");
+    world.know(vec![keyless(3)], NOW);
+    world.speakers.clear();
+    let ask = world.all().into_iter().find(|ask| ask.peer == peer(3)).unwrap();
+    world.answer(&ask, &[], 0);
+    world.pass(Duration::from_secs(3));
+    assert!(world.all().contains(&own(3)), "nor does one that is not connected wait for long");
+}
+
+#[test]
+fn who_comes_back_is_asked_at_once() {
+    let mut world = World::new(&[]);
+    world.speakers = vec![peer(1)];
+    for _ in 0..600 {
+        world.all().iter().for_each(|ask| world.answer(ask, &[], 0));
+        world.pass(Duration::from_secs(1));
+    }
+    world.speakers.clear();
     assert_eq!(world.all(), []);
-    world.pass(Duration::from_secs(301));
-    assert_eq!(world.all().len(), 1);
+    world.speakers = vec![peer(1)];
+    assert_eq!(world.all(), [Ask { addresses: Vec::new(), request: SAMPLE, ..own(1) }]);
 }
 
 #[test]
@@ -133,7 +202,7 @@ fn news_without_end_do_not_keep_the_pace_up() {
     world.speakers = vec![peer(1)];
     let mut asked = 0;
     for _ in 0..3600 {
-        for ask in world.all() {
+        for ask in world.samples() {
             asked += 1;
             world.answer(&ask, &[], 32);
         }
@@ -143,7 +212,7 @@ fn news_without_end_do_not_keep_the_pace_up() {
 }
 
 #[test]
-fn a_newly_identified_peer_is_asked_once() {
+fn a_newly_identified_peer_is_asked_for_what_it_knows() {
     let mut world = World::new(&[]);
     world.speakers = vec![peer(1), peer(2)];
     let asks = world.all();
@@ -151,12 +220,12 @@ fn a_newly_identified_peer_is_asked_once() {
     for _ in 0..2 * QUIET_SAMPLES {
         asks.iter().for_each(|ask| world.answer(ask, &[], 0));
     }
+    assert!(!world.asker.is_growing());
     world.speakers.push(peer(3));
-    let newcomer = Ask { addresses: Vec::new(), ..own(3) };
+    let newcomer = Ask { addresses: Vec::new(), request: SAMPLE, ..own(3) };
     assert!(world.all().contains(&newcomer));
     world.answer(&newcomer, &[], 0);
-    world.pass(Duration::from_secs(3600));
-    assert!(world.all().iter().all(|ask| ask.request == SAMPLE));
+    assert!(!world.asker.is_growing());
 }
 
 #[test]
@@ -185,25 +254,25 @@ fn who_does_not_answer_is_asked_about_elsewhere_and_then_again() {
     for ask in asks {
         if ask.peer == peer(1) { world.answer(&ask, &[], 0) } else { world.note(&ask, &Outcome::Failed) }
     }
-    let mut named = HashSet::new();
-    for _ in 0..20 {
+    let (mut named, mut again) = (HashSet::new(), HashSet::new());
+    for _ in 0..60 {
         world.pass(Duration::from_secs(5));
         for ask in world.all() {
-            assert_eq!(ask.peer, peer(1));
+            if ask.peer != peer(1) {
+                assert!(named.contains(&ask.peer) && ask.request == Request::Own, "first somebody else, then again");
+                again.insert(ask.peer);
+                world.note(&ask, &Outcome::Failed);
+                continue;
+            }
             if let Request::Peers(peers) = &ask.request {
                 assert!(peers.len() <= MAX_DESCRIPTORS);
                 named.extend(peers.iter().copied());
             }
             world.answer(&ask, &[], 0);
         }
-        if named.len() == 40 {
-            break;
-        }
     }
-    assert_eq!(named, (10..50).map(peer).collect());
-    world.pass(Duration::from_secs(10));
-    let again = world.all();
-    assert!((10..50).all(|seed| again.contains(&own(seed))), "{again:?}");
+    let all: HashSet<_> = (10..50).map(peer).collect();
+    assert_eq!((&named, &again), (&all, &all));
 }
 
 #[test]
@@ -219,7 +288,7 @@ fn who_does_not_speak_the_protocol_is_left_alone_and_a_busy_host_blames_nobody()
     for _ in 0..100 {
         world.pass(Duration::from_secs(100));
         for ask in world.all() {
-            assert!(ask.peer == peer(2) && ask.request == SAMPLE);
+            assert_eq!(ask.peer, peer(2));
             world.answer(&ask, &[], 0);
         }
     }
@@ -248,7 +317,7 @@ fn many_connections_do_not_decide_alone_what_is_learnt() {
     let (mut of_attackers, mut of_others) = (0, 0);
     for _ in 0..200 {
         world.pass(Duration::from_secs(601));
-        for ask in world.all() {
+        for ask in world.samples() {
             if attackers.contains(&ask.peer) {
                 of_attackers += 1;
             } else {
