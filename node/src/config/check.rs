@@ -39,11 +39,13 @@ pub(super) fn check(config: &Config, judge: &mut Judge) -> Option<Keys> {
     review.ports();
     review.shards();
     review.network();
+    review.discovery();
     review.inline_secrets();
     let node = review.identity();
     let mix = review.mix_key();
     if config.mixes() {
         review.wire();
+        review.unwanted_exit();
         if let Some(node) = &node {
             review.mix_identity(node);
         }
@@ -301,18 +303,67 @@ impl Review<'_> {
         }
     }
 
+    /// Senders of the fleet take every node of the pool that serves lightpush for an exit (`spec/waku.md §5.4`).
+    fn unwanted_exit(&mut self) {
+        let config = self.config;
+        let is_taken_for_one = config.forwards() && config.has_role(RoleName::Relay) && config.relay.lightpush;
+        if is_taken_for_one && !config.has_role(RoleName::Exit) {
+            let roles = self.named("roles");
+            self.warn(format!(
+                "{roles} makes this node a mixer that serves lightpush but is no exit: senders of the fleet take it for \
+                 one and lose their requests; add exit to roles, or set relay.lightpush = false"
+            ));
+        }
+    }
+
+    /// What a sender is told of the network; without any of it, it depends on what discovery finds.
     fn sender(&mut self, me: Option<PeerId>) {
         let config = self.config;
+        if config.finds_nodes() {
+            return;
+        }
         let pool = config.mixnode.iter().filter(|node| Some(node.peer()) != me).count();
         if pool < MIN_POOL {
             let mixnode = self.named("mixnode");
             self.warn(format!(
-                "{mixnode} names {pool} other nodes and a path needs a pool of {MIN_POOL}: requests over the mixnet \
-                 fail until more are known"
+                "{mixnode} names {pool} other nodes, a path needs a pool of {MIN_POOL}, and no kind of discovery has \
+                 anything to begin from: requests over the mixnet fail; add mix nodes, or an entry-node"
             ));
         }
         if config.lightpushnode.is_empty() {
             self.warn("no lightpushnode is set: each request of the sender must name the mix node that serves it");
+        }
+    }
+
+    /// Settings of kinds of discovery that are off.
+    fn discovery(&mut self) {
+        let config = self.config;
+        let kad = (!config.enable_kad_discovery).then_some("enable-kad-discovery is off");
+        let dns_lists = (!config.dns_discovery).then_some("dns-discovery is off");
+        let dns = config.dns().is_none().then_some("no DNS list is read");
+        let discv5 = (!config.uses_discv5()).then_some("discv5-discovery is off");
+        let exchange = (!config.peer_exchange).then_some("peer-exchange is off");
+        let idle = [
+            ("kad-bootstrap-node", kad),
+            ("kad-random-lookup-interval", kad),
+            ("kad-service-lookup-interval", kad),
+            ("dns-discovery-url", dns_lists),
+            ("dns-addrs-name-server", dns),
+            ("discv5-bootstrap-node", discv5),
+            ("discv5-enr-auto-update", discv5),
+            ("peer-exchange-node", exchange),
+        ];
+        for (key, reason) in idle {
+            let is_written =
+                matches!(self.judge.sources.get(key), Some(Source::File(_) | Source::Environment(_) | Source::Flag(_)));
+            if let Some(reason) = reason.filter(|_| is_written) {
+                let key = self.named(key);
+                self.warn(format!("{key} has no effect: {reason}"));
+            }
+        }
+        if config.dns_discovery && config.dns_discovery_url.is_empty() {
+            let dns = self.named("dns-discovery");
+            self.warn(format!("{dns} reads no list: dns-discovery-url is empty"));
         }
     }
 

@@ -142,6 +142,19 @@ impl Config {
         self.discv5_discovery.unwrap_or_else(|| !self.discv5_bootstrap_node.is_empty() || has_record())
     }
 
+    /// Whether any kind of discovery has something to begin from, or will have once others call: every kind but a cache
+    /// and DNS lists needs a first node.
+    pub(crate) fn finds_nodes(&self) -> bool {
+        let peers = !self.staticnode.is_empty() || !self.entry_node.is_empty();
+        let asks_peers = self.descriptors || self.rendezvous || self.peer_exchange;
+        self.local_storage_path.is_some()
+            || self.uses_discv5()
+            || self.enable_kad_discovery
+            || self.dns().is_some()
+            || (self.peer_exchange && !self.peer_exchange_node.is_empty())
+            || (asks_peers && peers)
+    }
+
     /// The settings of discovery.
     pub(crate) fn discovery(&self) -> wakumix_discovery::Config {
         let entry_peers = self.entry_node.iter().filter_map(|entry| match entry {
@@ -205,7 +218,7 @@ impl Config {
         }
     }
 
-    fn dns(&self) -> Option<DnsConfig> {
+    pub(super) fn dns(&self) -> Option<DnsConfig> {
         let lists = self.entry_node.iter().filter_map(|entry| match entry {
             EntryNode::DnsTree(list) => Some(list.clone()),
             EntryNode::Peer(_) | EntryNode::Record(_) => None,

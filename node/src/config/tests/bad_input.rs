@@ -259,38 +259,3 @@ fn the_other_layers_are_judged_even_when_the_file_is_broken() {
     let problems = Setup::new().toml("=").env("WAKUMIX_QUIK_PORT", "1").flag("rest-port", "x").problems();
     assert_eq!(problems.len(), 3, "{problems:#?}");
 }
-
-#[test]
-fn warns_of_what_works_but_is_probably_not_meant() {
-    let warns = |toml: &str, part: &str| {
-        let warnings = Setup::new().toml(toml).load().warnings;
-        assert_eq!(warnings.iter().filter(|warning| warning.contains(part)).count(), 1, "{part}: {warnings:?}");
-    };
-    warns("nat = 'upnp'", "maps no ports");
-    warns("roles = ['mixer']", "no mix key is set");
-    warns("roles = ['mixer']", "hop address");
-    warns("roles = ['sender']", "names 0 other nodes and a path needs a pool of 4");
-    warns("roles = ['sender']", "no lightpushnode is set");
-    warns(&format!("mixkey = '{MIX}'"), "no role of this node mixes");
-    warns("roles = ['mixer']\n[mix]\nprofile = 'logos-testnet-0.2'", "a proof of 301 bytes");
-    warns("store = true", "`store`");
-}
-
-#[test]
-fn warns_of_secrets_that_others_can_see() {
-    let flag = Setup::new().flag("nodekey", NODE).load().warnings;
-    assert!(flag.len() == 1 && flag[0].contains("process list"), "{flag:?}");
-    let env = Setup::new().env("WAKUMIX_NODEKEY", NODE).load().warnings;
-    assert!(env.len() == 1 && env[0].contains("WAKUMIX_NODEKEY is passed on"), "{env:?}");
-    let mut setup = Setup::new();
-    let path = setup.path("private.toml");
-    write_private(&path, &format!("nodekey = '{NODE}'"));
-    setup.inputs.file = Some(path.clone());
-    assert_eq!(setup.load().warnings, [""; 0]);
-    #[cfg(unix)]
-    {
-        std::fs::set_permissions(&path, std::os::unix::fs::PermissionsExt::from_mode(0o640)).unwrap();
-        let open = setup.load().warnings;
-        assert!(open.len() == 1 && open[0].contains("mode 0640"), "{open:?}");
-    }
-}

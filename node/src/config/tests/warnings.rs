@@ -1,0 +1,134 @@
+//! What works and is probably not meant: a warning that names the key, and none where there is nothing to warn of.
+
+use super::{MIX, NODE, PEER, Setup, mixnode, write_private};
+
+/// Asserts that one warning for a file of this text has this part.
+fn warns(toml: &str, part: &str) {
+    let warnings = Setup::new().toml(toml).load().warnings;
+    assert_eq!(warnings.iter().filter(|warning| warning.contains(part)).count(), 1, "{part}: {warnings:?}");
+}
+
+/// Asserts that no warning for a file of this text has this part.
+fn is_silent(toml: &str, part: &str) {
+    let warnings = Setup::new().toml(toml).load().warnings;
+    assert!(!warnings.iter().any(|warning| warning.contains(part)), "`{toml}`: {warnings:?}");
+}
+
+#[test]
+fn warns_of_what_works_but_is_probably_not_meant() {
+    warns("nat = 'upnp'", "maps no ports");
+    warns("roles = ['mixer']", "no mix key is set");
+    warns("roles = ['mixer']", "hop address");
+    warns(&format!("mixkey = '{MIX}'"), "no role of this node mixes");
+    warns("roles = ['mixer']\n[mix]\nprofile = 'logos-testnet-0.2'", "a proof of 301 bytes");
+    warns("store = true", "`store`");
+}
+
+#[test]
+fn warns_of_secrets_that_others_can_see() {
+    let flag = Setup::new().flag("nodekey", NODE).load().warnings;
+    assert!(flag.len() == 1 && flag[0].contains("process list"), "{flag:?}");
+    let env = Setup::new().env("WAKUMIX_NODEKEY", NODE).load().warnings;
+    assert!(env.len() == 1 && env[0].contains("WAKUMIX_NODEKEY is passed on"), "{env:?}");
+    let mut setup = Setup::new();
+    let path = setup.path("private.toml");
+    write_private(&path, &format!("nodekey = '{NODE}'"));
+    setup.inputs.file = Some(path.clone());
+    assert_eq!(setup.load().warnings, [""; 0]);
+    #[cfg(unix)]
+    {
+        std::fs::set_permissions(&path, std::os::unix::fs::PermissionsExt::from_mode(0o640)).unwrap();
+        let open = setup.load().warnings;
+        assert!(open.len() == 1 && open[0].contains("mode 0640"), "{open:?}");
+    }
+}
+
+/// A list of nodes (EIP-1459).
+const LIST: &str = "enrtree://AKA3AM6LPBYEUDMVNU3BSVQJ5AD45Y7YPOHJLEF6W26QOE4VTUDPE@example.org";
+/// The first vector of `spec/waku.md §6.3`.
+const RECORD: &str = "enr:-NC4QKYtas8STkenlqBTJ3a1TTLzJA2DsGGbFlnxem9aSM2IXm-CSVZULdk2467bAyFnepnt8KP_QlfDzdaMXd_zqtwBgmlkgnY0gmlwhH8AAAGHbWl4LWtleaCdCc5iT3bo9gYmXtucyit96bQXcqbXhL3a-S_6j7p9LIptdWx0aWFkZHJzgIJyc4UAAgEAAIlzZWNwMjU2azGhA6RFtVJVBh0SYOoP8xrgnXSlpiFARmQkF9d8Rn4fSeiog3RjcILqYYN1ZHCCIymFd2FrdTIt";
+
+/// The address of a peer.
+fn peer() -> String {
+    format!("/ip4/192.0.2.1/tcp/60000/p2p/{PEER}")
+}
+
+#[test]
+fn a_sender_that_knows_too_few_and_cannot_find_more_is_warned() {
+    let (few, no_service) = ("names 0 other nodes, a path needs a pool of 4", "no lightpushnode is set");
+    for toml in [
+        "",
+        "discv5-discovery = false",
+        // Nobody to ask.
+        "descriptors = true\nrendezvous = true\npeer-exchange = true",
+        // Nothing to ask the peers for.
+        &format!("staticnode = ['{}']\ndescriptors = false\nrendezvous = false\npeer-exchange = false", peer()),
+        // A list that is not read.
+        &format!("dns-discovery-url = ['{LIST}']"),
+    ] {
+        let toml = format!("roles = ['sender']\n{toml}");
+        warns(&toml, few);
+        warns(&toml, no_service);
+    }
+    warns(&format!("roles = ['sender']\nmixnode = ['{}']", mixnode(1)), "names 1 other nodes");
+}
+
+#[test]
+fn a_sender_that_can_find_nodes_is_not_warned_of_knowing_none() {
+    for toml in [
+        "discv5-discovery = true",
+        "enable-kad-discovery = true",
+        "local-storage-path = '/var/lib/wakumix'",
+        &format!("dns-discovery = true\ndns-discovery-url = ['{LIST}']"),
+        &format!("entry-node = ['{LIST}']"),
+        &format!("entry-node = ['{}']", peer()),
+        &format!("staticnode = ['{}']", peer()),
+        &format!("peer-exchange-node = ['{}']", peer()),
+    ] {
+        let toml = format!("roles = ['sender']\n{toml}");
+        is_silent(&toml, "a path needs a pool");
+        is_silent(&toml, "no lightpushnode");
+    }
+}
+
+#[test]
+fn a_mixer_that_senders_would_take_for_an_exit_is_warned() {
+    let part = "`roles` in file";
+    warns("roles = ['relay', 'mixer']", "senders of the fleet take it for one");
+    warns("roles = ['relay', 'mixer']", "set relay.lightpush = false");
+    for toml in [
+        "roles = ['relay', 'mixer', 'exit']",
+        "roles = ['mixer']",
+        "roles = ['relay', 'sender']",
+        "roles = ['relay', 'mixer']\n[relay]\nlightpush = false",
+    ] {
+        is_silent(toml, part);
+    }
+}
+
+#[test]
+fn settings_of_a_kind_of_discovery_that_is_off_have_no_effect() {
+    let cases = [
+        (format!("kad-bootstrap-node = ['{}']", peer()), "kad-bootstrap-node", "enable-kad-discovery = true"),
+        ("kad-random-lookup-interval = 5".to_owned(), "kad-random-lookup-interval", "enable-kad-discovery = true"),
+        ("kad-service-lookup-interval = 5".to_owned(), "kad-service-lookup-interval", "enable-kad-discovery = true"),
+        (format!("dns-discovery-url = ['{LIST}']"), "dns-discovery-url", "dns-discovery = true"),
+        (
+            "dns-addrs-name-server = ['192.0.2.53']".to_owned(),
+            "dns-addrs-name-server",
+            &format!("entry-node = ['{LIST}']"),
+        ),
+        (format!("discv5-discovery = false\ndiscv5-bootstrap-node = ['{RECORD}']"), "discv5-bootstrap-node", ""),
+        ("discv5-enr-auto-update = true".to_owned(), "discv5-enr-auto-update", "discv5-discovery = true"),
+        (format!("peer-exchange = false\npeer-exchange-node = ['{}']", peer()), "peer-exchange-node", ""),
+    ];
+    for (toml, key, turned_on) in cases {
+        let said = format!("`{key}` in file");
+        warns(&toml, &said);
+        warns(&toml, "has no effect: ");
+        let without_switch_off: Vec<_> = toml.lines().filter(|line| !line.ends_with("= false")).collect();
+        is_silent(&format!("{}\n{turned_on}", without_switch_off.join("\n")), &said);
+    }
+    warns("dns-discovery = true", "`dns-discovery` in file");
+    is_silent("", "has no effect");
+}
