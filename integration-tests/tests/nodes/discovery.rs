@@ -91,7 +91,6 @@ async fn fills_a_pool(settings: &[(&str, &str)], key: &str) {
 }
 
 #[test]
-#[ignore = "a node that is asked before it is ready has no descriptor yet and is asked again after ten minutes"]
 fn descriptors_alone_fill_a_pool_from_one_address() {
     run(fills_a_pool(&[("descriptors", "true")], "staticnode"));
 }
