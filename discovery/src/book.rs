@@ -12,9 +12,10 @@
 //! | 4 | service discovery | signed, passed around |
 //! | 5 | rendezvous | signed, passed around |
 //!
-//! Addresses are joined in that order. One exception: a descriptor that this run has received stands before an
-//! operator's entry as to the mix key, for entries are not rewritten when a key rotates. What an earlier run was told
-//! stands where its source stands, until that source says something newer.
+//! Addresses are joined in that order, and what an operator's entry says a peer offers with what the peer itself says.
+//! One exception: a descriptor that this run has received stands before an operator's entry as to the mix key, for entries
+//! are not rewritten when a key rotates. What an earlier run was told stands where its source stands, until that source
+//! says something newer.
 //!
 //! | bound | what | overflow |
 //! |---|---|---|

@@ -200,7 +200,7 @@ impl Node {
             addresses,
             key: key.and_then(|slot| slot.finding.mix_key),
             next_key: key.and_then(|slot| slot.finding.next_key),
-            capabilities: live().find_map(|slot| slot.finding.capabilities),
+            capabilities: capabilities(live()),
             shards: live().find_map(|slot| slot.finding.shards.clone()),
             profiles: live().find_map(|slot| slot.finding.profiles.clone()),
             operator: live().find_map(|slot| slot.finding.operator.clone()),
@@ -233,4 +233,11 @@ impl Node {
             None => live.any(Slot::mixes),
         }
     }
+}
+
+/// What the operator has written is not all that a node offers: it is joined with what the peer itself says.
+fn capabilities<'a>(live: impl Iterator<Item = &'a Slot>) -> Option<Capabilities> {
+    let (written, told): (Vec<_>, Vec<_>) = live.partition(|slot| slot.source == SourceName::Static);
+    let told = told.iter().find_map(|slot| slot.finding.capabilities);
+    written.iter().filter_map(|slot| slot.finding.capabilities).chain(told).reduce(|all, own| all | own)
 }

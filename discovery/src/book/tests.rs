@@ -225,6 +225,26 @@ fn the_more_trusted_source_wins_field_by_field() {
 }
 
 #[test]
+fn what_the_operator_says_a_peer_offers_hides_nothing_that_it_says_itself() {
+    let service = || Finding {
+        addresses: at(1),
+        capabilities: Some(Capabilities::RELAY | Capabilities::LIGHTPUSH),
+        ..Finding::new(secp256k1_peer(), 0)
+    };
+    for source in [SourceName::Descriptors, SourceName::Discv5] {
+        let (mut world, written) = (World::new(), service());
+        let peer = written.peer;
+        let told = Some(Capabilities::MIX | Capabilities::STORE);
+        world.report(SourceName::Static, written.clone()).unwrap();
+        assert_eq!(world.node(&peer).view.capabilities, written.capabilities);
+        world.report(source, Finding { capabilities: told, ..record(peer, 1) }).unwrap();
+        let all = Capabilities::RELAY | Capabilities::LIGHTPUSH | Capabilities::MIX | Capabilities::STORE;
+        assert_eq!(world.node(&peer).view.capabilities, Some(all), "{source:?}");
+        assert!(world.node(&peer).view.mixes);
+    }
+}
+
+#[test]
 fn what_an_earlier_run_was_told_stands_until_its_source_says_more() {
     let mut world = World::new();
     let (peer, now) = (secp256k1_peer(), world.now);
