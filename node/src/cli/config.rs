@@ -53,7 +53,8 @@ impl ConfigCommand {
     }
 }
 
-fn warn(loaded: &Loaded) -> io::Result<()> {
+/// Prints what is probably not meant beside the output proper.
+pub(super) fn warn(loaded: &Loaded) -> io::Result<()> {
     let mut out = io::stderr().lock();
     loaded.warnings.iter().try_for_each(|warning| writeln!(out, "warning: {warning}"))
 }

@@ -17,6 +17,7 @@ use wakumix_records::node_record::NodeRecord;
 
 use super::{
     ConfigArgs, Failure,
+    config::warn,
     rest::{DEFAULT_NODE, RestNode},
 };
 use crate::{
@@ -81,7 +82,9 @@ impl ShowArgs {
     fn run(&self, out: &mut impl Write) -> Result<(), Failure> {
         let inputs = self.config.inputs();
         let record = if inputs.file.is_some() || !inputs.flags.is_empty() {
-            of_configuration(&config::load(&inputs)?)?
+            let loaded = config::load(&inputs)?;
+            warn(&loaded)?;
+            of_configuration(&loaded)?
         } else {
             of_node(&self.via)?
         };
