@@ -239,8 +239,9 @@ impl Book {
     /// Whether this node uses a peer for anything and so has to know whether it is alive, and can find out.
     pub(crate) fn is_wanted(&self, node: &Node) -> bool {
         let offers = |what| node.view.capabilities.is_some_and(|own| own.contains(what));
-        let is_of_use =
-            node.view.mixes || offers(Capabilities::LIGHTPUSH) || (self.rules.relays && offers(Capabilities::RELAY));
+        let is_of_use = node.view.mixes
+            || (node.is_entry() && offers(Capabilities::LIGHTPUSH))
+            || (self.rules.relays && offers(Capabilities::RELAY));
         is_of_use && !node.view.addresses.is_empty()
     }
 

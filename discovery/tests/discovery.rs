@@ -472,6 +472,33 @@ async fn a_node_that_does_not_check_asks_nobody_and_believes_records() {
 }
 
 #[actix::test]
+async fn a_service_that_was_found_is_listed_while_it_is_usable_and_a_written_one_always() {
+    let (source, report) = Scripted::boxed(SourceName::Discv5);
+    let written = service(9, "/ip4/10.0.0.9/tcp/4000");
+    let mut world = World::with_sources(private(), vec![source]);
+    assert!(world.discovery.add_lightpush(vec![written.clone()]).await);
+    let serving = |seed| {
+        let told = told(seed);
+        Finding { capabilities: told.capabilities.map(|own| own | Capabilities::LIGHTPUSH), ..told }
+    };
+    let plain = Finding { capabilities: Some(Capabilities::RELAY | Capabilities::LIGHTPUSH), mix_key: None, ..told(3) };
+    world.kill(2);
+    report.send(vec![serving(1), serving(2), plain, told(4)]).await.unwrap();
+    world.in_state(2, PoolState::Unreachable).await;
+    // Whoever is connected is alive.
+    world.tell(PeerEvent::Connected { peer: peer(3), dialled: None });
+    world.pool_of(2).await;
+    let listed = |world: &World| world.discovery.directory().lightpush.iter().map(|node| node.peer).collect::<Vec<_>>();
+    assert_eq!(listed(&world), [peer(9), peer(1)], "neither the unreachable one, nor the one that does not mix");
+    world.network(|network| network.dead.insert(peer(9)));
+    world.kill(1);
+    world.tell(PeerEvent::DialFailed { peer: peer(1) });
+    world.tell(PeerEvent::DialFailed { peer: peer(9) });
+    world.pool_of(1).await;
+    assert_eq!(listed(&world), [peer(9)]);
+}
+
+#[actix::test]
 async fn a_relaying_node_stays_connected_to_some_relays_of_its_shards() {
     let (source, report) = Scripted::boxed(SourceName::Discv5);
     let mut config = Config { relays: true, shards: vec![0], ..private() };

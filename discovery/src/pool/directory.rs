@@ -139,12 +139,14 @@ fn service(node: &Node) -> ServiceNode {
     ServiceNode { peer: node.peer, addresses: node.view.addresses.clone(), shards: node.view.shards.clone() }
 }
 
-/// An operator's entry is used whatever is known; others have to be alive as far as this node looks, and of its shards.
+/// An operator's entry is used whatever is known. One that was found has to be in the pool, where it is exit and
+/// destination at once, and of this node's shards: a service beyond the pool needs a pool node that forwards, and which ones
+/// do only the operator knows.
 fn is_service(node: &Node, rules: &Rules) -> bool {
     if !offers(node, Capabilities::LIGHTPUSH) {
         return false;
     }
-    node.slots().iter().any(is_service_entry) || (node.is_alive && shares_shards(node, rules))
+    node.slots().iter().any(is_service_entry) || (is_usable(node) && shares_shards(node, rules))
 }
 
 fn is_service_entry(slot: &Slot) -> bool {

@@ -14,8 +14,9 @@ pub struct Directory {
     /// The mix pool: nodes that a header can address, whose key is known and that are believed to be alive. This node is
     /// not among them.
     pub mix_nodes: Vec<MixNode>,
-    /// Nodes that serve lightpush, in the order of preference. Those that are also in the pool serve as exit and
-    /// destination at once; the others are reached through an exit.
+    /// Nodes that serve lightpush, in the order of preference. Those that are also in `mix_nodes` serve as exit and
+    /// destination at once; the others, all of them written by the operator, are reached through an exit. A service that
+    /// was found is listed only while it is in `mix_nodes`.
     pub lightpush: Vec<ServiceNode>,
     /// Pool nodes that this node is connected to now. A node that cannot be dialled takes replies from these.
     pub connected: HashSet<PeerId>,
