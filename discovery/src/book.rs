@@ -13,9 +13,13 @@
 //! | 5 | rendezvous | signed, passed around |
 //!
 //! Addresses are joined in that order, and what an operator's entry says a peer offers with what the peer itself says.
-//! One exception: a descriptor that this run has received stands before an operator's entry as to the mix key, for entries
-//! are not rewritten when a key rotates. What an earlier run was told stands where its source stands, until that source
-//! says something newer.
+//! What an earlier run was told stands where its source stands, until that source says something newer. A descriptor that
+//! this run has received counts for more in two things:
+//!
+//! | field | rule | why |
+//! |---|---|---|
+//! | mix key | it stands before an operator's entry | entries are not rewritten when a key rotates |
+//! | hop address | only its addresses and the operator's are put into headers; all are dialled | it lists all of the peer's addresses, older records those where it was once |
 //!
 //! | bound | what | overflow |
 //! |---|---|---|

@@ -196,7 +196,7 @@ impl Node {
         }
         let key = self.key_slot(now, is_expired);
         self.view = View {
-            hop: addresses.iter().find_map(|address| HopAddress::from_multiaddr(address, self.peer).ok()),
+            hop: self.hop(now, is_expired),
             addresses,
             key: key.and_then(|slot| slot.finding.mix_key),
             next_key: key.and_then(|slot| slot.finding.next_key),
@@ -219,9 +219,18 @@ impl Node {
     /// stands before an operator's entry, which nobody rewrites when a key rotates.
     fn key_slot(&self, now: UnixSeconds, is_expired: bool) -> Option<&Slot> {
         let with_key = |slot: &&Slot| slot.finding.mix_key.is_some() && (is_expired || !slot.is_expired(now));
-        let own_word = |slot: &&Slot| slot.trust() == Trust::Descriptor && !slot.is_cached;
         let mut slots = self.slots.iter().filter(with_key);
-        slots.clone().find(own_word).or_else(|| slots.next())
+        slots.clone().find(|slot| slot.is_fresh_descriptor()).or_else(|| slots.next())
+    }
+
+    /// What headers carry: the first address that they can carry, of the most trusted slot that has one. Where this run
+    /// has received a descriptor with addresses, slots behind it are not looked at: they tell where the peer was once.
+    fn hop(&self, now: UnixSeconds, is_expired: bool) -> Option<HopAddress> {
+        let live = self.slots.iter().filter(|slot| is_expired || !slot.is_expired(now));
+        let tells_all = |slot: &Slot| slot.is_fresh_descriptor() && !slot.finding.addresses.is_empty();
+        let last = live.clone().find(|slot| tells_all(slot)).map_or(Trust::Cache, Slot::trust);
+        let mut addresses = live.filter(|slot| slot.trust() <= last).flat_map(|slot| &slot.finding.addresses);
+        addresses.find_map(|address| HopAddress::from_multiaddr(address, self.peer).ok())
     }
 
     /// An operator's entry with a key is a mix node; else the descriptor decides; else any source that says so, for the

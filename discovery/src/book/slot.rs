@@ -64,6 +64,11 @@ impl Slot {
         trust(self.source, &self.finding)
     }
 
+    /// Whether it is a descriptor that this run has received: complete, signed, the peer's own word of now.
+    pub(super) fn is_fresh_descriptor(&self) -> bool {
+        self.trust() == Trust::Descriptor && !self.is_cached
+    }
+
     /// Whether its newest record is over.
     pub(crate) fn is_expired(&self, now: UnixSeconds) -> bool {
         self.finding.expires.is_some_and(|expires| expires <= now)

@@ -245,6 +245,26 @@ fn what_the_operator_says_a_peer_offers_hides_nothing_that_it_says_itself() {
 }
 
 #[test]
+fn headers_carry_no_address_that_a_descriptor_of_this_run_has_left_out() {
+    let mut world = World::new();
+    let (peer, now) = (secp256k1_peer(), world.now);
+    let hop = |world: &World| world.node(&peer).view.hop.as_ref().map(wakumix_mix::HopAddress::multiaddr);
+    let descriptor = |addresses| Finding { addresses, ..record(peer, 7) };
+    let unaddressable = || address("/dns4/a.org/tcp/1/wss");
+    world.report(SourceName::Discv5, record(peer, 1)).unwrap();
+    world.book.remember(SourceName::Descriptors, descriptor(unaddressable()), None, now, &mut world.rng).unwrap();
+    assert_eq!(hop(&world), at(1).pop(), "what an earlier run was told may be the older word");
+    world.report(SourceName::Descriptors, Finding { addresses: at(2), ..record(peer, 8) }).unwrap();
+    assert_eq!(hop(&world), at(2).pop());
+    world.report(SourceName::Descriptors, Finding { addresses: unaddressable(), ..record(peer, 9) }).unwrap();
+    assert_eq!((hop(&world), world.state(&peer)), (None, PoolState::Unaddressable));
+    assert_eq!(world.node(&peer).view.addresses, [unaddressable(), at(1)].concat(), "they are dialled all the same");
+    let entry = Finding { addresses: at(3), mix_key: Some(key(1)), ..Finding::new(peer, 0) };
+    world.report(SourceName::Static, entry).unwrap();
+    assert_eq!(hop(&world), at(3).pop(), "the operator's word stands");
+}
+
+#[test]
 fn what_an_earlier_run_was_told_stands_until_its_source_says_more() {
     let mut world = World::new();
     let (peer, now) = (secp256k1_peer(), world.now);
