@@ -1,8 +1,9 @@
 //! What goes wrong in a mixnet: every request still ends in a typed outcome, and every packet is accounted for.
 
-use std::time::Duration;
+use std::{net::TcpListener, time::Duration};
 
 use futures::StreamExt as _;
+use multiaddr::Multiaddr;
 use wakumix_integration_tests::{
     DEADLINE, eventually,
     hop::{Conduct, FleetNode},
@@ -169,19 +170,28 @@ fn a_damaged_copy_that_comes_first_does_not_shut_the_packet_out() {
 fn a_first_hop_that_nobody_can_reach_is_told_at_once_and_frees_the_credentials() {
     run(async {
         let net = Net::strangers(plans(0, 1, 1, 1)).await;
+        // Dials wait for its first word. So nobody is known to be unreachable before the path is chosen.
+        let silent = TcpListener::bind("127.0.0.1:0").unwrap();
+        let address: Multiaddr = format!("/ip4/127.0.0.1/tcp/{}", silent.local_addr().unwrap().port()).parse().unwrap();
         let ghost = || {
             let secret = PrivateKey::generate(&mut rand::rng());
             let peer = libp2p::identity::Keypair::from(libp2p::identity::secp256k1::Keypair::generate());
-            let address = HopAddress::from_multiaddr(&nobody(), peer.public().to_peer_id()).unwrap();
+            let address = HopAddress::from_multiaddr(&address, peer.public().to_peer_id()).unwrap();
             MixNode::new(address, secret.public())
         };
         let sender = net.node("sender-1");
         tell(sender, &[net.pool(), vec![ghost(), ghost(), ghost()]].concat(), &net.services()).await;
-        let failure = push(sender, "to nobody").await.unwrap_err();
+        let credentials = || metric(&sender.telemetry().render(), "mix_surb_creds_active");
+        let hang_up = async {
+            until("the request is under way", async || credentials() > Some(0.0)).await;
+            drop(silent);
+        };
+        let (outcome, ()) = futures::join!(push(sender, "to nobody"), hang_up);
+        let failure = outcome.unwrap_err();
         assert_eq!(failure, PushFailure::FirstHop(SendFailure::DialFailed));
         assert_eq!(failure.to_string(), "the first hop failed: the hop cannot be reached");
         assert_eq!(net.at_rest().await, drops(&[("sender-1", "egress/dial_failed", 1)]));
-        assert_eq!(metric(&sender.telemetry().render(), "mix_surb_creds_active"), Some(0.0));
+        assert_eq!(credentials(), Some(0.0));
         net.end().await;
     });
 }
