@@ -6,9 +6,9 @@ use discv5::Enr;
 use wakumix_records::node_record;
 use wakumix_waku::record::{Capabilities, Shards};
 
-/// Between two walks while they find nodes. Each walk has some hundred signatures to check, and nodes that share a machine
-/// share its processor.
-const SHORTEST: Duration = Duration::from_secs(1);
+/// Between two walks while they find nodes. A walk has some 250 signatures to check, 40 ms of a core, and the nodes of a test
+/// net share theirs.
+const SHORTEST: Duration = Duration::from_secs(2);
 /// Between two walks of a node that knows its network. The fleet's nodes walk every 5 s (`spec/waku.md §6.1`); who joins
 /// makes itself known by its own walks.
 const LONGEST: Duration = Duration::from_secs(15);
