@@ -331,7 +331,7 @@ impl Host {
         }
         if self.kept.contains(&event.peer) {
             let found = event.judgement.as_str();
-            tracing::warn!(peer = %event.peer, found, "a configured peer is not of this node's cluster; disconnecting");
+            tracing::warn!(peer = %event.peer, found, "a peer to stay connected to is not of this node's cluster; disconnecting");
         }
         self.swarm.close_connection(event.connection);
     }

@@ -56,7 +56,12 @@ impl Net {
         let (_, host_addresses) = watch::channel(HostAddresses::default());
         let (supervisor, _) = Supervisor::new(Handle::current(), telemetry.clone());
         let context = RoleContext {
-            node: LocalNode { peer: addresses[0].peer(), mix_key: Arc::clone(&key), hop_address, addresses: host_addresses },
+            node: LocalNode {
+                peer: addresses[0].peer(),
+                mix_key: Arc::clone(&key),
+                hop_address,
+                addresses: host_addresses,
+            },
             format,
             buffers: BufferPool::new(2 * WINDOW, format.profile().packet_len()),
             ledger: Ledger::new(),

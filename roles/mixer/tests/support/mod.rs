@@ -343,7 +343,12 @@ fn context(me: &Peer, format: Sphinx, ports: Ports, telemetry: &Telemetry) -> Ro
     let (_, directory) = DirectoryPublisher::new();
     let (supervisor, _) = Supervisor::on_current_thread(telemetry.clone());
     RoleContext {
-        node: LocalNode { peer: me.address.peer(), mix_key: Arc::new(me.key.clone()), hop_address, addresses: host_addresses },
+        node: LocalNode {
+            peer: me.address.peer(),
+            mix_key: Arc::new(me.key.clone()),
+            hop_address,
+            addresses: host_addresses,
+        },
         format,
         buffers: BufferPool::new(BUFFERS, format.profile().packet_len()),
         ledger: Ledger::new(),
