@@ -122,7 +122,7 @@ pub struct Config {
     /// Nodes to find the network from.
     #[serde(with = "text::list")]
     pub entry_node: Vec<EntryNode>,
-    /// Whether discv5 is on; [`Config::uses_discv5`] decides when it is unset.
+    /// Whether discv5 is on; unset means on when there is a record to begin from.
     pub discv5_discovery: Option<bool>,
     /// As written, UDP.
     pub discv5_udp_port: u16,
