@@ -82,19 +82,6 @@ fn parse_multiaddr(text: &str) -> Result<Multiaddr, EntryError> {
     text.parse().map_err(|error: multiaddr::Error| EntryError::Multiaddr(error.to_string()))
 }
 
-/// Whether a text is a node record with a good signature.
-///
-/// # Errors
-/// What is wrong with it.
-pub fn check_node_record(text: &str) -> Result<(), RecordTextError> {
-    text.parse::<enr::Enr<enr::k256::ecdsa::SigningKey>>().map(|_| ()).map_err(RecordTextError)
-}
-
-/// Why a text is no node record.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("not a node record: {0}")]
-pub struct RecordTextError(String);
-
 /// Whether a text names a DNS list.
 ///
 /// # Errors

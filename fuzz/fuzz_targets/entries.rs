@@ -2,7 +2,10 @@
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
-use wakumix_discovery::entry::{MixNodeEntry, PeerAddress, check_dns_tree, check_node_record};
+use wakumix_discovery::{
+    entry::{MixNodeEntry, PeerAddress, check_dns_tree},
+    parse_bootstrap,
+};
 
 fuzz_target!(|data: &[u8]| {
     let Ok(text) = std::str::from_utf8(data) else { return };
@@ -13,6 +16,6 @@ fuzz_target!(|data: &[u8]| {
     if let Ok(entry) = text.parse::<PeerAddress>() {
         assert_eq!(entry.to_string().parse(), Ok(entry));
     }
-    let _ = check_node_record(text);
+    let _ = parse_bootstrap(text);
     let _ = check_dns_tree(text);
 });

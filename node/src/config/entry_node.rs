@@ -2,7 +2,10 @@
 
 use std::{fmt, str::FromStr};
 
-use wakumix_discovery::entry::{PeerAddress, check_dns_tree, check_node_record};
+use wakumix_discovery::{
+    entry::{EntryError, PeerAddress, check_dns_tree},
+    parse_bootstrap,
+};
 
 /// Where discovery begins.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -22,9 +25,9 @@ impl FromStr for EntryNode {
         if text.starts_with("enrtree:") {
             check_dns_tree(text).map(|()| Self::DnsTree(text.to_owned())).map_err(|error| error.to_string())
         } else if text.starts_with("enr:") {
-            check_node_record(text).map(|()| Self::Record(text.to_owned())).map_err(|error| error.to_string())
+            parse_bootstrap(text).map(|_| Self::Record(text.to_owned())).map_err(|error| error.problem.to_string())
         } else if text.starts_with('/') {
-            text.parse().map(Self::Peer).map_err(|error: wakumix_discovery::entry::EntryError| error.to_string())
+            text.parse().map(Self::Peer).map_err(|error: EntryError| error.to_string())
         } else {
             Err("neither a node record (enr:…), a multiaddr (/ip4/…) nor a DNS list (enrtree://…)".to_owned())
         }
@@ -57,7 +60,7 @@ mod tests {
 
     #[test]
     fn says_what_is_wrong_with_each_form() {
-        for (text, part) in [("node1.example", "neither"), ("enr:-junk", "record"), ("/ip4/192.0.2.1", "/p2p/")] {
+        for (text, part) in [("node1.example", "neither"), ("enr:-junk", "base64"), ("/ip4/192.0.2.1", "/p2p/")] {
             let error = text.parse::<EntryNode>().unwrap_err();
             assert!(error.contains(part), "{text}: {error}");
         }

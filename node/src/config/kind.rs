@@ -8,7 +8,10 @@ use std::net::IpAddr;
 use figment::value::{Num, Value};
 use libp2p_identity::PeerId;
 use multiaddr::Multiaddr;
-use wakumix_discovery::entry::{MixNodeEntry, PeerAddress, check_dns_tree, check_node_record};
+use wakumix_discovery::{
+    entry::{MixNodeEntry, PeerAddress, check_dns_tree},
+    parse_bootstrap,
+};
 use wakumix_role_api::RoleName;
 use wakumix_sphinx::Profile;
 use wakumix_telemetry::logging;
@@ -193,7 +196,7 @@ impl Kind {
             }
             Self::Peer => one_of_many(text, text.parse::<PeerAddress>()),
             Self::PeerId => one_of_many(text, text.parse::<PeerId>()),
-            Self::NodeRecord => one_of_many(text, check_node_record(text).map(|()| text)),
+            Self::NodeRecord => one_of_many(text, parse_bootstrap(text).map(|_| text).map_err(|error| error.problem)),
             Self::DnsTree => one_of_many(text, check_dns_tree(text).map(|()| text)),
             Self::EntryNode => one_of_many(text, text.parse::<EntryNode>()),
             Self::Tag if is_tag(text) => Ok(text.into()),
