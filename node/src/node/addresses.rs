@@ -1,7 +1,7 @@
 //! Which of the addresses that the configuration names and the host has found this node tells others.
 
 use libp2p_identity::PeerId;
-use multiaddr::Multiaddr;
+use multiaddr::{Multiaddr, Protocol};
 use wakumix_host::is_public;
 use wakumix_mix::HopAddress;
 use wakumix_role_api::host::{HostAddresses, Reachability};
@@ -12,7 +12,8 @@ use crate::config::{Config, addresses::has_port_zero};
 ///
 /// Configured ones always, and nothing else where they are to be the only ones. Then, of a node that is reached through
 /// relays, the relayed ones; of any other, what others have reached it at and what is bound. Private bound addresses are
-/// told only in nets that take them, or when there is nothing else to tell: then this node is in a network of its own.
+/// told only in nets that take them, or when there is nothing else to tell: then this node is in a network of its own. A
+/// loopback address means another machine to everybody else, and is told only by a node that is bound to nothing else.
 pub(super) fn announced(config: &Config, host: &HostAddresses) -> Vec<Multiaddr> {
     let configured = config.announced_addresses().into_iter().filter(|address| !has_port_zero(address));
     let mut addresses: Vec<Multiaddr> = configured.collect();
@@ -20,11 +21,12 @@ pub(super) fn announced(config: &Config, host: &HostAddresses) -> Vec<Multiaddr>
         return addresses;
     }
     let is_usable = |address: &&Multiaddr| config.mix_allow_all_addresses || is_public(address);
+    let bound = bound(host);
     let found: Vec<&Multiaddr> = match host.reachability {
         _ if is_relayed(host) => host.relayed.iter().collect(),
         Reachability::Private => Vec::new(),
         Reachability::Public | Reachability::Unknown => {
-            host.external.iter().chain(host.listen.iter().filter(is_usable)).chain(&host.relayed).collect()
+            host.external.iter().chain(bound.iter().copied().filter(is_usable)).chain(&host.relayed).collect()
         }
     };
     for address in found {
@@ -32,7 +34,21 @@ pub(super) fn announced(config: &Config, host: &HostAddresses) -> Vec<Multiaddr>
             addresses.push(address.clone());
         }
     }
-    if addresses.is_empty() { host.listen.clone() } else { addresses }
+    if addresses.is_empty() { bound.into_iter().cloned().collect() } else { addresses }
+}
+
+/// Bound addresses, without loopback where there is another.
+fn bound(host: &HostAddresses) -> Vec<&Multiaddr> {
+    let others: Vec<&Multiaddr> = host.listen.iter().filter(|address| !is_loopback(address)).collect();
+    if others.is_empty() { host.listen.iter().collect() } else { others }
+}
+
+fn is_loopback(address: &Multiaddr) -> bool {
+    match address.iter().next() {
+        Some(Protocol::Ip4(ip)) => ip.is_loopback(),
+        Some(Protocol::Ip6(ip)) => ip.is_loopback(),
+        _ => false,
+    }
 }
 
 /// Where headers address this node: the first configured address that fits, else that of a relay if it is reached through
@@ -100,11 +116,19 @@ mod tests {
     #[test]
     fn private_addresses_are_told_where_they_are_taken_or_nothing_else_is_known() {
         let mut host = host(Reachability::Unknown, &[LOOPBACK, LAN], &[], &[]);
-        let all = vec![LOOPBACK.to_owned(), LAN.to_owned()];
-        assert_eq!(told(&config(&[]), &host), (all.clone(), LAN.to_owned()));
-        assert_eq!(told(&config(&[("mix-allow-all-addresses", "true")]), &host), (all, LAN.to_owned()));
+        let lan = (vec![LAN.to_owned()], LAN.to_owned());
+        assert_eq!(told(&config(&[]), &host), lan);
+        assert_eq!(told(&config(&[("mix-allow-all-addresses", "true")]), &host), lan);
         host.external = vec![SEEN.parse().unwrap()];
         assert_eq!(told(&config(&[]), &host), (vec![SEEN.to_owned()], SEEN.to_owned()));
+    }
+
+    #[test]
+    fn loopback_is_told_where_nothing_else_is_bound() {
+        let host = host(Reachability::Unknown, &[LOOPBACK], &[], &[]);
+        for settings in [&[][..], &[("mix-allow-all-addresses", "true")]] {
+            assert_eq!(told(&config(settings), &host), (vec![LOOPBACK.to_owned()], LOOPBACK.to_owned()));
+        }
     }
 
     #[test]
