@@ -2,11 +2,12 @@
 
 use std::{
     collections::HashMap,
-    net::{IpAddr, Ipv4Addr, Ipv6Addr},
+    net::{IpAddr, Ipv4Addr},
 };
 
 use libp2p_identity::PeerId;
 use multiaddr::{Multiaddr, Protocol};
+use wakumix_mix::is_public;
 
 /// Bytes of the longest address that is kept: a name of 253 bytes and a circuit behind it. Real ones have below 100.
 const MAX_ADDRESS_LEN: usize = 384;
@@ -41,8 +42,8 @@ fn without_own_id(mut address: Multiaddr, peer: &PeerId) -> Multiaddr {
 fn is_believable(address: &Multiaddr, allow_private: bool) -> bool {
     let mut parts = address.iter();
     let is_host = match parts.next() {
-        Some(Protocol::Ip4(ip)) => is_unicast(ip.into()) && (allow_private || is_global(ip.into())),
-        Some(Protocol::Ip6(ip)) => is_unicast(ip.into()) && (allow_private || is_global(ip.into())),
+        Some(Protocol::Ip4(ip)) => is_unicast(ip.into()) && (allow_private || is_public(ip.into())),
+        Some(Protocol::Ip6(ip)) => is_unicast(ip.into()) && (allow_private || is_public(ip.into())),
         Some(Protocol::Dns(name) | Protocol::Dns4(name) | Protocol::Dns6(name)) => {
             allow_private || !is_local_name(&name)
         }
@@ -59,28 +60,6 @@ fn is_local_name(name: &str) -> bool {
 fn is_unicast(ip: IpAddr) -> bool {
     let is_broadcast = matches!(ip, IpAddr::V4(Ipv4Addr::BROADCAST));
     !ip.is_unspecified() && !ip.is_multicast() && !is_broadcast
-}
-
-/// Whether an address means the same everywhere. Documentation ranges count as such: they lead nowhere.
-fn is_global(ip: IpAddr) -> bool {
-    match ip {
-        IpAddr::V4(ip) => is_global_v4(ip),
-        IpAddr::V6(ip) => ip.to_ipv4_mapped().map_or_else(|| is_global_v6(ip), is_global_v4),
-    }
-}
-
-pub(crate) fn is_global_v4(ip: Ipv4Addr) -> bool {
-    let [a, b, ..] = ip.octets();
-    let is_this_network = a == 0;
-    let is_carrier_nat = a == 100 && (64..128).contains(&b); // RFC 6598
-    let is_benchmark = a == 198 && (18..20).contains(&b); // RFC 2544
-    let is_reserved = a >= 240; // RFC 1112
-    let is_local = ip.is_private() || ip.is_loopback() || ip.is_link_local();
-    !(is_local || is_this_network || is_carrier_nat || is_benchmark || is_reserved)
-}
-
-fn is_global_v6(ip: Ipv6Addr) -> bool {
-    !(ip.is_loopback() || ip.is_unique_local() || ip.is_unicast_link_local())
 }
 
 /// A part of the network whose crowd is counted.

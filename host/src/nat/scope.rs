@@ -1,8 +1,9 @@
 //! Which addresses mean something to others, and which witnesses are of different origin.
 
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::net::IpAddr;
 
 use libp2p::{Multiaddr, PeerId, multiaddr::Protocol};
+use wakumix_mix::is_public;
 
 /// Whether only public addresses count.
 #[derive(Clone, Copy, Debug)]
@@ -58,7 +59,7 @@ impl Scope {
     }
 
     fn takes_ip(self, ip: IpAddr) -> bool {
-        !ip.is_unspecified() && !ip.is_multicast() && (self.allow_private || is_global(ip))
+        !ip.is_unspecified() && !ip.is_multicast() && (self.allow_private || is_public(ip))
     }
 }
 
@@ -74,27 +75,6 @@ pub(crate) fn ip(address: &Multiaddr) -> Option<IpAddr> {
 /// Whether an address leads through a circuit relay.
 pub(crate) fn is_relayed(address: &Multiaddr) -> bool {
     address.iter().any(|part| part == Protocol::P2pCircuit)
-}
-
-fn is_global(ip: IpAddr) -> bool {
-    match ip {
-        IpAddr::V4(ip) => is_global_v4(ip),
-        IpAddr::V6(ip) => ip.to_ipv4_mapped().map_or_else(|| is_global_v6(ip), is_global_v4),
-    }
-}
-
-fn is_global_v4(ip: Ipv4Addr) -> bool {
-    let [a, b, ..] = ip.octets();
-    let is_this_network = a == 0;
-    let is_carrier_nat = a == 100 && (64..128).contains(&b); // RFC 6598
-    let is_benchmark = a == 198 && (18..20).contains(&b); // RFC 2544
-    let is_reserved = a >= 240; // RFC 1112
-    let is_local = ip.is_private() || ip.is_loopback() || ip.is_link_local();
-    !(is_local || is_this_network || is_carrier_nat || is_benchmark || is_reserved)
-}
-
-fn is_global_v6(ip: Ipv6Addr) -> bool {
-    !(ip.is_loopback() || ip.is_unique_local() || ip.is_unicast_link_local())
 }
 
 #[cfg(test)]

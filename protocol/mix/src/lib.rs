@@ -36,6 +36,7 @@ pub mod ledger;
 pub mod message;
 pub mod outcome;
 pub mod path;
+mod public;
 mod random;
 pub mod replay;
 pub mod reply;
@@ -50,6 +51,7 @@ pub use ledger::{Balance, Ledger, Packet};
 pub use message::{Body, MessageError, MixMessage, Request, decode_reply, encode_cover, encode_reply};
 pub use outcome::{DropReason, HopKind, Origin, Outcome, Stage};
 pub use path::{Family, LoopPlace, MIN_POOL, MixNode, PathError, forward_path, forward_path_to, loop_path, reply_path};
+pub use public::is_public;
 pub use replay::{ReplayError, ReplayTags};
 pub use reply::{Full, GroupId, ReplyStore};
 

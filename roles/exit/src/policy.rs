@@ -7,7 +7,7 @@ use std::net::Ipv4Addr;
 
 use libp2p_identity::PeerId;
 use multiaddr::Multiaddr;
-use wakumix_mix::{DropReason, HopAddress, address::is_absent};
+use wakumix_mix::{DropReason, HopAddress, address::is_absent, is_public};
 use wakumix_role_api::{Directory, Service, Services, host::ReadRule};
 use wakumix_sphinx::AddressBytes;
 use wakumix_waku::lightpush::{MAX_RESPONSE_LEN, V2_PROTOCOL, V3_PROTOCOL};
@@ -95,7 +95,7 @@ pub(crate) fn target(
     if let Some(known) = directory.lightpush.iter().find(|node| node.peer == address.peer()) {
         return Ok(Target::Remote { peer: known.peer, addresses: known.addresses.clone() });
     }
-    let is_allowed = config.allow_private_addresses || is_public(address.ip()) || is_neighbour(me.ip, address.ip());
+    let is_allowed = config.allow_private_addresses || is_routed(address.ip()) || is_neighbour(me.ip, address.ip());
     if !is_allowed {
         return Err(Refusal::Address);
     }
@@ -108,23 +108,9 @@ fn is_neighbour(me: Option<Ipv4Addr>, ip: Ipv4Addr) -> bool {
     me.is_some_and(|me| (me.is_loopback() && ip.is_loopback()) || (me.is_private() && ip.is_private()))
 }
 
-/// Whether an address is unicast and routed on the public internet (the IANA special-purpose registry, RFC 6890).
-fn is_public(ip: Ipv4Addr) -> bool {
-    let [a, b, c, _] = ip.octets();
-    let is_this_network = a == 0;
-    let is_shared = a == 100 && (64..128).contains(&b);
-    let is_protocol_assignment = (a, b, c) == (192, 0, 0);
-    let is_benchmarking = a == 198 && (b == 18 || b == 19);
-    let is_multicast_or_reserved = a >= 224;
-    !(is_this_network
-        || is_shared
-        || is_protocol_assignment
-        || is_benchmarking
-        || is_multicast_or_reserved
-        || ip.is_private()
-        || ip.is_loopback()
-        || ip.is_link_local()
-        || ip.is_documentation())
+/// Whether an address is routed on the public internet, so that a service can be there.
+fn is_routed(ip: Ipv4Addr) -> bool {
+    is_public(ip.into()) && !ip.is_documentation()
 }
 
 #[cfg(test)]

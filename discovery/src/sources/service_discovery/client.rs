@@ -172,7 +172,7 @@ impl Client {
 
     /// Where a walk begins: with the closest that are known, and while few are, with those of the configuration.
     fn beginnings(&self, target: Position) -> Vec<Contact> {
-        let mut known = self.server().table.closest(target, K);
+        let mut known = self.server().table.closest(target, K, |_| true);
         if known.len() < K {
             known.extend(self.bootstrap.iter().cloned());
         }

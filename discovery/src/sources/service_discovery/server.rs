@@ -123,12 +123,9 @@ impl Server {
         Some(Message { advertisements, closer, ..Message::new(MessageKind::GetAds, Vec::new()) })
     }
 
-    /// Peers close to a place, without the one that asks.
+    /// Peers close to a place that can be dialled, without the one that asks.
     fn closer(&self, target: Position, from: Option<PeerId>) -> Vec<Contact> {
-        let mut closer = self.table.closest(target, K + 1);
-        closer.retain(|contact| Some(contact.peer) != from && !contact.addresses.is_empty());
-        closer.truncate(K);
-        closer
+        self.table.closest(target, K, |contact| Some(contact.peer) != from && !contact.addresses.is_empty())
     }
 
     /// A key of the DHT that nobody has.

@@ -5,13 +5,13 @@ use std::{net::Ipv4Addr, time::Duration};
 use libp2p_identity::PeerId;
 use multiaddr::{Multiaddr, Protocol};
 use tokio::time::Instant;
+use wakumix_mix::is_public;
 use wakumix_records::service_discovery::Contact;
 
 use super::{
     K,
     position::{Distance, Position},
 };
-use crate::book::place::is_global_v4;
 
 /// Answers that a peer may owe in a row before it leaves the table.
 const MAX_FAILURES: u8 = 2;
@@ -87,10 +87,10 @@ impl Table {
         self.buckets.iter().map(Vec::len).sum()
     }
 
-    /// The `count` peers closest to a place, the closest first.
-    pub(super) fn closest(&self, target: Position, count: usize) -> Vec<Contact> {
-        let mut nodes: Vec<(Distance, &Node)> =
-            self.nodes().map(|node| (node.position.distance(target), node)).collect();
+    /// The `count` peers closest to a place of those that are wanted, the closest first.
+    pub(super) fn closest(&self, target: Position, count: usize, is_wanted: impl Fn(&Contact) -> bool) -> Vec<Contact> {
+        let wanted = self.nodes().filter(|node| is_wanted(&node.contact));
+        let mut nodes: Vec<(Distance, &Node)> = wanted.map(|node| (node.position.distance(target), node)).collect();
         nodes.sort_unstable_by_key(|(distance, _)| *distance);
         nodes.into_iter().take(count).map(|(_, node)| node.contact.clone()).collect()
     }
@@ -130,7 +130,7 @@ fn subnet(addresses: &[Multiaddr]) -> Option<[u8; 3]> {
 /// The public IPv4 address that an address begins with.
 pub(super) fn public_ipv4(address: &Multiaddr) -> Option<Ipv4Addr> {
     match address.iter().next()? {
-        Protocol::Ip4(ip) if is_global_v4(ip) => Some(ip),
+        Protocol::Ip4(ip) if is_public(ip.into()) => Some(ip),
         _ => None,
     }
 }
@@ -200,7 +200,7 @@ mod tests {
             tokio::time::advance(Duration::from_secs(1)).await;
         }
         let target = Position::of_key(b"target");
-        let closest = table.closest(target, 10);
+        let closest = table.closest(target, 10, |_| true);
         let mut all = table.contacts();
         all.sort_by_key(|contact| Position::of_peer(&contact.peer).distance(target));
         assert_eq!(closest, all[..10]);

@@ -70,7 +70,7 @@ fn names_the_closest_peers_but_not_the_one_that_asks() {
     }
     server.table.answered(&Contact { peer: PeerId::random(), addresses: Vec::new() }, Instant::now());
     let key = b"key".to_vec();
-    let asking = server.table.closest(Position::of_key(&key), 1)[0].peer;
+    let asking = server.table.closest(Position::of_key(&key), 1, |_| true)[0].peer;
     let answer = ask(&mut server, Requester::Peer(asking), &Message::new(MessageKind::FindNode, key)).unwrap();
     assert_eq!(answer.closer.len(), K);
     assert!(answer.closer.iter().all(|contact| contact.peer != asking && !contact.addresses.is_empty()));

@@ -1,0 +1,70 @@
+//! Which IP addresses mean the same host everywhere: the one rule for what may be dialled, believed and told in an open
+//! network.
+
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+
+/// Whether an address is unicast and not set aside for a part of the internet (RFC 6890). Documentation ranges count as
+/// public: they lead nowhere.
+#[must_use]
+pub fn is_public(ip: IpAddr) -> bool {
+    match ip {
+        IpAddr::V4(ip) => is_public_v4(ip),
+        IpAddr::V6(ip) => ip.to_ipv4_mapped().map_or_else(|| is_public_v6(ip), is_public_v4),
+    }
+}
+
+fn is_public_v4(ip: Ipv4Addr) -> bool {
+    let [a, b, c, _] = ip.octets();
+    let is_this_network = a == 0;
+    let is_carrier_nat = a == 100 && (64..128).contains(&b); // RFC 6598
+    let is_protocol_assignment = (a, b, c) == (192, 0, 0);
+    let is_benchmark = a == 198 && (18..20).contains(&b); // RFC 2544
+    let is_multicast_or_reserved = a >= 224; // RFC 1112
+    let is_local = ip.is_private() || ip.is_loopback() || ip.is_link_local();
+    !(is_local
+        || is_this_network
+        || is_carrier_nat
+        || is_protocol_assignment
+        || is_benchmark
+        || is_multicast_or_reserved)
+}
+
+fn is_public_v6(ip: Ipv6Addr) -> bool {
+    let is_local = ip.is_loopback() || ip.is_unique_local() || ip.is_unicast_link_local();
+    !(is_local || ip.is_unspecified() || ip.is_multicast())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn tells_public_addresses_from_those_of_a_part_of_the_internet() {
+        for public in ["8.8.8.8", "20.1.0.1", "100.128.0.1", "198.20.0.1", "203.0.113.7", "2001:db8::1", "2a00::1"] {
+            assert!(is_public(public.parse().unwrap()), "{public}");
+        }
+        let set_aside = [
+            "0.0.0.0",
+            "10.1.2.3",
+            "100.64.0.1",
+            "127.0.0.1",
+            "169.254.1.1",
+            "172.16.0.1",
+            "192.0.0.8",
+            "192.168.1.1",
+            "198.18.0.1",
+            "224.0.0.1",
+            "240.0.0.1",
+            "255.255.255.255",
+            "::",
+            "::1",
+            "fc00::1",
+            "fe80::1",
+            "ff02::1",
+            "::ffff:10.0.0.1",
+        ];
+        for other in set_aside {
+            assert!(!is_public(other.parse().unwrap()), "{other}");
+        }
+    }
+}
