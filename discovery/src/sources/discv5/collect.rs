@@ -132,13 +132,16 @@ mod tests {
     }
 
     #[test]
-    fn what_does_not_fit_is_counted() {
+    fn ten_thousand_records_at_once_are_bounded_and_counted_and_an_honest_one_comes_through_after_them() {
         let (mut collector, now) = (Collector::default(), Instant::now());
-        for key in 0..u32::try_from(MAX_WAITING).unwrap() + 3 {
+        for key in 0..10_000 {
             collector.add(&record(key, 1), now);
         }
         let batch = collector.take(now);
-        assert_eq!((batch.findings.len(), batch.overflown), (MAX_WAITING, 3));
+        assert_eq!((batch.findings.len(), batch.overflown), (MAX_WAITING, 10_000 - MAX_WAITING as u64));
+        assert!(collector.told.len() <= MAX_TOLD);
+        assert!(collector.add(&record(10_000, 1), now));
+        assert_eq!(collector.take(now).findings.len(), 1);
     }
 
     #[test]
