@@ -9,9 +9,7 @@ use wakumix_sphinx::Profile;
 use crate::{
     entry::{MixNodeEntry, PeerAddress},
     pool::PoolConfig,
-    sources::{
-        DescriptorsConfig, Discv5Config, DnsConfig, PeerExchangeConfig, RendezvousConfig, ServiceDiscoveryConfig,
-    },
+    sources::{DescriptorsConfig, Discv5Config, DnsConfig, PeerExchangeConfig, ServiceDiscoveryConfig},
 };
 
 /// Mix nodes that the directory holds. A path needs 4, a good pool more than 100 (`spec/waku.md §5.4`); each takes less than
@@ -58,8 +56,8 @@ pub struct Config {
     pub discv5: Option<Discv5Config>,
     /// Descriptors, if they are on.
     pub descriptors: Option<DescriptorsConfig>,
-    /// Waku rendezvous, if it is on.
-    pub rendezvous: Option<RendezvousConfig>,
+    /// Whether Waku rendezvous is on.
+    pub rendezvous: bool,
     /// Kademlia service discovery, if it is on.
     pub service_discovery: Option<ServiceDiscoveryConfig>,
     /// Peer exchange, if it is on.
@@ -87,7 +85,7 @@ impl Default for Config {
             cache: None,
             discv5: None,
             descriptors: None,
-            rendezvous: None,
+            rendezvous: false,
             service_discovery: None,
             peer_exchange: None,
             dns: None,

@@ -73,8 +73,8 @@ pub use own_record::{Endpoint, OwnRecord, record_fields};
 pub use pool::{PoolConfig, PoolEntry};
 pub use source::{Findings, PrepareError, Source, SourceContext};
 pub use sources::{
-    BootstrapError, CacheSource, DescriptorsConfig, Discv5Config, DnsConfig, PeerExchangeConfig, RendezvousConfig,
-    Resolver, ServiceDiscoveryConfig, StaticSource, parse_bootstrap,
+    BootstrapError, CacheSource, DescriptorsConfig, Discv5Config, DnsConfig, PeerExchangeConfig, Resolver,
+    ServiceDiscoveryConfig, StaticSource, parse_bootstrap,
 };
 
 /// Messages that wait for the actor; sources wait for room.

@@ -26,7 +26,6 @@ pub use descriptors::DescriptorsConfig;
 pub use discv5::{BootstrapError, Discv5Config, parse_bootstrap};
 pub use dns::DnsConfig;
 pub use peer_exchange::PeerExchangeConfig;
-pub use rendezvous::RendezvousConfig;
 pub use service_discovery::ServiceDiscoveryConfig;
 pub use static_entries::{Resolver, StaticSource};
 
@@ -42,8 +41,8 @@ pub(crate) fn configured(config: &Config) -> Vec<Box<dyn Source>> {
     if let Some(discv5) = &config.discv5 {
         sources.push(Box::new(Discv5Source::new(discv5, config)));
     }
-    if let Some(rendezvous) = &config.rendezvous {
-        sources.push(Box::new(Rendezvous::new(rendezvous.clone(), config.cluster)));
+    if config.rendezvous {
+        sources.push(Box::new(Rendezvous::new(config.cluster)));
     }
     if let Some(peer_exchange) = &config.peer_exchange {
         sources.push(Box::new(PeerExchange::new(peer_exchange.clone(), config.cluster)));

@@ -37,18 +37,10 @@ const REFRESH: Duration = Duration::from_secs(60);
 const REFRESH_SOON: Duration = Duration::from_secs(5);
 
 /// The settings of peer exchange.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct PeerExchangeConfig {
     /// Nodes to ask, besides connected ones that answer the protocol.
     pub peers: Vec<PeerAddress>,
-    /// Whether this node answers the protocol itself.
-    pub serve: bool,
-}
-
-impl Default for PeerExchangeConfig {
-    fn default() -> Self {
-        Self { peers: Vec::new(), serve: true }
-    }
 }
 
 /// The source.
@@ -120,15 +112,11 @@ impl Source for PeerExchange {
 
     fn services(&self) -> Vec<Service> {
         let server = Arc::clone(&self.server);
-        let service = Service::new(PROTOCOL, MAX_REQUEST, move |request| server.answer(request));
-        if self.config.serve { vec![service] } else { Vec::new() }
+        vec![Service::new(PROTOCOL, MAX_REQUEST, move |request| server.answer(request))]
     }
 
     fn run(&self, context: SourceContext) -> BoxFuture<'static, ()> {
         let client = Client::new(context.clone(), self.config.peers.clone());
-        if !self.config.serve {
-            return client.run().boxed();
-        }
         self.server.count(&context.telemetry);
         let follow = Arc::clone(&self.server).follow(context, self.cluster);
         join(client.run(), follow).map(|_| ()).boxed()

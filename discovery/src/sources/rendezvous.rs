@@ -34,23 +34,9 @@ use point::Point;
 /// The longest signed record that is taken and made, in bytes: twice that of a node with two names and an address.
 const MAX_RECORD: usize = 1024;
 
-/// The settings of rendezvous.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct RendezvousConfig {
-    /// Whether this node is a rendezvous point for others.
-    pub serve: bool,
-}
-
-impl Default for RendezvousConfig {
-    fn default() -> Self {
-        Self { serve: true }
-    }
-}
-
 /// The source.
 #[derive(Debug)]
 pub(crate) struct Rendezvous {
-    config: RendezvousConfig,
     cluster: u16,
     point: Arc<SharedPoint>,
 }
@@ -64,13 +50,13 @@ struct SharedPoint {
 }
 
 impl Rendezvous {
-    pub(crate) fn new(config: RendezvousConfig, cluster: u16) -> Self {
-        Self::with_rng(config, cluster, rand::make_rng())
+    pub(crate) fn new(cluster: u16) -> Self {
+        Self::with_rng(cluster, rand::make_rng())
     }
 
-    fn with_rng(config: RendezvousConfig, cluster: u16, rng: StdRng) -> Self {
+    fn with_rng(cluster: u16, rng: StdRng) -> Self {
         let point = SharedPoint { point: Mutex::new(Point::new(cluster, rng)), metrics: OnceLock::new() };
-        Self { config, cluster, point: Arc::new(point) }
+        Self { cluster, point: Arc::new(point) }
     }
 }
 
@@ -103,8 +89,7 @@ impl Source for Rendezvous {
 
     fn services(&self) -> Vec<Service> {
         let point = Arc::clone(&self.point);
-        let service = Service::new(PROTOCOL, MAX_REQUEST, move |request| point.answer(request));
-        if self.config.serve { vec![service] } else { Vec::new() }
+        vec![Service::new(PROTOCOL, MAX_REQUEST, move |request| point.answer(request))]
     }
 
     fn run(&self, context: SourceContext) -> BoxFuture<'static, ()> {

@@ -3,8 +3,7 @@
 use std::{net::SocketAddr, time::Duration};
 
 use wakumix_discovery::{
-    DescriptorsConfig, Discv5Config, DnsConfig, PeerExchangeConfig, PoolConfig, RendezvousConfig,
-    ServiceDiscoveryConfig,
+    DescriptorsConfig, Discv5Config, DnsConfig, PeerExchangeConfig, PoolConfig, ServiceDiscoveryConfig,
 };
 use wakumix_role_api::{ConfigError, ConfigProblem, RoleName};
 
@@ -182,11 +181,9 @@ impl Config {
             cache: self.local_storage_path.as_ref().map(|folder| folder.join("directory.json")),
             discv5: self.uses_discv5().then(|| self.discv5()),
             descriptors: self.descriptors.then_some(descriptors),
-            rendezvous: self.rendezvous.then(RendezvousConfig::default),
+            rendezvous: self.rendezvous,
             service_discovery: self.enable_kad_discovery.then(|| self.service_discovery()),
-            peer_exchange: self
-                .peer_exchange
-                .then(|| PeerExchangeConfig { peers: self.peer_exchange_node.clone(), serve: true }),
+            peer_exchange: self.peer_exchange.then(|| PeerExchangeConfig { peers: self.peer_exchange_node.clone() }),
             dns: self.dns(),
             ..wakumix_discovery::Config::default()
         }
@@ -320,7 +317,7 @@ mod tests {
                 longest_hold: wakumix_mixer::DEFAULT_MAX_DELAY,
                 ..DescriptorsConfig::default()
             }),
-            rendezvous: Some(RendezvousConfig::default()),
+            rendezvous: true,
             peer_exchange: Some(PeerExchangeConfig::default()),
             ..wakumix_discovery::Config::default()
         };

@@ -116,7 +116,7 @@ async fn a_server_follows_what_is_known() {
 async fn configured_peers_are_asked_at_once_and_at_their_address() {
     let text = format!("/dns4/px.example.org/tcp/443/wss/p2p/{}", peer(2));
     let peers = vec![text.parse().unwrap()];
-    let mut client = Node::new(1, sender(1), &source(PeerExchangeConfig { peers, serve: false }));
+    let mut client = Node::new(1, sender(1), &source(PeerExchangeConfig { peers }));
     let start = Instant::now();
     let request = client.request().await;
     assert_eq!((request.peer, start.elapsed()), (peer(2), Duration::ZERO));
@@ -239,11 +239,4 @@ async fn ten_thousand_hostile_records_leave_nothing_behind() {
         request = next;
     }
     assert!(refused >= 10_000, "{refused}");
-}
-
-#[test]
-fn a_node_that_does_not_serve_has_no_service() {
-    let source = |serve| PeerExchange::new(PeerExchangeConfig { peers: Vec::new(), serve }, CLUSTER);
-    assert!(source(false).services().is_empty());
-    assert_eq!(source(true).services()[0].protocol, PROTOCOL);
 }

@@ -1,7 +1,4 @@
-use std::{
-    sync::Arc,
-    time::{Duration, SystemTime, UNIX_EPOCH},
-};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use rand::{RngExt, SeedableRng, rngs::StdRng};
 use tokio::time::Instant;
@@ -11,17 +8,16 @@ use wakumix_records::rendezvous::{
 use wakumix_role_api::host::{OutboundRequest, ReadRule, RequestFailure};
 
 use super::{
-    MAX_RECORD, Rendezvous, RendezvousConfig,
+    MAX_RECORD, Rendezvous,
     client::{INTERVAL, signed},
 };
 use crate::{
     local::LocalRecord,
-    source::Source,
     sources::stand_in::{CLUSTER, Node, answer, body_of, key, mixer, peer, sender},
 };
 
 fn node(seed: u16, local: LocalRecord) -> Node {
-    Node::new(seed, local, &Rendezvous::with_rng(RendezvousConfig::default(), CLUSTER, StdRng::seed_from_u64(2)))
+    Node::new(seed, local, &Rendezvous::with_rng(CLUSTER, StdRng::seed_from_u64(2)))
 }
 
 fn now() -> u64 {
@@ -270,13 +266,4 @@ fn a_record_has_as_many_addresses_as_fit() {
     assert_eq!((record.seq, record.addresses), (7, local.addresses[..3].to_vec()));
     let local = LocalRecord { addresses: vec!["/ip4/203.0.113.7/tcp/1".parse().unwrap(); 20], ..mixer(1) };
     assert_eq!(MixRecord::open(&signed(&local, &key(1), 7).unwrap()).unwrap().addresses.len(), 8);
-}
-
-#[test]
-fn a_node_that_is_no_point_serves_nothing() {
-    let source = |serve| Rendezvous::new(RendezvousConfig { serve }, CLUSTER);
-    assert!(source(false).services().is_empty());
-    assert_eq!(source(true).services()[0].protocol, PROTOCOL);
-    let shared = Arc::clone(&source(true).point);
-    assert_eq!(shared.lock().expire(Instant::now()), 0);
 }
