@@ -40,7 +40,7 @@ use std::collections::{HashMap, HashSet};
 use libp2p_identity::PeerId;
 use rand::{Rng, RngExt};
 use tokio::time::Instant;
-use wakumix_sphinx::Profile;
+use wakumix_sphinx::WireFormat;
 use wakumix_waku::record::Capabilities;
 
 use crate::{
@@ -73,7 +73,7 @@ pub(crate) struct Rules {
     pub(crate) me: PeerId,
     pub(crate) cluster: u16,
     pub(crate) shards: Vec<u16>,
-    pub(crate) profiles: Vec<Profile>,
+    pub(crate) profiles: Vec<WireFormat>,
     pub(crate) family: Vec<PeerId>,
     pub(crate) allow_private: bool,
     pub(crate) relays: bool,

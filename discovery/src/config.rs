@@ -4,7 +4,7 @@ use std::{collections::HashMap, path::PathBuf, time::Duration};
 
 use libp2p_identity::PeerId;
 use wakumix_role_api::{ConfigChecks, ConfigError, directory::ServiceNode};
-use wakumix_sphinx::Profile;
+use wakumix_sphinx::WireFormat;
 
 use crate::{
     entry::{MixNodeEntry, PeerAddress},
@@ -41,7 +41,7 @@ pub struct Config {
     /// The shards of this node: services and relays of others are left out.
     pub shards: Vec<u16>,
     /// The wire profiles that this node speaks.
-    pub profiles: Vec<Profile>,
+    pub profiles: Vec<WireFormat>,
     /// Whether nodes at private and loopback addresses are taken: in test nets and closed fleets.
     pub allow_private: bool,
     /// Whether this node relays and so wants connections to other relays of its shards.
@@ -77,7 +77,7 @@ impl Default for Config {
             refresh: DEFAULT_REFRESH,
             cluster: 0,
             shards: Vec::new(),
-            profiles: vec![Profile::default()],
+            profiles: vec![WireFormat::default()],
             allow_private: false,
             relays: false,
             pool: PoolConfig::default(),

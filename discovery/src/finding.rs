@@ -4,7 +4,7 @@ use libp2p_identity::PeerId;
 use multiaddr::Multiaddr;
 use wakumix_mix::MixNode;
 use wakumix_role_api::directory::ServiceNode;
-use wakumix_sphinx::{Profile, PublicKey};
+use wakumix_sphinx::{PublicKey, WireFormat};
 use wakumix_waku::record::{Capabilities, Shards};
 
 /// Where a record came from.
@@ -79,7 +79,7 @@ pub struct Finding {
     /// The key that follows, and when.
     pub next_key: Option<(PublicKey, UnixSeconds)>,
     /// The wire profiles that it speaks.
-    pub profiles: Option<Vec<Profile>>,
+    pub profiles: Option<Vec<WireFormat>>,
     /// What its operator calls itself: nodes with the same tag are run by one.
     pub operator: Option<String>,
     /// Other nodes of the same operator; counts where they say the same.

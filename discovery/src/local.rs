@@ -3,7 +3,7 @@
 use libp2p_identity::PeerId;
 use multiaddr::Multiaddr;
 use wakumix_mix::HopAddress;
-use wakumix_sphinx::{Profile, PublicKey};
+use wakumix_sphinx::{PublicKey, WireFormat};
 use wakumix_waku::record::{Capabilities, Shards};
 
 /// What this node is now. Replaced whenever roles, addresses or readiness change; sources follow it through a
@@ -24,7 +24,7 @@ pub struct LocalRecord {
     /// Its mix key, while it forwards or exits.
     pub mix_key: Option<PublicKey>,
     /// The wire profiles that it speaks.
-    pub profiles: Vec<Profile>,
+    pub profiles: Vec<WireFormat>,
     /// What its operator calls itself.
     pub operator: Option<String>,
     /// Other nodes of its operator.

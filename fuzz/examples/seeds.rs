@@ -13,7 +13,7 @@ use wakumix_records::{
     rendezvous::{self, MixRecord, Page, Query, Registration},
     service_discovery::{self, Contact, Message, MessageKind, Register, ServiceEntry},
 };
-use wakumix_sphinx::{PrivateKey, Profile};
+use wakumix_sphinx::{PrivateKey, WireFormat};
 use wakumix_waku::record::{Capabilities, Shards};
 
 type Result<T> = std::result::Result<T, Box<dyn std::error::Error>>;
@@ -56,7 +56,7 @@ fn descriptors() -> Result<Vec<u8>> {
         capabilities: Capabilities::RELAY | Capabilities::MIX,
         mix_key: Some(key(1)),
         next_key: Some((key(2), NOW + 1800)),
-        profiles: vec![Profile::default()],
+        profiles: vec![WireFormat::default()],
         operator: Some("example.org".into()),
         family: vec![peer],
         limits: Limits { packets_per_second: 100, longest_hold_ms: 1000 },

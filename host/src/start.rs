@@ -22,12 +22,11 @@ use tokio::{
 };
 use wakumix_mix::Ledger;
 use wakumix_role_api::{
-    Address, Inbox, Services, StopReport,
+    Address, Formats, Inbox, Services, StopReport,
     host::{HostAddresses, HostMessage, PeerEvent},
     mixer::MixerMessage,
     relay::RelayMessage,
 };
-use wakumix_sphinx::BufferPool;
 use wakumix_telemetry::Telemetry;
 
 use crate::{
@@ -72,8 +71,8 @@ pub struct HostParts {
 pub struct MixPort {
     /// The mixer.
     pub mixer: Address<MixerMessage>,
-    /// The buffers of all packets; a buffer has the length of a packet with its proof.
-    pub buffers: BufferPool,
+    /// The formats that are served, and the buffers of their packets.
+    pub formats: Formats,
     /// Where packets are accounted.
     pub ledger: Arc<Ledger>,
 }
@@ -97,7 +96,7 @@ pub async fn start(config: HostConfig, parts: HostParts) -> Result<RunningHost, 
     let HostParts { identity, inbox, mix, relay: gossip, services, events, telemetry } = parts;
     check_identity(&identity, mix.is_some())?;
     let commands = inbox.receiver().ok_or_else(|| HostError::setup("the host", &"another host reads its inbox"))?;
-    let (ingress, delivery) = mix.map(|port| connect_mixer(port, &config, &telemetry)).unzip();
+    let (ingress, delivery) = mix.and_then(|port| connect_mixer(port, &config, &telemetry)).unzip();
 
     let registry = telemetry.libp2p_registry();
     let (circuits, circuits_behaviour) = relay::client::new(identity.public().to_peer_id());
@@ -204,18 +203,19 @@ fn check_identity(identity: &Keypair, mix: bool) -> Result<(), HostError> {
     }
 }
 
-fn connect_mixer(port: MixPort, config: &HostConfig, telemetry: &Telemetry) -> (mix::Ingress, JoinHandle<()>) {
+fn connect_mixer(port: MixPort, config: &HostConfig, telemetry: &Telemetry) -> Option<(mix::Ingress, JoinHandle<()>)> {
+    let pool = port.formats.preferred()?.buffers.clone();
     let (packets, receiver) = mix::ingress_channel();
     let delivery = tokio::spawn(mix::deliver(receiver, port.mixer));
     let ingress = mix::Ingress {
-        pool: port.buffers,
+        pool,
         ledger: port.ledger,
         packets,
         turn: Arc::default(),
         frame_timeout: config.mix.frame_timeout,
         metrics: MixMetrics::new(telemetry),
     };
-    (ingress, delivery)
+    Some((ingress, delivery))
 }
 
 fn swarm_config(config: &HostConfig) -> swarm::Config {

@@ -245,7 +245,7 @@ impl Inner {
 
     /// Serves lightpush and answers through every reply block.
     async fn serve(&self, body: &[u8]) {
-        let Ok(Body::Request(request)) = Request::decode(body) else { panic!("only requests come here") };
+        let Ok(Body::Request(request)) = Request::decode(&self.sphinx, body) else { panic!("only requests come here") };
         assert_eq!(request.codec, V3_PROTOCOL);
         let (push, _) = frame::decode(request.data, request.data.len()).unwrap().expect("a whole frame");
         let push = v3::Request::decode(push).unwrap();

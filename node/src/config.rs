@@ -35,7 +35,7 @@ use multiaddr::Multiaddr;
 use serde::{Deserialize, Serialize};
 use wakumix_discovery::entry::{MixNodeEntry, PeerAddress};
 use wakumix_role_api::RoleName;
-use wakumix_sphinx::Profile;
+use wakumix_sphinx::WireFormat;
 use wakumix_telemetry::logging;
 
 pub use addresses::{PortUse, Transport};
@@ -61,7 +61,7 @@ pub struct Config {
     /// The preset in use.
     pub preset: Option<String>,
     /// What the node is; never empty.
-    #[serde(with = "text::list")]
+    #[serde(with = "text")]
     pub roles: Vec<RoleName>,
     /// How long stopping may take.
     pub drain_timeout: Timespan,
@@ -102,17 +102,17 @@ pub struct Config {
     /// Whether connections are relayed for nodes that nobody can dial.
     pub circuit_relay: bool,
     /// Relays to be reachable through.
-    #[serde(with = "text::list")]
+    #[serde(with = "text")]
     pub relay_reservation: Vec<PeerAddress>,
 
     /// Peers to stay connected to.
-    #[serde(with = "text::list")]
+    #[serde(with = "text")]
     pub staticnode: Vec<PeerAddress>,
     /// Lightpush services in order of preference.
-    #[serde(with = "text::list")]
+    #[serde(with = "text")]
     pub lightpushnode: Vec<PeerAddress>,
     /// The static mix pool; may hold the node itself.
-    #[serde(with = "text::list")]
+    #[serde(with = "text")]
     pub mixnode: Vec<MixNodeEntry>,
     /// Connections in both directions.
     pub max_connections: u32,
@@ -120,7 +120,7 @@ pub struct Config {
     pub ip_colocation_limit: u32,
 
     /// Nodes to find the network from.
-    #[serde(with = "text::list")]
+    #[serde(with = "text")]
     pub entry_node: Vec<EntryNode>,
     /// Whether discv5 is on; unset means on when there is a record to begin from.
     pub discv5_discovery: Option<bool>,
@@ -137,12 +137,12 @@ pub struct Config {
     /// Whether peer exchange is on.
     pub peer_exchange: bool,
     /// Nodes that peer exchange asks first.
-    #[serde(with = "text::list")]
+    #[serde(with = "text")]
     pub peer_exchange_node: Vec<PeerAddress>,
     /// Whether Kademlia service discovery is on.
     pub enable_kad_discovery: bool,
     /// Nodes that it asks first.
-    #[serde(with = "text::list")]
+    #[serde(with = "text")]
     pub kad_bootstrap_node: Vec<PeerAddress>,
     /// Seconds between two random walks.
     pub kad_random_lookup_interval: u32,
@@ -161,7 +161,7 @@ pub struct Config {
     /// Who runs this node.
     pub operator: Option<String>,
     /// Other nodes of the same operator.
-    #[serde(with = "text::list")]
+    #[serde(with = "text")]
     pub family: Vec<PeerId>,
 
     /// The cluster.
@@ -202,6 +202,8 @@ pub struct Config {
     pub host: HostConfig,
     /// What all mix roles share.
     pub mix: MixConfig,
+    /// The mix keys and their replay tags.
+    pub keys: KeysConfig,
     /// The mixer role.
     pub mixer: MixerConfig,
     /// The exit role.
@@ -236,13 +238,29 @@ pub struct HostConfig {
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case", deny_unknown_fields)]
 pub struct MixConfig {
-    /// The wire profile.
+    /// The wire profiles that are served, the one for own packets first.
     #[serde(with = "text")]
-    pub profile: Profile,
+    pub profile: Vec<WireFormat>,
     /// The delay law.
     pub delay: MixDelay,
     /// Packets that the node can hold at once.
     pub buffers: u32,
+}
+
+/// The mix keys and their replay tags: table `[keys]`.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
+pub struct KeysConfig {
+    /// Where keys and tags are kept.
+    pub directory: Option<PathBuf>,
+    /// How long a key is current.
+    pub lifetime: Timespan,
+    /// How long it opens packets after that.
+    pub overlap: Timespan,
+    /// How long tags may be on their way to the disk after their packets have gone on.
+    pub tag_sync: Timespan,
+    /// Packets of one key remembered against replay.
+    pub replay_tags: u32,
 }
 
 /// The mixer role: table `[mixer]`.
@@ -259,8 +277,6 @@ pub struct MixerConfig {
     pub max_waiting: u32,
     /// Packets that one worker takes at a time.
     pub max_batch: u32,
-    /// Packets remembered against replay.
-    pub replay_tags: u32,
 }
 
 /// The exit role: table `[exit]`.
@@ -332,5 +348,10 @@ impl Config {
     /// Whether any role is on that needs a mixer, a mix key and a secp256k1 identity: all but the relay.
     pub fn mixes(&self) -> bool {
         self.roles.iter().any(|role| *role != RoleName::Relay)
+    }
+
+    /// The wire profiles for people: `lioness/pad, sphinx-packet`.
+    pub fn profiles_text(&self) -> String {
+        self.mix.profile.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ")
     }
 }

@@ -24,10 +24,9 @@ use wakumix_discovery::{DiscoveryHandle, LocalRecord};
 use wakumix_host::RunningHost;
 use wakumix_mix::{Balance, Ledger, MixNode};
 use wakumix_role_api::{
-    ActorHandle, DirectoryReader, Fatal, LocalNode, Ports, RoleName, RunningRole, host::HostHandle, relay::RelayHandle,
-    sender::SenderHandle,
+    ActorHandle, DirectoryReader, Fatal, Formats, LocalNode, Ports, RoleName, RunningRole, host::HostHandle,
+    relay::RelayHandle, sender::SenderHandle,
 };
-use wakumix_sphinx::BufferPool;
 use wakumix_telemetry::Telemetry;
 
 use crate::rest::Server;
@@ -42,7 +41,7 @@ pub struct Node {
     local: LocalNode,
     ports: Ports,
     listen_addresses: Vec<Multiaddr>,
-    buffers: BufferPool,
+    formats: Formats,
     ledger: Arc<Ledger>,
     telemetry: Telemetry,
     directory: DirectoryReader,
@@ -117,7 +116,7 @@ impl Node {
 
     /// Packets that this node holds now.
     pub fn held(&self) -> u64 {
-        u64::try_from(self.buffers.in_use()).unwrap_or(u64::MAX)
+        u64::try_from(self.formats.held()).unwrap_or(u64::MAX)
     }
 
     /// Where every packet of this node went.
@@ -127,7 +126,7 @@ impl Node {
 
     /// A reader of the packet accounting that outlives borrows of the node.
     pub fn accounts(&self) -> Accounts {
-        Accounts { ledger: Arc::clone(&self.ledger), buffers: self.buffers.clone() }
+        Accounts { ledger: Arc::clone(&self.ledger), formats: self.formats.clone() }
     }
 
     /// What the node waits for, one line each; empty when it is ready.
@@ -154,14 +153,14 @@ impl Node {
 #[derive(Clone)]
 pub struct Accounts {
     ledger: Arc<Ledger>,
-    buffers: BufferPool,
+    formats: Formats,
 }
 
 impl Accounts {
     /// What the node holds now and where every packet went.
     pub fn read(&self) -> (u64, Balance) {
         // In this order a packet that is settled in between counts as held, not as lost.
-        let held = u64::try_from(self.buffers.in_use()).unwrap_or(u64::MAX);
+        let held = u64::try_from(self.formats.held()).unwrap_or(u64::MAX);
         (held, self.ledger.snapshot())
     }
 }

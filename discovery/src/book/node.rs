@@ -5,7 +5,7 @@ use multiaddr::Multiaddr;
 use tokio::time::Instant;
 use wakumix_mix::{AddressError, HopAddress};
 use wakumix_role_api::directory::PoolState;
-use wakumix_sphinx::{Profile, PublicKey};
+use wakumix_sphinx::{PublicKey, WireFormat};
 use wakumix_waku::record::{Capabilities, Shards};
 
 use super::{
@@ -55,7 +55,7 @@ pub(crate) struct View {
     pub(crate) next_key: Option<(PublicKey, UnixSeconds)>,
     pub(crate) capabilities: Option<Capabilities>,
     pub(crate) shards: Option<Shards>,
-    pub(crate) profiles: Option<Vec<Profile>>,
+    pub(crate) profiles: Option<Vec<WireFormat>>,
     pub(crate) operator: Option<String>,
     pub(crate) family: Vec<PeerId>,
     pub(crate) mixes: bool,

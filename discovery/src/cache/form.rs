@@ -219,7 +219,7 @@ fn parse<T: FromStr>(texts: &[String]) -> Option<Vec<T>> {
 
 #[cfg(test)]
 mod tests {
-    use wakumix_sphinx::{PrivateKey, Profile};
+    use wakumix_sphinx::{PrivateKey, WireFormat};
 
     use super::*;
 
@@ -232,7 +232,7 @@ mod tests {
             shards: Some(Shards { cluster: 2, shards: vec![0, 5] }),
             mix_key: Some(key(seed)),
             next_key: Some((key(seed + 1), 77)),
-            profiles: Some(vec![Profile::default()]),
+            profiles: Some(vec![WireFormat::default()]),
             operator: Some("a \"tag\"".to_owned()),
             family: vec![PeerId::random()],
             expires: Some(99),

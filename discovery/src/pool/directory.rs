@@ -10,6 +10,7 @@ use wakumix_role_api::{
     Directory,
     directory::{PoolCounts, PoolState, ServiceNode},
 };
+use wakumix_sphinx::FormatSet;
 use wakumix_waku::record::Capabilities;
 
 use super::{
@@ -132,7 +133,9 @@ fn is_usable(node: &Node) -> bool {
 }
 
 fn mix_node(node: &Node, family: Option<Family>) -> Option<MixNode> {
-    Some(MixNode { address: node.view.hop.clone()?, key: node.view.key?, family })
+    let told = node.view.profiles.as_ref();
+    let formats = told.map_or(FormatSet::MIX, |all| all.iter().map(|wire| wire.kind()).collect());
+    Some(MixNode { family, formats, ..MixNode::new(node.view.hop.clone()?, node.view.key?) })
 }
 
 fn service(node: &Node) -> ServiceNode {

@@ -6,7 +6,7 @@ use libp2p_identity::PeerId;
 use multiaddr::Multiaddr;
 use wakumix_mix::{Family, HopAddress};
 use wakumix_role_api::directory::PoolState;
-use wakumix_sphinx::{Profile, PublicKey};
+use wakumix_sphinx::{PublicKey, WireFormat};
 use wakumix_waku::record::{Capabilities, Shards};
 
 use crate::finding::SourceName;
@@ -28,7 +28,7 @@ pub struct PoolEntry {
     /// Its cluster and shards, if it has told them.
     pub shards: Option<Shards>,
     /// The wire profiles that it speaks; empty while it has not told them.
-    pub profiles: Vec<Profile>,
+    pub profiles: Vec<WireFormat>,
     /// The sources that tell of it now, most trusted first.
     pub sources: Vec<SourceName>,
     /// What its operator calls itself.

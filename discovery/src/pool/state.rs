@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use wakumix_mix::{AddressError, address::is_secp256k1};
 use wakumix_role_api::directory::PoolState;
-use wakumix_sphinx::Profile;
+use wakumix_sphinx::WireFormat;
 
 use crate::{
     book::{Node, Rules},
@@ -41,7 +41,7 @@ pub(crate) fn is_alive(node: &Node, rules: &Rules, now: Now) -> bool {
 }
 
 /// A node that has not told its profiles is taken to speak this node's: nothing but a packet would tell.
-fn speaks(profiles: &Option<Vec<Profile>>, rules: &Rules) -> bool {
+fn speaks(profiles: &Option<Vec<WireFormat>>, rules: &Rules) -> bool {
     profiles.as_ref().is_none_or(|theirs| theirs.iter().any(|profile| rules.profiles.contains(profile)))
 }
 
@@ -98,7 +98,7 @@ fn failed(node: &Node, now: Now) -> String {
     }
 }
 
-fn list(profiles: &[Profile]) -> String {
+fn list(profiles: &[WireFormat]) -> String {
     if profiles.is_empty() {
         return "none that is known here".to_owned();
     }

@@ -13,13 +13,13 @@ use tokio::{
 use wakumix_host::{HostConfig, HostParts, MixPort, RunningHost, start};
 use wakumix_mix::{HopAddress, Ledger, Origin, Packet};
 use wakumix_role_api::{
-    Address, Receiver, Services, StopReport,
+    Address, Formats, Receiver, Services, StopReport,
     host::{HostAddresses, HostHandle, OutboundPacket, PeerEvent, SendFailure},
     mailbox,
     mixer::MixerMessage,
     relay::RelayMessage,
 };
-use wakumix_sphinx::BufferPool;
+use wakumix_sphinx::{BufferPool, Profile, Sphinx};
 use wakumix_telemetry::Telemetry;
 
 /// Bytes of a packet without proof.
@@ -83,10 +83,11 @@ impl Setup {
         let telemetry = Telemetry::new();
         let (host_address, inbox) = mailbox("host", 1024, &telemetry);
         let (mixer, mixer_inbox) = mailbox("mixer", self.mixer_queue, &telemetry);
-        let buffers = BufferPool::new(self.buffers, PACKET_LEN);
+        let formats = Formats::one(Sphinx::new(Profile::default()), self.buffers);
+        let buffers = formats.preferred().unwrap().buffers.clone();
         let ledger = Ledger::new();
         let (events, listener) = broadcast::channel(256);
-        let mix = self.mix.then(|| MixPort { mixer, buffers: buffers.clone(), ledger: ledger.clone() });
+        let mix = self.mix.then(|| MixPort { mixer, formats, ledger: ledger.clone() });
         let parts = HostParts {
             events,
             identity: self.identity.clone(),

@@ -68,7 +68,7 @@ fn summary(loaded: &Loaded, out: &mut impl Write) -> io::Result<()> {
     writeln!(out, "peer id   {}", keys.peer())?;
     if let Some(key) = &keys.mix {
         writeln!(out, "mix key   {} (public)", key.public())?;
-        writeln!(out, "profile   {}", config.mix.profile)?;
+        writeln!(out, "profile   {}", config.profiles_text())?;
         writeln!(out, "mix pool  {} entries", config.mixnode.len())?;
     }
     writeln!(out, "network   cluster {}, shards {}", config.cluster_id, shards.join(", "))?;

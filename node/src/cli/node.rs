@@ -72,7 +72,7 @@ fn announce(loaded: &Loaded, node: &Node) {
     tracing::info!(
         version = crate::VERSION,
         roles = roles.join(","),
-        profile = %loaded.config.mix.profile,
+        profile = %loaded.config.profiles_text(),
         cluster = loaded.config.cluster_id,
         "node started"
     );

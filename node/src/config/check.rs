@@ -4,7 +4,7 @@ use libp2p_identity::{KeyType, Keypair, PeerId};
 use multiaddr::Multiaddr;
 use wakumix_mix::MIN_POOL;
 use wakumix_role_api::{ConfigProblem, RoleName};
-use wakumix_sphinx::PrivateKey;
+use wakumix_sphinx::{FormatKind, PrivateKey, WireFormat};
 
 use super::{
     Config,
@@ -293,8 +293,24 @@ impl Review<'_> {
     }
 
     fn wire(&mut self) {
-        let proof = self.config.mix.profile.proof_len;
-        if proof > 0 {
+        let profiles = || self.config.mix.profile.iter();
+        let of_fleet: Vec<_> = profiles().filter(|wire| wire.kind() == FormatKind::Mix).collect();
+        if profiles().next().is_none() {
+            self.problem(
+                &["mix.profile"],
+                "mix.profile names no wire profile".to_owned(),
+                "name one, such as lioness/pad",
+            );
+        }
+        if let [first, second, ..] = of_fleet[..] {
+            let both = format!("mix.profile names {first} and {second}, which cannot be told apart on the wire");
+            self.problem(&["mix.profile"], both, "keep one of them");
+        }
+        let proof = of_fleet.iter().find_map(|wire| match wire {
+            WireFormat::Mix(profile) => (profile.proof_len > 0).then_some(profile.proof_len),
+            WireFormat::SphinxPacket => None,
+        });
+        if let Some(proof) = proof {
             let profile = self.named("mix.profile");
             self.warn(format!(
                 "{profile} has room for a proof of {proof} bytes, and this version makes none: nodes that check \

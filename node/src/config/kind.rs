@@ -13,7 +13,7 @@ use wakumix_discovery::{
     parse_bootstrap,
 };
 use wakumix_role_api::RoleName;
-use wakumix_sphinx::Profile;
+use wakumix_sphinx::WireFormat;
 use wakumix_telemetry::logging;
 
 use super::{
@@ -188,7 +188,7 @@ impl Kind {
             },
             Self::Role => text.parse::<RoleName>().map(|role| role.as_str().into()).map_err(|_| expected()),
             Self::Preset => presets::find(text).map(|preset| preset.name.into()).ok_or_else(expected),
-            Self::Profile => through_text(text.parse::<Profile>()),
+            Self::Profile => through_text(text.parse::<WireFormat>()),
             Self::Delay => text.parse::<MixDelay>().map(|delay| delay.to_string().into()),
             Self::Nat => through_text(text.parse::<Nat>()),
             Self::Address => {

@@ -43,7 +43,6 @@ const MIXER: Keys = &[
     ("max_held", "mixer.max-held"),
     ("max_waiting", "mixer.max-waiting"),
     ("max_batch", "mixer.max-batch"),
-    ("replay_tags", "mixer.replay-tags"),
 ];
 #[cfg(feature = "exit")]
 const EXIT: Keys = &[
@@ -169,7 +168,7 @@ impl Config {
             static_peers,
             cluster: self.cluster_id,
             shards: self.shard.clone(),
-            profiles: vec![self.mix.profile],
+            profiles: self.mix.profile.clone(),
             allow_private: self.mix_allow_all_addresses,
             relays: self.has_role(RoleName::Relay),
             pool: PoolConfig {
@@ -258,7 +257,6 @@ impl Config {
             max_held: count(self.mixer.max_held),
             max_waiting: count(self.mixer.max_waiting),
             max_batch: count(self.mixer.max_batch),
-            replay_tags: count(self.mixer.replay_tags),
         }
     }
 
@@ -355,7 +353,6 @@ mod tests {
         config.mixer.max_held = 0;
         config.mixer.max_waiting = 0;
         config.mixer.max_batch = 0;
-        config.mixer.replay_tags = 0;
         config.mixer.max_delay = crate::config::Timespan::from_millis(0);
         config.exit.codecs.clear();
         config.exit.max_requests = 0;
@@ -375,7 +372,6 @@ mod tests {
                 "mixer.max-held",
                 "mixer.max-waiting",
                 "mixer.max-batch",
-                "mixer.replay-tags",
                 "exit.codecs",
                 "exit.max-requests",
                 "exit.service-timeout",

@@ -24,6 +24,7 @@ pub(crate) enum Group {
     Pool,
     Host,
     Mix,
+    MixKeys,
     Mixer,
     Exit,
     Sender,
@@ -49,7 +50,7 @@ pub(crate) struct Key {
 
 impl Group {
     /// All groups in order.
-    pub(crate) const ALL: [Self; 14] = [
+    pub(crate) const ALL: [Self; 15] = [
         Self::Node,
         Self::Identity,
         Self::Addresses,
@@ -60,6 +61,7 @@ impl Group {
         Self::Pool,
         Self::Host,
         Self::Mix,
+        Self::MixKeys,
         Self::Mixer,
         Self::Exit,
         Self::Sender,
@@ -79,6 +81,7 @@ impl Group {
             Self::Pool => "Mix pool",
             Self::Host => "Host",
             Self::Mix => "Mix",
+            Self::MixKeys => "Mix keys",
             Self::Mixer => "Mixer role",
             Self::Exit => "Exit role",
             Self::Sender => "Sender role",
@@ -161,7 +164,9 @@ pub(crate) fn is_table(name: &str) -> bool {
     KEYS.iter().any(|key| key.split().0 == Some(name))
 }
 
-use Group::{Addresses, Discovery, Exit, Host, Identity, Mix, Mixer, Node, Peers, Pool, Relay, Rest, Sender, Waku};
+use Group::{
+    Addresses, Discovery, Exit, Host, Identity, Mix, MixKeys, Mixer, Node, Peers, Pool, Relay, Rest, Sender, Waku,
+};
 
 /// One hour in milliseconds: more than anything here should ever wait.
 const HOUR_MS: u64 = 3_600_000;
@@ -315,11 +320,22 @@ pub(crate) const KEYS: &[Key] = &[
         "packets that wait for one peer; further ones are dropped and counted").or("256"),
 
     Key::of(Mix, "mix.profile", Kind::Profile,
-        "wire profile; every node of a path must run the same, and a mismatch shows as silence").or("lioness/pad"),
+        "wire profiles that the node serves, the one for its own packets first; at most one besides sphinx-packet. Every node of a path must run the same, and a mismatch shows as silence").list().or("lioness/pad"),
     Key::of(Mix, "mix.delay", Kind::Delay,
         "mean wait at each hop that packets made here ask for; none asks for no waiting, as nodes of nwaku 2025-12 need").or("50ms"),
     Key::of(Mix, "mix.buffers", number(16, 1_000_000),
         "packets that the node holds at once, 4.6 kB each; when all are in use, packets are dropped and counted").or("16384"),
+
+    Key::of(MixKeys, "keys.directory", Kind::File,
+        "folder for mix keys and their replay tags, for this node alone. Without it both end with the process, and what was recorded could be replayed to a mixkey that is used again"),
+    Key::of(MixKeys, "keys.lifetime", time(10_000, 400 * 24 * HOUR_MS),
+        "how long a mix key is current before the next one, which is announced, takes its place; a mixkey that is set is never replaced. Short lives cost everybody a new record, long ones keep recorded packets openable").or("24h"),
+    Key::of(MixKeys, "keys.overlap", time(0, 30 * 24 * HOUR_MS),
+        "how long a mix key still opens packets after its successor took its place; below what a packet takes on its way, honest ones are lost").or("1h"),
+    Key::of(MixKeys, "keys.tag-sync", time(0, 60_000),
+        "how long a replay tag may take to reach the disk after its packet went on; 0 lets no packet go on before. Survives kill -9 in any case, a power failure only up to this time").or("0ms"),
+    Key::of(MixKeys, "keys.replay-tags", number(1024, 1 << 30),
+        "packets of one mix key that are remembered against replay; when all are used, packets are refused until the next key").or("3670016"),
 
     Key::of(Mixer, "mixer.delay-rule", Kind::Choice(&["exponential", "as-encoded"]),
         "how long a packet is held: a draw around the mean that it carries, or exactly what it carries, as the fleet did until mid 2026").or("exponential"),
@@ -331,8 +347,6 @@ pub(crate) const KEYS: &[Key] = &[
         "packets that wait to be unwrapped; low values drop packets of a burst, high ones let all of it wait").or("1024"),
     Key::of(Mixer, "mixer.max-batch", number(1, 1024),
         "packets that one worker takes at a time; high values add latency").or("32"),
-    Key::of(Mixer, "mixer.replay-tags", number(1024, 1 << 30),
-        "packets remembered against replay, 38 bytes each, for the life of the mix key; when all are used, packets are refused").or("3670016"),
 
     Key::of(Exit, "exit.codecs", Kind::Choice(&[V3_PROTOCOL, V2_PROTOCOL]),
         "protocols that requests out of the mixnet may use; everything else is dropped and counted").list()

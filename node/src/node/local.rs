@@ -39,7 +39,7 @@ impl Recorder {
             capabilities: ready.fold(Capabilities::NONE, |all, (_, own)| all | *own),
             shards: Shards { cluster: self.config.cluster_id, shards: self.config.shard.clone() },
             mix_key: self.mix_key,
-            profiles: self.mix_key.map(|_| self.config.mix.profile).into_iter().collect(),
+            profiles: if self.mix_key.is_some() { self.config.mix.profile.clone() } else { Vec::new() },
             operator: self.config.operator.clone(),
             family: self.config.family.clone(),
         }

@@ -25,17 +25,17 @@ pub(super) async fn keep_up(telemetry: Telemetry) {
 /// Refreshes the accounting at every scrape.
 pub(super) fn export(context: &RoleContext, config: &Config) {
     let telemetry = &context.telemetry;
-    let profile = config.mix.profile.to_string();
+    let profile = config.profiles_text();
     telemetry.gauge(Metric::BuildInfo, &[("version", crate::VERSION), ("profile", &profile)]).set(1.0);
     telemetry.gauge(Metric::WakuVersion, &[("version", crate::VERSION)]).set(1.0);
-    let (ledger, buffers) = (Arc::clone(&context.ledger), context.buffers.clone());
+    let (ledger, formats) = (Arc::clone(&context.ledger), context.formats.clone());
     telemetry.on_scrape(move |telemetry| {
         // The buffers first: a packet that is settled in between then counts as held, not as lost.
-        let held = u64::try_from(buffers.in_use()).unwrap_or(u64::MAX);
+        let held = u64::try_from(formats.held()).unwrap_or(u64::MAX);
         let balance = ledger.snapshot();
         packets(telemetry, &balance, held);
         fleet(telemetry, &ledger.fleet_counts());
-        let capacity = u64::try_from(buffers.capacity()).unwrap_or(u64::MAX);
+        let capacity = u64::try_from(formats.capacity()).unwrap_or(u64::MAX);
         gauge(telemetry, Metric::PacketBuffersInUse, held);
         gauge(telemetry, Metric::PacketBuffersCapacity, capacity);
     });

@@ -8,12 +8,13 @@ use tokio::{
 };
 use wakumix_discovery::{Discovery, PrepareError, Surroundings};
 use wakumix_host::{HostError, HostParts, MixPort};
+use wakumix_keyring::KeyRing;
 use wakumix_mix::{HopAddress, Ledger};
 use wakumix_role_api::{
-    DirectoryPublisher, Inboxes, LocalNode, Role, RoleContext, RoleError, RunningRole, Services, Supervisor, Workers,
-    host::HostAddresses,
+    DirectoryPublisher, Formats, Inboxes, LocalNode, Role, RoleContext, RoleError, RunningRole, Services, Supervisor,
+    Workers, host::HostAddresses,
 };
-use wakumix_sphinx::{BufferPool, PrivateKey, Sphinx};
+use wakumix_sphinx::{PrivateKey, Weaknesses};
 use wakumix_telemetry::Telemetry;
 
 use super::{Node, local, local::Recorder, metrics, queues::queues, roles, surfaces};
@@ -89,7 +90,8 @@ impl Node {
         let Loaded { config, keys, .. } = loaded;
         let telemetry = Telemetry::new();
         let ledger = Ledger::new();
-        let buffers = BufferPool::new(count(config.mix.buffers), config.mix.profile.packet_len());
+        let wires = config.mix.profile.iter().map(|wire| wire.format());
+        let formats = Formats::new(wires, count(config.mix.buffers));
         let (ports, mut inboxes, host_inbox) = queues(config, &telemetry);
         let roles = roles::configured(config)?;
         let discovery = Discovery::new(config.discovery());
@@ -101,7 +103,7 @@ impl Node {
 
         let mix = ports.mixer.as_ref().map(|mixer| MixPort {
             mixer: mixer.address().clone(),
-            buffers: buffers.clone(),
+            formats: formats.clone(),
             ledger: Arc::clone(&ledger),
         });
         let parts = HostParts {
@@ -130,9 +132,8 @@ impl Node {
         let (supervisor, fatal) = Supervisor::new(tokio::runtime::Handle::current(), telemetry.clone());
         let (publisher, directory) = DirectoryPublisher::new();
         let context = RoleContext {
-            node: local_node(keys, hop_address, host_addresses.clone()),
-            format: Sphinx::new(config.mix.profile),
-            buffers: buffers.clone(),
+            node: local_node(keys, count(config.keys.replay_tags), hop_address, host_addresses.clone()),
+            formats: formats.clone(),
             ledger: Arc::clone(&ledger),
             directory: directory.clone(),
             ports: ports.clone(),
@@ -140,6 +141,7 @@ impl Node {
             workers: Workers::detect(tokio::runtime::Handle::current()),
             supervisor,
             telemetry: telemetry.clone(),
+            weaknesses: Weaknesses::NONE,
         };
         let surroundings = Surroundings {
             me: keys.peer(),
@@ -167,7 +169,7 @@ impl Node {
             local: context.node,
             ports,
             listen_addresses,
-            buffers,
+            formats,
             ledger,
             telemetry,
             directory,
@@ -219,12 +221,14 @@ fn start_roles(
 
 fn local_node(
     keys: &Keys,
+    tags: usize,
     hop_address: watch::Receiver<Option<HopAddress>>,
     addresses: watch::Receiver<HostAddresses>,
 ) -> LocalNode {
     // A node whose roles do not mix never uses the key; one is made so that the type has no hole.
     let mix_key = keys.mix.clone().unwrap_or_else(|| PrivateKey::generate(&mut rand::rng()));
-    LocalNode { peer: keys.peer(), mix_key: Arc::new(mix_key), hop_address, addresses }
+    let mix_keys = KeyRing::fixed(mix_key, tags);
+    LocalNode { peer: keys.peer(), mix_keys, hop_address, addresses }
 }
 
 #[cfg(test)]

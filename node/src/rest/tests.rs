@@ -13,7 +13,7 @@ use wakumix_role_api::{
     host::{HostHandle, HostMessage, HostStatus},
     mailbox,
     relay::{Published, Received, RelayHandle, RelayMessage},
-    sender::{Answer, Push, PushFailure, SenderHandle, SenderMessage},
+    sender::{Answer, Certainty, Push, PushFailure, SenderHandle, SenderMessage, Way},
 };
 use wakumix_telemetry::{
     Telemetry,
@@ -138,6 +138,10 @@ async fn answer_push(
 
 fn answer() -> Answer {
     Answer {
+        certainty: Certainty::Confirmed,
+        way: Way::Mixnet,
+        tries: 1,
+        packets: 1,
         status: 200,
         description: None,
         relay_peer_count: Some(3),

@@ -7,7 +7,7 @@ use rand::seq::IndexedRandom as _;
 use rand_chacha::ChaCha20Rng;
 use rand_chacha::rand_core::{Rng as _, SeedableRng as _};
 use wakumix_mix::{DelayLaw, MIN_POOL};
-use wakumix_sphinx::{PrivateKey, Profile};
+use wakumix_sphinx::{PrivateKey, WireFormat};
 use wakumix_waku::{PubsubTopic, WakuMessage, frame, lightpush};
 
 use super::{
@@ -59,8 +59,8 @@ pub struct Options {
     #[arg(long, default_value = "50ms", value_name = "TIME")]
     pub delay: MixDelay,
     /// Wire profile: aes-ctr/seq, lioness/seq, lioness/pad, or a preset's name
-    #[arg(long, default_value_t = Profile::default(), value_name = "PROFILE")]
-    pub profile: Profile,
+    #[arg(long, default_value_t = WireFormat::default(), value_name = "PROFILE")]
+    pub profile: WireFormat,
     /// How nodes find each other: discv5, from the record of the first relay alone, or static, told by the test net
     #[arg(long, default_value_t = Discovery::default(), value_enum, hide_possible_values = true, value_name = "WAY")]
     pub discovery: Discovery,
@@ -309,7 +309,7 @@ fn kill_problems(options: &Options) -> Vec<Problem> {
 
 /// Whether a request with this payload fits one packet, told with both sizes.
 fn payload_problem(options: &Options) -> Option<Problem> {
-    let limit = wakumix_mix::request_capacity(options.profile, lightpush::V3_PROTOCOL, 1)?;
+    let limit = wakumix_mix::request_capacity(&*options.profile.format(), lightpush::V3_PROTOCOL, 1)?;
     let asked = payload_bytes(options);
     let largest = largest_payload(limit)?;
     (asked > largest).then(|| {
@@ -414,7 +414,8 @@ mod tests {
                 pubsub_topic: Some(fits.topic.as_str().to_owned()),
                 message: fits.message(0),
             };
-            let limit = wakumix_mix::request_capacity(fits.options.profile, lightpush::V3_PROTOCOL, 1).unwrap();
+            let limit =
+                wakumix_mix::request_capacity(&*fits.options.profile.format(), lightpush::V3_PROTOCOL, 1).unwrap();
             assert_eq!(frame::encode(&request.encode()).len(), limit, "{profile}");
             assert!(refusal(&["--profile", profile, "--payload", &more]).contains("do not fit into one packet"));
         }

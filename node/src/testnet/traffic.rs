@@ -181,11 +181,17 @@ pub(super) async fn settle(counters: &Counters, tally: &Tally, limit: Duration) 
 
 #[cfg(test)]
 mod tests {
+    use wakumix_role_api::sender::{Certainty, Way};
+
     use super::*;
 
     #[test]
     fn a_service_that_has_the_message_already_is_an_answer_to_a_later_try_alone() {
         let answer = |status, description: Option<&str>| Answer {
+            certainty: Certainty::Confirmed,
+            way: Way::Mixnet,
+            tries: 1,
+            packets: 1,
             status,
             description: description.map(str::to_owned),
             relay_peer_count: None,

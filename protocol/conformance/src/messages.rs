@@ -6,7 +6,7 @@ use serde_json::Value;
 use wakumix_mix::address::HopAddress;
 use wakumix_mix::message::{MixMessage, decode_surbs};
 use wakumix_mix::{Request, request_capacity};
-use wakumix_sphinx::{ADDRESS_LEN, AddressBytes, Profile, SURB_LEN, Surb};
+use wakumix_sphinx::{ADDRESS_LEN, AddressBytes, Profile, SURB_LEN, Sphinx, Surb};
 
 use crate::json::Fields;
 use crate::raw::alpha_rule;
@@ -194,7 +194,7 @@ fn capacities(found: &mut Findings, fields: Fields<'_>, profile: Profile, codec:
             .and_then(|number| number.parse().ok());
         if let Some(surbs) = surbs {
             let expected: u64 = fields.number(field)?;
-            match request_capacity(profile, codec, surbs) {
+            match request_capacity(&Sphinx::new(profile), codec, surbs) {
                 Some(capacity) => found.value(field, expected, capacity as u64),
                 // Our requests have a codec that every decoder understands.
                 None if codec.is_empty() || codec.len() > 127 => found.stricter(Rule::CodecLength),
@@ -283,7 +283,7 @@ fn surb_serialize(section: &str, value: &Value, surbs: Option<&Value>) -> Sectio
     each(section, value, |found, fields| {
         let count: usize = fields.small::<u8>("num_surbs")?.into();
         let (message, payload) = (fields.bytes("app_message")?, fields.bytes("payload")?);
-        match decode_surbs(&payload) {
+        match decode_surbs(&Sphinx::new(Profile::default()), &payload) {
             Ok((surbs, data)) => {
                 found.value("num_surbs", count, surbs.len());
                 found.bytes("app_message", &message, data);
@@ -336,7 +336,7 @@ fn slots(payload: &[u8]) -> impl Iterator<Item = &[u8]> {
 fn surb_extract(found: &mut Findings, fields: Fields<'_>, known: &[Vec<u8>]) -> Checked {
     let payload = fields.bytes("payload")?;
     let expected = fields.flag("ok")?;
-    match decode_surbs(&payload) {
+    match decode_surbs(&Sphinx::new(Profile::default()), &payload) {
         Ok((surbs, data)) => {
             found.value("ok", expected, true);
             if expected {

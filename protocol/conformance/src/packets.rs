@@ -92,7 +92,7 @@ fn message(found: &mut Findings, profile: Profile, fields: Fields<'_>) -> Checke
     if let Some(expected) = fields.optional_bytes("mix_message")? {
         found.bytes("mix_message", &expected, body);
     }
-    match Request::decode(body) {
+    match Request::decode(&Sphinx::new(profile), body) {
         Ok(wakumix_mix::Body::Cover) if codec == COVER_CODEC => {
             cover_body(found, fields, codec, &data, body)?;
         }

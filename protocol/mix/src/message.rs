@@ -16,7 +16,7 @@ use std::fmt;
 use rand_core::CryptoRng;
 use thiserror::Error;
 use unsigned_varint::encode;
-use wakumix_sphinx::{MAX_SURBS, Profile, SURB_LEN, Surb};
+use wakumix_sphinx::{MAX_SURBS, PacketFormat, Surb};
 
 use crate::{COVER_CODEC, DropReason};
 
@@ -143,7 +143,8 @@ impl<'a> Request<'a> {
         if self.surbs.len() > MAX_SURBS {
             return Err(MessageError::TooManySurbs(self.surbs.len()));
         }
-        let size = 2 + self.codec.len() + self.surbs.len() * SURB_LEN + self.data.len();
+        let surbs: usize = self.surbs.iter().map(Surb::encoded_len).sum();
+        let size = 2 + self.codec.len() + surbs + self.data.len();
         let mut out = Vec::with_capacity(size);
         push_codec(&mut out, self.codec.as_bytes());
         out.extend(u8::try_from(self.surbs.len()));
@@ -155,20 +156,20 @@ impl<'a> Request<'a> {
         Ok(out)
     }
 
-    /// Reads the body of a packet whose path ends here.
+    /// Reads the body of a packet of this format whose path ends here.
     ///
     /// The SURBs are parsed, not trusted: whether their first hop may be dialled is the exit's policy (§21 W8).
     ///
     /// # Errors
     /// Any [`MessageError`] but [`MessageError::CodecReserved`] and [`MessageError::ReplyCodec`].
-    pub fn decode(body: &'a [u8]) -> Result<Body<'a>, MessageError> {
+    pub fn decode(format: &dyn PacketFormat, body: &'a [u8]) -> Result<Body<'a>, MessageError> {
         let MixMessage { codec, rest } = MixMessage::decode(body)?;
         if codec == COVER_CODEC.as_bytes() {
             return Ok(Body::Cover);
         }
         let codec = str::from_utf8(codec).map_err(|_| MessageError::CodecNotAscii)?;
         check_codec(codec)?;
-        let (surbs, data) = decode_surbs(rest)?;
+        let (surbs, data) = decode_surbs(format, rest)?;
         Ok(Body::Request(Self { codec, surbs, data }))
     }
 }
@@ -193,7 +194,7 @@ impl fmt::Debug for MixMessage<'_> {
 /// # Errors
 /// [`MessageError::Truncated`] without a count, [`MessageError::TooManySurbs`], [`MessageError::SurbsTruncated`],
 /// [`MessageError::SurbUnusable`].
-pub fn decode_surbs(rest: &[u8]) -> Result<(Vec<Surb>, &[u8]), MessageError> {
+pub fn decode_surbs<'a>(format: &dyn PacketFormat, rest: &'a [u8]) -> Result<(Vec<Surb>, &'a [u8]), MessageError> {
     let (&count, mut rest) = rest.split_first().ok_or(MessageError::Truncated)?;
     let count = usize::from(count);
     if count > MAX_SURBS {
@@ -201,8 +202,8 @@ pub fn decode_surbs(rest: &[u8]) -> Result<(Vec<Surb>, &[u8]), MessageError> {
     }
     let mut surbs = Vec::with_capacity(count);
     for _ in 0..count {
-        let (surb, tail) = rest.split_first_chunk::<SURB_LEN>().ok_or(MessageError::SurbsTruncated)?;
-        surbs.push(Surb::from_bytes(surb).map_err(|_| MessageError::SurbUnusable)?);
+        let (surb, tail) = rest.split_at_checked(format.surb_len()).ok_or(MessageError::SurbsTruncated)?;
+        surbs.push(format.read_surb(surb).map_err(|_| MessageError::SurbUnusable)?);
         rest = tail;
     }
     Ok((surbs, rest))
@@ -233,11 +234,11 @@ pub fn decode_reply(body: &[u8]) -> Result<&[u8], MessageError> {
 /// Writes the body of a cover packet: its codec and random bytes, as long as the fleet makes it, which is one
 /// byte short of a full block (§16).
 #[must_use]
-pub fn encode_cover<R: CryptoRng + ?Sized>(rng: &mut R, profile: Profile) -> Vec<u8> {
-    let mut out = Vec::with_capacity(profile.data_len());
+pub fn encode_cover<R: CryptoRng + ?Sized>(rng: &mut R, format: &dyn PacketFormat) -> Vec<u8> {
+    let mut out = Vec::with_capacity(format.data_len());
     push_codec(&mut out, COVER_CODEC.as_bytes());
     let filled_from = out.len();
-    out.resize(profile.data_len() - 1, 0);
+    out.resize(format.data_len().saturating_sub(1), 0);
     rng.fill_bytes(&mut out[filled_from..]);
     out
 }
@@ -274,10 +275,10 @@ fn check_codec(codec: &str) -> Result<(), MessageError> {
 mod tests {
     use proptest::collection::vec;
     use proptest::prelude::*;
-    use wakumix_sphinx::{Block, Cipher};
+    use wakumix_sphinx::{Block, Cipher, Profile, SURB_LEN, Sphinx};
 
     use super::*;
-    use crate::testing::{rng, surb};
+    use crate::testing::{rng, sphinx, surb};
 
     /// What a request carried, in a form that can be compared.
     type Parts = (String, Vec<Vec<u8>>, Vec<u8>);
@@ -298,7 +299,7 @@ mod tests {
     }
 
     fn decode_error(body: &[u8]) -> Option<MessageError> {
-        Request::decode(body).err()
+        Request::decode(&sphinx(), body).err()
     }
 
     #[test]
@@ -384,7 +385,7 @@ mod tests {
         assert_eq!(six.encode(), Err(MessageError::TooManySurbs(6)));
         assert_eq!(decode_error(b"\x01a\xff"), Some(MessageError::TooManySurbs(255)));
         let mut body = request("a", 5, b"").encode().unwrap();
-        assert!(Request::decode(&body).is_ok());
+        assert!(Request::decode(&sphinx(), &body).is_ok());
         body.pop();
         assert_eq!(decode_error(&body), Some(MessageError::SurbsTruncated));
         assert_eq!(MessageError::SurbsTruncated.drop_reason(), DropReason::BadSurbs);
@@ -401,11 +402,11 @@ mod tests {
     #[test]
     fn cover_is_recognised_and_as_long_as_the_fleets() {
         for (block, random_bytes) in [(Block::Seq, 3944), (Block::Pad, 3948)] {
-            let profile = Profile { cipher: Cipher::Lioness, block, proof_len: 0 };
-            let body = encode_cover(&mut rng(1), profile);
+            let format = Sphinx::new(Profile { cipher: Cipher::Lioness, block, proof_len: 0 });
+            let body = encode_cover(&mut rng(1), &format);
             assert_eq!(body.len(), 1 + COVER_CODEC.len() + random_bytes);
-            assert_ne!(body, encode_cover(&mut rng(2), profile));
-            assert!(parts(Request::decode(&body).unwrap()).is_none());
+            assert_ne!(body, encode_cover(&mut rng(2), &format));
+            assert!(parts(Request::decode(&format, &body).unwrap()).is_none());
         }
     }
 
@@ -424,7 +425,7 @@ mod tests {
         ) {
             let request = request(&codec, surbs, &data);
             let body = request.encode().unwrap();
-            let read = parts(Request::decode(&body).unwrap());
+            let read = parts(Request::decode(&sphinx(), &body).unwrap());
             prop_assert_eq!(read, parts(Body::Request(request)));
         }
 
@@ -439,7 +440,7 @@ mod tests {
             if let Ok(message) = MixMessage::decode(&body) {
                 prop_assert_eq!(message.encode(), Ok(body.clone()));
             }
-            if let Ok(Body::Request(request)) = Request::decode(&body) {
+            if let Ok(Body::Request(request)) = Request::decode(&sphinx(), &body) {
                 prop_assert_eq!(request.encode(), Ok(body.clone()));
             }
             if let Ok(data) = decode_reply(&body) {
@@ -457,7 +458,8 @@ mod tests {
             push_codec(&mut body, codec.as_bytes());
             body.push(count);
             body.extend_from_slice(&rest);
-            let outcome = Request::decode(&body);
+            let format = sphinx();
+            let outcome = Request::decode(&format, &body);
             if outcome.is_ok() {
                 prop_assert!(!codec.is_empty());
                 prop_assert!(usize::from(count) <= MAX_SURBS && rest.len() >= usize::from(count) * SURB_LEN);

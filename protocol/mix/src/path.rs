@@ -20,7 +20,7 @@ use std::collections::HashSet;
 use libp2p_identity::PeerId;
 use rand_core::CryptoRng;
 use thiserror::Error;
-use wakumix_sphinx::{PATH_LEN, PublicKey};
+use wakumix_sphinx::{FormatSet, PATH_LEN, PublicKey};
 
 use self::{draw::Draw, rule::Rule};
 use crate::HopAddress;
@@ -45,6 +45,10 @@ pub struct MixNode {
     /// Nodes with the same number are run by one operator as far as is known; a path holds one of them where the pool
     /// allows it. The numbers mean nothing outside one snapshot of the pool.
     pub family: Option<Family>,
+    /// The kinds of packets that it speaks.
+    pub formats: FormatSet,
+    /// Whether it puts fragments of requests together when a path ends at it.
+    pub reassembles: bool,
 }
 
 /// The number of a set of nodes that one operator runs.
@@ -52,10 +56,11 @@ pub struct MixNode {
 pub struct Family(pub u32);
 
 impl MixNode {
-    /// A node of no known family.
+    /// A node of no known family that speaks the fleet's packet and takes no fragments: what is known of a node of the
+    /// fleet.
     #[must_use]
     pub fn new(address: HopAddress, key: PublicKey) -> Self {
-        Self { address, key, family: None }
+        Self { address, key, family: None, formats: FormatSet::MIX, reassembles: false }
     }
 
     /// The node's peer id.

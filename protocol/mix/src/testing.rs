@@ -58,6 +58,6 @@ pub(crate) fn replay_tag(seed: u64) -> ReplayTag {
     sphinx().authenticate(&mix_key(1), &packet).unwrap().tag()
 }
 
-fn sphinx() -> Sphinx {
+pub(crate) fn sphinx() -> Sphinx {
     Sphinx::new(wakumix_sphinx::Profile::default())
 }

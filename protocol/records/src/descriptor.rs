@@ -17,7 +17,7 @@
 //! | `mix_key` | 8 | bytes | X25519 key; there if and only if the mix bit is set |
 //! | `next_key` | 9 | bytes | the key that follows |
 //! | `next_key_from` | 10 | uint64 | Unix seconds from which it does |
-//! | `profiles` | 11 | repeated string | wire profiles as [`Profile`] writes them; unknown ones are skipped |
+//! | `profiles` | 11 | repeated string | wire profiles as [`WireFormat`] writes them; unknown ones are skipped |
 //! | `operator` | 12 | string | what the operator calls itself, see [`is_operator_tag`] |
 //! | `family` | 13 | repeated bytes | peer ids of other nodes of the operator |
 //! | `packets_per_second` | 14 | uint32 | what it admits of one peer; 0: not told |
@@ -32,7 +32,7 @@ mod wire;
 use libp2p_identity::{KeyType, Keypair, PeerId, SigningError};
 use multiaddr::Multiaddr;
 use prost::Message as _;
-use wakumix_sphinx::{KeyError, Profile, PublicKey};
+use wakumix_sphinx::{KeyError, PublicKey, WireFormat};
 use wakumix_waku::record::{Capabilities, MAX_LISTED_SHARDS, Shards};
 
 use crate::envelope::{EnvelopeError, Purpose};
@@ -81,7 +81,7 @@ pub struct Descriptor {
     /// The key that follows, and from when.
     pub next_key: Option<(PublicKey, u64)>,
     /// The wire profiles that it speaks.
-    pub profiles: Vec<Profile>,
+    pub profiles: Vec<WireFormat>,
     /// What its operator calls itself; [`is_operator_tag`] holds.
     pub operator: Option<String>,
     /// Other nodes of its operator.

@@ -92,6 +92,7 @@
 mod block;
 mod build;
 mod curve;
+mod format;
 mod header;
 #[doc(hidden)]
 pub mod inspect;
@@ -106,11 +107,13 @@ mod profile;
 mod scalar;
 mod surb;
 mod unwrap;
+mod weakness;
 
 #[cfg(test)]
 mod testing;
 
 pub use build::{BuildError, PathHop};
+pub use format::{FormatKind, FormatSet, PacketFormat, WireFormat};
 pub use keys::{KeyError, PrivateKey, PublicKey};
 pub use layout::{
     ADDRESS_LEN, ALPHA_LEN, AddressBytes, BETA_LEN, DELAY_LEN, DELTA_LEN, FILLER_LEN, FINAL_PAD_LEN, GAMMA_LEN,
@@ -121,18 +124,27 @@ pub use pool::{BufferPool, PacketBuf};
 pub use profile::{Block, Cipher, MAX_PROOF_LEN, Profile, ProfileError};
 pub use surb::{ReplyError, ReplyKeys, Surb, SurbError, SurbId};
 pub use unwrap::{Authenticated, Blinding, Opened, Reject, ReplayTag};
+pub use weakness::{Weakness, Weaknesses};
 
-/// The packet format of one [`Profile`]: every operation on packets starts here.
+/// The packet format of one [`Profile`]: every operation on packets starts here. Elsewhere it is one of several
+/// [`PacketFormat`]s.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Sphinx {
     profile: Profile,
+    weaknesses: Weaknesses,
 }
 
 impl Sphinx {
     /// The format of `profile`.
     #[must_use]
     pub fn new(profile: Profile) -> Self {
-        Self { profile }
+        Self { profile, weaknesses: Weaknesses::NONE }
+    }
+
+    /// The same format without these countermeasures, for the attack suite.
+    #[must_use]
+    pub fn weakened(self, weaknesses: Weaknesses) -> Self {
+        Self { weaknesses, ..self }
     }
 
     /// The profile of this format.

@@ -9,6 +9,7 @@
 //! would encrypt two replies with one key stream (§21 W11).
 
 use core::fmt;
+use core::ops::Range;
 
 use rand_core::CryptoRng;
 use thiserror::Error;
@@ -76,6 +77,12 @@ impl Surb {
             return Err(SurbError::Alpha);
         }
         Ok(Self { hop: *hop, alpha: *header.alpha, beta: *header.beta, gamma: *header.gamma, key: *key })
+    }
+
+    /// Bytes of [`to_bytes`](Self::to_bytes).
+    #[must_use]
+    pub fn encoded_len(&self) -> usize {
+        SURB_LEN
     }
 
     /// The 734 bytes that travel in a request.
@@ -220,6 +227,12 @@ impl Sphinx {
     /// # Errors
     /// [`ReplyError::Size`], [`ReplyError::Integrity`] or [`ReplyError::Padding`].
     pub fn open_reply<'a>(&self, keys: &ReplyKeys, packet: &'a mut [u8]) -> Result<&'a [u8], ReplyError> {
+        let body = self.reply_body(keys, packet)?;
+        Ok(&packet[body])
+    }
+
+    /// Opens a reply in place; where its body is in the packet.
+    pub(crate) fn reply_body(&self, keys: &ReplyKeys, packet: &mut [u8]) -> Result<Range<usize>, ReplyError> {
         if packet.len() != self.profile.packet_len() {
             return Err(ReplyError::Size);
         }
@@ -230,7 +243,7 @@ impl Sphinx {
         }
         self.profile.cipher.unseal_reply(&keys.key, delta);
         let body = self.profile.read_plaintext(delta)?;
-        Ok(&delta[body])
+        Ok(HEADER_LEN + body.start..HEADER_LEN + body.end)
     }
 }
 

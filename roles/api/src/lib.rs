@@ -19,6 +19,7 @@ mod address;
 mod config;
 pub mod directory;
 pub mod exit;
+mod formats;
 pub mod host;
 pub mod mixer;
 pub mod relay;
@@ -32,6 +33,7 @@ pub use actor::{Actor, Context, TaskLimit};
 pub use address::{Address, Inbox, NoRoom, Receiver, SendError, Slot, mailbox};
 pub use config::{ConfigChecks, ConfigError, ConfigProblem};
 pub use directory::{Directory, DirectoryPublisher, DirectoryReader};
+pub use formats::{Formats, Served};
 pub use role::{
     Inboxes, LocalNode, Ports, Role, RoleContext, RoleError, RoleName, RunningRole, StopReport, UnknownRole,
 };

@@ -5,13 +5,14 @@ use std::{fmt, str::FromStr, sync::Arc};
 use futures::future::BoxFuture;
 use libp2p_identity::PeerId;
 use tokio::{sync::watch, time::Instant};
+use wakumix_keyring::KeyRing;
 use wakumix_mix::{HopAddress, Ledger};
-use wakumix_sphinx::{BufferPool, PrivateKey, PublicKey, Sphinx};
+use wakumix_sphinx::{PublicKey, Weaknesses};
 use wakumix_telemetry::Telemetry;
 use wakumix_waku::record::Capabilities;
 
 use crate::{
-    ActorHandle, DirectoryReader, Inbox, Service, Services, Supervisor, Workers,
+    ActorHandle, DirectoryReader, Formats, Inbox, Service, Services, Supervisor, Workers,
     exit::ExitMessage,
     host::{HostAddresses, HostHandle, Reachability},
     mixer::{MixerHandle, MixerMessage},
@@ -122,8 +123,8 @@ pub struct RoleError {
 pub struct LocalNode {
     /// Its peer id.
     pub peer: PeerId,
-    /// Its mix key.
-    pub mix_key: Arc<PrivateKey>,
+    /// Its mix keys and their replay tags.
+    pub mix_keys: KeyRing,
     /// Where a header can address it; `None` until it listens, or when it has no address that a header can carry.
     pub hop_address: watch::Receiver<Option<HopAddress>>,
     /// What the host knows of its addresses, and whether others can dial it.
@@ -131,9 +132,9 @@ pub struct LocalNode {
 }
 
 impl LocalNode {
-    /// The public half of its mix key.
+    /// The public half of its current mix key.
     pub fn mix_public_key(&self) -> PublicKey {
-        self.mix_key.public()
+        self.mix_keys.public()
     }
 
     /// Whether others can dial it, as far as the host knows now.
@@ -175,10 +176,8 @@ pub struct Inboxes {
 pub struct RoleContext {
     /// Who this node is.
     pub node: LocalNode,
-    /// The packet format of the configured wire profile.
-    pub format: Sphinx,
-    /// Every packet of this node lives in a buffer of this pool; its capacity bounds their memory.
-    pub buffers: BufferPool,
+    /// The packet formats that it serves, with the buffers in which every packet of this node lives.
+    pub formats: Formats,
     /// Where every packet is accounted.
     pub ledger: Arc<Ledger>,
     /// What discovery knows.
@@ -193,4 +192,6 @@ pub struct RoleContext {
     pub workers: Workers,
     /// Metrics of this node.
     pub telemetry: Telemetry,
+    /// Countermeasures that are missing: none but in the attack suite.
+    pub weaknesses: Weaknesses,
 }

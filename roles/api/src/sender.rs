@@ -6,7 +6,7 @@ use libp2p_identity::PeerId;
 use tokio::sync::oneshot;
 use wakumix_mix::{LoopPlace, Packet};
 use wakumix_sphinx::SurbId;
-use wakumix_waku::WakuMessage;
+use wakumix_waku::{WakuMessage, lightpush::StatusCode};
 
 use crate::Address;
 
@@ -34,6 +34,8 @@ pub struct Push {
     pub exit: Option<PeerId>,
     /// How long the caller waits for the answer; `None` takes the configured limit.
     pub timeout: Option<Duration>,
+    /// Whether the mixnet may be left out.
+    pub anonymity: Anonymity,
     /// The outcome. A caller that goes away drops its end, and the request's state is freed.
     pub reply: oneshot::Sender<Result<Answer, PushFailure>>,
 }
@@ -61,10 +63,63 @@ pub enum LoopOutcome {
     Lost,
 }
 
-/// The service's answer.
+/// Whether a service may learn who pushes.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Anonymity {
+    /// Over the mixnet or not at all.
+    #[default]
+    Required,
+    /// Over the mixnet if that can be used now, else directly; the answer says so.
+    Preferred,
+    /// Directly: the service sees who pushes.
+    None,
+}
+
+impl Anonymity {
+    /// All values.
+    pub const ALL: [Self; 3] = [Self::Required, Self::Preferred, Self::None];
+
+    /// The word in requests, flags and answers.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Required => "required",
+            Self::Preferred => "preferred",
+            Self::None => "none",
+        }
+    }
+}
+
+/// What is known of a message that left.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Certainty {
+    /// The service has answered.
+    Confirmed,
+    /// No answer came, but this node saw the message on the relay network.
+    Seen,
+}
+
+/// Which way a message went.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Way {
+    /// Over the mixnet.
+    Mixnet,
+    /// Directly to a service, or out of this node's own relay: as asked, or since the mixnet could not be used for this
+    /// reason.
+    Direct(Option<Box<PushFailure>>),
+}
+
+/// The service's answer, or what stands for one.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Answer {
-    /// Lightpush status code (`spec/waku.md §4.1`).
+    /// How sure it is that the message was published.
+    pub certainty: Certainty,
+    /// Which way it went.
+    pub way: Way,
+    /// How often it was sent, the last time included.
+    pub tries: u32,
+    /// Packets that were made for it, replies not counted.
+    pub packets: u32,
+    /// Lightpush status code (`spec/waku.md §4.1`); 200 for one that was seen.
     pub status: u32,
     /// The service's words.
     pub description: Option<String>,
@@ -75,6 +130,17 @@ pub struct Answer {
     pub message_hash: Option<[u8; 32]>,
     /// From the first packet handed to the mixer until the answer was opened.
     pub round_trip: Duration,
+}
+
+impl Answer {
+    /// The stable code of this outcome: `confirmed`, `published_unconfirmed`, or `refused` by the service.
+    pub fn kind(&self) -> &'static str {
+        match (self.certainty, StatusCode(self.status).is_success()) {
+            (Certainty::Seen, _) => "published_unconfirmed",
+            (Certainty::Confirmed, true) => "confirmed",
+            (Certainty::Confirmed, false) => "refused",
+        }
+    }
 }
 
 /// Why there is no answer. `kind` is the stable code shared by REST, command line, metrics and docs.
@@ -201,9 +267,9 @@ impl SenderHandle {
         &self.address
     }
 
-    /// Pushes a message over the mixnet and waits for the outcome.
+    /// Pushes a message over the mixnet, or not at all, and waits for the outcome.
     ///
-    /// Cancel safe: yes; dropping the future frees the request's state at the sender's next sweep.
+    /// Cancel safe: yes; dropping the future frees the request's state.
     pub async fn push(
         &self,
         message: WakuMessage,
@@ -211,8 +277,22 @@ impl SenderHandle {
         exit: Option<PeerId>,
         timeout: Option<Duration>,
     ) -> Result<Answer, PushFailure> {
+        self.push_as(Anonymity::Required, message, pubsub_topic, exit, timeout).await
+    }
+
+    /// Pushes a message with as much anonymity as asked for, and waits for the outcome.
+    ///
+    /// Cancel safe: yes; dropping the future frees the request's state.
+    pub async fn push_as(
+        &self,
+        anonymity: Anonymity,
+        message: WakuMessage,
+        pubsub_topic: Option<String>,
+        exit: Option<PeerId>,
+        timeout: Option<Duration>,
+    ) -> Result<Answer, PushFailure> {
         let (reply, outcome) = oneshot::channel();
-        let push = Push { message, pubsub_topic, exit, timeout, reply };
+        let push = Push { message, pubsub_topic, exit, timeout, anonymity, reply };
         self.address
             .try_send(SenderMessage::Push(Box::new(push)))
             .map_err(|error| if error.is_full() { PushFailure::Busy } else { PushFailure::Stopped })?;

@@ -7,7 +7,7 @@ use rand::{SeedableRng, rngs::StdRng};
 use tokio::{sync::Semaphore, time::Instant};
 use wakumix_mix::{DropReason, HopAddress, Outcome, Packet, Stage};
 use wakumix_role_api::{
-    Actor, Context, DirectoryReader, LocalNode, Services,
+    Actor, Context, DirectoryReader, Formats, LocalNode, Served, Services,
     exit::{ExitMessage, ExitPacket},
 };
 use wakumix_sphinx::AddressBytes;
@@ -24,6 +24,7 @@ use crate::{
 pub(crate) struct Exit {
     pub(crate) config: Arc<Config>,
     pub(crate) node: LocalNode,
+    pub(crate) formats: Formats,
     pub(crate) services: Services,
     pub(crate) directory: DirectoryReader,
     pub(crate) shared: Arc<Shared>,
@@ -39,9 +40,10 @@ impl Actor for Exit {
     fn handle(&mut self, message: ExitMessage, context: &Context<ExitMessage>) {
         let ExitMessage::Packet(ExitPacket { destination, mut packet, body }) = message;
         packet.enter(Stage::Exit);
-        match read(&packet, body) {
+        let Some(served) = self.formats.of(&packet).cloned() else { return packet.reject(DropReason::Size) };
+        match read(&*served.format, &packet, body) {
             Ok(Incoming::Cover) => packet.settle(Outcome::Cover),
-            Ok(Incoming::Request(request)) => self.request(&destination, packet, request, context),
+            Ok(Incoming::Request(request)) => self.request(&destination, packet, served, request, context),
             Err(reason) => packet.reject(reason),
         }
     }
@@ -62,6 +64,7 @@ impl Exit {
         &mut self,
         destination: &AddressBytes,
         packet: Packet,
+        served: Served,
         request: TakenRequest,
         context: &Context<ExitMessage>,
     ) {
@@ -85,7 +88,7 @@ impl Exit {
         let (shared, rng) = (Arc::clone(&self.shared), self.rng.fork());
         shared.tally.take();
         // There are as many tasks as places, so this cannot fail.
-        let _ = context.spawn(Exchange { shared, errand, surbs, rng, permit }.run());
+        let _ = context.spawn(Exchange { shared, errand, served, surbs, rng, permit }.run());
     }
 
     fn errand(

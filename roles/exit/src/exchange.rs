@@ -10,7 +10,7 @@ use tokio::{
     time::timeout,
 };
 use wakumix_role_api::{
-    InboundRequest, Requester, Service, Workers,
+    InboundRequest, Requester, Served, Service, Workers,
     host::{HostHandle, ReadRule, RequestFailure},
 };
 use wakumix_sphinx::Surb;
@@ -38,6 +38,8 @@ pub(crate) struct Shared {
 pub(crate) struct Exchange {
     pub(crate) shared: Arc<Shared>,
     pub(crate) errand: Errand,
+    /// The format of the request, which is that of its answers.
+    pub(crate) served: Served,
     pub(crate) surbs: Vec<Surb>,
     pub(crate) rng: StdRng,
     /// Its place among the requests at work.
@@ -57,7 +59,7 @@ pub(crate) enum Errand {
 impl Exchange {
     /// Asks and answers. Where there is no answer, an empty one tells the sender not to wait (`spec/mix-wire.md §11.1`).
     pub(crate) async fn run(self) {
-        let Self { shared, errand, surbs, mut rng, permit } = self;
+        let Self { shared, errand, served, surbs, mut rng, permit } = self;
         let asked = match errand {
             Errand::Local { service, body } => ask_here(&service, body, shared.limit).await,
             Errand::Remote { peer, addresses, codec, bytes } => {
@@ -75,7 +77,7 @@ impl Exchange {
             let answer = asked.unwrap_or_default();
             let replier = shared.replier.clone();
             // A panicking job loses its packets, which the ledger counts as abandoned.
-            let _ = shared.workers.run(move || replier.send(&mut rng, surbs, &answer)).await;
+            let _ = shared.workers.run(move || replier.send(&mut rng, &served, surbs, &answer)).await;
         }
         shared.tally.finish();
         drop(permit);

@@ -3,7 +3,7 @@
 use std::ops::Range;
 
 use wakumix_mix::{Body, DropReason, Packet, Request};
-use wakumix_sphinx::Surb;
+use wakumix_sphinx::{PacketFormat, Surb};
 use wakumix_waku::frame;
 
 /// What an exit finds.
@@ -31,13 +31,13 @@ impl std::fmt::Debug for TakenRequest {
     }
 }
 
-/// Reads the body of a packet.
+/// Reads the body of a packet of this format.
 ///
 /// # Errors
 /// How the packet is counted when there is no request in it.
-pub(crate) fn read(packet: &Packet, body: Range<usize>) -> Result<Incoming, DropReason> {
+pub(crate) fn read(format: &dyn PacketFormat, packet: &Packet, body: Range<usize>) -> Result<Incoming, DropReason> {
     let body = packet.bytes().get(body).ok_or(DropReason::BadMessage)?;
-    match Request::decode(body).map_err(wakumix_mix::MessageError::drop_reason)? {
+    match Request::decode(format, body).map_err(wakumix_mix::MessageError::drop_reason)? {
         Body::Cover => Ok(Incoming::Cover),
         Body::Request(Request { codec, surbs, data }) => {
             Ok(Incoming::Request(TakenRequest { codec: codec.to_owned(), surbs, data: data.to_vec() }))

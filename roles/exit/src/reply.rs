@@ -7,8 +7,11 @@ use rand::rngs::StdRng;
 use wakumix_mix::{
     DelayLaw, DropReason, HopAddress, Ledger, Origin, Outcome, Packet, Stage, encode_reply, reply_capacity,
 };
-use wakumix_role_api::mixer::{LocalPacket, MixerHandle};
-use wakumix_sphinx::{BufferPool, Sphinx, Surb};
+use wakumix_role_api::{
+    Served,
+    mixer::{LocalPacket, MixerHandle},
+};
+use wakumix_sphinx::Surb;
 
 use crate::metrics::{Metrics, ReplyOutcome};
 
@@ -16,8 +19,6 @@ use crate::metrics::{Metrics, ReplyOutcome};
 #[derive(Clone)]
 pub(crate) struct Replier {
     pub(crate) me: PeerId,
-    pub(crate) format: Sphinx,
-    pub(crate) buffers: BufferPool,
     pub(crate) ledger: Arc<Ledger>,
     pub(crate) mixer: MixerHandle,
     pub(crate) hold: DelayLaw,
@@ -29,25 +30,25 @@ impl Replier {
     ///
     /// An answer that does not fit is not sent at all, as in the reference: an empty one would say that the service was
     /// not reached, and the caller might publish twice.
-    pub(crate) fn send(&self, rng: &mut StdRng, surbs: Vec<Surb>, answer: &[u8]) {
-        if answer.len() > reply_capacity(self.format.profile()) {
+    pub(crate) fn send(&self, rng: &mut StdRng, served: &Served, surbs: Vec<Surb>, answer: &[u8]) {
+        if answer.len() > reply_capacity(&*served.format) {
             self.metrics.record_replies(ReplyOutcome::TooLong, surbs.len());
             return;
         }
         let body = encode_reply(answer);
         let sent = if answer.is_empty() { ReplyOutcome::SentEmpty } else { ReplyOutcome::Sent };
         for surb in surbs {
-            let outcome = self.send_one(rng, surb, &body).map_or_else(|failure| failure, |()| sent);
+            let outcome = self.send_one(rng, served, surb, &body).map_or_else(|failure| failure, |()| sent);
             self.metrics.record_replies(outcome, 1);
         }
     }
 
-    fn send_one(&self, rng: &mut StdRng, surb: Surb, body: &[u8]) -> Result<(), ReplyOutcome> {
+    fn send_one(&self, rng: &mut StdRng, served: &Served, surb: Surb, body: &[u8]) -> Result<(), ReplyOutcome> {
         let to = HopAddress::decode(&surb.hop).ok().filter(|hop| hop.peer() != self.me);
         let to = to.ok_or(ReplyOutcome::InvalidHop)?;
-        let buffer = self.buffers.take().ok_or(ReplyOutcome::NoBuffer)?;
+        let buffer = served.buffers.take().ok_or(ReplyOutcome::NoBuffer)?;
         let mut packet = Packet::originated(buffer, &self.ledger, Origin::Reply);
-        if self.format.use_surb(rng, surb, body, packet.bytes_mut()).is_err() {
+        if served.format.use_surb(rng, surb, body, packet.bytes_mut()).is_err() {
             packet.reject(DropReason::Abandoned);
             return Err(ReplyOutcome::Failed);
         }

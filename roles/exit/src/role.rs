@@ -82,8 +82,6 @@ fn shared(context: &RoleContext, config: &Config, mixer: MixerHandle, tally: Arc
     let metrics = Arc::new(Metrics::new(&context.telemetry));
     let replier = Replier {
         me: context.node.peer,
-        format: context.format,
-        buffers: context.buffers.clone(),
         ledger: Arc::clone(&context.ledger),
         mixer,
         hold: config.hold,
@@ -109,6 +107,7 @@ fn factory(
     move || Exit {
         config: Arc::clone(&config),
         node: context.node.clone(),
+        formats: context.formats.clone(),
         services: context.services.clone(),
         directory: context.directory.clone(),
         shared: Arc::clone(&shared),

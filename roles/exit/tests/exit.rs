@@ -13,7 +13,7 @@ use wakumix_role_api::{
     directory::ServiceNode,
     host::{ReadRule, RequestFailure},
 };
-use wakumix_sphinx::Profile;
+use wakumix_sphinx::{Profile, Sphinx};
 use wakumix_waku::{
     frame,
     lightpush::{V2_PROTOCOL, V3_PROTOCOL},
@@ -88,7 +88,7 @@ async fn replies_leave_at_once_when_no_hold_is_wanted() {
 async fn an_answer_that_does_not_fit_is_not_sent() {
     let mut world = World::new(Config::default());
     // Two bytes of length in front.
-    let largest = reply_capacity(Profile::default()) - 2;
+    let largest = reply_capacity(&Sphinx::new(Profile::default())) - 2;
     let (surbs, keys) = world.surbs(1);
     world.lightpush(surbs, b"request").await;
     world.asked().await.respond.send(vec![7; largest]).unwrap();

@@ -15,15 +15,11 @@ pub const DEFAULT_MAX_HELD: usize = 8192;
 pub const DEFAULT_MAX_WAITING: usize = 1024;
 /// Packets that one worker takes at a time: about 4 ms of work, short beside the delays.
 pub const DEFAULT_MAX_BATCH: usize = 32;
-/// Replay tags remembered: the most that fit a table of 2²² places at a load of 7/8; 140 MB when all are used, ten
-/// hours at 100 packets/s. Tags are never forgotten, so when they are used up the node refuses packets.
-pub const DEFAULT_REPLAY_TAGS: usize = (1 << 22) / 8 * 7;
 
 const DELAY: RangeInclusive<Duration> = Duration::from_millis(1)..=DEFAULT_MAX_DELAY;
 const HELD: RangeInclusive<usize> = 1..=1 << 20;
 const WAITING: RangeInclusive<usize> = 1..=1 << 20;
 const BATCH: RangeInclusive<usize> = 1..=1024;
-const TAGS: RangeInclusive<usize> = 1024..=1 << 30;
 
 /// How the mixer unwraps and delays. No setting is reloadable: each is read once, when the role starts.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -40,8 +36,6 @@ pub struct Config {
     pub max_waiting: usize,
     /// Packets that one worker takes at a time, 1 to 1024. High values add latency.
     pub max_batch: usize,
-    /// Replay tags remembered, 1024 to 2³⁰, about 38 bytes each. When all are used the node refuses every packet.
-    pub replay_tags: usize,
 }
 
 /// The law by which this node delays (`spec/mix-wire.md` §14).
@@ -72,7 +66,6 @@ impl Default for Config {
             max_held: DEFAULT_MAX_HELD,
             max_waiting: DEFAULT_MAX_WAITING,
             max_batch: DEFAULT_MAX_BATCH,
-            replay_tags: DEFAULT_REPLAY_TAGS,
         }
     }
 }
@@ -88,7 +81,6 @@ impl Config {
         checks.within("max_held", &self.max_held, &HELD);
         checks.within("max_waiting", &self.max_waiting, &WAITING);
         checks.within("max_batch", &self.max_batch, &BATCH);
-        checks.within("replay_tags", &self.replay_tags, &TAGS);
         checks.finish()
     }
 }
@@ -104,7 +96,7 @@ mod tests {
 
     #[test]
     fn reports_every_problem_at_once() {
-        let config = Config { max_delay: Duration::ZERO, max_held: 0, replay_tags: 3, ..Config::default() };
-        assert_eq!(config.validate().unwrap_err().fields(), ["max_delay", "max_held", "replay_tags"]);
+        let config = Config { max_delay: Duration::ZERO, max_held: 0, ..Config::default() };
+        assert_eq!(config.validate().unwrap_err().fields(), ["max_delay", "max_held"]);
     }
 }

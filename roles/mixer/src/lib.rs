@@ -39,7 +39,5 @@ mod pipeline;
 mod role;
 mod unwrapper;
 
-pub use config::{
-    Config, DEFAULT_MAX_BATCH, DEFAULT_MAX_DELAY, DEFAULT_MAX_HELD, DEFAULT_MAX_WAITING, DEFAULT_REPLAY_TAGS, DelayRule,
-};
+pub use config::{Config, DEFAULT_MAX_BATCH, DEFAULT_MAX_DELAY, DEFAULT_MAX_HELD, DEFAULT_MAX_WAITING, DelayRule};
 pub use role::{Mixer, RunningMixer};

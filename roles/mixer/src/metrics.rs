@@ -56,12 +56,14 @@ pub(crate) fn export(telemetry: &Telemetry, queue: &DelayQueue, pipeline: &Arc<P
     let depth = telemetry.gauge(Metric::QueueDepth, &[("queue", DELAY_QUEUE)]);
     telemetry.gauge(Metric::QueueCapacity, &[("queue", DELAY_QUEUE)]).set(as_gauge(queue.capacity()));
     let tags = telemetry.gauge(Metric::ReplayTags, &[]);
-    telemetry.gauge(Metric::ReplayTagsCapacity, &[]).set(as_gauge(pipeline.tag_capacity()));
+    let capacity = telemetry.gauge(Metric::ReplayTagsCapacity, &[]);
     let (queue, pipeline) = (queue.clone(), Arc::downgrade(pipeline));
     telemetry.on_scrape(move |_| {
         depth.set(as_gauge(queue.len()));
         if let Some(pipeline) = pipeline.upgrade() {
-            tags.set(as_gauge(pipeline.tags()));
+            let keys = pipeline.keys.keys();
+            tags.set(as_gauge(keys.iter().map(|key| key.tags()).sum()));
+            capacity.set(as_gauge(keys.iter().map(|key| key.tag_capacity()).sum()));
         }
     });
 }

@@ -10,9 +10,10 @@ use std::time::Duration;
 
 use libp2p_identity::PeerId;
 use rand::rngs::StdRng;
-use wakumix_mix::{DelayLaw, DropReason, HopAddress, HopKind, Packet, ReplayTags};
-use wakumix_role_api::{exit::ExitPacket, host::OutboundPacket, sender::ReplyPacket};
-use wakumix_sphinx::{AddressBytes, Authenticated, Blinding, Opened, PrivateKey, Sphinx};
+use wakumix_keyring::{KeyRing, MixKey};
+use wakumix_mix::{DelayLaw, DropReason, HopAddress, HopKind, Packet};
+use wakumix_role_api::{Formats, exit::ExitPacket, host::OutboundPacket, sender::ReplyPacket};
+use wakumix_sphinx::{AddressBytes, Authenticated, Blinding, Opened, Reject};
 
 use crate::delay_queue::Delayed;
 
@@ -32,17 +33,24 @@ pub(crate) struct Decisions {
 /// Rules and memory of unwrapping. Shared by all workers.
 pub(crate) struct Pipeline {
     pub(crate) me: PeerId,
-    pub(crate) format: Sphinx,
-    pub(crate) key: Arc<PrivateKey>,
+    pub(crate) formats: Formats,
+    /// Keys and tags outlive the actor; whether they outlive the process is the ring's to say.
+    pub(crate) keys: KeyRing,
     pub(crate) forward: bool,
     pub(crate) law: DelayLaw,
     pub(crate) max_delay: Duration,
-    /// Ephemeral until tags are kept on disk: a restart of the process forgets them, one of the actor does not.
-    pub(crate) tags: Mutex<ReplayTags>,
     pub(crate) rng: Mutex<StdRng>,
 }
 
+/// A packet whose header is authentic for one of this node's keys.
+struct Authentic {
+    packet: Packet,
+    authenticated: Authenticated,
+    key: Arc<MixKey>,
+}
+
 /// The packets whose headers say that they go on, and for each the scalar of its next α.
+#[derive(Default)]
 struct Onward {
     packets: Vec<OnwardPacket>,
     blindings: Vec<Blinding>,
@@ -57,53 +65,47 @@ struct OnwardPacket {
 impl Pipeline {
     /// Decides about each packet of a batch. Packets without a decision are settled.
     pub(crate) fn process(&self, batch: Vec<Packet>) -> Decisions {
-        let mut decisions = Decisions::default();
-        let mut onward =
-            Onward { packets: Vec::with_capacity(batch.len()), blindings: Vec::with_capacity(batch.len()) };
-        for (packet, authenticated) in self.refuse_replays(self.authenticate(batch)) {
+        let (mut decisions, mut onward) = (Decisions::default(), Onward::default());
+        for (packet, authenticated) in refuse_replays(self.authenticate(batch)) {
             self.open(packet, authenticated, &mut decisions, &mut onward);
         }
         self.pass_on(onward, &mut decisions);
         decisions
     }
 
-    /// Replay tags remembered.
-    pub(crate) fn tags(&self) -> usize {
-        lock(&self.tags).len()
-    }
-
-    /// Replay tags that can be remembered.
-    pub(crate) fn tag_capacity(&self) -> usize {
-        lock(&self.tags).capacity()
-    }
-
-    fn authenticate(&self, batch: Vec<Packet>) -> Vec<(Packet, Authenticated)> {
-        let mut results = Vec::with_capacity(batch.len());
-        self.format.authenticate_batch(&self.key, batch.iter().map(Packet::bytes), &mut results);
-        let mut passed = Vec::with_capacity(batch.len());
-        for (packet, result) in batch.into_iter().zip(results) {
-            match result {
-                Ok(authenticated) => passed.push((packet, authenticated)),
-                Err(reject) => packet.reject(reject.into()),
-            }
-        }
-        passed
-    }
-
-    fn refuse_replays(&self, packets: Vec<(Packet, Authenticated)>) -> Vec<(Packet, Authenticated)> {
-        let mut tags = lock(&self.tags);
-        let fresh = |(packet, authenticated): (Packet, Authenticated)| match tags.insert(authenticated.tag()) {
-            Ok(()) => Some((packet, authenticated)),
-            Err(error) => {
-                packet.reject(error.drop_reason());
+    fn authenticate(&self, batch: Vec<Packet>) -> Vec<Authentic> {
+        let keys = self.keys.keys();
+        let authentic = |packet: Packet| match self.authenticate_with_any(&keys, &packet) {
+            Ok((authenticated, key)) => Some(Authentic { packet, authenticated, key: Arc::clone(key) }),
+            Err(reject) => {
+                packet.reject(reject.into());
                 None
             }
         };
-        packets.into_iter().filter_map(fresh).collect()
+        batch.into_iter().filter_map(authentic).collect()
+    }
+
+    /// Tries the keys in order. Only a wrong MAC can mean that a packet was made for another key.
+    fn authenticate_with_any<'k>(
+        &self,
+        keys: &'k [Arc<MixKey>],
+        packet: &Packet,
+    ) -> Result<(Authenticated, &'k Arc<MixKey>), Reject> {
+        let format = &self.formats.of(packet).ok_or(Reject::Size)?.format;
+        let mut refused = Reject::Mac;
+        for key in keys {
+            match format.authenticate(key.private(), packet.bytes()) {
+                Ok(authenticated) => return Ok((authenticated, key)),
+                Err(Reject::Mac) => {}
+                Err(reject) => refused = reject,
+            }
+        }
+        Err(refused)
     }
 
     fn open(&self, mut packet: Packet, authenticated: Authenticated, decisions: &mut Decisions, onward: &mut Onward) {
-        let opened = match self.format.open(packet.bytes_mut(), authenticated) {
+        let Some(served) = self.formats.of(&packet) else { return packet.reject(DropReason::Size) };
+        let opened = match served.format.open(packet.bytes_mut(), authenticated) {
             Ok(opened) => opened,
             Err(reject) => return packet.reject(reject.into()),
         };
@@ -133,13 +135,12 @@ impl Pipeline {
 
     /// Writes the next α into the packets that go on and draws their delays.
     fn pass_on(&self, onward: Onward, decisions: &mut Decisions) {
-        let Onward { mut packets, blindings } = onward;
-        let mut results = Vec::with_capacity(packets.len());
-        let buffers = packets.iter_mut().map(|onward| onward.packet.bytes_mut());
-        self.format.blind_batch(buffers.zip(blindings), &mut results);
+        let Onward { packets, blindings } = onward;
         let expected = packets.len();
-        for (OnwardPacket { packet, to, delay_ms }, result) in packets.into_iter().zip(results) {
-            if let Err(reject) = result {
+        for (OnwardPacket { mut packet, to, delay_ms }, blinding) in packets.into_iter().zip(blindings) {
+            let format = self.formats.of(&packet).map(|served| Arc::clone(&served.format));
+            let blinded = format.ok_or(Reject::Size).and_then(|format| format.blind(packet.bytes_mut(), blinding));
+            if let Err(reject) = blinded {
                 packet.reject(reject.into());
                 continue;
             }
@@ -154,6 +155,24 @@ impl Pipeline {
     fn draw_delay(&self, encoded: u16) -> Duration {
         self.law.sample(&mut *lock(&self.rng), encoded).min(self.max_delay)
     }
+}
+
+/// Drops the packets that were opened before. Those of one key, in most batches all, are looked up together.
+fn refuse_replays(mut packets: Vec<Authentic>) -> Vec<(Packet, Authenticated)> {
+    let mut fresh = Vec::with_capacity(packets.len());
+    while let Some(first) = packets.first() {
+        let key = Arc::clone(&first.key);
+        let (of_key, others): (Vec<_>, Vec<_>) = packets.into_iter().partition(|other| Arc::ptr_eq(&other.key, &key));
+        let tags: Vec<_> = of_key.iter().map(|packet| packet.authenticated.tag()).collect();
+        for (Authentic { packet, authenticated, .. }, verdict) in of_key.into_iter().zip(key.admit(&tags).verdicts) {
+            match verdict {
+                Ok(()) => fresh.push((packet, authenticated)),
+                Err(error) => packet.reject(error.drop_reason()),
+            }
+        }
+        packets = others;
+    }
+    fresh
 }
 
 /// Appends to a list of up to `expected` items, which takes its memory with the first of them.

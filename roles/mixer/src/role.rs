@@ -8,7 +8,7 @@ use rand::{SeedableRng, rngs::StdRng};
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 use tokio::time::Instant;
-use wakumix_mix::{DropReason, Packet, ReplayTags, Stage};
+use wakumix_mix::{DropReason, Packet, Stage};
 use wakumix_role_api::{
     ActorHandle, Address, ConfigError, Inbox, Inboxes, Ports, Role, RoleContext, RoleError, RoleName, RunningRole,
     Service, StopReport,
@@ -129,12 +129,11 @@ impl Parts {
         let telemetry = &context.telemetry;
         let pipeline = Arc::new(Pipeline {
             me: context.node.peer,
-            format: context.format,
-            key: Arc::clone(&context.node.mix_key),
+            formats: context.formats.clone(),
+            keys: context.node.mix_keys.clone(),
             forward,
             law: config.delay.law(),
             max_delay: config.max_delay,
-            tags: Mutex::new(ReplayTags::new(config.replay_tags)),
             rng: Mutex::new(rng),
         });
         let host = context.ports.host.clone();
@@ -204,9 +203,9 @@ impl RunningRole for RunningMixer {
         if tasks.unwrapper.handle.is_finished() || tasks.releaser.handle.is_finished() {
             return Err("a task of the mixer has ended; restart the node and report this as a bug".to_owned());
         }
-        let capacity = self.pipeline.tag_capacity();
-        if self.pipeline.tags() >= capacity {
-            return Err(format!("all {capacity} replay tags are used; raise mixer.replay-tags and change the mix key"));
+        if let Some(full) = self.pipeline.keys.keys().iter().find(|key| key.tags() >= key.tag_capacity()) {
+            let capacity = full.tag_capacity();
+            return Err(format!("all {capacity} replay tags are used; raise mix.replay-tags and change the mix key"));
         }
         Ok(())
     }

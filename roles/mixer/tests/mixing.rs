@@ -185,7 +185,7 @@ async fn a_full_delay_queue_refuses_the_newest_but_lets_packets_without_delay_pa
 
 #[actix::test]
 async fn a_burst_beyond_the_unwrap_queue_is_dropped_and_counted() {
-    let config = Config { max_waiting: 2, replay_tags: 4096, ..Config::default() };
+    let config = Config { max_waiting: 2, ..Config::default() };
     let mut fixture = Fixture::start(Setup { config, ..Setup::default() });
     let packets: Vec<_> = (0..5).map(|_| fixture.forward_packet(5)).collect();
     fixture.receive(&packets).await;
@@ -228,8 +228,8 @@ async fn a_full_host_drops_packets_instead_of_holding_them_back() {
 
 #[actix::test]
 async fn tags_that_are_used_up_refuse_packets_and_readiness_says_so() {
-    let config = Config { replay_tags: 1024, max_waiting: 2048, ..Config::default() };
-    let mut fixture = Fixture::start(Setup { config, ..Setup::default() });
+    let config = Config { max_waiting: 2048, ..Config::default() };
+    let mut fixture = Fixture::start(Setup { config, tags: 1024, ..Setup::default() });
     assert_eq!(fixture.mixer.ready(), Ok(()));
     for _ in 0..8 {
         let packets: Vec<_> = (0..128).map(|_| fixture.forward_packet(0)).collect();
@@ -275,7 +275,7 @@ async fn a_local_packet_to_this_node_itself_is_refused() {
 
 #[actix::test]
 async fn a_local_packet_for_which_there_is_no_room_comes_back_as_an_error() {
-    let config = Config { max_held: 1, replay_tags: 4096, ..Config::default() };
+    let config = Config { max_held: 1, ..Config::default() };
     let mut fixture = Fixture::start(Setup { config, ..Setup::default() });
     let to = fixture.others[0].address.clone();
     let hold = Duration::from_millis(40);

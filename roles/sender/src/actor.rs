@@ -14,7 +14,7 @@ use wakumix_role_api::{
     Actor, Context, DirectoryReader, LocalNode,
     sender::{Loop, Push, PushFailure, ReplyPacket, SenderMessage},
 };
-use wakumix_sphinx::BufferPool;
+use wakumix_sphinx::PacketBuf;
 
 use crate::{
     admission::{Refused, Slot},
@@ -34,7 +34,6 @@ pub(crate) struct Sender {
     pub(crate) config: Arc<Config>,
     pub(crate) node: LocalNode,
     pub(crate) directory: DirectoryReader,
-    pub(crate) buffers: BufferPool,
     pub(crate) ledger: Arc<Ledger>,
     pub(crate) shared: Arc<Shared>,
     pub(crate) rng: StdRng,
@@ -69,7 +68,7 @@ impl Actor for Sender {
 
 impl Sender {
     fn push(&mut self, push: Push, context: &Context<SenderMessage>) {
-        let Push { message, pubsub_topic, exit, timeout, reply } = push;
+        let Push { message, pubsub_topic, exit, timeout, anonymity: _, reply } = push;
         let caller = Caller::new(reply, Arc::clone(&self.shared));
         let limit = self.limit(timeout);
         let slot = match self.admit() {
@@ -82,7 +81,7 @@ impl Sender {
             Ok(decided) => decided,
             Err(failure) => return caller.tell(Err(failure)),
         };
-        let Some(buffer) = self.buffers.take() else { return caller.tell(Err(PushFailure::Busy)) };
+        let Some(buffer) = self.buffer() else { return caller.tell(Err(PushFailure::Busy)) };
         let packet = Packet::originated(buffer, &self.ledger, Origin::Request);
         let (shared, deadline) = (Arc::clone(&self.shared), Instant::now() + limit);
         let exchange = Exchange { shared, caller, slot, request, plan, packet, deadline, limit };
@@ -95,7 +94,7 @@ impl Sender {
         let limit = self.limit(timeout);
         let admitted = self.admit().and_then(|slot| {
             let plan = self.loop_plan(through, place)?;
-            let buffer = self.buffers.take().ok_or(PushFailure::Busy)?;
+            let buffer = self.buffer().ok_or(PushFailure::Busy)?;
             Ok((slot, plan, Packet::originated(buffer, &self.ledger, Origin::Loop)))
         });
         let (slot, plan, packet) = match admitted {
@@ -114,13 +113,18 @@ impl Sender {
         })
     }
 
+    fn buffer(&self) -> Option<PacketBuf> {
+        self.shared.formats.preferred()?.buffers.take()
+    }
+
     fn limit(&self, asked: Option<Duration>) -> Duration {
         asked.unwrap_or(self.config.timeout).min(self.config.max_timeout)
     }
 
     fn plan(&mut self, request: &Request, exit: Option<PeerId>) -> Result<Plan, PushFailure> {
         let Config { surbs, delay, hold, .. } = *self.config;
-        check_size(&request.frame, self.shared.format.profile(), surbs)?;
+        let format = self.shared.formats.preferred().ok_or(PushFailure::Internal("no packet format"))?;
+        check_size(&request.frame, &*format.format, surbs)?;
         let directory = self.directory.snapshot();
         let way_back = WayBack::to(&self.node, &directory)?;
         let wanted = Wanted { exit, topic: request.topic.as_ref() };

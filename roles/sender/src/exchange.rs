@@ -7,11 +7,11 @@ use rand::rngs::StdRng;
 use tokio::{sync::oneshot, time::Instant};
 use wakumix_mix::{DropReason, Outcome, Packet, decode_reply};
 use wakumix_role_api::{
-    Workers,
+    Formats, Workers,
     mixer::{LocalPacket, MixerHandle},
-    sender::{Answer, PushFailure, ReplyPacket},
+    sender::{Answer, Certainty, PushFailure, ReplyPacket, Way},
 };
-use wakumix_sphinx::{ReplyKeys, Sphinx};
+use wakumix_sphinx::ReplyKeys;
 
 use crate::{
     admission::{Admission, Slot},
@@ -26,7 +26,7 @@ use crate::{
 
 /// What every task needs.
 pub(crate) struct Shared {
-    pub(crate) format: Sphinx,
+    pub(crate) formats: Formats,
     pub(crate) workers: Workers,
     pub(crate) mixer: MixerHandle,
     pub(crate) book: Book,
@@ -126,6 +126,10 @@ impl Exchange {
             shared.metrics.record_round_trip(round_trip);
             let verdict = interpret(&data, &id)?;
             Ok(Answer {
+                certainty: Certainty::Confirmed,
+                way: Way::Mixnet,
+                tries: 1,
+                packets: 1,
                 status: verdict.status,
                 description: verdict.description,
                 relay_peer_count: verdict.relay_peer_count,
@@ -142,7 +146,11 @@ impl Exchange {
 /// Makes the packet and hands it to the mixer, all on a worker: nothing is lost if the task that asked for it ends.
 fn depart(shared: &Arc<Shared>, plan: Plan, frame: &[u8], mut packet: Packet) -> Result<UnderWay, PushFailure> {
     let Plan { route, delay_ms, hold, mut rng } = plan;
-    let sealed = seal(shared.format, &mut rng, &route, frame, delay_ms, packet.bytes_mut());
+    let Some(served) = shared.formats.of(&packet) else {
+        packet.reject(DropReason::Abandoned);
+        return Err(PushFailure::Internal("a buffer of no format"));
+    };
+    let sealed = seal(&*served.format, &mut rng, &route, frame, delay_ms, packet.bytes_mut());
     let Ok(keys) = sealed else {
         packet.reject(DropReason::Abandoned);
         return Err(PushFailure::Internal("the request does not fit its packet"));
@@ -163,8 +171,11 @@ pub(crate) async fn open_reply(shared: Arc<Shared>, reply: ReplyPacket, keys: Re
 /// (`spec/mix-wire.md §21` W7).
 fn settle_reply(shared: &Shared, reply: ReplyPacket, keys: &ReplyKeys) {
     let ReplyPacket { id, mut packet } = reply;
-    let data = match shared.format.open_reply(keys, packet.bytes_mut()) {
-        Ok(body) => decode_reply(body).map(<[u8]>::to_vec).map_err(wakumix_mix::MessageError::drop_reason),
+    let Some(served) = shared.formats.of(&packet) else { return packet.reject(DropReason::Size) };
+    let data = match served.format.open_reply(keys, packet.bytes_mut()) {
+        Ok(body) => {
+            decode_reply(&packet.bytes()[body]).map(<[u8]>::to_vec).map_err(wakumix_mix::MessageError::drop_reason)
+        }
         Err(error) => Err(error.into()),
     };
     match data.map(|data| (data, shared.book.complete(&id))) {

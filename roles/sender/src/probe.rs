@@ -72,7 +72,11 @@ pub(crate) fn tell(shared: &Shared, reply: LoopSink, outcome: Result<LoopOutcome
 /// Makes the packet and hands it to the mixer, all on a worker.
 fn depart(shared: &Arc<Shared>, plan: LoopPlan, mut packet: Packet) -> Result<UnderWay, PushFailure> {
     let LoopPlan { path, delay_ms, hold, mut rng } = plan;
-    let sealed = seal_loop(shared.format, &mut rng, &path, delay_ms, packet.bytes_mut());
+    let Some(served) = shared.formats.of(&packet) else {
+        packet.reject(DropReason::Abandoned);
+        return Err(PushFailure::Internal("a buffer of no format"));
+    };
+    let sealed = seal_loop(&*served.format, &mut rng, &path, delay_ms, packet.bytes_mut());
     let Ok(keys) = sealed else {
         packet.reject(DropReason::Abandoned);
         return Err(PushFailure::Internal("the loop does not fit its packet"));

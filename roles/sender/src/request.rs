@@ -3,7 +3,7 @@
 use rand::{CryptoRng, Rng};
 use wakumix_mix::request_capacity;
 use wakumix_role_api::sender::PushFailure;
-use wakumix_sphinx::Profile;
+use wakumix_sphinx::PacketFormat;
 use wakumix_waku::{
     ContentTopic, MessageHash, PubsubTopic, WakuMessage, frame,
     lightpush::{V3_PROTOCOL, v3},
@@ -57,8 +57,8 @@ pub(crate) fn prepare<R: CryptoRng>(
 ///
 /// # Errors
 /// [`PushFailure::TooLarge`] with size and limit.
-pub(crate) fn check_size(frame: &[u8], profile: Profile, surbs: usize) -> Result<(), PushFailure> {
-    let limit = request_capacity(profile, V3_PROTOCOL, surbs).unwrap_or(0);
+pub(crate) fn check_size(frame: &[u8], format: &dyn PacketFormat, surbs: usize) -> Result<(), PushFailure> {
+    let limit = request_capacity(format, V3_PROTOCOL, surbs).unwrap_or(0);
     if frame.len() > limit {
         return Err(PushFailure::TooLarge { size: frame.len(), limit });
     }
@@ -96,7 +96,7 @@ mod tests {
     use std::num::NonZeroU16;
 
     use rand::{SeedableRng, rngs::StdRng};
-    use wakumix_sphinx::{Block, Cipher};
+    use wakumix_sphinx::{Block, Cipher, Profile, Sphinx};
 
     use super::*;
 
@@ -165,11 +165,11 @@ mod tests {
     /// The limits of `spec/mix-wire.md §7.3`.
     #[test]
     fn says_how_large_a_request_is_and_how_much_fits() {
-        let profile = |block| Profile { cipher: Cipher::Lioness, block, proof_len: 0 };
+        let format = |block| Sphinx::new(Profile { cipher: Cipher::Lioness, block, proof_len: 0 });
         for (block, surbs, limit) in [(Block::Seq, 1, 3201), (Block::Pad, 1, 3205), (Block::Seq, 5, 265)] {
-            assert_eq!(check_size(&vec![0; limit], profile(block), surbs), Ok(()));
+            assert_eq!(check_size(&vec![0; limit], &format(block), surbs), Ok(()));
             let size = limit + 1;
-            let refused = check_size(&vec![0; size], profile(block), surbs);
+            let refused = check_size(&vec![0; size], &format(block), surbs);
             assert_eq!(refused, Err(PushFailure::TooLarge { size, limit }));
         }
     }

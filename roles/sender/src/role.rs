@@ -104,7 +104,7 @@ fn factory(
         let credentials = config.in_flight * config.surbs;
         let book = Book::new(credentials, config.max_timeout, metrics.credentials_active.clone());
         let shared = Shared {
-            format: context.format,
+            formats: context.formats.clone(),
             workers: context.workers.clone(),
             mixer: mixer.clone(),
             book,
@@ -115,7 +115,6 @@ fn factory(
             config: Arc::clone(&config),
             node: context.node.clone(),
             directory: context.directory.clone(),
-            buffers: context.buffers.clone(),
             ledger: Arc::clone(&context.ledger),
             shared: Arc::new(shared),
             rng: rng.fork(),

@@ -3,7 +3,7 @@
 
 use rand::CryptoRng;
 use wakumix_mix::{MessageError, MixNode, Request, encode_reply};
-use wakumix_sphinx::{BuildError, PATH_LEN, PathHop, ReplyKeys, Sphinx};
+use wakumix_sphinx::{BuildError, PATH_LEN, PacketFormat, PathHop, ReplyKeys};
 use wakumix_waku::lightpush::V3_PROTOCOL;
 
 use crate::route::Route;
@@ -16,9 +16,9 @@ pub(crate) enum SealError {
 }
 
 /// Builds the packet into `out` and returns what opens its replies. Every hop is asked for a delay of `delay_ms`.
-pub(crate) fn seal<R: CryptoRng>(
-    format: Sphinx,
-    rng: &mut R,
+pub(crate) fn seal(
+    format: &dyn PacketFormat,
+    rng: &mut dyn CryptoRng,
     route: &Route,
     frame: &[u8],
     delay_ms: u16,
@@ -39,9 +39,9 @@ pub(crate) fn seal<R: CryptoRng>(
 
 /// Builds a loop along a path into `out` and returns what opens it when it comes back. It has the form of an answer without
 /// content: a reply block is made and used up.
-pub(crate) fn seal_loop<R: CryptoRng>(
-    format: Sphinx,
-    rng: &mut R,
+pub(crate) fn seal_loop(
+    format: &dyn PacketFormat,
+    rng: &mut dyn CryptoRng,
     path: &[MixNode; PATH_LEN],
     delay_ms: u16,
     out: &mut [u8],

@@ -91,9 +91,8 @@ fn last_hop(reachability: Reachability, address: &HopAddress) -> LastHop {
 
 #[cfg(test)]
 mod tests {
-    use std::sync::Arc;
-
     use tokio::sync::watch;
+    use wakumix_keyring::KeyRing;
     use wakumix_role_api::host::HostAddresses;
     use wakumix_sphinx::PrivateKey;
 
@@ -108,7 +107,7 @@ mod tests {
         let host = HostAddresses { reachability, ..HostAddresses::default() };
         let node = LocalNode {
             peer: peer(99),
-            mix_key: Arc::new(PrivateKey::from_bytes([7; 32])),
+            mix_keys: KeyRing::fixed(PrivateKey::from_bytes([7; 32]), 1),
             hop_address: watch::channel(address).1,
             addresses: watch::channel(host).1,
         };

@@ -1,6 +1,6 @@
 //! What `wakumix send` refuses, asks and prints.
 
-use wakumix_role_api::sender::PushFailure;
+use wakumix_role_api::sender::{Certainty, PushFailure, Way};
 
 use super::*;
 
@@ -17,6 +17,10 @@ fn command(json: bool) -> SendCommand {
 
 fn answer(relay_peer_count: u32) -> Outcome {
     Outcome::from(Answer {
+        certainty: Certainty::Confirmed,
+        way: Way::Mixnet,
+        tries: 1,
+        packets: 1,
         status: 200,
         description: None,
         relay_peer_count: Some(relay_peer_count),

@@ -11,7 +11,7 @@ fn defaults_alone_are_a_relay_without_warnings() {
     assert_eq!(loaded.config.roles, [RoleName::Relay]);
     assert_eq!(loaded.config.tcp_port, 60000);
     assert_eq!(loaded.config.max_msg_size.as_bytes(), 153_600);
-    assert_eq!(loaded.config.mix.profile.to_string(), "lioness/pad");
+    assert_eq!(loaded.config.profiles_text(), "lioness/pad");
     assert_eq!(loaded.config.mixer.delay_rule, DelayRule::Exponential);
     assert!(loaded.keys.mix.is_none());
     assert_eq!(loaded.warnings, [""; 0]);
@@ -43,7 +43,7 @@ fn each_layer_wins_over_those_below() {
 #[test]
 fn the_preset_itself_may_come_from_any_layer() {
     let loaded = Setup::new().toml("preset = 'mix-2026-07'").env("WAKUMIX_PRESET", "nwaku-2025-12").load();
-    assert_eq!(loaded.config.mix.profile.to_string(), "aes-ctr/seq");
+    assert_eq!(loaded.config.profiles_text(), "aes-ctr/seq");
     assert_eq!(loaded.config.mix.delay.to_string(), "none");
     assert_eq!(loaded.config.preset.as_deref(), Some("nwaku-2025-12"));
 }

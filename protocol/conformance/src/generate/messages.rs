@@ -126,7 +126,8 @@ fn serialize_entry(source: &Source, of: Profile, codec: &str, length: usize) -> 
         .hex("bytes", message.encode()?)
         .with("decoded_codec", codec)
         .hex("decoded_message", &content);
-    let sizes = [0, 1, 4, 5].into_iter().filter_map(|surbs| Some((surbs, request_capacity(of, codec, surbs)?)));
+    let sizes =
+        [0, 1, 4, 5].into_iter().filter_map(|surbs| Some((surbs, request_capacity(&Sphinx::new(of), codec, surbs)?)));
     Ok(sizes.fold(entry, |entry, (surbs, size)| entry.with(&format!("max_message_size_{surbs}_surbs"), size)))
 }
 
@@ -238,7 +239,7 @@ fn payload(surbs: &[MadeSurb], data: &[u8]) -> Result<Vec<u8>, GenerateError> {
 
 fn extract_entry(name: &str, payload: &[u8]) -> Object {
     let entry = Object::new().with("name", name).hex("payload", payload);
-    match decode_surbs(payload) {
+    match decode_surbs(&Sphinx::new(Profile::default()), payload) {
         Ok((surbs, data)) => entry.with("ok", true).with("num_surbs", surbs.len()).hex("message", data),
         Err(error) => entry.with("ok", false).with("error", error.to_string()),
     }

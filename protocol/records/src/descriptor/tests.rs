@@ -35,7 +35,7 @@ fn descriptor() -> Descriptor {
         capabilities: Capabilities::RELAY | Capabilities::MIX,
         mix_key: Some(mix_key(7)),
         next_key: Some((mix_key(8), NOW + 6 * HOUR)),
-        profiles: vec![Profile::default()],
+        profiles: vec![WireFormat::default()],
         operator: Some("example.org".into()),
         family: vec![peer(8), peer(9)],
         limits: Limits { packets_per_second: 100, longest_hold_ms: 65_535 },
@@ -103,7 +103,7 @@ fn the_largest_that_a_node_makes_fits() {
     let largest = Descriptor {
         addresses: vec![relayed.parse().unwrap(); MAX_ADDRESSES],
         shards: Shards { cluster: 65_535, shards: vec![1023; 8] },
-        profiles: vec!["aes-ctr/seq/301".parse().unwrap(), Profile::default()],
+        profiles: vec!["aes-ctr/seq/301".parse().unwrap(), WireFormat::default()],
         operator: Some("o".repeat(MAX_OPERATOR_LEN)),
         family: vec![peer(8); MAX_FAMILY],
         limits: Limits { packets_per_second: u32::MAX, longest_hold_ms: u32::MAX },

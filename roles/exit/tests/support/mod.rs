@@ -9,17 +9,18 @@ use libp2p_identity::{Keypair, PeerId, secp256k1};
 use rand::{SeedableRng, rngs::StdRng};
 use tokio::{runtime::Handle, sync::watch};
 use wakumix_exit::{Config, ExitRole};
+use wakumix_keyring::KeyRing;
 use wakumix_mix::{Balance, HopAddress, Ledger, MixNode, Outcome, Packet, Request, decode_reply};
 use wakumix_role_api::{
-    Address, Directory, DirectoryPublisher, InboundRequest, Inboxes, LocalNode, Ports, Receiver, Role, RoleContext,
-    RunningRole, Service, Services, Supervisor, Workers,
+    Address, Directory, DirectoryPublisher, Formats, InboundRequest, Inboxes, LocalNode, Ports, Receiver, Role,
+    RoleContext, RunningRole, Service, Services, Supervisor, Workers,
     exit::{ExitMessage, ExitPacket},
     host::{HostAddresses, HostHandle, HostMessage, OutboundRequest},
     mailbox,
     mixer::{LocalPacket, MixerHandle, MixerMessage},
 };
 use wakumix_sphinx::{
-    ADDRESS_LEN, AddressBytes, BufferPool, Opened, PACKET_LEN, PathHop, PrivateKey, Profile, ReplyKeys, Sphinx, Surb,
+    ADDRESS_LEN, AddressBytes, BufferPool, Opened, PathHop, PrivateKey, Profile, ReplyKeys, Sphinx, Surb, Weaknesses,
 };
 use wakumix_telemetry::Telemetry;
 use wakumix_waku::{frame, lightpush::V3_PROTOCOL};
@@ -76,12 +77,11 @@ impl World {
         let context = RoleContext {
             node: LocalNode {
                 peer: peer(EXIT),
-                mix_key: Arc::new(mix_key(EXIT)),
+                mix_keys: KeyRing::fixed(mix_key(EXIT), 1),
                 hop_address,
                 addresses: host_addresses,
             },
-            format: Sphinx::new(Profile::default()),
-            buffers: BufferPool::new(BUFFERS, PACKET_LEN),
+            formats: Formats::one(Sphinx::new(Profile::default()), BUFFERS),
             ledger: Ledger::new(),
             directory: reader,
             ports: Ports {
@@ -95,6 +95,7 @@ impl World {
             supervisor,
             workers: Workers::new(NonZeroUsize::MIN, Handle::current()),
             telemetry: telemetry.clone(),
+            weaknesses: Weaknesses::NONE,
         };
         let mut inboxes = Inboxes { exit: Some(inbox), ..Inboxes::default() };
         let role = Box::new(ExitRole::with_rng(config, StdRng::seed_from_u64(7)).unwrap());
@@ -105,11 +106,11 @@ impl World {
             service: service_inbox.receiver().unwrap(),
             mixer: mixer_inbox.receiver().unwrap(),
             host: host_inbox.receiver().unwrap(),
-            buffers: context.buffers,
+            buffers: context.formats.preferred().unwrap().buffers.clone(),
             address,
             telemetry,
             ledger: context.ledger,
-            format: context.format,
+            format: Sphinx::new(Profile::default()),
             rng: StdRng::seed_from_u64(8),
         }
     }

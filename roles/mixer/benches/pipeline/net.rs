@@ -8,15 +8,16 @@ use rand::SeedableRng as _;
 use rand::rngs::StdRng;
 use tokio::runtime::Handle;
 use tokio::sync::watch;
+use wakumix_keyring::KeyRing;
 use wakumix_mix::{HopAddress, Ledger, Outcome, Packet};
 use wakumix_mixer::{Config, DelayRule, Mixer, RunningMixer};
 use wakumix_role_api::{
-    DirectoryPublisher, Inbox, Inboxes, LocalNode, Ports, RoleContext, Services, Supervisor, Workers,
+    DirectoryPublisher, Formats, Inbox, Inboxes, LocalNode, Ports, RoleContext, Services, Supervisor, Workers,
     host::{HostAddresses, HostHandle, HostMessage},
     mailbox,
     mixer::{MixerHandle, MixerMessage},
 };
-use wakumix_sphinx::{ADDRESS_LEN, BufferPool, Opened, PathHop, PrivateKey, Sphinx};
+use wakumix_sphinx::{ADDRESS_LEN, BufferPool, Opened, PathHop, PrivateKey, Sphinx, Weaknesses};
 use wakumix_telemetry::Telemetry;
 
 /// Packets in the mixer at a time: less than any of its queues holds, so that none is refused.
@@ -58,12 +59,11 @@ impl Net {
         let context = RoleContext {
             node: LocalNode {
                 peer: addresses[0].peer(),
-                mix_key: Arc::clone(&key),
+                mix_keys: KeyRing::fixed((*key).clone(), (rounds * packets).max(1024)),
                 hop_address,
                 addresses: host_addresses,
             },
-            format,
-            buffers: BufferPool::new(2 * WINDOW, format.profile().packet_len()),
+            formats: Formats::one(format, 2 * WINDOW),
             ledger: Ledger::new(),
             directory: DirectoryPublisher::new().1,
             ports: Ports {
@@ -77,9 +77,9 @@ impl Net {
             supervisor,
             workers: Workers::new(NonZeroUsize::MIN, Handle::current()),
             telemetry,
+            weaknesses: Weaknesses::NONE,
         };
-        let replay_tags = (rounds * packets).max(1024);
-        let config = Config { delay: DelayRule::Exponential, replay_tags, ..Config::default() };
+        let config = Config { delay: DelayRule::Exponential, ..Config::default() };
         let mut inboxes = Inboxes { mixer: Some(inbox), ..Inboxes::default() };
         let running = Mixer::new(config, true).unwrap().start_mixer(&context, &mut inboxes).unwrap();
         Self {
@@ -87,7 +87,7 @@ impl Net {
             key,
             path,
             rng: StdRng::seed_from_u64(1),
-            buffers: context.buffers,
+            buffers: context.formats.preferred().unwrap().buffers.clone(),
             ledger: context.ledger,
             mixer,
             host,

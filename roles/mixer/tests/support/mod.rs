@@ -12,17 +12,18 @@ use rand::rngs::StdRng;
 use tokio::runtime::Handle;
 use tokio::sync::{oneshot, watch};
 use tokio::time::Instant;
+use wakumix_keyring::KeyRing;
 use wakumix_mix::{Balance, DropReason, HopAddress, Ledger, Origin, Outcome, Packet, Stage};
 use wakumix_mixer::{Config, Mixer, RunningMixer};
 use wakumix_role_api::{
-    DirectoryPublisher, Inbox, Inboxes, LocalNode, Ports, RoleContext, Services, Supervisor, Workers,
+    DirectoryPublisher, Formats, Inbox, Inboxes, LocalNode, Ports, RoleContext, Services, Supervisor, Workers,
     exit::{ExitMessage, ExitPacket},
     host::{HostAddresses, HostHandle, HostMessage, OutboundPacket, SendFailure},
     mailbox,
     mixer::{LocalPacket, MixerHandle, MixerMessage},
     sender::{ReplyPacket, SenderHandle, SenderMessage},
 };
-use wakumix_sphinx::{ADDRESS_LEN, BufferPool, Opened, PathHop, PrivateKey, Profile, ReplyKeys, Sphinx};
+use wakumix_sphinx::{ADDRESS_LEN, BufferPool, Opened, PathHop, PrivateKey, Profile, ReplyKeys, Sphinx, Weaknesses};
 use wakumix_telemetry::Telemetry;
 
 pub(crate) const SEED: [u8; 32] = [7; 32];
@@ -55,6 +56,8 @@ impl Peer {
 /// How a fixture differs from the usual one.
 pub(crate) struct Setup {
     pub(crate) config: Config,
+    /// Replay tags that the key has room for.
+    pub(crate) tags: usize,
     pub(crate) forward: bool,
     pub(crate) host_queue: usize,
     /// Room in the exit's queue; `None`: no exit.
@@ -65,8 +68,14 @@ pub(crate) struct Setup {
 
 impl Default for Setup {
     fn default() -> Self {
-        let config = Config { replay_tags: 4096, ..Config::default() };
-        Self { config, forward: true, host_queue: 1024, exit_queue: Some(64), sender_queue: Some(64) }
+        Self {
+            config: Config::default(),
+            tags: 4096,
+            forward: true,
+            host_queue: 1024,
+            exit_queue: Some(64),
+            sender_queue: Some(64),
+        }
     }
 }
 
@@ -105,7 +114,7 @@ impl Fixture {
         };
         let me = Peer::new(1);
         let format = Sphinx::new(Profile::default());
-        let context = context(&me, format, ports, &telemetry);
+        let context = context(&me, setup.tags, format, ports, &telemetry);
         let mixer = Mixer::with_seed(setup.config, setup.forward, SEED).unwrap();
         let mut inboxes = Inboxes { mixer: Some(inbox), ..Inboxes::default() };
         Self {
@@ -114,7 +123,7 @@ impl Fixture {
             me,
             others: [2, 3, 4].map(Peer::new),
             ledger: context.ledger,
-            buffers: context.buffers,
+            buffers: context.formats.preferred().unwrap().buffers.clone(),
             telemetry,
             host,
             exit: exit.map(|(_, inbox)| inbox),
@@ -337,7 +346,7 @@ pub(crate) fn far_off() -> Instant {
     Instant::now() + Duration::from_secs(100)
 }
 
-fn context(me: &Peer, format: Sphinx, ports: Ports, telemetry: &Telemetry) -> RoleContext {
+fn context(me: &Peer, tags: usize, format: Sphinx, ports: Ports, telemetry: &Telemetry) -> RoleContext {
     let (_, hop_address) = watch::channel(Some(me.address.clone()));
     let (_, host_addresses) = watch::channel(HostAddresses::default());
     let (_, directory) = DirectoryPublisher::new();
@@ -345,12 +354,11 @@ fn context(me: &Peer, format: Sphinx, ports: Ports, telemetry: &Telemetry) -> Ro
     RoleContext {
         node: LocalNode {
             peer: me.address.peer(),
-            mix_key: Arc::new(me.key.clone()),
+            mix_keys: KeyRing::fixed(me.key.clone(), tags),
             hop_address,
             addresses: host_addresses,
         },
-        format,
-        buffers: BufferPool::new(BUFFERS, format.profile().packet_len()),
+        formats: Formats::one(format, BUFFERS),
         ledger: Ledger::new(),
         directory,
         ports,
@@ -358,5 +366,6 @@ fn context(me: &Peer, format: Sphinx, ports: Ports, telemetry: &Telemetry) -> Ro
         supervisor,
         workers: Workers::new(NonZeroUsize::new(2).unwrap(), Handle::current()),
         telemetry: telemetry.clone(),
+        weaknesses: Weaknesses::NONE,
     }
 }

@@ -1,22 +1,22 @@
 //! A relay with a host that the test plays: it reads what the relay asks of the host and answers as it likes.
 
 use std::num::NonZeroUsize;
-use std::sync::Arc;
 use std::time::Duration;
 
 use libp2p_identity::PeerId;
 use tokio::runtime::Handle;
 use tokio::sync::{oneshot, watch};
 use tokio::time::Instant;
+use wakumix_keyring::KeyRing;
 use wakumix_mix::Ledger;
 use wakumix_relay::{Config, Relay};
 use wakumix_role_api::host::{GossipMessage, HostAddresses, HostHandle, HostMessage, PublishFailure, Verdict};
 use wakumix_role_api::relay::{RelayHandle, RelayMessage};
 use wakumix_role_api::{
-    DirectoryPublisher, InboundRequest, Inbox, Inboxes, LocalNode, Ports, Requester, Role, RoleContext, RunningRole,
-    Services, Supervisor, Workers, mailbox,
+    DirectoryPublisher, Formats, InboundRequest, Inbox, Inboxes, LocalNode, Ports, Requester, Role, RoleContext,
+    RunningRole, Services, Supervisor, Workers, mailbox,
 };
-use wakumix_sphinx::{BufferPool, PrivateKey, Profile, Sphinx};
+use wakumix_sphinx::{PrivateKey, Profile, Sphinx, Weaknesses};
 use wakumix_telemetry::Telemetry;
 use wakumix_waku::WakuMessage;
 use wakumix_waku::lightpush::{V3_PROTOCOL, v3};
@@ -65,16 +65,14 @@ pub(crate) fn start_with_host_queue(config: Config, host_queue: usize) -> Fixtur
 }
 
 fn context(ports: Ports, services: Services, telemetry: &Telemetry) -> RoleContext {
-    let format = Sphinx::new(Profile::default());
     let (supervisor, _) = Supervisor::on_current_thread(telemetry.clone());
     let (_, directory) = DirectoryPublisher::new();
     let (_, hop_address) = watch::channel(None);
     let (_, host_addresses) = watch::channel(HostAddresses::default());
-    let mix_key = Arc::new(PrivateKey::generate(&mut rand::rng()));
+    let mix_keys = KeyRing::fixed(PrivateKey::generate(&mut rand::rng()), 1);
     RoleContext {
-        node: LocalNode { peer: peer(1), mix_key, hop_address, addresses: host_addresses },
-        format,
-        buffers: BufferPool::new(1, format.profile().packet_len()),
+        node: LocalNode { peer: peer(1), mix_keys, hop_address, addresses: host_addresses },
+        formats: Formats::one(Sphinx::new(Profile::default()), 1),
         ledger: Ledger::new(),
         directory,
         ports,
@@ -82,6 +80,7 @@ fn context(ports: Ports, services: Services, telemetry: &Telemetry) -> RoleConte
         supervisor,
         workers: Workers::new(NonZeroUsize::MIN, Handle::current()),
         telemetry: telemetry.clone(),
+        weaknesses: Weaknesses::NONE,
     }
 }
 

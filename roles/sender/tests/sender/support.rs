@@ -8,10 +8,11 @@ use std::{collections::HashMap, num::NonZeroUsize, sync::Arc, time::Duration};
 use libp2p_identity::{Keypair, PeerId, secp256k1};
 use rand::{SeedableRng, rngs::StdRng};
 use tokio::{runtime::Handle, sync::watch, task::JoinHandle, time::Instant};
+use wakumix_keyring::KeyRing;
 use wakumix_mix::{Body, HopAddress, Ledger, LoopPlace, MixNode, Outcome, Packet, Request, encode_reply};
 use wakumix_role_api::{
-    Directory, DirectoryPublisher, Inboxes, LocalNode, Ports, Receiver, Role, RoleContext, RunningRole, Services,
-    Supervisor, Workers,
+    Directory, DirectoryPublisher, Formats, Inboxes, LocalNode, Ports, Receiver, Role, RoleContext, RunningRole,
+    Services, Supervisor, Workers,
     directory::ServiceNode,
     host::{HostAddresses, HostHandle},
     mailbox,
@@ -19,7 +20,9 @@ use wakumix_role_api::{
     sender::{Answer, LoopOutcome, PushFailure, ReplyPacket, SenderHandle, SenderMessage},
 };
 use wakumix_sender::{Config, SenderRole};
-use wakumix_sphinx::{AddressBytes, BufferPool, Opened, PACKET_LEN, PrivateKey, Profile, Sphinx, Surb, SurbId};
+use wakumix_sphinx::{
+    AddressBytes, BufferPool, Opened, PACKET_LEN, PrivateKey, Profile, Sphinx, Surb, SurbId, Weaknesses,
+};
 use wakumix_telemetry::Telemetry;
 use wakumix_waku::{
     WakuMessage, frame,
@@ -120,9 +123,13 @@ impl World {
         publisher.publish(directory(6));
         let handle = SenderHandle::new(sender_address);
         let context = RoleContext {
-            node: LocalNode { peer: peer(ME), mix_key: Arc::new(mix_key(ME)), hop_address: local_address, addresses },
-            format: Sphinx::new(profile),
-            buffers: BufferPool::new(BUFFERS, PACKET_LEN),
+            node: LocalNode {
+                peer: peer(ME),
+                mix_keys: KeyRing::fixed(mix_key(ME), 1),
+                hop_address: local_address,
+                addresses,
+            },
+            formats: Formats::one(Sphinx::new(profile), BUFFERS),
             ledger: Ledger::new(),
             directory: reader,
             ports: Ports {
@@ -136,6 +143,7 @@ impl World {
             supervisor,
             workers: Workers::new(NonZeroUsize::MIN, Handle::current()),
             telemetry: telemetry.clone(),
+            weaknesses: Weaknesses::NONE,
         };
         let mut inboxes = Inboxes { sender: Some(sender_inbox), ..Inboxes::default() };
         let role = Box::new(SenderRole::with_rng(config, StdRng::seed_from_u64(7)).unwrap());
@@ -145,12 +153,12 @@ impl World {
             directory: publisher,
             role,
             telemetry,
-            buffers: context.buffers,
+            buffers: context.formats.preferred().unwrap().buffers.clone(),
             hop_address,
             host,
             mixer: mixer_inbox.receiver().unwrap(),
             ledger: context.ledger,
-            format: context.format,
+            format: Sphinx::new(profile),
             keys: (1..=6).chain([ME]).map(|seed| (peer(seed), mix_key(seed))).collect(),
             rng: StdRng::seed_from_u64(8),
         }
@@ -194,7 +202,7 @@ impl World {
         let _ = done.unwrap().send(Ok(()));
         let (way, opened) = self.walk(to, &mut bytes);
         let Opened::Exit { destination, body } = opened else { panic!("{opened:?}") };
-        let Body::Request(request) = Request::decode(&bytes[body]).unwrap() else { panic!("cover") };
+        let Body::Request(request) = Request::decode(&self.format, &bytes[body]).unwrap() else { panic!("cover") };
         let (data, _) = frame::decode(request.data, 4096).unwrap().unwrap();
         AtExit {
             exit: way.last().unwrap().peer(),
