@@ -8,6 +8,7 @@ use figment::{
     value::{Dict, Value},
 };
 use wakumix_role_api::RoleName;
+use wakumix_sphinx::Weaknesses;
 
 use super::{
     Config, check,
@@ -29,6 +30,8 @@ pub struct Loaded {
     pub sources: BTreeMap<&'static str, Source>,
     /// What the operator should know, one sentence each.
     pub warnings: Vec<String>,
+    /// Countermeasures that are missing: none, and none can be named in a configuration. For the attack suite.
+    pub weaknesses: Weaknesses,
 }
 
 /// Reads and checks a configuration, key files included.
@@ -61,7 +64,7 @@ pub fn load(inputs: &Inputs) -> Result<Loaded, Problems> {
     let keys = check::check(&config, &mut judge);
     match keys {
         Some(keys) if judge.problems.is_empty() => {
-            Ok(Loaded { config, keys, sources: judge.sources, warnings: judge.warnings })
+            Ok(Loaded { config, keys, sources: judge.sources, warnings: judge.warnings, weaknesses: Weaknesses::NONE })
         }
         _ => Err(Problems(judge.problems)),
     }

@@ -14,7 +14,7 @@ use wakumix_role_api::{
     DirectoryPublisher, Formats, Inboxes, LocalNode, Role, RoleContext, RoleError, RunningRole, Services, Supervisor,
     Workers, host::HostAddresses,
 };
-use wakumix_sphinx::{PrivateKey, Weaknesses};
+use wakumix_sphinx::PrivateKey;
 use wakumix_telemetry::Telemetry;
 
 use super::{Node, local, local::Recorder, metrics, queues::queues, roles, surfaces};
@@ -87,7 +87,7 @@ impl Node {
 
     /// Starts one part after the other, up to the first that fails. The outer error comes before anything runs.
     async fn start_parts(loaded: &Loaded) -> Result<(Self, Result<(), StartError>), StartError> {
-        let Loaded { config, keys, .. } = loaded;
+        let Loaded { config, keys, weaknesses, .. } = loaded;
         let telemetry = Telemetry::new();
         let ledger = Ledger::new();
         let wires = config.mix.profile.iter().map(|wire| wire.format());
@@ -141,7 +141,7 @@ impl Node {
             workers: Workers::detect(tokio::runtime::Handle::current()),
             supervisor,
             telemetry: telemetry.clone(),
-            weaknesses: Weaknesses::NONE,
+            weaknesses: *weaknesses,
         };
         let surroundings = Surroundings {
             me: keys.peer(),
