@@ -9,7 +9,7 @@
 //! | [`address`] | 94-byte hop addresses | `spec/mix-wire.md` §5.1 |
 //! | [`message`] | requests with SURBs, replies, cover | §7.3, §16 |
 //! | [`capacity`] | how many application bytes fit | §7.3 |
-//! | [`path`] | uniform choice of three hops that no operator sees twice | §13 |
+//! | [`path`] | choice of three hops that no operator sees twice | §13 |
 //! | [`delay`] | what a sender encodes, what a node waits | §14 |
 //! | [`replay`] | tags of packets already seen | §15 |
 //! | [`reply`] | credentials that open replies | §9, §12 |
@@ -50,7 +50,9 @@ pub use delay::DelayLaw;
 pub use ledger::{Balance, Ledger, Packet};
 pub use message::{Body, MessageError, MixMessage, Request, decode_reply, encode_cover, encode_reply};
 pub use outcome::{DropReason, HopKind, Origin, Outcome, Stage};
-pub use path::{Family, LoopPlace, MIN_POOL, MixNode, PathError, forward_path, forward_path_to, loop_path, reply_path};
+pub use path::{
+    Family, LoopPlace, MIN_POOL, MixNode, PathError, Preference, forward_path, forward_path_to, loop_path, reply_path,
+};
 pub use public::is_public;
 pub use replay::{ReplayError, ReplayTags};
 pub use reply::{Full, GroupId, ReplyStore};

@@ -1,9 +1,12 @@
-//! Path choice: three different nodes, drawn uniformly from the pool (`spec/mix-wire.md` §13) among those paths that no
-//! operator can see twice, as far as is known.
+//! Path choice: three different nodes, drawn from the pool (`spec/mix-wire.md` §13) among those paths that no operator
+//! can see twice, as far as is known.
 //!
-//! No two hops of a path, the node itself included, are in one /24 or of one [`Family`], where the pool allows it; every
-//! path that is allowed is equally likely. Where the pool does not allow it, the /24 is given up first, then the family,
-//! then both; a path is never refused for lack of diversity.
+//! No two hops of a path, the node itself included, are in one /24 or of one [`Family`], where the pool allows it. Where
+//! it does not, the /24 is given up first, then the family, then both; a path is never refused for lack of diversity.
+//!
+//! Every path that is allowed is equally likely, unless a [`Preference`] gives nodes weights; then it is as likely as the
+//! product of the weights of its drawn hops says. Peers that a preference avoids are left out where that costs no
+//! diversity: for each of those rules in turn paths without them are tried, then paths with one, with two.
 //!
 //! A pool lists each peer once; a peer listed twice is drawn as often as it is listed, but never twice into the
 //! same path and never counted twice.
@@ -11,6 +14,9 @@
 #[cfg(test)]
 mod diversity_tests;
 mod draw;
+mod preference;
+#[cfg(test)]
+mod preference_tests;
 mod rule;
 #[cfg(test)]
 mod tests;
@@ -22,7 +28,8 @@ use rand_core::CryptoRng;
 use thiserror::Error;
 use wakumix_sphinx::{FormatSet, PATH_LEN, PublicKey};
 
-use self::{draw::Draw, rule::Rule};
+use self::draw::{Draw, Terms};
+pub use self::preference::{MIN_WEIGHT, Preference};
 use crate::HopAddress;
 
 /// Smallest pool that carries requests: an exit and three more, as the fleet demands. The node itself does
@@ -99,11 +106,12 @@ pub fn forward_path<R: CryptoRng + ?Sized>(
     pool: &[MixNode],
     me: &MixNode,
     exit: &PeerId,
+    preference: Preference<'_>,
 ) -> Result<[MixNode; PATH_LEN], PathError> {
     let exit = find(pool, me, exit)?;
     let excluded = [me.peer(), exit.peer()];
     require(pool, &excluded[..1], MIN_POOL)?;
-    let draw = Draw { pool, excluded: &excluded, others: &[me, exit], second: None };
+    let draw = Draw { pool, excluded: &excluded, others: &[me, exit], second: None, preference };
     let [first, second] = draw.pair(rng).ok_or(TOO_FEW)?;
     let path = [first, second, exit].map(MixNode::clone);
     debug_assert!(is_sound_forward_path(&path, &me.peer()));
@@ -111,7 +119,7 @@ pub fn forward_path<R: CryptoRng + ?Sized>(
 }
 
 /// A path to a destination beyond its last hop. The destination need not be in the pool and is no hop. The exit is drawn
-/// first, each node being equally likely, then the others.
+/// first, each node being as likely as its weight says, then the others.
 ///
 /// # Errors
 /// [`PathError::PoolTooSmall`] with fewer than three nodes besides `me` and the destination.
@@ -120,18 +128,20 @@ pub fn forward_path_to<R: CryptoRng + ?Sized>(
     pool: &[MixNode],
     me: &MixNode,
     destination: &PeerId,
+    preference: Preference<'_>,
 ) -> Result<[MixNode; PATH_LEN], PathError> {
     let excluded = [me.peer(), *destination];
     require(pool, &excluded, PATH_LEN)?;
-    let exits = Draw { pool, excluded: &excluded, others: &[me], second: None };
-    let mut path_under = |rule: Rule| {
+    let exits = Draw { pool, excluded: &excluded, others: &[me], second: None, preference };
+    let mut path_under = |terms: Terms| {
         (0..EXIT_TRIES).find_map(|_| {
-            let exit = exits.single_under(rng, rule)?;
-            let [first, second] = Draw { others: &[me, exit], ..exits }.pair_under(rng, rule)?;
+            let exit = exits.single_under(rng, terms)?;
+            let left = terms.without(exit, &preference);
+            let [first, second] = Draw { others: &[me, exit], ..exits }.pair_under(rng, left)?;
             Some([first, second, exit])
         })
     };
-    let path = Rule::IN_ORDER.into_iter().find_map(&mut path_under).ok_or(TOO_FEW)?.map(MixNode::clone);
+    let path = Terms::in_order(&preference, PATH_LEN).find_map(&mut path_under).ok_or(TOO_FEW)?.map(MixNode::clone);
     debug_assert!(is_sound_forward_path(&path, &me.peer()));
     Ok(path)
 }
@@ -149,12 +159,13 @@ pub fn reply_path<R: CryptoRng + ?Sized>(
     me: &MixNode,
     exclude: &[PeerId],
     last: Option<&HashSet<PeerId>>,
+    preference: Preference<'_>,
 ) -> Result<[MixNode; PATH_LEN], PathError> {
     let mut excluded = Vec::with_capacity(exclude.len() + 1);
     excluded.push(me.peer());
     excluded.extend_from_slice(exclude);
     require(pool, &excluded, REPLY_DRAWS)?;
-    let draw = Draw { pool, excluded: &excluded, others: &[me], second: last };
+    let draw = Draw { pool, excluded: &excluded, others: &[me], second: last, preference };
     let [first, second] = draw.pair(rng).ok_or(PathError::NoConnectedHop)?;
     let path = [first, second, me].map(MixNode::clone);
     debug_assert!(is_sound_reply_path(&path, &me.peer()));
@@ -182,13 +193,14 @@ pub fn loop_path<R: CryptoRng + ?Sized>(
     through: &PeerId,
     place: LoopPlace,
     last: Option<&HashSet<PeerId>>,
+    preference: Preference<'_>,
 ) -> Result<[MixNode; PATH_LEN], PathError> {
     let through = find(pool, me, through)?;
     let excluded = [me.peer(), through.peer()];
     require(pool, &excluded[..1], REPLY_DRAWS)?;
     let may_be_last = |node: &MixNode| last.is_none_or(|last| last.contains(&node.peer()));
     let others = [me, through];
-    let draw = Draw { pool, excluded: &excluded, others: &others, second: last };
+    let draw = Draw { pool, excluded: &excluded, others: &others, second: last, preference };
     let path = match place {
         LoopPlace::First => draw.single(rng).map(|second| [through, second, me]),
         LoopPlace::Second if may_be_last(through) => {

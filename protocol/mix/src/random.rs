@@ -1,15 +1,21 @@
-//! Two draws that the rest of the crate needs, free of modulo bias and of any global generator.
+//! The draws that the rest of the crate needs, free of modulo bias and of any global generator.
 
 use rand_core::CryptoRng;
 
 /// A uniform index in `0..len`; `len` must not be zero.
+#[expect(clippy::cast_possible_truncation, reason = "the number is smaller than a usize")]
 pub(crate) fn index<R: CryptoRng + ?Sized>(rng: &mut R, len: usize) -> usize {
-    debug_assert!(len > 0, "an empty range has no index");
-    let mask = len.next_power_of_two() - 1;
+    below(rng, len as u64) as usize
+}
+
+/// A uniform number smaller than `bound`, which must not be zero nor above 2^63.
+pub(crate) fn below<R: CryptoRng + ?Sized>(rng: &mut R, bound: u64) -> u64 {
+    debug_assert!(bound > 0, "an empty range has no number");
+    let mask = bound.next_power_of_two() - 1;
     loop {
         // Rejection keeps the draw uniform; each round succeeds with probability above one half.
-        let candidate = low_bits(rng.next_u64(), mask);
-        if candidate < len {
+        let candidate = rng.next_u64() & mask;
+        if candidate < bound {
             return candidate;
         }
     }
@@ -20,11 +26,6 @@ pub(crate) fn open_unit<R: CryptoRng + ?Sized>(rng: &mut R) -> f64 {
     /// 2^-52, the spacing of the draws; each lies in the middle of its cell, so neither end occurs.
     const CELL: f64 = 1.0 / (1_u64 << 52) as f64;
     ((rng.next_u64() >> 12) as f64 + 0.5) * CELL
-}
-
-#[expect(clippy::cast_possible_truncation, reason = "only bits under a usize mask are kept")]
-fn low_bits(word: u64, mask: usize) -> usize {
-    word as usize & mask
 }
 
 #[cfg(test)]

@@ -4,7 +4,7 @@
 use libp2p_identity::PeerId;
 use rand::{CryptoRng, seq::IndexedRandom};
 use wakumix_mix::{
-    HopAddress, LoopPlace, MIN_POOL, MixNode, PathError, forward_path, forward_path_to, loop_path, reply_path,
+    HopAddress, LoopPlace, MIN_POOL, MixNode, PathError, Preference, forward_path, forward_path_to, loop_path, reply_path,
 };
 use wakumix_role_api::{Directory, directory::ServiceNode, sender::PushFailure};
 use wakumix_sphinx::{ADDRESS_LEN, AddressBytes, PATH_LEN};
@@ -56,19 +56,19 @@ pub(crate) fn choose<R: CryptoRng>(
     let (path, destination, excluded) = match target(rng, directory, &me.peer(), wanted)? {
         Target::Exit(exit) => {
             let unknown = PushFailure::ExitUnknown(exit);
-            let path = forward_path(rng, pool, me, &exit).map_err(|error| failed(error, unknown))?;
+            let path = forward_path(rng, pool, me, &exit, Preference::NONE).map_err(|error| failed(error, unknown))?;
             (path, [0; ADDRESS_LEN], vec![exit])
         }
         Target::Beyond(service) => {
             let (peer, unknown) = (service.peer(), PushFailure::ExitUnknown(service.peer()));
-            let path = forward_path_to(rng, pool, me, &peer).map_err(|error| failed(error, unknown))?;
+            let path = forward_path_to(rng, pool, me, &peer, Preference::NONE).map_err(|error| failed(error, unknown))?;
             let excluded = vec![path[PATH_LEN - 1].peer(), peer];
             (path, service.encode(), excluded)
         }
     };
     let last = way_back.last_hops(directory, &excluded);
     let back = |_| {
-        let path = reply_path(rng, pool, me, &excluded, last);
+        let path = reply_path(rng, pool, me, &excluded, last, Preference::NONE);
         path.map_err(|error| failed(error, PushFailure::NodeUnknown(me.peer())))
     };
     let reply_paths = (0..surbs).map(back).collect::<Result<_, _>>()?;
@@ -87,7 +87,7 @@ pub(crate) fn choose_loop<R: CryptoRng>(
     place: LoopPlace,
 ) -> Result<[MixNode; PATH_LEN], PushFailure> {
     let last = way_back.last_hops(directory, &[]);
-    let mut path = |place| loop_path(rng, &directory.mix_nodes, &way_back.me, &through, place, last);
+    let mut path = |place| loop_path(rng, &directory.mix_nodes, &way_back.me, &through, place, last, Preference::NONE);
     let chosen = match path(place) {
         Err(PathError::NoConnectedHop) if place == LoopPlace::Second => path(LoopPlace::First),
         chosen => chosen,

@@ -5,6 +5,7 @@ use std::{collections::HashSet, sync::LazyLock};
 use proptest::prelude::*;
 
 use super::{
+    rule::Rule,
     tests::{assert_uniform, count},
     *,
 };
@@ -14,7 +15,7 @@ use crate::testing::{nodes, peer, rng};
 const ME: u16 = 63;
 
 /// A node in a /24 of this number, of a family unless it is 0. Keys are made once: they are what takes time here.
-fn placed(seed: u16, subnet: u8, family: u32) -> MixNode {
+pub(super) fn placed(seed: u16, subnet: u8, family: u32) -> MixNode {
     static NODES: LazyLock<Vec<MixNode>> = LazyLock::new(|| nodes(ME + 1));
     let node = &NODES[usize::from(seed)];
     let address = format!("/ip4/10.7.{subnet}.{seed}/tcp/4000");
@@ -23,17 +24,17 @@ fn placed(seed: u16, subnet: u8, family: u32) -> MixNode {
 }
 
 /// A pool of nodes with these subnets and families.
-fn pool(places: &[(u8, u32)]) -> Vec<MixNode> {
+pub(super) fn pool(places: &[(u8, u32)]) -> Vec<MixNode> {
     (0..).zip(places).map(|(seed, &(subnet, family))| placed(seed, subnet, family)).collect()
 }
 
 /// A sender that shares nothing with any pool.
-fn stranger() -> MixNode {
+pub(super) fn stranger() -> MixNode {
     placed(ME, 200, 0)
 }
 
 /// Whether the hops share nothing of what a rule forbids.
-fn keeps(rule: Rule, path: &[MixNode]) -> bool {
+pub(super) fn keeps(rule: Rule, path: &[MixNode]) -> bool {
     path.iter().enumerate().all(|(at, one)| path[..at].iter().all(|other| rule.allows(one, other)))
 }
 
@@ -52,10 +53,10 @@ fn no_two_hops_are_in_one_subnet_or_of_one_family() {
     for seed in 0..200 {
         let mut rng = rng(seed);
         for path in [
-            forward_path(&mut rng, &pool, &stranger(), &peer(2)).unwrap(),
-            forward_path_to(&mut rng, &pool, &stranger(), &peer(3)).unwrap(),
-            reply_path(&mut rng, &pool, &stranger(), &[peer(1)], None).unwrap(),
-            loop_path(&mut rng, &pool, &stranger(), &peer(4), LoopPlace::Second, None).unwrap(),
+            forward_path(&mut rng, &pool, &stranger(), &peer(2), Preference::NONE).unwrap(),
+            forward_path_to(&mut rng, &pool, &stranger(), &peer(3), Preference::NONE).unwrap(),
+            reply_path(&mut rng, &pool, &stranger(), &[peer(1)], None, Preference::NONE).unwrap(),
+            loop_path(&mut rng, &pool, &stranger(), &peer(4), LoopPlace::Second, None, Preference::NONE).unwrap(),
         ] {
             assert!(keeps(Rule::IN_ORDER[0], &path), "{path:?}");
         }
@@ -68,11 +69,11 @@ fn nodes_of_the_sender_itself_and_of_its_subnet_are_no_hops() {
     let me = placed(ME, 50, 9);
     let own = [peer(0), peer(1), peer(2)];
     for seed in 0..100 {
-        let forward = forward_path(&mut rng(seed), &pool, &me, &peer(3)).unwrap();
-        let back = reply_path(&mut rng(seed), &pool, &me, &[], None).unwrap();
+        let forward = forward_path(&mut rng(seed), &pool, &me, &peer(3), Preference::NONE).unwrap();
+        let back = reply_path(&mut rng(seed), &pool, &me, &[], None, Preference::NONE).unwrap();
         assert!(forward.iter().chain(&back).all(|hop| !own.contains(&hop.peer())));
     }
-    let own_exit = forward_path(&mut rng(1), &pool, &me, &peer(0)).unwrap();
+    let own_exit = forward_path(&mut rng(1), &pool, &me, &peer(0), Preference::NONE).unwrap();
     assert_eq!(own_exit[2], pool[0], "an exit that is asked for is taken");
 }
 
@@ -84,7 +85,7 @@ fn nodes_behind_one_relay_share_its_subnet() {
         entry.address = HopAddress::from_multiaddr(&circuit.parse().unwrap(), entry.peer()).unwrap();
     }
     for seed in 0..100 {
-        let path = forward_path(&mut rng(seed), &pool, &stranger(), &peer(2)).unwrap();
+        let path = forward_path(&mut rng(seed), &pool, &stranger(), &peer(2), Preference::NONE).unwrap();
         assert!(path[..2].contains(&pool[3]), "{path:?}");
     }
 }
@@ -103,7 +104,7 @@ fn subnets_are_given_up_before_families_and_both_before_the_path() {
     ] {
         let (pool, me) = (pool(places), stranger());
         for seed in 0..20 {
-            let path = forward_path(&mut rng(seed), &pool, &me, &peer(0)).unwrap();
+            let path = forward_path(&mut rng(seed), &pool, &me, &peer(0), Preference::NONE).unwrap();
             let kept = Rule::IN_ORDER.into_iter().position(|rule| keeps(rule, &path));
             assert_eq!(kept, Some(rule), "{places:?}");
         }
@@ -116,7 +117,7 @@ fn every_allowed_pair_is_equally_likely() {
     let (me, exit) = (stranger(), peer(0));
     let pairs = allowed(Rule::IN_ORDER[0], &pool, &me, &pool[0]);
     let mut rng = rng(3);
-    let counts = count(8000, || forward_path(&mut rng, &pool, &me, &exit).unwrap());
+    let counts = count(8000, || forward_path(&mut rng, &pool, &me, &exit, Preference::NONE).unwrap());
     assert_uniform(&counts, u32::try_from(pairs).unwrap());
 }
 
@@ -130,7 +131,7 @@ fn a_pool_that_one_operator_floods_yields_every_pair_that_it_still_allows() {
     let pairs = allowed(Rule::IN_ORDER[0], &pool, &me, &pool[0]);
     assert_eq!(pairs, 3 * 2 + 2 * 3 * 40);
     let mut rng = rng(4);
-    let counts = count(8000, || forward_path(&mut rng, &pool, &me, &exit).unwrap());
+    let counts = count(8000, || forward_path(&mut rng, &pool, &me, &exit, Preference::NONE).unwrap());
     assert_uniform(&counts, u32::try_from(pairs).unwrap());
 }
 
@@ -142,7 +143,7 @@ fn a_limited_last_hop_leaves_all_pairs_equally_likely() {
     let pairs: usize =
         [2, 3, 8].iter().map(|&at| pool.iter().filter(|node| rule.allows(node, &pool[at])).count()).sum();
     let (mut rng, me) = (rng(5), stranger());
-    let counts = count(8000, || reply_path(&mut rng, &pool, &me, &[], Some(&last)).unwrap());
+    let counts = count(8000, || reply_path(&mut rng, &pool, &me, &[], Some(&last), Preference::NONE).unwrap());
     assert_uniform(&counts, u32::try_from(pairs).unwrap());
 }
 
@@ -152,7 +153,7 @@ fn every_exit_in_front_of_a_destination_is_equally_likely() {
     let (mut rng, me, destination) = (rng(6), stranger(), peer(77));
     let mut counts = std::collections::HashMap::new();
     for _ in 0..4000 {
-        let [.., exit] = forward_path_to(&mut rng, &pool, &me, &destination).unwrap();
+        let [.., exit] = forward_path_to(&mut rng, &pool, &me, &destination, Preference::NONE).unwrap();
         *counts.entry((exit.peer(), exit.peer())).or_insert(0) += 1;
     }
     assert_uniform(&counts, 8);
@@ -166,7 +167,7 @@ proptest! {
         own in (0..4_u8, 0..4_u32),
     ) {
         let (pool, me) = (pool(&places), placed(ME, own.0, own.1));
-        let path = forward_path(&mut rng(seed), &pool, &me, &peer(0)).unwrap();
+        let path = forward_path(&mut rng(seed), &pool, &me, &peer(0), Preference::NONE).unwrap();
         let best = Rule::IN_ORDER.into_iter().find(|&rule| allowed(rule, &pool, &me, &pool[0]) > 0).unwrap();
         let [first, second, exit] = &path;
         prop_assert!(best.allows(first, second));

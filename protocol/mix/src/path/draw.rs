@@ -1,8 +1,8 @@
-//! The draw of two hops: uniform among all ordered pairs that a rule allows.
+//! The draw of two hops among all ordered pairs that a rule allows, each as likely as the product of its weights says.
 //!
 //! A few pairs are drawn from the whole pool first, which in a diverse pool nearly always finds one at a cost that does
-//! not grow with it. Then the allowed pairs are counted, one of them is drawn by its number, and if there is none the
-//! next rule is tried. Either way every allowed pair is equally likely, and no loop depends on luck.
+//! not grow with it. Then the weights of the allowed pairs are summed, and one of them is drawn by its place in that sum;
+//! if there is none, the next rule is tried. Either way the law is the same, and no loop depends on luck.
 
 use std::collections::{HashMap, HashSet};
 
@@ -10,7 +10,8 @@ use libp2p_identity::PeerId;
 use rand_core::CryptoRng;
 
 use super::{
-    MixNode,
+    MixNode, Preference,
+    preference::UNIT,
     rule::{Owner, Rule, Traits},
 };
 use crate::random;
@@ -30,68 +31,140 @@ pub(super) struct Draw<'p, 'a> {
     pub(super) others: &'a [&'a MixNode],
     /// The only peers that the second may be, if that is limited.
     pub(super) second: Option<&'a HashSet<PeerId>>,
+    /// Which are rather drawn.
+    pub(super) preference: Preference<'a>,
+}
+
+/// What drawn hops must keep.
+#[derive(Clone, Copy)]
+pub(super) struct Terms {
+    /// What they must not share.
+    pub(super) rule: Rule,
+    /// How many of them may be peers that the preference avoids.
+    pub(super) avoided: usize,
+}
+
+impl Terms {
+    /// All terms for so many drawn hops, in the order in which draws try them: avoided peers are taken before a rule is
+    /// given up.
+    pub(super) fn in_order(preference: &Preference<'_>, hops: usize) -> impl Iterator<Item = Self> + use<> {
+        let fewest = if preference.avoids_any() { 0 } else { hops };
+        Rule::IN_ORDER.into_iter().flat_map(move |rule| (fewest..=hops).map(move |avoided| Self { rule, avoided }))
+    }
+
+    /// What is left for the other hops once this one has been drawn under these terms.
+    pub(super) fn without(self, drawn: &MixNode, preference: &Preference<'_>) -> Self {
+        let used = usize::from(preference.avoids(&drawn.peer()));
+        Self { avoided: self.avoided.saturating_sub(used), ..self }
+    }
+}
+
+/// A node that may be drawn.
+#[derive(Clone, Copy)]
+struct Candidate<'p> {
+    node: &'p MixNode,
+    traits: Traits,
+    weight: u64,
+    is_avoided: bool,
 }
 
 impl<'p> Draw<'p, '_> {
-    /// The pair, under the first rule that allows one.
+    /// The pair, under the first terms that allow one.
     pub(super) fn pair<R: CryptoRng + ?Sized>(&self, rng: &mut R) -> Option<[&'p MixNode; 2]> {
-        Rule::IN_ORDER.into_iter().find_map(|rule| self.pair_under(rng, rule))
+        Terms::in_order(&self.preference, 2).find_map(|terms| self.pair_under(rng, terms))
     }
 
-    /// The pair under one rule, if it allows one.
-    pub(super) fn pair_under<R: CryptoRng + ?Sized>(&self, rng: &mut R, rule: Rule) -> Option<[&'p MixNode; 2]> {
-        self.lucky_pair(rng, rule).or_else(|| self.counted_pair(rng, rule))
+    /// The pair under these terms, if they allow one.
+    pub(super) fn pair_under<R: CryptoRng + ?Sized>(&self, rng: &mut R, terms: Terms) -> Option<[&'p MixNode; 2]> {
+        self.lucky_pair(rng, terms).or_else(|| self.counted_pair(rng, terms))
     }
 
     /// One hop where the other is given, as one of `others`: the second, if that is limited.
     pub(super) fn single<R: CryptoRng + ?Sized>(&self, rng: &mut R) -> Option<&'p MixNode> {
-        Rule::IN_ORDER.into_iter().find_map(|rule| self.single_under(rng, rule))
+        Terms::in_order(&self.preference, 1).find_map(|terms| self.single_under(rng, terms))
     }
 
-    /// The single hop under one rule, each that is allowed being equally likely.
-    pub(super) fn single_under<R: CryptoRng + ?Sized>(&self, rng: &mut R, rule: Rule) -> Option<&'p MixNode> {
-        let usable: Vec<_> = self.usable(rule).filter(|node| self.may_be_second(node)).collect();
-        (!usable.is_empty()).then(|| usable[random::index(rng, usable.len())])
+    /// The single hop under these terms, each that is allowed being as likely as its weight says.
+    pub(super) fn single_under<R: CryptoRng + ?Sized>(&self, rng: &mut R, terms: Terms) -> Option<&'p MixNode> {
+        let candidates: Vec<_> = self
+            .candidates(terms.rule)
+            .filter(|candidate| self.may_be_second(candidate.node))
+            .filter(|candidate| !candidate.is_avoided || terms.avoided > 0)
+            .collect();
+        let total: u64 = candidates.iter().map(|candidate| candidate.weight).sum();
+        let place = (total > 0).then(|| random::below(rng, total))?;
+        at(candidates.iter(), place).map(|candidate| candidate.node)
     }
 
-    fn lucky_pair<R: CryptoRng + ?Sized>(&self, rng: &mut R, rule: Rule) -> Option<[&'p MixNode; 2]> {
+    fn lucky_pair<R: CryptoRng + ?Sized>(&self, rng: &mut R, terms: Terms) -> Option<[&'p MixNode; 2]> {
         if self.pool.is_empty() {
             return None;
         }
         (0..TRIES).find_map(|_| {
-            let [first, second] = [(); 2].map(|()| &self.pool[random::index(rng, self.pool.len())]);
-            let is_allowed = rule.allows(first, second)
-                && self.may_be_second(second)
-                && self.is_usable(first, rule)
-                && self.is_usable(second, rule);
-            is_allowed.then_some([first, second])
+            let pair = [(); 2].map(|()| &self.pool[random::index(rng, self.pool.len())]);
+            (self.allows(pair, terms) && self.accepts(rng, pair)).then_some(pair)
         })
     }
 
-    fn counted_pair<R: CryptoRng + ?Sized>(&self, rng: &mut R, rule: Rule) -> Option<[&'p MixNode; 2]> {
-        let with_traits = |node: &'p MixNode| (node, rule.traits(node));
-        let firsts: Vec<_> = self.usable(rule).map(with_traits).collect();
-        let seconds: Vec<_> = firsts.iter().copied().filter(|(node, _)| self.may_be_second(node)).collect();
-        let census = Census::of(seconds.iter().map(|(_, traits)| traits));
-        let pairs: usize = firsts.iter().map(|(_, traits)| census.partners(traits)).sum();
-        if pairs == 0 {
+    fn allows(&self, [first, second]: [&MixNode; 2], terms: Terms) -> bool {
+        let avoided = [first, second].iter().filter(|node| self.preference.avoids(&node.peer())).count();
+        avoided <= terms.avoided
+            && terms.rule.allows(first, second)
+            && self.may_be_second(second)
+            && self.is_usable(first, terms.rule)
+            && self.is_usable(second, terms.rule)
+    }
+
+    /// Keeps a uniformly drawn pair as often as the product of its weights says.
+    fn accepts<R: CryptoRng + ?Sized>(&self, rng: &mut R, pair: [&MixNode; 2]) -> bool {
+        let weight: u64 = pair.iter().map(|node| self.preference.parts(&node.peer())).product();
+        weight >= UNIT * UNIT || random::below(rng, UNIT * UNIT) < weight
+    }
+
+    fn counted_pair<R: CryptoRng + ?Sized>(&self, rng: &mut R, terms: Terms) -> Option<[&'p MixNode; 2]> {
+        let firsts: Vec<_> = self.candidates(terms.rule).collect();
+        let mut seconds: Vec<_> =
+            firsts.iter().filter(|candidate| self.may_be_second(candidate.node)).copied().collect();
+        // Those that may follow a first that uses the allowance up stand in front.
+        seconds.sort_by_key(|candidate| candidate.is_avoided);
+        let fresh = seconds.partition_point(|candidate| !candidate.is_avoided);
+        let censuses = [Census::of(&seconds[..fresh]), Census::of(&seconds)];
+        let partners = |first: &Candidate<'_>| {
+            let left = terms.avoided.checked_sub(usize::from(first.is_avoided))?.min(1);
+            Some((left, censuses[left].partners(&first.traits)))
+        };
+        let share = |first: &Candidate<'_>| partners(first).map_or(0, |(_, partners)| first.weight * partners);
+        let total = firsts.iter().map(share).sum();
+        if total == 0 {
             return None;
         }
-        let mut number = random::index(rng, pairs);
-        let (first, traits) = firsts.iter().find(|(_, traits)| {
-            let partners = census.partners(traits);
-            let is_here = number < partners;
+        let mut place = random::below(rng, total);
+        let first = firsts.iter().find(|first| {
+            let share = share(first);
+            let is_here = place < share;
             if !is_here {
-                number -= partners;
+                place -= share;
             }
             is_here
         })?;
-        let (second, _) = seconds.iter().filter(|(_, other)| !traits.clash(other)).nth(number)?;
-        Some([first, second])
+        let (left, _) = partners(first)?;
+        let may_follow = &seconds[..if left == 0 { fresh } else { seconds.len() }];
+        let unlike = may_follow.iter().filter(|second| !first.traits.clash(&second.traits));
+        // Each part of a partner's weight stands for as many places as the first has parts.
+        let second = at(unlike, place / first.weight)?;
+        Some([first.node, second.node])
     }
 
-    fn usable(&self, rule: Rule) -> impl Iterator<Item = &'p MixNode> {
-        self.pool.iter().filter(move |node| self.is_usable(node, rule))
+    fn candidates(&self, rule: Rule) -> impl Iterator<Item = Candidate<'p>> {
+        self.pool.iter().filter(move |node| self.is_usable(node, rule)).map(move |node| {
+            let peer = node.peer();
+            Candidate {
+                node,
+                traits: rule.traits(node),
+                weight: self.preference.parts(&peer),
+                is_avoided: self.preference.avoids(&peer),
+            }
+        })
     }
 
     fn is_usable(&self, node: &MixNode, rule: Rule) -> bool {
@@ -103,34 +176,48 @@ impl<'p> Draw<'p, '_> {
     }
 }
 
-/// How many nodes have which traits.
+/// The candidate at a place in the sum of the weights.
+fn at<'c, 'p: 'c>(
+    mut candidates: impl Iterator<Item = &'c Candidate<'p>>,
+    mut place: u64,
+) -> Option<&'c Candidate<'p>> {
+    candidates.find(|candidate| {
+        let is_here = place < candidate.weight;
+        if !is_here {
+            place -= candidate.weight;
+        }
+        is_here
+    })
+}
+
+/// What nodes with which traits weigh together.
 #[derive(Default)]
 struct Census {
-    nodes: usize,
-    by_owner: HashMap<Owner, usize>,
-    by_subnet: HashMap<Option<[u8; 3]>, usize>,
-    by_both: HashMap<Traits, usize>,
+    all: u64,
+    by_owner: HashMap<Owner, u64>,
+    by_subnet: HashMap<Option<[u8; 3]>, u64>,
+    by_both: HashMap<Traits, u64>,
 }
 
 impl Census {
-    fn of<'a>(nodes: impl Iterator<Item = &'a Traits>) -> Self {
+    fn of(candidates: &[Candidate<'_>]) -> Self {
         let mut census = Self::default();
-        for traits in nodes {
-            census.nodes += 1;
-            *census.by_owner.entry(traits.owner).or_default() += 1;
+        for Candidate { traits, weight, .. } in candidates {
+            census.all += weight;
+            *census.by_owner.entry(traits.owner).or_default() += weight;
             if traits.subnet.is_some() {
-                *census.by_subnet.entry(traits.subnet).or_default() += 1;
-                *census.by_both.entry(*traits).or_default() += 1;
+                *census.by_subnet.entry(traits.subnet).or_default() += weight;
+                *census.by_both.entry(*traits).or_default() += weight;
             }
         }
         census
     }
 
-    /// Nodes that do not clash with these traits: all but those of the owner and those of the /24, where those that are
-    /// both have been taken off twice.
-    fn partners(&self, traits: &Traits) -> usize {
-        let count = |found: Option<&usize>| found.copied().unwrap_or(0);
-        let of_both = count(self.by_both.get(traits));
-        self.nodes + of_both - count(self.by_owner.get(&traits.owner)) - count(self.by_subnet.get(&traits.subnet))
+    /// What the nodes weigh that do not clash with these traits: all but those of the owner and those of the /24, where
+    /// those that are both have been taken off twice.
+    fn partners(&self, traits: &Traits) -> u64 {
+        let weight = |found: Option<&u64>| found.copied().unwrap_or(0);
+        let of_both = weight(self.by_both.get(traits));
+        self.all + of_both - weight(self.by_owner.get(&traits.owner)) - weight(self.by_subnet.get(&traits.subnet))
     }
 }

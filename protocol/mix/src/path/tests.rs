@@ -10,7 +10,7 @@ use crate::testing::{node, nodes, peer, rng};
 #[test]
 fn the_destination_is_the_exit() {
     let pool = nodes(6);
-    let path = forward_path(&mut rng(1), &pool, &node(99), &peer(3)).unwrap();
+    let path = forward_path(&mut rng(1), &pool, &node(99), &peer(3), Preference::NONE).unwrap();
     assert_eq!(path[2], pool[3]);
 }
 
@@ -18,17 +18,17 @@ fn the_destination_is_the_exit() {
 fn a_destination_beyond_the_exit_is_no_hop_and_need_not_be_known() {
     let pool = nodes(4);
     for seed in 0..50 {
-        let path = forward_path_to(&mut rng(seed), &pool, &node(99), &peer(2)).unwrap();
+        let path = forward_path_to(&mut rng(seed), &pool, &node(99), &peer(2), Preference::NONE).unwrap();
         assert!(path.iter().all(|hop| hop.peer() != peer(2)));
     }
-    assert!(forward_path_to(&mut rng(1), &pool, &node(99), &peer(77)).is_ok());
+    assert!(forward_path_to(&mut rng(1), &pool, &node(99), &peer(77), Preference::NONE).is_ok());
 }
 
 #[test]
 fn a_reply_path_ends_at_the_sender_and_avoids_the_excluded() {
     let pool = nodes(5);
     for seed in 0..50 {
-        let path = reply_path(&mut rng(seed), &pool, &node(99), &[peer(0), peer(4)], None).unwrap();
+        let path = reply_path(&mut rng(seed), &pool, &node(99), &[peer(0), peer(4)], None, Preference::NONE).unwrap();
         assert_eq!(path[2], node(99));
         assert!(path[..2].iter().all(|hop| ![peer(0), peer(4)].contains(&hop.peer())));
     }
@@ -41,14 +41,14 @@ fn relay_addresses_are_fine() {
         let circuit = format!("/ip4/10.0.0.1/tcp/1/p2p/{}/p2p-circuit", peer(50));
         entry.address = HopAddress::from_multiaddr(&circuit.parse().unwrap(), entry.peer()).unwrap();
     }
-    assert!(forward_path(&mut rng(1), &pool, &node(99), &peer(0)).is_ok());
+    assert!(forward_path(&mut rng(1), &pool, &node(99), &peer(0), Preference::NONE).is_ok());
 }
 
 #[test]
 fn an_exit_must_be_known_and_another_node() {
     let pool = nodes(6);
     for (me, exit) in [(node(99), peer(98)), (node(1), peer(1))] {
-        let outcome = forward_path(&mut rng(1), &pool, &me, &exit);
+        let outcome = forward_path(&mut rng(1), &pool, &me, &exit, Preference::NONE);
         assert_eq!(outcome, Err(PathError::NodeUnknown));
     }
 }
@@ -60,13 +60,13 @@ fn says_how_many_nodes_are_usable_and_how_many_are_needed() {
     pool.extend([node(1), node(1)]);
     let too_small = |usable, needed| Some(PathError::PoolTooSmall { usable, needed });
     let mut rng = rng(1);
-    let forward = forward_path(&mut rng, &pool, &node(0), &peer(1));
+    let forward = forward_path(&mut rng, &pool, &node(0), &peer(1), Preference::NONE);
     assert_eq!(forward.err(), too_small(3, MIN_POOL));
-    let beyond = forward_path_to(&mut rng, &pool, &node(0), &peer(3));
+    let beyond = forward_path_to(&mut rng, &pool, &node(0), &peer(3), Preference::NONE);
     assert_eq!(beyond.err(), too_small(2, 3));
-    let reply = reply_path(&mut rng, &pool, &node(0), &[peer(1), peer(3)], None);
+    let reply = reply_path(&mut rng, &pool, &node(0), &[peer(1), peer(3)], None, Preference::NONE);
     assert_eq!(reply.err(), too_small(1, 2));
-    assert_eq!(reply_path(&mut rng, &[], &node(0), &[], None).err(), too_small(0, 2));
+    assert_eq!(reply_path(&mut rng, &[], &node(0), &[], None, Preference::NONE).err(), too_small(0, 2));
 }
 
 #[test]
@@ -74,7 +74,7 @@ fn every_ordered_pair_of_first_hops_is_equally_likely() {
     // Exit 0, so 7·6 = 42 pairs from the other seven.
     let (pool, me, exit) = (nodes(9), node(8), peer(0));
     let mut rng = rng(7);
-    let counts = count(21_000, || forward_path(&mut rng, &pool, &me, &exit).unwrap());
+    let counts = count(21_000, || forward_path(&mut rng, &pool, &me, &exit, Preference::NONE).unwrap());
     assert_uniform(&counts, 42);
 }
 
@@ -83,14 +83,14 @@ fn a_loop_passes_the_node_at_the_place_asked_for() {
     let pool = nodes(5);
     for seed in 0..20 {
         for (place, at) in [(LoopPlace::First, 0), (LoopPlace::Second, 1)] {
-            let path = loop_path(&mut rng(seed), &pool, &node(99), &peer(2), place, None).unwrap();
+            let path = loop_path(&mut rng(seed), &pool, &node(99), &peer(2), place, None, Preference::NONE).unwrap();
             assert_eq!(path[at], pool[2]);
             assert!(is_sound_reply_path(&path, &peer(99)));
         }
     }
-    let unknown = loop_path(&mut rng(1), &pool, &node(99), &peer(7), LoopPlace::First, None);
+    let unknown = loop_path(&mut rng(1), &pool, &node(99), &peer(7), LoopPlace::First, None, Preference::NONE);
     assert_eq!(unknown, Err(PathError::NodeUnknown));
-    let alone = loop_path(&mut rng(1), &pool[..1], &node(99), &peer(0), LoopPlace::First, None);
+    let alone = loop_path(&mut rng(1), &pool[..1], &node(99), &peer(0), LoopPlace::First, None, Preference::NONE);
     assert_eq!(alone, Err(PathError::PoolTooSmall { usable: 1, needed: 2 }));
 }
 
@@ -99,18 +99,20 @@ fn a_limited_last_hop_is_taken_or_its_lack_is_told() {
     let pool = nodes(6);
     let last = HashSet::from([peer(1), peer(4), peer(77)]);
     for seed in 0..50 {
-        let path = reply_path(&mut rng(seed), &pool, &node(99), &[peer(4)], Some(&last)).unwrap();
+        let path = reply_path(&mut rng(seed), &pool, &node(99), &[peer(4)], Some(&last), Preference::NONE).unwrap();
         assert_eq!(path[1], pool[1]);
-        let path = loop_path(&mut rng(seed), &pool, &node(99), &peer(4), LoopPlace::First, Some(&last)).unwrap();
+        let path =
+            loop_path(&mut rng(seed), &pool, &node(99), &peer(4), LoopPlace::First, Some(&last), Preference::NONE)
+                .unwrap();
         assert_eq!(path[1], pool[1]);
     }
     let mut rng = rng(1);
-    let none = reply_path(&mut rng, &pool, &node(99), &[peer(1), peer(4)], Some(&last));
+    let none = reply_path(&mut rng, &pool, &node(99), &[peer(1), peer(4)], Some(&last), Preference::NONE);
     assert_eq!(none, Err(PathError::NoConnectedHop));
     for (through, place, is_possible) in
         [(4, LoopPlace::Second, true), (2, LoopPlace::Second, false), (2, LoopPlace::First, true)]
     {
-        let path = loop_path(&mut rng, &pool, &node(99), &peer(through), place, Some(&last));
+        let path = loop_path(&mut rng, &pool, &node(99), &peer(through), place, Some(&last), Preference::NONE);
         assert_eq!(path.is_ok(), is_possible, "{through} {place:?}");
     }
 }
@@ -125,15 +127,25 @@ pub(super) fn count(draws: u32, mut path: impl FnMut() -> [MixNode; PATH_LEN]) -
     counts
 }
 
-/// Fails when there are not so many pairs, or when one is drawn more often than chance explains: χ² beyond about its
-/// 99.9 % quantile, in the approximation of Wilson and Hilferty.
+/// Fails when there are not so many pairs, or when one is drawn more often than chance explains.
 pub(super) fn assert_uniform(counts: &HashMap<(PeerId, PeerId), u32>, pairs: u32) {
     assert_eq!(counts.len(), usize::try_from(pairs).unwrap());
+    assert_law(counts, &counts.keys().map(|&pair| (pair, 1.0)).collect());
+}
+
+/// Fails when other pairs are drawn than the law has, or when they are drawn less or more often than in proportion to
+/// what it says and chance explains: χ² beyond about its 99.9 % quantile, in the approximation of Wilson and Hilferty.
+pub(super) fn assert_law(counts: &HashMap<(PeerId, PeerId), u32>, law: &HashMap<(PeerId, PeerId), f64>) {
+    assert!(counts.keys().all(|pair| law.contains_key(pair)), "a pair that the law has not");
     let draws: u32 = counts.values().sum();
-    let expected = f64::from(draws) / f64::from(pairs);
-    assert!(expected > 20.0, "too few draws for χ²");
-    let chi_square: f64 = counts.values().map(|&count| (f64::from(count) - expected).powi(2) / expected).sum();
-    let freedom = f64::from(pairs - 1);
+    let sum: f64 = law.values().sum();
+    let deviation = |(pair, weight): (&(PeerId, PeerId), &f64)| {
+        let expected = f64::from(draws) * weight / sum;
+        assert!(expected > 20.0, "too few draws for χ²");
+        (f64::from(counts.get(pair).copied().unwrap_or(0)) - expected).powi(2) / expected
+    };
+    let chi_square: f64 = law.iter().map(deviation).sum();
+    let freedom = law.len() as f64 - 1.0;
     let spread = 2.0 / (9.0 * freedom);
     let quantile = freedom * (1.0 - spread + 3.09 * spread.sqrt()).powi(3);
     assert!(chi_square < quantile, "χ² {chi_square} of {freedom} degrees of freedom");
@@ -155,21 +167,21 @@ proptest! {
         let mut rng = rng(seed);
 
         let is_possible = me != other && listed.contains(&other) && distinct(&[me]) >= MIN_POOL;
-        let path = forward_path(&mut rng, &pool, &node(me), &peer(other));
+        let path = forward_path(&mut rng, &pool, &node(me), &peer(other), Preference::NONE);
         prop_assert_eq!(path.is_ok(), is_possible);
         if let Ok(path) = path {
             prop_assert!(is_sound_forward_path(&path, &peer(me)));
             prop_assert_eq!(path[2].peer(), peer(other));
         }
 
-        let path = forward_path_to(&mut rng, &pool, &node(me), &peer(other));
+        let path = forward_path_to(&mut rng, &pool, &node(me), &peer(other), Preference::NONE);
         prop_assert_eq!(path.is_ok(), distinct(&[me, other]) >= 3);
         if let Ok(path) = path {
             prop_assert!(is_sound_forward_path(&path, &peer(me)));
             prop_assert!(is_sound_forward_path(&path, &peer(other)));
         }
 
-        let path = reply_path(&mut rng, &pool, &node(me), &[peer(other)], None);
+        let path = reply_path(&mut rng, &pool, &node(me), &[peer(other)], None, Preference::NONE);
         prop_assert_eq!(path.is_ok(), distinct(&[me, other]) >= 2);
         if let Ok(path) = path {
             prop_assert!(is_sound_reply_path(&path, &peer(me)));
