@@ -1,15 +1,20 @@
 //! How a node starts, and how it does not.
 
-use std::{net::SocketAddr, sync::Arc, time::Duration};
+use std::{
+    net::SocketAddr,
+    sync::{Arc, Mutex},
+    time::Duration,
+};
 
 use tokio::{
     sync::{broadcast, watch},
     task::JoinSet,
+    time::Instant,
 };
 use wakumix_discovery::{Discovery, PrepareError, Surroundings};
 use wakumix_host::{HostError, HostParts, MixPort};
 use wakumix_keyring::KeyRing;
-use wakumix_mix::{HopAddress, Ledger};
+use wakumix_mix::{HopAddress, Ledger, Reliability};
 use wakumix_role_api::{
     DirectoryPublisher, Formats, Inboxes, LocalNode, Role, RoleContext, RoleError, RunningRole, Services, Supervisor,
     Workers, host::HostAddresses,
@@ -136,6 +141,8 @@ impl Node {
             formats: formats.clone(),
             ledger: Arc::clone(&ledger),
             directory: directory.clone(),
+            reliability: Arc::new(Mutex::new(Reliability::default().weakened(*weaknesses))),
+            epoch: Instant::now(),
             ports: ports.clone(),
             services,
             workers: Workers::detect(tokio::runtime::Handle::current()),

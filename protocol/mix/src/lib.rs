@@ -11,6 +11,7 @@
 //! | [`capacity`] | how many application bytes fit | §7.3 |
 //! | [`path`] | choice of three hops that no operator sees twice | §13 |
 //! | [`delay`] | what a sender encodes, what a node waits | §14 |
+//! | [`reliability`] | loss and latency of others, and what they make them weigh | §21 W13 |
 //! | [`replay`] | tags of packets already seen | §15 |
 //! | [`reply`] | credentials that open replies | §9, §12 |
 //! | [`outcome`] | what may become of a packet | §10, §11 |
@@ -38,6 +39,7 @@ pub mod outcome;
 pub mod path;
 mod public;
 mod random;
+pub mod reliability;
 pub mod replay;
 pub mod reply;
 
@@ -54,6 +56,7 @@ pub use path::{
     Family, LoopPlace, MIN_POOL, MixNode, PathError, Preference, forward_path, forward_path_to, loop_path, reply_path,
 };
 pub use public::is_public;
+pub use reliability::{Reliability, Trip};
 pub use replay::{ReplayError, ReplayTags};
 pub use reply::{Full, GroupId, ReplyStore};
 

@@ -1,12 +1,17 @@
 //! The plug shape of a role, and what a role is started with.
 
-use std::{fmt, str::FromStr, sync::Arc};
+use std::{
+    fmt,
+    str::FromStr,
+    sync::{Arc, Mutex},
+    time::Duration,
+};
 
 use futures::future::BoxFuture;
 use libp2p_identity::PeerId;
 use tokio::{sync::watch, time::Instant};
 use wakumix_keyring::KeyRing;
-use wakumix_mix::{HopAddress, Ledger};
+use wakumix_mix::{HopAddress, Ledger, Reliability};
 use wakumix_sphinx::{PublicKey, Weaknesses};
 use wakumix_telemetry::Telemetry;
 use wakumix_waku::record::Capabilities;
@@ -182,6 +187,10 @@ pub struct RoleContext {
     pub ledger: Arc<Ledger>,
     /// What discovery knows.
     pub directory: DirectoryReader,
+    /// What this node has seen of how well others carry packets; its times are those of [`RoleContext::now`].
+    pub reliability: Arc<Mutex<Reliability>>,
+    /// What [`RoleContext::now`] counts from.
+    pub epoch: Instant,
     /// The other actors.
     pub ports: Ports,
     /// The request–response services of this node.
@@ -194,4 +203,11 @@ pub struct RoleContext {
     pub telemetry: Telemetry,
     /// Countermeasures that are missing: none but in the attack suite.
     pub weaknesses: Weaknesses,
+}
+
+impl RoleContext {
+    /// The time since the node's start, for what the roles share.
+    pub fn now(&self) -> Duration {
+        Instant::now().saturating_duration_since(self.epoch)
+    }
 }

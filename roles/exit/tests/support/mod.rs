@@ -7,7 +7,7 @@ use std::{num::NonZeroUsize, ops::Range, sync::Arc, time::Duration};
 
 use libp2p_identity::{Keypair, PeerId, secp256k1};
 use rand::{SeedableRng, rngs::StdRng};
-use tokio::{runtime::Handle, sync::watch};
+use tokio::{runtime::Handle, sync::watch, time::Instant};
 use wakumix_exit::{Config, ExitRole};
 use wakumix_keyring::KeyRing;
 use wakumix_mix::{Balance, HopAddress, Ledger, MixNode, Outcome, Packet, Request, decode_reply};
@@ -84,6 +84,8 @@ impl World {
             formats: Formats::one(Sphinx::new(Profile::default()), BUFFERS),
             ledger: Ledger::new(),
             directory: reader,
+            reliability: Arc::default(),
+            epoch: Instant::now(),
             ports: Ports {
                 host: HostHandle::new(host_address),
                 mixer: Some(MixerHandle::new(mixer_address)),

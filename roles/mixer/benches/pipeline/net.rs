@@ -8,6 +8,7 @@ use rand::SeedableRng as _;
 use rand::rngs::StdRng;
 use tokio::runtime::Handle;
 use tokio::sync::watch;
+use tokio::time::Instant;
 use wakumix_keyring::KeyRing;
 use wakumix_mix::{HopAddress, Ledger, Outcome, Packet};
 use wakumix_mixer::{Config, DelayRule, Mixer, RunningMixer};
@@ -66,6 +67,8 @@ impl Net {
             formats: Formats::one(format, 2 * WINDOW),
             ledger: Ledger::new(),
             directory: DirectoryPublisher::new().1,
+            reliability: Arc::default(),
+            epoch: Instant::now(),
             ports: Ports {
                 host: HostHandle::new(host_address),
                 mixer: Some(mixer.clone()),

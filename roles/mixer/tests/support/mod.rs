@@ -361,6 +361,8 @@ fn context(me: &Peer, tags: usize, format: Sphinx, ports: Ports, telemetry: &Tel
         formats: Formats::one(format, BUFFERS),
         ledger: Ledger::new(),
         directory,
+        reliability: Arc::default(),
+        epoch: Instant::now(),
         ports,
         services: Services::default(),
         supervisor,

@@ -1,6 +1,7 @@
 //! A relay with a host that the test plays: it reads what the relay asks of the host and answers as it likes.
 
 use std::num::NonZeroUsize;
+use std::sync::Arc;
 use std::time::Duration;
 
 use libp2p_identity::PeerId;
@@ -75,6 +76,8 @@ fn context(ports: Ports, services: Services, telemetry: &Telemetry) -> RoleConte
         formats: Formats::one(Sphinx::new(Profile::default()), 1),
         ledger: Ledger::new(),
         directory,
+        reliability: Arc::default(),
+        epoch: Instant::now(),
         ports,
         services,
         supervisor,

@@ -132,6 +132,8 @@ impl World {
             formats: Formats::one(Sphinx::new(profile), BUFFERS),
             ledger: Ledger::new(),
             directory: reader,
+            reliability: Arc::default(),
+            epoch: Instant::now(),
             ports: Ports {
                 host: HostHandle::new(host_address),
                 mixer: Some(MixerHandle::new(mixer_address)),

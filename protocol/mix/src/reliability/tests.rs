@@ -1,0 +1,1 @@
+//! What may be inferred from trips, and what an adversary can make of it.
