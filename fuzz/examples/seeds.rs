@@ -5,7 +5,11 @@ use std::{fs, io, path::Path};
 
 use enr::k256::ecdsa::SigningKey;
 use multiaddr::Multiaddr;
-use wakumix_fuzz::{DESCRIPTOR, KEY, MIX_RECORD, NOW, PEER_RECORD};
+use wakumix_fuzz::{
+    DESCRIPTOR, KEY, MIX_RECORD, NOW, PEER_RECORD,
+    packets::{FORMATS, Sound, address, path, rng},
+};
+use wakumix_mix::{HopAddress, Request, encode_cover, encode_reply};
 use wakumix_records::{
     descriptor::{self, Descriptor, Limits},
     node_record::RecordFields,
@@ -14,7 +18,12 @@ use wakumix_records::{
     service_discovery::{self, Contact, Message, MessageKind, Register, ServiceEntry},
 };
 use wakumix_sphinx::{PrivateKey, WireFormat};
-use wakumix_waku::record::{Capabilities, Shards};
+use wakumix_waku::{
+    WakuMessage, frame,
+    lightpush::{StatusCode, V3_PROTOCOL, v2, v3},
+    metadata::Metadata,
+    record::{Capabilities, Shards},
+};
 
 type Result<T> = std::result::Result<T, Box<dyn std::error::Error>>;
 
@@ -41,7 +50,8 @@ fn main() -> Result<()> {
     peer_exchange_seeds(&record)?;
     service_discovery_seeds()?;
     texts(&record)?;
-    Ok(())
+    packets()?;
+    messages()
 }
 
 fn descriptors() -> Result<Vec<u8>> {
@@ -170,5 +180,73 @@ fn texts(record: &str) -> Result<()> {
     write("entries", "peer", format!("/dns4/mix.example.org/tcp/443/wss/p2p/{peer}"))?;
     write("entries", "mix-node", format!("/ip4/192.0.2.7/tcp/60000/p2p/{peer}:{mix_key}"))?;
     write("entries", "named", format!("/dns4/mix.example.org/udp/60000/quic-v1/p2p/{peer}:{mix_key}"))?;
+    Ok(())
+}
+
+fn packets() -> Result<()> {
+    let mut choice = 0_u8;
+    for (number, format) in (0_u8..).zip(&*FORMATS) {
+        let name = format.wire().to_string().replace('/', "-");
+        for (kind, sound) in ["forward", "request", "reply"].into_iter().zip(Sound::all(&**format)) {
+            write("packet_mix", &format!("{name}-{kind}"), [vec![choice], sound.packet].concat())?;
+            choice += 1;
+        }
+        // Format, seed, delay, kind, hop, changes; one change, in the payload; the body.
+        for (name, kind) in [(format!("{name}-request"), 2), (format!("{name}-reply"), 1)] {
+            write("packet_built", &name, [&[number, 1, 0, 50, kind, 1, 1, 4, 0, 1], &b"body"[..]].concat())?;
+            write("packet_built", &format!("{name}-whole"), [&[number, 1, 0, 50, kind, 1, 0], &b"body"[..]].concat())?;
+        }
+        let surb = || format.create_surb(&mut rng(1), &path(50)).map(|(surb, _)| surb);
+        write("surb", &name, &surb()?.to_bytes()[..])?;
+        let request = Request { codec: V3_PROTOCOL, surbs: vec![surb()?, surb()?], data: b"request" };
+        write("mix_message", &name, request.encode()?)?;
+    }
+    write("surb", "unchanged", [])?;
+    write("mix_message", "reply", encode_reply(b"answer"))?;
+    write("mix_message", "cover", encode_cover(&mut rng(1), &*FORMATS[0]))?;
+    let direct = HopAddress::decode(&address(1))?;
+    write("hop_address", "direct", direct.encode())?;
+    write("hop_address", "text", direct.to_string())?;
+    let peer = KEY.public().to_peer_id();
+    let relayed = format!("/ip4/192.0.2.7/udp/60000/quic-v1/p2p/{peer}/p2p-circuit/p2p/{peer}").parse()?;
+    write("hop_address", "relayed", HopAddress::parse_full(&relayed)?.encode())?;
+    write("hop_address", "multiaddr", relayed.to_vec())?;
+    Ok(())
+}
+
+fn messages() -> Result<()> {
+    let message = WakuMessage {
+        payload: b"hello".to_vec(),
+        content_topic: "/app/1/chat/proto".into(),
+        timestamp: Some(1_800_000_000_000_000_000),
+        meta: vec![1],
+        ..WakuMessage::default()
+    };
+    let pubsub_topic = "/waku/2/rs/2/0".to_owned();
+    let request_id = "01".repeat(10);
+    let pushed = v3::Request {
+        request_id: request_id.clone(),
+        pubsub_topic: Some(pubsub_topic.clone()),
+        message: message.clone(),
+    };
+    let answered = v3::Response {
+        request_id: request_id.clone(),
+        status_code: StatusCode::SUCCESS,
+        status_desc: Some("published".into()),
+        relay_peer_count: Some(3),
+    };
+    let request = v2::PushRequest { pubsub_topic: pubsub_topic.clone(), message: message.clone() };
+    let response = v2::PushResponse { is_success: true, info: Some("published".into()) };
+    write("waku_message", "message", message.encode())?;
+    write("waku_message", "v3-request", pushed.encode())?;
+    write("waku_message", "v3-response", answered.encode())?;
+    let envelope = v2::PushRpc { request_id, ..v2::PushRpc::default() };
+    write("waku_message", "v2-request", v2::PushRpc { request: Some(request), ..envelope.clone() }.encode())?;
+    write("waku_message", "v2-response", v2::PushRpc { response: Some(response), ..envelope }.encode())?;
+    write("waku_message", "pubsub-topic", pubsub_topic)?;
+    write("waku_message", "content-topic", message.content_topic)?;
+    write("metadata", "cluster", Metadata { cluster_id: Some(2), shards: vec![0, 1] }.encode())?;
+    write("metadata", "empty", Metadata::default().encode())?;
+    write("frame", "frames", [frame::encode(b"one"), frame::encode(&[2; 300]), frame::encode(&[])].concat())?;
     Ok(())
 }

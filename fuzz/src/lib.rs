@@ -1,6 +1,9 @@
-//! What the targets share: a key, so that the code behind a signature is reached, and the purposes of the envelopes.
+//! What the targets share: a key, so that the code behind a signature is reached, the purposes of the envelopes, and packets
+//! for which MACs hold.
 
 #![forbid(unsafe_code)]
+
+pub mod packets;
 
 use std::sync::LazyLock;
 
