@@ -85,7 +85,9 @@ const fn error_label(origin: Option<Origin>, stage: Stage, reason: DropReason) -
         // The fleet's intermediate nodes call every failure to pass a packet on a failed dial (§10.2).
         DropReason::WriteFailed => Some(if origin.is_some() { "SEND_FAILED" } else { "DIAL_FAILED" }),
         DropReason::Abandoned => Some("NON_RECOVERABLE"),
-        DropReason::TagsFull
+        // The fleet has no fragments.
+        DropReason::BadFragment
+        | DropReason::TagsFull
         | DropReason::NotForwarding
         | DropReason::QueueFull
         | DropReason::PolicyRefused

@@ -8,6 +8,7 @@
 //! |---|---|---|
 //! | [`address`] | 94-byte hop addresses | `spec/mix-wire.md` §5.1 |
 //! | [`message`] | requests with SURBs, replies, cover | §7.3, §16 |
+//! | [`fragment`] | requests cut into shards for packets of their own, and put together | `docs/fragments.md` |
 //! | [`capacity`] | how many application bytes fit | §7.3 |
 //! | [`path`] | choice of three hops that no operator sees twice | §13 |
 //! | [`delay`] | what a sender encodes, what a node waits | §14 |
@@ -21,18 +22,19 @@
 //! # Contract
 //!
 //! - Bytes from the network never panic; each refusal is an error with a [`DropReason`].
-//! - Nothing grows without a bound: [`ReplayTags`] and [`ReplyStore`] are given theirs and refuse beyond it.
+//! - Nothing grows without a bound: [`ReplayTags`], [`ReplyStore`] and [`Reassembly`](fragment::Reassembly) are given theirs and refuse beyond it.
 //! - Debug output of messages, packets and credentials shows lengths, never contents.
 //!
 //! # Non-goals
 //!
-//! No fragmentation (one request is one packet, §7.2), no sockets, no queues, no timers, no persistence.
+//! No sockets, no queues, no timers, no persistence.
 //! What an exit does with a request is the exit role's policy.
 
 pub mod address;
 pub mod capacity;
 pub mod delay;
 pub mod fleet;
+pub mod fragment;
 pub mod ledger;
 pub mod message;
 pub mod outcome;

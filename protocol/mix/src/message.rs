@@ -261,7 +261,7 @@ fn push_codec(out: &mut Vec<u8>, codec: &[u8]) {
 }
 
 /// The rule for the codec of a request, when writing and when reading.
-fn check_codec(codec: &str) -> Result<(), MessageError> {
+pub(crate) fn check_codec(codec: &str) -> Result<(), MessageError> {
     match codec {
         "" => Err(MessageError::CodecMissing),
         COVER_CODEC => Err(MessageError::CodecReserved),

@@ -112,6 +112,8 @@ named_enum! {
         BadMessage = "bad_message",
         /// Too many SURBs, or SURBs cut short.
         BadSurbs = "bad_surbs",
+        /// A fragment that cannot be read, or that does not fit the others of its set.
+        BadFragment = "bad_fragment",
         /// This node is no exit, or serves nothing at its own exit.
         NoExit = "no_exit",
         /// The exit's policy refuses the request.
