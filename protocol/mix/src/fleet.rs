@@ -78,7 +78,7 @@ const fn error_label(origin: Option<Origin>, stage: Stage, reason: DropReason) -
         DropReason::Mac => Some("INVALID_MAC"),
         DropReason::Duplicate => Some("DUPLICATE"),
         DropReason::BadSurbs => Some("INVALID_MSG_SURBS"),
-        DropReason::InvalidDestination => Some("INVALID_DEST"),
+        DropReason::InvalidDestination | DropReason::PrivateDestination => Some("INVALID_DEST"),
         DropReason::UnknownReply => Some("NO_CONN_FOUND"),
         DropReason::NoExit => Some("NO_DESTINATION"),
         DropReason::DialFailed => Some("DIAL_FAILED"),
@@ -88,6 +88,7 @@ const fn error_label(origin: Option<Origin>, stage: Stage, reason: DropReason) -
         // The fleet has no fragments.
         DropReason::BadFragment
         | DropReason::TagsFull
+        | DropReason::TagsUnwritable
         | DropReason::NotForwarding
         | DropReason::QueueFull
         | DropReason::PolicyRefused

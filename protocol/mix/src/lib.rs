@@ -11,6 +11,7 @@
 //! | [`fragment`] | requests cut into shards for packets of their own, and put together | `docs/fragments.md` |
 //! | [`capacity`] | how many application bytes fit | §7.3 |
 //! | [`path`] | choice of three hops that no operator sees twice | §13 |
+//! | [`cover`] | loops to oneself: when, which, and what came back | §16 |
 //! | [`delay`] | what a sender encodes, what a node waits | §14 |
 //! | [`reliability`] | loss and latency of others, and what they make them weigh | §21 W13 |
 //! | [`replay`] | tags of packets already seen | §15 |
@@ -32,6 +33,7 @@
 
 pub mod address;
 pub mod capacity;
+pub mod cover;
 pub mod delay;
 pub mod fleet;
 pub mod fragment;
@@ -57,7 +59,7 @@ pub use outcome::{DropReason, HopKind, Origin, Outcome, Stage};
 pub use path::{
     Family, LoopPlace, MIN_POOL, MixNode, PathError, Preference, forward_path, forward_path_to, loop_path, reply_path,
 };
-pub use public::is_public;
+pub use public::{is_neighbour, is_public};
 pub use reliability::{Reliability, Trip};
 pub use replay::{ReplayError, ReplayTags};
 pub use reply::{Full, GroupId, ReplyStore};

@@ -90,6 +90,8 @@ named_enum! {
         Duplicate = "duplicate",
         /// No room to remember its replay tag.
         TagsFull = "tags_full",
+        /// Its replay tag could not be kept as durably as the node promises.
+        TagsUnwritable = "tags_unwritable",
         /// The routing block is neither exit, reply nor forward.
         Role = "role",
         /// The payload's zero prefix is damaged.
@@ -100,6 +102,8 @@ named_enum! {
         NotForwarding = "not_forwarding",
         /// The next hop, destination or SURB hop is no usable address.
         InvalidDestination = "invalid_destination",
+        /// The next hop is an address of a closed network that is not this node's.
+        PrivateDestination = "private_destination",
         /// A queue on its way was full.
         QueueFull = "queue_full",
         /// The peer could not be reached.

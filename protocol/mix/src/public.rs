@@ -13,6 +13,13 @@ pub fn is_public(ip: IpAddr) -> bool {
     }
 }
 
+/// Whether an address is of the same closed network as `me`: the machine itself, or a private network. A node with a public
+/// address, or without one, is in none.
+#[must_use]
+pub fn is_neighbour(me: Option<Ipv4Addr>, ip: Ipv4Addr) -> bool {
+    me.is_some_and(|me| (me.is_loopback() && ip.is_loopback()) || (me.is_private() && ip.is_private()))
+}
+
 fn is_public_v4(ip: Ipv4Addr) -> bool {
     let [a, b, c, _] = ip.octets();
     let is_this_network = a == 0;
@@ -65,6 +72,22 @@ mod tests {
         ];
         for other in set_aside {
             assert!(!is_public(other.parse().unwrap()), "{other}");
+        }
+    }
+    #[test]
+    fn a_closed_network_is_shared_by_those_in_it_only() {
+        let is_neighbour =
+            |me: Option<&str>, ip: &str| is_neighbour(me.map(|me| me.parse().unwrap()), ip.parse().unwrap());
+        assert!(is_neighbour(Some("127.0.0.1"), "127.0.0.2"));
+        assert!(is_neighbour(Some("10.1.2.3"), "192.168.1.1"));
+        for (me, ip) in [
+            (None, "10.0.0.1"),
+            (Some("127.0.0.1"), "10.0.0.1"),
+            (Some("10.1.2.3"), "127.0.0.1"),
+            (Some("10.1.2.3"), "169.254.169.254"),
+            (Some("8.8.8.8"), "10.0.0.1"),
+        ] {
+            assert!(!is_neighbour(me, ip), "{me:?} {ip}");
         }
     }
 }

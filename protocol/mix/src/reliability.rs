@@ -28,10 +28,7 @@ use libp2p_identity::PeerId;
 use wakumix_sphinx::{Weakness, Weaknesses};
 
 use self::judge::{Evidence, judge};
-
-/// The least that a node weighs. With the share of 1/4 the worst quarter of a pool still carries 1/13 of the traffic: enough
-/// to be seen when it recovers, and a false judgement costs a node three quarters of its packets and never all.
-pub const MIN_WEIGHT: f64 = 0.25;
+use crate::path::MIN_WEIGHT;
 
 /// How far a node's loss must lie above the median, beyond the error of the estimate: above the share of one partner in the
 /// smallest pool that is judged, 1/7.

@@ -93,6 +93,14 @@ catalogue! {
         "Replay tags remembered.";
     ReplayTagsCapacity: "waku_mix_replay_tags_capacity", Kind::Gauge, Count, [],
         "Replay tags that can be remembered; when all are used, packets are refused.";
+    CapacityPackets: "waku_mix_capacity_packets_per_second", Kind::Gauge, Count, [],
+        "Packets a second that this node can unwrap, measured at its start or set; what the admission of packets is made for.";
+    CoverLoopsTotal: "waku_mix_cover_loops_total", Kind::Counter, Count, ["outcome"],
+        "Packets that this node sends to itself as cover: sent, of these returned or lost; not_sent: the first hop did not take it; skipped: no path or no room.";
+    CoverLoopSeconds: "waku_mix_cover_loop_seconds", Kind::Histogram(ROUND_TRIP), Seconds, [],
+        "Time from sending a cover packet to its return, of those that returned.";
+    NodesWeighedDown: "waku_mix_nodes_weighed_down", Kind::Gauge, Count, [],
+        "Mix nodes that this node draws less often because more is lost through them than through the others.";
     PoolNodes: "waku_mix_pool_nodes", Kind::Gauge, Count, ["state"],
         "Mix nodes known from discovery, by whether paths may use them.";
 

@@ -5,7 +5,8 @@ use std::time::Duration;
 
 use libp2p_identity::PeerId;
 
-use super::{Estimate, MARGIN, MIN_JUDGED, MIN_WEIGHT, Trip};
+use super::{Estimate, MARGIN, MIN_JUDGED, Trip};
+use crate::path::MIN_WEIGHT;
 
 /// Trips below which a node is not judged: with fewer the error of its loss is as large as what is looked for.
 const MIN_TRIPS: f64 = 8.0;
@@ -50,12 +51,7 @@ impl Evidence {
     fn fade(&self, now: Duration, half_life: Duration) -> Self {
         let age = now.saturating_sub(self.at).as_secs_f64() / half_life.as_secs_f64().max(f64::EPSILON);
         let factor = (-age).exp2();
-        Self {
-            at: self.at,
-            returned: self.returned * factor,
-            lost: self.lost * factor,
-            seconds: self.seconds * factor,
-        }
+        Self { at: self.at, returned: self.returned * factor, lost: self.lost * factor, seconds: self.seconds * factor }
     }
 }
 
