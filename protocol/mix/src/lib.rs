@@ -16,6 +16,8 @@
 //! | [`reliability`] | loss and latency of others, and what they make them weigh | §21 W13 |
 //! | [`replay`] | tags of packets already seen | §15 |
 //! | [`reply`] | credentials that open replies | §9, §12 |
+//! | [`admission`] | what a node takes from which peer under load | §21 |
+//! | [`exit_status`] | what an exit says of a request that came to nothing | |
 //! | [`outcome`] | what may become of a packet | §10, §11 |
 //! | [`ledger`] | packet accounting: nothing gets lost uncounted | |
 //! | [`fleet`] | the same counts under the fleet's metric labels | §18 |
@@ -32,9 +34,11 @@
 //! What an exit does with a request is the exit role's policy.
 
 pub mod address;
+pub mod admission;
 pub mod capacity;
 pub mod cover;
 pub mod delay;
+pub mod exit_status;
 pub mod fleet;
 pub mod fragment;
 pub mod ledger;
@@ -51,8 +55,10 @@ pub mod reply;
 mod testing;
 
 pub use address::{AddressError, HopAddress, Transport};
+pub use admission::{Admission, Place, Places};
 pub use capacity::{reply_capacity, request_capacity};
 pub use delay::DelayLaw;
+pub use exit_status::ExitStatus;
 pub use ledger::{Balance, Ledger, Packet};
 pub use message::{Body, MessageError, MixMessage, Request, decode_reply, encode_cover, encode_reply};
 pub use outcome::{DropReason, HopKind, Origin, Outcome, Stage};
@@ -66,6 +72,10 @@ pub use reply::{Full, GroupId, ReplyStore};
 
 /// The libp2p protocol on which packets travel; the same for every wire profile (`spec/mix-wire.md` §2).
 pub const MIX_PROTOCOL: &str = "/mix/1.0.0";
+
+/// The libp2p protocol on which packets of the second format travel, framed as those of [`MIX_PROTOCOL`]; ours, for closed
+/// fleets.
+pub const SPHINX_PACKET_PROTOCOL: &str = "/wakumix/sphinx-packet/1.0.0";
 
 /// The codec that marks a packet as cover. It is never negotiated on a stream (`spec/mix-wire.md` §16).
 pub const COVER_CODEC: &str = "/mix/cover/1.0.0";

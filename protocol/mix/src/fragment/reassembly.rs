@@ -96,6 +96,18 @@ pub enum SetRefusal {
 }
 
 impl SetRefusal {
+    /// A stable name in snake case, for metric labels.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Contradiction => "contradiction",
+            Self::Damaged => "damaged",
+            Self::NoRequest => "no_request",
+            Self::GivenUp => "given_up",
+            Self::NoRoom => "no_room",
+        }
+    }
+
     /// How the packet is counted.
     #[must_use]
     pub const fn drop_reason(self) -> DropReason {

@@ -6,9 +6,10 @@ mod wire;
 use std::time::Duration;
 
 use proptest::prelude::*;
+use wakumix_sphinx::PacketFormat;
 
 use super::*;
-use crate::testing::{rng, surb};
+use crate::testing::{rng, sphinx, surb};
 
 const LIGHTPUSH: &str = "/vac/waku/lightpush/3.0.0";
 const NOW: Duration = Duration::from_secs(1000);
@@ -112,15 +113,16 @@ proptest! {
 
     #[test]
     fn any_fragments_whatever_keep_the_invariants(
-        arrivals in proptest::collection::vec((0..6_u64, any_shards(), any::<prop::sample::Index>(), 0..3_u64, 0..3_u64), 0..60),
+        arrivals in proptest::collection::vec((0..6_u64, any_shards(), any::<prop::sample::Index>(), 0..3_u64, 0..3_usize), 0..60),
     ) {
         let limits = Limits { sets: 3, bytes: 6000, age: Duration::from_secs(2) };
         let mut reassembly = Reassembly::new(limits);
+        let blocks = [0, 1].map(|seed| surb(seed).0.to_bytes());
         let mut now = NOW;
         for (seed, shards, index, wait, surbs) in arrivals {
             now += Duration::from_secs(wait);
             let pieces = pieces(seed, &message(usize::try_from(seed).unwrap() * 300), shards);
-            let surbs = (0..surbs).map(|seed| surb(seed).0).collect();
+            let surbs = blocks.iter().take(surbs).map(|block| sphinx().read_surb(block).unwrap()).collect();
             let fragment = Fragment::decode(&pieces[index.index(pieces.len())]).unwrap();
             reassembly.insert(now, fragment, surbs);
             prop_assert!(reassembly.is_consistent());
