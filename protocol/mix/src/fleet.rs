@@ -92,6 +92,10 @@ const fn error_label(origin: Option<Origin>, stage: Stage, reason: DropReason) -
         | DropReason::NotForwarding
         | DropReason::QueueFull
         | DropReason::PolicyRefused
+        | DropReason::PeerRate
+        | DropReason::NodeRate
+        | DropReason::PeerFrames
+        | DropReason::InjectedLoss
         | DropReason::Stopped => None,
     }
 }

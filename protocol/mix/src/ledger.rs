@@ -18,6 +18,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use wakumix_sphinx::PacketBuf;
 
+use crate::admission::Place;
 use crate::fleet::FleetCounts;
 use crate::outcome::{DropReason, HopKind, Origin, Outcome, Stage};
 
@@ -83,6 +84,13 @@ impl Ledger {
         FleetCounts::new(&self.snapshot(), self.drops_by_origin())
     }
 
+    /// Counts a packet that a peer sent and that was refused before it had a buffer: it is received and dropped in one
+    /// step, so the balance stays.
+    pub fn refuse(&self, reason: DropReason) {
+        self.enter(None);
+        self.record(None, Outcome::Dropped { stage: Stage::Ingress, reason });
+    }
+
     /// Every drop count that is not zero, over all origins.
     fn drops(&self) -> Vec<(Stage, DropReason, u64)> {
         let mut drops = Vec::new();
@@ -145,6 +153,8 @@ pub struct Packet {
     ledger: Arc<Ledger>,
     origin: Option<Origin>,
     stage: Stage,
+    /// Its place among the packets of the peer that sent it, until it ends.
+    place: Option<Place>,
     is_settled: bool,
 }
 
@@ -152,6 +162,12 @@ impl Packet {
     /// Enters a packet that a peer has sent.
     pub fn received(buffer: PacketBuf, ledger: &Arc<Ledger>) -> Self {
         Self::enter_ledger(buffer, ledger, None, Stage::Ingress)
+    }
+
+    /// Keeps a place for as long as the packet is in this node.
+    pub fn in_place(mut self, place: Place) -> Self {
+        self.place = Some(place);
+        self
     }
 
     /// Enters a packet that was made here.
@@ -206,7 +222,7 @@ impl Packet {
 
     fn enter_ledger(buffer: PacketBuf, ledger: &Arc<Ledger>, origin: Option<Origin>, stage: Stage) -> Self {
         ledger.enter(origin);
-        Self { buffer, ledger: Arc::clone(ledger), origin, stage, is_settled: false }
+        Self { buffer, ledger: Arc::clone(ledger), origin, stage, place: None, is_settled: false }
     }
 
     fn close(&mut self, outcome: Outcome) {
@@ -306,6 +322,7 @@ mod tests {
     use wakumix_sphinx::BufferPool;
 
     use super::*;
+    use crate::admission::Places;
 
     const BUFFER_LEN: usize = 8;
 
@@ -327,6 +344,27 @@ mod tests {
         assert_eq!(pool.in_use(), 0);
         assert_eq!(ledger.snapshot().residue(0), 0);
         assert_eq!(ledger.snapshot().forwarded, 1);
+    }
+
+    #[test]
+    fn a_packet_refused_without_a_buffer_is_received_and_dropped() {
+        let ledger = Ledger::new();
+        ledger.refuse(DropReason::PeerRate);
+        let balance = ledger.snapshot();
+        assert_eq!(balance.dropped, [(Stage::Ingress, DropReason::PeerRate, 1)]);
+        assert_eq!((balance.received, balance.residue(0)), (1, 0));
+    }
+
+    #[test]
+    fn a_packet_keeps_its_place_until_it_ends() {
+        let (pool, ledger, places) = (BufferPool::new(4, BUFFER_LEN), Ledger::new(), Places::new(1));
+        let packet = received(&pool, &ledger).in_place(places.take().unwrap());
+        assert!(places.take().is_none());
+        packet.settle(Outcome::Forwarded);
+        let packet = received(&pool, &ledger).in_place(places.take().unwrap());
+        assert_eq!(places.taken(), 1);
+        drop(packet);
+        assert_eq!(places.taken(), 0);
     }
 
     #[test]

@@ -122,6 +122,14 @@ named_enum! {
         NoExit = "no_exit",
         /// The exit's policy refuses the request.
         PolicyRefused = "policy_refused",
+        /// Its peer had sent more than its part of a loaded node.
+        PeerRate = "peer_rate",
+        /// The node had more to do than it can catch up with.
+        NodeRate = "node_rate",
+        /// Its peer had too many packets in the node.
+        PeerFrames = "peer_frames",
+        /// Lost on purpose, in a test.
+        InjectedLoss = "injected_loss",
         /// Let go of by code that did not say what became of it: a defect of this program.
         Abandoned = "abandoned",
         /// The node stopped.
@@ -160,6 +168,15 @@ impl Outcome {
             Self::Dropped { .. } => true,
             Self::Sent => origin.is_some(),
             Self::Forwarded | Self::Delivered | Self::Replied | Self::Cover => origin.is_none(),
+        }
+    }
+}
+
+impl From<crate::admission::Refusal> for DropReason {
+    fn from(refusal: crate::admission::Refusal) -> Self {
+        match refusal {
+            crate::admission::Refusal::PeerRate => Self::PeerRate,
+            crate::admission::Refusal::NodeRate => Self::NodeRate,
         }
     }
 }

@@ -1,0 +1,252 @@
+//! Admission: how much a node takes from its peers, and from which, before anything is multiplied
+//! (`spec/mix-wire.md` §21 W6, W9).
+//!
+//! Everything is counted in the node's own time. A frame costs what opening it takes, the longer of its share of the
+//! packets and of the bytes a second that the node can bear; so one bucket limits both. The node's bucket fills with one
+//! second a second. What is in it belongs to the active peers in equal parts:
+//!
+//! - Each active peer has a bucket of its own that fills at `1 / active`. What it holds is guaranteed: it is admitted even
+//!   when others have emptied the node's bucket, which then owes.
+//! - What peers leave of their parts is in the node's bucket and goes to whoever comes first.
+//!
+//! So a peer that sends less than `capacity / active` is never refused, however much others send, and a peer alone has all
+//! of it. A peer is active for one to two [`Limits::active_for`] after a frame. Who is active is a count of two generations
+//! and a mark in each [`PeerShare`]: nothing here grows with the number of peers.
+//!
+//! # What it cannot do
+//!
+//! Identities are free. Who holds `k` connections under different ids has `k` parts; how many there can be is the bound on
+//! connections, and the guarantee of the others is `capacity / active` with all of them counted. A new identity begins with
+//! one frame, which is less work than the handshake of its connection, so that coming back under new names gains nothing.
+
+mod places;
+
+use std::num::{NonZeroU32, NonZeroU64};
+use std::time::Duration;
+
+pub use places::{Place, Places};
+
+/// Fewer peers than these share as if they were so many: the first peers of a quiet node could otherwise each take the
+/// whole burst.
+const MIN_SHARES: usize = 16;
+
+/// The node's bucket owes at most this many [`Limits::share_burst`]: what all of 512 peers have saved if they come one
+/// after another, 1 + ln(512 / 16). Only peers that come and go faster than they are counted get there.
+const MAX_DEBT: f64 = 5.0;
+
+/// How much a node takes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Limits {
+    /// Packets a second that it can open.
+    pub packets_per_second: NonZeroU32,
+    /// Bytes a second that it can take.
+    pub bytes_per_second: NonZeroU64,
+    /// How much of its time the node saves while little comes: so much may come at once.
+    pub burst: Duration,
+    /// How much of the node's time all peers together save of their parts.
+    pub share_burst: Duration,
+    /// How long a peer counts as active after a frame, at least.
+    pub active_for: Duration,
+}
+
+impl Limits {
+    /// Half a second: a mixer's queues hold that much, and honest traffic of many senders is no burstier.
+    const BURST: Duration = Duration::from_millis(500);
+    /// Longer than the pauses of a peer that sends at all regularly, shorter than what a flood takes to be noticed.
+    const ACTIVE_FOR: Duration = Duration::from_secs(5);
+
+    /// Limits of a node that opens so many packets a second, each of at most `frame_len` bytes.
+    #[must_use]
+    pub fn for_capacity(packets_per_second: NonZeroU32, frame_len: usize) -> Self {
+        let bytes = u64::from(packets_per_second.get()).saturating_mul(frame_len as u64);
+        Self {
+            packets_per_second,
+            bytes_per_second: NonZeroU64::new(bytes).unwrap_or(NonZeroU64::MIN),
+            burst: Self::BURST,
+            share_burst: Self::BURST,
+            active_for: Self::ACTIVE_FOR,
+        }
+    }
+}
+
+/// Why a frame was refused.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Refusal {
+    /// The peer has had its part, and nothing is left of those of others.
+    #[error("the peer sends more than its part and the node is loaded")]
+    PeerRate,
+    /// The node owes more than it can catch up with; the peer is not at fault.
+    #[error("the node is overloaded")]
+    NodeRate,
+}
+
+/// What one peer has saved of its part. One per peer, over all its connections, streams and formats.
+#[derive(Debug)]
+pub struct PeerShare {
+    /// Seconds of the node's time.
+    level: f64,
+    /// When `level` was right.
+    filled: Duration,
+    /// The generation in which it was seen last.
+    generation: Option<u64>,
+}
+
+/// The buckets of a node. Times are since an epoch of the caller's choice and do not go back.
+#[derive(Debug)]
+pub struct Admission {
+    limits: Limits,
+    /// Seconds of the node's time that nobody has used; below zero it owes.
+    level: f64,
+    /// When `level` was right.
+    filled: Duration,
+    activity: Activity,
+}
+
+impl Admission {
+    /// An idle node.
+    #[must_use]
+    pub fn new(limits: Limits) -> Self {
+        let level = limits.burst.as_secs_f64();
+        Self { limits, level, filled: Duration::ZERO, activity: Activity::default() }
+    }
+
+    /// The share of a peer that has just connected: one frame, and what it saves from now on.
+    #[must_use]
+    pub fn share(&self, now: Duration) -> PeerShare {
+        PeerShare { level: self.cost(0), filled: now, generation: None }
+    }
+
+    /// Charges a peer and the node for a frame of so many bytes.
+    ///
+    /// # Errors
+    /// [`Refusal`]; then nothing was charged.
+    pub fn admit(&mut self, now: Duration, share: &mut PeerShare, bytes: usize) -> Result<(), Refusal> {
+        let cost = self.cost(bytes);
+        let active = self.activity.saw(self.generation(now), share);
+        self.fill(now);
+        self.fill_share(now, share, active, cost);
+        if share.level >= cost {
+            if self.level - cost < -self.max_debt(active, cost) {
+                return Err(Refusal::NodeRate);
+            }
+            share.level -= cost;
+        } else if self.level < cost {
+            return Err(Refusal::PeerRate);
+        }
+        self.level -= cost;
+        Ok(())
+    }
+
+    /// How long a peer that was just refused should not be read: until half of its bucket is full, and one such frame fits.
+    #[must_use]
+    pub fn pause(&self, share: &PeerShare, bytes: usize) -> Duration {
+        let cost = self.cost(bytes);
+        let active = self.activity.active.max(1);
+        let wanted = (self.share_cap(active, cost) / 2.0).max(cost);
+        let missing = (wanted - share.level).max(cost) * count(active);
+        Duration::try_from_secs_f64(missing).unwrap_or(Duration::MAX)
+    }
+
+    /// A peer is gone: it no longer counts as active.
+    pub fn forget(&mut self, share: &PeerShare) {
+        self.activity.forget(share);
+    }
+
+    /// Peers among which the node is shared now.
+    pub fn active(&mut self, now: Duration) -> usize {
+        self.activity.turn(self.generation(now));
+        self.activity.active
+    }
+
+    /// Seconds of the node's time that a frame costs.
+    fn cost(&self, bytes: usize) -> f64 {
+        let by_packet = f64::from(self.limits.packets_per_second.get()).recip();
+        by_packet.max(count(bytes) / bytes_per_second(self.limits.bytes_per_second))
+    }
+
+    /// The most that one of so many peers saves; never less than a frame, or a peer of a slow node could send none.
+    fn share_cap(&self, active: usize, cost: f64) -> f64 {
+        (self.limits.share_burst.as_secs_f64() / count(active.max(MIN_SHARES))).max(cost)
+    }
+
+    /// With a frame for each peer, which it may have saved on a slow node.
+    fn max_debt(&self, active: usize, cost: f64) -> f64 {
+        MAX_DEBT * self.limits.share_burst.as_secs_f64() + count(active) * cost
+    }
+
+    fn fill(&mut self, now: Duration) {
+        let gained = now.saturating_sub(self.filled).as_secs_f64();
+        self.level = (self.level + gained).min(self.limits.burst.as_secs_f64());
+        self.filled = self.filled.max(now);
+    }
+
+    fn fill_share(&self, now: Duration, share: &mut PeerShare, active: usize, cost: f64) {
+        let gained = now.saturating_sub(share.filled).as_secs_f64() / count(active);
+        share.level = (share.level + gained).min(self.share_cap(active, cost));
+        share.filled = share.filled.max(now);
+    }
+
+    fn generation(&self, now: Duration) -> u64 {
+        let generation = now.as_nanos() / self.limits.active_for.as_nanos().max(1);
+        u64::try_from(generation).unwrap_or(u64::MAX)
+    }
+}
+
+/// Who is active: seen in this generation or in the one before.
+#[derive(Debug, Default)]
+struct Activity {
+    generation: u64,
+    /// Peers seen in this generation or the one before.
+    active: usize,
+    /// Those of this generation.
+    seen: usize,
+}
+
+impl Activity {
+    /// A peer has sent something; the active ones with it.
+    fn saw(&mut self, generation: u64, share: &mut PeerShare) -> usize {
+        self.turn(generation);
+        if share.generation != Some(self.generation) {
+            if !self.counts(share) {
+                self.active += 1;
+            }
+            self.seen += 1;
+            share.generation = Some(self.generation);
+        }
+        self.active
+    }
+
+    fn turn(&mut self, generation: u64) {
+        if generation > self.generation {
+            self.active = if generation - self.generation == 1 { self.seen } else { 0 };
+            self.seen = 0;
+            self.generation = generation;
+        }
+    }
+
+    fn forget(&mut self, share: &PeerShare) {
+        if self.counts(share) {
+            self.active = self.active.saturating_sub(1);
+        }
+        if share.generation == Some(self.generation) {
+            self.seen = self.seen.saturating_sub(1);
+        }
+    }
+
+    fn counts(&self, share: &PeerShare) -> bool {
+        share.generation.is_some_and(|seen| self.generation - seen.min(self.generation) <= 1)
+    }
+}
+
+#[allow(clippy::cast_precision_loss, reason = "far below 2^52")]
+fn count(number: usize) -> f64 {
+    number as f64
+}
+
+#[allow(clippy::cast_precision_loss, reason = "a rate need not be exact")]
+fn bytes_per_second(rate: NonZeroU64) -> f64 {
+    rate.get() as f64
+}
+
+#[cfg(test)]
+mod tests;
