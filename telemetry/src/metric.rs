@@ -41,6 +41,8 @@ pub enum Unit {
     Seconds,
     /// Bytes.
     Bytes,
+    /// A share from 0 to 1.
+    Ratio,
     /// Units of 1000 bytes; only for a name of the fleet that has it.
     Kilobytes,
     /// Always 1; the labels carry the information.
@@ -54,6 +56,7 @@ impl Unit {
             Self::Count => "count",
             Self::Seconds => "seconds",
             Self::Bytes => "bytes",
+            Self::Ratio => "ratio",
             Self::Kilobytes => "kilobytes",
             Self::Info => "info",
         }

@@ -58,7 +58,9 @@ fn counters_and_only_counters_end_in_total() {
 fn our_names_end_in_their_unit() {
     for metric in Metric::ALL.iter().copied().filter(|metric| is_ours(*metric)) {
         let name = metric.name().trim_end_matches("_total");
-        for (unit, suffix) in [(Unit::Seconds, "_seconds"), (Unit::Bytes, "_bytes"), (Unit::Info, "_info")] {
+        let units =
+            [(Unit::Seconds, "_seconds"), (Unit::Bytes, "_bytes"), (Unit::Ratio, "_ratio"), (Unit::Info, "_info")];
+        for (unit, suffix) in units {
             assert_eq!(name.ends_with(suffix), metric.unit() == unit, "{metric:?}");
         }
         assert_ne!(metric.unit(), Unit::Kilobytes, "{metric:?}");

@@ -62,14 +62,14 @@ fn a_lost_reply_ends_in_a_timeout_that_frees_the_credentials_and_a_late_one_is_d
         let mut subscriber = net.follow("relay-1").await;
 
         let failure = push(sender, "no answer").await.unwrap_err();
-        assert_eq!(failure.kind(), "surb_timeout");
+        assert_eq!(failure.kind(), "deadline");
         assert_eq!(failure.to_string(), "no answer within 1000 ms; the message may have been published");
         assert_eq!(within(subscriber.recv()).await.unwrap().message.payload, b"no answer", "it was published");
         let page = sender.telemetry().render();
         assert_eq!(metric(&page, "mix_surb_creds_active"), Some(0.0));
         assert_eq!(metric(&page, "mix_surb_creds_expired_total"), Some(1.0));
         assert_eq!(metric(&page, "mix_reply_timeouts_total"), Some(1.0));
-        assert_eq!(metric(&page, "waku_mix_requests_total{outcome=\"surb_timeout\"}"), Some(1.0));
+        assert_eq!(metric(&page, "waku_mix_requests_total{outcome=\"deadline\"}"), Some(1.0));
 
         let withheld = || mixers.iter().map(|mixer| mixer.log().withheld).sum::<usize>();
         until("the reply is at a mixer", async || withheld() == 1).await;
@@ -108,7 +108,7 @@ fn when_a_mixer_is_killed_in_mid_flow_only_requests_that_met_it_are_not_answered
 
         assert_eq!(outcomes.len(), 60);
         for failure in outcomes.iter().filter_map(|outcome| outcome.as_ref().err()) {
-            assert!(matches!(failure, PushFailure::Timeout { .. } | PushFailure::FirstHop(_)), "{failure}");
+            assert!(matches!(failure, PushFailure::Deadline { .. } | PushFailure::FirstHop(_)), "{failure}");
         }
         // Each request that was not answered is explained by one packet that met the dead mixer: it could not be
         // handed over, or it was taken and never passed on; or its answer was later than the limit.
@@ -236,7 +236,7 @@ fn a_hop_of_another_profile_forwards_and_the_end_of_the_path_notices() {
         assert_eq!(dropped.values().sum::<u64>(), there + back + late, "{dropped:?}");
         assert_eq!(unanswered(&outcomes), there + back + late);
         for failure in outcomes.iter().filter_map(|outcome| outcome.as_ref().err()) {
-            assert_eq!(failure.kind(), "surb_timeout");
+            assert_eq!(failure.kind(), "deadline");
         }
         net.end().await;
     });
@@ -262,7 +262,7 @@ fn an_actor_that_panics_during_traffic_is_restarted_and_counted() {
         };
         let (outcomes, ()) = futures::join!(push_many(sender, 50, 5), faults);
         for failure in outcomes.iter().filter_map(|outcome| outcome.as_ref().err()) {
-            assert!(matches!(failure.kind(), "surb_timeout" | "internal" | "busy"), "{failure}");
+            assert!(matches!(failure.kind(), "deadline" | "internal" | "busy"), "{failure}");
         }
         for (node, _, actor) in panics {
             let page = net.node(node).telemetry().render();

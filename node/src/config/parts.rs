@@ -6,6 +6,7 @@ use wakumix_discovery::{
     DescriptorsConfig, Discv5Config, DnsConfig, PeerExchangeConfig, PoolConfig, ServiceDiscoveryConfig,
 };
 use wakumix_role_api::{ConfigError, ConfigProblem, RoleName};
+use wakumix_sphinx::PrivateKey;
 
 use super::{Config, EntryNode, addresses::has_port_zero};
 
@@ -43,12 +44,19 @@ const MIXER: Keys = &[
     ("max_held", "mixer.max-held"),
     ("max_waiting", "mixer.max-waiting"),
     ("max_batch", "mixer.max-batch"),
+    ("cover", "mixer.cover"),
+    ("capacity", "mixer.capacity"),
 ];
 #[cfg(feature = "exit")]
 const EXIT: Keys = &[
     ("codecs", "exit.codecs"),
     ("max_requests", "exit.max-requests"),
+    ("networks", "exit.networks"),
+    ("ports", "exit.ports"),
     ("service_timeout", "exit.service-timeout"),
+    ("max_fragment_sets", "exit.max-fragment-sets"),
+    ("max_fragment_bytes", "exit.max-fragment-bytes"),
+    ("fragment_timeout", "exit.fragment-timeout"),
     ("hold", "exit.hold"),
 ];
 #[cfg(feature = "sender")]
@@ -56,9 +64,18 @@ const SENDER: Keys = &[
     ("timeout", "sender.timeout"),
     ("max_timeout", "sender.max-timeout"),
     ("surbs", "sender.surbs"),
+    ("parity", "sender.parity"),
     ("in_flight", "sender.in-flight"),
+    ("queue_bytes", "sender.queue-bytes"),
+    ("window", "sender.window"),
     ("delay", "mix.delay"),
     ("hold", "sender.hold"),
+];
+const KEY_RING: Keys = &[
+    ("lifetime", "keys.lifetime"),
+    ("overlap", "keys.overlap"),
+    ("tag_sync", "keys.tag-sync"),
+    ("tags", "keys.replay-tags"),
 ];
 const DISCOVERY: Keys = &[
     ("mix_nodes", "mixnode"),
@@ -76,6 +93,9 @@ pub(crate) fn count(number: u32) -> usize {
 /// What the parts that this configuration turns on find wrong with their settings, each with its key.
 pub(super) fn problems(config: &Config) -> Vec<(&'static str, ConfigProblem)> {
     let mut problems = named(DISCOVERY, config.discovery().validate());
+    if config.mixes() {
+        problems.extend(named(KEY_RING, config.key_ring(None).validate().map_err(role_error)));
+    }
     #[cfg(feature = "relay")]
     if config.has_role(RoleName::Relay) {
         problems.extend(named(RELAY, config.relay_role().validate()));
@@ -101,7 +121,32 @@ fn named(keys: Keys, verdict: Result<(), ConfigError>) -> Vec<(&'static str, Con
     problems.into_iter().map(|problem| (key(problem.field), problem)).collect()
 }
 
+/// What a ring of keys finds wrong, in the form that roles have for it.
+fn role_error(error: wakumix_keyring::ConfigError) -> ConfigError {
+    let problem = |wakumix_keyring::ConfigProblem { field, problem, help }| ConfigProblem { field, problem, help };
+    ConfigError { problems: error.problems.into_iter().map(problem).collect() }
+}
+
 impl Config {
+    /// The settings of the mix keys; `fixed` is one that the operator has set.
+    pub(crate) fn key_ring(&self, fixed: Option<PrivateKey>) -> wakumix_keyring::Config {
+        wakumix_keyring::Config {
+            directory: self.keys.directory.clone(),
+            fixed,
+            lifetime: self.keys.lifetime.as_duration(),
+            overlap: self.keys.overlap.as_duration(),
+            tag_sync: self.keys.tag_sync.as_duration(),
+            tags: count(self.keys.replay_tags),
+            ..wakumix_keyring::Config::default()
+        }
+    }
+
+    /// The losses that this node is to make, if any.
+    fn injected_loss(&self) -> Option<wakumix_host::Loss> {
+        let share = self.host.inject_loss.as_share();
+        (share > 0.0).then(|| wakumix_host::Loss { share, seed: self.host.inject_loss_seed.into() })
+    }
+
     /// The settings of the host.
     pub(crate) fn host(&self) -> wakumix_host::HostConfig {
         let defaults = wakumix_host::HostConfig::default();
@@ -120,7 +165,11 @@ impl Config {
                 inbound: total - total / 4,
                 ..defaults.connections
             },
-            mix: wakumix_host::MixLimits { queue_packets: count(self.host.queue_packets), ..defaults.mix },
+            mix: wakumix_host::MixLimits {
+                queue_packets: count(self.host.queue_packets),
+                inject_loss: self.injected_loss(),
+                ..defaults.mix
+            },
             requests: defaults.requests,
             max_kept_peers: defaults.max_kept_peers,
             allow_private: self.mix_allow_all_addresses,
@@ -257,6 +306,14 @@ impl Config {
             max_held: count(self.mixer.max_held),
             max_waiting: count(self.mixer.max_waiting),
             max_batch: count(self.mixer.max_batch),
+            cover: match self.mixer.cover {
+                super::CoverTime::ByRole => wakumix_mixer::CoverRule::ByRole,
+                super::CoverTime::Never => wakumix_mixer::CoverRule::Off,
+                super::CoverTime::Every(mean) => wakumix_mixer::CoverRule::Every(mean.as_duration()),
+            },
+            cover_delay: self.mix.delay.0,
+            allow_private_addresses: self.mix_allow_all_addresses,
+            capacity: (self.mixer.capacity > 0).then_some(self.mixer.capacity),
         }
     }
 
@@ -267,9 +324,14 @@ impl Config {
             codecs: self.exit.codecs.clone(),
             forward: self.exit.forward,
             allow_private_addresses: self.exit.allow_private_addresses,
+            networks: self.exit.networks.clone(),
+            ports: self.exit.ports.iter().map(|range| range.0.clone()).collect(),
             max_requests: count(self.exit.max_requests),
             service_timeout: self.exit.service_timeout.as_duration(),
             hold: self.exit.hold.0,
+            max_fragment_sets: count(self.exit.max_fragment_sets),
+            max_fragment_bytes: self.exit.max_fragment_bytes.as_len(),
+            fragment_timeout: self.exit.fragment_timeout.as_duration(),
         }
     }
 
@@ -280,11 +342,15 @@ impl Config {
             timeout: self.sender.timeout.as_duration(),
             max_timeout: self.sender.max_timeout.as_duration(),
             surbs: usize::from(self.sender.surbs),
+            parity: self.sender.parity,
             in_flight: count(self.sender.in_flight),
+            queue_bytes: self.sender.queue_bytes.as_len(),
+            window: count(self.sender.window),
             delay: self.mix.delay.0,
             hold: self.sender.hold.0,
             auto_shards: std::num::NonZeroU16::new(self.num_shards_in_network)
                 .map(|shards| wakumix_sender::AutoShards { cluster: self.cluster_id, shards }),
+            ..wakumix_sender::Config::default()
         }
     }
 }

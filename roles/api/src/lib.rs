@@ -9,6 +9,7 @@
 //! - [`Address`] and [`Inbox`]: a queue with a bound, a refusal and a waiting-time histogram;
 //! - [`Actor`], [`Context`] and [`Supervisor`]: the shell around actix, restart with back-off, stop order;
 //! - [`Workers`]: where cryptography runs;
+//! - [`plain::PlainPush`]: a push without the mixnet, for whoever asks for one;
 //! - [`ConfigChecks`] and [`ConfigError`]: how the settings of a role are found wrong.
 //!
 //! Nothing of actix shows in a public signature: actix 0.13 neither bounds its mailboxes nor restarts what panics
@@ -22,6 +23,7 @@ pub mod exit;
 mod formats;
 pub mod host;
 pub mod mixer;
+pub mod plain;
 pub mod relay;
 mod role;
 pub mod sender;

@@ -8,7 +8,10 @@ use wakumix_mix::{LoopPlace, Packet};
 use wakumix_sphinx::SurbId;
 use wakumix_waku::{WakuMessage, lightpush::StatusCode};
 
-use crate::Address;
+use crate::{
+    Address,
+    host::{RequestFailure, SendFailure},
+};
 
 /// A message to the sender.
 #[derive(Debug)]
@@ -169,8 +172,19 @@ pub enum PushFailure {
     /// The node that a loop is to pass is not in the pool.
     #[error("the node {0} is not in the mix pool")]
     NodeUnknown(PeerId),
-    /// The framed request does not fit one packet.
-    #[error("the request is {size} bytes, one packet carries {limit}; shorten the payload by {} bytes", size - limit)]
+    /// The payload is longer than the mixnet carries in any packet format.
+    #[error("the payload is {size} bytes, at most {limit} are allowed over the mixnet")]
+    PayloadTooLarge {
+        /// Bytes of the payload.
+        size: usize,
+        /// Bytes that are allowed.
+        limit: usize,
+    },
+    /// The framed request does not fit what the known exits take: one packet, or fragments where they put them together.
+    #[error(
+        "the request is {size} bytes, {limit} fit towards the exits that are known; shorten the payload by {} bytes",
+        size.saturating_sub(*limit)
+    )]
     TooLarge {
         /// Bytes of the framed lightpush request.
         size: usize,
@@ -180,7 +194,7 @@ pub enum PushFailure {
     /// The topic or content topic is malformed.
     #[error("{0}")]
     InvalidMessage(String),
-    /// Too many requests wait for their answers, or the mixer's queue is full.
+    /// Too many requests wait for their answers, or nothing could leave in time: no free packet buffer, a full queue.
     #[error("too many requests are open; try again later")]
     Busy,
     /// This node has no address that a reply could be sent to, and no connection on which one could come.
@@ -191,14 +205,16 @@ pub enum PushFailure {
         "nobody can dial this node, and it is connected to no mix node that could bring it replies; wait for connections"
     )]
     NoConnectedHop,
-    /// The first hop could not be reached.
+    /// No first hop that was tried could be reached.
     #[error("the first hop failed: {0}")]
-    FirstHop(crate::host::SendFailure),
+    FirstHop(SendFailure),
     /// No answer came in time. The message may have been published.
-    #[error("no answer within {} ms; the message may have been published", limit.as_millis())]
-    Timeout {
-        /// The limit that passed.
+    #[error("no answer within {} ms after {tries} tries; the message may have been published", limit.as_millis())]
+    Deadline {
+        /// The limit that passed, from acceptance.
         limit: Duration,
+        /// How often the request had left.
+        tries: u32,
     },
     /// An answer came that does not parse.
     #[error("the answer is malformed: {0}")]
@@ -206,6 +222,20 @@ pub enum PushFailure {
     /// The exit answered with nothing: it could not reach the service (`spec/mix-wire.md §11.1`).
     #[error("the exit could not reach the service")]
     ServiceUnreachable,
+    /// The exit took the request out of the mixnet and would not pass it on.
+    #[error("the exit refused the request with status {status}: {code}")]
+    ExitRefused {
+        /// The lightpush status that it answered with.
+        status: u32,
+        /// Its stable code of the reason, `docs/sending.md`.
+        code: String,
+    },
+    /// A message that is to go directly, on a node without a relay that knows no service.
+    #[error("no relay runs on this node, and no node that serves lightpush is known")]
+    NoService,
+    /// A message that went directly, and its service could not be asked.
+    #[error("the service failed: {0}")]
+    Service(RequestFailure),
     /// The node is stopping.
     #[error("the node is stopping")]
     Stopped,
@@ -222,16 +252,21 @@ impl PushFailure {
             Self::NoExit { .. } => "no_exit",
             Self::ExitUnknown(_) => "exit_unknown",
             Self::NodeUnknown(_) => "node_unknown",
-            Self::TooLarge { .. } => "too_large",
+            Self::PayloadTooLarge { .. } | Self::TooLarge { .. } => "too_large",
             Self::InvalidMessage(_) => "invalid_message",
-            Self::Busy => "busy",
+            Self::Busy | Self::Service(RequestFailure::Busy) => "busy",
             Self::NoReplyAddress => "no_reply_address",
             Self::NoConnectedHop => "no_connected_hop",
             Self::FirstHop(_) => "first_hop_failed",
-            Self::Timeout { .. } => "surb_timeout",
+            Self::Deadline { .. } | Self::Service(RequestFailure::Timeout) => "deadline",
             Self::BadAnswer(_) => "bad_answer",
             Self::ServiceUnreachable => "service_unreachable",
-            Self::Stopped => "stopped",
+            Self::ExitRefused { .. } => "exit_refused",
+            Self::NoService => "no_service",
+            Self::Service(RequestFailure::DialFailed) => "dial_failed",
+            Self::Service(RequestFailure::Unsupported) => "unsupported",
+            Self::Service(RequestFailure::Stream(_)) => "stream_failed",
+            Self::Stopped | Self::Service(RequestFailure::Stopped) => "stopped",
             Self::Internal(_) => "internal",
         }
     }

@@ -9,20 +9,24 @@ use futures::{FutureExt, future::BoxFuture};
 use libp2p_identity::PeerId;
 use rand::{SeedableRng, rngs::StdRng};
 use tokio::time::Instant;
-use wakumix_mix::{DropReason, Ledger, LoopPlace, Origin, Packet, Stage};
+use wakumix_mix::{DropReason, LoopPlace, Origin, Packet, Stage};
 use wakumix_role_api::{
-    Actor, Context, DirectoryReader, LocalNode,
-    sender::{Loop, Push, PushFailure, ReplyPacket, SenderMessage},
+    Actor, Context,
+    relay::RelayHandle,
+    sender::{Anonymity, Loop, Push, PushFailure, ReplyPacket, SenderMessage},
 };
-use wakumix_sphinx::PacketBuf;
+use wakumix_waku::WakuMessage;
 
 use crate::{
     admission::{Refused, Slot},
-    config::Config,
-    exchange::{Caller, Exchange, Plan, Shared, open_reply},
+    caller::Caller,
+    exchange::Exchange,
     probe::{LoopPlan, Probe, tell},
-    request::{Request, check_size, prepare},
-    route::{Wanted, choose, choose_loop},
+    reply::open_reply,
+    request::prepare,
+    route::choose_loop,
+    shared::Shared,
+    watch::follow,
     way_back::WayBack,
 };
 
@@ -31,11 +35,8 @@ const SWEEP_PERIOD: Duration = Duration::from_secs(1);
 
 /// The sender. Its requests are ephemeral: after a panic their callers are told that they ended.
 pub(crate) struct Sender {
-    pub(crate) config: Arc<Config>,
-    pub(crate) node: LocalNode,
-    pub(crate) directory: DirectoryReader,
-    pub(crate) ledger: Arc<Ledger>,
     pub(crate) shared: Arc<Shared>,
+    pub(crate) relay: Option<RelayHandle>,
     pub(crate) rng: StdRng,
 }
 
@@ -46,6 +47,10 @@ impl Actor for Sender {
     fn started(&mut self, context: &Context<SenderMessage>) {
         // The first task of an actor always fits its limit.
         let _ = context.every(SWEEP_PERIOD, || SenderMessage::Expire);
+        if let Some(relay) = self.relay.clone() {
+            // So does the second.
+            let _ = context.spawn(follow(relay, Arc::clone(&self.shared.watchlist)));
+        }
     }
 
     fn handle(&mut self, message: SenderMessage, context: &Context<SenderMessage>) {
@@ -68,34 +73,33 @@ impl Actor for Sender {
 
 impl Sender {
     fn push(&mut self, push: Push, context: &Context<SenderMessage>) {
-        let Push { message, pubsub_topic, exit, timeout, anonymity: _, reply } = push;
-        let caller = Caller::new(reply, Arc::clone(&self.shared));
+        let Push { message, pubsub_topic, exit, timeout, anonymity, reply } = push;
+        let caller = Caller::new(reply, &self.shared.admission, &self.shared.metrics);
         let limit = self.limit(timeout);
-        let slot = match self.admit() {
+        let slot = match self.admit(message_len(&message, pubsub_topic.as_deref())) {
             Ok(slot) => slot,
             Err(failure) => return caller.tell(Err(failure)),
         };
-        let decided = prepare(&mut self.rng, unix_nanoseconds(), message, pubsub_topic, self.config.auto_shards)
-            .and_then(|request| Ok((self.plan(&request, exit)?, request)));
-        let (plan, request) = match decided {
-            Ok(decided) => decided,
+        let auto_shards = self.shared.config.auto_shards;
+        let may_go_directly = anonymity != Anonymity::Required;
+        let request =
+            prepare(&mut self.rng, unix_nanoseconds(), message, pubsub_topic, auto_shards, may_go_directly);
+        let request = match request {
+            Ok(request) => request,
             Err(failure) => return caller.tell(Err(failure)),
         };
-        let Some(buffer) = self.buffer() else { return caller.tell(Err(PushFailure::Busy)) };
-        let packet = Packet::originated(buffer, &self.ledger, Origin::Request);
-        let (shared, deadline) = (Arc::clone(&self.shared), Instant::now() + limit);
-        let exchange = Exchange { shared, caller, slot, request, plan, packet, deadline, limit };
+        let (shared, rng) = (Arc::clone(&self.shared), self.rng.fork());
+        let exchange = Exchange::new(shared, request, anonymity, exit, limit, rng);
         // There are as many tasks as slots and reply blocks, so this cannot fail; if it did, the caller would be told.
-        let _ = context.spawn(exchange.run());
+        let _ = context.spawn(exchange.run(caller, slot));
     }
 
     fn probe(&mut self, asked: Loop, context: &Context<SenderMessage>) {
         let Loop { through, place, timeout, reply } = asked;
         let limit = self.limit(timeout);
-        let admitted = self.admit().and_then(|slot| {
-            let plan = self.loop_plan(through, place)?;
-            let buffer = self.buffer().ok_or(PushFailure::Busy)?;
-            Ok((slot, plan, Packet::originated(buffer, &self.ledger, Origin::Loop)))
+        let admitted = self.admit(0).and_then(|slot| {
+            let (plan, packet) = self.loop_plan(through, place)?;
+            Ok((slot, plan, packet))
         });
         let (slot, plan, packet) = match admitted {
             Ok(admitted) => admitted,
@@ -103,43 +107,33 @@ impl Sender {
         };
         let (shared, deadline) = (Arc::clone(&self.shared), Instant::now() + limit);
         // A loop has a slot like a request and fewer tasks.
-        let _ = context.spawn(Probe { shared, slot, plan, packet, deadline, limit, reply }.run());
+        let _ = context.spawn(Probe { shared, slot, plan, packet, deadline, reply }.run());
     }
 
-    fn admit(&self) -> Result<Slot, PushFailure> {
-        self.shared.admission.request().map_err(|refused| match refused {
+    fn admit(&self, bytes: usize) -> Result<Slot, PushFailure> {
+        self.shared.admission.request(bytes).map_err(|refused| match refused {
             Refused::Full => PushFailure::Busy,
             Refused::Closed => PushFailure::Stopped,
         })
     }
 
-    fn buffer(&self) -> Option<PacketBuf> {
-        self.shared.formats.preferred()?.buffers.take()
-    }
-
     fn limit(&self, asked: Option<Duration>) -> Duration {
-        asked.unwrap_or(self.config.timeout).min(self.config.max_timeout)
+        asked.unwrap_or(self.shared.config.timeout).min(self.shared.config.max_timeout)
     }
 
-    fn plan(&mut self, request: &Request, exit: Option<PeerId>) -> Result<Plan, PushFailure> {
-        let Config { surbs, delay, hold, .. } = *self.config;
-        let format = self.shared.formats.preferred().ok_or(PushFailure::Internal("no packet format"))?;
-        check_size(&request.frame, &*format.format, surbs)?;
-        let directory = self.directory.snapshot();
-        let way_back = WayBack::to(&self.node, &directory)?;
-        let wanted = Wanted { exit, topic: request.topic.as_ref() };
-        let route = choose(&mut self.rng, &directory, &way_back, wanted, surbs)?;
+    /// The way of a loop in the format of this node's choice, and an empty buffer for its packet.
+    fn loop_plan(&mut self, through: PeerId, place: LoopPlace) -> Result<(LoopPlan, Packet), PushFailure> {
+        let shared = &self.shared;
+        let served = shared.formats.preferred().ok_or(PushFailure::Internal("no packet format"))?;
+        let directory = shared.directory.snapshot();
+        let way_back = WayBack::to(&shared.node, &directory)?;
+        let kind = served.format.wire().kind();
+        let path = choose_loop(&mut self.rng, &directory, &way_back, kind, through, place)?;
+        let buffer = served.buffers.take().ok_or(PushFailure::Busy)?;
+        let (delay, hold) = (shared.config.delay, shared.config.hold);
         let hold = hold.sample(&mut self.rng, hold.encode());
-        Ok(Plan { route, delay_ms: delay.encode(), hold, rng: self.rng.fork() })
-    }
-
-    fn loop_plan(&mut self, through: PeerId, place: LoopPlace) -> Result<LoopPlan, PushFailure> {
-        let Config { delay, hold, .. } = *self.config;
-        let directory = self.directory.snapshot();
-        let way_back = WayBack::to(&self.node, &directory)?;
-        let path = choose_loop(&mut self.rng, &directory, &way_back, through, place)?;
-        let hold = hold.sample(&mut self.rng, hold.encode());
-        Ok(LoopPlan { path, delay_ms: delay.encode(), hold, rng: self.rng.fork() })
+        let plan = LoopPlan { path, delay_ms: delay.encode(), hold, rng: self.rng.fork() };
+        Ok((plan, Packet::originated(buffer, &shared.ledger, Origin::Loop)))
     }
 
     fn reply(&self, mut reply: ReplyPacket, context: &Context<SenderMessage>) {
@@ -152,6 +146,12 @@ impl Sender {
         // A reply block yields one reply, since the mixer knows its tag: the tasks have room for all of them.
         let _ = context.spawn(open_reply(Arc::clone(&self.shared), reply, keys, slot));
     }
+}
+
+/// Bytes of a message that wait with its request.
+fn message_len(message: &WakuMessage, topic: Option<&str>) -> usize {
+    let topic = topic.map_or(0, str::len);
+    message.payload.len() + message.meta.len() + message.content_topic.len() + topic
 }
 
 /// The time for messages that bring none.

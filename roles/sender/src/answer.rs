@@ -1,10 +1,13 @@
-//! From the bytes of a reply to what the caller is told, without I/O (`spec/waku.md §4.1`).
+//! From the bytes of a reply to what it means for the request, without I/O (`spec/waku.md §4.1`).
 
-use wakumix_role_api::sender::PushFailure;
-use wakumix_waku::{
-    frame,
-    lightpush::{MAX_RESPONSE_LEN, StatusCode, UNKNOWN_REQUEST_ID, text, v3},
-};
+use wakumix_role_api::{plain::read_response, sender::PushFailure};
+use wakumix_sphinx::{Weakness, Weaknesses};
+use wakumix_waku::lightpush::{StatusCode, text, v3};
+
+/// What stands in front of an exit's own code in the words of an answer that it gives in place of a service.
+const EXIT_WORDS: &str = "exit: ";
+/// The longest code of an exit that is passed on; no exit of ours has one half as long.
+const MAX_EXIT_CODE: usize = 40;
 
 /// What the service said.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -17,108 +20,171 @@ pub(crate) struct Verdict {
     pub(crate) relay_peer_count: Option<u32>,
 }
 
-/// Reads the application bytes of a reply.
+impl Verdict {
+    /// Stands for the answer of a message that was seen on relay.
+    pub(crate) const SEEN: Self =
+        Self { status: StatusCode::SUCCESS.0, description: None, relay_peer_count: None };
+}
+
+/// What an answer means for its request.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Meaning {
+    /// The message is published, now or before.
+    Published(Verdict),
+    /// No relay peer took it (505): there is none, or an earlier try of the same message was published
+    /// (`live-behaviour.md`: nodes of the fleet answer a message that they know so).
+    NoPeers(Verdict),
+    /// This service or exit cannot; another may.
+    Elsewhere(Refusal),
+    /// Not now.
+    Later(Refusal),
+    /// No service will take it.
+    Final(Verdict),
+}
+
+/// An answer that is no success.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Refusal {
+    /// The service's.
+    Service(Verdict),
+    /// That of the exit in place of a service, or of one that answers what nobody can read.
+    Exit(PushFailure),
+}
+
+impl Refusal {
+    /// What the caller is told.
+    pub(crate) fn outcome(self) -> Result<Verdict, PushFailure> {
+        match self {
+            Self::Service(verdict) => Ok(verdict),
+            Self::Exit(failure) => Err(failure),
+        }
+    }
+}
+
+/// Reads the application bytes of a reply to the request with this id.
 ///
-/// What stands behind the frame is ignored, as a stream reader would: a service whose message block has a sequence
-/// number leaves four bytes there if ours has none (`spec/mix-wire.md §7.2`).
-///
-/// # Errors
-/// [`PushFailure::ServiceUnreachable`] for an empty answer, which the fleet's exits send when they could not reach the
-/// service (`spec/mix-wire.md §11.1`), also where its older decoders leave the one byte `00`; else
-/// [`PushFailure::BadAnswer`].
-pub(crate) fn interpret(data: &[u8], request_id: &str) -> Result<Verdict, PushFailure> {
+/// An empty answer is sent by the fleet's exits when they could not reach the service (`spec/mix-wire.md §11.1`), also where
+/// their older decoders leave the one byte `00`.
+pub(crate) fn read(data: &[u8], request_id: &str, weaknesses: Weaknesses) -> Meaning {
     if matches!(data, [] | [0]) {
-        return Err(PushFailure::ServiceUnreachable);
+        return Meaning::Elsewhere(Refusal::Exit(PushFailure::ServiceUnreachable));
     }
-    let bad = |problem: String| PushFailure::BadAnswer(problem);
-    let (body, _) = frame::decode(data, MAX_RESPONSE_LEN)
-        .map_err(|error| bad(error.to_string()))?
-        .ok_or_else(|| bad("it ends before its length says".to_owned()))?;
-    let response = v3::Response::decode(body).map_err(|error| bad(error.to_string()))?;
-    if !answers(&response, request_id) {
-        return Err(bad("it answers another request".to_owned()));
+    match read_response(data, request_id) {
+        Ok(response) => meaning(response, weaknesses),
+        Err(malformed) => Meaning::Elsewhere(Refusal::Exit(malformed)),
     }
-    Ok(verdict(response))
 }
 
-/// Whether a response belongs to a request. A service that did not read the request cannot know its id.
-fn answers(response: &v3::Response, request_id: &str) -> bool {
-    let unread = [StatusCode::TOO_MANY_REQUESTS, StatusCode::BAD_REQUEST];
-    response.request_id == request_id
-        || (response.request_id == UNKNOWN_REQUEST_ID && unread.contains(&response.status_code))
-}
-
-/// Success without a single peer is none: the fleet's clients turn it into 505.
-fn verdict(response: v3::Response) -> Verdict {
+fn meaning(response: v3::Response, weaknesses: Weaknesses) -> Meaning {
     let v3::Response { status_code, status_desc, relay_peer_count, .. } = response;
-    if status_code.is_success() && relay_peer_count == Some(0) {
-        return Verdict {
-            status: StatusCode::NO_PEERS_TO_RELAY.0,
-            description: status_desc.or_else(|| Some(text::NO_PEERS.to_owned())),
-            relay_peer_count,
-        };
+    let code = status_desc.as_deref().and_then(exit_code);
+    let refusal = |verdict| match code {
+        Some(code) => Refusal::Exit(PushFailure::ExitRefused { status: status_code.0, code }),
+        None => Refusal::Service(verdict),
+    };
+    let is_duplicate = status_code == StatusCode::INVALID_MESSAGE && status_desc.as_deref() == Some(text::DUPLICATE);
+    let verdict = Verdict { status: status_code.0, description: status_desc, relay_peer_count };
+    match status_code {
+        StatusCode::SUCCESS => Meaning::Published(verdict),
+        StatusCode::INVALID_MESSAGE if is_duplicate && !weaknesses.has(Weakness::CountedDuplicate) => {
+            Meaning::Published(Verdict { status: StatusCode::SUCCESS.0, ..verdict })
+        }
+        StatusCode::NO_PEERS_TO_RELAY => Meaning::NoPeers(verdict),
+        StatusCode::TOO_MANY_REQUESTS => Meaning::Later(refusal(verdict)),
+        StatusCode::INTERNAL_SERVER_ERROR | StatusCode::SERVICE_NOT_AVAILABLE | StatusCode::OUT_OF_RLN_PROOF => {
+            Meaning::Elsewhere(refusal(verdict))
+        }
+        _ => match refusal(verdict) {
+            Refusal::Service(verdict) => Meaning::Final(verdict),
+            exit => Meaning::Elsewhere(exit),
+        },
     }
-    Verdict { status: status_code.0, description: status_desc, relay_peer_count }
+}
+
+/// The code in an exit's words. They come from the network, so what does not look like a code is called `unknown`.
+fn exit_code(words: &str) -> Option<String> {
+    let code = words.strip_prefix(EXIT_WORDS)?;
+    let is_code = (1..=MAX_EXIT_CODE).contains(&code.len())
+        && code.bytes().all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'_');
+    Some(if is_code { code } else { "unknown" }.to_owned())
 }
 
 #[cfg(test)]
 mod tests {
+    use wakumix_waku::frame;
+
     use super::*;
 
-    fn response(request_id: &str, status: StatusCode, count: Option<u32>) -> Vec<u8> {
-        let response = v3::Response {
-            request_id: request_id.to_owned(),
-            status_code: status,
-            status_desc: None,
-            relay_peer_count: count,
-        };
-        frame::encode(&response.encode())
+    fn verdict(status: u32, description: Option<&str>) -> Verdict {
+        Verdict { status, description: description.map(str::to_owned), relay_peer_count: None }
     }
 
-    fn failure(data: &[u8]) -> PushFailure {
-        interpret(data, "req").unwrap_err()
+    fn answered(id: &str, status: u32, description: Option<&str>) -> Meaning {
+        let response = v3::Response {
+            request_id: id.to_owned(),
+            status_code: StatusCode(status),
+            status_desc: description.map(str::to_owned),
+            relay_peer_count: None,
+        };
+        read(&frame::encode(&response.encode()), "req", Weaknesses::NONE)
     }
 
     /// The vector of `spec/waku.md §4.1`.
     #[test]
     fn reads_the_published_response() {
         let data = b"\x0f\x0a\x08req-0001\x50\xc8\x01\x60\x03";
-        let expected = Verdict { status: 200, description: None, relay_peer_count: Some(3) };
-        assert_eq!(interpret(data, "req-0001"), Ok(expected.clone()));
+        let expected = Meaning::Published(Verdict { status: 200, description: None, relay_peer_count: Some(3) });
+        assert_eq!(read(data, "req-0001", Weaknesses::NONE), expected);
         let with_sequence_number = [&data[..], &[1, 2, 3, 4]].concat();
-        assert_eq!(interpret(&with_sequence_number, "req-0001"), Ok(expected));
+        assert_eq!(read(&with_sequence_number, "req-0001", Weaknesses::NONE), expected);
     }
 
     #[test]
     fn an_empty_answer_means_that_the_service_was_not_reached() {
-        assert_eq!(failure(&[]), PushFailure::ServiceUnreachable);
-        assert_eq!(failure(&[0]), PushFailure::ServiceUnreachable);
+        let expected = Meaning::Elsewhere(Refusal::Exit(PushFailure::ServiceUnreachable));
+        assert_eq!(read(&[], "req", Weaknesses::NONE), expected);
+        assert_eq!(read(&[0], "req", Weaknesses::NONE), expected);
     }
 
     #[test]
-    fn success_without_peers_becomes_505() {
-        let verdict = interpret(&response("req", StatusCode::SUCCESS, Some(0)), "req").unwrap();
-        assert_eq!(verdict.status, 505);
-        assert_eq!(verdict.description.as_deref(), Some("No peers for topic, skipping publish"));
-        let uncounted = interpret(&response("req", StatusCode::SUCCESS, None), "req").unwrap();
-        assert_eq!(uncounted.status, 200);
-    }
-
-    #[test]
-    fn an_unknown_id_is_accepted_only_from_a_service_that_did_not_read_the_request() {
-        for (status, is_accepted) in [(429, true), (400, true), (200, false), (500, false)] {
-            let data = response("N/A", StatusCode(status), None);
-            assert_eq!(interpret(&data, "req").is_ok(), is_accepted, "{status}");
+    fn statuses_say_whether_another_service_or_another_time_can_help() {
+        let service = |status| Refusal::Service(verdict(status, None));
+        for status in [500, 503, 504] {
+            assert_eq!(answered("req", status, None), Meaning::Elsewhere(service(status)));
         }
-        let other = response("another", StatusCode::TOO_MANY_REQUESTS, None);
-        assert_eq!(failure(&other), PushFailure::BadAnswer("it answers another request".to_owned()));
+        assert_eq!(answered("N/A", 429, None), Meaning::Later(service(429)));
+        assert_eq!(answered("req", 505, None), Meaning::NoPeers(verdict(505, None)));
+        for status in [400, 413, 420, 421, 777] {
+            assert_eq!(answered("req", status, None), Meaning::Final(verdict(status, None)), "{status}");
+        }
+    }
+
+    #[test]
+    fn a_message_that_the_service_already_has_is_published() {
+        let published = Verdict { status: 200, ..verdict(200, Some(text::DUPLICATE)) };
+        assert_eq!(answered("req", 420, Some(text::DUPLICATE)), Meaning::Published(published));
+        assert!(matches!(answered("req", 420, Some("message has bad proof")), Meaning::Final(_)));
+    }
+
+    #[test]
+    fn what_an_exit_refuses_is_told_from_what_a_service_refuses() {
+        let refused = |status, code: &str| Refusal::Exit(PushFailure::ExitRefused { status, code: code.to_owned() });
+        for status in [400, 413, 503] {
+            let meaning = answered("N/A", status, Some("exit: codec_refused"));
+            assert_eq!(meaning, Meaning::Elsewhere(refused(status, "codec_refused")));
+        }
+        assert_eq!(answered("N/A", 429, Some("exit: busy")), Meaning::Later(refused(429, "busy")));
+        for words in ["exit: ", "exit: <script>", "exit: two words"] {
+            assert_eq!(answered("req", 503, Some(words)), Meaning::Elsewhere(refused(503, "unknown")), "{words}");
+        }
     }
 
     #[test]
     fn malformed_answers_are_told_apart_from_silence() {
-        let whole = response("req", StatusCode::SUCCESS, Some(1));
-        for data in [&whole[..whole.len() - 1], &[0x80, 0x00], &[0x02, 0xff, 0xff], &[0xff, 0xff, 0x7f]] {
-            assert!(matches!(failure(data), PushFailure::BadAnswer(_)), "{data:02x?}");
+        for data in [&b"\x0f\x0a\x08req-0001\x50\xc8\x01\x60"[..], &[0x80, 0x00], &[0x02, 0xff, 0xff]] {
+            let meaning = read(data, "req-0001", Weaknesses::NONE);
+            assert!(matches!(meaning, Meaning::Elsewhere(Refusal::Exit(PushFailure::BadAnswer(_)))), "{data:02x?}");
         }
+        assert!(matches!(answered("another", 200, None), Meaning::Elsewhere(Refusal::Exit(PushFailure::BadAnswer(_)))));
     }
 }

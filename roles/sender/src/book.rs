@@ -7,18 +7,17 @@ use std::{
     time::Duration,
 };
 
-use tokio::{sync::oneshot, time::Instant};
+use tokio::time::Instant;
 use wakumix_mix::{Full, GroupId, ReplyStore};
 use wakumix_sphinx::{ReplyKeys, SurbId};
 use wakumix_telemetry::Gauge;
 
-/// Takes the application bytes of the first reply that opens.
-pub(crate) type AnswerSink = oneshot::Sender<Vec<u8>>;
+use crate::departure::Sink;
 
 /// A bounded [`ReplyStore`] on this node's clock.
 pub(crate) struct Book {
     /// Ephemeral: without them replies cannot be opened, and their requests end unanswered.
-    store: Mutex<ReplyStore<AnswerSink>>,
+    store: Mutex<ReplyStore<Sink>>,
     epoch: Instant,
     active: Gauge,
 }
@@ -30,9 +29,9 @@ impl Book {
         Self { store: Mutex::new(ReplyStore::new(cap, ttl)), epoch: Instant::now(), active }
     }
 
-    /// Keeps the credentials of a request.
-    pub(crate) fn insert(&self, keys: Vec<ReplyKeys>, answer: AnswerSink) -> Result<GroupId, Full> {
-        self.change(|store| store.insert(self.epoch.elapsed(), keys, answer))
+    /// Keeps the credentials of a try.
+    pub(crate) fn insert(&self, keys: Vec<ReplyKeys>, sink: Sink) -> Result<GroupId, Full> {
+        self.change(|store| store.insert(self.epoch.elapsed(), keys, sink))
     }
 
     /// A copy of the credentials that open a reply.
@@ -40,12 +39,12 @@ impl Book {
         self.lock().keys(id).cloned()
     }
 
-    /// Takes the request out whose reply has been opened; its other credentials go too.
-    pub(crate) fn complete(&self, id: &SurbId) -> Option<AnswerSink> {
+    /// Takes the try out whose reply has been opened; its other credentials go too.
+    pub(crate) fn complete(&self, id: &SurbId) -> Option<Sink> {
         self.change(|store| store.complete(id))
     }
 
-    /// Forgets a request that nobody waits for any more.
+    /// Forgets a try that nobody waits for any more.
     pub(crate) fn cancel(&self, group: GroupId) {
         self.change(|store| store.cancel(group));
     }
@@ -56,7 +55,7 @@ impl Book {
         self.change(|store| store.expire(self.epoch.elapsed()));
     }
 
-    fn change<T>(&self, change: impl FnOnce(&mut ReplyStore<AnswerSink>) -> T) -> T {
+    fn change<T>(&self, change: impl FnOnce(&mut ReplyStore<Sink>) -> T) -> T {
         let mut store = self.lock();
         let result = change(&mut store);
         self.active.set(u32::try_from(store.len()).unwrap_or(u32::MAX));
@@ -64,7 +63,7 @@ impl Book {
     }
 
     /// No code panics while it holds the lock, so a poisoned store is still consistent.
-    fn lock(&self) -> MutexGuard<'_, ReplyStore<AnswerSink>> {
+    fn lock(&self) -> MutexGuard<'_, ReplyStore<Sink>> {
         self.store.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

@@ -6,20 +6,33 @@ use wakumix_mix::DelayLaw;
 use wakumix_role_api::{ConfigChecks, ConfigError};
 use wakumix_sphinx::MAX_SURBS;
 
-/// How long a caller waits for the answer. A request and its answer are held six times (sender, two hops, exit, two
-/// hops), each at most 13.8 means of 50 ms, so 4.2 s at the very worst (`spec/mix-wire.md §14`); the rest is for
-/// dialling, queues and the service.
+/// How long a caller waits for the answer, from acceptance. A request and its answer are held six times (sender, two hops,
+/// exit, two hops), 300 ms on average (`spec/mix-wire.md §14`), so that about eight tries fit: with one packet in ten lost on
+/// every link, 99.98 % are answered (`docs/sending.md`).
 pub const DEFAULT_TIMEOUT: Duration = Duration::from_secs(10);
 /// The longest wait that a caller may ask for; what the fleet's newest clients allow a request (`spec/waku.md §5.6`).
 pub const DEFAULT_MAX_TIMEOUT: Duration = Duration::from_secs(60);
 /// Reply blocks in a request: one, as Waku's clients send (`spec/waku.md §5.5`); each costs 734 bytes of payload.
 pub const DEFAULT_SURBS: usize = 1;
-/// Requests that may wait for their answers at a time. Each holds about 4 KiB until its packet has left.
+/// Requests that may wait for their answers, or to leave, at a time: a burst of 400 fits. Each holds about 4 KiB until it ends.
 pub const DEFAULT_IN_FLIGHT: usize = 512;
+/// Bytes of the messages of all open requests: as many of the largest payload as [`DEFAULT_IN_FLIGHT`], twice.
+pub const DEFAULT_QUEUE_BYTES: usize = 4 << 20;
+/// Requests with a try under way. At a third of a second for a round trip 64 are about 190 requests a second, so that a burst
+/// of 400 takes two seconds and leaves the rest of the deadline to retries; 64 packets at once fill no queue of a mixer.
+pub const DEFAULT_WINDOW: usize = 64;
+/// Fragments beyond those that are needed, before any loss is seen.
+pub const DEFAULT_PARITY: u8 = 0;
 /// The bounds of [`Config::surbs`]; without a reply block there is no answer.
 const SURBS: RangeInclusive<usize> = 1..=MAX_SURBS;
 /// The bounds of [`Config::in_flight`]: above them the memory of waiting requests passes a quarter of a gibibyte.
 const IN_FLIGHT: RangeInclusive<usize> = 1..=65_536;
+/// The bounds of [`Config::window`].
+const WINDOW: RangeInclusive<usize> = 1..=4096;
+/// The bounds of [`Config::parity`]: the largest request takes two of the eight fragments that a set may have.
+const PARITY: RangeInclusive<u8> = 0..=4;
+/// The least [`Config::queue_bytes`]: one message of the largest size that nodes of the fleet relay.
+const LEAST_QUEUE_BYTES: usize = 256 << 10;
 
 /// The settings of the sender.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -28,10 +41,19 @@ pub struct Config {
     pub timeout: Duration,
     /// The longest limit that a caller can name; longer ones are cut to it. Credentials live as long.
     pub max_timeout: Duration,
-    /// Reply blocks in each request, 1 to 5. The exit answers through all of them; the first answer wins.
+    /// Reply blocks in each packet of a first try, 1 to 5, as far as they fit. The exit answers through all of them; the first
+    /// answer wins. Retries, and first tries while loss is seen, have two at least.
     pub surbs: usize,
-    /// Requests that may wait for their answers at a time; the next is refused as busy.
+    /// For requests that travel in fragments: how many of a first try may be lost. Retries, and first tries while loss is seen,
+    /// have one at least.
+    pub parity: u8,
+    /// Requests that may be open at a time; the next is refused as busy.
     pub in_flight: usize,
+    /// Bytes of the messages of open requests; a request beyond them is refused as busy.
+    pub queue_bytes: usize,
+    /// Requests that may have a try under way; the others wait in the order of acceptance. Halved whenever somebody on the
+    /// way is busy, widened again with the answers.
+    pub window: usize,
     /// The delay that each hop on the way is asked for. [`DelayLaw::None`] suits hops of 2025 that read the field in
     /// the wrong byte order (`spec/mix-wire.md §20`, P0).
     pub delay: DelayLaw,
@@ -57,7 +79,10 @@ impl Default for Config {
             timeout: DEFAULT_TIMEOUT,
             max_timeout: DEFAULT_MAX_TIMEOUT,
             surbs: DEFAULT_SURBS,
+            parity: DEFAULT_PARITY,
             in_flight: DEFAULT_IN_FLIGHT,
+            queue_bytes: DEFAULT_QUEUE_BYTES,
+            window: DEFAULT_WINDOW,
             delay: DelayLaw::default(),
             hold: DelayLaw::default(),
             auto_shards: None,
@@ -81,7 +106,13 @@ impl Config {
             checks.refuse("timeout", problem, "lower it, or raise max-timeout");
         }
         checks.within("surbs", &self.surbs, &SURBS);
+        checks.within("parity", &self.parity, &PARITY);
         checks.within("in_flight", &self.in_flight, &IN_FLIGHT);
+        if self.queue_bytes < LEAST_QUEUE_BYTES {
+            let problem = format!("is {}, less than one message may have", self.queue_bytes);
+            checks.refuse("queue_bytes", problem, &format!("use at least {LEAST_QUEUE_BYTES}"));
+        }
+        checks.within("window", &self.window, &WINDOW);
         checks.finish()
     }
 }
@@ -97,8 +128,11 @@ mod tests {
 
     #[test]
     fn reports_every_problem_at_once() {
-        let config = Config { timeout: Duration::ZERO, surbs: 6, in_flight: 0, ..Config::default() };
-        assert_eq!(config.validate().unwrap_err().fields(), ["timeout", "surbs", "in_flight"]);
+        let zero = Duration::ZERO;
+        let config =
+            Config { timeout: zero, surbs: 6, parity: 5, in_flight: 0, queue_bytes: 1, window: 0, ..Config::default() };
+        let fields = ["timeout", "surbs", "parity", "in_flight", "queue_bytes", "window"];
+        assert_eq!(config.validate().unwrap_err().fields(), fields);
         let config = Config { max_timeout: Duration::from_secs(1), surbs: 0, ..Config::default() };
         assert_eq!(
             config.validate().unwrap_err().to_string(),

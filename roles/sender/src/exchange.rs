@@ -1,190 +1,353 @@
-//! One request from its packet to its outcome, and one reply from its packet to the request that it answers: the
-//! effects, each in a task of its own. The rules are in `request`, `route`, `seal` and `answer`.
+//! One request from acceptance to its outcome: the effects, in a task of its own. The rules are in `progress`, `route`, `fit`,
+//! `answer` and `patience`.
 
 use std::{sync::Arc, time::Duration};
 
-use rand::rngs::StdRng;
-use tokio::{sync::oneshot, time::Instant};
-use wakumix_mix::{DropReason, Outcome, Packet, decode_reply};
+use futures::{FutureExt, StreamExt, future::BoxFuture, stream::FuturesUnordered};
+use libp2p_identity::PeerId;
+use rand::{RngExt, SeedableRng, rngs::StdRng};
+use tokio::{sync::mpsc, time::Instant};
+use wakumix_mix::{Origin, Packet};
 use wakumix_role_api::{
-    Formats, Workers,
-    mixer::{LocalPacket, MixerHandle},
-    sender::{Answer, Certainty, PushFailure, ReplyPacket, Way},
+    host::SendFailure,
+    sender::{Answer, Anonymity, Certainty, PushFailure, Way},
 };
-use wakumix_sphinx::ReplyKeys;
 
 use crate::{
-    admission::{Admission, Slot},
-    answer::interpret,
-    book::Book,
-    metrics::Metrics,
-    request::Request,
-    route::Route,
-    seal::seal,
-    under_way::UnderWay,
+    admission::Slot,
+    answer::{Meaning, Verdict, read},
+    caller::Caller,
+    departure::{Credentials, Departed, Departure, FirstHop, NotDeparted, Reply, Sink},
+    fit::Protection,
+    progress::{MAX_TRIES, Progress, Sent, Step},
+    request::{Request, check_payload},
+    route::{Route, Surroundings, Wanted, choose},
+    shared::Shared,
+    watch::Watch,
+    way_back::WayBack,
 };
 
-/// What every task needs.
-pub(crate) struct Shared {
-    pub(crate) formats: Formats,
-    pub(crate) workers: Workers,
-    pub(crate) mixer: MixerHandle,
-    pub(crate) book: Book,
-    pub(crate) admission: Arc<Admission>,
-    pub(crate) metrics: Arc<Metrics>,
-}
-
-/// The caller's end of a request. Always told something: dropping it says that the sender stops, or that it failed.
-pub(crate) struct Caller {
-    reply: Option<oneshot::Sender<Result<Answer, PushFailure>>>,
-    shared: Arc<Shared>,
-}
-
-impl Caller {
-    pub(crate) fn new(reply: oneshot::Sender<Result<Answer, PushFailure>>, shared: Arc<Shared>) -> Self {
-        Self { reply: Some(reply), shared }
-    }
-
-    /// Tells the outcome and counts it.
-    pub(crate) fn tell(mut self, outcome: Result<Answer, PushFailure>) {
-        self.close(outcome);
-    }
-
-    /// Waits until the caller goes away.
-    ///
-    /// Cancel safe: yes.
-    async fn gone(&mut self) {
-        match &mut self.reply {
-            Some(reply) => reply.closed().await,
-            None => std::future::pending().await,
-        }
-    }
-
-    fn close(&mut self, outcome: Result<Answer, PushFailure>) {
-        let Some(reply) = self.reply.take() else { return };
-        if reply.is_closed() {
-            self.shared.metrics.record_caller_gone();
-            return;
-        }
-        self.shared.metrics.record(&outcome);
-        // A caller that goes away in this moment needs no outcome.
-        let _ = reply.send(outcome);
-    }
-}
-
-impl Drop for Caller {
-    fn drop(&mut self) {
-        let is_stopping = self.shared.admission.is_closed();
-        let restarted =
-            PushFailure::Internal("the sender failed and was restarted; the message may have been published");
-        self.close(Err(if is_stopping { PushFailure::Stopped } else { restarted }));
-    }
-}
-
-/// A request whose decisions are all taken.
+/// A request that was accepted.
 pub(crate) struct Exchange {
-    pub(crate) shared: Arc<Shared>,
-    pub(crate) caller: Caller,
-    pub(crate) slot: Slot,
-    pub(crate) request: Request,
-    pub(crate) plan: Plan,
-    /// An empty buffer for the packet.
-    pub(crate) packet: Packet,
-    pub(crate) deadline: Instant,
-    /// From acceptance to `deadline`, for the caller's eyes.
-    pub(crate) limit: Duration,
+    shared: Arc<Shared>,
+    request: Request,
+    anonymity: Anonymity,
+    exit: Option<PeerId>,
+    accepted: Instant,
+    limit: Duration,
+    rng: StdRng,
+    progress: Progress,
+    sink: mpsc::Sender<(usize, Reply)>,
+    replies: mpsc::Receiver<(usize, Reply)>,
+    first_hops: FuturesUnordered<BoxFuture<'static, AtFirstHop>>,
+    /// Every try stays answerable until the request ends.
+    credentials: Vec<Credentials>,
+    reply_blocks: usize,
+    watch: Option<Watch>,
+    /// When the first packet was handed over.
+    first_left: Option<Instant>,
 }
 
-/// How the packet of a request is made and sent.
-pub(crate) struct Plan {
-    pub(crate) route: Route,
-    pub(crate) delay_ms: u16,
-    pub(crate) hold: Duration,
-    pub(crate) rng: StdRng,
+/// How a packet of a try left; `None` if nobody can tell.
+struct AtFirstHop {
+    number: usize,
+    to: PeerId,
+    left: Option<Result<(), SendFailure>>,
+}
+
+/// How the mixnet's part of a request ended.
+#[derive(Debug)]
+enum End {
+    Answered(Verdict),
+    Seen,
 }
 
 impl Exchange {
-    /// Builds, sends and waits.
-    pub(crate) async fn run(self) {
-        let Self { shared, mut caller, slot, request, plan, packet, deadline, limit } = self;
-        let surbs = plan.route.reply_paths.len();
-        let Request { id, frame, hash, .. } = request;
-        let departure = {
-            let shared = Arc::clone(&shared);
-            move || depart(&shared, plan, &frame, packet)
-        };
-        let departed = shared.workers.run(departure).await;
-        let departed = departed.unwrap_or(Err(PushFailure::Internal("building the packet failed")));
-        let outcome = match departed {
-            Ok(under_way) => under_way.outcome(caller.gone(), &shared.admission, deadline, limit).await,
-            Err(failure) => Err(failure),
-        };
-        if matches!(outcome, Err(PushFailure::Timeout { .. })) {
-            shared.metrics.record_timeout(surbs);
+    /// A request that is accepted now and has this long.
+    pub(crate) fn new(
+        shared: Arc<Shared>,
+        request: Request,
+        anonymity: Anonymity,
+        exit: Option<PeerId>,
+        limit: Duration,
+        rng: StdRng,
+    ) -> Self {
+        let (sink, replies) = mpsc::channel(MAX_TRIES);
+        let progress = Progress::new(limit, shared.conditions().floor());
+        let watch = request.hash.filter(|_| shared.is_relaying).map(|hash| shared.watchlist.watch(hash));
+        Self {
+            shared,
+            request,
+            anonymity,
+            exit,
+            accepted: Instant::now(),
+            limit,
+            rng,
+            progress,
+            sink,
+            replies,
+            first_hops: FuturesUnordered::new(),
+            credentials: Vec::new(),
+            reply_blocks: 0,
+            watch,
+            first_left: None,
         }
-        let answer = outcome.and_then(|(data, round_trip)| {
-            shared.metrics.record_round_trip(round_trip);
-            let verdict = interpret(&data, &id)?;
-            Ok(Answer {
-                certainty: Certainty::Confirmed,
-                way: Way::Mixnet,
-                tries: 1,
-                packets: 1,
-                status: verdict.status,
-                description: verdict.description,
-                relay_peer_count: verdict.relay_peer_count,
-                message_hash: hash,
-                round_trip,
-            })
-        });
-        // The slot first: a caller that has its answer finds room for its next request.
-        drop(slot);
-        caller.tell(answer);
+    }
+
+    /// Brings the request to its outcome and tells it. All that the request holds is freed before the caller hears, so that
+    /// it finds room for the next; when the caller goes away it is freed at once.
+    pub(crate) async fn run(mut self, mut caller: Caller, slot: Slot) {
+        let admission = Arc::clone(&self.shared.admission);
+        let outcome = tokio::select! {
+            biased;
+            outcome = self.outcome() => outcome,
+            // Nobody hears this.
+            () = caller.gone() => Err(PushFailure::Stopped),
+            () = admission.ending() => Err(PushFailure::Stopped),
+        };
+        drop((self, slot));
+        caller.tell(outcome);
+    }
+
+    async fn outcome(&mut self) -> Result<Answer, PushFailure> {
+        if self.anonymity == Anonymity::None {
+            return self.directly(None).await;
+        }
+        match self.over_mixnet().await {
+            Err(failure) if self.may_fall_back(&failure) => self.directly(Some(failure)).await,
+            outcome => outcome,
+        }
+    }
+
+    /// A request falls back only while nothing of it has left: a try may have been published already, and a direct push that
+    /// follows it would show whose it was.
+    fn may_fall_back(&self, failure: &PushFailure) -> bool {
+        let is_unusable = matches!(
+            failure,
+            PushFailure::PoolTooSmall { .. }
+                | PushFailure::NoExit { .. }
+                | PushFailure::ExitUnknown(_)
+                | PushFailure::PayloadTooLarge { .. }
+                | PushFailure::TooLarge { .. }
+                | PushFailure::NoReplyAddress
+                | PushFailure::NoConnectedHop
+        );
+        self.anonymity == Anonymity::Preferred && self.progress.is_unsent() && is_unusable
+    }
+
+    async fn directly(&mut self, reason: Option<PushFailure>) -> Result<Answer, PushFailure> {
+        self.shared.metrics.record_direct(reason.is_some());
+        let plain = self.request.plain.take().ok_or(PushFailure::Internal("the message is gone"))?;
+        let left = self.limit.saturating_sub(self.accepted.elapsed());
+        let answer = self.shared.plain.push(plain, left).await?;
+        Ok(Answer { way: Way::Direct(reason.map(Box::new)), ..answer })
+    }
+
+    async fn over_mixnet(&mut self) -> Result<Answer, PushFailure> {
+        let deadline = self.accepted + self.limit;
+        let ended = tokio::time::timeout_at(deadline, self.converse()).await;
+        let ended = ended.unwrap_or_else(|_| self.at_deadline());
+        self.shared.metrics.record_packets(self.progress.packets());
+        let (certainty, verdict) = match ended? {
+            End::Answered(verdict) => (Certainty::Confirmed, verdict),
+            End::Seen => (Certainty::Seen, Verdict::SEEN),
+        };
+        let round_trip = self.first_left.map_or(Duration::ZERO, |left| left.elapsed());
+        if certainty == Certainty::Confirmed {
+            self.shared.metrics.record_round_trip(round_trip);
+        }
+        Ok(Answer {
+            certainty,
+            way: Way::Mixnet,
+            tries: self.progress.tries_left(),
+            packets: self.progress.packets(),
+            status: verdict.status,
+            description: verdict.description,
+            relay_peer_count: verdict.relay_peer_count,
+            message_hash: self.request.hash,
+            round_trip,
+        })
+    }
+
+    fn at_deadline(&mut self) -> Result<End, PushFailure> {
+        if self.was_seen() {
+            return Ok(End::Seen);
+        }
+        let outcome = self.progress.at_deadline();
+        if matches!(outcome, Err(PushFailure::Deadline { .. })) {
+            self.shared.metrics.record_deadline(self.reply_blocks);
+        }
+        outcome.map(End::Answered)
+    }
+
+    fn was_seen(&self) -> bool {
+        !self.progress.is_unsent() && self.watch.as_ref().is_some_and(Watch::has_seen)
+    }
+
+    /// Makes tries until one is answered. What can never be sent is refused before the request waits for its turn.
+    async fn converse(&mut self) -> Result<End, PushFailure> {
+        check_payload(self.request.payload_len)?;
+        self.route()?;
+        let _place = self.shared.window.enter().await;
+        loop {
+            let ended = match self.progress.step(self.accepted.elapsed()) {
+                Step::Try => self.make_try().await,
+                Step::WaitUntil(until) => self.listen(Some(self.accepted + until)).await,
+                Step::Wait => self.listen(None).await,
+                Step::Unreachable(failure) => Some(Err(PushFailure::FirstHop(failure))),
+            };
+            if let Some(outcome) = ended {
+                return outcome;
+            }
+        }
+    }
+
+    fn route(&mut self) -> Result<Route, PushFailure> {
+        let (shared, protection) = (&self.shared, self.protection());
+        let directory = shared.directory.snapshot();
+        let way_back = WayBack::to(&shared.node, &directory)?;
+        let weight = |_: &PeerId| 1.0;
+        let around =
+            Surroundings { directory: &directory, way_back: &way_back, formats: &shared.formats, weight: &weight };
+        let wanted = Wanted { exit: self.exit, topic: self.request.topic.as_ref(), len: self.request.frame.len() };
+        choose(&mut self.rng, around, wanted, protection, self.progress.history())
+    }
+
+    /// First tries have what is configured. Once loss is seen, in this request or lately in others, each packet has two reply
+    /// blocks and a set of fragments one to spare.
+    fn protection(&self) -> Protection {
+        let least = usize::from(self.progress.next_number() > 1 || self.shared.conditions().is_lossy());
+        let parity = self.shared.config.parity.max(u8::from(least > 0));
+        Protection { surbs: self.shared.config.surbs.max(1 + least), parity }
+    }
+
+    /// Makes the packets of a try and hands them over; the outcome, if the request ends with that.
+    async fn make_try(&mut self) -> Option<Result<End, PushFailure>> {
+        let route = match self.route() {
+            Ok(route) => route,
+            Err(problem) => {
+                let outcome = self.progress.no_route(self.accepted.elapsed(), problem)?;
+                return Some(outcome.map(End::Answered));
+            }
+        };
+        if !self.shared.mixer.address().ready().await {
+            return Some(Err(PushFailure::Stopped));
+        }
+        let Some(packets) = self.buffers(&route) else {
+            self.wait_for_room();
+            return None;
+        };
+        let sent = sent(&route);
+        let departure = self.departure(route, packets);
+        let (shared, workers) = (Arc::clone(&self.shared), self.shared.workers.clone());
+        let departed = workers.run(move || departure.run(&shared)).await;
+        match departed.unwrap_or(Err(NotDeparted::Failed(PushFailure::Internal("building the packet failed")))) {
+            Ok(departed) => self.sent(sent, departed),
+            Err(NotDeparted::Congested) => self.wait_for_room(),
+            Err(NotDeparted::Failed(failure)) => return Some(Err(failure)),
+        }
+        None
+    }
+
+    fn departure(&mut self, route: Route, packets: Vec<Packet>) -> Departure {
+        let (delay, hold) = (self.shared.config.delay, self.shared.config.hold);
+        let holds = packets.iter().map(|_| hold.sample(&mut self.rng, hold.encode())).collect();
+        let sink = Sink { number: self.progress.next_index(), replies: self.sink.clone() };
+        let (frame, rng) = (Arc::clone(&self.request.frame), self.rng.fork());
+        Departure { route, frame, delay_ms: delay.encode(), holds, packets, sink, rng }
+    }
+
+    /// An empty buffer for each packet of a route, if there are as many.
+    fn buffers(&self, route: &Route) -> Option<Vec<Packet>> {
+        let buffers = &self.shared.formats.of_kind(route.kind)?.buffers;
+        let buffers: Vec<_> = (0..route.legs.len()).map_while(|_| buffers.take()).collect();
+        let originated = |buffer| Packet::originated(buffer, &self.shared.ledger, Origin::Request);
+        (buffers.len() == route.legs.len()).then(|| buffers.into_iter().map(originated).collect())
+    }
+
+    fn wait_for_room(&mut self) {
+        self.shared.slow_down();
+        self.progress.pause(self.accepted.elapsed());
+    }
+
+    fn sent(&mut self, sent: Sent, departed: Departed) {
+        let Departed { credentials, first_hops, reply_blocks } = departed;
+        let patience = self.shared.conditions().patience(self.progress.next_number(), self.limit);
+        let number = self.progress.sent(self.accepted.elapsed(), sent, patience);
+        self.first_left.get_or_insert_with(Instant::now);
+        self.credentials.push(credentials);
+        self.reply_blocks += reply_blocks;
+        let watch = |FirstHop { to, left }| async move { AtFirstHop { number, to: to.peer(), left: left.await.ok() } }.boxed();
+        self.first_hops.extend(first_hops.into_iter().map(watch));
+    }
+
+    /// Waits for what happens next; the outcome, if the request ends with that.
+    async fn listen(&mut self, until: Option<Instant>) -> Option<Result<End, PushFailure>> {
+        let patience = async {
+            match until {
+                Some(until) => tokio::time::sleep_until(until).await,
+                None => std::future::pending().await,
+            }
+        };
+        tokio::select! {
+            biased;
+            Some((number, reply)) = self.replies.recv() => self.replied(number, reply),
+            Some(at_first_hop) = self.first_hops.next() => self.at_first_hop(&at_first_hop),
+            () = patience => self.patience_ended(),
+        }
+    }
+
+    fn replied(&mut self, number: usize, reply: Reply) -> Option<Result<End, PushFailure>> {
+        let Reply::Opened(data) = reply else {
+            return Some(Err(PushFailure::BadAnswer("it is not sound".to_owned())));
+        };
+        let now = self.accepted.elapsed();
+        let (round_trip, service) = self.progress.round_trip(number, now)?;
+        self.shared.learn(|conditions| conditions.answered(round_trip));
+        let is_trusted = self.shared.has_published(&service);
+        let meaning = read(&data, &self.request.id, self.shared.weaknesses);
+        self.shared.metrics.record_try(&meaning);
+        match meaning {
+            Meaning::Later(_) => self.shared.slow_down(),
+            Meaning::Published(_) => self.shared.remember_publisher(service),
+            _ => {}
+        }
+        let jitter = self.rng.random();
+        let verdict = self.progress.answered(now, number, meaning, is_trusted, jitter)?;
+        self.shared.window.answered();
+        Some(Ok(End::Answered(verdict)))
+    }
+
+    fn at_first_hop(&mut self, packet: &AtFirstHop) -> Option<Result<End, PushFailure>> {
+        let Some(Err(failure)) = packet.left else {
+            // It left, or nobody can tell: the answer or patience decides.
+            return None;
+        };
+        match failure {
+            SendFailure::Stopped => return Some(Err(PushFailure::Stopped)),
+            SendFailure::QueueFull => self.shared.slow_down(),
+            SendFailure::DialFailed | SendFailure::WriteFailed => {}
+        }
+        if self.progress.not_left(self.accepted.elapsed(), packet.number, packet.to, failure) {
+            self.shared.metrics.record_not_left();
+        }
+        None
+    }
+
+    fn patience_ended(&mut self) -> Option<Result<End, PushFailure>> {
+        if self.progress.end_patience(self.accepted.elapsed()) {
+            self.shared.learn(|conditions| conditions.lost());
+            self.shared.metrics.record_silence();
+        }
+        self.was_seen().then_some(Ok(End::Seen))
     }
 }
 
-/// Makes the packet and hands it to the mixer, all on a worker: nothing is lost if the task that asked for it ends.
-fn depart(shared: &Arc<Shared>, plan: Plan, frame: &[u8], mut packet: Packet) -> Result<UnderWay, PushFailure> {
-    let Plan { route, delay_ms, hold, mut rng } = plan;
-    let Some(served) = shared.formats.of(&packet) else {
-        packet.reject(DropReason::Abandoned);
-        return Err(PushFailure::Internal("a buffer of no format"));
-    };
-    let sealed = seal(&*served.format, &mut rng, &route, frame, delay_ms, packet.bytes_mut());
-    let Ok(keys) = sealed else {
-        packet.reject(DropReason::Abandoned);
-        return Err(PushFailure::Internal("the request does not fit its packet"));
-    };
-    let [first, ..] = route.path;
-    UnderWay::start(shared, keys, LocalPacket { to: first.address, packet, hold, done: None })
-}
-
-/// Opens a reply on a worker and hands its bytes to the request that waits for them.
-pub(crate) async fn open_reply(shared: Arc<Shared>, reply: ReplyPacket, keys: ReplyKeys, slot: Slot) {
-    let workers = shared.workers.clone();
-    // A panicking job loses its packet, which the ledger counts as abandoned.
-    let _ = workers.run(move || settle_reply(&shared, reply, &keys)).await;
-    drop(slot);
-}
-
-/// A reply that does not open burns nothing: a good copy may still come through the same or another reply block
-/// (`spec/mix-wire.md §21` W7).
-fn settle_reply(shared: &Shared, reply: ReplyPacket, keys: &ReplyKeys) {
-    let ReplyPacket { id, mut packet } = reply;
-    let Some(served) = shared.formats.of(&packet) else { return packet.reject(DropReason::Size) };
-    let data = match served.format.open_reply(keys, packet.bytes_mut()) {
-        Ok(body) => {
-            decode_reply(&packet.bytes()[body]).map(<[u8]>::to_vec).map_err(wakumix_mix::MessageError::drop_reason)
-        }
-        Err(error) => Err(error.into()),
-    };
-    match data.map(|data| (data, shared.book.complete(&id))) {
-        Ok((data, Some(answer))) => {
-            packet.settle(Outcome::Replied);
-            // The request may have ended in this moment.
-            let _ = answer.send(data);
-        }
-        Ok((_, None)) => packet.reject(DropReason::UnknownReply),
-        Err(reason) => packet.reject(reason),
+fn sent(route: &Route) -> Sent {
+    Sent {
+        service: route.service,
+        hops: route.hops().collect(),
+        packets: route.legs.len(),
+        spare: route.carriage.spare(),
     }
 }

@@ -4,18 +4,17 @@ use std::time::Duration;
 
 use wakumix_role_api::sender::{Answer, LoopOutcome, PushFailure};
 use wakumix_telemetry::{Counter, Gauge, Histogram, Metric, Telemetry};
-use wakumix_waku::lightpush::StatusCode;
 
-/// Answered with 200.
-const ANSWERED: &str = "answered";
-/// Answered with any other status.
-const REFUSED: &str = "refused";
+use crate::answer::Meaning;
+
 /// The caller did not wait for the answer.
 const CALLER_GONE: &str = "caller_gone";
-/// Every value of the label `outcome`: the three above and the kinds of [`PushFailure`] that a request can have.
-const OUTCOMES: [&str; 17] = [
-    ANSWERED,
-    REFUSED,
+/// Every value of the label `outcome`: the kinds of an [`Answer`], the one above and the kinds of [`PushFailure`] that a
+/// request can have.
+const OUTCOMES: [&str; 23] = [
+    "confirmed",
+    "published_unconfirmed",
+    "refused",
     CALLER_GONE,
     "pool_too_small",
     "no_exit",
@@ -26,9 +25,14 @@ const OUTCOMES: [&str; 17] = [
     "no_reply_address",
     "no_connected_hop",
     "first_hop_failed",
-    "surb_timeout",
+    "deadline",
     "bad_answer",
     "service_unreachable",
+    "exit_refused",
+    "no_service",
+    "dial_failed",
+    "unsupported",
+    "stream_failed",
     "stopped",
     "internal",
 ];
@@ -38,6 +42,13 @@ pub(crate) struct Metrics {
     requests: Vec<(&'static str, Counter)>,
     round_trip: Histogram,
     timeouts: Counter,
+    packets: Counter,
+    tries_answered: Counter,
+    tries_refused: Counter,
+    tries_silent: Counter,
+    tries_not_left: Counter,
+    direct_asked: Counter,
+    direct_fallback: Counter,
     loops_returned: Counter,
     loops_lost: Counter,
     loops_failed: Counter,
@@ -45,16 +56,27 @@ pub(crate) struct Metrics {
     credentials_rejected: Counter,
     pub(crate) credentials_active: Gauge,
     pub(crate) pending: Gauge,
+    pub(crate) window: Gauge,
+    pub(crate) loss: Gauge,
 }
 
 impl Metrics {
     pub(crate) fn new(telemetry: &Telemetry) -> Self {
         let loops = |outcome| telemetry.counter(Metric::LoopsTotal, &[("outcome", outcome)]);
+        let tries = |outcome| telemetry.counter(Metric::TriesTotal, &[("outcome", outcome)]);
+        let direct = |reason| telemetry.counter(Metric::DirectPushesTotal, &[("reason", reason)]);
         let requests = |outcome| (outcome, telemetry.counter(Metric::RequestsTotal, &[("outcome", outcome)]));
         Self {
             requests: OUTCOMES.into_iter().map(requests).collect(),
             round_trip: telemetry.histogram(Metric::RoundTripSeconds, &[]),
             timeouts: telemetry.counter(Metric::MixReplyTimeoutsTotal, &[]),
+            packets: telemetry.counter(Metric::RequestPacketsTotal, &[]),
+            tries_answered: tries("answered"),
+            tries_refused: tries("refused"),
+            tries_silent: tries("silent"),
+            tries_not_left: tries("not_left"),
+            direct_asked: direct("asked"),
+            direct_fallback: direct("fallback"),
             loops_returned: loops("returned"),
             loops_lost: loops("lost"),
             loops_failed: loops("failed"),
@@ -62,14 +84,15 @@ impl Metrics {
             credentials_rejected: telemetry.counter(Metric::MixSurbCredsRejectedTotal, &[]),
             credentials_active: telemetry.gauge(Metric::MixSurbCredsActive, &[]),
             pending: telemetry.gauge(Metric::RequestsPending, &[]),
+            window: telemetry.gauge(Metric::SendWindow, &[]),
+            loss: telemetry.gauge(Metric::TryLossRatio, &[]),
         }
     }
 
     /// A request ended so.
     pub(crate) fn record(&self, outcome: &Result<Answer, PushFailure>) {
         self.count(match outcome {
-            Ok(answer) if StatusCode(answer.status).is_success() => ANSWERED,
-            Ok(_) => REFUSED,
+            Ok(answer) => answer.kind(),
             Err(failure) => failure.kind(),
         });
     }
@@ -95,9 +118,36 @@ impl Metrics {
     }
 
     /// A request with this many reply blocks was not answered in time.
-    pub(crate) fn record_timeout(&self, surbs: usize) {
+    pub(crate) fn record_deadline(&self, reply_blocks: usize) {
         self.timeouts.increment(1);
-        self.credentials_expired.increment(u64::try_from(surbs).unwrap_or(u64::MAX));
+        self.credentials_expired.increment(u64::try_from(reply_blocks).unwrap_or(u64::MAX));
+    }
+
+    /// A request ended for which this many packets were made.
+    pub(crate) fn record_packets(&self, packets: u32) {
+        self.packets.increment(packets.into());
+    }
+
+    /// A try was answered.
+    pub(crate) fn record_try(&self, meaning: &Meaning) {
+        let counter =
+            if matches!(meaning, Meaning::Published(_)) { &self.tries_answered } else { &self.tries_refused };
+        counter.increment(1);
+    }
+
+    /// Patience with a try ended.
+    pub(crate) fn record_silence(&self) {
+        self.tries_silent.increment(1);
+    }
+
+    /// A try did not get past its first hop.
+    pub(crate) fn record_not_left(&self) {
+        self.tries_not_left.increment(1);
+    }
+
+    /// A message goes directly: as it was asked for, or because the mixnet cannot be used.
+    pub(crate) fn record_direct(&self, is_fallback: bool) {
+        if is_fallback { &self.direct_fallback } else { &self.direct_asked }.increment(1);
     }
 
     /// There was no room for the credentials of a request.
@@ -114,6 +164,8 @@ impl Metrics {
 
 #[cfg(test)]
 mod tests {
+    use wakumix_role_api::host::RequestFailure;
+
     use super::*;
 
     #[test]
@@ -124,14 +176,23 @@ mod tests {
             PushFailure::NoExit { topic: None },
             PushFailure::ExitUnknown(peer),
             PushFailure::TooLarge { size: 2, limit: 1 },
+            PushFailure::PayloadTooLarge { size: 2, limit: 1 },
             PushFailure::InvalidMessage(String::new()),
             PushFailure::Busy,
             PushFailure::NoReplyAddress,
             PushFailure::NoConnectedHop,
             PushFailure::FirstHop(wakumix_role_api::host::SendFailure::QueueFull),
-            PushFailure::Timeout { limit: Duration::ZERO },
+            PushFailure::Deadline { limit: Duration::ZERO, tries: 1 },
             PushFailure::BadAnswer(String::new()),
             PushFailure::ServiceUnreachable,
+            PushFailure::ExitRefused { status: 503, code: String::new() },
+            PushFailure::NoService,
+            PushFailure::Service(RequestFailure::DialFailed),
+            PushFailure::Service(RequestFailure::Unsupported),
+            PushFailure::Service(RequestFailure::Stream(String::new())),
+            PushFailure::Service(RequestFailure::Timeout),
+            PushFailure::Service(RequestFailure::Busy),
+            PushFailure::Service(RequestFailure::Stopped),
             PushFailure::Stopped,
             PushFailure::Internal(""),
         ];

@@ -3,15 +3,24 @@
 use std::{sync::Arc, time::Duration};
 
 use rand::rngs::StdRng;
-use tokio::{sync::oneshot, time::Instant};
+use tokio::{
+    sync::{mpsc, oneshot},
+    time::Instant,
+};
 use wakumix_mix::{DropReason, MixNode, Packet};
 use wakumix_role_api::{
+    host::SendFailure,
     mixer::LocalPacket,
     sender::{LoopOutcome, PushFailure},
 };
 use wakumix_sphinx::PATH_LEN;
 
-use crate::{admission::Slot, exchange::Shared, seal::seal_loop, under_way::UnderWay};
+use crate::{
+    admission::Slot,
+    departure::{Departed, FirstHop, NotDeparted, Reply, Sink, hand_over},
+    seal::seal_loop,
+    shared::Shared,
+};
 
 /// Takes the outcome of a loop.
 pub(crate) type LoopSink = oneshot::Sender<Result<LoopOutcome, PushFailure>>;
@@ -24,8 +33,6 @@ pub(crate) struct Probe {
     /// An empty buffer for the packet.
     pub(crate) packet: Packet,
     pub(crate) deadline: Instant,
-    /// From acceptance to `deadline`.
-    pub(crate) limit: Duration,
     pub(crate) reply: LoopSink,
 }
 
@@ -40,26 +47,61 @@ pub(crate) struct LoopPlan {
 impl Probe {
     /// Builds, sends and waits.
     pub(crate) async fn run(self) {
-        let Self { shared, slot, plan, packet, deadline, limit, mut reply } = self;
+        let Self { shared, slot, plan, packet, deadline, mut reply } = self;
+        let (sink, replies) = mpsc::channel(1);
         let departure = {
             let shared = Arc::clone(&shared);
-            move || depart(&shared, plan, packet)
+            move || depart(&shared, plan, packet, Sink { number: 0, replies: sink })
         };
         let departed = shared.workers.run(departure).await;
-        let departed = departed.unwrap_or(Err(PushFailure::Internal("building the packet failed")));
-        let ended = match departed {
-            Ok(under_way) => under_way.outcome(reply.closed(), &shared.admission, deadline, limit).await,
-            Err(failure) => Err(failure),
-        };
-        let outcome = match ended {
-            Ok((_, round_trip)) => Ok(LoopOutcome::Returned(round_trip)),
-            Err(PushFailure::Timeout { .. }) => Ok(LoopOutcome::Lost),
-            Err(failure) => Err(failure),
+        let departed = departed.unwrap_or(Err(NotDeparted::Failed(PushFailure::Internal("building the packet failed"))));
+        let outcome = match departed {
+            Ok(departed) => {
+                tokio::select! {
+                    biased;
+                    outcome = returned(departed, replies) => outcome,
+                    () = tokio::time::sleep_until(deadline) => Ok(LoopOutcome::Lost),
+                    // Nobody hears this; the wait ends.
+                    () = reply.closed() => Err(PushFailure::Stopped),
+                    () = shared.admission.ending() => Err(PushFailure::Stopped),
+                }
+            }
+            Err(NotDeparted::Congested) => Err(PushFailure::Busy),
+            Err(NotDeparted::Failed(failure)) => Err(failure),
         };
         // The slot first: a caller that has its outcome finds room for its next loop.
         drop(slot);
         tell(&shared, reply, outcome);
     }
+}
+
+/// Waits for the packet. Its credentials go when the wait ends.
+async fn returned(
+    departed: Departed,
+    mut replies: mpsc::Receiver<(usize, Reply)>,
+) -> Result<LoopOutcome, PushFailure> {
+    let Departed { credentials: _credentials, first_hops, .. } = departed;
+    let started = Instant::now();
+    tokio::select! {
+        biased;
+        reply = replies.recv() => match reply {
+            Some((_, Reply::Opened(_))) => Ok(LoopOutcome::Returned(started.elapsed())),
+            // The credentials outlived every limit and were swept.
+            Some((_, Reply::Burned)) | None => Ok(LoopOutcome::Lost),
+        },
+        failure = first_hop_failure(first_hops) => Err(PushFailure::FirstHop(failure)),
+    }
+}
+
+/// Ends only if the packet did not leave.
+async fn first_hop_failure(first_hops: Vec<FirstHop>) -> SendFailure {
+    for first_hop in first_hops {
+        if let Ok(Err(failure)) = first_hop.left.await {
+            return failure;
+        }
+    }
+    // It left, or nobody can tell: the packet or the time limit decides.
+    std::future::pending().await
 }
 
 /// Counts the outcome of a loop and tells the caller.
@@ -70,17 +112,16 @@ pub(crate) fn tell(shared: &Shared, reply: LoopSink, outcome: Result<LoopOutcome
 }
 
 /// Makes the packet and hands it to the mixer, all on a worker.
-fn depart(shared: &Arc<Shared>, plan: LoopPlan, mut packet: Packet) -> Result<UnderWay, PushFailure> {
+fn depart(shared: &Arc<Shared>, plan: LoopPlan, mut packet: Packet, sink: Sink) -> Result<Departed, NotDeparted> {
     let LoopPlan { path, delay_ms, hold, mut rng } = plan;
-    let Some(served) = shared.formats.of(&packet) else {
+    let sealed = shared.formats.of(&packet).map(|served| {
+        let format = Arc::clone(&served.format);
+        seal_loop(&*format, &mut rng, &path, delay_ms, packet.bytes_mut())
+    });
+    let Some(Ok(keys)) = sealed else {
         packet.reject(DropReason::Abandoned);
-        return Err(PushFailure::Internal("a buffer of no format"));
-    };
-    let sealed = seal_loop(&*served.format, &mut rng, &path, delay_ms, packet.bytes_mut());
-    let Ok(keys) = sealed else {
-        packet.reject(DropReason::Abandoned);
-        return Err(PushFailure::Internal("the loop does not fit its packet"));
+        return Err(NotDeparted::Failed(PushFailure::Internal("the loop does not fit its packet")));
     };
     let [first, ..] = path;
-    UnderWay::start(shared, vec![keys], LocalPacket { to: first.address, packet, hold, done: None })
+    hand_over(shared, vec![keys], sink, vec![LocalPacket { to: first.address, packet, hold, done: None }], 0)
 }

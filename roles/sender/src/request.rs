@@ -1,13 +1,12 @@
 //! From a caller's message to the bytes of a lightpush request, without I/O (`spec/waku.md §4.1`, `§5.5`).
 
+use std::sync::Arc;
+
 use rand::{CryptoRng, Rng};
-use wakumix_mix::request_capacity;
-use wakumix_role_api::sender::PushFailure;
-use wakumix_sphinx::PacketFormat;
+use wakumix_mix::fragment::MAX_PAYLOAD_LEN;
+use wakumix_role_api::{plain::PlainRequest, sender::PushFailure};
 use wakumix_waku::{
-    ContentTopic, MessageHash, PubsubTopic, WakuMessage, frame,
-    lightpush::{V3_PROTOCOL, v3},
-    message::MAX_META_LEN,
+    ContentTopic, MessageHash, PubsubTopic, WakuMessage, frame, lightpush::v3, message::MAX_META_LEN,
 };
 
 use crate::config::AutoShards;
@@ -20,11 +19,15 @@ pub(crate) struct Request {
     /// The id that the answer must repeat.
     pub(crate) id: String,
     /// The request with its length in front.
-    pub(crate) frame: Vec<u8>,
+    pub(crate) frame: Arc<[u8]>,
+    /// Bytes of the message's payload.
+    pub(crate) payload_len: usize,
     /// Where the message will be published, unless the service derives that and this node cannot.
     pub(crate) topic: Option<PubsubTopic>,
     /// The hash of the message, where the topic is known.
     pub(crate) hash: Option<[u8; 32]>,
+    /// The request once more, if it may go directly.
+    pub(crate) plain: Option<PlainRequest>,
 }
 
 /// Checks a message and writes its request.
@@ -40,6 +43,7 @@ pub(crate) fn prepare<R: CryptoRng>(
     mut message: WakuMessage,
     topic: Option<String>,
     auto_shards: Option<AutoShards>,
+    may_go_directly: bool,
 ) -> Result<Request, PushFailure> {
     if message.meta.len() > MAX_META_LEN {
         let text = format!("meta has {} bytes, at most {MAX_META_LEN} are allowed", message.meta.len());
@@ -49,20 +53,21 @@ pub(crate) fn prepare<R: CryptoRng>(
     let shard = shard(topic.as_deref(), &message.content_topic, auto_shards)?;
     let hash = shard.as_ref().map(|shard| *MessageHash::of(shard.as_str(), &message).as_bytes());
     let id = request_id(rng);
+    let payload_len = message.payload.len();
     let request = v3::Request { request_id: id.clone(), pubsub_topic: topic, message };
-    Ok(Request { id, frame: frame::encode(&request.encode()), topic: shard, hash })
+    let frame = frame::encode(&request.encode()).into();
+    let v3::Request { request_id, pubsub_topic, message } = request;
+    let plain = may_go_directly.then_some(PlainRequest { id: request_id, topic: pubsub_topic, message });
+    Ok(Request { id, frame, payload_len, topic: shard, hash, plain })
 }
 
-/// Refuses what does not fit one packet: there is no fragmentation (`spec/mix-wire.md §7.2`).
+/// Refuses payloads that no packet format carries.
 ///
 /// # Errors
-/// [`PushFailure::TooLarge`] with size and limit.
-pub(crate) fn check_size(frame: &[u8], format: &dyn PacketFormat, surbs: usize) -> Result<(), PushFailure> {
-    let limit = request_capacity(format, V3_PROTOCOL, surbs).unwrap_or(0);
-    if frame.len() > limit {
-        return Err(PushFailure::TooLarge { size: frame.len(), limit });
-    }
-    Ok(())
+/// [`PushFailure::PayloadTooLarge`] with size and limit.
+pub(crate) fn check_payload(size: usize) -> Result<(), PushFailure> {
+    let limit = MAX_PAYLOAD_LEN;
+    if size > limit { Err(PushFailure::PayloadTooLarge { size, limit }) } else { Ok(()) }
 }
 
 /// The topic that the message will be published on; `None` when the service derives it and we cannot.
@@ -96,8 +101,6 @@ mod tests {
     use std::num::NonZeroU16;
 
     use rand::{SeedableRng, rngs::StdRng};
-    use wakumix_sphinx::{Block, Cipher, Profile, Sphinx};
-
     use super::*;
 
     const NOW: i64 = 1_756_000_000_123_456_789;
@@ -112,7 +115,7 @@ mod tests {
     }
 
     fn prepared(message: WakuMessage, topic: Option<&str>, auto: Option<AutoShards>) -> Result<Request, PushFailure> {
-        prepare(&mut StdRng::seed_from_u64(1), NOW, message, topic.map(str::to_owned), auto)
+        prepare(&mut StdRng::seed_from_u64(1), NOW, message, topic.map(str::to_owned), auto, true)
     }
 
     fn refusal(message: WakuMessage, topic: Option<&str>) -> String {
@@ -162,15 +165,18 @@ mod tests {
         assert_eq!(refusal(meta, Some(TOPIC)), "meta has 65 bytes, at most 64 are allowed");
     }
 
-    /// The limits of `spec/mix-wire.md §7.3`.
     #[test]
-    fn says_how_large_a_request_is_and_how_much_fits() {
-        let format = |block| Sphinx::new(Profile { cipher: Cipher::Lioness, block, proof_len: 0 });
-        for (block, surbs, limit) in [(Block::Seq, 1, 3201), (Block::Pad, 1, 3205), (Block::Seq, 5, 265)] {
-            assert_eq!(check_size(&vec![0; limit], &format(block), surbs), Ok(()));
-            let size = limit + 1;
-            let refused = check_size(&vec![0; size], &format(block), surbs);
-            assert_eq!(refused, Err(PushFailure::TooLarge { size, limit }));
-        }
+    fn a_payload_of_4096_bytes_is_allowed_and_one_more_is_not() {
+        assert_eq!(check_payload(4096), Ok(()));
+        let refused = check_payload(4097).unwrap_err();
+        assert_eq!(refused.kind(), "too_large");
+        assert_eq!(refused.to_string(), "the payload is 4097 bytes, at most 4096 are allowed over the mixnet");
+    }
+
+    #[test]
+    fn what_may_go_directly_is_the_same_request() {
+        let request = prepared(message(), Some(TOPIC), None).unwrap();
+        let plain = request.plain.unwrap();
+        assert_eq!((plain.id, plain.topic.as_deref(), plain.message.timestamp), (request.id, Some(TOPIC), Some(NOW)));
     }
 }

@@ -1,6 +1,9 @@
 //! The plug: how a node starts, watches and stops the sender.
 
-use std::{collections::HashSet, sync::Arc};
+use std::{
+    collections::HashSet,
+    sync::{Arc, Mutex},
+};
 
 use futures::{FutureExt, future::BoxFuture};
 use rand::{
@@ -12,19 +15,25 @@ use wakumix_role_api::{
     ActorHandle, ConfigError, DirectoryReader, Inboxes, LocalNode, Ports, Role, RoleContext, RoleError, RoleName,
     RunningRole, Service, StopReport,
     mixer::MixerHandle,
+    plain::PlainPush,
     sender::{PushFailure, SenderHandle},
 };
 use wakumix_waku::record::Capabilities;
 
 use crate::{
     actor::Sender,
-    admission::Admission,
+    admission::{Admission, Limits},
     book::Book,
     config::Config,
-    exchange::Shared,
+    fit::MAX_PACKETS,
     metrics::Metrics,
+    patience::Conditions,
+    progress::MAX_TRIES,
     route::{has_service, pool_problem},
+    shared::Shared,
+    watch::Watchlist,
     way_back::WayBack,
+    window::Window,
 };
 
 /// The sender, configured and not yet running.
@@ -76,9 +85,10 @@ impl Role for SenderRole {
             None => StdRng::try_from_rng(&mut SysRng).map_err(|error| cannot_start(error.to_string()))?,
         };
         let metrics = Arc::new(Metrics::new(&context.telemetry));
-        let admission = Admission::new(config.in_flight, metrics.pending.clone());
-        // The sweep, a task for each request, one for each of its reply blocks.
-        let task_limit = 1 + config.in_flight * (1 + config.surbs);
+        let limits = Limits { requests: config.in_flight, bytes: config.queue_bytes };
+        let admission = Admission::new(limits, metrics.pending.clone());
+        // The sweep, the reader of the relay, a task for each request, one for each of its reply blocks.
+        let task_limit = 2 + config.in_flight + credentials(&config);
         let factory = factory(context.clone(), Arc::new(config), mixer, metrics, Arc::clone(&admission), rng);
         let actor = context.supervisor.start(handle.address().clone(), inbox, task_limit, factory);
         let (node, directory) = (context.node.clone(), context.directory.clone());
@@ -101,25 +111,35 @@ fn factory(
     mut rng: StdRng,
 ) -> impl FnMut() -> Sender + Send + 'static {
     move || {
-        let credentials = config.in_flight * config.surbs;
-        let book = Book::new(credentials, config.max_timeout, metrics.credentials_active.clone());
         let shared = Shared {
-            formats: context.formats.clone(),
-            workers: context.workers.clone(),
-            mixer: mixer.clone(),
-            book,
-            admission: Arc::clone(&admission),
-            metrics: Arc::clone(&metrics),
-        };
-        Sender {
-            config: Arc::clone(&config),
             node: context.node.clone(),
             directory: context.directory.clone(),
             ledger: Arc::clone(&context.ledger),
-            shared: Arc::new(shared),
-            rng: rng.fork(),
-        }
+            formats: context.formats.clone(),
+            workers: context.workers.clone(),
+            mixer: mixer.clone(),
+            plain: PlainPush::new(&context.ports, context.directory.clone()),
+            weaknesses: context.weaknesses,
+            book: Book::new(credentials(&config), config.max_timeout, metrics.credentials_active.clone()),
+            admission: Arc::clone(&admission),
+            window: Window::new(config.window, metrics.window.clone()),
+            watchlist: Arc::new(Watchlist::default()),
+            is_relaying: context.ports.relay.is_some(),
+            metrics: Arc::clone(&metrics),
+            conditions: Mutex::new(Conditions::new(config.hold, config.delay)),
+            publishers: Mutex::default(),
+            config: Arc::clone(&config),
+        };
+        Sender { shared: Arc::new(shared), relay: context.ports.relay.clone(), rng: rng.fork() }
     }
+}
+
+/// Most credentials that open requests can have: every request in the window makes all its tries, each of them with reply
+/// blocks in every packet of the largest set that tries are cut into. A request outside the window has none.
+fn credentials(config: &Config) -> usize {
+    let open = config.window.min(config.in_flight);
+    // Loops have one each and no place in the window.
+    config.in_flight + open * MAX_TRIES * MAX_PACKETS * config.surbs.max(2)
 }
 
 struct RunningSender {

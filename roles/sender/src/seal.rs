@@ -3,10 +3,9 @@
 
 use rand::CryptoRng;
 use wakumix_mix::{MessageError, MixNode, Request, encode_reply};
-use wakumix_sphinx::{BuildError, PATH_LEN, PacketFormat, PathHop, ReplyKeys};
-use wakumix_waku::lightpush::V3_PROTOCOL;
+use wakumix_sphinx::{AddressBytes, BuildError, PATH_LEN, PacketFormat, PathHop, ReplyKeys};
 
-use crate::route::Route;
+use crate::route::Leg;
 
 /// Why no packet came about: a defect, for sizes were checked before.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -15,25 +14,25 @@ pub(crate) enum SealError {
     Build(BuildError),
 }
 
-/// Builds the packet into `out` and returns what opens its replies. Every hop is asked for a delay of `delay_ms`.
+/// Builds the packet of one leg into `out` and returns what opens its replies. `body` is codec and application bytes. Every
+/// hop is asked for a delay of `delay_ms`.
 pub(crate) fn seal(
     format: &dyn PacketFormat,
     rng: &mut dyn CryptoRng,
-    route: &Route,
-    frame: &[u8],
+    leg: &Leg,
+    destination: &AddressBytes,
+    (codec, data): (&str, &[u8]),
     delay_ms: u16,
     out: &mut [u8],
 ) -> Result<Vec<ReplyKeys>, SealError> {
     let (mut surbs, mut keys) = (Vec::new(), Vec::new());
-    for path in &route.reply_paths {
+    for path in &leg.reply_paths {
         let (surb, reply_keys) = format.create_surb(rng, &hops(path, delay_ms)).map_err(SealError::Build)?;
         surbs.push(surb);
         keys.push(reply_keys);
     }
-    let request = Request { codec: V3_PROTOCOL, surbs, data: frame };
-    let body = request.encode().map_err(SealError::Message)?;
-    let path = hops(&route.path, delay_ms);
-    format.build(rng, &path, &route.destination, &body, out).map_err(SealError::Build)?;
+    let body = Request { codec, surbs, data }.encode().map_err(SealError::Message)?;
+    format.build(rng, &hops(&leg.path, delay_ms), destination, &body, out).map_err(SealError::Build)?;
     Ok(keys)
 }
 

@@ -138,12 +138,28 @@ catalogue! {
         "Own requests that wait for their answer.";
     RoundTripSeconds: "waku_mix_round_trip_seconds", Kind::Histogram(ROUND_TRIP), Seconds, [],
         "Time from an own request to its answer, answered ones only.";
+    TriesTotal: "waku_mix_tries_total", Kind::Counter, Count, ["outcome"],
+        "Tries of own requests, by outcome: answered, refused, silent (no answer within patience), not_left.";
+    RequestPacketsTotal: "waku_mix_request_packets_total", Kind::Counter, Count, [],
+        "Packets that were made for own requests that have ended; divided by requests, the price of one.";
+    SendWindow: "waku_mix_send_window", Kind::Gauge, Count, [],
+        "Own requests that may have a try under way; smaller than configured after somebody was busy.";
+    TryLossRatio: "waku_mix_try_loss_ratio", Kind::Gauge, Ratio, [],
+        "Share of the latest tries of own requests that were not answered within patience.";
+    DirectPushesTotal: "waku_mix_direct_pushes_total", Kind::Counter, Count, ["reason"],
+        "Own messages that went directly: asked (anonymity none), fallback (preferred, and the mixnet could not be used).";
     LoopsTotal: "waku_mix_loops_total", Kind::Counter, Count, ["outcome"],
         "Packets sent through a node of the pool and back to test it, by outcome: returned, lost, failed to leave.";
     ExitRequestsTotal: "waku_mix_exit_requests_total", Kind::Counter, Count, ["outcome"],
         "Requests that reached this exit, by outcome.";
     ExitRepliesTotal: "waku_mix_exit_replies_total", Kind::Counter, Count, ["outcome"],
         "Replies that this exit tried to send through reply blocks, by outcome.";
+    ExitFragmentsTotal: "waku_mix_exit_fragments_total", Kind::Counter, Count, ["outcome"],
+        "Fragments of requests that reached this exit, by what became of them.";
+    ExitFragmentSets: "waku_mix_exit_fragment_sets", Kind::Gauge, Count, [],
+        "Requests of which some fragments have come and others have not.";
+    ExitFragmentBytes: "waku_mix_exit_fragment_bytes", Kind::Gauge, Bytes, [],
+        "Bytes of the fragments that wait for others, reply blocks included.";
 
     // Host.
     Streams: "waku_mix_streams", Kind::Gauge, Count, ["direction"],
@@ -152,6 +168,12 @@ catalogue! {
         "Streams of the mix protocol opened so far.";
     FramesRefusedTotal: "waku_mix_frames_refused_total", Kind::Counter, Count, ["reason"],
         "Incoming frames of the mix protocol that did not become packets.";
+    AdmissionFramesTotal: "waku_mix_admission_frames_total", Kind::Counter, Count, ["outcome"],
+        "Incoming frames of mix protocols before they take a buffer: admitted, or refused by reason (4 outcomes).";
+    AdmissionCapacity: "waku_mix_admission_capacity", Kind::Gauge, Count, [],
+        "Packets a second that this node takes from its peers together when all of them send; 0 without a limit.";
+    AdmissionActivePeers: "waku_mix_admission_active_peers", Kind::Gauge, Count, [],
+        "Peers that sent frames in the last seconds, among which the capacity is shared; 0 without a limit.";
     DialsTotal: "waku_mix_dials_total", Kind::Counter, Count, ["outcome"],
         "Connection attempts, by outcome.";
     Reachability: "waku_mix_reachability", Kind::Gauge, Count, ["state"],

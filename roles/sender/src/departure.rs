@@ -1,0 +1,171 @@
+//! From a route to packets that have been handed to the mixer, and what must be forgotten when nobody waits for their
+//! answers any more.
+
+use std::{sync::Arc, time::Duration};
+
+use rand::rngs::StdRng;
+use tokio::sync::{mpsc, oneshot};
+use wakumix_mix::{
+    DropReason, GroupId, HopAddress, Outcome, Packet, Stage,
+    fragment::{FRAGMENT_CODEC, cut},
+    request_capacity,
+};
+use wakumix_role_api::{SendError, Served, host::SendFailure, mixer::LocalPacket, sender::PushFailure};
+use wakumix_sphinx::ReplyKeys;
+use wakumix_waku::lightpush::V3_PROTOCOL;
+
+use crate::{fit::Carriage, route::Route, seal::seal, shared::Shared};
+
+/// What came through one of the reply blocks of a try.
+#[derive(Debug)]
+pub(crate) enum Reply {
+    /// The application bytes of a sound reply.
+    Opened(Vec<u8>),
+    /// A reply that was not sound has used the try up: only without the countermeasure.
+    Burned,
+}
+
+/// Where the reply to a try goes. The first that opens takes it out of the book, so there is one for each try.
+#[derive(Debug)]
+pub(crate) struct Sink {
+    /// The number of the try in its request.
+    pub(crate) number: usize,
+    /// To the task of the request, which has room for a reply to each try.
+    pub(crate) replies: mpsc::Sender<(usize, Reply)>,
+}
+
+/// The credentials of one try; dropping it forgets them.
+pub(crate) struct Credentials {
+    shared: Arc<Shared>,
+    group: GroupId,
+}
+
+impl Drop for Credentials {
+    fn drop(&mut self) {
+        self.shared.book.cancel(self.group);
+    }
+}
+
+/// How the packet to one first hop left.
+pub(crate) struct FirstHop {
+    pub(crate) to: HopAddress,
+    pub(crate) left: oneshot::Receiver<Result<(), SendFailure>>,
+}
+
+/// Packets that have been handed over.
+pub(crate) struct Departed {
+    pub(crate) credentials: Credentials,
+    pub(crate) first_hops: Vec<FirstHop>,
+    /// How many replies can be opened.
+    pub(crate) reply_blocks: usize,
+}
+
+/// Why packets were not handed over.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum NotDeparted {
+    /// There is no room now: for packets, for credentials, in the mixer's queue.
+    Congested,
+    /// There never will be.
+    Failed(PushFailure),
+}
+
+/// A try whose decisions are all taken.
+pub(crate) struct Departure {
+    pub(crate) route: Route,
+    /// The framed request.
+    pub(crate) frame: Arc<[u8]>,
+    pub(crate) delay_ms: u16,
+    /// How long each packet waits here.
+    pub(crate) holds: Vec<Duration>,
+    /// An empty buffer for each packet.
+    pub(crate) packets: Vec<Packet>,
+    pub(crate) sink: Sink,
+    pub(crate) rng: StdRng,
+}
+
+impl Departure {
+    /// Makes the packets and hands them to the mixer, all on a worker: nothing is lost if the task that asked for it ends.
+    pub(crate) fn run(mut self, shared: &Arc<Shared>) -> Result<Departed, NotDeparted> {
+        let sealed = self.seal(shared);
+        let keys = match sealed {
+            Ok(keys) => keys,
+            Err(problem) => {
+                self.packets.into_iter().for_each(|packet| packet.reject(DropReason::Abandoned));
+                return Err(NotDeparted::Failed(PushFailure::Internal(problem)));
+            }
+        };
+        let first_hops = self.route.legs.iter().map(|leg| leg.path[0].address.clone());
+        let locals = first_hops.zip(self.packets).zip(self.holds);
+        let locals = locals.map(|((to, packet), hold)| LocalPacket { to, packet, hold, done: None }).collect();
+        hand_over(shared, keys, self.sink, locals, self.route.carriage.spare())
+    }
+
+    fn seal(&mut self, shared: &Shared) -> Result<Vec<ReplyKeys>, &'static str> {
+        let served = shared.formats.of_kind(self.route.kind).ok_or("a route of no format")?;
+        let (codec, bodies) = self.bodies(served)?;
+        let mut keys = Vec::new();
+        for ((leg, body), packet) in self.route.legs.iter().zip(&bodies).zip(&mut self.packets) {
+            let destination = &self.route.destination;
+            let (rng, out) = (&mut self.rng, packet.bytes_mut());
+            let sealed = seal(&*served.format, rng, leg, destination, (codec, body), self.delay_ms, out);
+            keys.extend(sealed.map_err(|_| "the request does not fit its packet")?);
+        }
+        Ok(keys)
+    }
+
+    /// The codec and the application bytes of each packet.
+    fn bodies(&mut self, served: &Served) -> Result<(&'static str, Vec<Vec<u8>>), &'static str> {
+        match self.route.carriage {
+            Carriage::Whole { .. } => Ok((V3_PROTOCOL, vec![self.frame.to_vec()])),
+            Carriage::Fragments { shards, surbs } => {
+                let room = request_capacity(&*served.format, FRAGMENT_CODEC, surbs).unwrap_or(0);
+                let cut = cut(&mut self.rng, V3_PROTOCOL, &self.frame, shards, room);
+                Ok((FRAGMENT_CODEC, cut.map_err(|_| "the request cannot be cut")?))
+            }
+        }
+    }
+}
+
+/// Keeps the credentials that open the replies and hands the packets to the mixer, of which `spare` may be lost.
+///
+/// # Errors
+/// [`NotDeparted::Congested`] when there is no room for either, [`NotDeparted::Failed`] when the mixer has stopped.
+pub(crate) fn hand_over(
+    shared: &Arc<Shared>,
+    keys: Vec<ReplyKeys>,
+    sink: Sink,
+    locals: Vec<LocalPacket>,
+    spare: usize,
+) -> Result<Departed, NotDeparted> {
+    let reply_blocks = keys.len();
+    let Ok(group) = shared.book.insert(keys, sink) else {
+        shared.metrics.record_rejected_credentials();
+        locals.into_iter().for_each(|local| local.packet.reject(DropReason::QueueFull));
+        return Err(NotDeparted::Congested);
+    };
+    let credentials = Credentials { shared: Arc::clone(shared), group };
+    let (mut first_hops, mut refused) = (Vec::with_capacity(locals.len()), Vec::new());
+    for mut local in locals {
+        let (done, left) = oneshot::channel();
+        local.done = Some(done);
+        let to = local.to.clone();
+        match shared.mixer.send(local) {
+            Ok(()) => first_hops.push(FirstHop { to, left }),
+            Err(error) => refused.push(settle_refused(error)),
+        }
+    }
+    match refused.pop() {
+        Some(problem) if refused.len() >= spare => Err(problem),
+        _ => Ok(Departed { credentials, first_hops, reply_blocks }),
+    }
+}
+
+fn settle_refused(error: SendError<Box<LocalPacket>>) -> NotDeparted {
+    if error.is_full() {
+        error.into_inner().packet.reject(DropReason::QueueFull);
+        return NotDeparted::Congested;
+    }
+    let outcome = Outcome::Dropped { stage: Stage::Shutdown, reason: DropReason::Stopped };
+    error.into_inner().packet.settle(outcome);
+    NotDeparted::Failed(PushFailure::Stopped)
+}

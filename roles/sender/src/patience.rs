@@ -1,0 +1,158 @@
+//! What this sender knows of the net from its own tries: how long answers take, and how often none comes. No I/O.
+//!
+//! Both are estimates over all requests of a sender. Patience is TCP's retransmission timeout (RFC 6298): smoothed round
+//! trip and four deviations, from the round trips of tries that were answered. A try has reply blocks of its own, so an
+//! answer always tells which try it belongs to, also after patience with it had ended.
+
+use std::time::Duration;
+
+use wakumix_mix::DelayLaw;
+
+/// Added to the patience of a sender that has measured nothing yet: dialling and the service. RFC 6298 begins with as much.
+const FIRST_ALLOWANCE: Duration = Duration::from_secs(1);
+/// The least patience, for paths without delays: a busy machine takes some of it.
+const LEAST: Duration = Duration::from_millis(200);
+/// Tries that fit a deadline while answers are faster than this share of it. With one packet in ten lost on each of six
+/// links, 8 tries leave less than one request in 5000 without answer (`docs/sending.md`).
+const TRIES_IN_LIMIT: u32 = 8;
+/// Where answers are slower than that, patience grows with them up to this share, so that a slow net is not asked everything
+/// twice.
+const SLOW_TRIES_IN_LIMIT: u32 = 3;
+/// Each further try of a request is waited for longer by this share of the first one's patience.
+const GROWTH: u32 = 4;
+/// Weight of the newest try in the share of lost tries: 16 tries are remembered, more or less.
+const LOSS_WEIGHT: f64 = 1.0 / 16.0;
+/// Above this share of lost tries first tries are protected too. One loss after many answers is 0.0625, two are 0.12.
+const LOSSY: f64 = 0.1;
+
+/// What is known of the net.
+#[derive(Clone, Debug)]
+pub(crate) struct Conditions {
+    floor: Duration,
+    smoothed: Option<Duration>,
+    deviation: Duration,
+    loss: f64,
+}
+
+impl Conditions {
+    /// Nothing measured yet, on paths with these delays. The floor is the mean of the six holds of a round trip: own hold, two
+    /// hops, the exit, two hops. Of the last four this node asks for as much as of the first two.
+    pub(crate) fn new(hold: DelayLaw, delay: DelayLaw) -> Self {
+        let holds = u64::from(hold.encode()) + 5 * u64::from(delay.encode());
+        let floor = Duration::from_millis(holds).max(LEAST);
+        Self { floor, smoothed: None, deviation: Duration::ZERO, loss: 0.0 }
+    }
+
+    /// A try was answered after so long, in time or not.
+    pub(crate) fn answered(&mut self, round_trip: Duration) {
+        self.count_loss(0.0);
+        let Some(smoothed) = self.smoothed else {
+            self.smoothed = Some(round_trip);
+            self.deviation = round_trip / 2;
+            return;
+        };
+        self.deviation = (3 * self.deviation + smoothed.abs_diff(round_trip)) / 4;
+        self.smoothed = Some((7 * smoothed + round_trip) / 8);
+    }
+
+    /// Patience with a try ended.
+    pub(crate) fn lost(&mut self) {
+        self.count_loss(1.0);
+    }
+
+    /// How long the try with this number, from 1, of a request with this limit is waited for.
+    pub(crate) fn patience(&self, number: u32, limit: Duration) -> Duration {
+        let base = self.smoothed.map_or(2 * self.floor + FIRST_ALLOWANCE, |smoothed| smoothed + 4 * self.deviation);
+        let slow = self.smoothed.unwrap_or_default() * 3 / 2;
+        let longest = (limit / TRIES_IN_LIMIT).max(slow.min(limit / SLOW_TRIES_IN_LIMIT));
+        let grown = base.max(self.floor) * (GROWTH + number.saturating_sub(1)) / GROWTH;
+        grown.min(longest).max(self.floor)
+    }
+
+    /// The time that an answer takes at the very least on average: a try that has less is not worth its packets.
+    pub(crate) fn floor(&self) -> Duration {
+        self.floor
+    }
+
+    /// A round trip as measured, or as long as the holds take.
+    pub(crate) fn round_trip(&self) -> Duration {
+        self.smoothed.unwrap_or(self.floor)
+    }
+
+    /// Whether tries were lost lately.
+    pub(crate) fn is_lossy(&self) -> bool {
+        self.loss > LOSSY
+    }
+
+    /// The share of tries that were lost lately.
+    pub(crate) fn loss(&self) -> f64 {
+        self.loss
+    }
+
+    fn count_loss(&mut self, sample: f64) {
+        self.loss += LOSS_WEIGHT * (sample - self.loss);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const LIMIT: Duration = Duration::from_secs(10);
+
+    fn ms(milliseconds: u64) -> Duration {
+        Duration::from_millis(milliseconds)
+    }
+
+    fn conditions() -> Conditions {
+        Conditions::new(DelayLaw::default(), DelayLaw::default())
+    }
+
+    #[test]
+    fn patience_begins_with_the_holds_and_an_allowance_and_lets_eight_tries_fit() {
+        assert_eq!(conditions().floor(), ms(300));
+        assert_eq!(conditions().patience(1, LIMIT), ms(1250), "an eighth of the limit is less than 1.6 s");
+        assert_eq!(conditions().patience(1, 6 * LIMIT), ms(1600));
+        assert_eq!(conditions().patience(1, ms(500)), ms(300), "never less than the holds take");
+        assert_eq!(Conditions::new(DelayLaw::None, DelayLaw::None).floor(), ms(200));
+    }
+
+    #[test]
+    fn patience_follows_the_round_trips() {
+        let mut conditions = conditions();
+        for _ in 0..100 {
+            conditions.answered(ms(400));
+        }
+        assert_eq!(conditions.patience(1, LIMIT).as_millis(), 400);
+        for step in 0..100 {
+            conditions.answered(ms(if step % 2 == 0 { 300 } else { 500 }));
+        }
+        let patience = conditions.patience(1, LIMIT);
+        assert!((ms(700)..ms(900)).contains(&patience), "{patience:?}");
+        assert!(conditions.patience(3, LIMIT) > patience, "later tries are waited for longer");
+    }
+
+    #[test]
+    fn where_answers_are_slow_fewer_tries_are_made() {
+        let mut conditions = conditions();
+        for _ in 0..100 {
+            conditions.answered(ms(2000));
+        }
+        assert_eq!(conditions.patience(5, LIMIT), ms(3000));
+        for _ in 0..100 {
+            conditions.answered(ms(20_000));
+        }
+        assert_eq!(conditions.patience(1, LIMIT), LIMIT / 3);
+    }
+
+    #[test]
+    fn two_losses_in_a_row_make_a_net_lossy_and_answers_make_it_good_again() {
+        let mut conditions = conditions();
+        conditions.lost();
+        assert!(!conditions.is_lossy());
+        conditions.lost();
+        assert!(conditions.is_lossy() && conditions.loss() > 0.12);
+        (0..16).for_each(|_| conditions.answered(ms(400)));
+        assert!(!conditions.is_lossy());
+    }
+}
