@@ -3,13 +3,12 @@
 use std::time::Duration;
 
 use libp2p::{
-    PeerId, StreamProtocol, autonat, identify,
+    PeerId, autonat, identify,
     identity::Keypair,
     ping, relay,
     swarm::{NetworkBehaviour, behaviour::toggle::Toggle},
 };
-use wakumix_mix::MIX_PROTOCOL;
-use wakumix_role_api::Services;
+use wakumix_role_api::{Services, host::OutboundPacket};
 use wakumix_telemetry::Telemetry;
 
 use crate::{AutonatTimes, CircuitRelayLimits, HostConfig, HostError, gossip, limits, metadata, mix, nat::quiet, rpc};
@@ -45,8 +44,10 @@ pub(crate) struct HostBehaviour {
     pub(crate) metadata: metadata::Behaviour,
     /// Off without a relay: then the node does not claim to speak gossipsub.
     pub(crate) gossip: Toggle<gossip::Behaviour>,
-    /// Off in a node that neither forwards, exits nor sends.
+    /// Off in a node that neither forwards, exits nor sends, and in one that serves the second format only.
     pub(crate) mix: Toggle<mix::Behaviour>,
+    /// The second packet format; off unless served.
+    pub(crate) sphinx_packet: Toggle<mix::Behaviour>,
     pub(crate) rpc: rpc::Behaviour,
     /// Dials through relays, and takes circuits from those that hold a reservation of this node.
     pub(crate) circuits: relay::client::Behaviour,
@@ -61,7 +62,7 @@ impl HostBehaviour {
         config: &HostConfig,
         identity: &Keypair,
         services: Services,
-        ingress: Option<mix::Ingress>,
+        protocols: mix::Protocols,
         has_relay: bool,
         circuits: relay::client::Behaviour,
         telemetry: &Telemetry,
@@ -69,8 +70,6 @@ impl HostBehaviour {
         let registry = telemetry.libp2p_registry();
         let gossip =
             has_relay.then(|| gossip::behaviour(config.cluster, config.score_colocation, &registry)).transpose()?;
-        let mix =
-            ingress.map(|ingress| mix::Behaviour::new(StreamProtocol::new(MIX_PROTOCOL), config.mix.clone(), ingress));
         let identify = identify::Config::new(IDENTIFY_PROTOCOL.to_owned(), identity.public())
             .with_agent_version(format!("wakumix-{}", config.version));
         let me = identity.public().to_peer_id();
@@ -82,12 +81,31 @@ impl HostBehaviour {
             ping: ping::Behaviour::new(ping::Config::new().with_interval(PING_INTERVAL).with_timeout(PING_TIMEOUT)),
             metadata: metadata::Behaviour::new(config.cluster, &config.shards),
             gossip: gossip.into(),
-            mix: mix.into(),
+            mix: protocols.mix.into(),
+            sphinx_packet: protocols.sphinx_packet.into(),
             rpc: rpc::Behaviour::new(services, config.requests.clone()),
             circuits,
             circuit_relay: circuit_relay.into(),
             autonat: autonat.into(),
         })
+    }
+
+    /// Sends a packet in its format.
+    pub(crate) fn send(&mut self, outbound: OutboundPacket) {
+        match self.formats_mut().find(|format| format.carries(&outbound)) {
+            Some(format) => format.send(outbound),
+            None => mix::cannot_send(outbound),
+        }
+    }
+
+    /// The packet formats that are served.
+    pub(crate) fn formats(&self) -> impl Iterator<Item = &mix::Behaviour> {
+        self.mix.as_ref().into_iter().chain(self.sphinx_packet.as_ref())
+    }
+
+    /// The same, to change them.
+    pub(crate) fn formats_mut(&mut self) -> impl Iterator<Item = &mut mix::Behaviour> {
+        self.mix.as_mut().into_iter().chain(self.sphinx_packet.as_mut())
     }
 }
 

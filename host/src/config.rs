@@ -1,8 +1,11 @@
 //! What a host is configured with: addresses, limits, times, and which checks are on.
 
-use std::time::Duration;
+use std::{num::NonZeroU32, time::Duration};
 
 use libp2p::Multiaddr;
+use wakumix_sphinx::Weaknesses;
+
+use crate::mix::Loss;
 
 /// Everything about a host that can be chosen.
 #[derive(Clone, Debug)]
@@ -26,7 +29,7 @@ pub struct HostConfig {
     pub score_colocation: bool,
     /// Bounds of connections.
     pub connections: ConnectionLimits,
-    /// Bounds of `/mix/1.0.0`.
+    /// Bounds of packets.
     pub mix: MixLimits,
     /// Bounds of request–response protocols.
     pub requests: RequestLimits,
@@ -42,6 +45,8 @@ pub struct HostConfig {
     /// Relays at which this node reserves whether it can be dialled or not, each ending in `/p2p/<relay>`. Without any,
     /// it reserves at connected relays as soon as it knows that nobody can dial it.
     pub relay_reservations: Vec<Multiaddr>,
+    /// Countermeasures that the attack suite turned off; none in any other build.
+    pub weaknesses: Weaknesses,
 }
 
 impl Default for HostConfig {
@@ -62,6 +67,7 @@ impl Default for HostConfig {
             autonat: None,
             circuit_relay: None,
             relay_reservations: Vec::new(),
+            weaknesses: Weaknesses::NONE,
         }
     }
 }
@@ -150,17 +156,31 @@ impl Default for ConnectionLimits {
     }
 }
 
-/// Bounds of `/mix/1.0.0`.
+/// Bounds of packets in every format that is served.
 #[derive(Clone, Debug)]
 pub struct MixLimits {
     /// Packets that wait for one peer, those being written included; the newest is refused. 256 packets are 1.2 MB
     /// and a tenth of a second of a loaded hop.
     pub queue_packets: usize,
-    /// Peers without a connection for which packets wait; packets for one more are refused.
+    /// Peers that are dialled for waiting packets, the formats' together. When so many are, the oldest dial gives way if
+    /// it has had a second, else the packet is refused. Below [`ConnectionLimits::pending_outbound`], so that dials for
+    /// packets cannot keep all others out.
     pub max_dialling: usize,
-    /// Streams that one peer may have open towards this node (`spec/mix-wire.md §2`), and so the packet buffers that a
-    /// peer who sends half frames can hold.
+    /// What a dial for packets may take, connection set-up included; then it is given up. A hop that needs longer is
+    /// of no use to packets that are held for some tens of milliseconds.
+    pub dial_timeout: Duration,
+    /// Streams that one peer may have open towards this node in each format (`spec/mix-wire.md §2`), and so the packet
+    /// buffers that a peer who sends half frames can hold.
     pub inbound_streams: usize,
+    /// The share of all packet buffers that packets of one peer may hold, from 0 to 1: a quarter is half of what a
+    /// mixer holds for their delays, so that one peer who asks for long ones cannot fill it. Small pools always leave a
+    /// peer 512.
+    pub peer_buffers: f64,
+    /// Packets a second that this node takes from its peers together, shared between those who send; `None` for as
+    /// many as come. What it can open, as measured at the start or known.
+    pub capacity: Option<NonZeroU32>,
+    /// Loses packets on purpose, to test what senders do about it.
+    pub inject_loss: Option<Loss>,
     /// Opening a stream, negotiation included.
     pub open_timeout: Duration,
     /// Writing one batch. A peer that does not read for this long has a broken stream; without it, packets for such
@@ -174,8 +194,12 @@ impl Default for MixLimits {
     fn default() -> Self {
         Self {
             queue_packets: 256,
-            max_dialling: 64,
+            max_dialling: 48,
+            dial_timeout: Duration::from_secs(5),
             inbound_streams: 10,
+            peer_buffers: 0.25,
+            capacity: None,
+            inject_loss: None,
             open_timeout: Duration::from_secs(10),
             write_timeout: Duration::from_secs(15),
             frame_timeout: Duration::from_secs(10),

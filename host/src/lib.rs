@@ -1,7 +1,7 @@
 //! The libp2p host: the only room with sockets.
 //!
 //! Roles reach it through `wakumix_role_api::host::HostHandle`; it reaches them through their bounded addresses.
-//! It speaks identify, ping, Waku metadata, `/mix/1.0.0`, the request–response protocols of the roles' services, and
+//! It speaks identify, ping, Waku metadata, the mix protocols, the request–response protocols of the roles' services, and
 //! gossipsub if there is a relay. `README.md` lists every bound and what happens beyond it.
 //!
 //! Non-goals: whom to send to (the roles), who exists (discovery), what a packet holds (protocol/sphinx).
@@ -27,5 +27,6 @@ mod transport;
 
 pub use config::{AutonatTimes, CircuitRelayLimits, ConnectionLimits, HostConfig, MixLimits, RequestLimits};
 pub use error::HostError;
+pub use mix::Loss;
 pub use nat::is_public;
 pub use start::{HostParts, MixPort, RunningHost, start};

@@ -48,6 +48,36 @@ impl FrameRefusal {
     }
 }
 
+/// What the gate said of a frame.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Admitted {
+    /// It may come in.
+    Yes,
+    /// Its peer sends more than its part of a loaded node.
+    PeerRate,
+    /// The node has more to do than it can catch up with.
+    NodeRate,
+    /// Its peer has too many packets in the node.
+    PeerFrames,
+}
+
+/// Handles for admission. Cheap to clone.
+#[derive(Clone)]
+pub(crate) struct AdmissionMetrics([Counter; 4]);
+
+impl AdmissionMetrics {
+    pub(crate) fn new(telemetry: &Telemetry) -> Self {
+        let outcomes = ["admitted", "peer_rate", "node_rate", "peer_frames"];
+        Self(outcomes.map(|outcome| telemetry.counter(Metric::AdmissionFramesTotal, &[("outcome", outcome)])))
+    }
+
+    pub(crate) fn count(&self, outcome: Admitted) {
+        if let Some(counter) = self.0.get(outcome as usize) {
+            counter.increment(1);
+        }
+    }
+}
+
 /// Handles for the mix protocol. Cheap to clone.
 #[derive(Clone)]
 pub(crate) struct MixMetrics {

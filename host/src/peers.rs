@@ -3,15 +3,21 @@
 use std::collections::HashMap;
 
 use libp2p::{PeerId, StreamProtocol};
-use wakumix_mix::MIX_PROTOCOL;
+use wakumix_mix::{MIX_PROTOCOL, SPHINX_PACKET_PROTOCOL};
 use wakumix_telemetry::{Metric, Telemetry};
 use wakumix_waku::{RELAY_PROTOCOL, lightpush, metadata};
 
 use crate::metrics::Direction;
 
 /// The protocols that the gauge tells apart.
-const PROTOCOLS: [&str; 5] =
-    [MIX_PROTOCOL, RELAY_PROTOCOL, metadata::PROTOCOL, lightpush::V3_PROTOCOL, lightpush::V2_PROTOCOL];
+const PROTOCOLS: [&str; 6] = [
+    MIX_PROTOCOL,
+    SPHINX_PACKET_PROTOCOL,
+    RELAY_PROTOCOL,
+    metadata::PROTOCOL,
+    lightpush::V3_PROTOCOL,
+    lightpush::V2_PROTOCOL,
+];
 
 /// Connected peers. Bound: the limit on connections.
 #[derive(Debug)]

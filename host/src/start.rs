@@ -34,7 +34,7 @@ use crate::{
     behaviour::HostBehaviour,
     gossip::MeshHealth,
     kept::Kept,
-    metrics::{HostMetrics, MixMetrics},
+    metrics::HostMetrics,
     mix,
     nat::Nat,
     peers::PeerTable,
@@ -54,7 +54,7 @@ pub struct HostParts {
     pub identity: Keypair,
     /// Commands of the roles.
     pub inbox: Inbox<HostMessage>,
-    /// Where packets go; `None` in a node without mix: then `/mix/1.0.0` is not spoken.
+    /// Where packets go; `None` in a node without mix: then no packet format is spoken.
     pub mix: Option<MixPort>,
     /// Where gossip goes; `None` in a node without relay: then gossipsub is not spoken.
     pub relay: Option<Address<RelayMessage>>,
@@ -66,7 +66,7 @@ pub struct HostParts {
     pub telemetry: Telemetry,
 }
 
-/// Where packets of `/mix/1.0.0` go, and what they live in.
+/// Where received packets go, and what they live in. Each format that is served is spoken under its own protocol id.
 #[derive(Clone, Debug)]
 pub struct MixPort {
     /// The mixer.
@@ -96,13 +96,20 @@ pub async fn start(config: HostConfig, parts: HostParts) -> Result<RunningHost, 
     let HostParts { identity, inbox, mix, relay: gossip, services, events, telemetry } = parts;
     check_identity(&identity, mix.is_some())?;
     let commands = inbox.receiver().ok_or_else(|| HostError::setup("the host", &"another host reads its inbox"))?;
-    let (ingress, delivery) = mix.and_then(|port| connect_mixer(port, &config, &telemetry)).unzip();
+    let (protocols, delivery) = mix.map(|port| connect_mixer(port, &config, &telemetry)).unzip();
 
     let registry = telemetry.libp2p_registry();
     let (circuits, circuits_behaviour) = relay::client::new(identity.public().to_peer_id());
     let transport = transport::build(&identity, circuits, &mut lock(&registry))?;
-    let behaviour =
-        HostBehaviour::new(&config, &identity, services, ingress, gossip.is_some(), circuits_behaviour, &telemetry)?;
+    let behaviour = HostBehaviour::new(
+        &config,
+        &identity,
+        services,
+        protocols.unwrap_or_default(),
+        gossip.is_some(),
+        circuits_behaviour,
+        &telemetry,
+    )?;
     let mut swarm = Swarm::new(transport, behaviour, identity.public().to_peer_id(), swarm_config(&config));
     let (listeners, bound) = listen(&mut swarm, &config.listen).await?;
     let listen_addresses: Vec<Multiaddr> = bound.iter().map(|(_, address)| address.clone()).collect();
@@ -203,19 +210,9 @@ fn check_identity(identity: &Keypair, mix: bool) -> Result<(), HostError> {
     }
 }
 
-fn connect_mixer(port: MixPort, config: &HostConfig, telemetry: &Telemetry) -> Option<(mix::Ingress, JoinHandle<()>)> {
-    let pool = port.formats.preferred()?.buffers.clone();
-    let (packets, receiver) = mix::ingress_channel();
-    let delivery = tokio::spawn(mix::deliver(receiver, port.mixer));
-    let ingress = mix::Ingress {
-        pool,
-        ledger: port.ledger,
-        packets,
-        turn: Arc::default(),
-        frame_timeout: config.mix.frame_timeout,
-        metrics: MixMetrics::new(telemetry),
-    };
-    Some((ingress, delivery))
+fn connect_mixer(port: MixPort, config: &HostConfig, telemetry: &Telemetry) -> (mix::Protocols, JoinHandle<()>) {
+    let (protocols, packets) = mix::Protocols::new(&port.formats, port.ledger, config, telemetry);
+    (protocols, tokio::spawn(mix::deliver(packets, port.mixer)))
 }
 
 fn swarm_config(config: &HostConfig) -> swarm::Config {

@@ -32,6 +32,7 @@ use crate::{
     kept::Kept,
     metadata,
     metrics::{DialOutcome, Direction, HostMetrics},
+    mix,
     nat::Nat,
     peers::PeerTable,
     transport::{dial, without_peer},
@@ -104,9 +105,8 @@ impl Host {
     fn on_command(&mut self, command: HostMessage) {
         match command {
             HostMessage::SendPackets(packets) => {
-                if let Some(mix) = self.swarm.behaviour_mut().mix.as_mut() {
-                    packets.into_iter().for_each(|packet| mix.send(packet));
-                }
+                let behaviour = self.swarm.behaviour_mut();
+                packets.into_iter().for_each(|packet| behaviour.send(packet));
             }
             HostMessage::Request(request) => self.swarm.behaviour_mut().rpc.request(request),
             HostMessage::Publish { topic, data, reply } => {
@@ -292,7 +292,7 @@ impl Host {
                 self.nat.dialled_back(event, Instant::now());
                 self.look_after_addresses(Instant::now());
             }
-            HostBehaviourEvent::Mix(()) => {}
+            HostBehaviourEvent::Mix(()) | HostBehaviourEvent::SphinxPacket(()) => {}
             HostBehaviourEvent::Limits(never) | HostBehaviourEvent::Rpc(never) => match never {},
         }
     }
@@ -346,14 +346,10 @@ impl Host {
             self.on_command(command);
         }
         let waiting = self.pending();
-        if let Some(mix) = self.swarm.behaviour_mut().mix.as_mut() {
-            mix.finish();
-        }
+        self.swarm.behaviour_mut().formats_mut().for_each(mix::Behaviour::finish);
         let flushed = self.until(deadline, Self::is_flushed).await;
         let abandoned = self.pending();
-        if let Some(mix) = self.swarm.behaviour_mut().mix.as_mut() {
-            mix.abandon();
-        }
+        self.swarm.behaviour_mut().formats_mut().for_each(mix::Behaviour::abandon);
         let connected: Vec<PeerId> = self.swarm.connected_peers().copied().collect();
         for peer in connected {
             // Gone meanwhile.
@@ -368,11 +364,11 @@ impl Host {
     }
 
     fn pending(&self) -> usize {
-        self.swarm.behaviour().mix.as_ref().map_or(0, |mix| mix.pending())
+        self.swarm.behaviour().formats().map(mix::Behaviour::pending).sum()
     }
 
     fn is_flushed(&self) -> bool {
-        self.swarm.behaviour().mix.as_ref().is_none_or(|mix| mix.pending() == 0 && mix.writers() == 0)
+        self.swarm.behaviour().formats().all(|format| format.pending() == 0 && format.writers() == 0)
     }
 
     /// Runs the swarm until `is_done`; false when the deadline came first.

@@ -1,6 +1,8 @@
 //! Sockets: TCP, QUIC and WebSocket with noise, yamux or mplex; names are resolved for dialling. Circuits through relays
 //! carry noise and a muxer of their own: a relay reads nothing.
 
+mod calm;
+
 use std::{
     io,
     net::{IpAddr, TcpListener, UdpSocket},
@@ -8,6 +10,7 @@ use std::{
     time::Duration,
 };
 
+use futures::{AsyncRead, AsyncWrite, future::Either};
 use libp2p::{
     Multiaddr, PeerId, Transport as _,
     core::{
@@ -24,6 +27,7 @@ use libp2p::{
     tcp, websocket, yamux,
 };
 
+use self::calm::Calm;
 use crate::HostError;
 
 /// Addresses of one peer that are tried at the same time.
@@ -33,7 +37,7 @@ const DIAL_CONCURRENCY: NonZeroU8 = NonZeroU8::new(4).unwrap();
 /// stays silent keeps its place among the connections being set up for ever.
 const SETUP_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// Streams of one connection: above the sum of what each protocol allows a peer, which is some 45 and the 58 circuits that a
+/// Streams of one connection: above the sum of what each protocol allows a peer, which is some 56 and the 58 circuits that a
 /// relay may have open or in set-up towards a node behind it. The libraries' own limits are 512 and 128.
 const STREAMS: usize = 128;
 /// Frames of up to 1 MiB that wait unread on one mplex stream; the library's own limit is 32.
@@ -65,17 +69,17 @@ pub(crate) fn build(
         .upgrade(Version::V1Lazy)
         .authenticate(noise.clone())
         .multiplex(muxers())
-        .map(|(peer, muxer), _| (peer, StreamMuxerBox::new(muxer)));
+        .map(|(peer, muxer), _| (peer, boxed(muxer)));
     let circuits = circuits
         .upgrade(Version::V1Lazy)
         .authenticate(noise.clone())
         .multiplex(muxers())
-        .map(|(peer, muxer), _| (peer, StreamMuxerBox::new(muxer)));
+        .map(|(peer, muxer), _| (peer, boxed(muxer)));
     let tcp = tcp()
         .upgrade(Version::V1Lazy)
         .authenticate(noise)
         .multiplex(muxers())
-        .map(|(peer, muxer), _| (peer, StreamMuxerBox::new(muxer)));
+        .map(|(peer, muxer), _| (peer, boxed(muxer)));
     let quic = quic::tokio::Transport::new(quic::Config::new(identity))
         .map(|(peer, muxer), _| (peer, StreamMuxerBox::new(muxer)));
     let plain = tcp.or_transport(quic).map(|either, _| either.into_inner());
@@ -87,6 +91,15 @@ pub(crate) fn build(
     let all = circuits.or_transport(all).map(|either, _| either.into_inner());
     let counted = BandwidthTransport::new(TransportTimeout::new(all, SETUP_TIMEOUT), registry);
     Ok(counted.map(|(peer, muxer), _| (peer, StreamMuxerBox::new(muxer))).boxed())
+}
+
+fn boxed<C: AsyncRead + AsyncWrite + Send + Unpin + 'static>(
+    muxer: Either<yamux::Muxer<C>, libp2p_mplex::Multiplex<C>>,
+) -> StreamMuxerBox {
+    match muxer {
+        Either::Left(yamux) => StreamMuxerBox::new(yamux),
+        Either::Right(mplex) => StreamMuxerBox::new(Calm::new(mplex)),
+    }
 }
 
 /// How a peer is dialled. TCP connections get ports of their own: one that shares the listening port cannot be made

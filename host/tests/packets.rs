@@ -249,3 +249,18 @@ async fn a_stopping_host_settles_what_it_cannot_write() {
     let stopped = ledger.snapshot().dropped;
     assert!(stopped.iter().any(|(stage, reason, _)| (*stage, *reason) == (Stage::Shutdown, DropReason::Stopped)));
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_dead_address_is_not_dialled_again_at_once_and_does_not_hide_a_sound_one() {
+    let here = Setup::listening(&[]).start().await;
+    let mut there = Setup::listening(&[TCP]).start().await;
+    for number in 0..5 {
+        let sent = here.send(&nowhere(&there), number);
+        assert_eq!(within(sent).await.unwrap(), Err(SendFailure::DialFailed));
+    }
+    assert_eq!(here.metric("waku_mix_dials_total{outcome=\"failed\"}"), 1);
+    let sent = here.send(&there.hop(0), 5);
+    assert_eq!(there.receive_number().await, 5);
+    all_sent(vec![sent]).await;
+    here.assert_balanced();
+}

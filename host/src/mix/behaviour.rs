@@ -2,6 +2,9 @@
 //!
 //! A peer has at most one outgoing stream over all its connections. A live connection, whoever opened it, is preferred
 //! over dialling the address in the packet: a browser can only be reached that way (`notes/browser.md §2`).
+//!
+//! Whom to dial, and where, is in packets, so anybody can ask for it. Hence a dial that takes long is given up, one gives
+//! way to the next when there are many, and an address that failed is not tried again for a moment.
 
 use std::{
     collections::{HashMap, VecDeque},
@@ -13,26 +16,40 @@ use libp2p::{
     Multiaddr, PeerId, StreamProtocol,
     core::{Endpoint, transport::PortUse},
     swarm::{
-        ConnectionDenied, ConnectionId, DialError, FromSwarm, NetworkBehaviour, NotifyHandler, THandler,
-        THandlerInEvent, ToSwarm, dial_opts::PeerCondition,
+        CloseConnection, ConnectionDenied, ConnectionId, DialError, FromSwarm, NetworkBehaviour, NotifyHandler,
+        THandler, THandlerInEvent, ToSwarm, dial_opts::PeerCondition,
     },
 };
+use tokio::time::Instant;
 use wakumix_role_api::host::{OutboundPacket, SendFailure};
+use wakumix_sphinx::{Weakness, Weaknesses};
 
 use super::{
-    handler::{FromBehaviour, Handler, PeerShare, ToBehaviour},
+    dials::{Dial, Dials, Room},
+    failures::Failures,
+    gate::{Gate, PeerGate},
+    handler::{FromBehaviour, Handler, PeerLink, ToBehaviour},
     inbound::Ingress,
+    loss::Dice,
     queue::{Outgoing, PeerQueue},
 };
 use crate::{config::MixLimits, slots::StreamSlots, transport::dial};
 
-/// The behaviour of `/mix/1.0.0`.
+/// Addresses of one peer that are kept and dialled at the same time: as many as a dial tries at once.
+const MAX_ADDRESSES: usize = 4;
+
+/// The behaviour of one packet format.
 pub(crate) struct Behaviour {
     protocol: StreamProtocol,
     limits: MixLimits,
     ingress: Ingress,
+    gate: Gate,
     /// Peers that are connected, being dialled, or have packets. Bound: connections + `limits.max_dialling`.
     peers: HashMap<PeerId, Peer>,
+    dials: Dials,
+    failures: Failures,
+    /// `None` outside tests.
+    dice: Option<Dice>,
     /// At most a few per peer and turn.
     actions: VecDeque<ToSwarm<(), FromBehaviour>>,
     waker: Option<Waker>,
@@ -42,50 +59,95 @@ pub(crate) struct Behaviour {
 struct Peer {
     queue: Arc<PeerQueue>,
     slots: Arc<StreamSlots>,
+    gate: Arc<PeerGate>,
     connections: Vec<ConnectionId>,
     /// The connection that was asked to write.
     writer: Option<ConnectionId>,
-    /// The dial that is under way for waiting packets.
-    dial: Option<ConnectionId>,
-    /// Where the newest packet said that the peer listens.
-    address: Option<Multiaddr>,
+    /// The dial that is under way for waiting packets, and where to.
+    dial: Option<(ConnectionId, Vec<Multiaddr>)>,
+    /// Where packets said that the peer listens and nobody has failed to reach it, the newest last. Bound:
+    /// [`MAX_ADDRESSES`].
+    addresses: Vec<Multiaddr>,
 }
 
 impl Peer {
-    fn new(limits: &MixLimits) -> Self {
+    fn new(limits: &MixLimits, gate: Arc<PeerGate>) -> Self {
         Self {
             queue: PeerQueue::new(limits.queue_packets),
             slots: Arc::default(),
+            gate,
             connections: Vec::new(),
             writer: None,
             dial: None,
-            address: None,
+            addresses: Vec::new(),
         }
     }
 
     fn is_idle(&self) -> bool {
         self.connections.is_empty() && self.dial.is_none() && self.queue.len() == 0
     }
+
+    /// A packet says that the peer listens there. Anybody can make it say so, hence several are kept.
+    fn is_said_to_be_at(&mut self, address: Multiaddr) {
+        if self.addresses.last() == Some(&address) {
+            return;
+        }
+        self.addresses.retain(|known| *known != address);
+        if self.addresses.len() >= MAX_ADDRESSES {
+            self.addresses.remove(0);
+        }
+        self.addresses.push(address);
+    }
 }
 
 impl Behaviour {
-    pub(crate) fn new(protocol: StreamProtocol, limits: MixLimits, ingress: Ingress) -> Self {
-        Self { protocol, limits, ingress, peers: HashMap::new(), actions: VecDeque::new(), waker: None, stopped: false }
+    pub(super) fn new(
+        protocol: StreamProtocol,
+        mut limits: MixLimits,
+        weak: Weaknesses,
+        ingress: Ingress,
+        gate: Gate,
+        dice: Option<Dice>,
+    ) -> Self {
+        if weak.has(Weakness::Unbounded) {
+            limits.inbound_streams = usize::MAX;
+        }
+        Self {
+            protocol,
+            dials: Dials::new(limits.max_dialling, limits.dial_timeout),
+            limits,
+            ingress,
+            gate,
+            peers: HashMap::new(),
+            failures: Failures::default(),
+            dice,
+            actions: VecDeque::new(),
+            waker: None,
+            stopped: false,
+        }
     }
 
-    /// Sends a packet. It is settled later, or at once when there is no room for it.
+    /// Whether this is the format of a packet.
+    pub(crate) fn carries(&self, outbound: &OutboundPacket) -> bool {
+        outbound.packet.bytes().len() == self.ingress.packet_len()
+    }
+
+    /// Sends a packet. It is settled later, or at once when there is no room for it or no way to its peer.
     pub(crate) fn send(&mut self, outbound: OutboundPacket) {
         let OutboundPacket { to, packet, done } = outbound;
-        let outgoing = Outgoing::new(packet, done);
+        let outgoing = Outgoing::new(packet, done).lost(self.dice.as_mut().is_some_and(Dice::loses));
         if self.stopped {
             return outgoing.fail(SendFailure::Stopped);
         }
-        let peer_id = to.peer();
-        if !self.peers.contains_key(&peer_id) && self.dialling() >= self.limits.max_dialling {
-            return outgoing.fail(SendFailure::QueueFull);
+        let (peer_id, address) = (to.peer(), to.multiaddr());
+        let is_dead = self.failures.contains(peer_id, &address, Instant::now());
+        if is_dead && !self.peers.contains_key(&peer_id) {
+            return outgoing.fail(SendFailure::DialFailed);
         }
-        let peer = self.peers.entry(peer_id).or_insert_with(|| Peer::new(&self.limits));
-        peer.address = Some(to.multiaddr());
+        let peer = self.peer(peer_id);
+        if !is_dead {
+            peer.is_said_to_be_at(address);
+        }
         peer.queue.push(outgoing);
         self.find_way(peer_id, None);
     }
@@ -112,31 +174,73 @@ impl Behaviour {
         self.peers.values().for_each(|peer| peer.queue.close(SendFailure::Stopped));
     }
 
-    /// Peers that have packets and no connection. Counted only when a new one comes.
-    fn dialling(&self) -> usize {
-        self.peers.values().filter(|peer| peer.connections.is_empty()).count()
+    fn peer(&mut self, peer_id: PeerId) -> &mut Peer {
+        let (limits, gate) = (&self.limits, &self.gate);
+        self.peers.entry(peer_id).or_insert_with(|| Peer::new(limits, gate.peer(peer_id)))
     }
 
     /// Gives a peer's waiting packets a way out: a live connection, else a dial. `broken` is a connection on which no
     /// stream could be opened; it is used again only if there is nothing else.
     fn find_way(&mut self, peer_id: PeerId, broken: Option<ConnectionId>) {
-        let Some(peer) = self.peers.get_mut(&peer_id) else { return };
-        if peer.writer.is_some() || peer.dial.is_some() || !peer.queue.has_waiting() {
+        let Some(peer) = self.peers.get(&peer_id) else { return };
+        if peer.writer.is_some() || !peer.queue.has_waiting() {
             return self.forget_if_idle(peer_id);
         }
         // The newest first: an old one may be dead without having noticed.
         let sound = peer.connections.iter().rev().copied().find(|connection| Some(*connection) != broken);
-        if let Some(connection) = sound {
-            return self.write_on(peer_id, connection);
+        match sound {
+            Some(connection) => self.write_on(peer_id, connection),
+            None if peer.dial.is_none() => self.dial(peer_id, broken.is_some()),
+            None => {}
         }
-        let Some(address) = peer.address.clone() else {
-            peer.queue.fail_waiting(SendFailure::DialFailed);
-            return self.forget_if_idle(peer_id);
-        };
-        let condition = if broken.is_some() { PeerCondition::Always } else { PeerCondition::Disconnected };
-        let opts = dial(peer_id, vec![address], condition);
-        peer.dial = Some(opts.connection_id());
+    }
+
+    /// Dials a peer wherever packets said that it listens; `anyway` even if it is connected.
+    fn dial(&mut self, peer_id: PeerId, anyway: bool) {
+        let now = Instant::now();
+        match self.dials.room(now) {
+            Room::Free => {}
+            Room::InPlaceOf(oldest) => self.displace(oldest),
+            Room::None => return self.no_way(peer_id, SendFailure::QueueFull),
+        }
+        let Some(peer) = self.peers.get_mut(&peer_id) else { return };
+        if peer.addresses.is_empty() {
+            return self.no_way(peer_id, SendFailure::DialFailed);
+        }
+        let addresses = peer.addresses.clone();
+        let condition = if anyway { PeerCondition::Always } else { PeerCondition::Disconnected };
+        let opts = dial(peer_id, addresses.clone(), condition);
+        peer.dial = Some((opts.connection_id(), addresses));
+        self.dials.begin(peer_id, opts.connection_id(), now);
         self.act(ToSwarm::Dial { opts });
+    }
+
+    /// Gives up a dial that took too long. It may be ended only together with the peer's connections, so if there are any
+    /// it is left to the transport's own limit.
+    fn give_up(&mut self, dial: Dial) {
+        let connected = self.peers.get(&dial.peer).is_some_and(|peer| !peer.connections.is_empty());
+        if !connected {
+            self.act(ToSwarm::CloseConnection { peer_id: dial.peer, connection: CloseConnection::All });
+        }
+        self.dials.end(dial.connection);
+        self.dial_ended(dial.peer, dial.connection, true);
+    }
+
+    /// Gives up a dial for the sake of another. Its packets fail, whatever addresses were named meanwhile: a peer that
+    /// dialled again at once would take the place that it gives.
+    fn displace(&mut self, dial: Dial) {
+        self.give_up(dial);
+        match self.peers.get(&dial.peer) {
+            Some(peer) if !peer.connections.is_empty() => self.find_way(dial.peer, None),
+            _ => self.no_way(dial.peer, SendFailure::DialFailed),
+        }
+    }
+
+    fn no_way(&mut self, peer_id: PeerId, failure: SendFailure) {
+        if let Some(peer) = self.peers.get(&peer_id) {
+            peer.queue.fail_waiting(failure);
+        }
+        self.forget_if_idle(peer_id);
     }
 
     fn write_on(&mut self, peer_id: PeerId, connection: ConnectionId) {
@@ -157,11 +261,13 @@ impl Behaviour {
         }
     }
 
-    fn share(&mut self, peer_id: PeerId) -> PeerShare {
-        let peer = self.peers.entry(peer_id).or_insert_with(|| Peer::new(&self.limits));
-        PeerShare {
-            queue: peer.queue.clone(),
-            slots: peer.slots.clone(),
+    fn link(&mut self, peer_id: PeerId) -> PeerLink {
+        let peer = self.peer(peer_id);
+        let (queue, slots, gate) = (peer.queue.clone(), peer.slots.clone(), peer.gate.clone());
+        PeerLink {
+            queue,
+            slots,
+            gate,
             ingress: self.ingress.clone(),
             max_inbound_streams: self.limits.inbound_streams,
             open_timeout: self.limits.open_timeout,
@@ -172,8 +278,9 @@ impl Behaviour {
     fn connected(&mut self, peer_id: PeerId, connection: ConnectionId) {
         let Some(peer) = self.peers.get_mut(&peer_id) else { return };
         peer.connections.push(connection);
-        if peer.dial == Some(connection) {
+        if peer.dial.as_ref().is_some_and(|(dialled, _)| *dialled == connection) {
             peer.dial = None;
+            self.dials.end(connection);
         }
         self.find_way(peer_id, None);
     }
@@ -190,17 +297,33 @@ impl Behaviour {
     fn dial_failed(&mut self, peer_id: Option<PeerId>, connection: ConnectionId, error: &DialError) {
         // A peer that only tried to connect, and was denied, leaves an entry without connections behind.
         let Some(peer_id) = peer_id else { return };
-        let Some(peer) = self.peers.get_mut(&peer_id) else { return };
-        if peer.dial == Some(connection) {
-            peer.dial = None;
-            let reachable = !peer.connections.is_empty();
-            match error {
-                // Connected meanwhile: that connection will do.
-                DialError::DialPeerConditionFalse(_) if reachable => {}
-                _ => peer.queue.fail_waiting(SendFailure::DialFailed),
-            }
-        }
+        // Not tried at all: nothing is known of the addresses.
+        let untried = matches!(error, DialError::DialPeerConditionFalse(_) | DialError::Denied { .. });
+        self.dial_ended(peer_id, connection, !untried);
         self.find_way(peer_id, None);
+    }
+
+    /// A dial led nowhere. Packets wait on if there is another way: a connection that came meanwhile, or an address that was
+    /// named meanwhile.
+    fn dial_ended(&mut self, peer_id: PeerId, connection: ConnectionId, tried: bool) {
+        let Some(peer) = self.peers.get_mut(&peer_id) else { return };
+        let Some((_, addresses)) = peer.dial.take_if(|(dialled, _)| *dialled == connection) else { return };
+        self.dials.end(connection);
+        let connected = !peer.connections.is_empty();
+        if !tried {
+            if !connected {
+                peer.queue.fail_waiting(SendFailure::DialFailed);
+            }
+            return;
+        }
+        peer.addresses.retain(|address| !addresses.contains(address));
+        if connected || !peer.addresses.is_empty() {
+            peer.queue.attempt_failed(SendFailure::DialFailed);
+        } else {
+            peer.queue.fail_waiting(SendFailure::DialFailed);
+        }
+        let now = Instant::now();
+        addresses.into_iter().for_each(|address| self.failures.add(peer_id, address, now));
     }
 
     fn forget_if_idle(&mut self, peer_id: PeerId) {
@@ -208,6 +331,11 @@ impl Behaviour {
             self.peers.remove(&peer_id);
         }
     }
+}
+
+/// Settles a packet of a format that this host does not serve.
+pub(crate) fn cannot_send(outbound: OutboundPacket) {
+    Outgoing::new(outbound.packet, outbound.done).fail(SendFailure::DialFailed);
 }
 
 impl NetworkBehaviour for Behaviour {
@@ -221,7 +349,7 @@ impl NetworkBehaviour for Behaviour {
         _: &Multiaddr,
         _: &Multiaddr,
     ) -> Result<THandler<Self>, ConnectionDenied> {
-        Ok(Handler::new(self.protocol.clone(), self.share(peer)))
+        Ok(Handler::new(self.protocol.clone(), self.link(peer)))
     }
 
     fn handle_established_outbound_connection(
@@ -232,7 +360,7 @@ impl NetworkBehaviour for Behaviour {
         _: Endpoint,
         _: PortUse,
     ) -> Result<THandler<Self>, ConnectionDenied> {
-        Ok(Handler::new(self.protocol.clone(), self.share(peer)))
+        Ok(Handler::new(self.protocol.clone(), self.link(peer)))
     }
 
     fn on_swarm_event(&mut self, event: FromSwarm<'_>) {
@@ -268,8 +396,17 @@ impl NetworkBehaviour for Behaviour {
     }
 
     fn poll(&mut self, cx: &mut Context<'_>) -> Poll<ToSwarm<(), THandlerInEvent<Self>>> {
-        if let Some(action) = self.actions.pop_front() {
-            return Poll::Ready(action);
+        loop {
+            if let Some(action) = self.actions.pop_front() {
+                return Poll::Ready(action);
+            }
+            match self.dials.poll_late(cx) {
+                Poll::Ready(late) => {
+                    self.give_up(late);
+                    self.find_way(late.peer, None);
+                }
+                Poll::Pending => break,
+            }
         }
         self.waker = Some(cx.waker().clone());
         Poll::Pending
@@ -284,186 +421,4 @@ impl Drop for Behaviour {
 }
 
 #[cfg(test)]
-mod tests {
-    use futures::task::noop_waker;
-    use libp2p::{
-        core::ConnectedPoint,
-        identity::{Keypair, secp256k1},
-        swarm::{
-            DialFailure,
-            behaviour::{ConnectionClosed, ConnectionEstablished},
-        },
-    };
-    use tokio::sync::{mpsc, oneshot};
-    use wakumix_mix::{HopAddress, Ledger, Origin, Packet};
-    use wakumix_sphinx::BufferPool;
-    use wakumix_telemetry::Telemetry;
-
-    use super::*;
-    use crate::metrics::MixMetrics;
-
-    struct Bench {
-        behaviour: Behaviour,
-        pool: BufferPool,
-        ledger: Arc<Ledger>,
-        /// Packets that readers would deliver: none here.
-        _packets: mpsc::Receiver<Packet>,
-    }
-
-    type Outcome = oneshot::Receiver<Result<(), SendFailure>>;
-
-    impl Bench {
-        fn new() -> Self {
-            let (pool, ledger) = (BufferPool::new(64, 8), Ledger::new());
-            let (packets, receiver) = super::super::ingress_channel();
-            let ingress = Ingress {
-                pool: pool.clone(),
-                ledger: ledger.clone(),
-                packets,
-                turn: Arc::default(),
-                frame_timeout: std::time::Duration::from_secs(1),
-                metrics: MixMetrics::new(&Telemetry::new()),
-            };
-            let limits = MixLimits { max_dialling: 2, ..MixLimits::default() };
-            let behaviour = Behaviour::new(StreamProtocol::new("/mix/1.0.0"), limits, ingress);
-            Self { behaviour, pool, ledger, _packets: receiver }
-        }
-
-        fn send(&mut self, to: PeerId) -> Outcome {
-            let packet = Packet::originated(self.pool.take().unwrap(), &self.ledger, Origin::Request);
-            let (done, outcome) = oneshot::channel();
-            let to = HopAddress::from_multiaddr(&address(), to).unwrap();
-            self.behaviour.send(OutboundPacket { to, packet, done: Some(done) });
-            outcome
-        }
-
-        /// What the behaviour asks for next: the connection it dials or writes on.
-        fn asks(&mut self) -> Option<Asked> {
-            let waker = noop_waker();
-            match self.behaviour.poll(&mut Context::from_waker(&waker)) {
-                Poll::Ready(ToSwarm::Dial { opts }) => Some(Asked::Dial(opts.connection_id())),
-                Poll::Ready(ToSwarm::NotifyHandler { handler: NotifyHandler::One(on), .. }) => Some(Asked::Write(on)),
-                _ => None,
-            }
-        }
-
-        fn dial_fails(&mut self, peer: PeerId, connection_id: ConnectionId) {
-            let error = DialError::Aborted;
-            let failure = DialFailure { peer_id: Some(peer), error: &error, connection_id };
-            self.behaviour.on_swarm_event(FromSwarm::DialFailure(failure));
-        }
-
-        fn connects(&mut self, peer_id: PeerId, connection_id: ConnectionId) {
-            let endpoint = endpoint();
-            drop(self.behaviour.handle_established_inbound_connection(connection_id, peer_id, &address(), &address()));
-            self.behaviour.on_swarm_event(FromSwarm::ConnectionEstablished(ConnectionEstablished {
-                peer_id,
-                connection_id,
-                endpoint: &endpoint,
-                failed_addresses: &[],
-                other_established: 0,
-            }));
-        }
-
-        fn disconnects(&mut self, peer_id: PeerId, connection_id: ConnectionId) {
-            let endpoint = endpoint();
-            self.behaviour.on_swarm_event(FromSwarm::ConnectionClosed(ConnectionClosed {
-                peer_id,
-                connection_id,
-                endpoint: &endpoint,
-                cause: None,
-                remaining_established: 0,
-            }));
-        }
-    }
-
-    #[derive(Debug, PartialEq)]
-    enum Asked {
-        Dial(ConnectionId),
-        Write(ConnectionId),
-    }
-
-    fn address() -> Multiaddr {
-        "/ip4/127.0.0.1/tcp/4001".parse().unwrap()
-    }
-
-    fn endpoint() -> ConnectedPoint {
-        ConnectedPoint::Listener { local_addr: address(), send_back_addr: address() }
-    }
-
-    fn peer() -> PeerId {
-        Keypair::from(secp256k1::Keypair::generate()).public().to_peer_id()
-    }
-
-    fn connection(number: usize) -> ConnectionId {
-        ConnectionId::new_unchecked(1_000_000 + number)
-    }
-
-    #[test]
-    fn dials_once_for_many_packets_and_forgets_a_peer_that_cannot_be_reached() {
-        let (mut bench, peer) = (Bench::new(), peer());
-        let outcomes = [bench.send(peer), bench.send(peer)];
-        let Some(Asked::Dial(dial)) = bench.asks() else { panic!("no dial") };
-        assert_eq!(bench.asks(), None);
-        bench.dial_fails(peer, dial);
-        for mut outcome in outcomes {
-            assert_eq!(outcome.try_recv(), Ok(Err(SendFailure::DialFailed)));
-        }
-        assert!(bench.behaviour.peers.is_empty());
-    }
-
-    #[test]
-    fn refuses_packets_for_one_dialled_peer_too_many() {
-        let mut bench = Bench::new();
-        let (_first, _second, mut third) = (bench.send(peer()), bench.send(peer()), bench.send(peer()));
-        assert_eq!(third.try_recv(), Ok(Err(SendFailure::QueueFull)));
-        assert_eq!(bench.behaviour.peers.len(), 2);
-    }
-
-    #[test]
-    fn writes_on_one_live_connection_and_moves_on_when_it_closes() {
-        let (mut bench, peer) = (Bench::new(), peer());
-        bench.connects(peer, connection(1));
-        bench.connects(peer, connection(2));
-        let _outcomes = [bench.send(peer), bench.send(peer)];
-        assert_eq!(bench.asks(), Some(Asked::Write(connection(2))), "the newest");
-        assert_eq!(bench.asks(), None, "one stream is enough");
-        bench.disconnects(peer, connection(2));
-        assert_eq!(bench.asks(), Some(Asked::Write(connection(1))));
-        bench.disconnects(peer, connection(1));
-        assert!(matches!(bench.asks(), Some(Asked::Dial(_))));
-    }
-
-    #[test]
-    fn looks_for_another_way_when_a_stream_cannot_be_opened() {
-        let (mut bench, peer) = (Bench::new(), peer());
-        bench.connects(peer, connection(1));
-        let mut outcome = bench.send(peer);
-        assert_eq!(bench.asks(), Some(Asked::Write(connection(1))));
-        let failed = ToBehaviour::OpenFailed { unsupported: false };
-        bench.behaviour.on_connection_handler_event(peer, connection(1), failed);
-        let Some(Asked::Dial(dial)) = bench.asks() else { panic!("no dial") };
-        bench.dial_fails(peer, dial);
-        assert_eq!(outcome.try_recv(), Ok(Err(SendFailure::DialFailed)));
-    }
-
-    #[test]
-    fn forgets_a_peer_with_its_last_connection() {
-        let (mut bench, peer) = (Bench::new(), peer());
-        bench.connects(peer, connection(1));
-        bench.connects(peer, connection(2));
-        bench.disconnects(peer, connection(1));
-        assert_eq!(bench.behaviour.peers.len(), 1);
-        bench.disconnects(peer, connection(2));
-        assert!(bench.behaviour.peers.is_empty());
-    }
-
-    #[test]
-    fn settles_everything_when_it_is_dropped() {
-        let (mut bench, peer) = (Bench::new(), peer());
-        let mut outcome = bench.send(peer);
-        drop(bench.behaviour);
-        assert_eq!(outcome.try_recv(), Ok(Err(SendFailure::Stopped)));
-        assert_eq!((bench.pool.in_use(), bench.ledger.snapshot().residue(0)), (0, 0));
-    }
-}
+mod tests;

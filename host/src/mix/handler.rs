@@ -1,4 +1,4 @@
-//! `/mix/1.0.0` on one connection: reads the remote's streams, and writes to the peer if this is the connection that
+//! One packet format on one connection: reads the remote's streams, and writes to the peer if this is the connection that
 //! the behaviour chose for it.
 
 use std::{
@@ -22,6 +22,7 @@ use libp2p::{
 use tokio::time::{Sleep, sleep};
 
 use super::{
+    gate::PeerGate,
     inbound::{Ingress, ReadEnd, Reception, read_packets, refuse},
     outbound::{WriteEnd, write_packets},
     queue::PeerQueue,
@@ -59,9 +60,10 @@ pub(crate) enum ToBehaviour {
 
 /// What a connection needs to know of its peer and its host.
 #[derive(Clone, Debug)]
-pub(super) struct PeerShare {
+pub(super) struct PeerLink {
     pub(super) queue: Arc<PeerQueue>,
     pub(super) slots: Arc<StreamSlots>,
+    pub(super) gate: Arc<PeerGate>,
     pub(super) ingress: Ingress,
     pub(super) max_inbound_streams: usize,
     pub(super) open_timeout: Duration,
@@ -77,10 +79,10 @@ enum Writer {
     Writing(BoxFuture<'static, WriteEnd>),
 }
 
-/// The connection handler of `/mix/1.0.0`.
+/// The connection handler of one packet format.
 pub(crate) struct Handler {
     protocol: StreamProtocol,
-    share: PeerShare,
+    link: PeerLink,
     /// At most `max_inbound_streams` of them per peer, and those that are being refused.
     readers: FuturesUnordered<BoxFuture<'static, ReadEnd>>,
     reception: Reception,
@@ -92,11 +94,11 @@ pub(crate) struct Handler {
 }
 
 impl Handler {
-    pub(super) fn new(protocol: StreamProtocol, share: PeerShare) -> Self {
+    pub(super) fn new(protocol: StreamProtocol, link: PeerLink) -> Self {
         Self {
             protocol,
             reception: Reception::default(),
-            share,
+            link,
             readers: FuturesUnordered::new(),
             writer: Writer::Idle,
             events: VecDeque::new(),
@@ -105,28 +107,29 @@ impl Handler {
     }
 
     fn accept(&mut self, stream: Stream) {
-        let metrics = &self.share.ingress.metrics;
-        let Some(slot) = self.share.slots.take(self.share.max_inbound_streams) else {
+        let metrics = &self.link.ingress.metrics;
+        let Some(slot) = self.link.slots.take(self.link.max_inbound_streams) else {
             // The reference too ends it after the negotiation (`spec/live-behaviour.md`).
             metrics.frame_refused(FrameRefusal::StreamLimit);
             self.readers.push(refuse(stream).boxed());
             return;
         };
         let guard = StreamGuard::new(metrics, Direction::Inbound);
-        let (ingress, reception) = (self.share.ingress.clone(), self.reception.clone());
+        let link = &self.link;
+        let (gate, ingress, reception) = (link.gate.clone(), link.ingress.clone(), self.reception.clone());
         self.readers.push(
             async move {
                 let _open = (slot, guard);
-                read_packets(stream, ingress, reception).await
+                read_packets(stream, gate, ingress, reception).await
             }
             .boxed(),
         );
     }
 
     fn start_writing(&mut self, stream: Stream) {
-        let share = &self.share;
-        let guard = StreamGuard::new(&share.ingress.metrics, Direction::Outbound);
-        let write = write_packets(stream, share.queue.clone(), share.write_timeout);
+        let link = &self.link;
+        let guard = StreamGuard::new(&link.ingress.metrics, Direction::Outbound);
+        let write = write_packets(stream, link.queue.clone(), link.write_timeout);
         self.writer = Writer::Writing(
             async move {
                 let _open = guard;
@@ -183,7 +186,7 @@ impl ConnectionHandler for Handler {
         if let Writer::Wanted = self.writer {
             self.writer = Writer::Opening;
             let upgrade = ReadyUpgrade::new(self.protocol.clone());
-            let protocol = SubstreamProtocol::new(upgrade, ()).with_timeout(self.share.open_timeout);
+            let protocol = SubstreamProtocol::new(upgrade, ()).with_timeout(self.link.open_timeout);
             return Poll::Ready(ConnectionHandlerEvent::OutboundSubstreamRequest { protocol });
         }
         while let Poll::Ready(Some(end)) = self.readers.poll_next_unpin(cx) {

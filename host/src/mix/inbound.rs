@@ -5,6 +5,9 @@
 //!
 //! Back-pressure, from the mixer to the remote: the mixer's queue is full → the ingress channel fills → streams are
 //! not read → the muxer's window closes. The same happens while no packet buffer is free.
+//!
+//! Before a frame takes a buffer, its peer is asked what it has sent and has in the node. What is refused is read into
+//! nothing, and then the stream rests: a flood costs its sender the window, and this node one frame a rest.
 
 use std::{
     io,
@@ -18,7 +21,7 @@ use std::{
 use futures::{AsyncRead, AsyncReadExt, AsyncWrite};
 use tokio::{
     sync::{Mutex, mpsc},
-    time::timeout,
+    time::{sleep, timeout},
 };
 use wakumix_mix::{DropReason, Ledger, Outcome, Packet, Stage};
 use wakumix_role_api::{Address, mixer::MixerMessage};
@@ -30,6 +33,8 @@ use crate::{
     metrics::{FrameRefusal, MixMetrics},
 };
 
+use super::gate::{PeerGate, Refused};
+
 /// Packets that travel to the mixer in one message, at most. 64 packets fill the worker pool for some milliseconds;
 /// larger batches only add delay.
 const MAX_BATCH: usize = 64;
@@ -40,7 +45,10 @@ const INGRESS_CAPACITY: usize = 2 * MAX_BATCH;
 /// How often an empty buffer pool is asked again.
 const POOL_RETRY: Duration = Duration::from_millis(2);
 
-/// What every reader of this host shares. Cheap to clone.
+/// Bytes of a refused frame that are read at a time.
+const SCRATCH: usize = 512;
+
+/// What every reader of one format shares. Cheap to clone.
 #[derive(Clone, Debug)]
 pub(crate) struct Ingress {
     pub(crate) pool: BufferPool,
@@ -55,7 +63,7 @@ pub(crate) struct Ingress {
 
 impl Ingress {
     /// Bytes of a packet with its proof suffix: the longest frame. Buffers have exactly this length.
-    fn packet_len(&self) -> usize {
+    pub(super) fn packet_len(&self) -> usize {
         self.pool.buffer_len()
     }
 }
@@ -157,14 +165,15 @@ pub(super) async fn refuse<S: AsyncRead + AsyncWrite + Unpin>(mut stream: S) -> 
     ReadEnd::Refused
 }
 
-/// Reads packets until the stream ends.
+/// Reads packets of a peer until the stream ends.
 pub(super) async fn read_packets<S: AsyncRead + AsyncWrite + Unpin>(
     mut stream: S,
+    peer: Arc<PeerGate>,
     ingress: Ingress,
     reception: Reception,
 ) -> ReadEnd {
     loop {
-        if let Err(end) = read_frame(&mut stream, &ingress, &reception).await {
+        if let Err(end) = read_frame(&mut stream, &peer, &ingress, &reception).await {
             if let Some(refusal) = end.refusal() {
                 ingress.metrics.frame_refused(refusal);
                 end_stream(&mut stream).await;
@@ -176,15 +185,20 @@ pub(super) async fn read_packets<S: AsyncRead + AsyncWrite + Unpin>(
 
 async fn read_frame<S: AsyncRead + Unpin>(
     stream: &mut S,
+    peer: &PeerGate,
     ingress: &Ingress,
     reception: &Reception,
 ) -> Result<(), ReadEnd> {
     let length = read_prefix(stream, ingress).await?;
+    let place = match peer.admit(length) {
+        Ok(place) => place,
+        Err(refused) => return throw_away(stream, length, refused, ingress).await,
+    };
     // Taken only now: idle streams hold no buffer. A frame that has begun is read at once if there is one, because an
     // mplex stream that is not read blocks its whole connection.
     let mut buffer = reception.hold_back(free_buffer(ingress)).await;
     in_time(ingress, stream.read_exact(&mut buffer[..length])).await?;
-    let packet = Packet::received(buffer, &ingress.ledger);
+    let packet = Packet::received(buffer, &ingress.ledger).in_place(place);
     if length == 0 {
         packet.reject(DropReason::NoData);
     } else if length < ingress.packet_len() {
@@ -192,6 +206,29 @@ async fn read_frame<S: AsyncRead + Unpin>(
     } else if let Err(refused) = reception.hold_back(ingress.packets.send(packet)).await {
         settle_stopped(refused.0);
         return Err(ReadEnd::Stopping);
+    }
+    Ok(())
+}
+
+/// Reads a refused frame without a buffer, counts it, and lets the stream rest.
+async fn throw_away<S: AsyncRead + Unpin>(
+    stream: &mut S,
+    length: usize,
+    refused: Refused,
+    ingress: &Ingress,
+) -> Result<(), ReadEnd> {
+    in_time(ingress, discard(stream, length)).await?;
+    ingress.ledger.refuse(refused.reason);
+    sleep(refused.pause).await;
+    Ok(())
+}
+
+async fn discard<S: AsyncRead + Unpin>(stream: &mut S, mut length: usize) -> io::Result<()> {
+    let mut scratch = [0u8; SCRATCH];
+    while length > 0 {
+        let part = length.min(SCRATCH);
+        stream.read_exact(&mut scratch[..part]).await?;
+        length -= part;
     }
     Ok(())
 }
@@ -221,7 +258,7 @@ async fn free_buffer(ingress: &Ingress) -> PacketBuf {
         if let Some(buffer) = ingress.pool.take() {
             return buffer;
         }
-        tokio::time::sleep(POOL_RETRY).await;
+        sleep(POOL_RETRY).await;
     }
 }
 

@@ -72,7 +72,7 @@ async fn write_batch<S: AsyncWrite + Unpin>(
     scratch: &mut Vec<u8>,
 ) -> std::io::Result<()> {
     scratch.clear();
-    for outgoing in batch.iter() {
+    for outgoing in batch.iter().filter(|outgoing| outgoing.is_written()) {
         append_frame(scratch, outgoing.bytes());
         if scratch.len() >= WRITE_LEN {
             stream.write_all(scratch).await?;

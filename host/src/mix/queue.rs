@@ -22,12 +22,24 @@ pub(crate) struct Outgoing {
     packet: Packet,
     done: Option<oneshot::Sender<Result<(), SendFailure>>>,
     failed_attempts: u8,
+    /// To be lost on the way, as a test wants it: whoever waits is told that it was written.
+    lost: bool,
 }
 
 impl Outgoing {
     /// A packet that was not tried yet.
     pub(crate) fn new(packet: Packet, done: Option<oneshot::Sender<Result<(), SendFailure>>>) -> Self {
-        Self { packet, done, failed_attempts: 0 }
+        Self { packet, done, failed_attempts: 0, lost: false }
+    }
+
+    /// The same packet, `lost` where it would be written.
+    pub(crate) fn lost(self, lost: bool) -> Self {
+        Self { lost, ..self }
+    }
+
+    /// Whether it is to be written.
+    pub(super) fn is_written(&self) -> bool {
+        !self.lost
     }
 
     /// The packet's bytes.
@@ -37,7 +49,11 @@ impl Outgoing {
 
     /// Settles a packet that left.
     fn written(self) {
-        let outcome = if self.packet.origin().is_some() { Outcome::Sent } else { Outcome::Forwarded };
+        let outcome = match self.packet.origin() {
+            _ if self.lost => Outcome::Dropped { stage: Stage::Egress, reason: DropReason::InjectedLoss },
+            Some(_) => Outcome::Sent,
+            None => Outcome::Forwarded,
+        };
         self.packet.settle(outcome);
         tell(self.done, Ok(()));
     }
@@ -307,6 +323,20 @@ mod tests {
         for mut outcome in kept {
             assert_eq!(outcome.try_recv(), Ok(Ok(())));
         }
+        bench.assert_settled();
+    }
+
+    #[test]
+    fn a_packet_lost_on_purpose_looks_written_and_is_counted_as_lost() {
+        let bench = Bench::new(8);
+        let packet = Packet::originated(bench.pool.take().unwrap(), &bench.ledger, Origin::Request);
+        let (done, mut outcome) = oneshot::channel();
+        bench.queue.push(Outgoing::new(packet, Some(done)).lost(true));
+        let mut batch = bench.take(8);
+        assert!(batch.iter().all(|outgoing| !outgoing.is_written()));
+        batch.written();
+        assert_eq!(outcome.try_recv(), Ok(Ok(())));
+        assert_eq!(bench.ledger.snapshot().dropped, [(Stage::Egress, DropReason::InjectedLoss, 1)]);
         bench.assert_settled();
     }
 

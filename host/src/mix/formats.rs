@@ -1,0 +1,87 @@
+//! The formats of a node, each with its behaviour.
+
+use std::sync::Arc;
+
+use libp2p::StreamProtocol;
+use tokio::sync::mpsc;
+use wakumix_mix::{Ledger, MIX_PROTOCOL, Packet, SPHINX_PACKET_PROTOCOL};
+use wakumix_role_api::Formats;
+use wakumix_sphinx::{BufferPool, FormatKind};
+use wakumix_telemetry::Telemetry;
+
+use super::{
+    behaviour::Behaviour,
+    gate::Gate,
+    inbound::{Ingress, ingress_channel},
+    loss::Dice,
+};
+use crate::{HostConfig, config::MixLimits, metrics::MixMetrics};
+
+/// A behaviour for each format that is served.
+#[derive(Default)]
+pub(crate) struct Protocols {
+    pub(crate) mix: Option<Behaviour>,
+    pub(crate) sphinx_packet: Option<Behaviour>,
+}
+
+/// What the formats have in common.
+struct Common<'a> {
+    config: &'a HostConfig,
+    limits: MixLimits,
+    gate: Gate,
+    ledger: Arc<Ledger>,
+    packets: mpsc::Sender<Packet>,
+    metrics: MixMetrics,
+}
+
+impl Protocols {
+    /// Behaviours for these formats, and where the packets come out that they receive.
+    pub(crate) fn new(
+        formats: &Formats,
+        ledger: Arc<Ledger>,
+        config: &HostConfig,
+        telemetry: &Telemetry,
+    ) -> (Self, mpsc::Receiver<Packet>) {
+        if let Some(loss) = config.mix.inject_loss {
+            tracing::warn!(share = loss.share, seed = loss.seed, "THIS NODE LOSES PACKETS ON PURPOSE: for tests only");
+        }
+        let (packets, receiver) = ingress_channel();
+        let common = Common {
+            config,
+            // Dials are bounded in sum: each format has its part, and none can take that of another.
+            limits: MixLimits {
+                max_dialling: config.mix.max_dialling / formats.all().len().max(1),
+                ..config.mix.clone()
+            },
+            gate: Gate::new(formats, &config.mix, config.weaknesses, telemetry),
+            ledger,
+            packets,
+            metrics: MixMetrics::new(telemetry),
+        };
+        let behaviour = |kind| formats.of_kind(kind).map(|served| common.behaviour(kind, served.buffers.clone()));
+        let protocols = Self { mix: behaviour(FormatKind::Mix), sphinx_packet: behaviour(FormatKind::SphinxPacket) };
+        (protocols, receiver)
+    }
+}
+
+impl Common<'_> {
+    fn behaviour(&self, kind: FormatKind, pool: BufferPool) -> Behaviour {
+        let ingress = Ingress {
+            pool,
+            ledger: self.ledger.clone(),
+            packets: self.packets.clone(),
+            turn: Arc::default(),
+            frame_timeout: self.limits.frame_timeout,
+            metrics: self.metrics.clone(),
+        };
+        let dice = self.limits.inject_loss.map(|loss| Dice::new(loss, kind));
+        Behaviour::new(protocol(kind), self.limits.clone(), self.config.weaknesses, ingress, self.gate.clone(), dice)
+    }
+}
+
+const fn protocol(kind: FormatKind) -> StreamProtocol {
+    match kind {
+        FormatKind::Mix => StreamProtocol::new(MIX_PROTOCOL),
+        FormatKind::SphinxPacket => StreamProtocol::new(SPHINX_PACKET_PROTOCOL),
+    }
+}

@@ -1,0 +1,263 @@
+//! Who may pass, before a frame takes a buffer: how much a peer sends, and how much of it is in the node.
+//!
+//! One gate for all formats. What is kept of a peer lives while a connection, a stream or a dial of it does; its share is
+//! counted over all of them.
+
+use std::{
+    collections::HashMap,
+    num::NonZeroU32,
+    sync::{Arc, Mutex, MutexGuard, PoisonError, Weak},
+    time::Duration,
+};
+
+use libp2p::PeerId;
+use tokio::time::Instant;
+use wakumix_mix::{
+    Admission, DropReason, Place, Places,
+    admission::{Limits, PeerShare},
+};
+use wakumix_role_api::Formats;
+use wakumix_sphinx::{Weakness, Weaknesses};
+use wakumix_telemetry::{Metric, Telemetry};
+
+use crate::{
+    config::MixLimits,
+    metrics::{AdmissionMetrics, Admitted},
+};
+
+/// Shortest and longest time that a stream is not read after a refusal. Shorter costs more wake-ups than it saves reads;
+/// longer would let the muxer's windows grow stale.
+const PAUSES: (Duration, Duration) = (Duration::from_millis(10), Duration::from_secs(1));
+
+/// How long a stream is not read after its peer had too many packets in the node: a usual delay of a mixer.
+const FULL_PAUSE: Duration = Duration::from_millis(100);
+
+/// Packets of one peer that any pool leaves room for, however small it is: two full queues of a neighbour. Small pools are
+/// for small nets, where one neighbour may bring all of the traffic; then the pool itself holds it back.
+const MIN_PEER_PACKETS: usize = 512;
+
+/// The gate of a node. Cheap to clone.
+#[derive(Clone)]
+pub(crate) struct Gate(Arc<Shared>);
+
+struct Shared {
+    /// `None` while nobody has said what the node can bear.
+    meter: Option<Meter>,
+    /// Packets of one peer that may be in the node.
+    peer_packets: usize,
+    /// Bound: connections and dials.
+    peers: Mutex<HashMap<PeerId, Weak<PeerGate>>>,
+    metrics: AdmissionMetrics,
+}
+
+struct Meter {
+    admission: Mutex<Admission>,
+    start: Instant,
+}
+
+impl Meter {
+    /// The buckets and the time, which does not go back between two holders of the lock.
+    fn lock(&self) -> (MutexGuard<'_, Admission>, Duration) {
+        let admission = lock(&self.admission);
+        (admission, self.start.elapsed())
+    }
+}
+
+impl Gate {
+    /// A gate for packets of these formats.
+    pub(crate) fn new(formats: &Formats, limits: &MixLimits, weak: Weaknesses, telemetry: &Telemetry) -> Self {
+        let capacity = limits.capacity.filter(|_| !weak.has(Weakness::Unmetered));
+        let longest = formats.all().iter().map(|served| served.format.packet_len()).max().unwrap_or_default();
+        let peer_packets =
+            if weak.has(Weakness::Unbounded) { usize::MAX } else { limits.peer_packets(formats.capacity()) };
+        let gate = Self(Arc::new(Shared {
+            meter: capacity.map(|capacity| Meter {
+                admission: Mutex::new(Admission::new(Limits::for_capacity(capacity, longest))),
+                start: Instant::now(),
+            }),
+            peer_packets,
+            peers: Mutex::default(),
+            metrics: AdmissionMetrics::new(telemetry),
+        }));
+        gate.report_to(telemetry, capacity);
+        gate
+    }
+
+    /// What is kept of a peer; the same for everybody who asks while somebody holds it.
+    pub(super) fn peer(&self, peer: PeerId) -> Arc<PeerGate> {
+        let mut peers = lock(&self.0.peers);
+        if let Some(known) = peers.get(&peer).and_then(Weak::upgrade) {
+            return known;
+        }
+        let share = self.0.meter.as_ref().map(|meter| {
+            let (admission, now) = meter.lock();
+            Mutex::new(admission.share(now))
+        });
+        let known = Arc::new(PeerGate { gate: self.clone(), peer, share, places: Places::new(self.0.peer_packets) });
+        peers.insert(peer, Arc::downgrade(&known));
+        known
+    }
+
+    fn report_to(&self, telemetry: &Telemetry, capacity: Option<NonZeroU32>) {
+        let capacity = capacity.map_or(0.0, |capacity| f64::from(capacity.get()));
+        telemetry.gauge(Metric::AdmissionCapacity, &[]).set(capacity);
+        let (shared, active) = (Arc::downgrade(&self.0), telemetry.gauge(Metric::AdmissionActivePeers, &[]));
+        telemetry.on_scrape(move |_| {
+            let count = shared.upgrade().map_or(0, |shared| shared.active());
+            active.set(f64::from(u32::try_from(count).unwrap_or(u32::MAX)));
+        });
+    }
+}
+
+impl Shared {
+    fn active(&self) -> usize {
+        self.meter.as_ref().map_or(0, |meter| {
+            let (mut admission, now) = meter.lock();
+            admission.active(now)
+        })
+    }
+}
+
+/// Why a frame is thrown away unread, and how long its stream rests then.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Refused {
+    pub(super) reason: DropReason,
+    pub(super) pause: Duration,
+}
+
+/// One peer at the gate.
+pub(super) struct PeerGate {
+    gate: Gate,
+    peer: PeerId,
+    /// `None` in a node without a meter.
+    share: Option<Mutex<PeerShare>>,
+    places: Arc<Places>,
+}
+
+impl PeerGate {
+    /// Asks for a frame of so many bytes, of which nothing but its length was read.
+    pub(super) fn admit(&self, bytes: usize) -> Result<Place, Refused> {
+        let metrics = &self.gate.0.metrics;
+        if let Err(refused) = self.charge(bytes) {
+            metrics.count(if refused.reason == DropReason::NodeRate { Admitted::NodeRate } else { Admitted::PeerRate });
+            return Err(refused);
+        }
+        let Some(place) = self.places.take() else {
+            metrics.count(Admitted::PeerFrames);
+            return Err(Refused { reason: DropReason::PeerFrames, pause: FULL_PAUSE });
+        };
+        metrics.count(Admitted::Yes);
+        Ok(place)
+    }
+
+    fn charge(&self, bytes: usize) -> Result<(), Refused> {
+        let (Some(share), Some(meter)) = (&self.share, &self.gate.0.meter) else { return Ok(()) };
+        let mut share = lock(share);
+        let (mut admission, now) = meter.lock();
+        admission.admit(now, &mut share, bytes).map_err(|refusal| Refused {
+            reason: refusal.into(),
+            pause: admission.pause(&share, bytes).clamp(PAUSES.0, PAUSES.1),
+        })
+    }
+}
+
+impl Drop for PeerGate {
+    fn drop(&mut self) {
+        // A newer one may stand in its place already.
+        let mut peers = lock(&self.gate.0.peers);
+        if peers.get(&self.peer).is_some_and(|known| known.strong_count() == 0) {
+            peers.remove(&self.peer);
+        }
+        drop(peers);
+        if let (Some(share), Some(meter)) = (&self.share, &self.gate.0.meter) {
+            let share = lock(share);
+            meter.lock().0.forget(&share);
+        }
+    }
+}
+
+impl std::fmt::Debug for PeerGate {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("PeerGate")
+    }
+}
+
+impl MixLimits {
+    /// Packets of one peer that may be in a node with so many buffers.
+    #[allow(clippy::cast_precision_loss, clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "a share")]
+    fn peer_packets(&self, buffers: usize) -> usize {
+        ((buffers as f64 * self.peer_buffers) as usize).max(MIN_PEER_PACKETS)
+    }
+}
+
+/// No code panics while it holds one of these locks, so a poisoned state is still consistent.
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+#[cfg(test)]
+mod tests {
+    use wakumix_sphinx::{Profile, Sphinx};
+
+    use super::*;
+
+    fn gate(capacity: Option<u32>, buffers: usize, telemetry: &Telemetry) -> Gate {
+        let limits = MixLimits { capacity: capacity.and_then(NonZeroU32::new), ..MixLimits::default() };
+        let formats = Formats::one(Sphinx::new(Profile::default()), buffers);
+        Gate::new(&formats, &limits, Weaknesses::NONE, telemetry)
+    }
+
+    fn known(gate: &Gate) -> usize {
+        lock(&gate.0.peers).len()
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_peer_is_one_peer_however_often_it_is_asked_for_and_forgotten_with_its_last_holder() {
+        let telemetry = Telemetry::new();
+        let gate = gate(Some(1000), 16, &telemetry);
+        let peer = PeerId::random();
+        let (first, second) = (gate.peer(peer), gate.peer(peer));
+        assert!(Arc::ptr_eq(&first, &second));
+        assert!(first.admit(4608).is_ok());
+        assert_eq!(gate.0.active(), 1);
+        drop(first);
+        assert_eq!(known(&gate), 1);
+        drop(second);
+        assert_eq!((known(&gate), gate.0.active()), (0, 0));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_flooder_is_refused_and_rests_while_a_modest_peer_passes() {
+        let telemetry = Telemetry::new();
+        let gate = gate(Some(1000), 16_384, &telemetry);
+        let (hostile, honest) = (gate.peer(PeerId::random()), gate.peer(PeerId::random()));
+        let refused = (0..10_000).find_map(|_| hostile.admit(4608).err()).unwrap();
+        assert_eq!(refused.reason, DropReason::PeerRate);
+        assert!(refused.pause >= PAUSES.0 && refused.pause <= PAUSES.1);
+        assert!(honest.admit(4608).is_ok());
+        tokio::time::advance(refused.pause).await;
+        assert!(hostile.admit(4608).is_ok());
+        let page = telemetry.render();
+        assert!(page.contains("waku_mix_admission_frames_total{outcome=\"peer_rate\"} 1"), "{page}");
+        assert!(page.contains("waku_mix_admission_capacity 1000"), "{page}");
+        assert!(page.contains("waku_mix_admission_active_peers 2"), "{page}");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn packets_of_one_peer_take_a_share_of_the_buffers() {
+        let telemetry = Telemetry::new();
+        let gate = gate(None, 4096, &telemetry);
+        let (greedy, other) = (gate.peer(PeerId::random()), gate.peer(PeerId::random()));
+        let mut held: Vec<_> = (0..1024).map(|_| greedy.admit(4608).unwrap()).collect();
+        assert_eq!(greedy.admit(4608).unwrap_err().reason, DropReason::PeerFrames);
+        assert!(other.admit(4608).is_ok());
+        held.pop();
+        assert!(greedy.admit(4608).is_ok());
+    }
+
+    #[test]
+    fn a_small_pool_leaves_its_neighbours_room() {
+        let limits = MixLimits::default();
+        assert_eq!((limits.peer_packets(8), limits.peer_packets(16_384)), (512, 4096));
+    }
+}
