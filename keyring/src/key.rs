@@ -2,16 +2,33 @@
 
 use std::{
     fmt,
-    sync::{Mutex, PoisonError},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
-use wakumix_mix::{ReplayError, ReplayTags};
+use wakumix_mix::ReplayError;
 use wakumix_sphinx::{PrivateKey, PublicKey, ReplayTag};
 
+use crate::{
+    directory::Directory,
+    tag_log::{Commit, Committer},
+    tag_set::{Tag, TagSet, kept},
+};
+
 /// A mix key with the replay tags of the packets that it has opened.
+///
+/// Whoever holds one can open packets with it also after the ring has erased it, so hold it only as long as a batch takes.
+/// The secret is wiped from memory with the last holder.
 pub struct MixKey {
     private: PrivateKey,
-    tags: Mutex<ReplayTags>,
+    public: PublicKey,
+    tags: Mutex<TagSet>,
+    log: Option<Log>,
+}
+
+/// The log of a key; it ends before the directory is unlocked.
+struct Log {
+    committer: Committer,
+    _directory: Arc<Directory>,
 }
 
 /// Tags that were looked at together.
@@ -19,6 +36,18 @@ pub struct MixKey {
 pub struct Admitted {
     /// For each tag in order whether its packet is new.
     pub verdicts: Vec<Result<(), ReplayError>>,
+    keeping: Keeping,
+}
+
+/// What becomes of the new tags.
+#[derive(Debug)]
+enum Keeping {
+    /// Nothing is to be done.
+    Kept,
+    /// They are on their way to the log.
+    OnTheWay(Commit),
+    /// The log does not take them.
+    Refused,
 }
 
 /// The tags of new packets could not be kept; the packets must be dropped.
@@ -27,7 +56,12 @@ pub struct Uncommitted;
 
 impl MixKey {
     pub(crate) fn in_memory(private: PrivateKey, tags: usize) -> Self {
-        Self { private, tags: Mutex::new(ReplayTags::new(tags)) }
+        Self { public: private.public(), private, tags: Mutex::new(TagSet::new(tags)), log: None }
+    }
+
+    pub(crate) fn durable(private: PrivateKey, tags: TagSet, committer: Committer, directory: Arc<Directory>) -> Self {
+        let log = Some(Log { committer, _directory: directory });
+        Self { public: private.public(), private, tags: Mutex::new(tags), log }
     }
 
     /// The private half.
@@ -39,25 +73,54 @@ impl MixKey {
     /// The public half.
     #[must_use]
     pub fn public(&self) -> PublicKey {
-        self.private.public()
+        self.public
     }
 
     /// Remembers the tags of packets whose MAC is good. Of equal tags the first is new.
+    ///
+    /// Tags whose commit fails stay remembered, so a packet that was dropped for a failing disk is not taken when it comes
+    /// again. While the log is known to fail, tags are looked up and not remembered: nothing grows.
+    #[must_use]
     pub fn admit(&self, tags: &[ReplayTag]) -> Admitted {
-        let mut seen = self.tags.lock().unwrap_or_else(PoisonError::into_inner);
-        Admitted { verdicts: tags.iter().map(|tag| seen.insert(*tag)).collect() }
+        let tags: Vec<Tag> = tags.iter().map(kept).collect();
+        // Held until the new tags are queued: the room that was seen is still there.
+        let mut seen = self.lock();
+        match &self.log {
+            None => Admitted { verdicts: tags.iter().map(|tag| seen.insert(tag)).collect(), keeping: Keeping::Kept },
+            Some(log) if log.committer.takes(tags.len()) => admit(&mut seen, &tags, &log.committer),
+            Some(_) => refuse(&seen, &tags),
+        }
     }
 
     /// Tags remembered.
     #[must_use]
     pub fn tags(&self) -> usize {
-        self.tags.lock().unwrap_or_else(PoisonError::into_inner).len()
+        self.lock().len()
     }
 
     /// Tags for which there is room.
     #[must_use]
     pub fn tag_capacity(&self) -> usize {
-        self.tags.lock().unwrap_or_else(PoisonError::into_inner).capacity()
+        self.lock().capacity()
+    }
+
+    /// Memory of the tags in bytes.
+    pub(crate) fn bytes_in_memory(&self) -> usize {
+        self.lock().bytes()
+    }
+
+    /// The log, if tags outlive the process.
+    pub(crate) fn log(&self) -> Option<&Committer> {
+        self.log.as_ref().map(|log| &log.committer)
+    }
+
+    /// Forgets the tags in memory.
+    pub(crate) fn forget(&self) {
+        self.lock().clear();
+    }
+
+    fn lock(&self) -> MutexGuard<'_, TagSet> {
+        self.tags.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -69,7 +132,12 @@ impl Admitted {
     ///
     /// Cancel safe: yes; the tags stay remembered.
     pub async fn committed(&mut self) -> Result<(), Uncommitted> {
-        Ok(())
+        let kept = match &mut self.keeping {
+            Keeping::Kept => true,
+            Keeping::OnTheWay(commit) => commit.wait().await,
+            Keeping::Refused => false,
+        };
+        if kept { Ok(()) } else { Err(Uncommitted) }
     }
 }
 
@@ -77,4 +145,17 @@ impl fmt::Debug for MixKey {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "MixKey({})", self.public())
     }
+}
+
+fn admit(seen: &mut TagSet, tags: &[Tag], log: &Committer) -> Admitted {
+    let mut new = Vec::with_capacity(tags.len());
+    let verdict = |tag: &Tag| seen.insert(tag).inspect(|()| new.push(*tag));
+    let verdicts = tags.iter().map(verdict).collect();
+    let keeping = if new.is_empty() { Keeping::Kept } else { Keeping::OnTheWay(log.commit(&new)) };
+    Admitted { verdicts, keeping }
+}
+
+fn refuse(seen: &TagSet, tags: &[Tag]) -> Admitted {
+    let verdict = |tag| if seen.contains(tag) { Err(ReplayError::Duplicate) } else { Ok(()) };
+    Admitted { verdicts: tags.iter().map(verdict).collect(), keeping: Keeping::Refused }
 }

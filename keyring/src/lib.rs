@@ -3,16 +3,55 @@
 //! Key and tags are one unit: they are made together, live as long as each other, and are erased together
 //! (`spec/mix-wire.md` §15, §21 W4). Whoever opens packets holds a [`KeyRing`], tries its [`keys`](KeyRing::keys) in order,
 //! and has the tags of what was authentic admitted and [committed](Admitted::committed) before anything is done with the
-//! packets.
+//! packets. [`Rotation`] puts a new key in the place of the old one by the clock.
+//!
+//! `docs/keys.md` has the files, byte by byte, and what each failure does.
+//!
+//! ```
+//! # #[tokio::main(flavor = "current_thread")]
+//! # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! use wakumix_keyring::{Config, KeyRing};
+//! use wakumix_sphinx::ReplayTag;
+//!
+//! let (ring, _rotation) = KeyRing::open(Config::default(), || 1_764_000_000)?;
+//! let current = &ring.keys()[0];
+//! let tag = ReplayTag::from_bytes([7; 32]);
+//! let mut admitted = current.admit(&[tag, tag]);
+//! assert!(admitted.verdicts[0].is_ok() && admitted.verdicts[1].is_err());
+//! assert!(admitted.committed().await.is_ok());
+//! # Ok(())
+//! # }
+//! ```
 
+mod checksum;
+mod config;
+mod directory;
+mod error;
+#[cfg(any(fuzzing, feature = "fuzzing"))]
+pub mod fuzzing;
 mod key;
+mod key_file;
+mod open;
+mod rotation;
+mod stats;
+mod store;
+mod tag_log;
+mod tag_set;
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use tokio::sync::watch;
 use wakumix_sphinx::{PrivateKey, PublicKey};
 
+pub use config::{Config, ConfigError, ConfigProblem, MAX_LIFETIME, MAX_TAG_SYNC, MIN_LIFETIME, MIN_TAGS};
+pub use error::OpenError;
 pub use key::{Admitted, MixKey, Uncommitted};
+pub use key_file::KeyFileError;
+pub use rotation::{CLOCK_SKEW, Rotation};
+pub use stats::Stats;
+pub use tag_log::LogError;
+
+use stats::Totals;
 
 /// Seconds since the Unix epoch.
 pub type UnixSeconds = u64;
@@ -21,8 +60,7 @@ pub type UnixSeconds = u64;
 #[derive(Clone, Debug)]
 pub struct KeyRing {
     state: watch::Receiver<State>,
-    /// Keeps the state alive for a ring that nobody rotates.
-    _owner: Arc<watch::Sender<State>>,
+    shared: Arc<Shared>,
 }
 
 /// What others may know of a ring.
@@ -38,16 +76,37 @@ pub struct Announced {
 struct State {
     keys: Arc<[Arc<MixKey>]>,
     announced: Announced,
+    current_since: UnixSeconds,
+    overlap_until: Option<UnixSeconds>,
+}
+
+/// What a ring and its rotation both see.
+#[derive(Debug, Default)]
+struct Shared {
+    totals: Arc<Totals>,
+    /// Why no key can take the place of the current one.
+    problem: Mutex<Option<String>>,
 }
 
 impl KeyRing {
     /// A ring of one key that is never replaced, with room for `tags` tags in memory. They are lost with the process.
     #[must_use]
     pub fn fixed(key: PrivateKey, tags: usize) -> Self {
-        let announced = Announced { current: key.public(), next: None };
-        let keys = [Arc::new(MixKey::in_memory(key, tags))].into();
-        let (owner, state) = watch::channel(State { keys, announced });
-        Self { state, _owner: Arc::new(owner) }
+        let state = State::of_one(Arc::new(MixKey::in_memory(key, tags)), 0);
+        Self { state: watch::Sender::new(state).subscribe(), shared: Arc::default() }
+    }
+
+    /// Opens the ring of a directory, or one in memory, and makes the keys that it lacks. Blocks for as long as it takes to
+    /// read the tags. `clock` gives the wall-clock time.
+    ///
+    /// # Errors
+    /// [`OpenError`]. Lost or damaged tags are one only for a key that the operator has set; a key of the ring's own is
+    /// retired instead, and a new one takes its place.
+    pub fn open(
+        config: Config,
+        clock: impl Fn() -> UnixSeconds + Send + Sync + 'static,
+    ) -> Result<(Self, Rotation), OpenError> {
+        open::open(&config, Box::new(clock))
     }
 
     /// The keys that open packets now, the likeliest first; never empty.
@@ -73,5 +132,43 @@ impl KeyRing {
     /// Cancel safe: yes.
     pub async fn changed(&mut self) -> bool {
         self.state.changed().await.is_ok()
+    }
+
+    /// Why packets are refused, or why the keys are no longer replaced; for readiness.
+    #[must_use]
+    pub fn problem(&self) -> Option<String> {
+        let of_logs = self.keys().iter().find_map(|key| key.log()?.problem());
+        of_logs.or_else(|| self.shared.problem.lock().unwrap_or_else(PoisonError::into_inner).clone())
+    }
+
+    /// Figures for metrics. Cheap enough for every scrape.
+    #[must_use]
+    pub fn stats(&self) -> Stats {
+        let State { keys, current_since, overlap_until, .. } = self.state.borrow().clone();
+        let logs = || keys.iter().filter_map(|key| key.log());
+        Stats {
+            tags: keys[0].tags(),
+            capacity: keys[0].tag_capacity(),
+            bytes_in_memory: keys.iter().map(|key| key.bytes_in_memory()).sum(),
+            bytes_on_disk: logs().map(|log| log.bytes()).sum(),
+            waiting: logs().map(|log| log.waiting()).sum(),
+            current_since,
+            overlap_until,
+            ..self.shared.totals.stats()
+        }
+    }
+}
+
+impl State {
+    /// The state of a ring whose key is never replaced.
+    fn of_one(key: Arc<MixKey>, since: UnixSeconds) -> Self {
+        let announced = Announced { current: key.public(), next: None };
+        Self { keys: [key].into(), announced, current_since: since, overlap_until: None }
+    }
+}
+
+impl Shared {
+    fn report(&self, problem: Option<String>) {
+        *self.problem.lock().unwrap_or_else(PoisonError::into_inner) = problem;
     }
 }
