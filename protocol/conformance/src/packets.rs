@@ -4,7 +4,7 @@ use serde_json::Value;
 use wakumix_mix::MixMessage;
 use wakumix_mix::{COVER_CODEC, Request, decode_reply, encode_reply};
 use wakumix_sphinx::{
-    AddressBytes, MESSAGE_LEN, PACKET_LEN, PathHop, Profile, SURB_LEN, Sphinx, Surb, SurbId, inspect,
+    AddressBytes, MESSAGE_LEN, PACKET_LEN, PathHop, Profile, Sphinx, Surb, SurbId, inspect,
 };
 
 use crate::block::{self, BlockForm};
@@ -190,7 +190,7 @@ pub(crate) fn surbs(profile: Profile, nodes: &Nodes, value: &Value) -> SectionRe
 
 /// A SURB as created, and what its creator keeps.
 pub(crate) struct Made {
-    pub(crate) surb: [u8; SURB_LEN],
+    pub(crate) surb: Vec<u8>,
     pub(crate) credentials: Credentials,
 }
 
@@ -228,7 +228,7 @@ pub(crate) fn create(
 }
 
 /// The packet that an exit makes of a SURB and a message block.
-pub(crate) fn use_surb(profile: Profile, surb: &[u8; SURB_LEN], block: &[u8; MESSAGE_LEN]) -> Result<Vec<u8>, Problem> {
+pub(crate) fn use_surb(profile: Profile, surb: &[u8], block: &[u8; MESSAGE_LEN]) -> Result<Vec<u8>, Problem> {
     let surb = Surb::from_bytes(surb).map_err(|error| Problem::new("surb_bytes", "a SURB that is accepted", error))?;
     let mut packet = vec![0; PACKET_LEN];
     Sphinx::new(profile)

@@ -13,7 +13,8 @@ use core::ops::Range;
 use subtle::{Choice, ConstantTimeEq};
 
 use crate::layout::{DELTA_LEN, PAD_LENGTH_LEN, SEQUENCE_LEN, ZERO_PREFIX_LEN};
-use crate::profile::Profile;
+use crate::profile::{Cipher, Profile};
+use crate::weakness::{Weakness, Weaknesses};
 
 /// The plaintext of a payload is damaged.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -22,6 +23,26 @@ pub(crate) enum Damage {
     Prefix,
     /// The padding is longer than the block, or not zero.
     Padding,
+}
+
+/// What of a plaintext is checked: everything, unless the attack suite takes a countermeasure away.
+#[derive(Clone, Copy)]
+pub(crate) struct Checks {
+    prefix: bool,
+    padding: bool,
+}
+
+impl Checks {
+    /// At an exit.
+    pub(crate) fn of_exit(weaknesses: Weaknesses) -> Self {
+        Self { prefix: true, padding: !weaknesses.has(Weakness::UncheckedPadding) }
+    }
+
+    /// Of a reply, whose zero prefix the reference does not look at under AES-CTR (§9.3 step 3).
+    pub(crate) fn of_reply(weaknesses: Weaknesses, cipher: Cipher) -> Self {
+        let padding = !weaknesses.has(Weakness::UncheckedPadding);
+        Self { prefix: padding || cipher == Cipher::Lioness, padding }
+    }
 }
 
 /// The body does not fit; nothing was written.
@@ -59,16 +80,16 @@ impl Profile {
     }
 
     /// Checks the plaintext of a payload, zero prefix and padding, and finds the body's place within it.
-    pub(crate) fn read_plaintext(self, delta: &[u8; DELTA_LEN]) -> Result<Range<usize>, Damage> {
+    pub(crate) fn read_plaintext(self, delta: &[u8; DELTA_LEN], checks: Checks) -> Result<Range<usize>, Damage> {
         let (prefix, block) = delta.split_at(ZERO_PREFIX_LEN);
         let (field, rest) = block.split_at(PAD_LENGTH_LEN);
         let pad_len = u16::from_be_bytes([field[0], field[1]]);
         let prefix_zero = is_zero(prefix);
         let padding_zero = is_zero_below(pad_len, rest);
-        if !bool::from(prefix_zero) {
+        if checks.prefix && !bool::from(prefix_zero) {
             return Err(Damage::Prefix);
         }
-        if usize::from(pad_len) > self.data_len() || !bool::from(padding_zero) {
+        if usize::from(pad_len) > self.data_len() || (checks.padding && !bool::from(padding_zero)) {
             return Err(Damage::Padding);
         }
         let start = ZERO_PREFIX_LEN + PAD_LENGTH_LEN;
@@ -90,11 +111,15 @@ fn is_zero_below(limit: u16, bytes: &[u8]) -> Choice {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::profile::{Block, Cipher};
+    use crate::profile::Block;
     use proptest::prelude::*;
 
     fn profile(block: Block) -> Profile {
         Profile { cipher: Cipher::Lioness, block, proof_len: 0 }
+    }
+
+    fn read(block: Block, delta: &[u8; DELTA_LEN]) -> Result<Range<usize>, Damage> {
+        profile(block).read_plaintext(delta, Checks::of_exit(Weaknesses::NONE))
     }
 
     fn plaintext(block: Block, body: &[u8]) -> [u8; DELTA_LEN] {
@@ -121,7 +146,7 @@ mod tests {
                 let mut delta = plaintext(block, b"");
                 let limit = u16::try_from(profile(block).data_len()).unwrap();
                 delta[16..18].copy_from_slice(&limit.saturating_add(excess).to_be_bytes());
-                assert_eq!(profile(block).read_plaintext(&delta), Err(Damage::Padding));
+                assert_eq!(read(block, &delta), Err(Damage::Padding));
             }
         }
     }
@@ -137,12 +162,12 @@ mod tests {
             let block = if seq { Block::Seq } else { Block::Pad };
             let body = vec![0xAB; len];
             let mut delta = plaintext(block, &body);
-            let range = profile(block).read_plaintext(&delta).unwrap();
+            let range = read(block, &delta).unwrap();
             prop_assert_eq!(&delta[range.clone()], &body[..]);
             let at = at.index(range.start);
             delta[at] ^= flip;
             let expected = if at < ZERO_PREFIX_LEN { Damage::Prefix } else { Damage::Padding };
-            match profile(block).read_plaintext(&delta) {
+            match read(block, &delta) {
                 Err(damage) => prop_assert_eq!(damage, expected),
                 // A smaller padding length is a valid block of another body: only LIONESS prevents that.
                 Ok(other) => prop_assert!(at == 16 || at == 17, "accepted {other:?}"),

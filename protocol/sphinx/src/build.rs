@@ -51,7 +51,10 @@ impl Sphinx {
         let mut ephemeral = Zeroizing::new([0; 32]);
         rng.fill_bytes(&mut *ephemeral);
         let packet = packet_mut(out)?;
-        self.write_body(rng, body, packet.delta)?;
+        let sequence = random_sequence(rng);
+        #[cfg(feature = "weaknesses")]
+        let sequence = self.named_sequence(body).unwrap_or(sequence);
+        self.write_body(sequence, body, packet.delta)?;
         self.finish(&ephemeral, path, destination, packet)
     }
 
@@ -101,15 +104,13 @@ impl Sphinx {
         Ok(())
     }
 
-    /// Writes the plaintext of `body`, with a random sequence field where there is one.
-    pub(crate) fn write_body<R: CryptoRng + ?Sized>(
+    /// Writes the plaintext of `body`; `sequence` is used where there is such a field.
+    pub(crate) fn write_body(
         &self,
-        rng: &mut R,
+        sequence: [u8; SEQUENCE_LEN],
         body: &[u8],
         delta: &mut [u8; DELTA_LEN],
     ) -> Result<(), BuildError> {
-        let mut sequence = [0; SEQUENCE_LEN];
-        rng.fill_bytes(&mut sequence);
         let (prefix, block) = split_plaintext(delta);
         self.write_block(body, sequence, block)?;
         prefix.fill(0);
@@ -121,6 +122,13 @@ impl Sphinx {
             .write_block(body, sequence, block)
             .map_err(|TooLong| BuildError::BodyTooLong { len: body.len(), max: self.profile.data_len() })
     }
+}
+
+/// A sequence field that says nothing.
+pub(crate) fn random_sequence<R: CryptoRng + ?Sized>(rng: &mut R) -> [u8; SEQUENCE_LEN] {
+    let mut sequence = [0; SEQUENCE_LEN];
+    rng.fill_bytes(&mut sequence);
+    sequence
 }
 
 /// The packet at the beginning of a caller's buffer.
@@ -162,4 +170,13 @@ pub enum BuildError {
     /// The random scalars have no usable product: probability about 2^−126, so the random source is broken.
     #[error("the random source gave a degenerate scalar")]
     Degenerate,
+    /// An address that the second format has no room for.
+    #[error(
+        "a packet of this format carries only IPv4 addresses of secp256k1 peers that are reached directly by TCP or QUIC, \
+         none behind a circuit relay"
+    )]
+    Address,
+    /// The single-use reply block belongs to another packet format.
+    #[error("the single-use reply block is of another packet format")]
+    ForeignSurb,
 }

@@ -7,7 +7,10 @@ use core::{fmt, ops::Range, str::FromStr};
 use std::sync::Arc;
 
 use rand_core::CryptoRng;
+use thiserror::Error;
 
+#[cfg(feature = "sphinx-packet")]
+use crate::SphinxPacketFormat;
 use crate::{
     AddressBytes, Authenticated, Blinding, BuildError, Opened, PATH_LEN, PathHop, PrivateKey, Profile, ProfileError,
     Reject, ReplyError, ReplyKeys, Sphinx, Surb, SurbError,
@@ -94,6 +97,7 @@ pub enum WireFormat {
     /// The packet of the fleet under `/mix/1.0.0`, in one of its profiles.
     Mix(Profile),
     /// The packet of the `sphinx-packet` crate, for closed fleets.
+    #[cfg(feature = "sphinx-packet")]
     SphinxPacket,
 }
 
@@ -106,7 +110,8 @@ impl WireFormat {
     pub fn format(self) -> Arc<dyn PacketFormat> {
         match self {
             Self::Mix(profile) => Arc::new(Sphinx::new(profile)),
-            Self::SphinxPacket => Arc::new(Sphinx::new(Profile::default())),
+            #[cfg(feature = "sphinx-packet")]
+            Self::SphinxPacket => Arc::new(SphinxPacketFormat::new()),
         }
     }
 
@@ -115,6 +120,7 @@ impl WireFormat {
     pub const fn kind(self) -> FormatKind {
         match self {
             Self::Mix(_) => FormatKind::Mix,
+            #[cfg(feature = "sphinx-packet")]
             Self::SphinxPacket => FormatKind::SphinxPacket,
         }
     }
@@ -130,18 +136,30 @@ impl fmt::Display for WireFormat {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Mix(profile) => profile.fmt(f),
+            #[cfg(feature = "sphinx-packet")]
             Self::SphinxPacket => f.write_str(Self::SPHINX_PACKET),
         }
     }
 }
 
 impl FromStr for WireFormat {
-    type Err = ProfileError;
+    type Err = WireFormatError;
 
-    fn from_str(text: &str) -> Result<Self, ProfileError> {
-        text.parse().map(Self::Mix)
+    /// Reads `sphinx-packet`, or the profile of a packet of the fleet.
+    fn from_str(text: &str) -> Result<Self, WireFormatError> {
+        #[cfg(feature = "sphinx-packet")]
+        if text == Self::SPHINX_PACKET {
+            return Ok(Self::SphinxPacket);
+        }
+        text.parse().map(Self::Mix).map_err(WireFormatError)
     }
 }
+
+/// A packet format that could not be read.
+#[derive(Clone, Debug, PartialEq, Eq, Error)]
+#[cfg_attr(feature = "sphinx-packet", error("{0}, or {word}", word = WireFormat::SPHINX_PACKET))]
+#[cfg_attr(not(feature = "sphinx-packet"), error("{0}"))]
+pub struct WireFormatError(ProfileError);
 
 /// A kind of packet: what tells formats apart that one node can serve at once. Two profiles of the fleet's packet share
 /// protocol id and length, so a node serves one of them.

@@ -32,7 +32,7 @@ pub(crate) fn build(
     last: &Final<'_>,
     HeaderMut { alpha, beta, gamma }: HeaderMut<'_>,
 ) -> Result<Secrets, BuildError> {
-    let secrets = agree(ephemeral, path, alpha)?;
+    let secrets = agree(ephemeral, path, alpha, blinding)?;
     write_last_beta(&secrets, last, beta);
     *gamma = header_mac(&secrets.0[PATH_LEN - 1], beta);
     for i in (0..PATH_LEN - 1).rev() {
@@ -43,11 +43,13 @@ pub(crate) fn build(
     Ok(secrets)
 }
 
-/// Writes α_0 and computes every s_i, one multiplication each (§6.1, `scalar.rs`).
-fn agree(
+/// Writes α_0 and computes every s_i, one multiplication each (§6.1, `scalar.rs`). What `blinding` makes of α and s is
+/// the only thing in which packet formats differ here.
+pub(crate) fn agree(
     ephemeral: &Bytes32,
     path: &[PathHop; PATH_LEN],
     alpha_0: &mut [u8; ALPHA_LEN],
+    blinding: fn(&[u8; ALPHA_LEN], &Bytes32) -> Zeroizing<Bytes32>,
 ) -> Result<Secrets, BuildError> {
     let mut chain = ScalarChain::new(ephemeral);
     let mut secrets = Secrets([[0; 32]; PATH_LEN]);

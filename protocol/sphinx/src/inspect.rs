@@ -8,6 +8,7 @@ use core::ops::Range;
 
 use ctr::cipher::{KeyIvInit, StreamCipher, StreamCipherSeek};
 
+use crate::block::Checks;
 use crate::build::{BuildError, PathHop};
 use crate::curve;
 use crate::header::{self, Final, Secrets};
@@ -20,7 +21,8 @@ use crate::lioness::{self, LEFT_LEN, Lioness};
 use crate::packet::HeaderMut;
 use crate::profile::{Cipher, Profile};
 use crate::scalar::ScalarChain;
-use crate::surb::{ReplyKeys, SurbId};
+use crate::surb::{ReplyKeys, ReplyLayers, SurbId};
+use crate::weakness::Weaknesses;
 
 /// Shortest LIONESS block: both halves have at least 32 bytes (`spec/mix-wire.md` §4.5).
 const LIONESS_MIN_BLOCK: usize = 2 * LEFT_LEN;
@@ -138,7 +140,7 @@ pub fn unseal_reply(cipher: Cipher, key: &[u8; SURB_KEY_LEN], delta: &mut [u8; D
 pub fn block_body(profile: Profile, block: &[u8; MESSAGE_LEN]) -> Option<Range<usize>> {
     let mut delta = [0; DELTA_LEN];
     delta[ZERO_PREFIX_LEN..].copy_from_slice(block);
-    let body = profile.read_plaintext(&delta).ok()?;
+    let body = profile.read_plaintext(&delta, Checks::of_exit(Weaknesses::NONE)).ok()?;
     Some(body.start - ZERO_PREFIX_LEN..body.end - ZERO_PREFIX_LEN)
 }
 
@@ -180,5 +182,5 @@ pub fn header_parts(ephemeral: &[u8; 32], path: &[PathHop; PATH_LEN]) -> Result<
 /// The keys of a reply from their recorded parts.
 #[must_use]
 pub fn reply_keys(id: SurbId, key: [u8; SURB_KEY_LEN], secrets: [[u8; 32]; PATH_LEN]) -> ReplyKeys {
-    ReplyKeys::from_parts(id, key, Secrets(secrets))
+    ReplyKeys::new(id, ReplyLayers::Mix { key, secrets: Secrets(secrets) })
 }

@@ -105,6 +105,8 @@ mod payload;
 mod pool;
 mod profile;
 mod scalar;
+#[cfg(feature = "sphinx-packet")]
+mod sphinx_packet;
 mod surb;
 mod unwrap;
 mod weakness;
@@ -113,7 +115,7 @@ mod weakness;
 mod testing;
 
 pub use build::{BuildError, PathHop};
-pub use format::{FormatKind, FormatSet, PacketFormat, WireFormat};
+pub use format::{FormatKind, FormatSet, PacketFormat, WireFormat, WireFormatError};
 pub use keys::{KeyError, PrivateKey, PublicKey};
 pub use layout::{
     ADDRESS_LEN, ALPHA_LEN, AddressBytes, BETA_LEN, DELAY_LEN, DELTA_LEN, FILLER_LEN, FINAL_PAD_LEN, GAMMA_LEN,
@@ -122,6 +124,8 @@ pub use layout::{
 };
 pub use pool::{BufferPool, PacketBuf};
 pub use profile::{Block, Cipher, MAX_PROOF_LEN, Profile, ProfileError};
+#[cfg(feature = "sphinx-packet")]
+pub use sphinx_packet::SphinxPacketFormat;
 pub use surb::{ReplyError, ReplyKeys, Surb, SurbError, SurbId};
 pub use unwrap::{Authenticated, Blinding, Opened, Reject, ReplayTag};
 pub use weakness::{Weakness, Weaknesses};
@@ -132,19 +136,34 @@ pub use weakness::{Weakness, Weaknesses};
 pub struct Sphinx {
     profile: Profile,
     weaknesses: Weaknesses,
+    #[cfg(feature = "weaknesses")]
+    sender: Option<weakness::NamedSender>,
 }
 
 impl Sphinx {
     /// The format of `profile`.
     #[must_use]
     pub fn new(profile: Profile) -> Self {
-        Self { profile, weaknesses: Weaknesses::NONE }
+        Self {
+            profile,
+            weaknesses: Weaknesses::NONE,
+            #[cfg(feature = "weaknesses")]
+            sender: None,
+        }
     }
 
     /// The same format without these countermeasures, for the attack suite.
     #[must_use]
     pub fn weakened(self, weaknesses: Weaknesses) -> Self {
         Self { weaknesses, ..self }
+    }
+
+    /// The same format for a sender whose sequence fields name it, once [`Weakness::SenderInSequence`] is set: `id` is its
+    /// peer id, `unix_seconds` the time that goes into every field.
+    #[must_use]
+    #[cfg(feature = "weaknesses")]
+    pub fn weakened_sender(self, id: &[u8], unix_seconds: u32) -> Self {
+        Self { sender: Some(weakness::NamedSender::new(id, unix_seconds)), ..self }
     }
 
     /// The profile of this format.

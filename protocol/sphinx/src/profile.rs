@@ -9,8 +9,9 @@ use crate::layout::{MESSAGE_LEN, PACKET_LEN, PAD_LENGTH_LEN, SEQUENCE_LEN};
 
 /// The largest proof suffix that a profile may name, in bytes.
 ///
-/// Known deployments use 0 or 301; the bound keeps a mistyped profile from sizing buffers.
-pub const MAX_PROOF_LEN: usize = 4096;
+/// Known deployments use 0 or 301. The bound keeps a mistyped profile from sizing buffers, and every packet of the fleet
+/// shorter than one of the second format: a node tells them apart by their length.
+pub const MAX_PROOF_LEN: usize = 1024;
 
 /// How the payload layers are encrypted. All hops of a path must agree.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -191,7 +192,7 @@ mod tests {
     #[test]
     fn rejects_other_text_and_lists_what_is_accepted() {
         for text in
-            ["", "lioness", "lioness/pad/", "lioness/pad/+1", "lioness/pad/4097", "lioness/pad/1/2", "LIONESS/PAD"]
+            ["", "lioness", "lioness/pad/", "lioness/pad/+1", "lioness/pad/1025", "lioness/pad/1/2", "LIONESS/PAD"]
         {
             let error = text.parse::<Profile>().unwrap_err().to_string();
             if !text.is_empty() {

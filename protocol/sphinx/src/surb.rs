@@ -16,13 +16,13 @@ use thiserror::Error;
 use zeroize::{Zeroize, ZeroizeOnDrop, Zeroizing};
 
 use crate::Sphinx;
-use crate::block::{Damage, is_zero};
-use crate::build::{BuildError, PathHop, packet_mut, write_plaintext};
+use crate::block::{Checks, Damage, is_zero};
+use crate::build::{BuildError, PathHop, packet_mut, random_sequence, write_plaintext};
 use crate::curve::is_canonical_nonzero;
+use crate::format::FormatKind;
 use crate::header::{self, Final, Secrets};
 use crate::layout::{
-    ADDRESS_LEN, ALPHA_LEN, AddressBytes, BETA_LEN, GAMMA_LEN, HEADER_LEN, MESSAGE_LEN, NO_ADDRESS, PATH_LEN,
-    SURB_ID_LEN, SURB_KEY_LEN, SURB_LEN,
+    ADDRESS_LEN, AddressBytes, HEADER_LEN, MESSAGE_LEN, NO_ADDRESS, PATH_LEN, SURB_ID_LEN, SURB_KEY_LEN, SURB_LEN,
 };
 use crate::packet::{HeaderMut, HeaderRef, PacketMut};
 
@@ -56,53 +56,48 @@ pub struct Surb {
     /// The encoded address of the hop that a reply is sent to.
     #[zeroize(skip)]
     pub hop: AddressBytes,
-    alpha: [u8; ALPHA_LEN],
-    beta: [u8; BETA_LEN],
-    gamma: [u8; GAMMA_LEN],
-    key: [u8; SURB_KEY_LEN],
+    #[zeroize(skip)]
+    kind: FormatKind,
+    /// As they travel.
+    bytes: Vec<u8>,
 }
 
 impl Surb {
-    /// Reads a block from exactly 734 bytes.
+    /// Reads a block of the first format from exactly 734 bytes.
     ///
     /// # Errors
     /// [`SurbError::Size`] or [`SurbError::Alpha`].
     pub fn from_bytes(bytes: &[u8]) -> Result<Self, SurbError> {
-        let wrong_size = SurbError::Size { len: bytes.len() };
-        let bytes: &[u8; SURB_LEN] = bytes.try_into().map_err(|_| wrong_size)?;
-        let (hop, rest) = bytes.split_first_chunk().ok_or(wrong_size)?;
-        let header = HeaderRef::new(rest).ok_or(wrong_size)?;
-        let (_, key) = rest.split_last_chunk().ok_or(wrong_size)?;
-        if !is_canonical_nonzero(header.alpha) {
+        let block = MixBlock::new(bytes).ok_or(SurbError::Size { len: bytes.len(), needed: SURB_LEN })?;
+        if !is_canonical_nonzero(block.header.alpha) {
             return Err(SurbError::Alpha);
         }
-        Ok(Self { hop: *hop, alpha: *header.alpha, beta: *header.beta, gamma: *header.gamma, key: *key })
+        Ok(Self::new(FormatKind::Mix, *block.hop, bytes.to_vec()))
     }
 
-    /// Bytes of [`to_bytes`](Self::to_bytes).
+    /// A block of any format from its checked bytes.
+    pub(crate) fn new(kind: FormatKind, hop: AddressBytes, bytes: Vec<u8>) -> Self {
+        Self { hop, kind, bytes }
+    }
+
+    /// The bytes of a block of this format.
+    ///
+    /// # Errors
+    /// [`BuildError::ForeignSurb`] when the block is of another format.
+    pub(crate) fn bytes_of(&self, kind: FormatKind) -> Result<&[u8], BuildError> {
+        if self.kind == kind { Ok(&self.bytes) } else { Err(BuildError::ForeignSurb) }
+    }
+
+    /// Bytes of [`to_bytes`](Self::to_bytes), as many as [`PacketFormat::surb_len`](crate::PacketFormat::surb_len) says.
     #[must_use]
     pub fn encoded_len(&self) -> usize {
-        SURB_LEN
+        self.bytes.len()
     }
 
-    /// The 734 bytes that travel in a request.
+    /// The bytes that travel in a request.
     #[must_use]
-    pub fn to_bytes(&self) -> [u8; SURB_LEN] {
-        let mut bytes = [0; SURB_LEN];
-        let (hop, rest) = bytes.split_at_mut(ADDRESS_LEN);
-        let (header, key) = rest.split_at_mut(HEADER_LEN);
-        hop.copy_from_slice(&self.hop);
-        self.write_header(header);
-        key.copy_from_slice(&self.key);
-        bytes
-    }
-
-    fn write_header(&self, header: &mut [u8]) {
-        let (alpha, rest) = header.split_at_mut(ALPHA_LEN);
-        let (beta, gamma) = rest.split_at_mut(BETA_LEN);
-        alpha.copy_from_slice(&self.alpha);
-        beta.copy_from_slice(&self.beta);
-        gamma.copy_from_slice(&self.gamma);
+    pub fn to_bytes(&self) -> Vec<u8> {
+        self.bytes.clone()
     }
 }
 
@@ -112,26 +107,55 @@ impl fmt::Debug for Surb {
     }
 }
 
+/// The 734 bytes of a block of the first format.
+struct MixBlock<'a> {
+    hop: &'a AddressBytes,
+    header: HeaderRef<'a>,
+    key: &'a [u8; SURB_KEY_LEN],
+}
+
+impl<'a> MixBlock<'a> {
+    /// `None` for any other number of bytes.
+    fn new(bytes: &'a [u8]) -> Option<Self> {
+        let bytes: &[u8; SURB_LEN] = bytes.try_into().ok()?;
+        let (hop, rest) = bytes.split_first_chunk()?;
+        let (_, key) = rest.split_last_chunk()?;
+        Some(Self { hop, header: HeaderRef::new(rest)?, key })
+    }
+}
+
 /// What the sender of a request keeps to open the reply: id, key and the secrets of the reply path. A clone lets
 /// another thread open the reply; each copy is wiped when it is dropped.
 #[derive(Clone, Zeroize, ZeroizeOnDrop)]
 pub struct ReplyKeys {
     #[zeroize(skip)]
     id: SurbId,
-    key: [u8; SURB_KEY_LEN],
-    secrets: Secrets,
+    layers: ReplyLayers,
+}
+
+/// The layers of a reply, one for each hop and the exit's own, by format.
+#[derive(Clone, Zeroize, ZeroizeOnDrop)]
+pub(crate) enum ReplyLayers {
+    /// The key of the block and the secrets of the hops.
+    Mix { key: [u8; SURB_KEY_LEN], secrets: Secrets },
+    /// The payload key seeds of the hops; the exit has the last of them too.
+    #[cfg(feature = "sphinx-packet")]
+    SphinxPacket { seeds: [[u8; SURB_KEY_LEN]; PATH_LEN] },
 }
 
 impl ReplyKeys {
-    /// Keys from their recorded parts; see [`crate::inspect`].
-    pub(crate) fn from_parts(id: SurbId, key: [u8; SURB_KEY_LEN], secrets: Secrets) -> Self {
-        Self { id, key, secrets }
+    pub(crate) fn new(id: SurbId, layers: ReplyLayers) -> Self {
+        Self { id, layers }
     }
 
     /// The id that [`crate::Opened::Reply`] will carry.
     #[must_use]
     pub fn id(&self) -> SurbId {
         self.id
+    }
+
+    pub(crate) fn layers(&self) -> &ReplyLayers {
+        &self.layers
     }
 }
 
@@ -174,19 +198,19 @@ impl Sphinx {
         if bool::from(is_zero(&id.0)) {
             return Err(BuildError::ZeroSurbId);
         }
-        let mut surb =
-            Surb { hop: path[0].address, alpha: [0; ALPHA_LEN], beta: [0; BETA_LEN], gamma: [0; GAMMA_LEN], key: *key };
-        let header = HeaderMut { alpha: &mut surb.alpha, beta: &mut surb.beta, gamma: &mut surb.gamma };
+        let hop = path[0].address;
+        let mut surb = Surb::new(FormatKind::Mix, hop, [&hop[..], &[0; HEADER_LEN], key].concat());
+        let header = HeaderMut::new(&mut surb.bytes[ADDRESS_LEN..]).ok_or(BuildError::ForeignSurb)?;
         let last = Final { destination: &NO_ADDRESS, id: &id.0 };
         let secrets = header::build(ephemeral, path, &last, header)?;
-        let keys = ReplyKeys { id, key: *key, secrets };
-        Ok((surb, keys))
+        Ok((surb, ReplyKeys::new(id, ReplyLayers::Mix { key: *key, secrets })))
     }
 
     /// Builds the reply packet for `surb.hop` in the first 4608 bytes of `out`; a proof suffix is left untouched.
     ///
     /// # Errors
-    /// [`BuildError::BodyTooLong`] or [`BuildError::OutputTooShort`], with the sizes. The block is used up either way.
+    /// [`BuildError::BodyTooLong`] or [`BuildError::OutputTooShort`], with the sizes, or [`BuildError::ForeignSurb`]. The
+    /// block is used up either way.
     pub fn use_surb<R: CryptoRng + ?Sized>(
         &self,
         rng: &mut R,
@@ -195,28 +219,28 @@ impl Sphinx {
         out: &mut [u8],
     ) -> Result<(), BuildError> {
         let packet = packet_mut(out)?;
-        self.write_body(rng, body, packet.delta)?;
-        self.seal(surb, packet);
-        Ok(())
+        self.write_body(random_sequence(rng), body, packet.delta)?;
+        self.seal(surb, packet)
     }
 
     /// Builds the reply that `surb` and a whole message block determine; see [`Sphinx::use_surb`]. Made for vectors.
     ///
     /// # Errors
-    /// [`BuildError::OutputTooShort`].
+    /// [`BuildError::OutputTooShort`] or [`BuildError::ForeignSurb`].
     pub fn use_surb_block(&self, surb: Surb, block: &[u8; MESSAGE_LEN], out: &mut [u8]) -> Result<(), BuildError> {
         let packet = packet_mut(out)?;
         write_plaintext(block, packet.delta);
-        self.seal(surb, packet);
-        Ok(())
+        self.seal(surb, packet)
     }
 
     #[expect(clippy::needless_pass_by_value, reason = "a reply block is used once")]
-    fn seal(&self, surb: Surb, PacketMut { header, delta }: PacketMut<'_>) {
-        *header.alpha = surb.alpha;
-        *header.beta = surb.beta;
-        *header.gamma = surb.gamma;
-        self.profile.cipher.seal_reply(&surb.key, delta);
+    fn seal(&self, surb: Surb, PacketMut { header, delta }: PacketMut<'_>) -> Result<(), BuildError> {
+        let block = MixBlock::new(surb.bytes_of(FormatKind::Mix)?).ok_or(BuildError::ForeignSurb)?;
+        *header.alpha = *block.header.alpha;
+        *header.beta = *block.header.beta;
+        *header.gamma = *block.header.gamma;
+        self.profile.cipher.seal_reply(block.key, delta);
+        Ok(())
     }
 
     /// Opens a reply in place, after [`Sphinx::open`] said [`crate::Opened::Reply`] with the id of `keys`.
@@ -225,7 +249,8 @@ impl Sphinx {
     /// keeps `keys`: the packet was damaged on its way, and another copy may still come.
     ///
     /// # Errors
-    /// [`ReplyError::Size`], [`ReplyError::Integrity`] or [`ReplyError::Padding`].
+    /// [`ReplyError::Size`], [`ReplyError::Integrity`] or [`ReplyError::Padding`]; keys of another format fail the
+    /// integrity check.
     pub fn open_reply<'a>(&self, keys: &ReplyKeys, packet: &'a mut [u8]) -> Result<&'a [u8], ReplyError> {
         let body = self.reply_body(keys, packet)?;
         Ok(&packet[body])
@@ -237,12 +262,16 @@ impl Sphinx {
             return Err(ReplyError::Size);
         }
         let PacketMut { delta, .. } = PacketMut::new(packet).ok_or(ReplyError::Size)?;
+        #[cfg_attr(not(feature = "sphinx-packet"), expect(irrefutable_let_patterns, reason = "the only format"))]
+        let ReplyLayers::Mix { key, secrets } = keys.layers() else {
+            return Err(ReplyError::Integrity);
+        };
         // Every hop, this node included, removed a layer that the exit had never added.
-        for secret in keys.secrets.0.iter().rev() {
+        for secret in secrets.0.iter().rev() {
             self.profile.cipher.add_layer(secret, delta);
         }
-        self.profile.cipher.unseal_reply(&keys.key, delta);
-        let body = self.profile.read_plaintext(delta)?;
+        self.profile.cipher.unseal_reply(key, delta);
+        let body = self.profile.read_plaintext(delta, Checks::of_reply(self.weaknesses, self.profile.cipher))?;
         Ok(HEADER_LEN + body.start..HEADER_LEN + body.end)
     }
 }
@@ -251,15 +280,20 @@ impl Sphinx {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
 #[non_exhaustive]
 pub enum SurbError {
-    /// Not 734 bytes.
-    #[error("a single-use reply block has {SURB_LEN} bytes, not {len}")]
+    /// Not as long as a block of this format.
+    #[error("a single-use reply block has {needed} bytes, not {len}")]
     Size {
         /// Bytes given.
         len: usize,
+        /// Bytes of a block.
+        needed: usize,
     },
     /// Its α is zero or not canonical, so every hop would refuse the reply.
     #[error("the group element of the single-use reply block is zero or not canonical")]
     Alpha,
+    /// Its first hop is not an address.
+    #[error("the first hop of the single-use reply block is not an address")]
+    Hop,
 }
 
 /// Why a reply could not be opened; its keys stay good.

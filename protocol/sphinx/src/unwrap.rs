@@ -14,13 +14,14 @@ use thiserror::Error;
 use zeroize::Zeroizing;
 
 use crate::Sphinx;
-use crate::block::{Damage, is_zero};
+use crate::block::{Checks, Damage, is_zero};
 use crate::curve::{Bytes32, is_canonical_nonzero, x25519};
 use crate::kdf::{blinding, header_keystream, header_mac, replay_tag};
 use crate::keys::PrivateKey;
-use crate::layout::{ADDRESS_LEN, AddressBytes, BETA_LEN, HEADER_LEN, ROUTING_LEN, routing};
+use crate::layout::{ADDRESS_LEN, ALPHA_LEN, AddressBytes, BETA_LEN, GAMMA_LEN, HEADER_LEN, ROUTING_LEN, routing};
 use crate::packet::{HeaderMut, HeaderRef, PacketMut};
 use crate::surb::SurbId;
+use crate::weakness::{Weakness, Weaknesses};
 
 /// A packet whose header is authentic for this node's key: its shared secret.
 ///
@@ -28,13 +29,20 @@ use crate::surb::SurbId;
 /// came from; with any other, `open` yields noise.
 pub struct Authenticated {
     secret: Zeroizing<Bytes32>,
+    tag: ReplayTag,
 }
 
 impl Authenticated {
-    /// H(s), equal for every encoding of the same packet (§15, §21 W5).
+    /// What to remember of the packet: a hash of the shared secret, equal for every encoding of the same packet
+    /// (§15, §21 W5).
     #[must_use]
     pub fn tag(&self) -> ReplayTag {
-        ReplayTag(replay_tag(&self.secret))
+        self.tag
+    }
+
+    /// The secret that this node shares with the sender.
+    pub(crate) fn secret(&self) -> &Bytes32 {
+        &self.secret
     }
 }
 
@@ -44,7 +52,7 @@ impl fmt::Debug for Authenticated {
     }
 }
 
-/// What a replay store remembers of a packet: SHA-256 of its shared secret.
+/// What a replay store remembers of a packet: a hash of its shared secret.
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
 pub struct ReplayTag([u8; 32]);
 
@@ -71,6 +79,18 @@ impl fmt::Debug for ReplayTag {
 /// The scalar that turns a packet's α into the next hop's.
 pub struct Blinding {
     scalar: Zeroizing<Bytes32>,
+}
+
+impl Blinding {
+    pub(crate) fn new(scalar: Zeroizing<Bytes32>) -> Self {
+        Self { scalar }
+    }
+
+    /// The next hop's α.
+    pub(crate) fn apply(self, alpha: &mut [u8; ALPHA_LEN]) -> Result<(), Reject> {
+        *alpha = *x25519(&self.scalar, alpha).ok_or(Reject::ZeroSecret)?;
+        Ok(())
+    }
 }
 
 impl fmt::Debug for Blinding {
@@ -130,7 +150,7 @@ pub enum Reject {
     /// γ is not the MAC of β: not for this key, or damaged.
     #[error("the header is not authentic")]
     Mac,
-    /// The routing block of a last hop that is neither exit nor reply (§10.1).
+    /// The routing block makes no sense at this hop: neither exit nor reply (§10.1), or of an unknown version.
     #[error("the routing block has no role for this hop")]
     Role,
     /// The 16 zero bytes in front of the message are not zero.
@@ -166,6 +186,47 @@ impl From<Damage> for Reject {
     }
 }
 
+/// The public-key part of the first step, the same for every format: α is checked, then multiplied.
+pub(crate) struct Handshake<'a> {
+    weaknesses: Weaknesses,
+    alpha: &'a [u8; ALPHA_LEN],
+    secret: Zeroizing<Bytes32>,
+}
+
+impl<'a> Handshake<'a> {
+    pub(crate) fn new(weaknesses: Weaknesses, key: &PrivateKey, alpha: &'a [u8; ALPHA_LEN]) -> Result<Self, Reject> {
+        if !is_canonical_nonzero(alpha) && !weaknesses.has(Weakness::EncodingInTag) {
+            return Err(Reject::Alpha);
+        }
+        let secret = key.multiplier().times(alpha).ok_or(Reject::ZeroSecret)?;
+        Ok(Self { weaknesses, alpha, secret })
+    }
+
+    pub(crate) fn secret(&self) -> &Bytes32 {
+        &self.secret
+    }
+
+    /// Gives the secret and the tag out, if the computed MAC is the one that was received.
+    pub(crate) fn finish(
+        self,
+        computed: &[u8; GAMMA_LEN],
+        received: &[u8; GAMMA_LEN],
+        tag: [u8; 32],
+    ) -> Result<Authenticated, Reject> {
+        let is_authentic = if self.weaknesses.has(Weakness::EarlyMacExit) {
+            computed.iter().zip(received).all(|(ours, theirs)| ours == theirs)
+        } else {
+            bool::from(computed.ct_eq(received))
+        };
+        if !is_authentic {
+            return Err(Reject::Mac);
+        }
+        // The reference's tag, H(α‖s), which also is its blinding factor.
+        let tag = if self.weaknesses.has(Weakness::EncodingInTag) { *blinding(self.alpha, &self.secret) } else { tag };
+        Ok(Authenticated { secret: self.secret, tag: ReplayTag(tag) })
+    }
+}
+
 impl Sphinx {
     /// First step: size, α, shared secret and MAC. The packet is only read; nothing is allocated.
     ///
@@ -174,15 +235,10 @@ impl Sphinx {
     pub fn authenticate(&self, key: &PrivateKey, packet: &[u8]) -> Result<Authenticated, Reject> {
         self.check_size(packet)?;
         let header = HeaderRef::new(packet).ok_or(Reject::Size)?;
-        if !is_canonical_nonzero(header.alpha) {
-            return Err(Reject::Alpha);
-        }
-        let secret = key.multiplier().times(header.alpha).ok_or(Reject::ZeroSecret)?;
-        let gamma = header_mac(&secret, header.beta);
-        if !bool::from(gamma.ct_eq(header.gamma)) {
-            return Err(Reject::Mac);
-        }
-        Ok(Authenticated { secret })
+        let handshake = Handshake::new(self.weaknesses, key, header.alpha)?;
+        let gamma = header_mac(handshake.secret(), header.beta);
+        let tag = replay_tag(handshake.secret());
+        handshake.finish(&gamma, header.gamma, tag)
     }
 
     /// [`Sphinx::authenticate`] for many packets: one result each, in order, in place of what `results` held.
@@ -206,17 +262,17 @@ impl Sphinx {
     pub fn open(&self, packet: &mut [u8], auth: Authenticated) -> Result<Opened, Reject> {
         self.check_size(packet)?;
         let PacketMut { header, delta } = PacketMut::new(packet).ok_or(Reject::Size)?;
-        self.profile.cipher.remove_layer(&auth.secret, delta);
-        let block = decrypt_routing(&auth.secret, header.beta);
+        self.profile.cipher.remove_layer(auth.secret(), delta);
+        let block = decrypt_routing(auth.secret(), header.beta);
         if !bool::from(is_zero(&block[routing::FINAL_PAD])) {
-            return Ok(forward(&auth.secret, &block, header));
+            return Ok(forward(auth.secret(), &block, header));
         }
         let mut destination = [0; ADDRESS_LEN];
         destination.copy_from_slice(&block[routing::ADDRESS]);
         if let Some(id) = reply_id(&block)? {
             return Ok(Opened::Reply { id });
         }
-        let body = self.profile.read_plaintext(delta)?;
+        let body = self.profile.read_plaintext(delta, Checks::of_exit(self.weaknesses))?;
         Ok(Opened::Exit { destination, body: HEADER_LEN + body.start..HEADER_LEN + body.end })
     }
 
@@ -224,13 +280,10 @@ impl Sphinx {
     ///
     /// # Errors
     /// [`Reject::Size`]; [`Reject::ZeroSecret`] cannot follow a successful `authenticate`.
-    #[expect(clippy::needless_pass_by_value, reason = "a blinding factor is applied once")]
     pub fn blind(&self, packet: &mut [u8], blinding: Blinding) -> Result<(), Reject> {
         self.check_size(packet)?;
         let PacketMut { header, .. } = PacketMut::new(packet).ok_or(Reject::Size)?;
-        let next = x25519(&blinding.scalar, header.alpha).ok_or(Reject::ZeroSecret)?;
-        *header.alpha = *next;
-        Ok(())
+        blinding.apply(header.alpha)
     }
 
     /// [`Sphinx::blind`] for many packets: one result each, in order, in place of what `results` held.
@@ -264,11 +317,7 @@ fn forward(secret: &Bytes32, block: &[u8; ROUTING_LEN], HeaderMut { alpha, beta,
     next.copy_from_slice(&block[routing::ADDRESS]);
     let mut delay = [0; 2];
     delay.copy_from_slice(&block[routing::DELAY]);
-    Opened::Forward {
-        next,
-        delay_ms: u16::from_be_bytes(delay),
-        blinding: Blinding { scalar: blinding(alpha, secret) },
-    }
+    Opened::Forward { next, delay_ms: u16::from_be_bytes(delay), blinding: Blinding::new(blinding(alpha, secret)) }
 }
 
 /// Tells exit (`None`) from reply in a last hop's block (§10.1).

@@ -3,6 +3,15 @@
 //! Without the feature `weaknesses` the set is empty whatever is asked of it, has no size, and the compiler removes what
 //! depends on it. A release is built without it, which `cargo tree -e features` shows.
 
+#[cfg(feature = "weaknesses")]
+mod sender;
+#[cfg(test)]
+#[cfg(feature = "weaknesses")]
+mod tests;
+
+#[cfg(feature = "weaknesses")]
+pub(crate) use sender::NamedSender;
+
 /// A countermeasure that is missing. Each names the attack of `integration-tests/attacks` that then works.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]

@@ -1,7 +1,7 @@
 //! Sections of whole packets: `sphinx_packets` and `surbs`, and hops as every section records them.
 
 use wakumix_mix::{COVER_CODEC, MixMessage, ReplayTags, Request, encode_reply};
-use wakumix_sphinx::{AddressBytes, Block, MESSAGE_LEN, PACKET_LEN, Profile, SURB_LEN, Sphinx, Surb, SurbId, inspect};
+use wakumix_sphinx::{AddressBytes, Block, MESSAGE_LEN, PACKET_LEN, Profile, Sphinx, Surb, SurbId, inspect};
 
 use super::GenerateError;
 use super::nodes::Made;
@@ -210,7 +210,7 @@ fn message_entry(
 
 /// A SURB and the entry that records its life.
 pub(super) struct MadeSurb {
-    pub(super) bytes: [u8; SURB_LEN],
+    pub(super) bytes: Vec<u8>,
     pub(super) credentials: Credentials,
     /// Nodes of the way back, by index.
     pub(super) path: [usize; 3],
@@ -265,7 +265,7 @@ fn surb(
         .hexes("secrets", &secrets)
         .hex("first_hop_address_bytes", &bytes[..94])
         .hex("header", &bytes[94..718])
-        .hex("surb_bytes", bytes)
+        .hex("surb_bytes", &bytes)
         .hex("reply_app_message", &data)
         .with("seq_no", number)
         .hex("reply_chunk", block)

@@ -118,9 +118,9 @@ fn a_block_with_a_wrong_size_or_alpha_is_refused() {
     let bytes = surb.to_bytes();
     for len in [0, SURB_LEN - 1, SURB_LEN + 1, SURB_LEN * MAX_SURBS] {
         let error = Surb::from_bytes(&vec![1; len]).unwrap_err();
-        assert_eq!(error, SurbError::Size { len });
+        assert_eq!(error, SurbError::Size { len, needed: SURB_LEN });
     }
-    let mut top_bit = bytes;
+    let mut top_bit = bytes.clone();
     top_bit[94 + 31] |= 0x80;
     assert_eq!(Surb::from_bytes(&top_bit).unwrap_err(), SurbError::Alpha);
     let mut zero = bytes;
