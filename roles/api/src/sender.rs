@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use libp2p_identity::PeerId;
 use tokio::sync::oneshot;
-use wakumix_mix::{LoopPlace, Packet};
+use wakumix_mix::{ExitStatus, LoopPlace, Packet};
 use wakumix_sphinx::SurbId;
 use wakumix_waku::{WakuMessage, lightpush::StatusCode};
 
@@ -223,12 +223,12 @@ pub enum PushFailure {
     #[error("the exit could not reach the service")]
     ServiceUnreachable,
     /// The exit took the request out of the mixnet and would not pass it on.
-    #[error("the exit refused the request with status {status}: {code}")]
+    #[error("the exit did not serve the request, status {status}: {}", reason.as_str())]
     ExitRefused {
         /// The lightpush status that it answered with.
         status: u32,
-        /// Its stable code of the reason, `docs/sending.md`.
-        code: String,
+        /// Its reason.
+        reason: ExitStatus,
     },
     /// A message that is to go directly, on a node without a relay that knows no service.
     #[error("no relay runs on this node, and no node that serves lightpush is known")]

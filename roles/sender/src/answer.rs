@@ -1,13 +1,9 @@
 //! From the bytes of a reply to what it means for the request, without I/O (`spec/waku.md §4.1`).
 
+use wakumix_mix::ExitStatus;
 use wakumix_role_api::{plain::read_response, sender::PushFailure};
 use wakumix_sphinx::{Weakness, Weaknesses};
 use wakumix_waku::lightpush::{StatusCode, text, v3};
-
-/// What stands in front of an exit's own code in the words of an answer that it gives in place of a service.
-const EXIT_WORDS: &str = "exit: ";
-/// The longest code of an exit that is passed on; no exit of ours has one half as long.
-const MAX_EXIT_CODE: usize = 40;
 
 /// What the service said.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -52,6 +48,11 @@ pub(crate) enum Refusal {
 }
 
 impl Refusal {
+    /// Whether the message may be published nevertheless.
+    pub(crate) fn may_be_done(&self) -> bool {
+        matches!(self, Self::Exit(PushFailure::ExitRefused { reason, .. }) if reason.may_be_done())
+    }
+
     /// What the caller is told.
     pub(crate) fn outcome(self) -> Result<Verdict, PushFailure> {
         match self {
@@ -77,11 +78,9 @@ pub(crate) fn read(data: &[u8], request_id: &str, weaknesses: Weaknesses) -> Mea
 
 fn meaning(response: v3::Response, weaknesses: Weaknesses) -> Meaning {
     let v3::Response { status_code, status_desc, relay_peer_count, .. } = response;
-    let code = status_desc.as_deref().and_then(exit_code);
-    let refusal = |verdict| match code {
-        Some(code) => Refusal::Exit(PushFailure::ExitRefused { status: status_code.0, code }),
-        None => Refusal::Service(verdict),
-    };
+    if let Some(reason) = status_desc.as_deref().and_then(ExitStatus::parse) {
+        return of_exit(status_code.0, reason);
+    }
     let is_duplicate = status_code == StatusCode::INVALID_MESSAGE && status_desc.as_deref() == Some(text::DUPLICATE);
     let verdict = Verdict { status: status_code.0, description: status_desc, relay_peer_count };
     match status_code {
@@ -90,23 +89,21 @@ fn meaning(response: v3::Response, weaknesses: Weaknesses) -> Meaning {
             Meaning::Published(Verdict { status: StatusCode::SUCCESS.0, ..verdict })
         }
         StatusCode::NO_PEERS_TO_RELAY => Meaning::NoPeers(verdict),
-        StatusCode::TOO_MANY_REQUESTS => Meaning::Later(refusal(verdict)),
+        StatusCode::TOO_MANY_REQUESTS => Meaning::Later(Refusal::Service(verdict)),
         StatusCode::INTERNAL_SERVER_ERROR | StatusCode::SERVICE_NOT_AVAILABLE | StatusCode::OUT_OF_RLN_PROOF => {
-            Meaning::Elsewhere(refusal(verdict))
+            Meaning::Elsewhere(Refusal::Service(verdict))
         }
-        _ => match refusal(verdict) {
-            Refusal::Service(verdict) => Meaning::Final(verdict),
-            exit => Meaning::Elsewhere(exit),
-        },
+        _ => Meaning::Final(verdict),
     }
 }
 
-/// The code in an exit's words. They come from the network, so what does not look like a code is called `unknown`.
-fn exit_code(words: &str) -> Option<String> {
-    let code = words.strip_prefix(EXIT_WORDS)?;
-    let is_code = (1..=MAX_EXIT_CODE).contains(&code.len())
-        && code.bytes().all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'_');
-    Some(if is_code { code } else { "unknown" }.to_owned())
+/// What an exit says in place of a service.
+fn of_exit(status: u32, reason: ExitStatus) -> Meaning {
+    let refusal = Refusal::Exit(PushFailure::ExitRefused { status, reason });
+    match reason {
+        ExitStatus::Busy | ExitStatus::Overloaded => Meaning::Later(refusal),
+        _ => Meaning::Elsewhere(refusal),
+    }
 }
 
 #[cfg(test)]
@@ -168,15 +165,19 @@ mod tests {
 
     #[test]
     fn what_an_exit_refuses_is_told_from_what_a_service_refuses() {
-        let refused = |status, code: &str| Refusal::Exit(PushFailure::ExitRefused { status, code: code.to_owned() });
+        let refused = |status, reason| Refusal::Exit(PushFailure::ExitRefused { status, reason });
         for status in [400, 413, 503] {
             let meaning = answered("N/A", status, Some("exit: codec_refused"));
-            assert_eq!(meaning, Meaning::Elsewhere(refused(status, "codec_refused")));
+            assert_eq!(meaning, Meaning::Elsewhere(refused(status, ExitStatus::CodecRefused)));
         }
-        assert_eq!(answered("N/A", 429, Some("exit: busy")), Meaning::Later(refused(429, "busy")));
-        for words in ["exit: ", "exit: <script>", "exit: two words"] {
-            assert_eq!(answered("req", 503, Some(words)), Meaning::Elsewhere(refused(503, "unknown")), "{words}");
+        for (status, reason) in [(429, ExitStatus::Busy), (503, ExitStatus::Overloaded)] {
+            let meaning = answered("N/A", status, Some(&reason.describe()));
+            assert_eq!(meaning, Meaning::Later(refused(status, reason)));
         }
+        assert!(refused(503, ExitStatus::TimedOut).may_be_done() && !refused(503, ExitStatus::Busy).may_be_done());
+        let words = "exit: of a later version";
+        let unknown = Refusal::Service(verdict(503, Some(words)));
+        assert_eq!(answered("req", 503, Some(words)), Meaning::Elsewhere(unknown));
     }
 
     #[test]

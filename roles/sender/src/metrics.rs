@@ -164,6 +164,7 @@ impl Metrics {
 
 #[cfg(test)]
 mod tests {
+    use wakumix_mix::ExitStatus;
     use wakumix_role_api::host::RequestFailure;
 
     use super::*;
@@ -185,7 +186,7 @@ mod tests {
             PushFailure::Deadline { limit: Duration::ZERO, tries: 1 },
             PushFailure::BadAnswer(String::new()),
             PushFailure::ServiceUnreachable,
-            PushFailure::ExitRefused { status: 503, code: String::new() },
+            PushFailure::ExitRefused { status: 503, reason: ExitStatus::Busy },
             PushFailure::NoService,
             PushFailure::Service(RequestFailure::DialFailed),
             PushFailure::Service(RequestFailure::Unsupported),

@@ -65,6 +65,8 @@ enum State {
     /// Patience has ended; it may still be answered.
     Silent,
     Answered,
+    /// Its exit has answered and cannot tell whether the message was published.
+    Doubtful,
     /// It did not get past its first hop.
     NotLeft,
 }
@@ -204,7 +206,14 @@ impl Progress {
                 self.refuse(service, Refusal::Service(verdict));
             }
             Meaning::NoPeers(verdict) => self.refuse(service, Refusal::Service(verdict)),
-            Meaning::Elsewhere(refusal) => self.refuse(service, refusal),
+            Meaning::Elsewhere(refusal) => {
+                if refusal.may_be_done()
+                    && let Some(answered) = self.tries.get_mut(number)
+                {
+                    answered.state = State::Doubtful;
+                }
+                self.refuse(service, refusal);
+            }
             Meaning::Later(refusal) => {
                 self.refusal = Some(refusal);
                 let pause = (FIRST_PAUSE * 2_u32.saturating_pow(self.pauses)).min(LONGEST_PAUSE);
@@ -227,7 +236,7 @@ impl Progress {
             sent.spare -= 1;
             return false;
         }
-        if matches!(sent.state, State::Answered | State::NotLeft) {
+        if matches!(sent.state, State::Answered | State::Doubtful | State::NotLeft) {
             return false;
         }
         sent.state = State::NotLeft;
@@ -285,9 +294,11 @@ impl Progress {
 
     /// Whether another try left before this one and has not been answered.
     fn may_have_got_through(&self, number: usize) -> bool {
-        self.tries.iter().take(number).any(|sent| matches!(sent.state, State::Awaited | State::Silent))
+        let mut earlier = self.tries.iter().take(number);
+        earlier.any(|sent| matches!(sent.state, State::Awaited | State::Silent | State::Doubtful))
     }
 
+    /// A service that cannot; a second one is asked.
     fn refuse(&mut self, service: PeerId, refusal: Refusal) {
         self.history.refused.insert(service);
         self.refusal = Some(refusal);

@@ -309,13 +309,14 @@ fn target<R: CryptoRng>(
     Err(unless_small(PushFailure::NoExit { topic }))
 }
 
-/// One of those candidates that were asked least, each being equally likely.
+/// One of those candidates that were asked least and, if that leaves any, were no hop of a try without answer, each being
+/// equally likely.
 fn least_asked<R: CryptoRng, T>(
     rng: &mut R,
     candidates: impl Iterator<Item = (PeerId, T)>,
     history: &History,
 ) -> Option<(PeerId, T)> {
-    let asked = |peer: &PeerId| history.asked.get(peer).copied().unwrap_or(0);
+    let asked = |peer: &PeerId| (history.asked.get(peer).copied().unwrap_or(0), history.hops.contains(peer));
     let mut candidates: Vec<_> = candidates.collect();
     let least = candidates.iter().map(|(peer, _)| asked(peer)).min()?;
     candidates.retain(|(peer, _)| asked(peer) == least);

@@ -5,6 +5,7 @@ use std::collections::BTreeSet;
 use rand::{SeedableRng, rngs::StdRng};
 use wakumix_mix::path::{is_sound_forward_path, is_sound_reply_path};
 use wakumix_role_api::directory::PoolState;
+use wakumix_sphinx::{FormatSet, Profile, Sphinx};
 use wakumix_waku::record::Shards;
 
 use super::*;
@@ -29,25 +30,53 @@ fn directory(pool: &[u8], services: &[u8]) -> Directory {
     }
 }
 
+const LEN: usize = 100;
+const THREE: Protection = Protection { surbs: 3, parity: 0 };
+
+/// What a choice is made from; the defaults are a first try of a small request with three reply blocks.
+struct Choice<'a> {
+    directory: &'a Directory,
+    formats: Formats,
+    way_back: WayBack,
+    protection: Protection,
+    history: History,
+}
+
+impl<'a> Choice<'a> {
+    fn from(directory: &'a Directory) -> Self {
+        let formats = Formats::one(Sphinx::new(Profile::default()), 1);
+        let way_back = WayBack::from_anywhere(node(99));
+        Self { directory, formats, way_back, protection: THREE, history: History::default() }
+    }
+
+    fn make(&self, wanted: Wanted<'_>, seed: u64) -> Result<Route, PushFailure> {
+        let (directory, way_back, formats) = (self.directory, &self.way_back, &self.formats);
+        let around = Surroundings { directory, way_back, formats, weight: &|_| 1.0 };
+        choose(&mut rng(seed), around, wanted, self.protection, &self.history)
+    }
+}
+
 fn chosen(directory: &Directory, exit: Option<u8>, seed: u64) -> Result<Route, PushFailure> {
-    chosen_for(directory, Wanted { exit: exit.map(peer), topic: None }, seed)
+    chosen_for(directory, Wanted { exit: exit.map(peer), topic: None, len: LEN }, seed)
 }
 
 fn chosen_for(directory: &Directory, wanted: Wanted<'_>, seed: u64) -> Result<Route, PushFailure> {
-    choose(&mut rng(seed), directory, &WayBack::from_anywhere(node(99)), wanted, 3)
+    Choice::from(directory).make(wanted, seed)
 }
+
+const ANY: Wanted<'_> = Wanted { exit: None, topic: None, len: LEN };
 
 #[test]
 fn every_exit_that_serves_lightpush_is_chosen_sooner_or_later() {
     let directory = directory(&[0, 1, 2, 3, 4], &[3, 1, 77]);
-    let exits: BTreeSet<_> = (0..50).map(|seed| chosen(&directory, None, seed).unwrap().path[2].peer()).collect();
+    let exits: BTreeSet<_> = (0..50).map(|seed| chosen(&directory, None, seed).unwrap().legs[0].path[2].peer()).collect();
     assert_eq!(exits, BTreeSet::from([peer(1), peer(3)]));
 }
 
 #[test]
 fn the_exit_asked_for_is_the_destination() {
     let route = chosen(&directory(&[0, 1, 2, 3, 4], &[1]), Some(4), 1).unwrap();
-    assert_eq!(route.path[2], node(4));
+    assert_eq!(route.legs[0].path[2], node(4));
     assert_eq!(route.destination, [0; ADDRESS_LEN]);
 }
 
@@ -56,15 +85,15 @@ fn a_service_outside_the_pool_is_reached_beyond_an_exit() {
     for seed in 0..20 {
         let route = chosen(&directory(&[0, 1, 2, 3], &[77]), None, seed).unwrap();
         assert_eq!(HopAddress::decode(&route.destination).unwrap().peer(), peer(77));
-        assert!(is_sound_forward_path(&route.path, &peer(77)));
+        assert!(is_sound_forward_path(&route.legs[0].path, &peer(77)));
     }
 }
 
 #[test]
 fn every_way_back_ends_here_and_avoids_the_exit() {
     let route = chosen(&directory(&[0, 1, 2, 3, 4], &[1]), None, 5).unwrap();
-    assert_eq!(route.reply_paths.len(), 3);
-    for path in &route.reply_paths {
+    assert_eq!(route.legs[0].reply_paths.len(), 3);
+    for path in &route.legs[0].reply_paths {
         assert!(is_sound_reply_path(path, &peer(99)));
         assert!(path.iter().all(|node| node.peer() != peer(1)));
     }
@@ -120,8 +149,8 @@ fn an_exit_serves_the_shard_of_the_message_as_far_as_it_has_told() {
     }
     let exits = |topic: &str| -> BTreeSet<_> {
         let topic = PubsubTopic::parse(topic).unwrap();
-        let wanted = Wanted { exit: None, topic: Some(&topic) };
-        (0..50).map(|seed| chosen_for(&directory, wanted, seed).unwrap().path[2].peer()).collect()
+        let wanted = Wanted { topic: Some(&topic), ..ANY };
+        (0..50).map(|seed| chosen_for(&directory, wanted, seed).unwrap().legs[0].path[2].peer()).collect()
     };
     assert_eq!(exits("/waku/2/rs/2/5"), BTreeSet::from([peer(1), peer(3)]));
     assert_eq!(exits("/waku/2/rs/2/6"), BTreeSet::from([peer(2), peer(3)]));
@@ -129,10 +158,10 @@ fn an_exit_serves_the_shard_of_the_message_as_far_as_it_has_told() {
 
     directory.lightpush.pop();
     let topic = PubsubTopic::parse("/waku/2/rs/2/7").unwrap();
-    let failure = chosen_for(&directory, Wanted { exit: None, topic: Some(&topic) }, 1).err().unwrap();
+    let failure = chosen_for(&directory, Wanted { topic: Some(&topic), ..ANY }, 1).err().unwrap();
     assert_eq!(failure, PushFailure::NoExit { topic: Some("/waku/2/rs/2/7".to_owned()) });
     assert!(failure.to_string().contains("serves lightpush on /waku/2/rs/2/7"), "{failure}");
-    let asked = Wanted { exit: Some(peer(1)), topic: Some(&topic) };
+    let asked = Wanted { exit: Some(peer(1)), topic: Some(&topic), len: LEN };
     assert!(chosen_for(&directory, asked, 1).is_ok(), "an exit that is asked for is taken");
 }
 
@@ -142,27 +171,113 @@ fn a_loop_that_cannot_end_at_its_node_begins_there() {
     directory.connected.insert(peer(2));
     let way_back = WayBack::from_connected(node(99));
     for (through, place, at) in [(2, LoopPlace::Second, 1), (3, LoopPlace::Second, 0), (3, LoopPlace::First, 0)] {
-        let path = choose_loop(&mut rng(1), &directory, &way_back, peer(through), place).unwrap();
+        let path = choose_loop(&mut rng(1), &directory, &way_back, FormatKind::Mix, peer(through), place).unwrap();
         assert_eq!(path[at], node(through));
         assert!(is_sound_reply_path(&path, &peer(99)));
     }
-    let alone = choose_loop(&mut rng(1), &directory, &way_back, peer(2), LoopPlace::First);
+    let alone = choose_loop(&mut rng(1), &directory, &way_back, FormatKind::Mix, peer(2), LoopPlace::First);
     assert_eq!(alone, Err(PushFailure::NoConnectedHop), "the only connected node cannot be both hops");
-    let unknown = choose_loop(&mut rng(1), &directory, &way_back, peer(7), LoopPlace::First);
+    let unknown = choose_loop(&mut rng(1), &directory, &way_back, FormatKind::Mix, peer(7), LoopPlace::First);
     assert_eq!(unknown, Err(PushFailure::NodeUnknown(peer(7))));
 }
 
 #[test]
 fn replies_to_a_node_that_cannot_be_dialled_come_over_its_connections() {
     let mut directory = directory(&[0, 1, 2, 3, 4], &[1]);
-    let way_back = WayBack::from_connected(node(99));
-    let wanted = Wanted { exit: None, topic: None };
-    let chosen = |directory: &Directory, seed| choose(&mut rng(seed), directory, &way_back, wanted, 2);
+    let chosen = |directory: &Directory, seed| {
+        let way_back = WayBack::from_connected(node(99));
+        let protection = Protection { surbs: 2, parity: 0 };
+        Choice { way_back, protection, ..Choice::from(directory) }.make(ANY, seed)
+    };
     directory.connected.extend([peer(1), peer(4)]);
     for seed in 0..20 {
         let route = chosen(&directory, seed).unwrap();
-        assert!(route.reply_paths.iter().all(|path| path[1] == node(4)), "the exit is no hop");
+        assert!(route.legs[0].reply_paths.iter().all(|path| path[1] == node(4)), "the exit is no hop");
     }
     directory.connected.remove(&peer(4));
     assert_eq!(chosen(&directory, 1).err(), Some(PushFailure::NoConnectedHop));
+}
+
+/// The pool 0..10 in which 8 and 9 are services; 9 puts fragments together.
+fn two_exits() -> Directory {
+    let mut directory = directory(&[0, 1, 2, 3, 4, 5, 6, 7, 8, 9], &[8, 9]);
+    directory.mix_nodes[9].reassembles = true;
+    directory
+}
+
+#[test]
+fn a_retry_shares_no_hop_with_the_tries_that_failed_and_asks_another_service() {
+    let directory = two_exits();
+    for seed in 0..20 {
+        let mut choice = Choice { protection: Protection { surbs: 1, parity: 0 }, ..Choice::from(&directory) };
+        let first = choice.make(ANY, seed).unwrap();
+        choice.history.hops.extend(first.hops());
+        choice.history.asked.insert(first.service, 1);
+        let second = choice.make(ANY, seed).unwrap();
+        assert_ne!(second.service, first.service);
+        let failed: HashSet<_> = first.hops().collect();
+        let others = second.hops().filter(|hop| *hop != second.service);
+        assert_eq!(others.filter(|hop| failed.contains(hop)).count(), 0, "{seed}");
+    }
+}
+
+#[test]
+fn when_every_service_was_asked_the_least_asked_is_asked_again_and_those_that_refused_are_not() {
+    let directory = two_exits();
+    let mut choice = Choice::from(&directory);
+    choice.history.asked.extend([(peer(8), 2), (peer(9), 1)]);
+    for seed in 0..10 {
+        assert_eq!(choice.make(ANY, seed).unwrap().service, peer(9));
+    }
+    choice.history.refused.insert(peer(9));
+    assert_eq!(choice.make(ANY, 1).unwrap().service, peer(8));
+    choice.history.refused.insert(peer(8));
+    assert_eq!(choice.make(ANY, 1).err(), Some(PushFailure::NoExit { topic: None }));
+}
+
+#[test]
+fn what_does_not_fit_one_packet_goes_in_fragments_to_an_exit_that_puts_them_together() {
+    let directory = two_exits();
+    let wanted = Wanted { len: 4300, ..ANY };
+    for seed in 0..10 {
+        let choice = Choice { protection: Protection { surbs: 1, parity: 1 }, ..Choice::from(&directory) };
+        let route = choice.make(wanted, seed).unwrap();
+        assert_eq!((route.service, route.legs.len()), (peer(9), 3));
+        assert!(route.legs.iter().all(|leg| leg.path[2].peer() == peer(9) && leg.reply_paths.len() == 1));
+        let first_hops: HashSet<_> = route.legs.iter().flat_map(|leg| &leg.path[..2]).map(MixNode::peer).collect();
+        assert_eq!(first_hops.len(), 6, "ways of one request share no hop where the pool allows it");
+        let back: HashSet<_> = route.legs.iter().flat_map(|leg| &leg.reply_paths[0][..2]).map(MixNode::peer).collect();
+        assert_eq!(back.len(), 6);
+    }
+}
+
+#[test]
+fn where_no_exit_puts_fragments_together_the_refusal_says_how_much_fits() {
+    let mut directory = two_exits();
+    let wanted = Wanted { len: 4300, ..ANY };
+    let towards = |directory: &Directory, exit| {
+        chosen_for(directory, Wanted { exit, ..wanted }, 1).err()
+    };
+    let refused = Some(PushFailure::TooLarge { size: 4300, limit: 3205 });
+    assert_eq!(towards(&directory, Some(peer(8))), refused);
+    directory.mix_nodes[9].reassembles = false;
+    assert_eq!(towards(&directory, None), refused);
+    directory.mix_nodes[9].reassembles = true;
+    let longer = chosen_for(&directory, Wanted { len: 6000, ..ANY }, 1).err();
+    assert_eq!(longer, Some(PushFailure::TooLarge { size: 6000, limit: 5094 }));
+    directory.lightpush = vec![service(77, "/ip4/10.0.0.9/tcp/4000")];
+    assert_eq!(towards(&directory, None), refused, "a service beyond an exit takes one packet");
+}
+
+#[test]
+fn a_route_stays_among_nodes_that_speak_its_format() {
+    let mut directory = two_exits();
+    for node in &mut directory.mix_nodes[..4] {
+        node.formats = FormatSet::default().with(FormatKind::SphinxPacket);
+    }
+    let alien: HashSet<_> = (0..4).map(peer).collect();
+    for seed in 0..20 {
+        let route = chosen(&directory, None, seed).unwrap();
+        assert!(route.kind == FormatKind::Mix && route.hops().all(|hop| !alien.contains(&hop)));
+    }
 }
