@@ -11,7 +11,10 @@ use std::time::Duration;
 use tokio::sync::{Notify, watch};
 use tokio::time::{Instant, sleep_until};
 use wakumix_mix::{DropReason, Stage};
-use wakumix_role_api::host::{HostHandle, OutboundPacket, SendFailure};
+use wakumix_role_api::{
+    Formats,
+    host::{HostHandle, OutboundPacket, SendFailure},
+};
 
 use crate::effects::{give_up, send_now};
 use crate::metrics::DelayMetrics;
@@ -44,8 +47,27 @@ pub(crate) struct Drained {
     pub(crate) given_up: u64,
 }
 
+/// How much is held at most.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Bounds {
+    pub(crate) packets: usize,
+    /// As many bytes as so many packets of the preferred format have: larger packets take the room of several.
+    pub(crate) bytes: usize,
+}
+
+impl Bounds {
+    /// Room for so many packets of the preferred of these formats.
+    pub(crate) fn new(packets: usize, formats: &Formats) -> Self {
+        let len = formats.preferred().map_or(0, |preferred| preferred.format.packet_len());
+        Self { packets, bytes: packets.saturating_mul(len) }
+    }
+
+    /// No bound: what the attack suite shows the danger of (`spec/mix-wire.md` §21 W6).
+    pub(crate) const NONE: Self = Self { packets: usize::MAX, bytes: usize::MAX };
+}
+
 struct Shared {
-    capacity: usize,
+    bounds: Bounds,
     held: Mutex<HeldPackets>,
     /// Told when the earliest deadline may have changed.
     changed: Notify,
@@ -55,6 +77,8 @@ struct Shared {
 /// Ephemeral: packets that are held are lost with the process, and counted when it stops in order.
 struct HeldPackets {
     heap: BinaryHeap<Reverse<Held>>,
+    /// Bytes of the packets in the heap.
+    bytes: usize,
     /// Turn of the next packet: among equal deadlines the first in is the first out.
     next_turn: u64,
     is_closed: bool,
@@ -67,10 +91,10 @@ struct Held {
 }
 
 impl DelayQueue {
-    /// A queue for `capacity` packets and the side that releases them to `host`.
-    pub(crate) fn new(capacity: usize, host: HostHandle, metrics: DelayMetrics) -> (Self, Releaser) {
-        let held = HeldPackets { heap: BinaryHeap::new(), next_turn: 0, is_closed: false };
-        let shared = Arc::new(Shared { capacity, held: Mutex::new(held), changed: Notify::new(), metrics });
+    /// A queue within `bounds` and the side that releases packets to `host`.
+    pub(crate) fn new(bounds: Bounds, host: HostHandle, metrics: DelayMetrics) -> (Self, Releaser) {
+        let held = HeldPackets { heap: BinaryHeap::new(), bytes: 0, next_turn: 0, is_closed: false };
+        let shared = Arc::new(Shared { bounds, held: Mutex::new(held), changed: Notify::new(), metrics });
         (Self { shared: Arc::clone(&shared) }, Releaser { shared, host })
     }
 
@@ -81,7 +105,7 @@ impl DelayQueue {
         let mut held = self.shared.lock();
         let reason = if held.is_closed { DropReason::Stopped } else { DropReason::QueueFull };
         for Delayed { delay, mut outbound } in packets {
-            if held.is_closed || held.heap.len() >= self.shared.capacity {
+            if held.is_closed || !held.has_room(&outbound, self.shared.bounds) {
                 refused.push(outbound);
                 continue;
             }
@@ -99,9 +123,9 @@ impl DelayQueue {
         self.shared.lock().heap.len()
     }
 
-    /// The bound.
+    /// Packets that can be held.
     pub(crate) fn capacity(&self) -> usize {
-        self.shared.capacity
+        self.shared.bounds.packets
     }
 
     fn refuse(&self, packets: Vec<OutboundPacket>, reason: DropReason) {
@@ -143,7 +167,7 @@ impl Releaser {
             sleep_until(next).await;
             released += self.release_due();
         }
-        let rest = std::mem::take(&mut self.shared.lock().heap);
+        let rest = self.shared.lock().take_all();
         let mut given_up = 0;
         for Reverse(held) in rest {
             give_up(held.outbound, Stage::Shutdown, DropReason::Stopped, SendFailure::Stopped);
@@ -186,7 +210,12 @@ impl Shared {
 }
 
 impl HeldPackets {
+    fn has_room(&self, outbound: &OutboundPacket, bounds: Bounds) -> bool {
+        self.heap.len() < bounds.packets && self.bytes.saturating_add(len(outbound)) <= bounds.bytes
+    }
+
     fn push(&mut self, release_at: Instant, outbound: OutboundPacket) {
+        self.bytes += len(&outbound);
         let turn = self.next_turn;
         self.next_turn += 1;
         self.heap.push(Reverse(Held { release_at, turn, outbound }));
@@ -200,8 +229,19 @@ impl HeldPackets {
         if self.next_deadline()? > now {
             return None;
         }
-        self.heap.pop().map(|Reverse(held)| held)
+        let Reverse(held) = self.heap.pop()?;
+        self.bytes -= len(&held.outbound);
+        Some(held)
     }
+
+    fn take_all(&mut self) -> BinaryHeap<Reverse<Held>> {
+        self.bytes = 0;
+        std::mem::take(&mut self.heap)
+    }
+}
+
+fn len(outbound: &OutboundPacket) -> usize {
+    outbound.packet.bytes().len()
 }
 
 impl Held {
@@ -238,7 +278,10 @@ pub(crate) async fn stop_deadline(stop: &mut watch::Receiver<Option<Instant>>) -
     deadline.unwrap_or_else(Instant::now)
 }
 
-async fn until(deadline: Option<Instant>) {
+/// Waits for a moment; for ever for none.
+///
+/// Cancel safe: yes.
+pub(crate) async fn until(deadline: Option<Instant>) {
     match deadline {
         Some(deadline) => sleep_until(deadline).await,
         None => std::future::pending().await,

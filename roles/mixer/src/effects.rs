@@ -12,6 +12,7 @@ use wakumix_role_api::{
 };
 
 use crate::delay_queue::{DelayQueue, Delayed};
+use crate::loops::Loops;
 use crate::pipeline::Decisions;
 
 /// Where packets go from here. Cheap to clone.
@@ -23,12 +24,14 @@ pub(crate) struct Effects {
     pub(crate) exit: Option<Address<ExitMessage>>,
     /// `None` when this node sends nothing, so that no reply can be for it.
     pub(crate) sender: Option<SenderHandle>,
+    /// The loops that this node has sent.
+    pub(crate) loops: Loops,
 }
 
 impl Effects {
     /// Carries out the decisions about one batch. Packets without a delay need no room in the delay queue.
     pub(crate) fn carry_out(&self, decisions: Decisions) {
-        let Decisions { at_once, later, exits, replies } = decisions;
+        let Decisions { at_once, later, exits, replies, loops } = decisions;
         if !at_once.is_empty() {
             send_now(&self.host, at_once);
         }
@@ -37,6 +40,7 @@ impl Effects {
         }
         exits.into_iter().for_each(|packet| self.to_exit(packet));
         replies.into_iter().for_each(|packet| self.to_sender(packet));
+        loops.iter().for_each(|id| self.loops.returned(id));
     }
 
     /// Sends one packet after its delay, if it has one.

@@ -3,6 +3,7 @@
 //! Contract:
 //! - Takes [`MixerMessage`](wakumix_role_api::mixer::MixerMessage)s: packets from the wire, and finished packets that
 //!   this node made. Every one of them ends in exactly one outcome of the ledger, here or with whom it was handed to.
+//! - Nothing is done with a packet before its replay tag is kept as durably as the key ring promises.
 //! - A packet that is not for us, damaged, replayed or unwanted is dropped silently and counted by reason.
 //! - Every queue has a bound and refuses the newest; no full queue makes another packet wait.
 //! - Present in every node that forwards, exits or sends: the last hop of a sender's reply paths is the sender. What
@@ -11,10 +12,12 @@
 //! Non-goals: making packets (sender, exit), opening messages and replies (exit, sender), sockets (host).
 //!
 //! ```text
-//! Received ─ actor ─> unwrap queue ─> unwrapper ─ workers: authenticate, tags, open, blind ─┬─> delay queue ─> host
-//! Send ───── actor ─────────────────────────────────────────────────────── (its hold) ──────┤
-//!                                                                                           ├─> exit
-//!                                                                                           └─> sender
+//! Received ─ actor ─> unwrap queue ─> worker: authenticate, tags ─ tags are kept ─ worker: open, blind ─┬─> delay queue ─> host
+//! Send ───── actor ────────────────────────────────────────────────────────────────── (its hold) ───────┤
+//! cover ──── a packet to this node itself through two others, at Poisson times ─────────────────────────┤
+//!                                                                                                       ├─> exit
+//!                                                                                                       ├─> sender
+//!                                                                                                       └─> own loops
 //! ```
 //!
 //! ```
@@ -31,13 +34,22 @@
 //! ```
 
 mod actor;
+mod admit;
+mod capacity;
 mod config;
+mod cover;
 mod delay_queue;
 mod effects;
+mod loops;
 mod metrics;
 mod pipeline;
+mod policy;
 mod role;
 mod unwrapper;
 
-pub use config::{Config, DEFAULT_MAX_BATCH, DEFAULT_MAX_DELAY, DEFAULT_MAX_HELD, DEFAULT_MAX_WAITING, DelayRule};
+pub use capacity::{measure_capacity, node_capacity};
+pub use config::{
+    Config, CoverRule, DEFAULT_COVER, DEFAULT_MAX_BATCH, DEFAULT_MAX_DELAY, DEFAULT_MAX_HELD, DEFAULT_MAX_WAITING,
+    DelayRule,
+};
 pub use role::{Mixer, RunningMixer};

@@ -1,21 +1,26 @@
 //! What becomes of a received packet: pure decisions about a batch, in the order of `spec/mix-wire.md` §10 with the
 //! countermeasures of §21.
 //!
-//! authenticate (all) → replay tags (all, one lock) → open (each) → blind (those that go on). What fails on the way is
-//! dropped and counted here; nobody on the wire is told. Tags are inserted after the MAC check, so a damaged copy of a
-//! packet cannot keep the good one out.
+//! [admit](crate::admit) → open (each) → blind (those that go on). What fails on the way is dropped and counted here; nobody
+//! on the wire is told.
 
+use std::ops::Range;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use libp2p_identity::PeerId;
 use rand::rngs::StdRng;
-use wakumix_keyring::{KeyRing, MixKey};
-use wakumix_mix::{DelayLaw, DropReason, HopAddress, HopKind, Packet};
+use wakumix_keyring::KeyRing;
+use wakumix_mix::{
+    DelayLaw, DropReason, HopAddress, HopKind, Outcome, Packet,
+    address::is_absent,
+    cover::{CoverBody, LoopId},
+};
 use wakumix_role_api::{Formats, exit::ExitPacket, host::OutboundPacket, sender::ReplyPacket};
-use wakumix_sphinx::{AddressBytes, Authenticated, Blinding, Opened, Reject};
+use wakumix_sphinx::{AddressBytes, Blinding, Opened, Reject, Weaknesses};
 
+use crate::admit::Fresh;
 use crate::delay_queue::Delayed;
+use crate::policy::Policy;
 
 /// What to do with the packets of a batch that were accepted. A list that stays empty takes no memory.
 #[derive(Default)]
@@ -28,25 +33,20 @@ pub(crate) struct Decisions {
     pub(crate) exits: Vec<ExitPacket>,
     /// They answer requests of this node.
     pub(crate) replies: Vec<ReplyPacket>,
+    /// What cover said that has ended here; the packets are settled.
+    pub(crate) loops: Vec<LoopId>,
 }
 
 /// Rules and memory of unwrapping. Shared by all workers.
 pub(crate) struct Pipeline {
-    pub(crate) me: PeerId,
     pub(crate) formats: Formats,
     /// Keys and tags outlive the actor; whether they outlive the process is the ring's to say.
     pub(crate) keys: KeyRing,
-    pub(crate) forward: bool,
+    pub(crate) policy: Policy,
     pub(crate) law: DelayLaw,
     pub(crate) max_delay: Duration,
     pub(crate) rng: Mutex<StdRng>,
-}
-
-/// A packet whose header is authentic for one of this node's keys.
-struct Authentic {
-    packet: Packet,
-    authenticated: Authenticated,
-    key: Arc<MixKey>,
+    pub(crate) weaknesses: Weaknesses,
 }
 
 /// The packets whose headers say that they go on, and for each the scalar of its next α.
@@ -64,46 +64,17 @@ struct OnwardPacket {
 
 impl Pipeline {
     /// Decides about each packet of a batch. Packets without a decision are settled.
-    pub(crate) fn process(&self, batch: Vec<Packet>) -> Decisions {
+    pub(crate) fn dispatch(&self, batch: Vec<Fresh>) -> Decisions {
         let (mut decisions, mut onward) = (Decisions::default(), Onward::default());
-        for (packet, authenticated) in refuse_replays(self.authenticate(batch)) {
-            self.open(packet, authenticated, &mut decisions, &mut onward);
+        for fresh in batch {
+            self.open(fresh, &mut decisions, &mut onward);
         }
         self.pass_on(onward, &mut decisions);
         decisions
     }
 
-    fn authenticate(&self, batch: Vec<Packet>) -> Vec<Authentic> {
-        let keys = self.keys.keys();
-        let authentic = |packet: Packet| match self.authenticate_with_any(&keys, &packet) {
-            Ok((authenticated, key)) => Some(Authentic { packet, authenticated, key: Arc::clone(key) }),
-            Err(reject) => {
-                packet.reject(reject.into());
-                None
-            }
-        };
-        batch.into_iter().filter_map(authentic).collect()
-    }
-
-    /// Tries the keys in order. Only a wrong MAC can mean that a packet was made for another key.
-    fn authenticate_with_any<'k>(
-        &self,
-        keys: &'k [Arc<MixKey>],
-        packet: &Packet,
-    ) -> Result<(Authenticated, &'k Arc<MixKey>), Reject> {
-        let format = &self.formats.of(packet).ok_or(Reject::Size)?.format;
-        let mut refused = Reject::Mac;
-        for key in keys {
-            match format.authenticate(key.private(), packet.bytes()) {
-                Ok(authenticated) => return Ok((authenticated, key)),
-                Err(Reject::Mac) => {}
-                Err(reject) => refused = reject,
-            }
-        }
-        Err(refused)
-    }
-
-    fn open(&self, mut packet: Packet, authenticated: Authenticated, decisions: &mut Decisions, onward: &mut Onward) {
+    fn open(&self, fresh: Fresh, decisions: &mut Decisions, onward: &mut Onward) {
+        let Fresh { mut packet, authenticated } = fresh;
         let Some(served) = self.formats.of(&packet) else { return packet.reject(DropReason::Size) };
         let opened = match served.format.open(packet.bytes_mut(), authenticated) {
             Ok(opened) => opened,
@@ -111,26 +82,16 @@ impl Pipeline {
         };
         packet.opened_as(HopKind::from(&opened));
         match opened {
-            Opened::Forward { next, delay_ms, blinding } => match self.next_hop(&next) {
+            Opened::Forward { next, delay_ms, blinding } => match self.policy.next_hop(&next) {
                 Ok(to) => {
                     onward.packets.push(OnwardPacket { packet, to, delay_ms });
                     onward.blindings.push(blinding);
                 }
                 Err(reason) => packet.reject(reason),
             },
-            Opened::Exit { destination, body } => decisions.exits.push(ExitPacket { destination, packet, body }),
+            Opened::Exit { destination, body } => end_path(destination, packet, body, decisions),
             Opened::Reply { id } => decisions.replies.push(ReplyPacket { id, packet }),
         }
-    }
-
-    /// Where a packet goes on. Paths never visit a node twice (`spec/mix-wire.md` §13), so a next hop that is this node
-    /// was made to keep it busy and is refused like any other useless address.
-    fn next_hop(&self, next: &AddressBytes) -> Result<HopAddress, DropReason> {
-        if !self.forward {
-            return Err(DropReason::NotForwarding);
-        }
-        let to = HopAddress::decode(next).map_err(|error| error.drop_reason())?;
-        if to.peer() == self.me { Err(DropReason::InvalidDestination) } else { Ok(to) }
     }
 
     /// Writes the next α into the packets that go on and draws their delays.
@@ -157,22 +118,16 @@ impl Pipeline {
     }
 }
 
-/// Drops the packets that were opened before. Those of one key, in most batches all, are looked up together.
-fn refuse_replays(mut packets: Vec<Authentic>) -> Vec<(Packet, Authenticated)> {
-    let mut fresh = Vec::with_capacity(packets.len());
-    while let Some(first) = packets.first() {
-        let key = Arc::clone(&first.key);
-        let (of_key, others): (Vec<_>, Vec<_>) = packets.into_iter().partition(|other| Arc::ptr_eq(&other.key, &key));
-        let tags: Vec<_> = of_key.iter().map(|packet| packet.authenticated.tag()).collect();
-        for (Authentic { packet, authenticated, .. }, verdict) in of_key.into_iter().zip(key.admit(&tags).verdicts) {
-            match verdict {
-                Ok(()) => fresh.push((packet, authenticated)),
-                Err(error) => packet.reject(error.drop_reason()),
-            }
+/// Cover ends here, whoever made it and whether or not this node is an exit (§16); everything else is the exit's.
+fn end_path(destination: AddressBytes, packet: Packet, body: Range<usize>, decisions: &mut Decisions) {
+    let read = |body: &Range<usize>| packet.bytes().get(body.clone()).and_then(CoverBody::read);
+    match is_absent(&destination).then(|| read(&body)).flatten() {
+        Some(cover) => {
+            decisions.loops.extend(cover.id);
+            packet.settle(Outcome::Cover);
         }
-        packets = others;
+        None => decisions.exits.push(ExitPacket { destination, packet, body }),
     }
-    fresh
 }
 
 /// Appends to a list of up to `expected` items, which takes its memory with the first of them.
@@ -183,7 +138,7 @@ fn push_one_of<T>(list: &mut Vec<T>, item: T, expected: usize) {
     list.push(item);
 }
 
-/// A panic cannot leave the set or the generator half changed in a way that matters: use them all the same.
+/// A panic cannot leave the generator half changed in a way that matters: use it all the same.
 fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

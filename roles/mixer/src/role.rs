@@ -5,7 +5,8 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use futures::{FutureExt, future::BoxFuture};
 use rand::{SeedableRng, rngs::StdRng};
-use tokio::sync::watch;
+use tokio::runtime::Handle;
+use tokio::sync::{Semaphore, watch};
 use tokio::task::JoinHandle;
 use tokio::time::Instant;
 use wakumix_mix::{DropReason, Packet, Stage};
@@ -16,15 +17,19 @@ use wakumix_role_api::{
     mailbox,
     mixer::{LocalPacket, MixerMessage},
 };
+use wakumix_sphinx::Weakness;
 use wakumix_waku::record::Capabilities;
 
 use crate::actor::MixerActor;
 use crate::config::Config;
-use crate::delay_queue::{DelayQueue, Drained, Releaser};
+use crate::cover::Cover;
+use crate::delay_queue::{Bounds, DelayQueue, Drained, Releaser};
 use crate::effects::{Effects, give_up, give_up_stopped};
-use crate::metrics::{self, DelayMetrics, UNWRAP_QUEUE, UnwrapMetrics};
+use crate::loops::Loops;
+use crate::metrics::{self, DelayMetrics, LoopMetrics, UNWRAP_QUEUE, UnwrapMetrics};
 use crate::pipeline::Pipeline;
-use crate::unwrapper::Unwrapper;
+use crate::policy::Policy;
+use crate::unwrapper::{Batches, Unwrapper};
 
 /// Tasks that the actor itself may have: none, the role's two tasks outlive it.
 const ACTOR_TASKS: usize = 0;
@@ -34,7 +39,14 @@ const ACTOR_TASKS: usize = 0;
 pub struct Mixer {
     config: Config,
     forward: bool,
-    rng: StdRng,
+    rngs: Rngs,
+}
+
+/// Generators of their own for what happens in an order of its own.
+#[derive(Debug)]
+struct Rngs {
+    delays: StdRng,
+    cover: StdRng,
 }
 
 impl Mixer {
@@ -43,20 +55,21 @@ impl Mixer {
     /// # Errors
     /// All problems of the configuration.
     pub fn new(config: Config, forward: bool) -> Result<Self, ConfigError> {
-        Self::with_rng(config, forward, rand::make_rng())
+        Self::with_rngs(config, forward, Rngs { delays: rand::make_rng(), cover: rand::make_rng() })
     }
 
-    /// A mixer whose delays come from this generator: for tests and simulations that must be repeatable.
+    /// A mixer whose delays come from this generator, and whose cover comes from that of the inverted seed: for tests and simulations that must be repeatable.
     ///
     /// # Errors
     /// All problems of the configuration.
     pub fn with_seed(config: Config, forward: bool, seed: [u8; 32]) -> Result<Self, ConfigError> {
-        Self::with_rng(config, forward, StdRng::from_seed(seed))
+        let rngs = Rngs { delays: StdRng::from_seed(seed), cover: StdRng::from_seed(seed.map(|byte| !byte)) };
+        Self::with_rngs(config, forward, rngs)
     }
 
-    fn with_rng(config: Config, forward: bool, rng: StdRng) -> Result<Self, ConfigError> {
+    fn with_rngs(config: Config, forward: bool, rngs: Rngs) -> Result<Self, ConfigError> {
         config.validate()?;
-        Ok(Self { config, forward, rng })
+        Ok(Self { config, forward, rngs })
     }
 
     /// Starts it, as [`Role::start`] does, and returns its own type.
@@ -102,8 +115,10 @@ pub struct RunningMixer {
     tasks: Mutex<Option<Tasks>>,
 }
 
-/// What must be stopped, in this order: actor (its inbox), unwrapper, delay queue.
+/// What must be stopped, in this order: cover, actor (its inbox), unwrapper, delay queue.
 struct Tasks {
+    /// `None` when this node sends no cover.
+    cover: Option<Task<()>>,
     inbox: Inbox<MixerMessage>,
     unwrapper: Task<u64>,
     releaser: Task<Drained>,
@@ -121,36 +136,52 @@ struct Parts {
     effects: Effects,
     unwrapper: Unwrapper,
     releaser: Releaser,
+    cover: Option<Cover>,
 }
 
 impl Parts {
     fn new(mixer: Mixer, context: &RoleContext) -> Self {
-        let Mixer { config, forward, rng } = mixer;
+        let Mixer { config, forward, rngs: Rngs { delays: rng, cover: cover_rng } } = mixer;
         let telemetry = &context.telemetry;
-        let pipeline = Arc::new(Pipeline {
+        let policy = Policy {
             me: context.node.peer,
+            forward,
+            allow_private_addresses: config.allow_private_addresses,
+            hop_address: context.node.hop_address.clone(),
+            directory: context.directory.clone(),
+        };
+        let pipeline = Arc::new(Pipeline {
             formats: context.formats.clone(),
             keys: context.node.mix_keys.clone(),
-            forward,
+            policy,
             law: config.delay.law(),
             max_delay: config.max_delay,
             rng: Mutex::new(rng),
+            weaknesses: context.weaknesses,
         });
         let host = context.ports.host.clone();
-        let (delays, releaser) = DelayQueue::new(config.max_held, host.clone(), DelayMetrics::new(telemetry));
-        metrics::export(telemetry, &delays, &pipeline);
+        let bounds = if context.weaknesses.has(Weakness::Unbounded) {
+            Bounds::NONE
+        } else {
+            Bounds::new(config.max_held, &context.formats)
+        };
+        let (delays, releaser) = DelayQueue::new(bounds, host.clone(), DelayMetrics::new(telemetry));
+        let loops = loops(&config, context);
+        metrics::export(telemetry, &delays, &pipeline, &loops);
         let sender = context.ports.sender.clone();
-        let effects = Effects { host, delays, exit: context.ports.exit.clone(), sender };
+        let effects = Effects { host, delays, exit: context.ports.exit.clone(), sender, loops };
         let (unwrap, queue) = mailbox(UNWRAP_QUEUE, config.max_waiting, telemetry);
-        let unwrapper = Unwrapper {
-            queue,
+        let batches = Batches {
             workers: context.workers.clone(),
+            admissions: Arc::new(Semaphore::new(context.workers.count())),
             pipeline,
             effects: effects.clone(),
-            max_batch: config.max_batch,
             metrics: UnwrapMetrics::new(telemetry),
         };
-        Self { unwrap, effects, unwrapper, releaser }
+        let unwrapper = Unwrapper { queue, batches, max_batch: config.max_batch };
+        let mean = config.cover.mean(forward);
+        let cover = mean.map(|mean| Cover::new(mean, config.cover_delay.encode(), cover_rng, context, effects.clone()));
+        Self { unwrap, effects, unwrapper, releaser, cover }
     }
 
     fn run(
@@ -160,14 +191,29 @@ impl Parts {
         address: Address<MixerMessage>,
         inbox: Inbox<MixerMessage>,
     ) -> RunningMixer {
-        let pipeline = Arc::clone(&self.unwrapper.pipeline);
+        let pipeline = Arc::clone(&self.unwrapper.batches.pipeline);
         let runtime = context.supervisor.runtime();
-        let (stop, stopped) = watch::channel(None);
-        let unwrapper = Task { stop, handle: runtime.spawn(self.unwrapper.run(stopped)) };
-        let (stop, stopped) = watch::channel(None);
-        let releaser = Task { stop, handle: runtime.spawn(self.releaser.run(stopped)) };
-        let tasks = Tasks { inbox, unwrapper, releaser };
+        let unwrapper = Task::spawn(runtime, |stopped| self.unwrapper.run(stopped));
+        let releaser = Task::spawn(runtime, |stopped| self.releaser.run(stopped));
+        let cover = self.cover.map(|cover| Task::spawn(runtime, |stopped| cover.run(stopped)));
+        let tasks = Tasks { cover, inbox, unwrapper, releaser };
         RunningMixer { actor, address, pipeline, tasks: Mutex::new(Some(tasks)) }
+    }
+}
+
+/// The loops of this node, which it may send or not.
+fn loops(config: &Config, context: &RoleContext) -> Loops {
+    let longest = config.cover_delay.longest(config.cover_delay.encode());
+    let hops_that_delay = 2;
+    let metrics = LoopMetrics::new(&context.telemetry);
+    Loops::new(longest * hops_that_delay, Arc::clone(&context.reliability), context.epoch, metrics)
+}
+
+impl Tasks {
+    /// Whether one of them has ended by itself, which is a defect.
+    fn has_ended(&self) -> bool {
+        let cover = self.cover.as_ref().is_some_and(|cover| cover.handle.is_finished());
+        cover || self.unwrapper.handle.is_finished() || self.releaser.handle.is_finished()
     }
 }
 
@@ -200,12 +246,18 @@ impl RunningRole for RunningMixer {
         if self.address.is_closed() {
             return Err("the actor of the mixer has ended; restart the node and report this as a bug".to_owned());
         }
-        if tasks.unwrapper.handle.is_finished() || tasks.releaser.handle.is_finished() {
+        if tasks.has_ended() {
             return Err("a task of the mixer has ended; restart the node and report this as a bug".to_owned());
         }
-        if let Some(full) = self.pipeline.keys.keys().iter().find(|key| key.tags() >= key.tag_capacity()) {
+        let keys = &self.pipeline.keys;
+        if let Some(full) = keys.keys().iter().find(|key| key.tags() >= key.tag_capacity()) {
             let capacity = full.tag_capacity();
-            return Err(format!("all {capacity} replay tags are used; raise mix.replay-tags and change the mix key"));
+            return Err(format!(
+                "all {capacity} replay tags of a key are used; raise mix.replay-tags and change the mix key"
+            ));
+        }
+        if let Some(problem) = keys.problem() {
+            return Err(problem);
         }
         Ok(())
     }
@@ -219,6 +271,9 @@ impl RunningRole for RunningMixer {
 }
 
 async fn stop(actor: ActorHandle, tasks: Tasks, deadline: Instant) -> StopReport {
+    if let Some(cover) = tasks.cover {
+        cover.stop(deadline).await;
+    }
     let in_time = actor.stop(deadline).await;
     let unread = give_up_unread(&tasks.inbox);
     let unopened = tasks.unwrapper.stop(deadline).await.unwrap_or_default();
@@ -251,7 +306,15 @@ fn give_up_unread(inbox: &Inbox<MixerMessage>) -> u64 {
     u64::try_from(given_up).unwrap_or(u64::MAX)
 }
 
-impl<T> Task<T> {
+impl<T: Send + 'static> Task<T> {
+    fn spawn<F>(runtime: &Handle, run: impl FnOnce(watch::Receiver<Option<Instant>>) -> F) -> Self
+    where
+        F: Future<Output = T> + Send + 'static,
+    {
+        let (stop, stopped) = watch::channel(None);
+        Self { stop, handle: runtime.spawn(run(stopped)) }
+    }
+
     /// Tells the task its deadline and waits for its end; `None` if it had ended by a panic.
     async fn stop(self, deadline: Instant) -> Option<T> {
         self.stop.send_replace(Some(deadline));

@@ -13,7 +13,7 @@ use wakumix_mix::{DelayLaw, DropReason, Stage};
 use wakumix_mixer::{Config, DelayRule};
 use wakumix_role_api::{RunningRole as _, host::SendFailure};
 
-use support::{BODY, Fixture, SEED, Setup, assert_is_due, written};
+use support::{BODY, Fixture, Peer, SEED, Setup, assert_is_due, written};
 
 const SHORT: Duration = Duration::from_millis(1);
 
@@ -73,6 +73,16 @@ async fn no_packet_is_held_longer_than_the_configured_cap() {
 }
 
 #[actix::test]
+async fn a_packet_is_held_for_ten_seconds_at_most_unless_it_is_configured() {
+    let mut fixture = Fixture::start(as_encoded());
+    let packet = fixture.forward_packet(u16::MAX);
+    let started = Instant::now();
+    fixture.receive(&[packet]).await;
+    fixture.next_to_host().await.into_iter().for_each(written);
+    assert_is_due(started, Duration::from_secs(10));
+}
+
+#[actix::test]
 async fn a_packet_that_asks_for_no_delay_leaves_at_once() {
     let mut fixture = Fixture::start(Setup::default());
     let packet = fixture.forward_packet(0);
@@ -119,6 +129,49 @@ async fn packets_of_others_and_to_nowhere_are_dropped_by_reason() {
     assert_eq!(fixture.dropped(Stage::Unwrap, DropReason::Mac), 1);
     assert_eq!(fixture.dropped(Stage::Unwrap, DropReason::InvalidDestination), 2);
     assert_eq!(fixture.dropped(Stage::Unwrap, DropReason::Alpha), 1);
+    fixture.assert_settled();
+}
+
+/// A mixer on the open internet, between nodes of a private network.
+fn public() -> Setup {
+    Setup { ip: "8.8.8.8", ..Setup::default() }
+}
+
+#[actix::test]
+async fn nothing_is_passed_on_into_a_closed_network_from_outside() {
+    let mut fixture = Fixture::start(public());
+    let packet = fixture.forward_packet(5);
+    fixture.receive(&[packet]).await;
+    fixture.run_to_rest().await;
+    assert_eq!(fixture.dropped(Stage::Unwrap, DropReason::PrivateDestination), 1);
+    assert_eq!(fixture.consume_all(), (0, 0, 0));
+    fixture.assert_settled();
+}
+
+#[actix::test]
+async fn an_operator_can_allow_closed_networks() {
+    let mut setup = public();
+    setup.config.allow_private_addresses = true;
+    let mut fixture = Fixture::start(setup);
+    let packet = fixture.forward_packet(5);
+    fixture.receive(&[packet]).await;
+    fixture.run_to_rest().await;
+    assert_eq!(fixture.consume_all(), (1, 0, 0));
+}
+
+#[actix::test]
+async fn a_known_node_is_reached_in_any_network_but_only_where_discovery_says() {
+    let mut fixture = Fixture::start(public());
+    let known = Peer::at(2, "192.168.7.7");
+    assert_eq!(known.id(), fixture.others[0].id());
+    fixture.discover(std::slice::from_ref(&known));
+    // The header says 10.0.0.2.
+    let packet = fixture.forward_packet(5);
+    fixture.receive(&[packet]).await;
+    fixture.run_to_rest().await;
+    let sent = fixture.at_host();
+    assert_eq!(sent.iter().map(|outbound| &outbound.to).collect::<Vec<_>>(), [&known.address]);
+    sent.into_iter().for_each(written);
     fixture.assert_settled();
 }
 

@@ -3,20 +3,23 @@
 #![allow(dead_code, reason = "each test file uses its part")]
 
 use std::num::NonZeroUsize;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use libp2p_identity::{Keypair, secp256k1};
+use libp2p_identity::{Keypair, PeerId, secp256k1};
 use rand::SeedableRng as _;
 use rand::rngs::StdRng;
 use tokio::runtime::Handle;
 use tokio::sync::{oneshot, watch};
 use tokio::time::Instant;
 use wakumix_keyring::KeyRing;
-use wakumix_mix::{Balance, DropReason, HopAddress, Ledger, Origin, Outcome, Packet, Stage};
-use wakumix_mixer::{Config, Mixer, RunningMixer};
+use wakumix_mix::{
+    Balance, DropReason, HopAddress, Ledger, MixNode, Origin, Outcome, Packet, Reliability, Stage, encode_cover,
+};
+use wakumix_mixer::{Config, CoverRule, Mixer, RunningMixer};
 use wakumix_role_api::{
-    DirectoryPublisher, Formats, Inbox, Inboxes, LocalNode, Ports, RoleContext, Services, Supervisor, Workers,
+    Directory, DirectoryPublisher, DirectoryReader, Formats, Inbox, Inboxes, LocalNode, Ports, RoleContext, Services,
+    Supervisor, Workers,
     exit::{ExitMessage, ExitPacket},
     host::{HostAddresses, HostHandle, HostMessage, OutboundPacket, SendFailure},
     mailbox,
@@ -38,14 +41,28 @@ pub(crate) struct Peer {
 
 impl Peer {
     pub(crate) fn new(n: u8) -> Self {
+        Self::at(n, &format!("10.0.0.{n}"))
+    }
+
+    /// One at another address.
+    pub(crate) fn at(n: u8, ip: &str) -> Self {
         let mut secret = [n; 32];
         secret[0] = 1;
         let identity = Keypair::from(secp256k1::Keypair::from(secp256k1::SecretKey::try_from_bytes(secret).unwrap()));
-        let address = format!("/ip4/10.0.0.{n}/tcp/60000").parse().unwrap();
+        let address = format!("/ip4/{ip}/tcp/60000").parse().unwrap();
         Self {
             key: PrivateKey::from_bytes([n; 32]),
             address: HopAddress::from_multiaddr(&address, identity.public().to_peer_id()).unwrap(),
         }
+    }
+
+    pub(crate) fn id(&self) -> PeerId {
+        self.address.peer()
+    }
+
+    /// As discovery tells of it.
+    pub(crate) fn node(&self) -> MixNode {
+        MixNode::new(self.address.clone(), self.key.public())
     }
 
     fn hop(&self, delay_ms: u16) -> PathHop {
@@ -64,17 +81,24 @@ pub(crate) struct Setup {
     pub(crate) exit_queue: Option<usize>,
     /// Room in the sender's queue; `None`: no sender.
     pub(crate) sender_queue: Option<usize>,
+    /// Where the mixer under test is.
+    pub(crate) ip: &'static str,
+    /// Whether discovery knows the others.
+    pub(crate) knows_others: bool,
 }
 
 impl Default for Setup {
     fn default() -> Self {
         Self {
-            config: Config::default(),
+            // Packets that nobody asked for would disturb what the tests count.
+            config: Config { cover: CoverRule::Off, ..Config::default() },
             tags: 4096,
             forward: true,
             host_queue: 1024,
             exit_queue: Some(64),
             sender_queue: Some(64),
+            ip: "10.0.0.1",
+            knows_others: false,
         }
     }
 }
@@ -88,6 +112,8 @@ pub(crate) struct Fixture {
     pub(crate) ledger: Arc<Ledger>,
     pub(crate) buffers: BufferPool,
     pub(crate) telemetry: Telemetry,
+    pub(crate) reliability: Arc<Mutex<Reliability>>,
+    directory: DirectoryPublisher,
     host: Inbox<HostMessage>,
     exit: Option<Inbox<ExitMessage>>,
     sender: Option<Inbox<SenderMessage>>,
@@ -112,16 +138,19 @@ impl Fixture {
             sender: sender.as_ref().map(|(address, _)| SenderHandle::new(address.clone())),
             relay: None,
         };
-        let me = Peer::new(1);
+        let me = Peer::at(1, setup.ip);
         let format = Sphinx::new(Profile::default());
-        let context = context(&me, setup.tags, format, ports, &telemetry);
+        let (directory, reader) = DirectoryPublisher::new();
+        let context = context(&me, setup.tags, format, reader, ports, &telemetry);
         let mixer = Mixer::with_seed(setup.config, setup.forward, SEED).unwrap();
         let mut inboxes = Inboxes { mixer: Some(inbox), ..Inboxes::default() };
-        Self {
+        let fixture = Self {
             mixer: mixer.start_mixer(&context, &mut inboxes).unwrap(),
             handle,
             me,
             others: [2, 3, 4].map(Peer::new),
+            reliability: context.reliability,
+            directory,
             ledger: context.ledger,
             buffers: context.formats.preferred().unwrap().buffers.clone(),
             telemetry,
@@ -130,7 +159,16 @@ impl Fixture {
             sender: sender.map(|(_, inbox)| inbox),
             format,
             rng: StdRng::from_seed(SEED),
+        };
+        if setup.knows_others {
+            fixture.discover(&fixture.others);
         }
+        fixture
+    }
+
+    /// Discovery knows these nodes from now on.
+    pub(crate) fn discover(&self, nodes: &[Peer]) {
+        self.directory.publish(Directory { mix_nodes: nodes.iter().map(Peer::node).collect(), ..Directory::default() });
     }
 
     /// Lets everything happen that happens within a time.
@@ -138,7 +176,7 @@ impl Fixture {
         tokio::time::sleep(time).await;
     }
 
-    /// Lets everything happen that ever will: no delay is longer than 65.535 s.
+    /// Lets everything happen that ever will: no delay is longer than 65.535 s, however it is cut.
     pub(crate) async fn run_to_rest(&self) {
         self.run_for(Duration::from_secs(70)).await;
     }
@@ -312,6 +350,37 @@ impl Fixture {
         packet
     }
 
+    /// Carries a packet from its first hop over the others until it is for the mixer under test; which delays it asked
+    /// for on the way, in milliseconds.
+    pub(crate) fn carry(&self, first: &HopAddress, packet: &mut [u8]) -> Vec<u16> {
+        let (mut at, mut delays) = (first.clone(), Vec::new());
+        while at != self.me.address {
+            let hop = self.others.iter().find(|other| other.address == at).unwrap();
+            let authenticated = self.format.authenticate(&hop.key, packet).unwrap();
+            let Opened::Forward { next, delay_ms, blinding } = self.format.open(packet, authenticated).unwrap() else {
+                panic!("the path goes on");
+            };
+            self.format.blind(packet, blinding).unwrap();
+            delays.push(delay_ms);
+            at = HopAddress::decode(&next).unwrap();
+        }
+        delays
+    }
+
+    /// A packet whose path ends at the mixer under test with this body.
+    pub(crate) fn packet_with(&mut self, destination: &[u8; ADDRESS_LEN], body: &[u8]) -> Vec<u8> {
+        let path = [self.others[0].hop(1), self.others[1].hop(1), self.me.hop(0)];
+        let mut packet = vec![0; self.buffers.buffer_len()];
+        self.format.build(&mut self.rng, &path, destination, body, &mut packet).unwrap();
+        self.pass(&mut packet);
+        packet
+    }
+
+    /// The body of cover as anybody makes it.
+    pub(crate) fn cover_body(&mut self) -> Vec<u8> {
+        encode_cover(&mut self.rng, &self.format)
+    }
+
     /// Carries a packet over `others[0]` and `others[1]`.
     fn pass(&self, packet: &mut [u8]) {
         for peer in &self.others[..2] {
@@ -346,10 +415,16 @@ pub(crate) fn far_off() -> Instant {
     Instant::now() + Duration::from_secs(100)
 }
 
-fn context(me: &Peer, tags: usize, format: Sphinx, ports: Ports, telemetry: &Telemetry) -> RoleContext {
+fn context(
+    me: &Peer,
+    tags: usize,
+    format: Sphinx,
+    directory: DirectoryReader,
+    ports: Ports,
+    telemetry: &Telemetry,
+) -> RoleContext {
     let (_, hop_address) = watch::channel(Some(me.address.clone()));
     let (_, host_addresses) = watch::channel(HostAddresses::default());
-    let (_, directory) = DirectoryPublisher::new();
     let (supervisor, _) = Supervisor::on_current_thread(telemetry.clone());
     RoleContext {
         node: LocalNode {

@@ -1,0 +1,48 @@
+//! Where packets may go on to: decided without I/O (`spec/mix-wire.md` §10.2, §21 W8).
+//!
+//! A header names any IPv4 address, so whoever passes packets on dials for strangers. Unless its operator allows more, a
+//! node dials public addresses, the closed network that it is in itself, and the nodes of its directory.
+
+use std::net::Ipv4Addr;
+
+use libp2p_identity::PeerId;
+use tokio::sync::watch;
+use wakumix_mix::{DropReason, HopAddress, is_neighbour, is_public};
+use wakumix_role_api::DirectoryReader;
+use wakumix_sphinx::AddressBytes;
+
+/// What decides where packets go.
+pub(crate) struct Policy {
+    pub(crate) me: PeerId,
+    /// Whether packets of others are passed on at all.
+    pub(crate) forward: bool,
+    pub(crate) allow_private_addresses: bool,
+    /// Where this node is.
+    pub(crate) hop_address: watch::Receiver<Option<HopAddress>>,
+    pub(crate) directory: DirectoryReader,
+}
+
+impl Policy {
+    /// Where a packet goes on. Paths never visit a node twice (`spec/mix-wire.md` §13), so a next hop that is this node
+    /// was made to keep it busy and is refused like any other useless address.
+    pub(crate) fn next_hop(&self, next: &AddressBytes) -> Result<HopAddress, DropReason> {
+        if !self.forward {
+            return Err(DropReason::NotForwarding);
+        }
+        let to = HopAddress::decode(next).map_err(|error| error.drop_reason())?;
+        if to.peer() == self.me {
+            return Err(DropReason::InvalidDestination);
+        }
+        if self.may_dial(to.ip()) {
+            return Ok(to);
+        }
+        // A known node is reached where the directory says, so that its name opens no other address.
+        let known = self.directory.snapshot().mix_node(&to.peer()).map(|node| node.address.clone());
+        known.ok_or(DropReason::PrivateDestination)
+    }
+
+    fn may_dial(&self, ip: Ipv4Addr) -> bool {
+        let me = || self.hop_address.borrow().as_ref().map(HopAddress::ip);
+        self.allow_private_addresses || is_public(ip.into()) || is_neighbour(me(), ip)
+    }
+}
