@@ -2,6 +2,9 @@
 //!
 //! `cargo bench -p wakumix-keyring`; `KEYRING_BENCH_DIRECTORY` names a folder on the disk that is to be measured.
 
+#![expect(clippy::unwrap_used, reason = "a benchmark may stop at the first surprise")]
+#![allow(missing_docs, reason = "criterion's macro makes a function without")]
+
 use std::{
     fs,
     hint::black_box,

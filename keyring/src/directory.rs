@@ -106,7 +106,7 @@ impl Directory {
     pub(crate) fn erase(&self, key: &PublicKey) -> io::Result<()> {
         let path = self.file(key, KEY);
         if let Some(mut file) = found(OpenOptions::new().write(true).open(&path))? {
-            let len = usize::try_from(file.metadata()?.len().min(MAX_LEN)).unwrap_or_default();
+            let len = usize::try_from(file.metadata()?.len()).map_or(MAX_LEN, |len| len.min(MAX_LEN));
             file.write_all(&vec![0; len])?;
             file.sync_all()?;
         }
@@ -219,8 +219,8 @@ fn read_private(path: &Path) -> Result<Zeroizing<Vec<u8>>, OpenError> {
     if let Some(mode) = open_mode(&metadata) {
         return Err(OpenError::OpenToOthers { path: path.to_owned(), mode });
     }
-    let mut bytes = Zeroizing::new(Vec::with_capacity(MAX_LEN as usize + 2));
-    file.take(MAX_LEN + 1).read_to_end(&mut bytes).map_err(unreadable)?;
+    let mut bytes = Zeroizing::new(Vec::with_capacity(MAX_LEN + 2));
+    file.take(MAX_LEN as u64 + 1).read_to_end(&mut bytes).map_err(unreadable)?;
     Ok(bytes)
 }
 

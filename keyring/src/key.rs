@@ -23,6 +23,9 @@ pub struct MixKey {
     public: PublicKey,
     tags: Mutex<TagSet>,
     log: Option<Log>,
+    /// What tags in memory wait for.
+    #[cfg(feature = "testing")]
+    gate: Option<Commit>,
 }
 
 /// The log of a key; it ends before the directory is unlocked.
@@ -56,12 +59,28 @@ pub struct Uncommitted;
 
 impl MixKey {
     pub(crate) fn in_memory(private: PrivateKey, tags: usize) -> Self {
-        Self { public: private.public(), private, tags: Mutex::new(TagSet::new(tags)), log: None }
+        Self::new(private, TagSet::new(tags), None)
+    }
+
+    /// A key in memory whose tags are kept when a test says so.
+    #[cfg(feature = "testing")]
+    pub(crate) fn gated(private: PrivateKey, tags: usize, gate: Commit) -> Self {
+        Self { gate: Some(gate), ..Self::in_memory(private, tags) }
     }
 
     pub(crate) fn durable(private: PrivateKey, tags: TagSet, committer: Committer, directory: Arc<Directory>) -> Self {
-        let log = Some(Log { committer, _directory: directory });
-        Self { public: private.public(), private, tags: Mutex::new(tags), log }
+        Self::new(private, tags, Some(Log { committer, _directory: directory }))
+    }
+
+    fn new(private: PrivateKey, tags: TagSet, log: Option<Log>) -> Self {
+        Self {
+            public: private.public(),
+            private,
+            tags: Mutex::new(tags),
+            log,
+            #[cfg(feature = "testing")]
+            gate: None,
+        }
     }
 
     /// The private half.
@@ -86,7 +105,10 @@ impl MixKey {
         // Held until the new tags are queued: the room that was seen is still there.
         let mut seen = self.lock();
         match &self.log {
-            None => Admitted { verdicts: tags.iter().map(|tag| seen.insert(tag)).collect(), keeping: Keeping::Kept },
+            None => Admitted {
+                verdicts: tags.iter().map(|tag| seen.insert(tag)).collect(),
+                keeping: self.in_memory_keeping(),
+            },
             Some(log) if log.committer.takes(tags.len()) => admit(&mut seen, &tags, &log.committer),
             Some(_) => refuse(&seen, &tags),
         }
@@ -117,6 +139,17 @@ impl MixKey {
     /// Forgets the tags in memory.
     pub(crate) fn forget(&self) {
         self.lock().clear();
+    }
+
+    #[cfg(not(feature = "testing"))]
+    #[expect(clippy::unused_self, reason = "the key decides in a test")]
+    fn in_memory_keeping(&self) -> Keeping {
+        Keeping::Kept
+    }
+
+    #[cfg(feature = "testing")]
+    fn in_memory_keeping(&self) -> Keeping {
+        self.gate.clone().map_or(Keeping::Kept, Keeping::OnTheWay)
     }
 
     fn lock(&self) -> MutexGuard<'_, TagSet> {

@@ -21,7 +21,7 @@ use zeroize::Zeroizing;
 use crate::UnixSeconds;
 
 /// Longest file that is read, in bytes; the longest that is written has 251.
-pub(crate) const MAX_LEN: u64 = 1024;
+pub(crate) const MAX_LEN: usize = 1024;
 
 const MAGIC: &str = "wakumix mix key ";
 const VERSION: u32 = 1;
@@ -72,7 +72,7 @@ impl KeyFile {
     pub(crate) fn text(&self) -> Zeroizing<String> {
         let Life { number, from, until } = self.life;
         // Never moved while it grows, so that no copy of the secret stays behind.
-        let mut text = Zeroizing::new(String::with_capacity(MAX_LEN as usize));
+        let mut text = Zeroizing::new(String::with_capacity(MAX_LEN));
         text.push_str(&format!(
             "{MAGIC}{VERSION}\npublic {}\nnumber {number}\nfrom {from}\nuntil {until}\n",
             self.public
@@ -99,7 +99,7 @@ impl KeyFile {
         if bytes.iter().all(|&byte| byte == 0) {
             return Err(KeyFileError::Erased);
         }
-        if bytes.len() as u64 > MAX_LEN {
+        if bytes.len() > MAX_LEN {
             return Err(KeyFileError::NoText);
         }
         let text = str::from_utf8(bytes).map_err(|_| KeyFileError::NoText)?;
@@ -207,7 +207,7 @@ mod tests {
             ("secret 10", "secret 1x", KeyFileError::Line(6)),
             ("1010\n", "1010\nmore\n", KeyFileError::Line(7)),
             ("1010\n", "1010", KeyFileError::Line(6)),
-            ("secret 10", "secret 11", KeyFileError::Mismatch),
+            ("secret 10", "secret 20", KeyFileError::Mismatch),
         ] {
             let text = TEXT.replacen(from, to, 1);
             assert_eq!(KeyFile::parse(text.as_bytes()).unwrap_err(), error, "{to}");

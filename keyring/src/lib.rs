@@ -96,6 +96,15 @@ impl KeyRing {
         Self { state: watch::Sender::new(state).subscribe(), shared: Arc::default() }
     }
 
+    /// As [`fixed`](Self::fixed), but tags are kept once the sender says true, and not if it says false.
+    #[cfg(feature = "testing")]
+    #[must_use]
+    pub fn gated(key: PrivateKey, tags: usize) -> (Self, watch::Sender<Option<bool>>) {
+        let (gate, outcome) = watch::channel(None);
+        let key = MixKey::gated(key, tags, tag_log::Commit::decided_by(outcome));
+        (Self { state: watch::Sender::new(State::of_one(Arc::new(key), 0)).subscribe(), shared: Arc::default() }, gate)
+    }
+
     /// Opens the ring of a directory, or one in memory, and makes the keys that it lacks. Blocks for as long as it takes to
     /// read the tags. `clock` gives the wall-clock time.
     ///
@@ -106,7 +115,7 @@ impl KeyRing {
         config: Config,
         clock: impl Fn() -> UnixSeconds + Send + Sync + 'static,
     ) -> Result<(Self, Rotation), OpenError> {
-        open::open(&config, Box::new(clock))
+        open::open(config, Box::new(clock))
     }
 
     /// The keys that open packets now, the likeliest first; never empty.

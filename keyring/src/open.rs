@@ -34,15 +34,15 @@ struct Places {
     newest: u64,
 }
 
-pub(crate) fn open(config: &Config, clock: Clock) -> Result<(KeyRing, Rotation), OpenError> {
+pub(crate) fn open(config: Config, clock: Clock) -> Result<(KeyRing, Rotation), OpenError> {
     config.validate()?;
     let directory = config.directory.as_deref().map(Directory::open).transpose()?.map(Arc::new);
     let files = directory.as_ref().map_or(Ok(Vec::new()), |directory| directory.keys())?;
     let shared = Arc::new(Shared::default());
-    let store = Store::new(config, directory.clone(), Arc::clone(&shared.totals));
-    let opening = Opening { times: Times::new(config), store, directory, shared, now: clock() };
-    match &config.fixed {
-        Some(key) => opening.fixed(key, files, clock),
+    let store = Store::new(&config, directory.clone(), Arc::clone(&shared.totals));
+    let opening = Opening { times: Times::new(&config), store, directory, shared, now: clock() };
+    match config.fixed {
+        Some(key) => opening.fixed(&key, files, clock),
         None => opening.rotating(files, clock),
     }
 }

@@ -1,5 +1,7 @@
 //! What is made of a directory that is not as it was left.
 
+#![allow(clippy::unwrap_used, clippy::panic, reason = "a helper of a test fails the test")]
+
 mod support;
 
 use std::{fs, path::Path};
@@ -273,7 +275,7 @@ fn finishes_what_a_crash_interrupted() {
     fs::write(fixture.directory().join("0123456789abcdef.key.new"), "wakumix mix").unwrap();
     fs::write(fixture.directory().join("fedcba9876543210.tags.new"), &header[..7]).unwrap();
     // In the middle of erasing.
-    fs::write(fixture.directory().join("aaaaaaaaaaaaaaaa.tags"), [header.clone(), vec![7; 40]].concat()).unwrap();
+    fs::write(fixture.directory().join("aaaaaaaaaaaaaaaa.tags"), [header, vec![7; 40]].concat()).unwrap();
     fs::copy(fixture.key_file(&first), fixture.directory().join("aaaaaaaaaaaaaaaa.key")).unwrap();
     fs::write(fixture.directory().join("aaaaaaaaaaaaaaaa.key"), [0; 200]).unwrap();
     let (ring, _rotation) = fixture.open();

@@ -1,5 +1,7 @@
 //! Keys follow each other by the clock, whatever the clock does.
 
+#![allow(clippy::unwrap_used, clippy::panic, reason = "a helper of a test fails the test")]
+
 mod support;
 
 use std::{collections::VecDeque, time::Duration};
@@ -237,7 +239,8 @@ async fn the_task_rotates_by_itself() {
         }
     }
     task.abort();
-    assert_eq!(ring.stats().rotations, 10);
+    // Virtual time goes on while a log is written, so there may have been more.
+    assert!(ring.stats().rotations >= 10);
 }
 
 #[test]

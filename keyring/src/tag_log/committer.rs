@@ -100,6 +100,12 @@ impl Settings {
 }
 
 impl Commit {
+    /// One that somebody else decides.
+    #[cfg(feature = "testing")]
+    pub(crate) fn decided_by(outcome: watch::Receiver<Option<bool>>) -> Self {
+        Self(outcome)
+    }
+
     /// Waits for the group; true if its tags are kept. Cancel safe: yes.
     pub(crate) async fn wait(&mut self) -> bool {
         self.0.wait_for(Option::is_some).await.is_ok_and(|outcome| *outcome == Some(true))
@@ -198,7 +204,7 @@ impl<F: LogFile> Writer<F> {
     fn run(mut self) {
         loop {
             match self.shared.next(self.deadline) {
-                Work::Group(group) => self.commit(group),
+                Work::Group(group) => self.commit(&group),
                 Work::Deadline => self.settle(),
                 Work::Close => break,
             }
@@ -206,7 +212,7 @@ impl<F: LogFile> Writer<F> {
         self.settle();
     }
 
-    fn commit(&mut self, group: Group) {
+    fn commit(&mut self, group: &Group) {
         self.records.append(&group.tags);
         let result = self.write(self.settings.tag_sync.is_zero());
         let kept = result.is_ok();

@@ -17,22 +17,22 @@ use wakumix_keyring::{Config, KeyRing, MixKey, OpenError, Rotation, UnixSeconds}
 use wakumix_mix::ReplayError;
 use wakumix_sphinx::{PrivateKey, PublicKey, ReplayTag};
 
-pub const START: UnixSeconds = 1_764_000_000;
-pub const LIFETIME: u64 = 1000;
-pub const OVERLAP: u64 = 100;
+pub(crate) const START: UnixSeconds = 1_764_000_000;
+pub(crate) const LIFETIME: u64 = 1000;
+pub(crate) const OVERLAP: u64 = 100;
 /// Bytes of a log before its first record, and of a record.
-pub const HEADER_LEN: usize = 48;
-pub const RECORD_LEN: usize = 20;
+pub(crate) const HEADER_LEN: usize = 48;
+pub(crate) const RECORD_LEN: usize = 20;
 
 /// A directory and a clock; rings come and go.
-pub struct Fixture {
+pub(crate) struct Fixture {
     folder: TempDir,
     now: Arc<AtomicU64>,
-    pub config: Config,
+    pub(crate) config: Config,
 }
 
 impl Fixture {
-    pub fn new() -> Self {
+    pub(crate) fn new() -> Self {
         let folder = tempfile::tempdir().unwrap();
         let config = Config {
             directory: Some(folder.path().join("keys")),
@@ -44,59 +44,59 @@ impl Fixture {
         Self { folder, now: Arc::new(AtomicU64::new(START)), config }
     }
 
-    pub fn in_memory() -> Self {
+    pub(crate) fn in_memory() -> Self {
         let mut fixture = Self::new();
         fixture.config.directory = None;
         fixture
     }
 
-    pub fn fixed() -> Self {
+    pub(crate) fn fixed() -> Self {
         let mut fixture = Self::new();
         fixture.config.fixed = Some(operators_key());
         fixture
     }
 
-    pub fn try_open(&self) -> Result<(KeyRing, Rotation), OpenError> {
+    pub(crate) fn try_open(&self) -> Result<(KeyRing, Rotation), OpenError> {
         let now = Arc::clone(&self.now);
         KeyRing::open(self.config.clone(), move || now.load(Ordering::Relaxed))
     }
 
-    pub fn open(&self) -> (KeyRing, Rotation) {
+    pub(crate) fn open(&self) -> (KeyRing, Rotation) {
         self.try_open().unwrap()
     }
 
     /// Why it does not open, and what to do.
-    pub fn refusal(&self) -> (String, String) {
+    pub(crate) fn refusal(&self) -> (String, String) {
         let error = self.try_open().unwrap_err();
         (error.to_string(), error.help())
     }
 
-    pub fn set(&self, now: UnixSeconds) {
+    pub(crate) fn set(&self, now: UnixSeconds) {
         self.now.store(now, Ordering::Relaxed);
     }
 
-    pub fn now(&self) -> UnixSeconds {
+    pub(crate) fn now(&self) -> UnixSeconds {
         self.now.load(Ordering::Relaxed)
     }
 
-    pub fn directory(&self) -> PathBuf {
+    pub(crate) fn directory(&self) -> PathBuf {
         self.folder.path().join("keys")
     }
 
-    pub fn file(&self, key: &PublicKey, ending: &str) -> PathBuf {
+    pub(crate) fn file(&self, key: &PublicKey, ending: &str) -> PathBuf {
         self.directory().join(format!("{}.{ending}", &key.to_string()[..16]))
     }
 
-    pub fn log(&self, key: &PublicKey) -> PathBuf {
+    pub(crate) fn log(&self, key: &PublicKey) -> PathBuf {
         self.file(key, "tags")
     }
 
-    pub fn key_file(&self, key: &PublicKey) -> PathBuf {
+    pub(crate) fn key_file(&self, key: &PublicKey) -> PathBuf {
         self.file(key, "key")
     }
 
     /// Names in the directory but the lock, sorted.
-    pub fn names(&self) -> Vec<String> {
+    pub(crate) fn names(&self) -> Vec<String> {
         let entries = fs::read_dir(self.directory()).unwrap();
         let mut names: Vec<_> = entries.map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect();
         names.retain(|name| name != "lock");
@@ -105,12 +105,12 @@ impl Fixture {
     }
 }
 
-pub fn operators_key() -> PrivateKey {
+pub(crate) fn operators_key() -> PrivateKey {
     PrivateKey::from_bytes([0x42; 32])
 }
 
 /// A tag that looks like a hash.
-pub fn tag(number: u64) -> ReplayTag {
+pub(crate) fn tag(number: u64) -> ReplayTag {
     let mut bytes = [0; 32];
     let mut state = number.wrapping_add(0x9e37_79b9_7f4a_7c15);
     for chunk in bytes.chunks_mut(8) {
@@ -120,32 +120,32 @@ pub fn tag(number: u64) -> ReplayTag {
     ReplayTag::from_bytes(bytes)
 }
 
-pub fn tags(numbers: std::ops::Range<u64>) -> Vec<ReplayTag> {
+pub(crate) fn tags(numbers: std::ops::Range<u64>) -> Vec<ReplayTag> {
     numbers.map(tag).collect()
 }
 
 /// Has tags kept that must all be new.
-pub async fn keep(key: &MixKey, numbers: std::ops::Range<u64>) {
+pub(crate) async fn keep(key: &MixKey, numbers: std::ops::Range<u64>) {
     let mut admitted = key.admit(&tags(numbers));
     assert!(admitted.verdicts.iter().all(Result::is_ok));
     admitted.committed().await.unwrap();
 }
 
 /// Whether tags are all known.
-pub fn knows(key: &MixKey, numbers: std::ops::Range<u64>) -> bool {
+pub(crate) fn knows(key: &MixKey, numbers: std::ops::Range<u64>) -> bool {
     let admitted = key.admit(&tags(numbers));
     admitted.verdicts.iter().all(|verdict| *verdict == Err(ReplayError::Duplicate))
 }
 
-pub fn publics(ring: &KeyRing) -> Vec<PublicKey> {
+pub(crate) fn publics(ring: &KeyRing) -> Vec<PublicKey> {
     ring.keys().iter().map(|key| key.public()).collect()
 }
 
-pub fn next(ring: &KeyRing) -> (PublicKey, UnixSeconds) {
+pub(crate) fn next(ring: &KeyRing) -> (PublicKey, UnixSeconds) {
     ring.announced().next.unwrap()
 }
 
-pub fn overwrite(path: &Path, change: impl FnOnce(&mut Vec<u8>)) {
+pub(crate) fn overwrite(path: &Path, change: impl FnOnce(&mut Vec<u8>)) {
     let mut bytes = fs::read(path).unwrap();
     change(&mut bytes);
     fs::write(path, bytes).unwrap();
