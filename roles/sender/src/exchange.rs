@@ -206,11 +206,12 @@ impl Exchange {
         let (shared, protection) = (&self.shared, self.protection());
         let directory = shared.directory.snapshot();
         let way_back = WayBack::to(&shared.node, &directory)?;
-        let weight = |_: &PeerId| 1.0;
-        let around =
-            Surroundings { directory: &directory, way_back: &way_back, formats: &shared.formats, weight: &weight };
         let wanted = Wanted { exit: self.exit, topic: self.request.topic.as_ref(), len: self.request.frame.len() };
-        choose(&mut self.rng, around, wanted, protection, self.progress.history())
+        shared.weighing(|weight| {
+            let (directory, way_back, formats) = (&*directory, &way_back, &shared.formats);
+            let around = Surroundings { directory, way_back, formats, weight };
+            choose(&mut self.rng, around, wanted, protection, self.progress.history())
+        })
     }
 
     /// First tries have what is configured. Once loss is seen, in this request or lately in others, each packet has two reply
@@ -230,10 +231,13 @@ impl Exchange {
                 return Some(outcome.map(End::Answered));
             }
         };
-        if !self.shared.mixer.address().ready().await {
-            return Some(Err(PushFailure::Stopped));
-        }
-        let Some(packets) = self.buffers(&route) else {
+        // None: the mixer's queue is full.
+        let packets = match self.shared.mixer.address().ready().now_or_never() {
+            Some(false) => return Some(Err(PushFailure::Stopped)),
+            Some(true) => self.buffers(&route),
+            None => None,
+        };
+        let Some(packets) = packets else {
             self.wait_for_room();
             return None;
         };
@@ -319,14 +323,15 @@ impl Exchange {
     }
 
     fn at_first_hop(&mut self, packet: &AtFirstHop) -> Option<Result<End, PushFailure>> {
-        let Some(Err(failure)) = packet.left else {
-            // It left, or nobody can tell: the answer or patience decides.
+        // Without a word the answer or patience decides.
+        let Err(failure) = packet.left? else {
+            self.shared.observe_first_hop(&packet.to, true);
             return None;
         };
         match failure {
             SendFailure::Stopped => return Some(Err(PushFailure::Stopped)),
             SendFailure::QueueFull => self.shared.slow_down(),
-            SendFailure::DialFailed | SendFailure::WriteFailed => {}
+            SendFailure::DialFailed | SendFailure::WriteFailed => self.shared.observe_first_hop(&packet.to, false),
         }
         if self.progress.not_left(self.accepted.elapsed(), packet.number, packet.to, failure) {
             self.shared.metrics.record_not_left();

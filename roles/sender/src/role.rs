@@ -128,6 +128,8 @@ fn factory(
             metrics: Arc::clone(&metrics),
             conditions: Mutex::new(Conditions::new(config.hold, config.delay)),
             publishers: Mutex::default(),
+            reliability: Arc::clone(&context.reliability),
+            epoch: context.epoch,
             config: Arc::clone(&config),
         };
         Sender { shared: Arc::new(shared), relay: context.ports.relay.clone(), rng: rng.fork() }

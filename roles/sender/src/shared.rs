@@ -7,7 +7,7 @@ use std::{
 
 use libp2p_identity::PeerId;
 use tokio::time::Instant;
-use wakumix_mix::Ledger;
+use wakumix_mix::{Ledger, reliability::Reliability};
 use wakumix_role_api::{DirectoryReader, Formats, LocalNode, Workers, mixer::MixerHandle, plain::PlainPush};
 use wakumix_sphinx::Weaknesses;
 
@@ -39,6 +39,9 @@ pub(crate) struct Shared {
     pub(crate) metrics: Arc<Metrics>,
     pub(crate) conditions: Mutex<Conditions>,
     pub(crate) publishers: Mutex<HashSet<PeerId>>,
+    /// Shared with the other roles; its times count from `epoch`.
+    pub(crate) reliability: Arc<Mutex<Reliability>>,
+    pub(crate) epoch: Instant,
 }
 
 impl Shared {
@@ -58,6 +61,22 @@ impl Shared {
     pub(crate) fn slow_down(&self) {
         let round_trip = self.conditions().round_trip();
         self.window.busy(Instant::now(), round_trip);
+    }
+
+    /// Lets `draw` use what is known of how well nodes carry packets.
+    pub(crate) fn weighing<T>(&self, draw: impl FnOnce(&dyn Fn(&PeerId) -> f64) -> T) -> T {
+        let (reliability, now) = (lock(&self.reliability), self.epoch.elapsed());
+        draw(&|peer| reliability.weight(now, peer))
+    }
+
+    /// A first hop took a packet, or could not be reached: this node's own observation.
+    pub(crate) fn observe_first_hop(&self, peer: &PeerId, is_reached: bool) {
+        let mut reliability = lock(&self.reliability);
+        if is_reached {
+            reliability.first_hop_reached(peer);
+        } else {
+            reliability.first_hop_failed(self.epoch.elapsed(), peer);
+        }
     }
 
     /// Whether a service has published for this sender.
