@@ -75,6 +75,8 @@ pub(crate) struct Setup {
     pub(crate) config: Config,
     /// Replay tags that the key has room for.
     pub(crate) tags: usize,
+    /// The keys of the mixer under test, if they are not one in memory; the first is made packets for.
+    pub(crate) ring: Option<KeyRing>,
     pub(crate) forward: bool,
     pub(crate) host_queue: usize,
     /// Room in the exit's queue; `None`: no exit.
@@ -93,6 +95,7 @@ impl Default for Setup {
             // Packets that nobody asked for would disturb what the tests count.
             config: Config { cover: CoverRule::Off, ..Config::default() },
             tags: 4096,
+            ring: None,
             forward: true,
             host_queue: 1024,
             exit_queue: Some(64),
@@ -113,6 +116,7 @@ pub(crate) struct Fixture {
     pub(crate) buffers: BufferPool,
     pub(crate) telemetry: Telemetry,
     pub(crate) reliability: Arc<Mutex<Reliability>>,
+    ring: KeyRing,
     directory: DirectoryPublisher,
     host: Inbox<HostMessage>,
     exit: Option<Inbox<ExitMessage>>,
@@ -138,10 +142,12 @@ impl Fixture {
             sender: sender.as_ref().map(|(address, _)| SenderHandle::new(address.clone())),
             relay: None,
         };
-        let me = Peer::at(1, setup.ip);
+        let mut me = Peer::at(1, setup.ip);
+        let ring = setup.ring.unwrap_or_else(|| KeyRing::fixed(me.key.clone(), setup.tags));
+        me.key = ring.keys()[0].private().clone();
         let format = Sphinx::new(Profile::default());
         let (directory, reader) = DirectoryPublisher::new();
-        let context = context(&me, setup.tags, format, reader, ports, &telemetry);
+        let context = context(&me, ring.clone(), format, reader, ports, &telemetry);
         let mixer = Mixer::with_seed(setup.config, setup.forward, SEED).unwrap();
         let mut inboxes = Inboxes { mixer: Some(inbox), ..Inboxes::default() };
         let fixture = Self {
@@ -151,6 +157,7 @@ impl Fixture {
             others: [2, 3, 4].map(Peer::new),
             reliability: context.reliability,
             directory,
+            ring,
             ledger: context.ledger,
             buffers: context.formats.preferred().unwrap().buffers.clone(),
             telemetry,
@@ -164,6 +171,13 @@ impl Fixture {
             fixture.discover(&fixture.others);
         }
         fixture
+    }
+
+    /// Packets are made for the key that is current now.
+    pub(crate) fn take_up_current_key(&mut self) {
+        let current = self.ring.public();
+        let keys = self.ring.keys();
+        self.me.key = keys.iter().find(|key| key.public() == current).unwrap().private().clone();
     }
 
     /// Discovery knows these nodes from now on.
@@ -417,7 +431,7 @@ pub(crate) fn far_off() -> Instant {
 
 fn context(
     me: &Peer,
-    tags: usize,
+    mix_keys: KeyRing,
     format: Sphinx,
     directory: DirectoryReader,
     ports: Ports,
@@ -427,12 +441,7 @@ fn context(
     let (_, host_addresses) = watch::channel(HostAddresses::default());
     let (supervisor, _) = Supervisor::on_current_thread(telemetry.clone());
     RoleContext {
-        node: LocalNode {
-            peer: me.address.peer(),
-            mix_keys: KeyRing::fixed(me.key.clone(), tags),
-            hop_address,
-            addresses: host_addresses,
-        },
+        node: LocalNode { peer: me.address.peer(), mix_keys, hop_address, addresses: host_addresses },
         formats: Formats::one(format, BUFFERS),
         ledger: Ledger::new(),
         directory,
