@@ -9,7 +9,10 @@ use wakumix_fuzz::{
     DESCRIPTOR, KEY, MIX_RECORD, NOW, PEER_RECORD,
     packets::{FORMATS, Sound, address, path, rng},
 };
-use wakumix_mix::{HopAddress, Request, encode_cover, encode_reply};
+use wakumix_mix::{
+    HopAddress, Request, encode_cover, encode_reply,
+    fragment,
+};
 use wakumix_records::{
     descriptor::{self, Descriptor, Limits},
     node_record::RecordFields,
@@ -51,7 +54,8 @@ fn main() -> Result<()> {
     service_discovery_seeds()?;
     texts(&record)?;
     packets()?;
-    messages()
+    messages()?;
+    key_directory()
 }
 
 fn descriptors() -> Result<Vec<u8>> {
@@ -70,6 +74,7 @@ fn descriptors() -> Result<Vec<u8>> {
         operator: Some("example.org".into()),
         family: vec![peer],
         limits: Limits { packets_per_second: 100, longest_hold_ms: 1000 },
+        reassembles: true,
     };
     let sealed = descriptor.seal(&KEY)?;
     write("descriptor", "sealed", &sealed)?;
@@ -211,6 +216,20 @@ fn packets() -> Result<()> {
     let relayed = format!("/ip4/192.0.2.7/udp/60000/quic-v1/p2p/{peer}/p2p-circuit/p2p/{peer}").parse()?;
     write("hop_address", "relayed", HopAddress::parse_full(&relayed)?.encode())?;
     write("hop_address", "multiaddr", relayed.to_vec())?;
+    fragments()
+}
+
+fn fragments() -> Result<()> {
+    let shards = fragment::Shards { data: 2, parity: 1 };
+    for (index, fragment) in fragment::cut(&mut rng(1), V3_PROTOCOL, b"request", shards, 1000)?.iter().enumerate() {
+        write("fragment", &format!("fragment-{index}"), fragment)?;
+    }
+    // Request, index (and a reply block), where it is changed (2), how, how much later: three whole sets, one of them twice.
+    let step = |request: u8, index: u8| [request, index, 0, 0, 0, 1];
+    let whole = [step(2, 0x80), step(4, 0), step(2, 1), step(4, 0x83), step(4, 2), step(1, 2), step(2, 0)];
+    write("fragment", "whole-sets", whole.concat())?;
+    let spoiled = [step(2, 0), [2, 1, 0, 40, 1, 0], [2, 0, 0, 16, 1, 0], step(5, 0), [5, 1, 0, 0, 0, 200]];
+    write("fragment", "spoiled-sets", spoiled.concat())?;
     Ok(())
 }
 
@@ -249,4 +268,33 @@ fn messages() -> Result<()> {
     write("metadata", "empty", Metadata::default().encode())?;
     write("frame", "frames", [frame::encode(b"one"), frame::encode(&[2; 300]), frame::encode(&[])].concat())?;
     Ok(())
+}
+
+/// A key file, and the log of three tags of a key.
+fn key_directory() -> Result<()> {
+    let key = PrivateKey::from_bytes([1; 32]);
+    let text = format!(
+        "wakumix mix key 1\npublic {}\nnumber 17\nfrom 1764000000\nuntil 1764090000\nsecret {}\n",
+        key.public(),
+        "01".repeat(32)
+    );
+    write("key_file", "retired", format!("{text}retired\n"))?;
+    write("key_file", "current", text)?;
+    let mut log = [b"wkmxtags", &1_u32.to_be_bytes()[..], key.public().as_bytes()].concat();
+    log.extend(crc32c(&log).to_be_bytes());
+    for place in 0..3_u8 {
+        let tag = [place; 16];
+        let checked = [&key.public().as_bytes()[..], &u64::from(place).to_be_bytes(), &tag].concat();
+        log.extend(tag);
+        log.extend(crc32c(&checked).to_be_bytes());
+    }
+    write("tag_log", "torn", &log[..log.len() - 1])?;
+    write("tag_log", "whole", log)?;
+    Ok(())
+}
+
+/// The checksum of tag logs (Castagnoli), bit by bit.
+fn crc32c(bytes: &[u8]) -> u32 {
+    let step = |sum: u32| if sum & 1 == 0 { sum >> 1 } else { sum >> 1 ^ 0x82f6_3b78 };
+    !bytes.iter().fold(!0, |sum, byte| (0..8).fold(sum ^ u32::from(*byte), |sum, _| step(sum)))
 }

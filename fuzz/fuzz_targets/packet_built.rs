@@ -5,7 +5,7 @@
 use std::ops::Range;
 
 use libfuzzer_sys::fuzz_target;
-use wakumix_fuzz::packets::{KEYS, address, format, header_len, is_whole, path, proof_len, rng};
+use wakumix_fuzz::packets::{KEYS, address, carried_delay, format, header_len, is_whole, path, proof_len, rng};
 use wakumix_sphinx::{AddressBytes, Opened, PacketFormat, ReplyKeys};
 
 /// What is built, and what is done to it.
@@ -72,7 +72,7 @@ fn travel(journey: &Journey<'_>) {
         match format.open(&mut packet, authentic) {
             Ok(Opened::Forward { next, delay_ms, blinding }) => {
                 assert!(hop < last && next == address(2 + u8::try_from(hop).unwrap_or(u8::MAX)));
-                assert_eq!(delay_ms, journey.delay_ms);
+                assert_eq!(delay_ms, carried_delay(format, journey.delay_ms));
                 format.blind(&mut packet, blinding).expect("a sound packet goes on");
             }
             Ok(Opened::Exit { destination: read, body }) => {

@@ -66,6 +66,15 @@ pub fn proof_len(format: &dyn PacketFormat) -> usize {
     }
 }
 
+/// The delay that a hop reads of one that was asked for: the second format has 14 bits for it.
+#[must_use]
+pub fn carried_delay(format: &dyn PacketFormat, delay_ms: u16) -> u16 {
+    match format.wire().kind() {
+        FormatKind::Mix => delay_ms,
+        FormatKind::SphinxPacket => delay_ms.min((1 << 14) - 1),
+    }
+}
+
 /// Whether a changed payload is always noticed where the path ends, and not only mostly.
 #[must_use]
 pub fn is_whole(format: &dyn PacketFormat) -> bool {
