@@ -4,7 +4,7 @@ use std::{collections::HashMap, path::PathBuf, time::Duration};
 
 use libp2p_identity::PeerId;
 use wakumix_role_api::{ConfigChecks, ConfigError, directory::ServiceNode};
-use wakumix_sphinx::WireFormat;
+use wakumix_sphinx::{Weaknesses, WireFormat};
 
 use crate::{
     entry::{MixNodeEntry, PeerAddress},
@@ -64,6 +64,8 @@ pub struct Config {
     pub peer_exchange: Option<PeerExchangeConfig>,
     /// DNS lists, if they are on.
     pub dns: Option<DnsConfig>,
+    /// Countermeasures that are missing; none outside of the attack suite.
+    pub weaknesses: Weaknesses,
 }
 
 impl Default for Config {
@@ -89,6 +91,7 @@ impl Default for Config {
             service_discovery: None,
             peer_exchange: None,
             dns: None,
+            weaknesses: Weaknesses::NONE,
         }
     }
 }

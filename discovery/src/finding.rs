@@ -4,7 +4,7 @@ use libp2p_identity::PeerId;
 use multiaddr::Multiaddr;
 use wakumix_mix::MixNode;
 use wakumix_role_api::directory::ServiceNode;
-use wakumix_sphinx::{PublicKey, WireFormat};
+use wakumix_sphinx::{FormatSet, PublicKey, WireFormat};
 use wakumix_waku::record::{Capabilities, Shards};
 
 /// Where a record came from.
@@ -80,6 +80,10 @@ pub struct Finding {
     pub next_key: Option<(PublicKey, UnixSeconds)>,
     /// The wire profiles that it speaks.
     pub profiles: Option<Vec<WireFormat>>,
+    /// The kinds of packets that it speaks, where that is told without profiles.
+    pub formats: Option<FormatSet>,
+    /// Whether it puts fragments of requests together when a path ends at it.
+    pub reassembles: Option<bool>,
     /// What its operator calls itself: nodes with the same tag are run by one.
     pub operator: Option<String>,
     /// Other nodes of the same operator; counts where they say the same.
@@ -115,19 +119,33 @@ impl Finding {
             mix_key: None,
             next_key: None,
             profiles: None,
+            formats: None,
+            reassembles: None,
             operator: None,
             family: Vec::new(),
             expires: None,
             record: None,
         }
     }
+
+    /// Lets the key that follows take the key's place once its time has come; the key that it replaces, if it is another.
+    /// Who reads an old record late reads it as it has become.
+    pub(crate) fn turn(&mut self, now: UnixSeconds) -> Option<PublicKey> {
+        let (key, _) = self.next_key.take_if(|(_, at)| *at <= now)?;
+        self.mix_key.replace(key).filter(|old| *old != key)
+    }
 }
 
-/// What an operator has written of a mix node.
+/// What an operator says of a mix node, abilities included.
 impl From<MixNode> for Finding {
     fn from(node: MixNode) -> Self {
-        let addresses = vec![node.address.multiaddr()];
-        Self { addresses, mix_key: Some(node.key), ..Self::new(node.peer(), 0) }
+        Self {
+            addresses: vec![node.address.multiaddr()],
+            mix_key: Some(node.key),
+            formats: Some(node.formats),
+            reassembles: Some(node.reassembles),
+            ..Self::new(node.peer(), 0)
+        }
     }
 }
 

@@ -6,7 +6,9 @@ use wakumix_mix::HopAddress;
 use wakumix_sphinx::{PublicKey, WireFormat};
 use wakumix_waku::record::{Capabilities, Shards};
 
-/// What this node is now. Replaced whenever roles, addresses or readiness change; sources follow it through a
+use crate::finding::UnixSeconds;
+
+/// What this node is now. Replaced whenever roles, addresses, keys or readiness change; sources follow it through a
 /// [`tokio::sync::watch`].
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct LocalRecord {
@@ -23,6 +25,10 @@ pub struct LocalRecord {
     pub shards: Shards,
     /// Its mix key, while it forwards or exits.
     pub mix_key: Option<PublicKey>,
+    /// The key that follows it, and from when; only descriptors have room for it.
+    pub next_key: Option<(PublicKey, UnixSeconds)>,
+    /// Whether it puts fragments of requests together when a path ends at it.
+    pub reassembles: bool,
     /// The wire profiles that it speaks.
     pub profiles: Vec<WireFormat>,
     /// What its operator calls itself.

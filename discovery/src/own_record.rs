@@ -189,6 +189,8 @@ mod tests {
             capabilities: Capabilities::MIX,
             shards: Shards { cluster: 2, shards: vec![0, 1] },
             mix_key: Some(PrivateKey::from_bytes([9; 32]).public()),
+            next_key: None,
+            reassembles: false,
             profiles: Vec::new(),
             operator: None,
             family: Vec::new(),

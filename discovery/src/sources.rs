@@ -36,7 +36,7 @@ pub(crate) fn configured(config: &Config) -> Vec<Box<dyn Source>> {
         sources.push(Box::new(CacheSource::new(path.clone(), config.cluster)));
     }
     if let Some(descriptors) = &config.descriptors {
-        sources.push(Box::new(DescriptorsSource::new(descriptors.clone())));
+        sources.push(Box::new(DescriptorsSource::new(descriptors.clone(), config.weaknesses)));
     }
     if let Some(discv5) = &config.discv5 {
         sources.push(Box::new(Discv5Source::new(discv5, config)));

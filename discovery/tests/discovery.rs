@@ -201,6 +201,8 @@ fn local() -> LocalRecord {
         capabilities: Capabilities::NONE,
         shards: Shards { cluster: 0, shards: Vec::new() },
         mix_key: None,
+        next_key: None,
+        reassembles: false,
         profiles: Vec::new(),
         operator: None,
         family: Vec::new(),

@@ -52,6 +52,8 @@ impl Node {
             capabilities,
             shards: Shards { cluster: CLUSTER, shards: vec![0] },
             mix_key: Some(PrivateKey::from_bytes([seed; 32]).public()),
+            next_key: None,
+            reassembles: false,
             profiles: Vec::new(),
             operator: None,
             family: Vec::new(),

@@ -2,6 +2,8 @@
 
 use std::sync::Arc;
 
+use wakumix_sphinx::PublicKey;
+
 use super::{Book, node::Node};
 use crate::finding::{Finding, SignedRecord, UnixSeconds};
 
@@ -21,7 +23,13 @@ fn of_node(node: &Node, now: UnixSeconds) -> Vec<Finding> {
     if signed.is_empty() {
         return live().take(1).map(|finding| merged(node, finding)).collect();
     }
-    signed.into_iter().map(|finding| merged(node, finding)).collect()
+    signed.into_iter().map(|finding| Finding { mix_key: own_key(node, finding), ..merged(node, finding) }).collect()
+}
+
+/// The key that a signed record itself tells, so that readers see where records of one peer contradict each other; but
+/// none that is known to have been replaced.
+fn own_key(node: &Node, finding: &Finding) -> Option<PublicKey> {
+    finding.mix_key.filter(|key| !node.is_retired(key)).or(node.view.key)
 }
 
 fn merged(node: &Node, finding: &Finding) -> Finding {
@@ -35,6 +43,8 @@ fn merged(node: &Node, finding: &Finding) -> Finding {
         mix_key: view.key,
         next_key: view.next_key,
         profiles: view.profiles.clone(),
+        formats: view.formats,
+        reassembles: view.reassembles,
         operator: view.operator.clone(),
         family: view.family.clone(),
         expires: finding.expires,

@@ -5,7 +5,7 @@ use multiaddr::Multiaddr;
 use tokio::time::Instant;
 use wakumix_mix::{AddressError, HopAddress};
 use wakumix_role_api::directory::PoolState;
-use wakumix_sphinx::{PublicKey, WireFormat};
+use wakumix_sphinx::{FormatSet, PublicKey, WireFormat};
 use wakumix_waku::record::{Capabilities, Shards};
 
 use super::{
@@ -17,12 +17,17 @@ use crate::{
     pool::Contact,
 };
 
+/// Replaced keys that are remembered of a peer. Other sources tell keys for hours, so with daily rotation one would do.
+const MAX_RETIRED: usize = 4;
+
 /// One peer.
 #[derive(Debug)]
 pub(crate) struct Node {
     pub(crate) peer: PeerId,
     /// Most trusted first; at most one a source, two of the operator's entries.
     slots: Vec<Slot>,
+    /// Keys that descriptors have replaced, the last ones. Other sources tell them for a while yet.
+    retired: Vec<PublicKey>,
     /// The slots merged.
     pub(crate) view: View,
     pub(crate) contact: Contact,
@@ -56,6 +61,8 @@ pub(crate) struct View {
     pub(crate) capabilities: Option<Capabilities>,
     pub(crate) shards: Option<Shards>,
     pub(crate) profiles: Option<Vec<WireFormat>>,
+    pub(crate) formats: Option<FormatSet>,
+    pub(crate) reassembles: Option<bool>,
     pub(crate) operator: Option<String>,
     pub(crate) family: Vec<PeerId>,
     pub(crate) mixes: bool,
@@ -68,6 +75,7 @@ impl Node {
         Self {
             peer,
             slots: Vec::new(),
+            retired: Vec::new(),
             view: View::default(),
             contact: Contact::default(),
             rank,
@@ -118,7 +126,8 @@ impl Node {
     }
 
     /// Takes a record; true when it tells anything new.
-    pub(super) fn take(&mut self, source: SourceName, finding: Finding, now: UnixSeconds) -> Result<bool, Refusal> {
+    pub(super) fn take(&mut self, source: SourceName, mut finding: Finding, now: UnixSeconds) -> Result<bool, Refusal> {
+        let (before, replaced) = (self.descriptor_key(), finding.turn(now));
         let known = self.slots.iter_mut().find(|slot| slot.is_for(source, &finding));
         let is_news = match known {
             Some(slot) => {
@@ -126,20 +135,24 @@ impl Node {
                 slot.take(finding, now)
             }
             None => {
-                self.slots.push(Slot::new(source, finding, now));
+                self.slots.push(Slot::new(source, finding));
                 true
             }
         };
         if is_news {
+            self.retire(before);
+            self.retire(replaced);
             self.merge(now);
         }
         Ok(is_news)
     }
 
     /// Takes what an earlier run was told, behind what this one was.
-    pub(super) fn remember(&mut self, source: SourceName, finding: Finding, now: UnixSeconds) {
+    pub(super) fn remember(&mut self, source: SourceName, mut finding: Finding, now: UnixSeconds) {
         if !self.slots.iter().any(|slot| slot.is_for(source, &finding)) {
-            self.slots.push(Slot::cached(source, finding, now));
+            let replaced = finding.turn(now);
+            self.slots.push(Slot::cached(source, finding));
+            self.retire(replaced);
             self.merge(now);
         }
     }
@@ -162,9 +175,11 @@ impl Node {
 
     /// Lets keys turn and records run out. When all of them have, they stay and are marked as expired.
     pub(super) fn turn(&mut self, now: UnixSeconds) {
+        let before = self.descriptor_key();
         for slot in &mut self.slots {
-            slot.turn_key(now);
+            slot.finding.turn(now);
         }
+        self.retire(before);
         if self.slots.iter().any(|slot| !slot.is_expired(now)) {
             self.slots.retain(|slot| !slot.is_expired(now));
         }
@@ -194,7 +209,11 @@ impl Node {
                 addresses.push(address.clone());
             }
         }
-        let key = self.key_slot(now, is_expired);
+        let key =
+            self.own_word(now, is_expired).find(|slot| slot.finding.mix_key.is_some_and(|key| !self.is_retired(&key)));
+        let spoken = |slot: &&Slot| slot.finding.profiles.is_some() || slot.finding.formats.is_some();
+        let spoken = self.own_word(now, is_expired).find(spoken).map(|slot| &slot.finding);
+        let reassembles = self.own_word(now, is_expired).find_map(|slot| slot.finding.reassembles);
         self.view = View {
             hop: self.hop(now, is_expired),
             addresses,
@@ -202,7 +221,9 @@ impl Node {
             next_key: key.and_then(|slot| slot.finding.next_key),
             capabilities: capabilities(live()),
             shards: live().find_map(|slot| slot.finding.shards.clone()),
-            profiles: live().find_map(|slot| slot.finding.profiles.clone()),
+            profiles: spoken.and_then(|finding| finding.profiles.clone()),
+            formats: spoken.and_then(|finding| finding.formats),
+            reassembles,
             operator: live().find_map(|slot| slot.finding.operator.clone()),
             family: live()
                 .map(|slot| &slot.finding.family)
@@ -215,12 +236,33 @@ impl Node {
         self.blocks = place::blocks(&self.view.addresses);
     }
 
-    /// The slot whose key counts: the most trusted one, but the peer's own descriptor, when this run has received it,
-    /// stands before an operator's entry, which nobody rewrites when a key rotates.
-    fn key_slot(&self, now: UnixSeconds, is_expired: bool) -> Option<&Slot> {
-        let with_key = |slot: &&Slot| slot.finding.mix_key.is_some() && (is_expired || !slot.is_expired(now));
-        let mut slots = self.slots.iter().filter(with_key);
-        slots.clone().find(|slot| slot.is_fresh_descriptor()).or_else(|| slots.next())
+    /// The slots in the order in which their word on the key and on abilities counts: the most trusted first, but the
+    /// peer's own descriptor, when this run has received it, before an operator's entry, which nobody rewrites when a key
+    /// rotates or a node is upgraded.
+    fn own_word(&self, now: UnixSeconds, is_expired: bool) -> impl Iterator<Item = &Slot> {
+        let live = || self.slots.iter().filter(move |slot| is_expired || !slot.is_expired(now));
+        let fresh = live().filter(|slot| slot.is_fresh_descriptor());
+        fresh.chain(live().filter(|slot| !slot.is_fresh_descriptor()))
+    }
+
+    fn descriptor_key(&self) -> Option<PublicKey> {
+        self.slots.iter().find(|slot| slot.trust() == Trust::Descriptor)?.finding.mix_key
+    }
+
+    /// Remembers that a descriptor has replaced this key, if it has: nobody else brings it back. A key that a descriptor
+    /// tells is in use, whatever was before.
+    fn retire(&mut self, old: Option<PublicKey>) {
+        let Some(current) = self.descriptor_key() else { return };
+        self.retired.retain(|key| *key != current && Some(*key) != old);
+        if let Some(old) = old.filter(|old| *old != current) {
+            self.retired.push(old);
+            self.retired.drain(..self.retired.len().saturating_sub(MAX_RETIRED));
+        }
+    }
+
+    /// Whether a descriptor has replaced this key.
+    pub(crate) fn is_retired(&self, key: &PublicKey) -> bool {
+        self.retired.contains(key)
     }
 
     /// What headers carry: the first address that they can carry, of the most trusted slot that has one. Where this run

@@ -6,8 +6,9 @@ use wakumix_waku::record::Capabilities;
 use crate::finding::{Finding, Refusal, SourceName, UnixSeconds};
 
 /// Between two changes of a key that no earlier record has announced. A node that lost its key comes back with another at
-/// once; one that changes it again and again only makes senders use dead keys.
-pub(crate) const KEY_CHANGE_INTERVAL: UnixSeconds = 10 * 60;
+/// once, and of one that rotates every minute an announcement may be missed; one that changes its key again and again only
+/// makes senders use dead keys.
+pub(crate) const KEY_CHANGE_INTERVAL: UnixSeconds = 60;
 /// How much earlier than announced a key may change: clocks differ.
 const KEY_DATE_SLACK: UnixSeconds = 5 * 60;
 
@@ -21,8 +22,6 @@ pub(crate) struct Slot {
     pub(crate) is_cached: bool,
     /// When the key changed last without having been announced.
     key_changed: Option<UnixSeconds>,
-    /// Whether the next key was told so long before its date that it counts as announced.
-    is_announced: bool,
 }
 
 /// How much a source is trusted, the most first. What peers sign and fetch afresh stands before what is passed around.
@@ -45,14 +44,13 @@ pub(crate) enum Trust {
 }
 
 impl Slot {
-    pub(super) fn new(source: SourceName, finding: Finding, now: UnixSeconds) -> Self {
-        let is_announced = is_ahead(&finding, now);
-        Self { source, finding, is_cached: false, key_changed: None, is_announced }
+    pub(super) fn new(source: SourceName, finding: Finding) -> Self {
+        Self { source, finding, is_cached: false, key_changed: None }
     }
 
     /// A slot of an earlier run.
-    pub(super) fn cached(source: SourceName, finding: Finding, now: UnixSeconds) -> Self {
-        Self { is_cached: true, ..Self::new(source, finding, now) }
+    pub(super) fn cached(source: SourceName, finding: Finding) -> Self {
+        Self { is_cached: true, ..Self::new(source, finding) }
     }
 
     /// Whether a record belongs here. The operator's entries of a mix node and of a service at the same peer are two.
@@ -74,7 +72,8 @@ impl Slot {
         self.finding.expires.is_some_and(|expires| expires <= now)
     }
 
-    /// Whether a record may come after those that were taken: not replayed, its key not changed too fast.
+    /// Whether a record, as it is at this moment, may come after those that were taken: not replayed, its key not changed
+    /// too fast.
     pub(super) fn admit(&self, new: &Finding, now: UnixSeconds) -> Result<(), Refusal> {
         if new.version < self.finding.version {
             return Err(Refusal::Replayed);
@@ -95,27 +94,9 @@ impl Slot {
         {
             self.key_changed = Some(now);
         }
-        let is_same_announcement = new.next_key.is_some() && new.next_key == self.finding.next_key;
-        self.is_announced = if is_same_announcement { self.is_announced } else { is_ahead(&new, now) };
         let before = self.finding.clone();
         merge(&mut self.finding, new);
         was_cached || self.finding != before
-    }
-
-    /// Lets the next key take the place of the key at its date. An announcement that came too late and breaks the rule of
-    /// key changes is forgotten.
-    pub(super) fn turn_key(&mut self, now: UnixSeconds) {
-        let Some((key, _)) = self.finding.next_key.take_if(|(_, at)| *at <= now) else { return };
-        if self.finding.mix_key == Some(key) {
-            return;
-        }
-        if !self.is_announced {
-            if !self.may_change_key(now) {
-                return;
-            }
-            self.key_changed = Some(now);
-        }
-        self.finding.mix_key = Some(key);
     }
 
     /// What it says of whether the peer mixes; registrations and advertisements are made for mix nodes alone.
@@ -128,8 +109,7 @@ impl Slot {
     }
 
     fn has_announced(&self, key: PublicKey, now: UnixSeconds) -> bool {
-        let next = self.finding.next_key.filter(|_| self.is_announced);
-        next.is_some_and(|(next, at)| next == key && at <= now + KEY_DATE_SLACK)
+        self.finding.next_key.is_some_and(|(next, at)| next == key && at <= now + KEY_DATE_SLACK)
     }
 }
 
@@ -143,11 +123,6 @@ fn trust(source: SourceName, finding: &Finding) -> Trust {
         SourceName::Rendezvous => Trust::Registration,
         SourceName::Cache => Trust::Cache,
     }
-}
-
-/// A key announced less than the interval ahead would let a node change its key with every record.
-fn is_ahead(finding: &Finding, now: UnixSeconds) -> bool {
-    finding.next_key.is_some_and(|(_, at)| at >= now + KEY_CHANGE_INTERVAL)
 }
 
 /// Field by field; what the new record does not tell stays. A record that tells a key tells its successor, too, or that
@@ -168,6 +143,8 @@ fn merge(known: &mut Finding, new: Finding) {
     known.capabilities = new.capabilities.or(known.capabilities);
     known.shards = new.shards.or(known.shards.take());
     known.profiles = new.profiles.or(known.profiles.take());
+    known.formats = new.formats.or(known.formats);
+    known.reassembles = new.reassembles.or(known.reassembles);
     known.operator = new.operator.or(known.operator.take());
     known.record = new.record.or(known.record.take());
 }

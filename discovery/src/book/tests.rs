@@ -2,6 +2,7 @@
 
 mod histories;
 mod hostile;
+mod keys;
 
 use std::time::Duration;
 
@@ -13,7 +14,6 @@ use wakumix_waku::record::Shards;
 
 use super::{
     place::{MAX_UNTRIED_PER_ADDRESS, MAX_UNTRIED_PER_SUBNET},
-    slot::KEY_CHANGE_INTERVAL,
     *,
 };
 
@@ -162,47 +162,6 @@ fn a_newer_record_replaces_what_it_tells_and_leaves_the_rest() {
     assert_eq!(world.report(SourceName::Discv5, moved), Ok(true));
     let view = &world.node(&peer).view;
     assert_eq!((view.addresses.clone(), view.key), (at(9), Some(key(1))));
-}
-
-#[test]
-fn an_unannounced_key_may_change_once_in_ten_minutes() {
-    let mut world = World::new();
-    let peer = secp256k1_peer();
-    let with_key = |version, seed| Finding { mix_key: Some(key(seed)), ..record(peer, version) };
-    world.report(SourceName::Discv5, with_key(1, 1)).unwrap();
-    assert_eq!(world.report(SourceName::Discv5, with_key(2, 2)), Ok(true));
-    world.pass(KEY_CHANGE_INTERVAL - 1);
-    assert_eq!(world.report(SourceName::Discv5, with_key(3, 3)), Err(Refusal::KeyChange));
-    assert_eq!(world.node(&peer).view.key, Some(key(2)));
-    world.pass(1);
-    assert_eq!(world.report(SourceName::Discv5, with_key(3, 3)), Ok(true));
-}
-
-#[test]
-fn an_announced_key_takes_over_at_its_date_and_may_always() {
-    let mut world = World::new();
-    let peer = secp256k1_peer();
-    let told = |version, now, next| Finding { mix_key: Some(key(now)), next_key: next, ..record(peer, version) };
-    world.report(SourceName::Descriptors, told(1, 1, None)).unwrap();
-    world.report(SourceName::Descriptors, told(2, 2, Some((key(3), START + KEY_CHANGE_INTERVAL)))).unwrap();
-    world.pass(KEY_CHANGE_INTERVAL - 1);
-    assert_eq!(world.node(&peer).view.key, Some(key(2)));
-    world.pass(1);
-    assert_eq!(world.node(&peer).view.key, Some(key(3)));
-    assert_eq!(world.report(SourceName::Descriptors, told(3, 3, None)), Ok(true));
-}
-
-#[test]
-fn a_key_announced_too_late_counts_as_a_change() {
-    let mut world = World::new();
-    let peer = secp256k1_peer();
-    let told = |version, now, next| Finding { mix_key: Some(key(now)), next_key: next, ..record(peer, version) };
-    world.report(SourceName::Descriptors, told(1, 1, Some((key(2), START + 1)))).unwrap();
-    world.pass(1);
-    assert_eq!(world.node(&peer).view.key, Some(key(2)));
-    world.report(SourceName::Descriptors, told(2, 2, Some((key(3), START + 2)))).unwrap();
-    world.pass(1);
-    assert_eq!(world.node(&peer).view.key, Some(key(2)), "two within ten minutes are one too many");
 }
 
 #[test]
@@ -402,4 +361,8 @@ fn states_follow_what_is_missing() {
     assert_eq!(state(|finding| finding.addresses = address("/dns4/a.org/tcp/1/wss")), PoolState::Unaddressable);
     let other = |finding: &mut Finding| finding.profiles = Some(vec!["aes-ctr/seq".parse().unwrap()]);
     assert_eq!(state(other), PoolState::OtherProfile);
+    let both = |finding: &mut Finding| {
+        finding.profiles = Some(vec!["aes-ctr/seq".parse().unwrap(), WireFormat::default()]);
+    };
+    assert_eq!(state(both), PoolState::Usable);
 }

@@ -21,7 +21,8 @@ use crate::finding::{Finding, SignedRecord, SourceName, UnixSeconds};
 
 /// What every such file says it is.
 const FORMAT: &str = "wakumix directory";
-/// The form of this module. Another one is set aside: sources tell again what it held.
+/// The form of this module. Another one is set aside: sources tell again what it held. Fields that may lack are added
+/// without a new version: older programs skip them, newer ones take their absence as not told.
 const VERSION: u32 = 1;
 
 /// Why a file cannot be used.
@@ -126,6 +127,8 @@ struct RecordForm {
     #[serde(skip_serializing_if = "Option::is_none")]
     profiles: Option<Vec<String>>,
     #[serde(skip_serializing_if = "Option::is_none")]
+    reassembles: Option<bool>,
+    #[serde(skip_serializing_if = "Option::is_none")]
     operator: Option<String>,
     #[serde(skip_serializing_if = "Vec::is_empty")]
     family: Vec<String>,
@@ -174,6 +177,7 @@ impl RecordForm {
             mix_key: finding.mix_key.map(|key| key.to_string()),
             next_key: finding.next_key.map(|(key, at)| (key.to_string(), at)),
             profiles: finding.profiles.as_ref().map(|own| own.iter().map(ToString::to_string).collect()),
+            reassembles: finding.reassembles,
             operator: finding.operator.clone(),
             family: finding.family.iter().map(ToString::to_string).collect(),
             expires: finding.expires,
@@ -203,6 +207,7 @@ impl RecordForm {
             mix_key: self.mix_key.map(|key| key.parse()).transpose().ok()?,
             next_key,
             profiles: self.profiles.map(|profiles| parse(&profiles).ok_or(())).transpose().ok()?,
+            reassembles: self.reassembles,
             operator: self.operator,
             family: parse(&self.family)?,
             expires: self.expires,
@@ -233,6 +238,7 @@ mod tests {
             mix_key: Some(key(seed)),
             next_key: Some((key(seed + 1), 77)),
             profiles: Some(vec![WireFormat::default()]),
+            reassembles: Some(seed == 1),
             operator: Some("a \"tag\"".to_owned()),
             family: vec![PeerId::random()],
             expires: Some(99),
@@ -267,6 +273,14 @@ mod tests {
         let text = String::from_utf8(bytes).unwrap().replacen("\"discv5\"", "\"oracle\"", 1);
         let read = decode(text.as_bytes(), 2).unwrap();
         assert_eq!((read.nodes.len(), read.nodes[0].records.len(), read.skipped), (2, 1, 1));
+    }
+
+    #[test]
+    fn a_file_of_before_a_field_was_added_is_read_as_not_telling_it() {
+        let bytes = encode(&[node(1)], 2, 60, 1 << 20).unwrap();
+        let text = String::from_utf8(bytes).unwrap().replacen("\"reassembles\":true,", "\"from_the_future\":7,", 1);
+        let read = decode(text.as_bytes(), 2).unwrap();
+        assert_eq!((read.skipped, read.nodes[0].records[0].1.reassembles), (0, None));
     }
 
     #[test]

@@ -10,7 +10,6 @@ use wakumix_role_api::{
     Directory,
     directory::{PoolCounts, PoolState, ServiceNode},
 };
-use wakumix_sphinx::FormatSet;
 use wakumix_waku::record::Capabilities;
 
 use super::{
@@ -49,7 +48,8 @@ impl View {
         let usable = by_rank(book, is_usable);
         let connected = usable.iter().filter(|node| node.contact.is_connected).map(|node| node.peer).collect();
         let (families, own_family) = families(&usable, Own { operator: own_operator, family: &rules.family });
-        let mix_nodes = usable.iter().zip(families).filter_map(|(node, family)| mix_node(node, family)).collect();
+        let mix_nodes =
+            usable.iter().zip(families).filter_map(|(node, family)| mix_node(node, family, rules)).collect();
         let services = by_rank(book, |node| is_service(node, rules));
         let lightpush = services.into_iter().map(service).collect();
         Self { mix_nodes, lightpush, connected, pool, own_family }
@@ -92,6 +92,7 @@ fn entry(node: &Node, family: Option<Family>, rules: &Rules, now: Now) -> Option
         capabilities: view.capabilities.unwrap_or(Capabilities::NONE),
         shards: view.shards.clone(),
         profiles: view.profiles.clone().unwrap_or_default(),
+        reassembles: view.reassembles,
         sources: node.sources(),
         operator: view.operator.clone(),
         family,
@@ -132,10 +133,14 @@ fn is_usable(node: &Node) -> bool {
     node.state.is_some_and(|(state, _)| state == PoolState::Usable)
 }
 
-fn mix_node(node: &Node, family: Option<Family>) -> Option<MixNode> {
-    let told = node.view.profiles.as_ref();
-    let formats = told.map_or(FormatSet::MIX, |all| all.iter().map(|wire| wire.kind()).collect());
-    Some(MixNode { family, formats, ..MixNode::new(node.view.hop.clone()?, node.view.key?) })
+fn mix_node(node: &Node, family: Option<Family>, rules: &Rules) -> Option<MixNode> {
+    Some(MixNode {
+        address: node.view.hop.clone()?,
+        key: node.view.key?,
+        family,
+        formats: state::formats(node, rules),
+        reassembles: node.view.reassembles.unwrap_or(false),
+    })
 }
 
 fn service(node: &Node) -> ServiceNode {

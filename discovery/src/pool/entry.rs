@@ -29,6 +29,8 @@ pub struct PoolEntry {
     pub shards: Option<Shards>,
     /// The wire profiles that it speaks; empty while it has not told them.
     pub profiles: Vec<WireFormat>,
+    /// Whether it puts fragments of requests together when a path ends at it, if it has told.
+    pub reassembles: Option<bool>,
     /// The sources that tell of it now, most trusted first.
     pub sources: Vec<SourceName>,
     /// What its operator calls itself.

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use wakumix_mix::{AddressError, address::is_secp256k1};
 use wakumix_role_api::directory::PoolState;
-use wakumix_sphinx::WireFormat;
+use wakumix_sphinx::{FormatKind, FormatSet, WireFormat};
 
 use crate::{
     book::{Node, Rules},
@@ -26,7 +26,7 @@ pub(crate) fn state_of(node: &Node, rules: &Rules, now: Now) -> Option<PoolState
         PoolState::Unresolved
     } else if view.hop.is_none() {
         PoolState::Unaddressable
-    } else if !speaks(&view.profiles, rules) {
+    } else if !speaks(node, rules) {
         PoolState::OtherProfile
     } else if view.is_expired {
         PoolState::Expired
@@ -40,9 +40,26 @@ pub(crate) fn is_alive(node: &Node, rules: &Rules, now: Now) -> bool {
     !node.view.is_expired && contact_state(node, rules, now) == PoolState::Usable
 }
 
-/// A node that has not told its profiles is taken to speak this node's: nothing but a packet would tell.
-fn speaks(profiles: &Option<Vec<WireFormat>>, rules: &Rules) -> bool {
-    profiles.as_ref().is_none_or(|theirs| theirs.iter().any(|profile| rules.profiles.contains(profile)))
+/// The kinds of packets that a node speaks and that this node can make for it. A kind that both speak in different
+/// profiles is none of them; what this node does not speak at all is there as told.
+///
+/// A node that has not told speaks the packet of the fleet, in this node's profile: nothing but a packet would tell. Where
+/// this node does not speak that packet, the operator's entries are taken to speak what it does.
+pub(crate) fn formats(node: &Node, rules: &Rules) -> FormatSet {
+    let ours = || rules.profiles.iter();
+    let is_foreign =
+        |theirs: &&WireFormat| ours().any(|own| own.kind() == theirs.kind()) && !ours().any(|own| own == *theirs);
+    if let Some(theirs) = &node.view.profiles {
+        return theirs.iter().filter(|wire| !is_foreign(wire)).map(|wire| wire.kind()).collect();
+    }
+    let own: FormatSet = ours().map(|wire| wire.kind()).collect();
+    node.view.formats.unwrap_or(if node.is_entry() && !own.contains(FormatKind::Mix) { own } else { FormatSet::MIX })
+}
+
+/// Whether there is a kind of packets that both speak.
+fn speaks(node: &Node, rules: &Rules) -> bool {
+    let formats = formats(node, rules);
+    rules.profiles.iter().any(|own| formats.contains(own.kind()))
 }
 
 fn contact_state(node: &Node, rules: &Rules, now: Now) -> PoolState {
@@ -82,7 +99,7 @@ pub(crate) fn reason(node: &Node, state: PoolState, rules: &Rules, now: Now) -> 
         PoolState::Unaddressable if node.view.addresses.is_empty() => "no source tells an address".to_owned(),
         PoolState::Unaddressable => node.hop_error().to_string(),
         PoolState::OtherProfile => {
-            let theirs = list(node.view.profiles.as_deref().unwrap_or_default());
+            let theirs = node.view.profiles.as_deref().map_or_else(|| "another kind of packets".to_owned(), list);
             format!("it speaks {theirs}, this node {}", list(&rules.profiles))
         }
         PoolState::Unresolved => "its name does not resolve".to_owned(),

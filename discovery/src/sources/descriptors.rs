@@ -6,8 +6,9 @@
 //!
 //! What is asked for depends on what is known and never on what is sent: random samples until they bring nothing new, then
 //! less and less often; connected peers for their own, again and again, for roles become ready after the connection; mix
-//! nodes whose key is not known or whose descriptor has reached half its life, first themselves, and if they do not
-//! answer, anybody else. Samples are drawn evenly, so that a node spreads however often it answers.
+//! nodes whose key is not known or told in two ways, whose descriptor has reached half its life or told of a key that has
+//! taken over since, and those of the pool of which there is none, first themselves, and if they do not answer, anybody
+//! else. Samples are drawn evenly, so that a node spreads however often it answers.
 
 mod asker;
 mod check;
@@ -22,16 +23,18 @@ use std::{sync::Arc, time::Duration};
 use futures::{FutureExt as _, StreamExt as _, future::BoxFuture, stream::FuturesUnordered};
 use rand::rngs::StdRng;
 use tokio::time::Instant;
+use wakumix_mix::MixNode;
 use wakumix_records::descriptor::{self, Limits, MAX_REQUEST_LEN, MAX_RESPONSE_LEN};
 use wakumix_role_api::{
     Service,
     host::{HostHandle, ReadRule, RequestFailure},
 };
+use wakumix_sphinx::Weaknesses;
 use wakumix_waku::frame;
 
 use self::{
     asker::{Ask, Asker, Outcome},
-    check::Checked,
+    check::Reader,
     server::Server,
     shelf::Shelf,
 };
@@ -71,19 +74,20 @@ type Clock = Arc<dyn Fn() -> UnixSeconds + Send + Sync>;
 #[derive(Clone)]
 pub(super) struct DescriptorsSource {
     config: DescriptorsConfig,
+    weaknesses: Weaknesses,
     server: Arc<Server>,
     clock: Clock,
 }
 
 impl DescriptorsSource {
     /// The source with these settings.
-    pub(super) fn new(config: DescriptorsConfig) -> Self {
-        Self::with_clock(config, Arc::new(|| Now::read().unix))
+    pub(super) fn new(config: DescriptorsConfig, weaknesses: Weaknesses) -> Self {
+        Self::with_clock(config, weaknesses, Arc::new(|| Now::read().unix))
     }
 
-    fn with_clock(config: DescriptorsConfig, clock: Clock) -> Self {
+    fn with_clock(config: DescriptorsConfig, weaknesses: Weaknesses, clock: Clock) -> Self {
         let server = Arc::new(Server::new(rand::make_rng(), Arc::clone(&clock)));
-        Self { config, server, clock }
+        Self { config, weaknesses, server, clock }
     }
 
     async fn follow(self, context: SourceContext) {
@@ -94,6 +98,7 @@ impl DescriptorsSource {
             shelf: Arc::default(),
             refresh_at: Instant::now(),
             server: Arc::clone(&self.server),
+            weaknesses: self.weaknesses,
             clock: Arc::clone(&self.clock),
             rng: rand::make_rng(),
             context: context.clone(),
@@ -133,6 +138,7 @@ struct Client {
     shelf: Arc<Shelf>,
     refresh_at: Instant,
     server: Arc<Server>,
+    weaknesses: Weaknesses,
     clock: Clock,
     rng: StdRng,
     context: SourceContext,
@@ -164,9 +170,11 @@ impl Client {
             return;
         }
         let known = self.context.findings.known().await;
-        self.shelf = Arc::new(Shelf::new(known, (self.clock)()));
+        let pool = self.context.directory.snapshot().mix_nodes.iter().map(MixNode::peer).collect();
+        let now = Now { unix: (self.clock)(), at: Instant::now() };
+        self.shelf = Arc::new(Shelf::new(known, &pool, now.unix));
         self.server.show(Arc::clone(&self.shelf));
-        self.asker.plan(Instant::now(), &self.shelf, &mut self.rng);
+        self.asker.plan(now, &self.shelf, &mut self.rng);
         self.refresh_at = Instant::now() + REFRESH;
     }
 
@@ -176,7 +184,8 @@ impl Client {
         let (outcome, findings) = match answer {
             Ok(bytes) => {
                 let now = (self.clock)();
-                let checked = Checked::read(&bytes, ask, self.asker.me(), now, &self.shelf).await;
+                let reader = Reader { me: self.asker.me(), now, shelf: &self.shelf, weaknesses: self.weaknesses };
+                let checked = reader.read(&bytes, ask).await;
                 for (refusal, count) in checked.refused {
                     self.context.findings.refuse(refusal, count);
                 }

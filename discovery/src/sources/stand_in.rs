@@ -58,6 +58,8 @@ pub(super) fn mixer(seed: u16) -> LocalRecord {
         capabilities: Capabilities::MIX,
         shards: Shards { cluster: CLUSTER, shards: vec![0] },
         mix_key: Some(PrivateKey::from_bytes([low.max(1); 32]).public()),
+        next_key: None,
+        reassembles: false,
         profiles: Vec::new(),
         operator: None,
         family: Vec::new(),

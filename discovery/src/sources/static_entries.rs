@@ -11,6 +11,7 @@ use futures::{
     FutureExt,
     future::{BoxFuture, join_all},
 };
+use wakumix_mix::MixNode;
 use wakumix_role_api::directory::ServiceNode;
 
 use crate::{
@@ -56,7 +57,7 @@ impl StaticSource {
     }
 
     async fn report(self, findings: Findings) {
-        let nodes = self.mix_nodes.iter().map(|entry| entry.node().map_or_else(|| nowhere(entry), Finding::from));
+        let nodes = self.mix_nodes.iter().map(|entry| entry.node().map_or_else(|| nowhere(entry), written));
         let found = self.lightpush.iter().cloned().map(Finding::from).chain(nodes).collect();
         if !findings.report(found).await {
             return;
@@ -70,6 +71,11 @@ impl StaticSource {
         };
         join_all(named.map(|entry| follow(entry).run())).await;
     }
+}
+
+/// What an entry tells: where the node is and its key, and nothing of what it can do.
+fn written(node: MixNode) -> Finding {
+    Finding { formats: None, reassembles: None, ..Finding::from(node) }
 }
 
 /// What an entry tells whose name is not resolved yet.
@@ -111,7 +117,7 @@ impl Named {
             let wait = match self.resolve().await {
                 Ok(ip) => {
                     // An entry that parsed has an address wherever its name points.
-                    let found = self.entry.node_at(ip).map(Finding::from).into_iter().collect();
+                    let found = self.entry.node_at(ip).map(written).into_iter().collect();
                     if !self.findings.report(found).await {
                         return;
                     }

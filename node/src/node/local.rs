@@ -1,5 +1,5 @@
 //! What this node tells of itself, kept true while it runs: addresses as the host learns them, capabilities as roles
-//! become ready and stop being so.
+//! become ready and stop being so, keys as they rotate.
 
 use std::{sync::Arc, time::Duration};
 
@@ -7,9 +7,9 @@ use libp2p_identity::PeerId;
 use multiaddr::Multiaddr;
 use tokio::sync::watch;
 use wakumix_discovery::LocalRecord;
+use wakumix_keyring::{Announced, KeyRing};
 use wakumix_mix::HopAddress;
 use wakumix_role_api::{RoleError, RoleName, RunningRole, host::HostAddresses};
-use wakumix_sphinx::{PrivateKey, PublicKey};
 use wakumix_waku::record::{Capabilities, Shards};
 
 use super::{addresses, roles};
@@ -22,24 +22,31 @@ const LOOK_AGAIN: Duration = Duration::from_secs(1);
 pub(super) struct Recorder {
     pub(super) config: Arc<Config>,
     pub(super) peer: PeerId,
-    /// The mix key of a node that forwards.
-    pub(super) mix_key: Option<PublicKey>,
     /// What each role offers while it is ready.
     pub(super) capabilities: Vec<(RoleName, Capabilities)>,
 }
 
 impl Recorder {
-    /// What this node tells of itself with these roles ready at these addresses.
-    pub(super) fn record(&self, host: &HostAddresses, is_ready: impl Fn(RoleName) -> bool) -> LocalRecord {
-        let ready = self.capabilities.iter().filter(|(role, _)| is_ready(*role));
+    /// What this node tells of itself with these keys and these roles ready at these addresses.
+    pub(super) fn record(
+        &self,
+        host: &HostAddresses,
+        keys: Option<Announced>,
+        is_ready: impl Fn(RoleName) -> bool,
+    ) -> LocalRecord {
+        let ready: Vec<_> = self.capabilities.iter().filter(|(role, _)| is_ready(*role)).collect();
+        // A node that does not forward has a key that it never uses.
+        let keys = keys.filter(|_| self.config.forwards());
         LocalRecord {
             peer: self.peer,
             addresses: self.announced(host),
             hop_address: addresses::hop_address(&self.config, host, self.peer),
-            capabilities: ready.fold(Capabilities::NONE, |all, (_, own)| all | *own),
+            capabilities: ready.iter().fold(Capabilities::NONE, |all, (_, own)| all | *own),
             shards: Shards { cluster: self.config.cluster_id, shards: self.config.shard.clone() },
-            mix_key: self.mix_key,
-            profiles: if self.mix_key.is_some() { self.config.mix.profile.clone() } else { Vec::new() },
+            mix_key: keys.map(|keys| keys.current),
+            next_key: keys.and_then(|keys| keys.next),
+            reassembles: ready.iter().any(|(role, _)| *role == RoleName::Exit),
+            profiles: if keys.is_some() { self.config.mix.profile.clone() } else { Vec::new() },
             operator: self.config.operator.clone(),
             family: self.config.family.clone(),
         }
@@ -60,10 +67,10 @@ pub(crate) fn expected(loaded: &Loaded) -> Result<LocalRecord, RoleError> {
     let recorder = Recorder {
         config: Arc::new(config.clone()),
         peer: keys.peer(),
-        mix_key: keys.mix.as_ref().filter(|_| config.forwards()).map(PrivateKey::public),
         capabilities: roles.iter().map(|role| (role.name(), role.capabilities())).collect(),
     };
-    Ok(recorder.record(&HostAddresses::default(), |_| true))
+    let keys = keys.mix.as_ref().map(|key| Announced { current: key.public(), next: None });
+    Ok(recorder.record(&HostAddresses::default(), keys, |_| true))
 }
 
 /// Tells which of these roles are ready.
@@ -71,20 +78,28 @@ pub(super) fn readiness(roles: &[Box<dyn RunningRole>]) -> impl Fn(RoleName) -> 
     |name| roles.iter().any(|role| role.name() == name && role.ready().is_ok())
 }
 
-/// Follows the host's addresses and the roles' readiness until the node is dropped.
+/// Who reads what this node is.
+pub(super) struct Readers {
+    pub(super) record: watch::Sender<Arc<LocalRecord>>,
+    pub(super) hop_address: watch::Sender<Option<HopAddress>>,
+}
+
+/// Follows the host's addresses, the keys and the roles' readiness until the node is dropped.
 pub(super) async fn keep_up(
     recorder: Recorder,
     mut host: watch::Receiver<HostAddresses>,
+    mut keys: KeyRing,
     roles: Arc<[Box<dyn RunningRole>]>,
-    record: watch::Sender<Arc<LocalRecord>>,
-    hop_address: watch::Sender<Option<HopAddress>>,
+    readers: Readers,
 ) {
+    let Readers { record, hop_address } = readers;
     loop {
-        let new = recorder.record(&host.borrow_and_update(), readiness(&roles));
+        let new = recorder.record(&host.borrow_and_update(), Some(keys.announced()), readiness(&roles));
         hop_address.send_if_modified(|current| replace(current, new.hop_address.clone()));
         record.send_if_modified(|current| **current != new && replace(current, Arc::new(new)));
         tokio::select! {
             changed = host.changed() => if changed.is_err() { return },
+            true = keys.changed() => {}
             () = tokio::time::sleep(LOOK_AGAIN) => {}
         }
     }

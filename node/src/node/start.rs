@@ -14,10 +14,10 @@ use tokio::{
 use wakumix_discovery::{Discovery, PrepareError, Surroundings};
 use wakumix_host::{HostError, HostParts, MixPort};
 use wakumix_keyring::KeyRing;
-use wakumix_mix::{HopAddress, Ledger, Reliability};
+use wakumix_mix::{Ledger, Reliability};
 use wakumix_role_api::{
     DirectoryPublisher, Formats, Inboxes, LocalNode, Role, RoleContext, RoleError, RunningRole, Services, Supervisor,
-    Workers, host::HostAddresses,
+    Workers,
 };
 use wakumix_sphinx::PrivateKey;
 use wakumix_telemetry::Telemetry;
@@ -99,7 +99,7 @@ impl Node {
         let formats = Formats::new(wires, count(config.mix.buffers));
         let (ports, mut inboxes, host_inbox) = queues(config, &telemetry);
         let roles = roles::configured(config)?;
-        let discovery = Discovery::new(config.discovery());
+        let discovery = Discovery::new(wakumix_discovery::Config { weaknesses: *weaknesses, ..config.discovery() });
         discovery.prepare()?;
         let role_services = roles.iter().flat_map(|role| role.services(&ports));
         let services = Services::new(role_services.chain(discovery.services()).collect());
@@ -126,18 +126,23 @@ impl Node {
         let recorder = Recorder {
             config: Arc::new(config.clone()),
             peer: keys.peer(),
-            mix_key: keys.mix.as_ref().filter(|_| config.forwards()).map(PrivateKey::public),
             capabilities,
         };
+        let mix_keys = key_ring(keys, count(config.keys.replay_tags));
         // Nothing is ready yet.
-        let first = recorder.record(&host_addresses.borrow(), |_| false);
+        let first = recorder.record(&host_addresses.borrow(), Some(mix_keys.announced()), |_| false);
         let (hop_sender, hop_address) = watch::channel(first.hop_address.clone());
         let (record_sender, record) = watch::channel(Arc::new(first));
 
         let (supervisor, fatal) = Supervisor::new(tokio::runtime::Handle::current(), telemetry.clone());
         let (publisher, directory) = DirectoryPublisher::new();
         let context = RoleContext {
-            node: local_node(keys, count(config.keys.replay_tags), hop_address, host_addresses.clone()),
+            node: LocalNode {
+                peer: keys.peer(),
+                mix_keys: mix_keys.clone(),
+                hop_address,
+                addresses: host_addresses.clone(),
+            },
             formats: formats.clone(),
             ledger: Arc::clone(&ledger),
             directory: directory.clone(),
@@ -164,12 +169,15 @@ impl Node {
         let (roles, mut started) = start_roles(roles, &context, &mut inboxes);
         let roles: Arc<[Box<dyn RunningRole>]> = roles.into();
         // The first record that others see tells of the roles that are ready at once.
-        record_sender.send_replace(Arc::new(recorder.record(&host_addresses.borrow(), local::readiness(&roles))));
+        let ready = local::readiness(&roles);
+        let told = recorder.record(&host_addresses.borrow(), Some(mix_keys.announced()), ready);
+        record_sender.send_replace(Arc::new(told));
         let discovery = discovery.start(surroundings);
         metrics::export(&context, config);
         let mut housekeeping = JoinSet::new();
         housekeeping.spawn(metrics::keep_up(telemetry.clone()));
-        housekeeping.spawn(local::keep_up(recorder, host_addresses, Arc::clone(&roles), record_sender, hop_sender));
+        let readers = local::Readers { record: record_sender, hop_address: hop_sender };
+        housekeeping.spawn(local::keep_up(recorder, host_addresses, mix_keys, Arc::clone(&roles), readers));
 
         let mut node = Self {
             peer: keys.peer(),
@@ -226,16 +234,11 @@ fn start_roles(
     (running, Ok(()))
 }
 
-fn local_node(
-    keys: &Keys,
-    tags: usize,
-    hop_address: watch::Receiver<Option<HopAddress>>,
-    addresses: watch::Receiver<HostAddresses>,
-) -> LocalNode {
+/// The keys of this node, with room for `tags` replay tags of each.
+fn key_ring(keys: &Keys, tags: usize) -> KeyRing {
     // A node whose roles do not mix never uses the key; one is made so that the type has no hole.
     let mix_key = keys.mix.clone().unwrap_or_else(|| PrivateKey::generate(&mut rand::rng()));
-    let mix_keys = KeyRing::fixed(mix_key, tags);
-    LocalNode { peer: keys.peer(), mix_keys, hop_address, addresses }
+    KeyRing::fixed(mix_key, tags)
 }
 
 #[cfg(test)]

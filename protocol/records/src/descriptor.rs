@@ -22,6 +22,7 @@
 //! | `family` | 13 | repeated bytes | peer ids of other nodes of the operator |
 //! | `packets_per_second` | 14 | uint32 | what it admits of one peer; 0: not told |
 //! | `longest_hold_ms` | 15 | uint32 | how long it holds a packet at most; 0: not told |
+//! | `reassembles` | 16 | bool | it puts fragments of requests together when a path ends at it; it mixes, then |
 //!
 //! A reader skips addresses that it cannot decode and those that end with a peer id, so that a new transport needs no
 //! new descriptor. Everything else that is wrong refuses the descriptor as a whole.
@@ -32,7 +33,7 @@ mod wire;
 use libp2p_identity::{KeyType, Keypair, PeerId, SigningError};
 use multiaddr::Multiaddr;
 use prost::Message as _;
-use wakumix_sphinx::{KeyError, PublicKey, WireFormat};
+use wakumix_sphinx::{KeyError, PublicKey, Weakness, Weaknesses, WireFormat};
 use wakumix_waku::record::{Capabilities, MAX_LISTED_SHARDS, Shards};
 
 use crate::envelope::{EnvelopeError, Purpose};
@@ -88,6 +89,8 @@ pub struct Descriptor {
     pub family: Vec<PeerId>,
     /// What it admits.
     pub limits: Limits,
+    /// Whether it puts fragments of requests together when a path ends at it.
+    pub reassembles: bool,
 }
 
 /// What a node admits, as far as it tells.
@@ -97,6 +100,17 @@ pub struct Limits {
     pub packets_per_second: u32,
     /// How long it holds a packet at most, in milliseconds; 0: not told.
     pub longest_hold_ms: u32,
+}
+
+/// The times in a descriptor, in Unix seconds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Times {
+    /// When it was made.
+    pub issued: u64,
+    /// When it is no longer to be believed.
+    pub expires: u64,
+    /// When the next key takes over, if there is one.
+    pub next_key_from: Option<u64>,
 }
 
 /// Why a descriptor is refused, or cannot be made.
@@ -180,8 +194,21 @@ impl Descriptor {
     /// # Errors
     /// [`DescriptorError`] with the first rule that it breaks.
     pub fn open(bytes: &[u8], now: u64) -> Result<Self, DescriptorError> {
+        Self::open_under(bytes, now, Weaknesses::NONE)
+    }
+
+    /// Reads a descriptor as [`open`](Self::open) does, but for the countermeasures that are missing: with
+    /// [`Weakness::UnsignedEntries`] it may be signed by anybody, or by nobody.
+    ///
+    /// # Errors
+    /// As [`open`](Self::open).
+    pub fn open_under(bytes: &[u8], now: u64, weaknesses: Weaknesses) -> Result<Self, DescriptorError> {
         if bytes.len() > MAX_LEN {
             return Err(DescriptorError::TooLong(bytes.len()));
+        }
+        if weaknesses.has(Weakness::UnsignedEntries) {
+            let descriptor = Self::try_from(wire::Fields::decode(PURPOSE.payload(bytes)?.as_slice())?)?;
+            return descriptor.check_time(now).map(|()| descriptor);
         }
         let opened = PURPOSE.open(bytes)?;
         if opened.signer.key_type() != KeyType::Secp256k1 {
@@ -206,12 +233,12 @@ impl Descriptor {
         if self.expires <= now { Err(DescriptorError::Expired) } else { Ok(()) }
     }
 
-    /// Issue time and expiry, read without checking anything: for descriptors that were opened before.
+    /// Its times, read without checking anything: for descriptors that were opened before.
     #[must_use]
-    pub fn times(bytes: &[u8]) -> Option<(u64, u64)> {
+    pub fn times(bytes: &[u8]) -> Option<Times> {
         let payload = PURPOSE.payload(bytes).ok()?;
-        let fields = wire::Fields::decode(payload.as_slice()).ok()?;
-        Some((fields.issued, fields.expires))
+        let wire::Fields { issued, expires, next_key_from, .. } = wire::Fields::decode(payload.as_slice()).ok()?;
+        Some(Times { issued, expires, next_key_from: Some(next_key_from).filter(|from| *from > 0) })
     }
 }
 

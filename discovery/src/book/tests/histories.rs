@@ -98,28 +98,4 @@ proptest! {
             }
         }
     }
-
-    #[test]
-    fn a_key_changes_no_faster_than_the_rule_allows(steps in proptest::collection::vec((0..300_u64, 1..6_u8, 0..900_u64), 1..40)) {
-        let mut world = World::new();
-        let peer = secp256k1_peer();
-        let mut changes = Vec::new();
-        let mut current = None;
-        for (version, (wait, seed, ahead)) in (1..).zip(steps) {
-            world.pass(wait);
-            // Never announced in time, so every change counts.
-            let next = Some((key(seed + 1), world.now.unix + ahead.min(KEY_CHANGE_INTERVAL - 1)));
-            let finding = Finding { mix_key: Some(key(seed)), next_key: next, ..record(peer, version) };
-            let _ = world.report(SourceName::Descriptors, finding);
-            let key = world.node(&peer).view.key;
-            if current.is_some() && key != current {
-                changes.push(world.now.unix);
-            }
-            current = key;
-        }
-        // A key may have turned between two steps, the longest of which takes 300 seconds.
-        for pair in changes.windows(2) {
-            prop_assert!(pair[1] - pair[0] + 300 >= KEY_CHANGE_INTERVAL, "{changes:?}");
-        }
-    }
 }

@@ -14,8 +14,8 @@ use rand::{
 use tokio::time::Instant;
 use wakumix_records::descriptor::{MAX_DESCRIPTORS, Request};
 
-use super::shelf::{Known, Shelf};
-use crate::entry::PeerAddress;
+use super::shelf::{Known, Shelf, Turn};
+use crate::{clock::Now, entry::PeerAddress, finding::UnixSeconds};
 
 /// Samples in a row without news after which the net counts as known. News and newcomers begin the count anew.
 pub(super) const QUIET_SAMPLES: u32 = 3;
@@ -42,6 +42,16 @@ const UNSUPPORTED: u32 = 2;
 const FIRST_REVISIT: Duration = Duration::from_secs(3);
 /// The longest wait after an answer.
 const LONGEST_REVISIT: Duration = Duration::from_secs(10 * 60);
+/// How long after a key has taken over its node is asked for what follows, at the least: its own descriptor takes a
+/// second or two, and clocks differ by as much.
+const TURN_PAUSE: Duration = Duration::from_secs(3);
+/// Over what part of the notice that it gave the requests of all its readers are spread.
+const TURN_SPREAD: u64 = 4;
+/// The longest such spread, in seconds: with daily rotation a thousand readers come in five minutes.
+const LONGEST_TURN_SPREAD: u64 = 300;
+/// Nodes asked for this reason between two looks at what is known, those first that have waited longest: 1000 nodes that
+/// rotate every minute are 17 a second, a look is a second or more.
+const TURNS_A_LOOK: usize = 64;
 /// Peers whose last answer is remembered; while all of them are to be left alone, nobody new is asked. As many as the
 /// directory holds by default.
 const MAX_ATTEMPTS: usize = 16_384;
@@ -75,6 +85,8 @@ struct Attempt {
     /// In a row, and answers since then.
     failures: u32,
     answers: u32,
+    /// The last change of its key after which it was asked.
+    turn: UnixSeconds,
 }
 
 /// Decides whom to ask. All of its state is ephemeral.
@@ -87,6 +99,9 @@ pub(super) struct Asker {
     attempts: HashMap<PeerId, Attempt>,
     /// Mix nodes that are to be asked for their own descriptors.
     direct: Vec<Known>,
+    /// Pool nodes that are to be asked because their key has changed, or is about to, with the moment to ask at. The
+    /// earliest stands last.
+    turning: Vec<(Instant, Turn)>,
     /// Mix nodes that did not answer: others are asked for their descriptors.
     by_name: Vec<PeerId>,
     /// Connected peers that were there before. No more than there are speakers.
@@ -104,6 +119,7 @@ impl Asker {
             open: HashSet::new(),
             attempts: HashMap::new(),
             direct: Vec::new(),
+            turning: Vec::new(),
             by_name: Vec::new(),
             met: HashSet::new(),
             quiet: 0,
@@ -123,13 +139,24 @@ impl Asker {
     }
 
     /// Draws up anew which mix nodes are to be asked about.
-    pub(super) fn plan(&mut self, now: Instant, shelf: &Shelf, rng: &mut impl Rng) {
-        let due = shelf.wanted().iter().filter(|node| node.peer != self.me && self.is_due(&node.peer, now));
+    pub(super) fn plan(&mut self, now: Now, shelf: &Shelf, rng: &mut impl Rng) {
+        let due = shelf.wanted().iter().filter(|node| node.peer != self.me && self.is_due(&node.peer, now.at));
         let (by_name, direct): (Vec<_>, Vec<_>) = due.cloned().partition(|node| self.failures(&node.peer) % 2 == 1);
         self.direct = direct;
         self.direct.shuffle(rng);
         self.by_name = by_name.into_iter().map(|node| node.peer).collect();
         self.by_name.shuffle(rng);
+        let is_new = |turn: &&Turn| turn.node.peer != self.me && self.is_new_turn(turn);
+        let turns = shelf.turns().iter().filter(is_new);
+        self.turning = turns.map(|turn| (time_to_ask(turn, now, rng), turn.clone())).collect();
+        self.turning.sort_by_key(|(at, _)| std::cmp::Reverse(*at));
+        self.turning.drain(..self.turning.len().saturating_sub(TURNS_A_LOOK));
+    }
+
+    /// Whether a node has not been asked since this change of its key. One that did not answer is asked again at the pace
+    /// of failures.
+    fn is_new_turn(&self, turn: &Turn) -> bool {
+        self.attempts.get(&turn.node.peer).is_none_or(|attempt| attempt.failures == 0 && attempt.turn < turn.at)
     }
 
     /// The next request, if there is one to be made now.
@@ -138,6 +165,7 @@ impl Asker {
         let ask = self
             .entry(now)
             .or_else(|| self.newcomer(speakers))
+            .or_else(|| self.turning(now))
             .or_else(|| self.sample(now, speakers, shelf, rng))
             .or_else(|| self.named(now, speakers, shelf, rng))
             .or_else(|| self.direct(now))
@@ -205,6 +233,19 @@ impl Asker {
         Some(Ask { peer, addresses, request: Request::Peers(peers) })
     }
 
+    /// The node whose key has changed longest ago. If its answer is none, or still the old one, it is asked again as others
+    /// are whose descriptor is old, but soon.
+    fn turning(&mut self, now: Instant) -> Option<Ask> {
+        while let Some((_, turn)) = self.turning.pop_if(|(at, _)| *at <= now) {
+            let Turn { node: Known { peer, addresses }, at, .. } = turn;
+            if !self.open.contains(&peer) {
+                self.set(peer, Attempt { again: now + FIRST_REVISIT, failures: 0, answers: 0, turn: at });
+                return Some(Ask { peer, addresses, request: Request::Own });
+            }
+        }
+        None
+    }
+
     fn direct(&mut self, now: Instant) -> Option<Ask> {
         while let Some(Known { peer, addresses }) = self.direct.pop() {
             if self.is_due(&peer, now) {
@@ -236,16 +277,13 @@ impl Asker {
                 self.note_answer(&ask.request, told, *news, now, rng);
             }
             Outcome::Unsupported => {
-                self.set(
-                    ask.peer,
-                    Attempt { again: now + jittered(UNSUPPORTED_PAUSE, rng), failures: UNSUPPORTED, answers: 0 },
-                );
+                let again = now + jittered(UNSUPPORTED_PAUSE, rng);
+                self.set(ask.peer, Attempt { again, failures: UNSUPPORTED, answers: 0, ..self.last(&ask.peer, now) });
             }
             Outcome::Failed => self.fail(ask.peer, now, rng),
             Outcome::NotAsked => {
-                let before = self.attempts.get(&ask.peer).copied();
-                let (failures, answers) = before.map_or((0, 0), |attempt| (attempt.failures, attempt.answers));
-                self.set(ask.peer, Attempt { again: now + jittered(FIRST_BACK_OFF, rng), failures, answers });
+                let again = now + jittered(FIRST_BACK_OFF, rng);
+                self.set(ask.peer, Attempt { again, ..self.last(&ask.peer, now) });
             }
         }
     }
@@ -284,6 +322,12 @@ impl Asker {
         !self.open.contains(peer) && self.attempts.get(peer).is_none_or(|attempt| attempt.again <= now)
     }
 
+    /// What is remembered of asking a peer, if anything is.
+    fn last(&self, peer: &PeerId, now: Instant) -> Attempt {
+        let nothing = Attempt { again: now, failures: 0, answers: 0, turn: 0 };
+        self.attempts.get(peer).copied().unwrap_or(nothing)
+    }
+
     fn failures(&self, peer: &PeerId) -> u32 {
         self.attempts.get(peer).map_or(0, |attempt| attempt.failures)
     }
@@ -292,7 +336,7 @@ impl Asker {
         let failures = self.failures(&peer);
         let back_off = doubled(FIRST_BACK_OFF, failures, LONGEST_BACK_OFF);
         let again = now + jittered(back_off, rng);
-        self.set(peer, Attempt { again, failures: failures.saturating_add(1), answers: 0 });
+        self.set(peer, Attempt { again, failures: failures.saturating_add(1), answers: 0, ..self.last(&peer, now) });
     }
 
     /// Plans when to ask the peer about itself again. An answer in between does not put that off.
@@ -303,7 +347,7 @@ impl Asker {
         }
         let answers = before.map_or(0, |attempt| attempt.answers);
         let again = now + jittered(doubled(FIRST_REVISIT, answers, LONGEST_REVISIT), rng);
-        self.set(peer, Attempt { again, failures: 0, answers: answers.saturating_add(1) });
+        self.set(peer, Attempt { again, failures: 0, answers: answers.saturating_add(1), ..self.last(&peer, now) });
     }
 
     /// Whether the outcome of asking this peer can be remembered.
@@ -319,6 +363,15 @@ impl Asker {
             self.attempts.insert(peer, attempt);
         }
     }
+}
+
+/// When to ask after a change of key: a while after it, at a moment that is each reader's own, or now if that is past.
+fn time_to_ask(turn: &Turn, now: Now, rng: &mut impl Rng) -> Instant {
+    let spread = Duration::from_secs((turn.notice / TURN_SPREAD).min(LONGEST_TURN_SPREAD));
+    let due = Duration::from_secs(turn.at).saturating_add(TURN_PAUSE + spread.mul_f64(rng.random_range(0.0..1.0)));
+    let wait = due.saturating_sub(Duration::from_secs(now.unix));
+    // So far off that this machine cannot tell it is never within one look.
+    now.at.checked_add(wait).unwrap_or(now.at + LONGEST_REVISIT)
 }
 
 /// A wait that doubles so often, up to the longest.

@@ -7,6 +7,7 @@ use wakumix_records::{
     descriptor::{Descriptor, DescriptorError, MAX_RESPONSE_LEN, Request, Response},
     envelope::EnvelopeError,
 };
+use wakumix_sphinx::Weaknesses;
 use wakumix_waku::frame;
 
 use super::{asker::Ask, shelf::Shelf};
@@ -28,10 +29,23 @@ pub(super) struct Checked {
     pub(super) refused: HashMap<Refusal, u64>,
 }
 
-impl Checked {
-    /// Checks the answer to `ask`, with its length in front, that this node (`me`) received.
-    pub(super) async fn read(bytes: &[u8], ask: &Ask, me: PeerId, now: UnixSeconds, shelf: &Shelf) -> Self {
-        let mut checked = Self::default();
+/// What an answer is measured by.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Reader<'a> {
+    /// This node, which needs no news of itself.
+    pub(super) me: PeerId,
+    /// The time.
+    pub(super) now: UnixSeconds,
+    /// What is held already.
+    pub(super) shelf: &'a Shelf,
+    /// Countermeasures that are missing.
+    pub(super) weaknesses: Weaknesses,
+}
+
+impl Reader<'_> {
+    /// Checks the answer to `ask`, with its length in front.
+    pub(super) async fn read(self, bytes: &[u8], ask: &Ask) -> Checked {
+        let mut checked = Checked::default();
         let body = frame::decode(bytes, MAX_RESPONSE_LEN).ok().flatten().map(|(body, _)| body);
         let Some(Ok(Response { mut descriptors })) = body.map(Response::decode) else {
             checked.refuse(Refusal::Malformed, 1);
@@ -44,18 +58,20 @@ impl Checked {
             if index % AT_A_TIME == AT_A_TIME - 1 {
                 tokio::task::yield_now().await;
             }
-            if shelf.is_known(&envelope) {
+            if self.shelf.is_known(&envelope) {
                 continue;
             }
-            match Descriptor::open(&envelope, now) {
-                Ok(descriptor) if descriptor.peer == me => {}
-                Ok(descriptor) => checked.take(descriptor, envelope, ask, shelf),
+            match Descriptor::open_under(&envelope, self.now, self.weaknesses) {
+                Ok(descriptor) if descriptor.peer == self.me => {}
+                Ok(descriptor) => checked.take(descriptor, envelope, ask, self.shelf),
                 Err(error) => checked.refuse(refusal(&error), 1),
             }
         }
         checked
     }
+}
 
+impl Checked {
     fn take(&mut self, descriptor: Descriptor, envelope: Vec<u8>, ask: &Ask, shelf: &Shelf) {
         let peer = descriptor.peer;
         let was_asked_for = match &ask.request {
@@ -85,6 +101,7 @@ fn finding(descriptor: Descriptor, envelope: Vec<u8>) -> Finding {
         mix_key: descriptor.mix_key,
         next_key: descriptor.next_key,
         profiles: Some(descriptor.profiles),
+        reassembles: Some(descriptor.reassembles),
         operator: descriptor.operator,
         family: descriptor.family,
         expires: Some(descriptor.expires),

@@ -80,10 +80,11 @@ pub(super) fn describe(record: &LocalRecord, limits: Limits, issued: UnixSeconds
         shards: Shards { cluster: *cluster, shards: shards.iter().take(MAX_LISTED_SHARDS).copied().collect() },
         capabilities,
         mix_key,
-        next_key: None,
+        next_key: record.next_key.filter(|_| mix_key.is_some()),
         profiles: record.profiles.iter().take(MAX_PROFILES).copied().collect(),
         operator: record.operator.clone().filter(|tag| is_operator_tag(tag)),
         family: record.family.iter().take(MAX_FAMILY).copied().collect(),
         limits: if mix_key.is_some() { limits } else { Limits::default() },
+        reassembles: record.reassembles && mix_key.is_some(),
     })
 }

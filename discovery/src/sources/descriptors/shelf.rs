@@ -1,4 +1,5 @@
-//! What is known of descriptors at one moment: those that can be passed on, and the mix nodes that need a newer one.
+//! What is known of descriptors at one moment: those that can be passed on, the mix nodes that need a newer one, and when
+//! those of the pool change their keys.
 
 use std::{
     collections::{HashMap, HashSet, hash_map::RandomState},
@@ -9,7 +10,8 @@ use std::{
 use libp2p_identity::PeerId;
 use multiaddr::Multiaddr;
 use rand::{Rng, seq};
-use wakumix_records::descriptor::Descriptor;
+use wakumix_records::descriptor::{Descriptor, Times};
+use wakumix_sphinx::PublicKey;
 use wakumix_waku::record::Capabilities;
 
 use crate::finding::{Finding, SignedRecord, UnixSeconds};
@@ -25,6 +27,7 @@ pub(super) struct Shelf {
     digests: HashSet<u64>,
     hasher: RandomState,
     wanted: Vec<Known>,
+    turns: Vec<Turn>,
     misses_keys: bool,
 }
 
@@ -33,8 +36,16 @@ pub(super) struct Shelf {
 struct Held {
     /// Of its finding.
     place: usize,
-    issued: UnixSeconds,
-    expires: UnixSeconds,
+    times: Times,
+}
+
+/// When the key of a pool node changes, as the newest descriptor of it that is held says: a newer one will follow.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Turn {
+    pub(super) node: Known,
+    pub(super) at: UnixSeconds,
+    /// Between the descriptor and that moment, in seconds.
+    pub(super) notice: UnixSeconds,
 }
 
 /// A peer and where it was last known to be.
@@ -45,45 +56,72 @@ pub(super) struct Known {
 }
 
 impl Shelf {
-    /// Sorts out what is known at a time. A peer may occur several times, once a source.
-    pub(super) fn new(findings: Arc<[Finding]>, now: UnixSeconds) -> Self {
+    /// Sorts out what is known at a time, and who may carry packets. A peer may occur several times, once a source.
+    pub(super) fn new(findings: Arc<[Finding]>, pool: &HashSet<PeerId>, now: UnixSeconds) -> Self {
         let mut shelf = Self::default();
         let mut needs: HashMap<PeerId, Need> = HashMap::new();
         for (place, finding) in findings.iter().enumerate() {
             needs.entry(finding.peer).or_default().add(finding);
             shelf.hold(place, finding, now);
         }
-        shelf.misses_keys = needs.values().any(|need| need.mixes && !need.has_key);
-        shelf.wanted = needs
-            .into_iter()
-            .filter(|(peer, need)| need.mixes && (!need.has_key || shelf.is_stale(peer, now)))
-            .map(|(peer, need)| Known { peer, addresses: need.addresses })
-            .collect();
+        shelf.misses_keys = needs.values().any(|need| need.mixes && need.key.is_none());
+        for (peer, need) in needs.into_iter().filter(|(_, need)| need.mixes) {
+            let (is_wanted, node) =
+                (shelf.is_wanted(&peer, &need, pool, now), Known { peer, addresses: need.addresses });
+            if pool.contains(&peer) {
+                shelf.turns.extend(shelf.turn(&node));
+            }
+            shelf.wanted.extend(is_wanted.then_some(node));
+        }
         shelf.findings = findings;
         shelf
     }
 
+    /// A mix node needs a descriptor of which no key is known or two are, or that may carry packets and of which there is
+    /// none: what a node is able to do, and which key follows, stands nowhere else. It needs a newer one when that is old.
+    fn is_wanted(&self, peer: &PeerId, need: &Need, pool: &HashSet<PeerId>, now: UnixSeconds) -> bool {
+        need.key.is_none() || need.is_disputed || self.is_stale(peer, now) || (pool.contains(peer) && !self.has(peer))
+    }
+
+    fn turn(&self, node: &Known) -> Option<Turn> {
+        let Times { issued, next_key_from, .. } = self.held(&node.peer)?.times;
+        let at = next_key_from?;
+        Some(Turn { node: node.clone(), at, notice: at.saturating_sub(issued) })
+    }
+
     fn hold(&mut self, place: usize, finding: &Finding, now: UnixSeconds) {
         let Some(SignedRecord::Descriptor(bytes)) = &finding.record else { return };
-        let Some((issued, expires)) = Descriptor::times(bytes).filter(|(_, expires)| *expires > now) else { return };
-        let held = Held { place, issued, expires };
+        let Some(times) = Descriptor::times(bytes).filter(|times| times.expires > now) else { return };
+        let held = Held { place, times };
         self.digests.insert(self.hasher.hash_one(bytes));
         let next = self.held.len();
         let index = *self.by_peer.entry(finding.peer).or_insert(next);
         match self.held.get_mut(index) {
-            Some(known) if known.issued < issued => *known = held,
+            Some(known) if known.times.issued < times.issued => *known = held,
             Some(_) => {}
             None => self.held.push(held),
         }
     }
 
-    /// Whether half of a descriptor's life is over; its peer has made another by then.
-    fn is_stale(&self, peer: &PeerId, now: UnixSeconds) -> bool {
-        let held = self.by_peer.get(peer).and_then(|index| self.held.get(*index));
-        held.is_some_and(|held| now.saturating_sub(held.issued) > held.expires.saturating_sub(held.issued) / 2)
+    fn held(&self, peer: &PeerId) -> Option<&Held> {
+        self.by_peer.get(peer).and_then(|index| self.held.get(*index))
     }
 
-    /// Mix nodes whose key is not known or whose descriptor is old.
+    /// Whether half of a descriptor's life is over, or the key that it announced has taken over; its peer has made another
+    /// by then.
+    fn is_stale(&self, peer: &PeerId, now: UnixSeconds) -> bool {
+        self.held(peer).is_some_and(|Held { times: Times { issued, expires, next_key_from }, .. }| {
+            let is_half_over = now.saturating_sub(*issued) > expires.saturating_sub(*issued) / 2;
+            is_half_over || next_key_from.is_some_and(|from| from < now)
+        })
+    }
+
+    /// When pool nodes change their keys; past moments are those after which no newer descriptor has come yet.
+    pub(super) fn turns(&self) -> &[Turn] {
+        &self.turns
+    }
+
+    /// Mix nodes of which a descriptor, or a newer one, is needed.
     pub(super) fn wanted(&self) -> &[Known] {
         &self.wanted
     }
@@ -122,7 +160,7 @@ impl Shelf {
     }
 
     fn bytes(&self, index: usize, now: UnixSeconds) -> Option<Vec<u8>> {
-        let held = self.held.get(index).filter(|held| held.expires > now)?;
+        let held = self.held.get(index).filter(|held| held.times.expires > now)?;
         match &self.findings.get(held.place)?.record {
             Some(SignedRecord::Descriptor(bytes)) => Some(bytes.clone()),
             _ => None,
@@ -134,7 +172,9 @@ impl Shelf {
 #[derive(Default)]
 struct Need {
     mixes: bool,
-    has_key: bool,
+    key: Option<PublicKey>,
+    /// Its records tell different keys.
+    is_disputed: bool,
     addresses: Vec<Multiaddr>,
 }
 
@@ -142,7 +182,8 @@ impl Need {
     fn add(&mut self, finding: &Finding) {
         self.mixes |= finding.mix_key.is_some();
         self.mixes |= finding.capabilities.is_some_and(|own| own.contains(Capabilities::MIX));
-        self.has_key |= finding.mix_key.is_some();
+        self.is_disputed |= self.key.zip(finding.mix_key).is_some_and(|(one, other)| one != other);
+        self.key = self.key.or(finding.mix_key);
         for address in &finding.addresses {
             if self.addresses.len() < Finding::MAX_ADDRESSES && !self.addresses.contains(address) {
                 self.addresses.push(address.clone());

@@ -105,6 +105,8 @@ mod tests {
             capabilities: Capabilities::MIX,
             shards: Shards { cluster: 2, shards: vec![0] },
             mix_key: Some(PrivateKey::from_bytes([5; 32]).public()),
+            next_key: None,
+            reassembles: false,
             profiles: Vec::new(),
             operator: None,
             family: Vec::new(),

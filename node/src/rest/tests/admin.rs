@@ -33,6 +33,7 @@ fn entry(seed: u8, state: PoolState, family: Option<u32>) -> PoolEntry {
         mix_key: Some(node.key),
         capabilities: Capabilities::RELAY | Capabilities::MIX,
         shards: Some(Shards { cluster: 66, shards: vec![0] }),
+        reassembles: None,
         profiles: vec!["lioness/pad".parse().unwrap()],
         sources: vec![SourceName::Static, SourceName::Discv5],
         operator: family.map(|family| format!("operator-{family}")),

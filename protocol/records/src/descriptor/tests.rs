@@ -39,6 +39,7 @@ fn descriptor() -> Descriptor {
         operator: Some("example.org".into()),
         family: vec![peer(8), peer(9)],
         limits: Limits { packets_per_second: 100, longest_hold_ms: 65_535 },
+        reassembles: true,
     }
 }
 
@@ -60,14 +61,14 @@ fn refusal_of(change: impl FnOnce(&mut wire::Fields)) -> String {
 /// A descriptor of the key [7; 32] at 1800000000, for other implementations to read.
 const VECTOR: &str = concat!(
     "0a250802122102989c0b76cb563971fdc9bef31ec06c3560f3249d6ee9e5d83c57625596e05f6f12172f77616b756d69782f",
-    "6d69782d64657363726970746f721a9b020a2700250802122102989c0b76cb563971fdc9bef31ec06c3560f3249d6ee9e5d8",
+    "6d69782d64657363726970746f721a9e020a2700250802122102989c0b76cb563971fdc9bef31ec06c3560f3249d6ee9e5d8",
     "3c57625596e05f6f1080a4a7da0618c0f5a9da06220804c000020706ea602216360f6d69782e6578616d706c652e6f726706",
     "01bbde032802320200053821422013be4feaeaf204c7fd3358fc9c00721881d174278128227ec674f37f7fe97b6d4a2031d4",
     "ab6aceec961137917037936e60716fac573afe94d9da84a8020448dfc11250e0cca8da065a0b6c696f6e6573732f70616462",
     "0b6578616d706c652e6f72676a2700250802122103f991f944d1e1954a7fc8b9bf62e0d78f015f4c07762d505e20e6c45260",
     "a3661b6a270025080212210256b328b30c8bf5839e24058747879408bdb36241dc9c2e7c619faa12b2920967706478ffff03",
-    "2a47304502210088e1a969fa3c675e389986e761b2da4a5e060e641b89622e24230d5e0d5906e402200860eac49c6fe4fb8e",
-    "a8288567785b3c40f62d24cf06e9d5914b5dbc7d1ed790",
+    "8001012a46304402206d8c3bebbbafdbab2a850a64af6718dda2448ecca191078900daca5d002b7f9b02201199da482b14a5",
+    "0efdbbfa3f0b904fd73ae44032e68b075380ee7aa06a69f39b",
 );
 
 #[test]
@@ -88,12 +89,15 @@ fn opens_what_it_sealed_with_or_without_the_fields_that_may_lack() {
         operator: None,
         family: Vec::new(),
         limits: Limits::default(),
+        reassembles: false,
         ..descriptor()
     };
     for descriptor in [least, descriptor()] {
         let bytes = descriptor.seal(&keypair(7)).unwrap();
         assert_eq!(Descriptor::open(&bytes, NOW).unwrap(), descriptor);
-        assert_eq!(Descriptor::times(&bytes), Some((descriptor.issued, descriptor.expires)));
+        let next_key_from = descriptor.next_key.map(|(_, from)| from);
+        let times = Times { issued: descriptor.issued, expires: descriptor.expires, next_key_from };
+        assert_eq!(Descriptor::times(&bytes), Some(times));
     }
 }
 
@@ -141,6 +145,16 @@ fn nobody_signs_for_another_peer() {
     assert!(matches!(descriptor().seal(&keypair(8)), Err(DescriptorError::Signer)));
     let foreign = PURPOSE.seal(&keypair(8), fields().encode_to_vec()).unwrap();
     assert!(matches!(Descriptor::open(&foreign, NOW), Err(DescriptorError::Signer)));
+}
+
+#[test]
+#[cfg(feature = "weaknesses")]
+fn only_a_missing_countermeasure_takes_what_another_peer_signed() {
+    let forged = PURPOSE.seal(&keypair(8), fields().encode_to_vec()).unwrap();
+    let weak = Weaknesses::NONE.with(Weakness::UnsignedEntries);
+    assert_eq!(Descriptor::open_under(&forged, NOW, weak).unwrap(), descriptor());
+    assert!(matches!(Descriptor::open_under(&forged, NOW, Weaknesses::NONE), Err(DescriptorError::Signer)));
+    assert!(matches!(Descriptor::open_under(&forged, NOW + 12 * HOUR, weak), Err(DescriptorError::Expired)));
 }
 
 #[test]
@@ -205,6 +219,8 @@ fn keys_are_canonical_and_go_with_the_mix_bit() {
     let contradiction = "the mix bit and the mix key contradict each other";
     assert_eq!(refusal_of(|fields| fields.capabilities = 1), contradiction);
     assert_eq!(refusal_of(|fields| fields.mix_key.clear()), contradiction);
+    let keyless = |fields: &mut wire::Fields| (fields.capabilities, fields.mix_key) = (1, Vec::new());
+    assert_eq!(refusal_of(keyless), "the field reassembles has an impossible value");
 }
 
 #[test]

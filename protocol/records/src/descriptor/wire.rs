@@ -42,6 +42,8 @@ pub(super) struct Fields {
     pub(super) packets_per_second: u32,
     #[prost(uint32, tag = "15")]
     pub(super) longest_hold_ms: u32,
+    #[prost(bool, tag = "16")]
+    pub(super) reassembles: bool,
 }
 
 impl From<&Descriptor> for Fields {
@@ -63,6 +65,7 @@ impl From<&Descriptor> for Fields {
             family: descriptor.family.iter().map(|peer| peer.to_bytes()).collect(),
             packets_per_second: descriptor.limits.packets_per_second,
             longest_hold_ms: descriptor.limits.longest_hold_ms,
+            reassembles: descriptor.reassembles,
         }
     }
 }
@@ -78,6 +81,9 @@ impl TryFrom<Fields> for Descriptor {
         if capabilities.contains(Capabilities::MIX) != mix_key.is_some() {
             return Err(DescriptorError::MixBit);
         }
+        if fields.reassembles && mix_key.is_none() {
+            return Err(DescriptorError::Field("reassembles"));
+        }
         Ok(Self {
             peer: peer_id("peer_id", &fields.peer_id)?,
             issued: fields.issued,
@@ -91,6 +97,7 @@ impl TryFrom<Fields> for Descriptor {
             family: fields.family.iter().map(|bytes| peer_id("family", bytes)).collect::<Result<_, _>>()?,
             limits: Limits { packets_per_second: fields.packets_per_second, longest_hold_ms: fields.longest_hold_ms },
             operator: operator(fields.operator)?,
+            reassembles: fields.reassembles,
         })
     }
 }

@@ -5,13 +5,14 @@ use std::{collections::HashSet, sync::Arc, time::Duration};
 use libp2p_identity::PeerId;
 use rand::{SeedableRng as _, rngs::StdRng};
 use tokio::time::Instant;
-use wakumix_records::descriptor::{MAX_DESCRIPTORS, Request};
+use wakumix_records::descriptor::{Descriptor, MAX_DESCRIPTORS, Request};
 use wakumix_waku::record::Capabilities;
 
-use super::support::{ME, NOW, address, known, peer};
+use super::support::{ME, NOW, address, descriptor, keypair, known, mix_key, peer};
 use crate::{
+    clock::Now,
     entry::PeerAddress,
-    finding::Finding,
+    finding::{Finding, SignedRecord},
     sources::descriptors::{
         asker::{Ask, Asker, Outcome, QUIET_SAMPLES},
         shelf::Shelf,
@@ -24,6 +25,9 @@ struct World {
     asker: Asker,
     shelf: Shelf,
     speakers: Vec<PeerId>,
+    pool: HashSet<PeerId>,
+    /// The wall clock, which [`World::know`] sets.
+    unix: u64,
     now: Instant,
     rng: StdRng,
 }
@@ -36,22 +40,26 @@ impl World {
             asker: Asker::new(peer(ME), entries.collect(), now),
             shelf: Shelf::default(),
             speakers: Vec::new(),
+            pool: HashSet::new(),
+            unix: NOW,
             now,
             rng: StdRng::seed_from_u64(1),
         }
     }
 
     fn know(&mut self, findings: Vec<Finding>, unix: u64) {
-        self.shelf = Shelf::new(findings.into(), unix);
+        self.shelf = Shelf::new(findings.into(), &self.pool, unix);
+        self.unix = unix;
         self.plan();
     }
 
     fn plan(&mut self) {
-        self.asker.plan(self.now, &self.shelf, &mut self.rng);
+        self.asker.plan(Now { unix: self.unix, at: self.now }, &self.shelf, &mut self.rng);
     }
 
     fn pass(&mut self, time: Duration) {
         self.now += time;
+        self.unix += time.as_secs();
         self.plan();
     }
 
@@ -333,10 +341,88 @@ fn many_connections_do_not_decide_alone_what_is_learnt() {
 fn what_is_remembered_has_a_bound() {
     let mut world = World::new(&[]);
     let nobody = |_| Finding { capabilities: Some(Capabilities::MIX), ..Finding::new(PeerId::random(), 1) };
-    world.shelf = Shelf::new((0..20_000).map(nobody).collect::<Arc<[_]>>(), NOW);
+    world.shelf = Shelf::new((0..20_000).map(nobody).collect::<Arc<[_]>>(), &world.pool, NOW);
     world.plan();
     let asks = world.all();
     asks.iter().for_each(|ask| world.note(ask, &Outcome::Unsupported));
     assert_eq!(world.all(), []);
     assert!(format!("{:?}", world.asker).matches("Attempt {").count() <= 16_384);
+}
+
+#[test]
+fn pool_nodes_of_which_there_is_no_descriptor_are_asked_for_it() {
+    let mut world = World::new(&[]);
+    let entry = |seed| Finding { record: None, capabilities: None, ..known(seed) };
+    world.pool = HashSet::from([peer(1), peer(2)]);
+    world.know(vec![entry(1), known(2), entry(3)], NOW);
+    let asked: Vec<_> = world.all().into_iter().filter(|ask| ask.request == Request::Own).collect();
+    assert_eq!(asked, [own(1)]);
+    world.note(&own(1), &Outcome::Unsupported);
+    world.pass(Duration::from_secs(3600));
+    assert!(world.all().iter().all(|ask| ask.peer != peer(1)), "who does not speak the protocol is left alone");
+}
+
+#[test]
+fn a_node_whose_records_tell_different_keys_is_asked_which_it_is() {
+    let wanted = |key| {
+        let record = Some(SignedRecord::NodeRecord(vec![1]));
+        let node_record = Finding { record, mix_key: Some(key), ..known(1) };
+        Shelf::new(Arc::new([known(1), node_record]), &HashSet::new(), NOW).wanted().len()
+    };
+    assert_eq!((wanted(mix_key(1)), wanted(mix_key(2))), (0, 1));
+}
+
+/// A pool node whose descriptor of a minute ago says that another key follows at a time.
+fn turning(seed: u16, at: u64) -> Finding {
+    let descriptor = Descriptor { next_key: Some((mix_key(seed + 1000), at)), ..descriptor(seed) };
+    let record = Some(SignedRecord::Descriptor(descriptor.seal(&keypair(seed)).unwrap()));
+    Finding { record, ..known(seed) }
+}
+
+#[test]
+fn a_pool_node_is_asked_soon_after_its_key_has_changed_and_until_it_tells_what_follows() {
+    let mut world = World::new(&[]);
+    world.speakers = vec![peer(1)];
+    world.pool = HashSet::from([peer(1), peer(2)]);
+    // Ten minutes, so that both are seldom asked for other reasons.
+    let findings: Vec<_> = [1, 2, 3].map(|seed| turning(seed, NOW + 600)).into();
+    let mut asked: Vec<(PeerId, u64)> = Vec::new();
+    for since in 0..900 {
+        world.know(findings.clone(), NOW + since);
+        for ask in world.all() {
+            if ask.request == Request::Own && since >= 600 {
+                asked.push((ask.peer, since - 600));
+            }
+            world.answer(&ask, &[], 0);
+        }
+        world.now += Duration::from_secs(1);
+    }
+    for seed in [1, 2] {
+        let times: Vec<_> = asked.iter().filter(|(asked, _)| *asked == peer(seed)).map(|(_, at)| *at).collect();
+        // The notice was eleven minutes, so the spread is a quarter of that.
+        assert!(times[0] <= 3 + 165, "{times:?}");
+        assert!((3..=9).contains(&times.len()), "asked again, and less and less often: {times:?}");
+    }
+    let newer = |seed| Finding { expires: Some(NOW + 3600), ..turning(seed, NOW + 1800) };
+    world.know(vec![newer(1), newer(2), newer(3)], NOW + 901);
+    world.now += Duration::from_secs(600);
+    assert!(world.all().iter().all(|ask| ask.peer != peer(2) || ask.request == SAMPLE), "a newer descriptor has come");
+}
+
+#[test]
+fn who_changes_keys_without_end_is_not_asked_without_end() {
+    let mut world = World::new(&[]);
+    let seeds = 1..=200;
+    world.pool = seeds.clone().map(peer).collect();
+    let mut asked = 0;
+    for _ in 0..60 {
+        let at = world.unix;
+        world.know(seeds.clone().map(|seed| turning(seed, at)).collect(), at);
+        for ask in world.all() {
+            asked += usize::from(ask.request == Request::Own);
+            world.answer(&ask, &[], 0);
+        }
+        world.pass(Duration::from_secs(1));
+    }
+    assert!(asked <= 60 * 64, "{asked}");
 }

@@ -1,19 +1,27 @@
 //! What an answer is worth.
 
-use std::{collections::HashMap, sync::Arc};
+use std::{
+    collections::{HashMap, HashSet},
+    sync::Arc,
+};
 
 use libp2p_identity::PeerId;
 use wakumix_records::descriptor::{Descriptor, MAX_DESCRIPTORS, MAX_LEN, Request};
+use wakumix_sphinx::Weaknesses;
 
-use super::support::{ME, NOW, descriptor, framed, keypair, known, peer, sealed};
+use super::support::{ME, NOW, descriptor, framed, keypair, known, mix_key, peer, sealed};
 use crate::{
     finding::{Refusal, SignedRecord},
-    sources::descriptors::{asker::Ask, check::Checked, shelf::Shelf},
+    sources::descriptors::{
+        asker::Ask,
+        check::{Checked, Reader},
+        shelf::Shelf,
+    },
 };
 
 async fn checked(request: Request, answer: Vec<u8>, shelf: &Shelf) -> Checked {
     let ask = Ask { peer: peer(1), addresses: Vec::new(), request };
-    Checked::read(&answer, &ask, peer(ME), NOW, shelf).await
+    Reader { me: peer(ME), now: NOW, shelf, weaknesses: Weaknesses::NONE }.read(&answer, &ask).await
 }
 
 async fn read(request: Request, descriptors: Vec<Vec<u8>>) -> Checked {
@@ -38,6 +46,33 @@ async fn a_good_descriptor_becomes_a_finding_that_can_be_passed_on() {
     assert_eq!((finding.mix_key, &finding.addresses), (told.mix_key, &told.addresses));
     assert_eq!(finding.record, Some(SignedRecord::Descriptor(sealed(1))));
     assert_eq!((checked.news, checked.refused), (1, HashMap::new()));
+}
+
+#[tokio::test]
+async fn what_follows_the_key_and_what_the_node_is_able_to_do_become_part_of_the_finding() {
+    for reassembles in [true, false] {
+        let next_key = Some((mix_key(2), NOW + 60));
+        let bytes = Descriptor { next_key, reassembles, ..descriptor(1) }.seal(&keypair(1)).unwrap();
+        let finding = read(Request::Own, vec![bytes]).await.findings.remove(0);
+        assert_eq!((finding.next_key, finding.reassembles), (next_key, Some(reassembles)));
+    }
+}
+
+#[tokio::test]
+#[cfg(feature = "weaknesses")]
+async fn only_a_missing_countermeasure_takes_what_another_peer_signed() {
+    use wakumix_sphinx::Weakness;
+
+    // The last byte is of the signature.
+    let mut forged = sealed(1);
+    *forged.last_mut().unwrap() ^= 1;
+    let ask = Ask { peer: peer(1), addresses: Vec::new(), request: Request::Own };
+    let shelf = Shelf::default();
+    let weak = Weaknesses::NONE.with(Weakness::UnsignedEntries);
+    for (weaknesses, taken) in [(Weaknesses::NONE, 0), (weak, 1)] {
+        let reader = Reader { me: peer(ME), now: NOW, shelf: &shelf, weaknesses };
+        assert_eq!(reader.read(&framed(vec![forged.clone()]), &ask).await.findings.len(), taken);
+    }
 }
 
 #[tokio::test]
@@ -80,7 +115,7 @@ async fn a_peer_counts_once_in_an_answer() {
 
 #[tokio::test]
 async fn what_is_known_and_what_is_about_this_node_is_passed_over() {
-    let shelf = Shelf::new(Arc::new([known(1), known(2)]), NOW);
+    let shelf = Shelf::new(Arc::new([known(1), known(2)]), &HashSet::new(), NOW);
     let newer = Descriptor { issued: NOW, ..descriptor(2) }.seal(&keypair(2)).unwrap();
     let answer = framed(vec![sealed(1), newer, sealed(3), sealed(ME)]);
     let checked = checked(Request::Sample(8), answer, &shelf).await;

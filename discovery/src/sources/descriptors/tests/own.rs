@@ -25,8 +25,8 @@ async fn own(world: &World) -> Option<Descriptor> {
     let answer = ask(&world.service, from, Request::Own.encode()).await.unwrap();
     assert!(answer.len() <= 1);
     let bytes = answer.first()?;
-    let (issued, _) = Descriptor::times(bytes).unwrap();
-    Some(Descriptor::open(bytes, issued).unwrap())
+    let times = Descriptor::times(bytes).unwrap();
+    Some(Descriptor::open(bytes, times.issued).unwrap())
 }
 
 fn quiet(record: LocalRecord) -> World {
@@ -40,6 +40,35 @@ fn a_mixer_tells_everything() {
     assert_eq!((told.mix_key, told.capabilities), (Some(mix_key(ME)), Capabilities::RELAY | Capabilities::MIX));
     assert_eq!((told.operator.as_deref(), told.family.len()), (Some("example.org"), 1));
     assert_eq!(told.limits.packets_per_second, 9);
+}
+
+#[test]
+fn a_node_tells_what_follows_its_key_and_what_it_is_able_to_do_only_while_it_mixes() {
+    let next_key = Some((mix_key(1), NOW + 60));
+    let able = |capabilities| LocalRecord { next_key, reassembles: true, ..local(capabilities) };
+    let told = described(&able(Capabilities::MIX)).unwrap();
+    assert_eq!((told.next_key, told.reassembles), (next_key, true));
+    let told = described(&able(Capabilities::RELAY)).unwrap();
+    assert_eq!((told.next_key, told.reassembles), (None, false));
+    let told = described(&local(Capabilities::MIX)).unwrap();
+    assert_eq!((told.next_key, told.reassembles), (None, false));
+}
+
+#[tokio::test]
+async fn a_rotation_is_told_within_two_seconds() {
+    let rotated = |seed| LocalRecord {
+        mix_key: Some(mix_key(seed)),
+        next_key: Some((mix_key(seed + 1), NOW + 60 * u64::from(seed))),
+        ..local(Capabilities::MIX)
+    };
+    let world = quiet(rotated(1));
+    world.pass(1).await;
+    for seed in 2..10 {
+        world.local.send_replace(Arc::new(rotated(seed)));
+        world.pass(2).await;
+        let told = own(&world).await.unwrap();
+        assert_eq!((told.mix_key, told.next_key), (rotated(seed).mix_key, rotated(seed).next_key));
+    }
 }
 
 #[test]

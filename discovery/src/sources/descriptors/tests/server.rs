@@ -1,7 +1,7 @@
 //! What others get for their requests.
 
 use std::{
-    collections::HashMap,
+    collections::{HashMap, HashSet},
     sync::{
         Arc,
         atomic::{AtomicU64, Ordering},
@@ -33,7 +33,7 @@ impl World {
         let server = Arc::new(Server::new(StdRng::seed_from_u64(1), clock));
         let telemetry = Telemetry::new();
         server.count_in(&telemetry);
-        server.show(Arc::new(Shelf::new((1..=peers).map(known).collect(), NOW)));
+        server.show(Arc::new(Shelf::new((1..=peers).map(known).collect(), &HashSet::new(), NOW)));
         if has_own {
             server.set_own(peer(ME), Some(sealed(ME)));
         }
@@ -107,7 +107,7 @@ async fn what_is_over_is_not_passed_on() {
     world.now.store(NOW + 3600, Ordering::Relaxed);
     assert_eq!(world.ask(Request::Sample(8)).await, []);
     assert_eq!(world.ask(Request::Peers(vec![peer(1)])).await, []);
-    world.server.show(Arc::new(Shelf::new((1..=3).map(known).collect(), NOW + 3600)));
+    world.server.show(Arc::new(Shelf::new((1..=3).map(known).collect(), &HashSet::new(), NOW + 3600)));
     world.now.store(NOW, Ordering::Relaxed);
     assert_eq!(world.ask(Request::Sample(8)).await, []);
 }

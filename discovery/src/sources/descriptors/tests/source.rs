@@ -1,14 +1,18 @@
 //! The source as a whole, against honest and hostile nodes.
 
-use std::sync::Mutex;
+use std::{
+    collections::HashSet,
+    sync::{Arc, Mutex},
+};
 
 use libp2p_identity::PeerId;
 use rand::{Rng as _, RngExt as _, SeedableRng as _, rngs::StdRng};
 use wakumix_records::descriptor::{Descriptor, MAX_DESCRIPTORS, MAX_LEN, Request};
 use wakumix_role_api::{Requester, host::RequestFailure};
+use wakumix_sphinx::PublicKey;
 use wakumix_waku::record::Capabilities;
 
-use super::support::{NOW, World, address, ask, descriptor, framed, keypair, local, peer, sealed};
+use super::support::{NOW, World, address, ask, descriptor, framed, keypair, local, mix_key, peer, sealed};
 use crate::{
     entry::PeerAddress,
     finding::{Finding, Refusal},
@@ -90,6 +94,88 @@ async fn an_old_descriptor_is_renewed_before_it_is_over() {
     world.pass(4 * 3600).await;
     let expires = world.told.lock().unwrap().findings[&peer(1)].expires.unwrap();
     assert!(expires > NOW + 4 * 3600 + 1000, "{}", expires - NOW);
+}
+
+/// Nodes that rotate at every full minute since [`NOW`] and tell it a second later.
+#[derive(Clone)]
+struct Rotating {
+    peers: Arc<[PeerId]>,
+    keys: Arc<[PublicKey]>,
+}
+
+impl Rotating {
+    const ROTATIONS: u64 = 12;
+
+    fn new(nodes: u16) -> Self {
+        let keys = nodes * u16::try_from(Self::ROTATIONS).unwrap();
+        Self { peers: (0..nodes).map(peer).collect(), keys: (0..keys).map(mix_key).collect() }
+    }
+
+    fn place(&self, peer: &PeerId) -> usize {
+        self.peers.iter().position(|known| known == peer).unwrap()
+    }
+
+    /// The key of the node at a place, so many seconds after the start.
+    fn key(&self, place: usize, since: u64) -> PublicKey {
+        self.keys[place * usize::try_from(Self::ROTATIONS).unwrap() + usize::try_from(since / 60).unwrap()]
+    }
+
+    fn descriptor(&self, place: usize, since: u64) -> Vec<u8> {
+        let told = since.saturating_sub(1);
+        let seed = u16::try_from(place).unwrap();
+        let turn = (told / 60 + 1) * 60;
+        let rotating = Descriptor {
+            issued: NOW + told,
+            expires: NOW + told + 3600,
+            mix_key: Some(self.key(place, told)),
+            next_key: Some((self.key(place, turn), NOW + turn)),
+            ..descriptor(seed)
+        };
+        rotating.seal(&keypair(seed)).unwrap()
+    }
+}
+
+/// Rotation every minute for ten minutes, and each node does not answer the first request after it: at no time is a packet
+/// made for a dead key.
+#[tokio::test]
+async fn the_next_key_of_every_pool_node_is_known_before_the_old_one_ends() {
+    const NODES: u16 = 20;
+    let net = Rotating::new(NODES);
+    let state = Mutex::new((None, HashSet::new()));
+    let served = net.clone();
+    let answer = move |asked, request| {
+        let (start, answered) = &mut *state.lock().unwrap();
+        let since = start.get_or_insert_with(tokio::time::Instant::now).elapsed().as_secs();
+        if request == Request::Own && answered.insert((asked, since / 60)) {
+            return Err(RequestFailure::Timeout);
+        }
+        let told: Vec<usize> = match &request {
+            Request::Own => vec![served.place(&asked)],
+            Request::Peers(peers) => peers.iter().map(|peer| served.place(peer)).collect(),
+            Request::Sample(_) => (0..usize::from(NODES)).collect(),
+        };
+        Ok(framed(told.into_iter().map(|place| served.descriptor(place, since)).collect()))
+    };
+    let known = |(seed, peer): (u16, &PeerId)| Finding {
+        addresses: vec![address(seed)],
+        mix_key: Some(net.key(usize::from(seed), 0)),
+        ..Finding::new(*peer, 0)
+    };
+    let known = (0..).zip(net.peers.iter()).map(known).collect();
+    let world = World::start(entries(&[1]), local(Capabilities::NONE), known, answer);
+    world.show_pool(0..NODES);
+    world.pass(40).await;
+    for since in 40..600 {
+        world.pass(1).await;
+        let told = world.told.lock().unwrap();
+        for (place, peer) in net.peers.iter().enumerate() {
+            let mut finding = told.findings[peer].clone();
+            finding.turn(NOW + since);
+            assert_eq!(finding.mix_key, Some(net.key(place, since)), "node {place} after {since} s");
+        }
+    }
+    let requests = world.requests().len();
+    assert!(requests < 10 * 20 * 4, "{requests} requests: a few a node and minute");
 }
 
 #[tokio::test]

@@ -8,13 +8,14 @@ use std::{
 use libp2p_identity::{Keypair, PeerId, secp256k1};
 use multiaddr::Multiaddr;
 use tokio::sync::{broadcast, watch};
+use wakumix_mix::{HopAddress, MixNode};
 use wakumix_records::descriptor::{Descriptor, Limits, PROTOCOL, Request, Response};
 use wakumix_role_api::{
-    DirectoryPublisher, InboundRequest, Requester, Service,
+    Directory, DirectoryPublisher, InboundRequest, Requester, Service,
     host::{HostHandle, HostMessage, OutboundRequest, PeerEvent, RequestFailure},
     mailbox,
 };
-use wakumix_sphinx::{PrivateKey, PublicKey};
+use wakumix_sphinx::{PrivateKey, PublicKey, Weaknesses};
 use wakumix_telemetry::Telemetry;
 use wakumix_waku::{
     frame,
@@ -67,6 +68,7 @@ pub(super) fn descriptor(seed: u16) -> Descriptor {
         operator: None,
         family: Vec::new(),
         limits: Limits::default(),
+        reassembles: false,
     }
 }
 
@@ -95,6 +97,8 @@ pub(super) fn local(capabilities: Capabilities) -> LocalRecord {
         capabilities,
         shards: Shards { cluster: 2, shards: vec![0] },
         mix_key: Some(mix_key(ME)),
+        next_key: None,
+        reassembles: false,
         profiles: Vec::new(),
         operator: Some("example.org".into()),
         family: vec![peer(1)],
@@ -130,6 +134,7 @@ pub(super) struct World {
     pub(super) asked: Arc<Mutex<Vec<(PeerId, Request)>>>,
     pub(super) events: broadcast::Sender<PeerEvent>,
     pub(super) local: watch::Sender<Arc<LocalRecord>>,
+    pub(super) publisher: DirectoryPublisher,
     pub(super) service: Service,
 }
 
@@ -143,11 +148,12 @@ impl World {
     ) -> Self {
         tokio::time::pause();
         let start = tokio::time::Instant::now();
-        let source = DescriptorsSource::with_clock(config, Arc::new(move || NOW + start.elapsed().as_secs()));
+        let clock = Arc::new(move || NOW + start.elapsed().as_secs());
+        let source = DescriptorsSource::with_clock(config, Weaknesses::NONE, clock);
         let telemetry = Telemetry::new();
         let (book_address, book) = mailbox("discovery", 64, &telemetry);
         let (host_address, host) = mailbox("host", 64, &telemetry);
-        let (_publisher, directory) = DirectoryPublisher::new();
+        let (publisher, directory) = DirectoryPublisher::new();
         let (local, follow_local) = watch::channel(Arc::new(record));
         let events = broadcast::Sender::new(1024);
         let told = Arc::new(Mutex::new(Told::default()));
@@ -165,12 +171,22 @@ impl World {
         };
         tokio::spawn(source.run(context));
         let service = source.services().remove(0);
-        Self { told, asked, events, local, service }
+        Self { told, asked, events, local, publisher, service }
     }
 
     /// Lets virtual time pass.
     pub(super) async fn pass(&self, seconds: u64) {
         tokio::time::sleep(std::time::Duration::from_secs(seconds)).await;
+    }
+
+    /// These peers may carry packets.
+    pub(super) fn show_pool(&self, seeds: impl IntoIterator<Item = u16>) {
+        let node = |seed| {
+            let hop = HopAddress::from_multiaddr(&address(seed), peer(seed)).unwrap();
+            MixNode::new(hop, mix_key(seed))
+        };
+        let mix_nodes = seeds.into_iter().map(node).collect();
+        self.publisher.publish(Directory { mix_nodes, ..Directory::default() });
     }
 
     pub(super) fn identify(&self, seed: u16) {
