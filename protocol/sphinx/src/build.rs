@@ -21,7 +21,8 @@ pub struct PathHop {
     pub key: PublicKey,
     /// Where the hop before it sends packets.
     pub address: AddressBytes,
-    /// How long the hop holds the packet, in milliseconds; not used for the last hop, whose field is zero (§6.2).
+    /// How long the hop holds the packet, in milliseconds; not used for the last hop, whose field is zero (§6.2). The second
+    /// format has room for 16383 and cuts what is longer.
     pub delay_ms: u16,
 }
 

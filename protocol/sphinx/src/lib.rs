@@ -1,13 +1,22 @@
-//! The LIBP2P-MIX packet: build, unwrap, single-use reply blocks.
+//! Sphinx packets (Danezis and Goldberg, 2009): build, unwrap, single-use reply blocks, for paths of three hops.
 //!
-//! Sphinx (Danezis and Goldberg, 2009) as the Waku fleet speaks it under `/mix/1.0.0`, for paths of three hops.
-//! Section numbers (§) in this crate are those of `spec/mix-wire.md`, the byte-level description of that wire.
+//! Two formats, behind the one trait [`PacketFormat`]:
+//!
+//! * [`Sphinx`], the LIBP2P-MIX packet as the Waku fleet speaks it under `/mix/1.0.0`, in the variants that a [`Profile`]
+//!   names. Most of this page is about it. Section numbers (§) in this crate are those of `spec/mix-wire.md`, the
+//!   byte-level description of that wire.
+//! * [`SphinxPacketFormat`], the packet of the `sphinx-packet` crate, long enough for a message of 4096 bytes with its reply
+//!   block, for fleets that agree on it (`docs/decisions/008-second-format.md`). Behind the default feature
+//!   `sphinx-packet`. Its layout stands in `sphinx_packet.rs`.
+//!
+//! A node holds one X25519 key for both, and tells their packets apart by their length. [`WireFormat`] names a format in
+//! configuration and records.
 //!
 //! # Contract
 //!
 //! * Bytes in, bytes out: no clock, socket, thread or global randomness. Random bytes come from the caller.
-//! * Packets are processed in place, in a buffer that the caller owns; this crate allocates nothing for a packet.
-//!   (The X25519 backend of native targets makes a few short-lived 32-byte allocations of its own.)
+//! * Packets of both formats are processed in place, in a buffer that the caller owns; this crate allocates nothing for a
+//!   packet. (The X25519 backend of native targets makes a few short-lived 32-byte allocations of its own.)
 //! * A profile is configuration, never guessed: profiles share a protocol id and drop each other's packets.
 //! * No input makes a function panic. A packet is refused with a [`Reject`], which is for counting; on the wire the
 //!   answer is silence.
@@ -15,8 +24,9 @@
 //! * Whatever depends on a secret (MAC, zero prefix, padding) is compared in constant time.
 //!
 //! Not here: framing, proofs (carried, not made), addresses beyond their 94 bytes, path choice, replay stores, delays.
+//! The second format takes addresses apart, because it has 40 bytes for them.
 //!
-//! # Layout
+//! # Layout of the first format
 //!
 //! | bytes of a packet | name | content | § |
 //! |---|---|---|---|
@@ -52,7 +62,9 @@
 //! leaving the wire: a random sequence field (W1); zero prefix and all padding checked, in replies too, before
 //! anything is used up (W2, W7); a replay tag that is the same for every encoding of α and exists only after the MAC
 //! check (W5, W6); zero and non-canonical α and zero secrets refused (W5); constant-time comparisons (W10); reply
-//! blocks whose type allows one use (W11).
+//! blocks whose type allows one use (W11). They hold for both formats; the sequence field is the first one's alone.
+//!
+//! With the feature `weaknesses`, which no release has, the attack suite turns some of them off: see [`Weakness`].
 //!
 //! # Example
 //!

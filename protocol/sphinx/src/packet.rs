@@ -26,16 +26,6 @@ pub(crate) struct HeaderMut<'a> {
     pub(crate) gamma: &'a mut [u8; GAMMA_LEN],
 }
 
-impl<'a> HeaderMut<'a> {
-    /// `None` when `bytes` is shorter than a header.
-    pub(crate) fn new(bytes: &'a mut [u8]) -> Option<Self> {
-        let (alpha, rest) = bytes.split_first_chunk_mut()?;
-        let (beta, rest) = rest.split_first_chunk_mut()?;
-        let (gamma, _) = rest.split_first_chunk_mut()?;
-        Some(Self { alpha, beta, gamma })
-    }
-}
-
 /// A whole packet, to write; bytes after the first 4608 stay out of reach.
 pub(crate) struct PacketMut<'a> {
     pub(crate) header: HeaderMut<'a>,

@@ -1,4 +1,5 @@
-//! Single-use reply blocks: a way back to someone whose address stays hidden (`spec/mix-wire.md` §9).
+//! Single-use reply blocks: a way back to someone whose address stays hidden (`spec/mix-wire.md` §9). Those of the first
+//! format:
 //!
 //! ```text
 //! 0                94       126        702      718      734
@@ -22,7 +23,8 @@ use crate::curve::is_canonical_nonzero;
 use crate::format::FormatKind;
 use crate::header::{self, Final, Secrets};
 use crate::layout::{
-    ADDRESS_LEN, AddressBytes, HEADER_LEN, MESSAGE_LEN, NO_ADDRESS, PATH_LEN, SURB_ID_LEN, SURB_KEY_LEN, SURB_LEN,
+    ALPHA_LEN, AddressBytes, BETA_LEN, GAMMA_LEN, HEADER_LEN, MESSAGE_LEN, NO_ADDRESS, PATH_LEN, SURB_ID_LEN,
+    SURB_KEY_LEN, SURB_LEN,
 };
 use crate::packet::{HeaderMut, HeaderRef, PacketMut};
 
@@ -198,11 +200,13 @@ impl Sphinx {
         if bool::from(is_zero(&id.0)) {
             return Err(BuildError::ZeroSurbId);
         }
-        let hop = path[0].address;
-        let mut surb = Surb::new(FormatKind::Mix, hop, [&hop[..], &[0; HEADER_LEN], key].concat());
-        let header = HeaderMut::new(&mut surb.bytes[ADDRESS_LEN..]).ok_or(BuildError::ForeignSurb)?;
+        let (mut alpha, mut beta, mut gamma) = ([0; ALPHA_LEN], [0; BETA_LEN], [0; GAMMA_LEN]);
+        let header = HeaderMut { alpha: &mut alpha, beta: &mut beta, gamma: &mut gamma };
         let last = Final { destination: &NO_ADDRESS, id: &id.0 };
         let secrets = header::build(ephemeral, path, &last, header)?;
+        let hop = path[0].address;
+        let bytes = [&hop[..], &alpha, &beta, &gamma, key].concat();
+        let surb = Surb::new(FormatKind::Mix, hop, bytes);
         Ok((surb, ReplyKeys::new(id, ReplyLayers::Mix { key: *key, secrets })))
     }
 

@@ -7,15 +7,35 @@
 use allocation_counter::{AllocationInfo, measure};
 use rand_chacha::ChaCha20Rng;
 use rand_chacha::rand_core::SeedableRng;
-use wakumix_sphinx::{ADDRESS_LEN, BufferPool, Opened, PACKET_LEN, PathHop, PrivateKey, Profile, Sphinx};
+use wakumix_sphinx::{
+    ADDRESS_LEN, AddressBytes, BufferPool, Opened, PACKET_LEN, PathHop, PrivateKey, Profile, Sphinx, WireFormat,
+};
 
 /// Bytes that aws-lc-rs allocates for one multiplication: a copy of the peer's point, and the product.
 const MULTIPLICATION_BYTES: u64 = 64;
 
 fn nodes() -> ([PrivateKey; 3], [PathHop; 3]) {
     let keys = [1, 2, 3].map(|byte| PrivateKey::from_bytes([byte; 32]));
-    let path = keys.clone().map(|key| PathHop { key: key.public(), address: [7; ADDRESS_LEN], delay_ms: 1 });
+    let path = keys.clone().map(|key| PathHop { key: key.public(), address: address(), delay_ms: 1 });
     (keys, path)
+}
+
+/// A direct address (`spec/mix-wire.md` §5.1), which both formats can carry.
+fn address() -> AddressBytes {
+    let mut address = [0; ADDRESS_LEN];
+    address[7..14].copy_from_slice(&[0x00, 0x25, 0x08, 0x02, 0x12, 0x21, 0x02]);
+    address[14..46].fill(7);
+    address
+}
+
+/// Every format that a node may speak.
+fn formats() -> Vec<WireFormat> {
+    let mix = Profile::PRESETS.iter().map(|(_, profile)| WireFormat::Mix(*profile));
+    let second = [
+        #[cfg(feature = "sphinx-packet")]
+        WireFormat::SphinxPacket,
+    ];
+    mix.chain(second).collect()
 }
 
 fn assert_only_a_multiplication(info: &AllocationInfo) {
@@ -26,23 +46,23 @@ fn assert_only_a_multiplication(info: &AllocationInfo) {
 #[test]
 fn a_hop_allocates_nothing_but_what_x25519_does() {
     let (keys, path) = nodes();
-    for (_, profile) in Profile::PRESETS {
-        let sphinx = Sphinx::new(*profile);
+    for wire in formats() {
+        let format = wire.format();
         let mut rng = ChaCha20Rng::seed_from_u64(1);
-        let mut packet = vec![0; profile.packet_len()];
-        sphinx.build(&mut rng, &path, &[0; ADDRESS_LEN], b"body", &mut packet).unwrap();
+        let mut packet = vec![0; format.packet_len()];
+        format.build(&mut rng, &path, &[0; ADDRESS_LEN], b"body", &mut packet).unwrap();
         for key in &keys {
             let mut auth = None;
-            let info = measure(|| auth = sphinx.authenticate(key, &packet).ok());
+            let info = measure(|| auth = format.authenticate(key, &packet).ok());
             assert_only_a_multiplication(&info);
             let auth = auth.unwrap();
 
             let mut opened = None;
-            let info = measure(|| opened = sphinx.open(&mut packet, auth).ok());
+            let info = measure(|| opened = format.open(&mut packet, auth).ok());
             assert_eq!(info.count_total, 0, "{info:?}");
 
             if let Opened::Forward { blinding, .. } = opened.unwrap() {
-                let info = measure(|| sphinx.blind(&mut packet, blinding).unwrap());
+                let info = measure(|| format.blind(&mut packet, blinding).unwrap());
                 assert_only_a_multiplication(&info);
             }
         }

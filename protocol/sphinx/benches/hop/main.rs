@@ -3,9 +3,10 @@
 //! `cargo bench -p wakumix-sphinx` runs every operation under criterion and then prints one table of ratios from
 //! interleaved rounds, so that both columns see the same state of the machine.
 //!
-//! Held equal on both sides: the payload δ (3984 bytes, what the ciphers work on), the body (3900 bytes), three hops,
+//! Held equal on both sides, with the first format: the payload δ (3984 bytes, what the ciphers work on), the body (3900 bytes), three hops,
 //! and the interface: from the bytes of a packet to the bytes of the next. The headers differ (624 against 348
-//! bytes), so that a packet of `sphinx-packet` has 4332 bytes here.
+//! bytes), so that a packet of `sphinx-packet` has 4332 bytes here. The rows of the second format compare two codes for one
+//! wire: packets of 5980 bytes on both sides.
 
 #![expect(clippy::unwrap_used, clippy::panic, reason = "a benchmark may stop at the first surprise")]
 
@@ -20,6 +21,8 @@ use rand_chacha::rand_core::SeedableRng;
 use wakumix_sphinx::DELTA_LEN;
 
 mod ours;
+#[cfg(feature = "sphinx-packet")]
+mod second;
 mod theirs;
 
 /// Bytes of the body in every packet; both formats have room for it in a payload of [`DELTA_LEN`].
@@ -40,6 +43,8 @@ struct Pair {
 
 fn main() {
     let mut packets = packet_pairs();
+    #[cfg(feature = "sphinx-packet")]
+    packets.extend(second_pairs());
     let mut curve = curve_pairs();
     let mut criterion = Criterion::default()
         .warm_up_time(Duration::from_millis(500))
@@ -67,15 +72,26 @@ fn main() {
 fn packet_pairs() -> Vec<Pair> {
     let pair = |name, ours, theirs| Pair { name, ours, theirs };
     vec![
-        pair("hop, LIONESS", ours::hop("lioness/pad"), theirs::hop()),
-        pair("hop, AES-CTR", ours::hop("aes-ctr/seq"), theirs::hop()),
-        pair("exit, LIONESS", ours::exit("lioness/pad"), theirs::exit()),
-        pair("exit, AES-CTR", ours::exit("aes-ctr/seq"), theirs::exit()),
-        pair("build 3 hops, LIONESS", ours::build("lioness/pad"), theirs::build()),
-        pair("build 3 hops, AES-CTR", ours::build("aes-ctr/seq"), theirs::build()),
+        pair("hop, LIONESS", ours::hop("lioness/pad"), theirs::hop(DELTA_LEN)),
+        pair("hop, AES-CTR", ours::hop("aes-ctr/seq"), theirs::hop(DELTA_LEN)),
+        pair("exit, LIONESS", ours::exit("lioness/pad"), theirs::exit(DELTA_LEN)),
+        pair("exit, AES-CTR", ours::exit("aes-ctr/seq"), theirs::exit(DELTA_LEN)),
+        pair("build 3 hops, LIONESS", ours::build("lioness/pad"), theirs::build(DELTA_LEN)),
+        pair("build 3 hops, AES-CTR", ours::build("aes-ctr/seq"), theirs::build(DELTA_LEN)),
         pair("SURB create", ours::surb_create(), theirs::surb_create()),
         pair("SURB use", ours::surb_use(), theirs::surb_use()),
         pair("reply: last hop and open", ours::reply_open(), theirs::reply_open()),
+    ]
+}
+
+/// The second format: our header code and the crate's, on the same packets.
+#[cfg(feature = "sphinx-packet")]
+fn second_pairs() -> Vec<Pair> {
+    let pair = |name, ours, theirs| Pair { name, ours, theirs };
+    vec![
+        pair("second format: hop", second::hop(), theirs::hop(second::PAYLOAD_LEN)),
+        pair("second format: exit", second::exit(), theirs::exit(second::PAYLOAD_LEN)),
+        pair("second format: build 3 hops", second::build(), theirs::build(second::PAYLOAD_LEN)),
     ]
 }
 

@@ -30,9 +30,9 @@ fn nodes() -> Nodes {
     }
 }
 
-fn packet(nodes: &Nodes, body: &[u8]) -> Vec<u8> {
+fn packet(nodes: &Nodes, body: &[u8], payload_len: usize) -> Vec<u8> {
     SphinxPacketBuilder::new()
-        .with_payload_size(DELTA_LEN)
+        .with_payload_size(payload_len)
         .build_packet(body, &nodes.route, &nodes.destination, &nodes.delays)
         .unwrap()
         .to_bytes()
@@ -50,17 +50,17 @@ fn walk(nodes: &Nodes, packet: &[u8]) -> Vec<u8> {
     forward(&nodes.keys[1], &forward(&nodes.keys[0], packet))
 }
 
-pub(crate) fn hop() -> Operation {
+pub(crate) fn hop(payload_len: usize) -> Operation {
     let nodes = nodes();
-    let received = packet(&nodes, &body());
+    let received = packet(&nodes, &body(), payload_len);
     Box::new(move || {
         black_box(forward(&nodes.keys[0], black_box(&received)));
     })
 }
 
-pub(crate) fn exit() -> Operation {
+pub(crate) fn exit(payload_len: usize) -> Operation {
     let nodes = nodes();
-    let received = walk(&nodes, &packet(&nodes, &body()));
+    let received = walk(&nodes, &packet(&nodes, &body(), payload_len));
     Box::new(move || {
         let packet = SphinxPacket::from_bytes(black_box(&received)).unwrap();
         match packet.process(&nodes.keys[2]).unwrap().data {
@@ -72,11 +72,11 @@ pub(crate) fn exit() -> Operation {
     })
 }
 
-pub(crate) fn build() -> Operation {
+pub(crate) fn build(payload_len: usize) -> Operation {
     let nodes = nodes();
     let body = body();
     Box::new(move || {
-        black_box(packet(&nodes, black_box(&body)));
+        black_box(packet(&nodes, black_box(&body), payload_len));
     })
 }
 

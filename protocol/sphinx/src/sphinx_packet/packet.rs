@@ -27,15 +27,7 @@ pub(super) struct HeaderMut<'a> {
     pub(super) routing: &'a mut [u8; ROUTING_LEN],
 }
 
-impl<'a> HeaderMut<'a> {
-    /// `None` when `bytes` is shorter than a header.
-    pub(super) fn new(bytes: &'a mut [u8]) -> Option<Self> {
-        let (alpha, rest) = bytes.split_first_chunk_mut()?;
-        let (mac, rest) = rest.split_first_chunk_mut()?;
-        let (routing, _) = rest.split_first_chunk_mut()?;
-        Some(Self { alpha, mac, routing })
-    }
-
+impl HeaderMut<'_> {
     /// Copies a header.
     pub(super) fn copy_from(&mut self, other: &HeaderRef<'_>) {
         *self.alpha = *other.alpha;

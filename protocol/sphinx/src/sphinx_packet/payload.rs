@@ -128,6 +128,16 @@ mod tests {
         assert_eq!(read_strictly(&payload), Err(Damage::Padding));
     }
 
+    #[cfg(feature = "weaknesses")]
+    #[test]
+    fn garbage_behind_a_body_passes_without_the_countermeasure() {
+        let mut payload = plaintext(b"body");
+        payload[100] = 7;
+        assert_eq!(read_strictly(&payload), Err(Damage::Padding));
+        let weaknesses = Weaknesses::NONE.with(Weakness::UncheckedPadding);
+        assert_eq!(read(&payload, weaknesses), Ok(16..20));
+    }
+
     proptest! {
         #[test]
         fn every_damaged_byte_outside_the_body_is_found(

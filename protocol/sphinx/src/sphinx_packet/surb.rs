@@ -11,10 +11,10 @@ use crate::block::is_zero;
 use crate::build::{BuildError, PathHop};
 use crate::curve::is_canonical_nonzero;
 use crate::format::FormatKind;
-use crate::layout::{PATH_LEN, SURB_ID_LEN};
+use crate::layout::{ALPHA_LEN, GAMMA_LEN, PATH_LEN, SURB_ID_LEN};
 use crate::sphinx_packet::address::Compact;
 use crate::sphinx_packet::header;
-use crate::sphinx_packet::layout::{CONTACT_LEN, COORDINATE_LEN, HEADER_LEN, SURB_LEN};
+use crate::sphinx_packet::layout::{CONTACT_LEN, COORDINATE_LEN, HEADER_LEN, ROUTING_LEN, SURB_LEN};
 use crate::sphinx_packet::packet::{HeaderMut, HeaderRef, PacketMut};
 use crate::sphinx_packet::payload::{self, Payload, Seed};
 use crate::sphinx_packet::routing::Last;
@@ -49,14 +49,12 @@ pub(super) fn create(rng: &mut dyn CryptoRng, path: &[PathHop; PATH_LEN]) -> Res
         return Err(BuildError::ZeroSurbId);
     }
     let id = SurbId::from_bytes(id);
-    let mut bytes = Vec::with_capacity(SURB_LEN);
-    bytes.resize(HEADER_LEN, 0);
-    let header = HeaderMut::new(&mut bytes).ok_or(BuildError::ForeignSurb)?;
+    let (mut alpha, mut mac, mut routing) = ([0; ALPHA_LEN], [0; GAMMA_LEN], [0; ROUTING_LEN]);
+    let header = HeaderMut { alpha: &mut alpha, mac: &mut mac, routing: &mut routing };
     let keys = header::build(rng, path, &Last::reply(id), header)?;
     let seeds = keys.each_ref().map(|hop| *hop.payload_seed());
-    bytes.extend_from_slice(&first.coordinate);
-    bytes.extend_from_slice(keys[PATH_LEN - 1].payload_seed());
-    bytes.extend_from_slice(&first.contact(0));
+    let seed = keys[PATH_LEN - 1].payload_seed();
+    let bytes = [&alpha[..], &mac, &routing, &first.coordinate, seed, &first.contact(0)].concat();
     let surb = Surb::new(FormatKind::SphinxPacket, path[0].address, bytes);
     Ok((surb, ReplyKeys::new(id, ReplyLayers::SphinxPacket { seeds })))
 }
