@@ -116,9 +116,9 @@ impl Directory {
     /// Removes the log and then the overwritten file of an erased key, which says so as long as it is there.
     fn remove_pair(&self, path: &Path) -> io::Result<()> {
         found(fs::remove_file(path.with_extension(TAGS)))?;
-        self.sync()?;
+        sync(&self.path)?;
         found(fs::remove_file(path))?;
-        self.sync()
+        sync(&self.path)
     }
 
     fn remove_empty_log(&self, name: &str) -> io::Result<()> {
@@ -155,7 +155,7 @@ impl Directory {
 
     fn remove(&self, name: &str) -> io::Result<()> {
         found(fs::remove_file(self.path.join(name)))?;
-        self.sync()
+        sync(&self.path)
     }
 
     /// Puts a file in its place, whole and on the disk.
@@ -172,12 +172,7 @@ impl Directory {
             let _ = fs::remove_file(&new);
         }
         written?;
-        self.sync()
-    }
-
-    /// Waits until names that came and went are on the disk.
-    fn sync(&self) -> io::Result<()> {
-        if cfg!(unix) { File::open(&self.path)?.sync_all() } else { Ok(()) }
+        sync(&self.path)
     }
 }
 
@@ -197,12 +192,22 @@ fn found<T>(result: io::Result<T>) -> io::Result<Option<T>> {
     }
 }
 
+/// Makes a directory and those above it, and waits until they are on the disk: tags in one that a power failure takes away
+/// would be lost without a trace.
 fn make(path: &Path) -> io::Result<()> {
+    let missing: Vec<&Path> = path.ancestors().take_while(|path| !path.exists()).collect();
     let mut builder = fs::DirBuilder::new();
     builder.recursive(true);
     #[cfg(unix)]
     std::os::unix::fs::DirBuilderExt::mode(&mut builder, 0o700);
-    builder.create(path)
+    builder.create(path)?;
+    missing.into_iter().filter_map(Path::parent).try_for_each(sync)
+}
+
+/// Waits until names that came to a directory and went are on the disk.
+fn sync(directory: &Path) -> io::Result<()> {
+    let directory = if directory.as_os_str().is_empty() { Path::new(".") } else { directory };
+    if cfg!(unix) { File::open(directory)?.sync_all() } else { Ok(()) }
 }
 
 /// Opens a file that, if it is made, is for its owner alone.

@@ -115,7 +115,7 @@ impl KeyRing {
         config: Config,
         clock: impl Fn() -> UnixSeconds + Send + Sync + 'static,
     ) -> Result<(Self, Rotation), OpenError> {
-        open::open(&config, Box::new(clock))
+        open::open(config, Box::new(clock))
     }
 
     /// The keys that open packets now, the likeliest first; never empty.

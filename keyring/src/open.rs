@@ -52,7 +52,7 @@ impl Opening {
         let public = secret.public();
         let since = files.iter().find(|file| file.public == public).map(|file| file.life.from);
         let log = self.directory.as_ref().map(|directory| directory.log(&public)).unwrap_or_default();
-        let key = if since.is_some() || self.directory.is_none() || log.exists() {
+        let key = if since.is_some() || self.directory.is_none() || !matches!(log.try_exists(), Ok(false)) {
             self.store.open(secret).map_err(|error| OpenError::Tags(log, error))?
         } else {
             // Never replaced, so it has no end.

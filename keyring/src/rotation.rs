@@ -82,6 +82,7 @@ impl Rotation {
     ///
     /// Cancel safe: yes; a turn that has begun is finished.
     pub async fn run(mut self) {
+        let shared = Arc::clone(&self.shared);
         loop {
             tokio::time::sleep(LOOK).await;
             #[expect(clippy::disallowed_methods, reason = "one at a time: the next begins when this one has ended")]
@@ -93,6 +94,7 @@ impl Rotation {
                 Ok(rotation) => self = rotation,
                 Err(error) => {
                     tracing::error!(%error, "mix keys are no longer replaced");
+                    shared.report(Some(format!("mix keys are no longer replaced: {error}")));
                     return;
                 }
             }

@@ -131,6 +131,8 @@ impl Store {
         if self.weaknesses.has(Weakness::ForgottenTags) {
             file.set_len(tag_log::offset(0))?;
         }
+        let len = file.metadata()?.len();
+        tags.reserve(usize::try_from(len / tag_log::RECORD_LEN as u64).unwrap_or_default());
         let log = BufReader::with_capacity(READ_AT_ONCE, file);
         let take = |tag: &_| {
             tags.restore(tag);

@@ -2,7 +2,7 @@
 //!
 //! A tag is SHA-256 of the shared secret; it is inserted after the MAC has been checked, so that only whoever
 //! can build a valid packet can fill the set, and it stays for the life of the key.
-//! Keeping tags on disk is the node's business.
+//! `wakumix-keyring` keeps the tags of a node's keys, in memory and on disk.
 
 use std::collections::HashSet;
 
