@@ -287,3 +287,35 @@ pub(crate) async fn until(deadline: Option<Instant>) {
         None => std::future::pending().await,
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use wakumix_mix::{HopAddress, Ledger, Packet};
+    use wakumix_role_api::mailbox;
+    use wakumix_sphinx::BufferPool;
+    use wakumix_telemetry::Telemetry;
+
+    use super::*;
+
+    fn delayed(pool: &BufferPool, ledger: &Arc<Ledger>) -> Delayed {
+        let peer = "16Uiu2HAmPiEs2ozjjJF2iN2Pe2FYeMC9w4caRHKYdLdAfjgbWM6o".parse().unwrap();
+        let packet = Packet::received(pool.take().unwrap(), ledger);
+        let outbound = OutboundPacket { to: HopAddress::placeholder(peer).unwrap(), packet, done: None };
+        Delayed { delay: Duration::from_secs(1), outbound }
+    }
+
+    #[test]
+    fn large_packets_take_the_room_of_several_small_ones() {
+        let (telemetry, ledger) = (Telemetry::new(), Ledger::new());
+        let (small, large) = (BufferPool::new(8, 100), BufferPool::new(8, 150));
+        let host = HostHandle::new(mailbox("host", 1, &telemetry).0);
+        let bounds = Bounds { packets: 4, bytes: 400 };
+        let (queue, _releaser) = DelayQueue::new(bounds, host, DelayMetrics::new(&telemetry));
+        queue.hold([&large, &large, &large, &small].map(|pool| delayed(pool, &ledger)));
+        // The third large one found no room for its bytes, the small one did.
+        assert_eq!((queue.len(), large.in_use(), small.in_use()), (3, 2, 1));
+        assert_eq!(ledger.snapshot().dropped, [(Stage::Delay, DropReason::QueueFull, 1)]);
+        queue.hold([&small, &small].map(|pool| delayed(pool, &ledger)));
+        assert_eq!((queue.len(), ledger.snapshot().dropped_total()), (3, 3));
+    }
+}

@@ -103,6 +103,23 @@ async fn for_every_hop_a_loop_is_what_a_request_is() {
 }
 
 #[actix::test]
+async fn formats_that_are_served_take_turns() {
+    let fixture = Fixture::start(Setup { serves_both: true, ..looping() });
+    let mut lengths = Vec::new();
+    for _ in 0..8 {
+        let outbound = next_loop(&fixture).await;
+        lengths.push(outbound.packet.bytes().len());
+        let back = travelled(&fixture, outbound);
+        fixture.receive(&[back]).await;
+    }
+    fixture.run_for(SHORT).await;
+    assert_eq!(counted(&fixture, "returned"), 8);
+    assert_ne!(lengths[0], lengths[1]);
+    assert!(lengths.chunks(2).all(|pair| pair == &lengths[..2]));
+    fixture.assert_balanced();
+}
+
+#[actix::test]
 async fn a_loop_that_does_not_come_back_counts_as_lost_for_both_hops_and_comes_back_as_nothing_but_cover() {
     let fixture = Fixture::start(looping());
     let outbound = next_loop(&fixture).await;

@@ -89,6 +89,33 @@ fn a_hop_that_drops_what_comes_through_another_cannot_weigh_it_down() {
 }
 
 #[test]
+fn one_hop_can_weigh_down_itself_at_most_whatever_it_drops() {
+    for seed in 0..50 {
+        let mut rng = rng(1000 + seed);
+        let nodes = 8 + random::index(&mut rng, 12);
+        // With which probability hop 0 drops what it gets from, or has to pass on to, each of the others.
+        let strategy: Vec<_> = (0..nodes).map(|_| if accident(&mut rng, 0.5) { 1.0 } else { 0.0 }).collect();
+        let mut pool = Pool::new(u16::try_from(nodes).unwrap());
+        pool.run(&mut rng, 1500, |rng, hops| {
+            let [one, other] = hops;
+            (one == 0 && accident(rng, strategy[other])) || (other == 0 && accident(rng, strategy[one]))
+        });
+        assert!(pool.weighed_down().iter().all(|node| *node == 0), "seed {seed}: {:?}", pool.weighed_down());
+    }
+}
+
+#[test]
+fn several_hops_together_take_no_more_from_another_than_their_share_of_its_partners() {
+    for seed in 0..20 {
+        // Five of twenty drop what comes through node 19: of its nineteen partners.
+        let mut pool = Pool::new(20);
+        pool.run(&mut rng(seed), 2000, |_, hops| hops.contains(&19) && hops.iter().any(|hop| *hop < 5));
+        assert!(pool.weight(19) > 1.0 - 5.0 / 19.0 - 0.12, "seed {seed}: {}", pool.weight(19));
+        assert!(pool.weighed_down().iter().all(|node| *node == 19), "seed {seed}");
+    }
+}
+
+#[test]
 fn a_hop_that_drops_everything_pulls_nobody_down_with_it() {
     for seed in 0..50 {
         let mut pool = Pool::new(8);

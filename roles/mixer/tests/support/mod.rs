@@ -18,15 +18,18 @@ use wakumix_mix::{
 };
 use wakumix_mixer::{Config, CoverRule, Mixer, RunningMixer};
 use wakumix_role_api::{
-    Directory, DirectoryPublisher, DirectoryReader, Formats, Inbox, Inboxes, LocalNode, Ports, RoleContext, Services,
-    Supervisor, Workers,
+    Directory, DirectoryPublisher, DirectoryReader, Formats, Inbox, Inboxes, LocalNode, Ports, RoleContext, Served,
+    Services, Supervisor, Workers,
     exit::{ExitMessage, ExitPacket},
     host::{HostAddresses, HostHandle, HostMessage, OutboundPacket, SendFailure},
     mailbox,
     mixer::{LocalPacket, MixerHandle, MixerMessage},
     sender::{ReplyPacket, SenderHandle, SenderMessage},
 };
-use wakumix_sphinx::{ADDRESS_LEN, BufferPool, Opened, PathHop, PrivateKey, Profile, ReplyKeys, Sphinx, Weaknesses};
+use wakumix_sphinx::{
+    ADDRESS_LEN, BufferPool, FormatKind, Opened, PathHop, PrivateKey, Profile, ReplyKeys, Sphinx, Weaknesses,
+    WireFormat,
+};
 use wakumix_telemetry::Telemetry;
 
 pub(crate) const SEED: [u8; 32] = [7; 32];
@@ -60,9 +63,10 @@ impl Peer {
         self.address.peer()
     }
 
-    /// As discovery tells of it.
+    /// As discovery tells of it: it speaks every format.
     pub(crate) fn node(&self) -> MixNode {
-        MixNode::new(self.address.clone(), self.key.public())
+        let formats = FormatKind::ALL.into_iter().collect();
+        MixNode { formats, ..MixNode::new(self.address.clone(), self.key.public()) }
     }
 
     fn hop(&self, delay_ms: u16) -> PathHop {
@@ -87,6 +91,10 @@ pub(crate) struct Setup {
     pub(crate) ip: &'static str,
     /// Whether discovery knows the others.
     pub(crate) knows_others: bool,
+    /// Whether it serves the second packet format as well.
+    pub(crate) serves_both: bool,
+    /// Countermeasures that are missing.
+    pub(crate) weaknesses: Weaknesses,
 }
 
 impl Default for Setup {
@@ -102,6 +110,8 @@ impl Default for Setup {
             sender_queue: Some(64),
             ip: "10.0.0.1",
             knows_others: false,
+            serves_both: false,
+            weaknesses: Weaknesses::NONE,
         }
     }
 }
@@ -114,6 +124,7 @@ pub(crate) struct Fixture {
     pub(crate) others: [Peer; 3],
     pub(crate) ledger: Arc<Ledger>,
     pub(crate) buffers: BufferPool,
+    pub(crate) formats: Formats,
     pub(crate) telemetry: Telemetry,
     pub(crate) reliability: Arc<Mutex<Reliability>>,
     ring: KeyRing,
@@ -145,9 +156,12 @@ impl Fixture {
         let mut me = Peer::at(1, setup.ip);
         let ring = setup.ring.unwrap_or_else(|| KeyRing::fixed(me.key.clone(), setup.tags));
         me.key = ring.keys()[0].private().clone();
-        let format = Sphinx::new(Profile::default());
+        let second = setup.serves_both.then_some(WireFormat::SphinxPacket);
+        let served = [WireFormat::default()].into_iter().chain(second);
+        let formats = Formats::new(served.map(WireFormat::format), BUFFERS);
         let (directory, reader) = DirectoryPublisher::new();
-        let context = context(&me, ring.clone(), format, reader, ports, &telemetry);
+        let mut context = context(&me, ring.clone(), formats, reader, ports, &telemetry);
+        context.weaknesses = setup.weaknesses;
         let mixer = Mixer::with_seed(setup.config, setup.forward, SEED).unwrap();
         let mut inboxes = Inboxes { mixer: Some(inbox), ..Inboxes::default() };
         let fixture = Self {
@@ -160,11 +174,12 @@ impl Fixture {
             ring,
             ledger: context.ledger,
             buffers: context.formats.preferred().unwrap().buffers.clone(),
+            formats: context.formats,
             telemetry,
             host,
             exit: exit.map(|(_, inbox)| inbox),
             sender: sender.map(|(_, inbox)| inbox),
-            format,
+            format: Sphinx::new(Profile::default()),
             rng: StdRng::from_seed(SEED),
         };
         if setup.knows_others {
@@ -329,7 +344,7 @@ impl Fixture {
     #[track_caller]
     pub(crate) fn assert_balanced(&self) {
         let balance = self.balance();
-        assert_eq!(balance.residue(u64::try_from(self.buffers.in_use()).unwrap()), 0, "{balance:?}");
+        assert_eq!(balance.residue(u64::try_from(self.formats.held()).unwrap()), 0, "{balance:?}");
         let abandoned = balance.dropped.iter().any(|(_, reason, _)| *reason == DropReason::Abandoned);
         assert!(!abandoned, "{balance:?}");
     }
@@ -338,7 +353,7 @@ impl Fixture {
     #[track_caller]
     pub(crate) fn assert_settled(&self) {
         self.assert_balanced();
-        assert_eq!(self.buffers.in_use(), 0);
+        assert_eq!(self.formats.held(), 0);
         assert_eq!(self.balance().residue(0), 0);
     }
 
@@ -353,9 +368,15 @@ impl Fixture {
     }
 
     fn received(&self, bytes: &[u8]) -> Packet {
-        let mut packet = Packet::received(self.buffers.take().unwrap(), &self.ledger);
+        let buffer = self.served(bytes.len()).buffers.take().unwrap();
+        let mut packet = Packet::received(buffer, &self.ledger);
         packet.bytes_mut().copy_from_slice(bytes);
         packet
+    }
+
+    /// The format whose packets have this length.
+    fn served(&self, len: usize) -> &Served {
+        self.formats.all().iter().find(|served| served.format.packet_len() == len).unwrap()
     }
 
     fn build(&mut self, path: &[PathHop; 3]) -> Vec<u8> {
@@ -368,13 +389,14 @@ impl Fixture {
     /// for on the way, in milliseconds.
     pub(crate) fn carry(&self, first: &HopAddress, packet: &mut [u8]) -> Vec<u16> {
         let (mut at, mut delays) = (first.clone(), Vec::new());
+        let format = &self.served(packet.len()).format;
         while at != self.me.address {
             let hop = self.others.iter().find(|other| other.address == at).unwrap();
-            let authenticated = self.format.authenticate(&hop.key, packet).unwrap();
-            let Opened::Forward { next, delay_ms, blinding } = self.format.open(packet, authenticated).unwrap() else {
+            let authenticated = format.authenticate(&hop.key, packet).unwrap();
+            let Opened::Forward { next, delay_ms, blinding } = format.open(packet, authenticated).unwrap() else {
                 panic!("the path goes on");
             };
-            self.format.blind(packet, blinding).unwrap();
+            format.blind(packet, blinding).unwrap();
             delays.push(delay_ms);
             at = HopAddress::decode(&next).unwrap();
         }
@@ -432,7 +454,7 @@ pub(crate) fn far_off() -> Instant {
 fn context(
     me: &Peer,
     mix_keys: KeyRing,
-    format: Sphinx,
+    formats: Formats,
     directory: DirectoryReader,
     ports: Ports,
     telemetry: &Telemetry,
@@ -442,7 +464,7 @@ fn context(
     let (supervisor, _) = Supervisor::on_current_thread(telemetry.clone());
     RoleContext {
         node: LocalNode { peer: me.address.peer(), mix_keys, hop_address, addresses: host_addresses },
-        formats: Formats::one(format, BUFFERS),
+        formats,
         ledger: Ledger::new(),
         directory,
         reliability: Arc::default(),
