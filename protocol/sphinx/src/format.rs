@@ -13,7 +13,7 @@ use thiserror::Error;
 use crate::SphinxPacketFormat;
 use crate::{
     AddressBytes, Authenticated, Blinding, BuildError, Opened, PATH_LEN, PathHop, PrivateKey, Profile, ProfileError,
-    Reject, ReplyError, ReplyKeys, Sphinx, Surb, SurbError,
+    Reject, ReplyError, ReplyKeys, Sphinx, Surb, SurbError, Weaknesses,
 };
 
 /// A packet format: build, unwrap, reply.
@@ -108,10 +108,16 @@ impl WireFormat {
     /// Makes and opens these packets.
     #[must_use]
     pub fn format(self) -> Arc<dyn PacketFormat> {
+        self.weakened(Weaknesses::NONE)
+    }
+
+    /// The same without these countermeasures, for the attack suite.
+    #[must_use]
+    pub fn weakened(self, weaknesses: Weaknesses) -> Arc<dyn PacketFormat> {
         match self {
-            Self::Mix(profile) => Arc::new(Sphinx::new(profile)),
+            Self::Mix(profile) => Arc::new(Sphinx::new(profile).weakened(weaknesses)),
             #[cfg(feature = "sphinx-packet")]
-            Self::SphinxPacket => Arc::new(SphinxPacketFormat::new()),
+            Self::SphinxPacket => Arc::new(SphinxPacketFormat::new().weakened(weaknesses)),
         }
     }
 
