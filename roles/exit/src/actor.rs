@@ -4,23 +4,38 @@ use std::sync::Arc;
 
 use futures::{FutureExt, future::BoxFuture};
 use rand::{SeedableRng, rngs::StdRng};
-use tokio::{sync::Semaphore, time::Instant};
-use wakumix_mix::{DropReason, HopAddress, Outcome, Packet, Stage};
+use tokio::{
+    sync::{OwnedSemaphorePermit, Semaphore},
+    time::Instant,
+};
+use wakumix_mix::{
+    DropReason, ExitStatus, HopAddress, Outcome, Packet, Stage, address::is_absent, fragment::FRAGMENT_CODEC,
+};
 use wakumix_role_api::{
     Actor, Context, DirectoryReader, Formats, LocalNode, Served, Services,
     exit::{ExitMessage, ExitPacket},
 };
-use wakumix_sphinx::AddressBytes;
+use wakumix_sphinx::{ADDRESS_LEN, AddressBytes, Surb, Weaknesses};
 
 use crate::{
+    answer::Form,
     config::Config,
-    exchange::{Errand, Exchange, Shared},
+    exchange::{Answering, Errand, Exchange, Shared},
+    fragments::{Fragments, Taken},
     incoming::{Incoming, TakenRequest, read, unframe},
-    metrics::RequestOutcome,
-    policy::{Me, Target, target},
+    metrics::{ReplyOutcome, RequestOutcome},
+    policy::{Me, Policy, Target, drop_reason},
+    reply::Reply,
 };
 
-/// The exit. Its requests are ephemeral: after a panic their senders hear nothing.
+/// Refusals that may be answered at a time. A refusal costs as much cryptography as an answer and is done in a millisecond;
+/// beyond this the sender is left to its time limit, so that refused requests cannot crowd out served ones.
+pub(crate) const MAX_REFUSALS: usize = 32;
+
+/// The destination of a request that this node is to serve itself.
+const HERE: AddressBytes = [0; ADDRESS_LEN];
+
+/// The exit. Its requests and sets are ephemeral: after a panic their senders hear nothing.
 pub(crate) struct Exit {
     pub(crate) config: Arc<Config>,
     pub(crate) node: LocalNode,
@@ -28,8 +43,13 @@ pub(crate) struct Exit {
     pub(crate) services: Services,
     pub(crate) directory: DirectoryReader,
     pub(crate) shared: Arc<Shared>,
+    /// `None` if this exit does not reassemble.
+    pub(crate) fragments: Option<Fragments>,
     /// One permit for each request that may be at work.
     pub(crate) places: Arc<Semaphore>,
+    /// One permit for each refusal that may be answered.
+    pub(crate) refusals: Arc<Semaphore>,
+    pub(crate) weaknesses: Weaknesses,
     pub(crate) rng: StdRng,
 }
 
@@ -37,29 +57,62 @@ impl Actor for Exit {
     type Message = ExitMessage;
     const NAME: &'static str = "exit";
 
+    fn started(&mut self, context: &Context<ExitMessage>) {
+        if let Some(fragments) = self.fragments.clone() {
+            // There is a task for it beside those of requests and refusals.
+            let _ = context.spawn(fragments.sweep());
+        }
+    }
+
     fn handle(&mut self, message: ExitMessage, context: &Context<ExitMessage>) {
         let ExitMessage::Packet(ExitPacket { destination, mut packet, body }) = message;
         packet.enter(Stage::Exit);
         let Some(served) = self.formats.of(&packet).cloned() else { return packet.reject(DropReason::Size) };
         match read(&*served.format, &packet, body) {
             Ok(Incoming::Cover) => packet.settle(Outcome::Cover),
-            Ok(Incoming::Request(request)) => self.request(&destination, packet, served, request, context),
+            Ok(Incoming::Request(request)) => match self.fragments.clone() {
+                Some(fragments) if request.codec == FRAGMENT_CODEC && is_absent(&destination) => {
+                    self.fragment(&fragments, packet, served, request, context);
+                }
+                _ => self.request(&destination, packet, served, request, context),
+            },
             Err(reason) => packet.reject(reason),
         }
     }
 
-    /// Waits for the requests at work; each has a time limit.
+    /// Waits for what is at work; each request has a time limit. Incomplete sets are given up.
     fn drain(&mut self, _: Instant, _: &Context<ExitMessage>) -> BoxFuture<'static, ()> {
-        let (places, all) = (Arc::clone(&self.places), self.config.max_requests);
+        let all = [(Arc::clone(&self.places), self.config.max_requests), (Arc::clone(&self.refusals), MAX_REFUSALS)];
         async move {
-            // All places free: nothing is at work. The semaphore is never closed.
-            let _ = places.acquire_many(u32::try_from(all).unwrap_or(u32::MAX)).await;
+            for (places, all) in all {
+                // All places free: nothing is at work. The semaphores are never closed.
+                let _ = places.acquire_many(u32::try_from(all).unwrap_or(u32::MAX)).await;
+            }
         }
         .boxed()
     }
 }
 
 impl Exit {
+    /// Takes a fragment. Its bytes are copied out of the packet, so a set that waits holds no buffer.
+    fn fragment(
+        &mut self,
+        fragments: &Fragments,
+        packet: Packet,
+        served: Served,
+        request: TakenRequest,
+        context: &Context<ExitMessage>,
+    ) {
+        match fragments.insert(served.format.wire().kind(), request) {
+            Taken::Kept => packet.settle(Outcome::Delivered),
+            Taken::Whole(request) => self.request(&HERE, packet, served, request, context),
+            Taken::Refused { reason, status, surbs } => {
+                packet.reject(reason);
+                self.refuse(served, surbs, &Form::of_fragments(), status, context);
+            }
+        }
+    }
+
     fn request(
         &mut self,
         destination: &AddressBytes,
@@ -68,45 +121,75 @@ impl Exit {
         request: TakenRequest,
         context: &Context<ExitMessage>,
     ) {
-        // Before anything is answered: an answer costs as much as a service.
-        let Ok(permit) = Arc::clone(&self.places).try_acquire_owned() else {
-            self.shared.metrics.record_request(RequestOutcome::Overloaded);
-            packet.reject(DropReason::QueueFull);
-            return;
-        };
         let TakenRequest { codec, surbs, data } = request;
-        let errand = match self.errand(destination, codec, data) {
-            Ok(errand) => {
+        let form = Form::of(&codec, &data);
+        match self.errand(destination, codec, data) {
+            Ok((errand, permit)) => {
                 packet.settle(Outcome::Delivered);
-                errand
+                let answering = self.answering(served, surbs, permit);
+                // There are as many tasks as places, so this cannot fail.
+                let _ = context.spawn(Exchange { errand, form, answering }.run());
             }
-            Err((reason, outcome)) => {
-                packet.reject(reason);
-                Errand::Refuse(outcome)
+            Err(status) => {
+                packet.reject(drop_reason(status));
+                self.shared.metrics.record_request(RequestOutcome::Failed(status));
+                self.refuse(served, surbs, &form, status, context);
             }
-        };
-        let (shared, rng) = (Arc::clone(&self.shared), self.rng.fork());
-        shared.tally.take();
-        // There are as many tasks as places, so this cannot fail.
-        let _ = context.spawn(Exchange { shared, errand, served, surbs, rng, permit }.run());
+        }
     }
 
+    /// What is to be done for a request, and its place among those at work.
     fn errand(
         &self,
         destination: &AddressBytes,
         codec: String,
         data: Vec<u8>,
-    ) -> Result<Errand, (DropReason, RequestOutcome)> {
-        let directory = self.directory.snapshot();
+    ) -> Result<(Errand, OwnedSemaphorePermit), ExitStatus> {
+        let errand = match self.target(&codec, destination)? {
+            Target::Local(service) => {
+                let body = unframe(&data, service.max_request).ok_or(ExitStatus::Malformed)?;
+                Errand::Local { service, body }
+            }
+            Target::Remote { peer, addresses } => Errand::Remote { peer, addresses, codec, bytes: data },
+        };
+        let permit = Arc::clone(&self.places).try_acquire_owned().map_err(|_| ExitStatus::Overloaded)?;
+        Ok((errand, permit))
+    }
+
+    fn target(&self, codec: &str, destination: &AddressBytes) -> Result<Target, ExitStatus> {
         let ip = self.node.hop_address.borrow().as_ref().map(HopAddress::ip);
-        let me = Me { peer: self.node.peer, ip };
-        match target(&self.config, me, &self.services, &directory, &codec, destination) {
-            Ok(Target::Local(service)) => match unframe(&data, service.max_request) {
-                Some(body) => Ok(Errand::Local { service, body }),
-                None => Err((DropReason::BadMessage, RequestOutcome::Malformed)),
-            },
-            Ok(Target::Remote { peer, addresses }) => Ok(Errand::Remote { peer, addresses, codec, bytes: data }),
-            Err(refusal) => Err((refusal.drop_reason(), RequestOutcome::Refused(refusal))),
+        let policy = Policy {
+            config: &self.config,
+            me: Me { peer: self.node.peer, ip },
+            services: &self.services,
+            directory: &self.directory.snapshot(),
+            weaknesses: self.weaknesses,
+        };
+        policy.target(codec, destination)
+    }
+
+    /// Tells the sender why nothing is done, if it left a way and not too many are being told already.
+    fn refuse(
+        &mut self,
+        served: Served,
+        surbs: Vec<Surb>,
+        form: &Form,
+        status: ExitStatus,
+        context: &Context<ExitMessage>,
+    ) {
+        if surbs.is_empty() {
+            return;
         }
+        let Ok(permit) = Arc::clone(&self.refusals).try_acquire_owned() else {
+            return self.shared.metrics.record_replies(ReplyOutcome::Withheld, surbs.len());
+        };
+        let reply = Reply::of_status(form, status);
+        // Likewise: as many tasks as places.
+        let _ = context.spawn(self.answering(served, surbs, permit).send(reply));
+    }
+
+    fn answering(&mut self, served: Served, surbs: Vec<Surb>, permit: OwnedSemaphorePermit) -> Answering {
+        self.shared.tally.take();
+        Answering { shared: Arc::clone(&self.shared), served, surbs, rng: self.rng.fork(), permit }
     }
 }

@@ -9,6 +9,7 @@ use tokio::{
     sync::{OwnedSemaphorePermit, oneshot},
     time::timeout,
 };
+use wakumix_mix::{ExitStatus, reply_capacity};
 use wakumix_role_api::{
     InboundRequest, Requester, Served, Service, Workers,
     host::{HostHandle, ReadRule, RequestFailure},
@@ -17,9 +18,10 @@ use wakumix_sphinx::Surb;
 use wakumix_waku::frame;
 
 use crate::{
+    answer::Form,
     metrics::{Metrics, RequestOutcome},
     policy::READ_RULE,
-    reply::Replier,
+    reply::{Replier, Reply},
     tally::Tally,
 };
 
@@ -36,14 +38,10 @@ pub(crate) struct Shared {
 
 /// A request whose way is decided.
 pub(crate) struct Exchange {
-    pub(crate) shared: Arc<Shared>,
     pub(crate) errand: Errand,
-    /// The format of the request, which is that of its answers.
-    pub(crate) served: Served,
-    pub(crate) surbs: Vec<Surb>,
-    pub(crate) rng: StdRng,
-    /// Its place among the requests at work.
-    pub(crate) permit: OwnedSemaphorePermit,
+    /// How it is refused if it comes to nothing.
+    pub(crate) form: Form,
+    pub(crate) answering: Answering,
 }
 
 /// What is to be done before the replies leave.
@@ -52,32 +50,62 @@ pub(crate) enum Errand {
     Local { service: Service, body: Vec<u8> },
     /// Ask a service elsewhere.
     Remote { peer: PeerId, addresses: Vec<Multiaddr>, codec: String, bytes: Vec<u8> },
-    /// Nothing: the request was refused, and an empty answer says so.
-    Refuse(RequestOutcome),
+}
+
+/// What it takes to answer.
+pub(crate) struct Answering {
+    pub(crate) shared: Arc<Shared>,
+    /// The format of the request, which is that of its answers.
+    pub(crate) served: Served,
+    pub(crate) surbs: Vec<Surb>,
+    pub(crate) rng: StdRng,
+    /// Its place among the requests, or refusals, at work.
+    pub(crate) permit: OwnedSemaphorePermit,
 }
 
 impl Exchange {
-    /// Asks and answers. Where there is no answer, an empty one tells the sender not to wait (`spec/mix-wire.md §11.1`).
+    /// Asks and answers. Where there is no answer, the sender is told why.
     pub(crate) async fn run(self) {
-        let Self { shared, errand, served, surbs, mut rng, permit } = self;
-        let asked = match errand {
-            Errand::Local { service, body } => ask_here(&service, body, shared.limit).await,
-            Errand::Remote { peer, addresses, codec, bytes } => {
-                let read = if surbs.is_empty() { ReadRule::Nothing } else { READ_RULE };
-                let asked = shared.host.request(peer, addresses, &codec, bytes, read, shared.limit);
-                timeout(shared.limit, asked)
-                    .await
-                    .unwrap_or(Err(RequestFailure::Timeout))
-                    .map_err(|error| outcome(&error))
-            }
-            Errand::Refuse(outcome) => Err(outcome),
+        let Self { errand, form, answering } = self;
+        let shared = &answering.shared;
+        let asked = errand.run(shared, answering.surbs.is_empty()).await;
+        let (outcome, reply) = match asked.and_then(|answer| answering.fitted(answer)) {
+            Ok(answer) => (RequestOutcome::Served, Reply::Answer(answer)),
+            Err(status) => (RequestOutcome::Failed(status), Reply::of_status(&form, status)),
         };
-        shared.metrics.record_request(asked.as_ref().err().copied().unwrap_or(RequestOutcome::Served));
+        shared.metrics.record_request(outcome);
+        answering.send(reply).await;
+    }
+}
+
+impl Errand {
+    async fn run(self, shared: &Shared, is_one_way: bool) -> Result<Vec<u8>, ExitStatus> {
+        match self {
+            Self::Local { service, body } => ask_here(&service, body, shared.limit).await,
+            Self::Remote { peer, addresses, codec, bytes } => {
+                let read = if is_one_way { ReadRule::Nothing } else { READ_RULE };
+                let asked = shared.host.request(peer, addresses, &codec, bytes, read, shared.limit);
+                let asked = timeout(shared.limit, asked).await.unwrap_or(Err(RequestFailure::Timeout));
+                asked.map_err(|error| status(&error))
+            }
+        }
+    }
+}
+
+impl Answering {
+    /// An answer that one reply can carry. Without reply blocks none has to.
+    fn fitted(&self, answer: Vec<u8>) -> Result<Vec<u8>, ExitStatus> {
+        let fits = self.surbs.is_empty() || answer.len() <= reply_capacity(&*self.served.format);
+        if fits { Ok(answer) } else { Err(ExitStatus::AnswerTooLong) }
+    }
+
+    /// Sends the replies, if there are ways for them, and frees the place.
+    pub(crate) async fn send(self, reply: Reply) {
+        let Self { shared, served, surbs, mut rng, permit } = self;
         if !surbs.is_empty() {
-            let answer = asked.unwrap_or_default();
             let replier = shared.replier.clone();
             // A panicking job loses its packets, which the ledger counts as abandoned.
-            let _ = shared.workers.run(move || replier.send(&mut rng, &served, surbs, &answer)).await;
+            let _ = shared.workers.run(move || replier.send(&mut rng, &served, surbs, &reply)).await;
         }
         shared.tally.finish();
         drop(permit);
@@ -85,21 +113,21 @@ impl Exchange {
 }
 
 /// The answer of a local service with its length in front, as it would stand on a stream.
-async fn ask_here(service: &Service, body: Vec<u8>, limit: Duration) -> Result<Vec<u8>, RequestOutcome> {
+async fn ask_here(service: &Service, body: Vec<u8>, limit: Duration) -> Result<Vec<u8>, ExitStatus> {
     let (respond, answer) = oneshot::channel();
     service.submit(InboundRequest { protocol: service.protocol, from: Requester::Anonymous, body, respond });
     match timeout(limit, answer).await {
         Ok(Ok(answer)) => Ok(frame::encode(&answer)),
-        Ok(Err(_)) => Err(RequestOutcome::NoAnswer),
-        Err(_) => Err(RequestOutcome::TimedOut),
+        Ok(Err(_)) => Err(ExitStatus::NoAnswer),
+        Err(_) => Err(ExitStatus::TimedOut),
     }
 }
 
-fn outcome(failure: &RequestFailure) -> RequestOutcome {
+fn status(failure: &RequestFailure) -> ExitStatus {
     match failure {
-        RequestFailure::DialFailed | RequestFailure::Unsupported => RequestOutcome::Unreachable,
-        RequestFailure::Stream(_) => RequestOutcome::NoAnswer,
-        RequestFailure::Timeout => RequestOutcome::TimedOut,
-        RequestFailure::Busy | RequestFailure::Stopped => RequestOutcome::Busy,
+        RequestFailure::DialFailed | RequestFailure::Unsupported => ExitStatus::Unreachable,
+        RequestFailure::Stream(_) => ExitStatus::NoAnswer,
+        RequestFailure::Timeout => ExitStatus::TimedOut,
+        RequestFailure::Busy | RequestFailure::Stopped => ExitStatus::Busy,
     }
 }

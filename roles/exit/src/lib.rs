@@ -6,11 +6,12 @@
 //!
 //! | module | what |
 //! |---|---|
-//! | `incoming`, `policy` | the rules, without I/O |
+//! | `incoming`, `policy`, `answer` | the rules, without I/O |
+//! | `fragments` | the sets of fragments that wait to be whole |
 //! | `actor` | the shell: one packet at a time |
 //! | `exchange`, `reply` | a task for each request, a worker job for its replies |
 //!
-//! Non-goals: reassembly of fragments, budgets for services (they are the services' own).
+//! Non-goals: budgets for services (they are the services' own).
 //!
 //! ```
 //! use wakumix_exit::{Config, ExitRole};
@@ -22,8 +23,10 @@
 //! ```
 
 mod actor;
+mod answer;
 mod config;
 mod exchange;
+mod fragments;
 mod incoming;
 mod metrics;
 mod policy;
@@ -31,5 +34,8 @@ mod reply;
 mod role;
 mod tally;
 
-pub use config::{Config, DEFAULT_MAX_REQUESTS, DEFAULT_SERVICE_TIMEOUT};
+pub use config::{
+    Config, DEFAULT_FRAGMENT_TIMEOUT, DEFAULT_MAX_FRAGMENT_BYTES, DEFAULT_MAX_FRAGMENT_SETS, DEFAULT_MAX_REQUESTS,
+    DEFAULT_PORTS, DEFAULT_SERVICE_TIMEOUT,
+};
 pub use role::ExitRole;

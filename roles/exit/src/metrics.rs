@@ -1,60 +1,76 @@
 //! What the exit counts.
 
-use wakumix_telemetry::{Counter, Metric, Telemetry};
-
-use crate::policy::Refusal;
+use wakumix_mix::{ExitStatus, fragment::SetRefusal};
+use wakumix_telemetry::{Counter, Gauge, Metric, Telemetry};
 
 /// How a request ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum RequestOutcome {
     /// The service took it, and answered where an answer was wanted.
     Served,
-    /// The service had no answer, or a broken one.
-    NoAnswer,
-    /// The service took too long.
-    TimedOut,
-    /// The service, or the host, was overloaded or stopped.
-    Busy,
-    /// The service elsewhere could not be reached.
-    Unreachable,
-    /// The policy refused it.
-    Refused(Refusal),
-    /// It has no frame.
-    Malformed,
-    /// Too many requests were at work.
-    Overloaded,
+    /// It came to nothing, and its sender was told so where it can be told.
+    Failed(ExitStatus),
+    /// Some of its fragments came and the others did not in time.
+    FragmentTimeout,
+    /// Some of its fragments came and had to make room before the others did.
+    FragmentsDisplaced,
 }
 
 impl RequestOutcome {
-    const ALL: [Self; 12] = [
-        Self::Served,
-        Self::NoAnswer,
-        Self::TimedOut,
-        Self::Busy,
-        Self::Unreachable,
-        Self::Refused(Refusal::Codec),
-        Self::Refused(Refusal::NoService),
-        Self::Refused(Refusal::NotForwarding),
-        Self::Refused(Refusal::InvalidDestination),
-        Self::Refused(Refusal::Address),
-        Self::Malformed,
-        Self::Overloaded,
-    ];
+    fn all() -> impl Iterator<Item = Self> {
+        let failed = ExitStatus::ALL.into_iter().map(Self::Failed);
+        [Self::Served, Self::FragmentTimeout, Self::FragmentsDisplaced].into_iter().chain(failed)
+    }
 
     fn as_str(self) -> &'static str {
         match self {
             Self::Served => "served",
-            Self::NoAnswer => "no_answer",
-            Self::TimedOut => "timed_out",
-            Self::Busy => "busy",
-            Self::Unreachable => "unreachable",
-            Self::Refused(Refusal::Codec) => "codec_refused",
-            Self::Refused(Refusal::NoService) => "no_service",
-            Self::Refused(Refusal::NotForwarding) => "not_forwarding",
-            Self::Refused(Refusal::InvalidDestination) => "invalid_destination",
-            Self::Refused(Refusal::Address) => "address_refused",
-            Self::Malformed => "malformed",
-            Self::Overloaded => "overloaded",
+            Self::Failed(status) => status.as_str(),
+            Self::FragmentTimeout => "fragment_timeout",
+            Self::FragmentsDisplaced => "fragments_displaced",
+        }
+    }
+}
+
+/// What became of a fragment.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum FragmentOutcome {
+    /// Kept until its set is whole.
+    Kept,
+    /// Its set is whole.
+    Completed,
+    /// Known already.
+    Duplicate,
+    /// Its set has been answered.
+    Late,
+    /// No fragment at all.
+    Unreadable,
+    /// Its set did not take it.
+    Refused(SetRefusal),
+}
+
+impl FragmentOutcome {
+    const ALL: [Self; 10] = [
+        Self::Kept,
+        Self::Completed,
+        Self::Duplicate,
+        Self::Late,
+        Self::Unreadable,
+        Self::Refused(SetRefusal::Contradiction),
+        Self::Refused(SetRefusal::Damaged),
+        Self::Refused(SetRefusal::NoRequest),
+        Self::Refused(SetRefusal::GivenUp),
+        Self::Refused(SetRefusal::NoRoom),
+    ];
+
+    fn as_str(self) -> &'static str {
+        match self {
+            Self::Kept => "kept",
+            Self::Completed => "completed",
+            Self::Duplicate => "duplicate",
+            Self::Late => "late",
+            Self::Unreadable => "unreadable",
+            Self::Refused(reason) => reason.as_str(),
         }
     }
 }
@@ -62,14 +78,20 @@ impl RequestOutcome {
 /// How a reply, one for each reply block, ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum ReplyOutcome {
-    /// Handed to the mixer with an answer.
+    /// Handed to the mixer with an answer of the service.
     Sent,
+    /// Handed to the mixer with a status of this exit.
+    SentStatus,
     /// Handed to the mixer without an answer in it.
     SentEmpty,
-    /// The answer does not fit one packet; nothing was sent.
+    /// Too many refusals are being answered already; nothing was sent.
+    Withheld,
+    /// The answer does not fit one packet, and its protocol has no other to send instead.
     TooLong,
     /// The reply block's first hop is no address, or this node.
     InvalidHop,
+    /// The reply block's first hop is no mix node that is known.
+    StrangeHop,
     /// No packet buffer was free.
     NoBuffer,
     /// The mixer's queue was full, or it had stopped.
@@ -79,11 +101,14 @@ pub(crate) enum ReplyOutcome {
 }
 
 impl ReplyOutcome {
-    const ALL: [Self; 7] = [
+    const ALL: [Self; 10] = [
         Self::Sent,
+        Self::SentStatus,
         Self::SentEmpty,
+        Self::Withheld,
         Self::TooLong,
         Self::InvalidHop,
+        Self::StrangeHop,
         Self::NoBuffer,
         Self::MixerRefused,
         Self::Failed,
@@ -92,9 +117,12 @@ impl ReplyOutcome {
     fn as_str(self) -> &'static str {
         match self {
             Self::Sent => "sent",
+            Self::SentStatus => "sent_status",
             Self::SentEmpty => "sent_empty",
+            Self::Withheld => "withheld",
             Self::TooLong => "too_long",
             Self::InvalidHop => "invalid_hop",
+            Self::StrangeHop => "strange_hop",
             Self::NoBuffer => "no_buffer",
             Self::MixerRefused => "mixer_refused",
             Self::Failed => "failed",
@@ -105,32 +133,57 @@ impl ReplyOutcome {
 /// Handles, taken once.
 pub(crate) struct Metrics {
     requests: Vec<(RequestOutcome, Counter)>,
+    fragments: Vec<(FragmentOutcome, Counter)>,
     replies: Vec<(ReplyOutcome, Counter)>,
+    fragment_sets: Gauge,
+    fragment_bytes: Gauge,
 }
 
 impl Metrics {
     pub(crate) fn new(telemetry: &Telemetry) -> Self {
-        let request = |outcome: RequestOutcome| {
-            (outcome, telemetry.counter(Metric::ExitRequestsTotal, &[("outcome", outcome.as_str())]))
-        };
-        let reply = |outcome: ReplyOutcome| {
-            (outcome, telemetry.counter(Metric::ExitRepliesTotal, &[("outcome", outcome.as_str())]))
-        };
+        let counter = |metric, outcome: &'static str| telemetry.counter(metric, &[("outcome", outcome)]);
+        let request = |outcome: RequestOutcome| (outcome, counter(Metric::ExitRequestsTotal, outcome.as_str()));
+        let fragment = |outcome: FragmentOutcome| (outcome, counter(Metric::ExitFragmentsTotal, outcome.as_str()));
+        let reply = |outcome: ReplyOutcome| (outcome, counter(Metric::ExitRepliesTotal, outcome.as_str()));
         Self {
-            requests: RequestOutcome::ALL.into_iter().map(request).collect(),
+            requests: RequestOutcome::all().map(request).collect(),
+            fragments: FragmentOutcome::ALL.into_iter().map(fragment).collect(),
             replies: ReplyOutcome::ALL.into_iter().map(reply).collect(),
+            fragment_sets: telemetry.gauge(Metric::ExitFragmentSets, &[]),
+            fragment_bytes: telemetry.gauge(Metric::ExitFragmentBytes, &[]),
         }
     }
 
     /// A request ended so.
     pub(crate) fn record_request(&self, outcome: RequestOutcome) {
-        increment(&self.requests, outcome, 1);
+        self.record_requests(outcome, 1);
+    }
+
+    /// That many requests ended so.
+    pub(crate) fn record_requests(&self, outcome: RequestOutcome, count: u64) {
+        increment(&self.requests, outcome, count);
+    }
+
+    /// A fragment ended so.
+    pub(crate) fn record_fragment(&self, outcome: FragmentOutcome) {
+        increment(&self.fragments, outcome, 1);
+    }
+
+    /// What incomplete sets hold now.
+    pub(crate) fn record_sets(&self, sets: usize, bytes: usize) {
+        self.fragment_sets.set(as_gauge(sets));
+        self.fragment_bytes.set(as_gauge(bytes));
     }
 
     /// That many replies ended so.
     pub(crate) fn record_replies(&self, outcome: ReplyOutcome, count: usize) {
         increment(&self.replies, outcome, u64::try_from(count).unwrap_or(u64::MAX));
     }
+}
+
+/// A count of things held, exact up to `u32::MAX`.
+fn as_gauge(count: usize) -> f64 {
+    f64::from(u32::try_from(count).unwrap_or(u32::MAX))
 }
 
 fn increment<T: PartialEq + Copy>(counters: &[(T, Counter)], outcome: T, by: u64) {

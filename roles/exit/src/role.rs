@@ -14,7 +14,15 @@ use wakumix_role_api::{
 };
 use wakumix_waku::record::Capabilities;
 
-use crate::{actor::Exit, config::Config, exchange::Shared, metrics::Metrics, reply::Replier, tally::Tally};
+use crate::{
+    actor::{Exit, MAX_REFUSALS},
+    config::Config,
+    exchange::Shared,
+    fragments::Fragments,
+    metrics::Metrics,
+    reply::Replier,
+    tally::Tally,
+};
 
 /// The exit, configured and not yet running.
 #[derive(Debug)]
@@ -39,6 +47,12 @@ impl ExitRole {
     /// Everything that is wrong with `config`.
     pub fn with_rng(config: Config, rng: StdRng) -> Result<Self, ConfigError> {
         Ok(Self { rng: Some(rng), ..Self::new(config)? })
+    }
+
+    /// Whether it puts fragments together, which a node tells in its directory entry: senders send fragments to no other.
+    #[must_use]
+    pub const fn reassembles(&self) -> bool {
+        self.config.max_fragment_sets > 0
     }
 }
 
@@ -68,11 +82,15 @@ impl Role for ExitRole {
         let (config, tally) = (Arc::new(config), Arc::new(Tally::default()));
         let shared = Arc::new(shared(context, &config, mixer, Arc::clone(&tally)));
         let factory = factory(context.clone(), Arc::clone(&config), shared, rng);
-        let actor = context.supervisor.start(address.clone(), inbox, config.max_requests, factory);
+        let tasks = config.max_requests + MAX_REFUSALS + SWEEPERS;
+        let actor = context.supervisor.start(address.clone(), inbox, tasks, factory);
         let services = context.services.clone();
         Ok(Box::new(RunningExit { actor, address, config, services, tally }))
     }
 }
+
+/// The task that ends sets of fragments whose time is over.
+const SWEEPERS: usize = 1;
 
 fn cannot_start(problem: String) -> RoleError {
     RoleError { role: RoleName::Exit, problem }
@@ -82,10 +100,12 @@ fn shared(context: &RoleContext, config: &Config, mixer: MixerHandle, tally: Arc
     let metrics = Arc::new(Metrics::new(&context.telemetry));
     let replier = Replier {
         me: context.node.peer,
+        directory: context.directory.clone(),
         ledger: Arc::clone(&context.ledger),
         mixer,
         hold: config.hold,
         metrics: Arc::clone(&metrics),
+        weaknesses: context.weaknesses,
     };
     Shared {
         replier,
@@ -110,8 +130,11 @@ fn factory(
         formats: context.formats.clone(),
         services: context.services.clone(),
         directory: context.directory.clone(),
+        fragments: Fragments::new(&config, &context.formats, context.weaknesses, Arc::clone(&shared.metrics)),
         shared: Arc::clone(&shared),
         places: Arc::new(Semaphore::new(config.max_requests)),
+        refusals: Arc::new(Semaphore::new(MAX_REFUSALS)),
+        weaknesses: context.weaknesses,
         rng: rng.fork(),
     }
 }

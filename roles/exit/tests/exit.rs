@@ -1,19 +1,14 @@
-//! The exit through its queue: services here and elsewhere, refusals, bounds, stopping.
+//! The exit through its queue: services here and elsewhere, bounds, stopping.
 
 mod support;
 
 use std::time::Duration;
 
-use support::{EXIT, HERE, SENDER, World, node, peer};
+use support::{HERE, World, node, peer};
 use tokio::time::Instant;
 use wakumix_exit::Config;
-use wakumix_mix::{COVER_CODEC, DelayLaw, DropReason, HopAddress, MIX_PROTOCOL, Stage, reply_capacity};
-use wakumix_role_api::{
-    Directory, Requester,
-    directory::ServiceNode,
-    host::{ReadRule, RequestFailure},
-};
-use wakumix_sphinx::{Profile, Sphinx};
+use wakumix_mix::{COVER_CODEC, DelayLaw, DropReason, Stage};
+use wakumix_role_api::{Directory, Requester, directory::ServiceNode, host::ReadRule};
 use wakumix_waku::{
     frame,
     lightpush::{V2_PROTOCOL, V3_PROTOCOL},
@@ -85,87 +80,6 @@ async fn replies_leave_at_once_when_no_hold_is_wanted() {
 }
 
 #[actix::test]
-async fn an_answer_that_does_not_fit_is_not_sent() {
-    let mut world = World::new(Config::default());
-    // Two bytes of length in front.
-    let largest = reply_capacity(&Sphinx::new(Profile::default())) - 2;
-    let (surbs, keys) = world.surbs(1);
-    world.lightpush(surbs, b"request").await;
-    world.asked().await.respond.send(vec![7; largest]).unwrap();
-    assert_eq!(world.answer(&keys).await.len(), largest + 2);
-    let (surbs, _) = world.surbs(2);
-    world.lightpush(surbs, b"request").await;
-    world.asked().await.respond.send(vec![7; largest + 1]).unwrap();
-    world.counts("waku_mix_exit_replies_total{outcome=\"too_long\"} 2").await;
-    world.settled().await;
-    assert_eq!(world.balance().originated, 1);
-}
-
-#[actix::test]
-async fn a_service_that_never_answers_is_given_up_with_an_empty_answer() {
-    let mut world = World::new(Config::default());
-    let (surbs, keys) = world.surbs(1);
-    let started = Instant::now();
-    world.lightpush(surbs, b"request").await;
-    let _asked = world.asked().await;
-    assert_eq!(world.answer(&keys).await, b"");
-    assert!(started.elapsed() >= LIMIT);
-    world.settled().await;
-    world.counts("waku_mix_exit_requests_total{outcome=\"timed_out\"} 1").await;
-}
-
-#[actix::test]
-async fn a_service_without_an_answer_is_told_by_an_empty_one() {
-    let mut world = World::new(Config::default());
-    let (surbs, keys) = world.surbs(1);
-    world.lightpush(surbs, b"request").await;
-    drop(world.asked().await.respond);
-    assert_eq!(world.answer(&keys).await, b"");
-    world.counts("waku_mix_exit_requests_total{outcome=\"no_answer\"} 1").await;
-    world.counts("waku_mix_exit_replies_total{outcome=\"sent_empty\"} 1").await;
-}
-
-#[actix::test]
-async fn refused_requests_reach_nobody_and_are_answered_empty() {
-    let mut world = World::new(Config::default());
-    let private = HopAddress::from_multiaddr(&"/ip4/127.0.0.1/tcp/22".parse().unwrap(), peer(9)).unwrap().encode();
-    let refused = [
-        (HERE, MIX_PROTOCOL, DropReason::PolicyRefused),
-        (HERE, "/ipfs/id/1.0.0", DropReason::PolicyRefused),
-        (HERE, V2_PROTOCOL, DropReason::NoExit),
-        (private, V3_PROTOCOL, DropReason::PolicyRefused),
-        ([1; 94], V3_PROTOCOL, DropReason::InvalidDestination),
-    ];
-    for (destination, codec, reason) in refused {
-        let before = world.balance();
-        let (surbs, keys) = world.surbs(1);
-        world.request(destination, codec, surbs, &frame::encode(b"request")).await;
-        assert_eq!(world.answer(&keys).await, b"", "{codec}");
-        let counted = |balance: &wakumix_mix::Balance| {
-            let found = balance.dropped.iter().find(|(stage, why, _)| (*stage, *why) == (Stage::Exit, reason));
-            found.map_or(0, |(.., count)| *count)
-        };
-        assert_eq!(counted(&world.balance()), counted(&before) + 1, "{codec}");
-    }
-    world.settled().await;
-    assert_eq!(world.balance().delivered, 0);
-    assert!(world.service.try_recv().is_none() && world.host.try_recv().is_none());
-    world.counts("waku_mix_exit_requests_total{outcome=\"codec_refused\"} 2").await;
-}
-
-#[actix::test]
-async fn a_malformed_frame_is_answered_empty() {
-    let mut world = World::new(Config::default());
-    for data in [&b""[..], b"\x05abc", b"\xff\xff\x7f", b"\x80\x00"] {
-        let (surbs, keys) = world.surbs(1);
-        world.request(HERE, V3_PROTOCOL, surbs, data).await;
-        assert_eq!(world.answer(&keys).await, b"");
-    }
-    world.settled().await;
-    assert_eq!(world.balance().dropped, [(Stage::Exit, DropReason::BadMessage, 4)]);
-}
-
-#[actix::test]
 async fn malformed_bodies_are_dropped_and_counted() {
     let mut world = World::new(Config::default());
     let truncated_surbs = [&[1][..], b"/", &[1, 0, 0]].concat();
@@ -220,65 +134,6 @@ async fn a_known_service_is_passed_requests_at_the_address_of_the_directory() {
     assert_eq!((asked.addresses, asked.read), (vec![address], ReadRule::Nothing));
     asked.reply.send(Ok(Vec::new())).unwrap();
     world.counts("waku_mix_exit_requests_total{outcome=\"served\"} 1").await;
-}
-
-#[actix::test]
-async fn a_service_elsewhere_that_fails_is_answered_empty() {
-    let mut world = World::new(Config { allow_private_addresses: true, ..Config::default() });
-    let failures = [
-        (RequestFailure::DialFailed, "unreachable"),
-        (RequestFailure::Stream("reset".to_owned()), "no_answer"),
-        (RequestFailure::Busy, "busy"),
-    ];
-    for (failure, outcome) in failures {
-        let (surbs, keys) = world.surbs(2);
-        world.request(node(9).address.encode(), V3_PROTOCOL, surbs, b"\x00").await;
-        world.asked_elsewhere().await.reply.send(Err(failure)).unwrap();
-        assert_eq!(world.answer(&keys).await, b"");
-        assert_eq!(world.answer(&keys).await, b"");
-        world.counts(&format!("waku_mix_exit_requests_total{{outcome=\"{outcome}\"}} 1")).await;
-    }
-    world.settled().await;
-}
-
-#[actix::test]
-async fn a_host_that_never_answers_is_given_up() {
-    let mut world = World::new(Config { allow_private_addresses: true, ..Config::default() });
-    let (surbs, keys) = world.surbs(1);
-    world.request(node(9).address.encode(), V3_PROTOCOL, surbs, b"\x00").await;
-    let _asked = world.asked_elsewhere().await;
-    assert_eq!(world.answer(&keys).await, b"");
-    world.counts("waku_mix_exit_requests_total{outcome=\"timed_out\"} 1").await;
-}
-
-#[actix::test]
-async fn reply_blocks_that_begin_here_or_nowhere_are_not_used() {
-    let mut world = World::new(Config::default());
-    let (mut surbs, keys) = world.surbs(1);
-    let (here, _) = world.surbs_through([EXIT, 1, SENDER], 1);
-    let (mut nowhere, _) = world.surbs(1);
-    nowhere[0].hop = [0xff; 94];
-    surbs.extend(here.into_iter().chain(nowhere));
-    world.lightpush(surbs, b"request").await;
-    world.asked().await.respond.send(b"answer".to_vec()).unwrap();
-    assert_eq!(world.answer(&keys).await, frame::encode(b"answer"));
-    world.counts("waku_mix_exit_replies_total{outcome=\"invalid_hop\"} 2").await;
-    world.settled().await;
-}
-
-#[actix::test]
-async fn beyond_its_places_an_exit_drops_requests_unanswered() {
-    let mut world = World::new(Config { max_requests: 1, ..Config::default() });
-    let (surbs, keys) = world.surbs(1);
-    world.lightpush(surbs, b"one").await;
-    let asked = world.asked().await;
-    let (surbs, _) = world.surbs(1);
-    world.lightpush(surbs, b"two").await;
-    world.counts("waku_mix_exit_requests_total{outcome=\"overloaded\"} 1").await;
-    asked.respond.send(b"answer".to_vec()).unwrap();
-    assert_eq!(world.answer(&keys).await, frame::encode(b"answer"));
-    world.settled().await;
-    assert_eq!(world.balance().dropped, [(Stage::Exit, DropReason::QueueFull, 1)]);
 }
 
 #[actix::test]

@@ -2,6 +2,7 @@
 //! by hand, and answers are opened with the keys of the request's sender.
 
 #![allow(clippy::unwrap_used, clippy::panic, reason = "helpers of tests fail the test by panicking")]
+#![allow(dead_code, reason = "each file of tests uses its share")]
 
 use std::{num::NonZeroUsize, ops::Range, sync::Arc, time::Duration};
 
@@ -10,7 +11,11 @@ use rand::{SeedableRng, rngs::StdRng};
 use tokio::{runtime::Handle, sync::watch, time::Instant};
 use wakumix_exit::{Config, ExitRole};
 use wakumix_keyring::KeyRing;
-use wakumix_mix::{Balance, HopAddress, Ledger, MixNode, Outcome, Packet, Request, decode_reply};
+use wakumix_mix::{
+    Balance, DropReason, ExitStatus, HopAddress, Ledger, MixNode, Outcome, Packet, Request, Stage, decode_reply,
+    fragment::{FRAGMENT_CODEC, Shards, cut},
+    request_capacity,
+};
 use wakumix_role_api::{
     Address, Directory, DirectoryPublisher, Formats, InboundRequest, Inboxes, LocalNode, Ports, Receiver, Role,
     RoleContext, RunningRole, Service, Services, Supervisor, Workers,
@@ -20,10 +25,14 @@ use wakumix_role_api::{
     mixer::{LocalPacket, MixerHandle, MixerMessage},
 };
 use wakumix_sphinx::{
-    ADDRESS_LEN, AddressBytes, BufferPool, Opened, PathHop, PrivateKey, Profile, ReplyKeys, Sphinx, Surb, Weaknesses,
+    ADDRESS_LEN, AddressBytes, BufferPool, Opened, PacketFormat, PathHop, PrivateKey, Profile, ReplyKeys, Sphinx, Surb,
+    Weaknesses,
 };
 use wakumix_telemetry::Telemetry;
-use wakumix_waku::{frame, lightpush::V3_PROTOCOL};
+use wakumix_waku::{
+    frame,
+    lightpush::{V3_PROTOCOL, v3},
+};
 
 pub(crate) const HERE: AddressBytes = [0; ADDRESS_LEN];
 /// The exit and the sender of requests among the nodes of [`peer`].
@@ -45,6 +54,27 @@ pub(crate) fn node(seed: u8) -> MixNode {
     MixNode::new(HopAddress::from_multiaddr(&address, peer(seed)).unwrap(), mix_key(seed).public())
 }
 
+/// The destination of a service at this address.
+pub(crate) fn at(address: &str) -> AddressBytes {
+    HopAddress::from_multiaddr(&address.parse().unwrap(), peer(9)).unwrap().encode()
+}
+
+/// A request body of this length.
+pub(crate) fn body(len: usize) -> Vec<u8> {
+    (0..len).map(|at| u8::try_from(at % 251).unwrap()).collect()
+}
+
+/// What a lightpush response of the exit itself says.
+pub(crate) fn status(answer: &[u8]) -> ExitStatus {
+    response(answer).status_desc.as_deref().and_then(ExitStatus::parse).unwrap()
+}
+
+pub(crate) fn response(answer: &[u8]) -> v3::Response {
+    let (body, len) = frame::decode(answer, 4096).unwrap().unwrap();
+    assert_eq!(len, answer.len(), "one frame and nothing else");
+    v3::Response::decode(body).unwrap()
+}
+
 /// The exit and its surroundings.
 pub(crate) struct World {
     pub(crate) role: Box<dyn RunningRole>,
@@ -52,6 +82,7 @@ pub(crate) struct World {
     pub(crate) service: Receiver<InboundRequest>,
     pub(crate) mixer: Receiver<MixerMessage>,
     pub(crate) host: Receiver<HostMessage>,
+    pub(crate) workers: Workers,
     pub(crate) buffers: BufferPool,
     address: Address<ExitMessage>,
     telemetry: Telemetry,
@@ -62,6 +93,11 @@ pub(crate) struct World {
 
 impl World {
     pub(crate) fn new(config: Config) -> Self {
+        Self::of(config, Profile::default())
+    }
+
+    /// An exit whose packets have this profile. It knows the nodes of [`World::surbs`].
+    pub(crate) fn of(config: Config, profile: Profile) -> Self {
         tokio::time::pause();
         let telemetry = Telemetry::new();
         let (supervisor, _fatal) = Supervisor::on_current_thread(telemetry.clone());
@@ -72,6 +108,7 @@ impl World {
         // A request that does not fit is dropped, which tells its asker that there is no answer.
         let service = Service::new(V3_PROTOCOL, 4096, move |request| service_address.try_send(request).unwrap_or(()));
         let (publisher, reader) = DirectoryPublisher::new();
+        publisher.publish(Directory { mix_nodes: vec![node(1), node(2)], ..Directory::default() });
         let (_, hop_address) = watch::channel(Some(node(EXIT).address));
         let (_, host_addresses) = watch::channel(HostAddresses::default());
         let context = RoleContext {
@@ -81,7 +118,7 @@ impl World {
                 hop_address,
                 addresses: host_addresses,
             },
-            formats: Formats::one(Sphinx::new(Profile::default()), BUFFERS),
+            formats: Formats::one(Sphinx::new(profile), BUFFERS),
             ledger: Ledger::new(),
             directory: reader,
             reliability: Arc::default(),
@@ -108,11 +145,12 @@ impl World {
             service: service_inbox.receiver().unwrap(),
             mixer: mixer_inbox.receiver().unwrap(),
             host: host_inbox.receiver().unwrap(),
+            workers: context.workers.clone(),
             buffers: context.formats.preferred().unwrap().buffers.clone(),
             address,
             telemetry,
             ledger: context.ledger,
-            format: Sphinx::new(Profile::default()),
+            format: Sphinx::new(profile),
             rng: StdRng::seed_from_u64(8),
         }
     }
@@ -130,6 +168,13 @@ impl World {
         (0..count).map(|_| self.format.create_surb(&mut self.rng, &hops).unwrap()).unzip()
     }
 
+    /// The same reply block with another first hop in front.
+    pub(crate) fn redirected(&self, surb: &Surb, hop: &AddressBytes) -> Surb {
+        let mut bytes = surb.to_bytes().to_vec();
+        bytes[..ADDRESS_LEN].copy_from_slice(hop);
+        PacketFormat::read_surb(&self.format, &bytes).unwrap()
+    }
+
     /// Gives the exit a request whose application bytes are `data`.
     pub(crate) async fn request(&self, destination: AddressBytes, codec: &str, surbs: Vec<Surb>, data: &[u8]) {
         let body = Request { codec, surbs, data }.encode().unwrap();
@@ -141,13 +186,31 @@ impl World {
         self.request(HERE, V3_PROTOCOL, surbs, &frame::encode(body)).await;
     }
 
+    /// The fragments of a request with these bytes to its lightpush service, as a sender makes them.
+    pub(crate) fn cut(&mut self, body: &[u8], shards: Shards) -> Vec<Vec<u8>> {
+        let room = request_capacity(&self.format, FRAGMENT_CODEC, 1).unwrap();
+        cut(&mut self.rng, V3_PROTOCOL, &frame::encode(body), shards, room).unwrap()
+    }
+
+    /// Gives the exit a fragment.
+    pub(crate) async fn fragment(&self, surbs: Vec<Surb>, piece: &[u8]) {
+        self.request(HERE, FRAGMENT_CODEC, surbs, piece).await;
+    }
+
     /// Gives the exit a packet with any body, as the mixer does.
     pub(crate) async fn deliver(&self, destination: AddressBytes, body: &[u8]) {
         self.deliver_range(destination, body, 700..700 + body.len()).await;
     }
 
     pub(crate) async fn deliver_range(&self, destination: AddressBytes, body: &[u8], range: Range<usize>) {
-        let mut packet = Packet::received(self.buffers.take().unwrap(), &self.ledger);
+        let buffer = loop {
+            match self.buffers.take() {
+                Some(buffer) => break buffer,
+                // The host reads no further either.
+                None => tokio::time::sleep(Duration::from_millis(1)).await,
+            }
+        };
+        let mut packet = Packet::received(buffer, &self.ledger);
         if let Some(place) = packet.bytes_mut().get_mut(range.clone()) {
             place.copy_from_slice(body);
         }
@@ -202,6 +265,12 @@ impl World {
 
     pub(crate) fn publish(&self, directory: Directory) {
         self.directory.publish(directory);
+    }
+
+    /// How often packets were dropped for a reason at the exit.
+    pub(crate) fn dropped(&self, reason: DropReason) -> u64 {
+        let found = self.balance().dropped.into_iter().find(|(stage, why, _)| (*stage, *why) == (Stage::Exit, reason));
+        found.map_or(0, |(.., count)| count)
     }
 
     pub(crate) fn balance(&self) -> Balance {
