@@ -6,11 +6,16 @@ use std::{sync::Arc, time::Duration};
 use rand::rngs::StdRng;
 use tokio::sync::{mpsc, oneshot};
 use wakumix_mix::{
-    DropReason, GroupId, HopAddress, Outcome, Packet, Stage,
+    DropReason, GroupId, HopAddress, Origin, Packet,
     fragment::{FRAGMENT_CODEC, cut},
     request_capacity,
 };
-use wakumix_role_api::{SendError, Served, host::SendFailure, mixer::LocalPacket, sender::PushFailure};
+use wakumix_role_api::{
+    NoRoom, Served, Slot,
+    host::SendFailure,
+    mixer::{LocalPacket, MixerMessage},
+    sender::PushFailure,
+};
 use wakumix_sphinx::ReplyKeys;
 use wakumix_waku::lightpush::V3_PROTOCOL;
 
@@ -77,34 +82,48 @@ pub(crate) struct Departure {
     pub(crate) delay_ms: u16,
     /// How long each packet waits here.
     pub(crate) holds: Vec<Duration>,
-    /// An empty buffer for each packet.
-    pub(crate) packets: Vec<Packet>,
     pub(crate) sink: Sink,
     pub(crate) rng: StdRng,
 }
 
+/// Room in the mixer's queue.
+pub(crate) type Room<'a> = Slot<'a, MixerMessage>;
+
 impl Departure {
     /// Makes the packets and hands them to the mixer, all on a worker: nothing is lost if the task that asked for it ends.
+    /// There is room for them before they are made, so that none is made in vain.
     pub(crate) fn run(mut self, shared: &Arc<Shared>) -> Result<Departed, NotDeparted> {
-        let sealed = self.seal(shared);
-        let keys = match sealed {
+        let rooms = self.route.legs.iter().map(|_| room(shared)).collect::<Result<Vec<_>, _>>()?;
+        let mut packets = self.buffers(shared)?;
+        let keys = match self.seal(shared, &mut packets) {
             Ok(keys) => keys,
             Err(problem) => {
-                self.packets.into_iter().for_each(|packet| packet.reject(DropReason::Abandoned));
+                packets.into_iter().for_each(|packet| packet.reject(DropReason::Abandoned));
                 return Err(NotDeparted::Failed(PushFailure::Internal(problem)));
             }
         };
         let first_hops = self.route.legs.iter().map(|leg| leg.path[0].address.clone());
-        let locals = first_hops.zip(self.packets).zip(self.holds);
-        let locals = locals.map(|((to, packet), hold)| LocalPacket { to, packet, hold, done: None }).collect();
-        hand_over(shared, keys, self.sink, locals, self.route.carriage.spare())
+        let locals = first_hops.zip(packets).zip(self.holds);
+        let locals = locals.map(|((to, packet), hold)| LocalPacket { to, packet, hold, done: None });
+        hand_over(shared, keys, self.sink, rooms.into_iter().zip(locals).collect())
     }
 
-    fn seal(&mut self, shared: &Shared) -> Result<Vec<ReplyKeys>, &'static str> {
+    /// An empty buffer for each packet, if there are as many.
+    fn buffers(&self, shared: &Shared) -> Result<Vec<Packet>, NotDeparted> {
+        let served = shared.formats.of_kind(self.route.kind).ok_or(NotDeparted::Congested)?;
+        let wanted = self.route.legs.len();
+        let buffers: Vec<_> = (0..wanted).map_while(|_| served.buffers.take()).collect();
+        if buffers.len() < wanted {
+            return Err(NotDeparted::Congested);
+        }
+        Ok(buffers.into_iter().map(|buffer| Packet::originated(buffer, &shared.ledger, Origin::Request)).collect())
+    }
+
+    fn seal(&mut self, shared: &Shared, packets: &mut [Packet]) -> Result<Vec<ReplyKeys>, &'static str> {
         let served = shared.formats.of_kind(self.route.kind).ok_or("a route of no format")?;
         let (codec, bodies) = self.bodies(served)?;
         let mut keys = Vec::new();
-        for ((leg, body), packet) in self.route.legs.iter().zip(&bodies).zip(&mut self.packets) {
+        for ((leg, body), packet) in self.route.legs.iter().zip(&bodies).zip(packets) {
             let destination = &self.route.destination;
             let (rng, out) = (&mut self.rng, packet.bytes_mut());
             let sealed = seal(&*served.format, rng, leg, destination, (codec, body), self.delay_ms, out);
@@ -126,46 +145,38 @@ impl Departure {
     }
 }
 
-/// Keeps the credentials that open the replies and hands the packets to the mixer, of which `spare` may be lost.
+/// Room for one packet in the mixer's queue.
+pub(crate) fn room(shared: &Shared) -> Result<Room<'_>, NotDeparted> {
+    shared.mixer.address().try_reserve().map_err(|no_room| match no_room {
+        NoRoom::Full => NotDeparted::Congested,
+        NoRoom::Closed => NotDeparted::Failed(PushFailure::Stopped),
+    })
+}
+
+/// Keeps the credentials that open the replies and hands the packets to the mixer.
 ///
 /// # Errors
-/// [`NotDeparted::Congested`] when there is no room for either, [`NotDeparted::Failed`] when the mixer has stopped.
+/// [`NotDeparted::Congested`] when there is no room for the credentials.
 pub(crate) fn hand_over(
     shared: &Arc<Shared>,
     keys: Vec<ReplyKeys>,
     sink: Sink,
-    locals: Vec<LocalPacket>,
-    spare: usize,
+    locals: Vec<(Room<'_>, LocalPacket)>,
 ) -> Result<Departed, NotDeparted> {
     let reply_blocks = keys.len();
     let Ok(group) = shared.book.insert(keys, sink) else {
         shared.metrics.record_rejected_credentials();
-        locals.into_iter().for_each(|local| local.packet.reject(DropReason::QueueFull));
+        locals.into_iter().for_each(|(_, local)| local.packet.reject(DropReason::QueueFull));
         return Err(NotDeparted::Congested);
     };
     let credentials = Credentials { shared: Arc::clone(shared), group };
-    let (mut first_hops, mut refused) = (Vec::with_capacity(locals.len()), Vec::new());
-    for mut local in locals {
+    let send = |(room, mut local): (Room<'_>, LocalPacket)| {
         let (done, left) = oneshot::channel();
         local.done = Some(done);
         let to = local.to.clone();
-        match shared.mixer.send(local) {
-            Ok(()) => first_hops.push(FirstHop { to, left }),
-            Err(error) => refused.push(settle_refused(error)),
-        }
-    }
-    match refused.pop() {
-        Some(problem) if refused.len() >= spare => Err(problem),
-        _ => Ok(Departed { credentials, first_hops, reply_blocks }),
-    }
-}
-
-fn settle_refused(error: SendError<Box<LocalPacket>>) -> NotDeparted {
-    if error.is_full() {
-        error.into_inner().packet.reject(DropReason::QueueFull);
-        return NotDeparted::Congested;
-    }
-    let outcome = Outcome::Dropped { stage: Stage::Shutdown, reason: DropReason::Stopped };
-    error.into_inner().packet.settle(outcome);
-    NotDeparted::Failed(PushFailure::Stopped)
+        room.send(MixerMessage::Send(Box::new(local)));
+        FirstHop { to, left }
+    };
+    let first_hops = locals.into_iter().map(send).collect();
+    Ok(Departed { credentials, first_hops, reply_blocks })
 }

@@ -7,7 +7,6 @@ use futures::{FutureExt, StreamExt, future::BoxFuture, stream::FuturesUnordered}
 use libp2p_identity::PeerId;
 use rand::{RngExt, SeedableRng, rngs::StdRng};
 use tokio::{sync::mpsc, time::Instant};
-use wakumix_mix::{Origin, Packet};
 use wakumix_role_api::{
     host::SendFailure,
     sender::{Answer, Anonymity, Certainty, PushFailure, Way},
@@ -231,18 +230,8 @@ impl Exchange {
                 return Some(outcome.map(End::Answered));
             }
         };
-        // None: the mixer's queue is full.
-        let packets = match self.shared.mixer.address().ready().now_or_never() {
-            Some(false) => return Some(Err(PushFailure::Stopped)),
-            Some(true) => self.buffers(&route),
-            None => None,
-        };
-        let Some(packets) = packets else {
-            self.wait_for_room();
-            return None;
-        };
         let sent = sent(&route);
-        let departure = self.departure(route, packets);
+        let departure = self.departure(route);
         let (shared, workers) = (Arc::clone(&self.shared), self.shared.workers.clone());
         let departed = workers.run(move || departure.run(&shared)).await;
         match departed.unwrap_or(Err(NotDeparted::Failed(PushFailure::Internal("building the packet failed")))) {
@@ -253,20 +242,12 @@ impl Exchange {
         None
     }
 
-    fn departure(&mut self, route: Route, packets: Vec<Packet>) -> Departure {
+    fn departure(&mut self, route: Route) -> Departure {
         let (delay, hold) = (self.shared.config.delay, self.shared.config.hold);
-        let holds = packets.iter().map(|_| hold.sample(&mut self.rng, hold.encode())).collect();
+        let holds = route.legs.iter().map(|_| hold.sample(&mut self.rng, hold.encode())).collect();
         let sink = Sink { number: self.progress.next_index(), replies: self.sink.clone() };
         let (frame, rng) = (Arc::clone(&self.request.frame), self.rng.fork());
-        Departure { route, frame, delay_ms: delay.encode(), holds, packets, sink, rng }
-    }
-
-    /// An empty buffer for each packet of a route, if there are as many.
-    fn buffers(&self, route: &Route) -> Option<Vec<Packet>> {
-        let buffers = &self.shared.formats.of_kind(route.kind)?.buffers;
-        let buffers: Vec<_> = (0..route.legs.len()).map_while(|_| buffers.take()).collect();
-        let originated = |buffer| Packet::originated(buffer, &self.shared.ledger, Origin::Request);
-        (buffers.len() == route.legs.len()).then(|| buffers.into_iter().map(originated).collect())
+        Departure { route, frame, delay_ms: delay.encode(), holds, sink, rng }
     }
 
     fn wait_for_room(&mut self) {

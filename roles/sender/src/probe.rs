@@ -17,7 +17,7 @@ use wakumix_sphinx::PATH_LEN;
 
 use crate::{
     admission::Slot,
-    departure::{Departed, FirstHop, NotDeparted, Reply, Sink, hand_over},
+    departure::{Departed, FirstHop, NotDeparted, Reply, Sink, hand_over, room},
     seal::seal_loop,
     shared::Shared,
 };
@@ -114,6 +114,13 @@ pub(crate) fn tell(shared: &Shared, reply: LoopSink, outcome: Result<LoopOutcome
 /// Makes the packet and hands it to the mixer, all on a worker.
 fn depart(shared: &Arc<Shared>, plan: LoopPlan, mut packet: Packet, sink: Sink) -> Result<Departed, NotDeparted> {
     let LoopPlan { path, delay_ms, hold, mut rng } = plan;
+    let room = match room(shared) {
+        Ok(room) => room,
+        Err(problem) => {
+            packet.reject(DropReason::QueueFull);
+            return Err(problem);
+        }
+    };
     let sealed = shared.formats.of(&packet).map(|served| {
         let format = Arc::clone(&served.format);
         seal_loop(&*format, &mut rng, &path, delay_ms, packet.bytes_mut())
@@ -123,5 +130,6 @@ fn depart(shared: &Arc<Shared>, plan: LoopPlan, mut packet: Packet, sink: Sink) 
         return Err(NotDeparted::Failed(PushFailure::Internal("the loop does not fit its packet")));
     };
     let [first, ..] = path;
-    hand_over(shared, vec![keys], sink, vec![LocalPacket { to: first.address, packet, hold, done: None }], 0)
+    let local = LocalPacket { to: first.address, packet, hold, done: None };
+    hand_over(shared, vec![keys], sink, vec![(room, local)])
 }

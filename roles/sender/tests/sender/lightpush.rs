@@ -1,6 +1,6 @@
 //! The sender through its handle: answers, failures, bounds, stopping.
 
-use std::{sync::Arc, time::Duration};
+use std::time::Duration;
 
 use crate::support::{ME, MIXER_QUEUE, TOPIC, World, directory, message, node, peer, response};
 use wakumix_mix::{DelayLaw, DropReason, HopAddress, Outcome, Stage};
@@ -46,7 +46,7 @@ async fn an_answer_comes_back_through_the_reply_block_in_every_profile() {
         world.settled().await;
         assert_eq!((world.balance().sent, world.balance().replied), (1, 1));
         assert!(world.has_no_credentials());
-        assert!(world.metric("waku_mix_requests_total{outcome=\"answered\"} 1"));
+        assert!(world.metric("waku_mix_requests_total{outcome=\"confirmed\"} 1"));
         assert!(world.metric("waku_mix_round_trip_seconds_count 1"));
     }
 }
@@ -121,7 +121,7 @@ async fn the_exit_asked_for_is_taken() {
 
 #[actix::test]
 async fn a_small_pool_is_refused_at_once_with_its_numbers() {
-    let world = World::new(Config::default());
+    let mut world = World::new(Config::default());
     let mut known = directory(3);
     known.pool.add(PoolState::Expired);
     world.directory.publish(known);
@@ -189,10 +189,15 @@ async fn a_request_without_answer_ends_at_its_limit_and_frees_its_credentials() 
     let outcome = world.push_with(message(b"hello"), None, Some(limit));
     let mut at_exit = world.arrival().await;
     assert!(world.metric("mix_surb_creds_active 2"));
-    assert_eq!(outcome.await.unwrap(), Err(PushFailure::Timeout { limit }));
+    let Err(PushFailure::Deadline { limit: told, tries }) = outcome.await.unwrap() else { panic!() };
+    assert_eq!(told, limit);
+    assert_eq!(usize::try_from(tries).unwrap(), 1 + world.write_all());
+    assert!(tries > 4, "{tries} tries");
     assert!(world.has_no_credentials());
+    assert!(world.metric("waku_mix_requests_total{outcome=\"deadline\"} 1"));
     assert!(world.metric("mix_reply_timeouts_total 1"));
-    assert!(world.metric("mix_surb_creds_expired_total 2"));
+    assert!(world.metric(&format!("mix_surb_creds_expired_total {}", 2 * tries)));
+    assert!(world.metric(&format!("waku_mix_request_packets_total {tries}")));
     let late = world.answer(at_exit.surbs.pop().unwrap(), &response(&at_exit.request, StatusCode::SUCCESS, 1));
     world.reply(&late).await;
     world.settled().await;
@@ -204,8 +209,8 @@ async fn a_limit_beyond_the_longest_is_cut() {
     let mut world = World::new(Config::default());
     let outcome = world.push_with(message(b"hello"), None, Some(Duration::from_secs(3600)));
     world.arrival().await;
-    let limit = Config::default().max_timeout;
-    assert_eq!(outcome.await.unwrap(), Err(PushFailure::Timeout { limit }));
+    let Err(PushFailure::Deadline { limit, .. }) = outcome.await.unwrap() else { panic!() };
+    assert_eq!(limit, Config::default().max_timeout);
 }
 
 #[actix::test]
@@ -277,8 +282,8 @@ async fn a_caller_that_goes_away_frees_its_request() {
 }
 
 #[actix::test]
-async fn without_a_free_buffer_the_sender_is_busy() {
-    let world = World::new(Config::default());
+async fn without_a_free_buffer_until_the_deadline_the_sender_is_busy() {
+    let mut world = World::new(Config::default());
     let taken: Vec<_> = std::iter::from_fn(|| world.buffers.take()).collect();
     assert_eq!(world.push(b"hello").await.unwrap(), Err(PushFailure::Busy));
     drop(taken);
@@ -287,27 +292,33 @@ async fn without_a_free_buffer_the_sender_is_busy() {
 }
 
 #[actix::test]
-async fn a_full_mixer_queue_makes_the_sender_busy() {
+async fn a_full_mixer_queue_is_waited_for() {
     let mut world = World::new(Config::default());
-    let outcomes: Vec<_> = (0..=MIXER_QUEUE).map(|_| world.push(b"hello")).collect();
-    // One worker builds them in turn; whichever finds the queue full is refused.
-    let (first, ..) = futures::future::select_all(outcomes).await;
-    assert_eq!(first.unwrap(), Err(PushFailure::Busy));
-    for _ in 0..MIXER_QUEUE {
-        world.departure().await.packet.settle(Outcome::Sent);
+    let outcomes: Vec<_> = (0..3 * MIXER_QUEUE).map(|_| world.push(b"hello")).collect();
+    for _ in &outcomes {
+        let mut at_exit = world.arrival().await;
+        let reply = world.answer(at_exit.surbs.pop().unwrap(), &response(&at_exit.request, StatusCode::SUCCESS, 1));
+        world.reply(&reply).await;
+    }
+    for outcome in outcomes {
+        assert_eq!(outcome.await.unwrap().map(|answer| answer.status), Ok(200));
     }
     world.settled().await;
-    assert_eq!(world.balance().dropped, [(Stage::Egress, DropReason::QueueFull, 1)]);
 }
 
 #[actix::test]
-async fn a_first_hop_that_fails_is_reported_at_once() {
+async fn when_no_first_hop_can_be_reached_the_failure_is_reported_at_once() {
     let mut world = World::new(Config::default());
+    let accepted = tokio::time::Instant::now();
     let outcome = world.push(b"hello");
-    let local = world.departure().await;
-    local.packet.reject(DropReason::DialFailed);
-    local.done.unwrap().send(Err(SendFailure::DialFailed)).unwrap();
+    while !outcome.is_finished() {
+        let departed = tokio::time::timeout(Duration::from_millis(100), world.departure()).await;
+        let Ok(local) = departed else { break };
+        local.packet.reject(DropReason::DialFailed);
+        local.done.unwrap().send(Err(SendFailure::DialFailed)).unwrap();
+    }
     assert_eq!(outcome.await.unwrap(), Err(PushFailure::FirstHop(SendFailure::DialFailed)));
+    assert!(accepted.elapsed() < Duration::from_secs(1));
     assert!(world.has_no_credentials());
     world.settled().await;
 }
@@ -320,11 +331,7 @@ async fn stopping_waits_for_answers_under_way_and_tells_the_rest() {
     let unanswered = world.push(b"two");
     world.arrival().await;
     let reply = world.answer(at_exit.surbs.pop().unwrap(), &response(&at_exit.request, StatusCode::SUCCESS, 1));
-    let world = Arc::new(world);
-    let stopping = tokio::task::spawn_local({
-        let world = Arc::clone(&world);
-        async move { world.stop(Duration::from_secs(4)).await }
-    });
+    let stopping = tokio::spawn(world.stop(Duration::from_secs(4)));
     tokio::time::sleep(Duration::from_secs(1)).await;
     assert_eq!(world.push(b"three").await.unwrap(), Err(PushFailure::Stopped));
     world.reply(&reply).await;

@@ -1,5 +1,7 @@
 //! The sender through its handle.
 
+mod dependable;
 mod lightpush;
+mod net;
 mod support;
 mod way_back;

@@ -3,25 +3,35 @@
 
 #![allow(clippy::unwrap_used, clippy::panic, reason = "helpers of tests fail the test by panicking")]
 
-use std::{collections::HashMap, num::NonZeroUsize, sync::Arc, time::Duration};
+use std::{
+    collections::HashMap,
+    num::NonZeroUsize,
+    sync::{Arc, Mutex},
+    time::Duration,
+};
 
+use futures::future::BoxFuture;
 use libp2p_identity::{Keypair, PeerId, secp256k1};
 use rand::{SeedableRng, rngs::StdRng};
 use tokio::{runtime::Handle, sync::watch, task::JoinHandle, time::Instant};
 use wakumix_keyring::KeyRing;
-use wakumix_mix::{Body, HopAddress, Ledger, LoopPlace, MixNode, Outcome, Packet, Request, encode_reply};
+use wakumix_mix::{
+    Body, HopAddress, Ledger, LoopPlace, MixNode, Outcome, Packet, Request, encode_reply,
+    reliability::Reliability,
+};
 use wakumix_role_api::{
     Directory, DirectoryPublisher, Formats, Inboxes, LocalNode, Ports, Receiver, Role, RoleContext, RunningRole,
     Services, Supervisor, Workers,
     directory::ServiceNode,
-    host::{HostAddresses, HostHandle},
+    host::{HostAddresses, HostHandle, HostMessage},
     mailbox,
     mixer::{LocalPacket, MixerHandle, MixerMessage},
-    sender::{Answer, LoopOutcome, PushFailure, ReplyPacket, SenderHandle, SenderMessage},
+    relay::{RelayHandle, RelayMessage},
+    sender::{Anonymity, Answer, LoopOutcome, PushFailure, ReplyPacket, SenderHandle, SenderMessage},
 };
 use wakumix_sender::{Config, SenderRole};
 use wakumix_sphinx::{
-    AddressBytes, BufferPool, Opened, PACKET_LEN, PrivateKey, Profile, Sphinx, Surb, SurbId, Weaknesses,
+    AddressBytes, BufferPool, Opened, PacketFormat, PrivateKey, Profile, Sphinx, Surb, SurbId, Weaknesses,
 };
 use wakumix_telemetry::Telemetry;
 use wakumix_waku::{
@@ -32,7 +42,7 @@ use wakumix_waku::{
 pub(crate) const TOPIC: &str = "/waku/2/rs/2/0";
 /// The sender among the nodes of [`peer`].
 pub(crate) const ME: u8 = 200;
-const BUFFERS: usize = 16;
+const BUFFERS: usize = 32;
 /// Packets that the stand-in mixer's queue holds.
 pub(crate) const MIXER_QUEUE: usize = 8;
 
@@ -78,13 +88,50 @@ pub(crate) struct World {
     pub(crate) hop_address: watch::Sender<Option<HopAddress>>,
     pub(crate) host: watch::Sender<HostAddresses>,
     pub(crate) mixer: Receiver<MixerMessage>,
+    /// What the sender asks the host for.
+    pub(crate) host_inbox: Receiver<HostMessage>,
+    /// What the sender asks the relay for, if there is one.
+    pub(crate) relay: Option<Receiver<RelayMessage>>,
+    pub(crate) reliability: Arc<Mutex<Reliability>>,
     ledger: Arc<Ledger>,
-    format: Sphinx,
+    formats: Formats,
     keys: HashMap<PeerId, PrivateKey>,
     rng: StdRng,
 }
 
-/// What reached an exit.
+/// What a world is made of; by default a sender with the newest profile, without relay.
+pub(crate) struct Setup {
+    pub(crate) config: Config,
+    pub(crate) formats: Vec<Arc<dyn PacketFormat>>,
+    pub(crate) has_relay: bool,
+    pub(crate) mixer_queue: usize,
+    pub(crate) buffers: usize,
+}
+
+impl Default for Setup {
+    fn default() -> Self {
+        Self {
+            config: Config::default(),
+            formats: vec![Arc::new(Sphinx::new(Profile::default()))],
+            has_relay: false,
+            mixer_queue: MIXER_QUEUE,
+            buffers: BUFFERS,
+        }
+    }
+}
+
+/// What reached an exit, whatever its protocol.
+pub(crate) struct Landed {
+    pub(crate) exit: PeerId,
+    /// Every hop that it passed, the exit last.
+    pub(crate) way: Vec<PeerId>,
+    pub(crate) destination: AddressBytes,
+    pub(crate) codec: String,
+    pub(crate) data: Vec<u8>,
+    pub(crate) surbs: Vec<Surb>,
+}
+
+/// A lightpush request that reached an exit.
 pub(crate) struct AtExit {
     pub(crate) exit: PeerId,
     pub(crate) destination: AddressBytes,
@@ -112,11 +159,17 @@ impl World {
     }
 
     pub(crate) fn with_profile(config: Config, profile: Profile) -> Self {
+        Self::with(Setup { config, formats: vec![Arc::new(Sphinx::new(profile))], ..Setup::default() })
+    }
+
+    pub(crate) fn with(setup: Setup) -> Self {
+        let Setup { config, formats, has_relay, mixer_queue, buffers } = setup;
         let telemetry = Telemetry::new();
         let (supervisor, _fatal) = Supervisor::on_current_thread(telemetry.clone());
-        let (sender_address, sender_inbox) = mailbox("sender", 32, &telemetry);
-        let (mixer_address, mixer_inbox) = mailbox("mixer", MIXER_QUEUE, &telemetry);
-        let (host_address, _) = mailbox("host", 1, &telemetry);
+        let (sender_address, sender_inbox) = mailbox("sender", 512, &telemetry);
+        let (mixer_address, mixer_inbox) = mailbox("mixer", mixer_queue, &telemetry);
+        let (host_address, host_inbox) = mailbox("host", 4, &telemetry);
+        let (relay_address, relay_inbox) = mailbox("relay", 4, &telemetry);
         let (hop_address, local_address) = watch::channel(Some(node(ME).address));
         let (host, addresses) = watch::channel(HostAddresses::default());
         let (publisher, reader) = DirectoryPublisher::new();
@@ -129,7 +182,7 @@ impl World {
                 hop_address: local_address,
                 addresses,
             },
-            formats: Formats::one(Sphinx::new(profile), BUFFERS),
+            formats: Formats::new(formats, buffers),
             ledger: Ledger::new(),
             directory: reader,
             reliability: Arc::default(),
@@ -139,7 +192,7 @@ impl World {
                 mixer: Some(MixerHandle::new(mixer_address)),
                 exit: None,
                 sender: Some(handle.clone()),
-                relay: None,
+                relay: has_relay.then(|| RelayHandle::new(relay_address)),
             },
             services: Services::default(),
             supervisor,
@@ -159,9 +212,12 @@ impl World {
             hop_address,
             host,
             mixer: mixer_inbox.receiver().unwrap(),
+            host_inbox: host_inbox.receiver().unwrap(),
+            relay: relay_inbox.receiver().filter(|_| has_relay),
+            reliability: context.reliability,
             ledger: context.ledger,
-            format: Sphinx::new(profile),
-            keys: (1..=6).chain([ME]).map(|seed| (peer(seed), mix_key(seed))).collect(),
+            formats: context.formats,
+            keys: (1..=30).chain([ME]).map(|seed| (peer(seed), mix_key(seed))).collect(),
             rng: StdRng::seed_from_u64(8),
         }
     }
@@ -174,6 +230,11 @@ impl World {
     pub(crate) fn push_with(&self, message: WakuMessage, exit: Option<PeerId>, timeout: Option<Duration>) -> Outcomes {
         let handle = self.handle.clone();
         tokio::spawn(async move { handle.push(message, Some(TOPIC.to_owned()), exit, timeout).await })
+    }
+
+    pub(crate) fn push_as(&self, anonymity: Anonymity, payload: &[u8]) -> Outcomes {
+        let (handle, message) = (self.handle.clone(), message(payload));
+        tokio::spawn(async move { handle.push_as(anonymity, message, Some(TOPIC.to_owned()), None, None).await })
     }
 
     /// Sends a loop in a task of its own.
@@ -197,20 +258,28 @@ impl World {
     }
 
     pub(crate) fn carry(&self, local: LocalPacket) -> AtExit {
+        let Landed { exit, destination, codec, data, surbs, .. } = self.land(local);
+        let (data, _) = frame::decode(&data, 8192).unwrap().unwrap();
+        AtExit { exit, destination, codec, request: v3::Request::decode(data).unwrap(), surbs }
+    }
+
+    /// Writes a packet to its first hop and carries it to its exit.
+    pub(crate) fn land(&self, local: LocalPacket) -> Landed {
         let LocalPacket { to, packet, done, .. } = local;
+        let format = Arc::clone(&self.formats.of(&packet).unwrap().format);
         let mut bytes = packet.bytes().to_vec();
         packet.settle(Outcome::Sent);
         // The request may be over.
         let _ = done.unwrap().send(Ok(()));
         let (way, opened) = self.walk(to, &mut bytes);
         let Opened::Exit { destination, body } = opened else { panic!("{opened:?}") };
-        let Body::Request(request) = Request::decode(&self.format, &bytes[body]).unwrap() else { panic!("cover") };
-        let (data, _) = frame::decode(request.data, 4096).unwrap().unwrap();
-        AtExit {
+        let Body::Request(request) = Request::decode(&*format, &bytes[body]).unwrap() else { panic!("cover") };
+        Landed {
             exit: way.last().unwrap().peer(),
+            way: way.iter().map(HopAddress::peer).collect(),
             destination,
             codec: request.codec.to_owned(),
-            request: v3::Request::decode(data).unwrap(),
+            data: request.data.to_vec(),
             surbs: request.surbs,
         }
     }
@@ -223,8 +292,10 @@ impl World {
     /// The same with a body that need not be a reply.
     pub(crate) fn answer_body(&mut self, surb: Surb, body: &[u8]) -> AtSender {
         let hop = HopAddress::decode(&surb.hop).unwrap();
-        let mut bytes = vec![0; PACKET_LEN];
-        self.format.use_surb(&mut self.rng, surb, body, &mut bytes).unwrap();
+        // A reply block has the length of its format's.
+        let format = self.formats.all().iter().find(|served| served.format.surb_len() == surb.encoded_len()).unwrap();
+        let mut bytes = vec![0; format.format.packet_len()];
+        format.format.use_surb(&mut self.rng, surb, body, &mut bytes).unwrap();
         self.come_back(hop, bytes)
     }
 
@@ -247,22 +318,37 @@ impl World {
 
     /// Gives the sender a reply as the mixer does.
     pub(crate) async fn reply(&self, reply: &AtSender) {
-        let mut packet = Packet::received(self.buffers.take().unwrap(), &self.ledger);
+        let served = self.formats.all().iter().find(|served| served.format.packet_len() == reply.bytes.len());
+        let mut packet = Packet::received(served.unwrap().buffers.take().unwrap(), &self.ledger);
         packet.bytes_mut().copy_from_slice(&reply.bytes);
         let reply = ReplyPacket { id: reply.id, packet };
         self.handle.address().send(SenderMessage::Reply(reply)).await.unwrap();
     }
 
-    /// Waits until no packet is held: every one has its outcome.
-    pub(crate) async fn settled(&self) {
-        while self.buffers.in_use() > 0 {
+    /// Waits until no packet is held: every one has its outcome. Those that wait in the mixer's queue are written, and get
+    /// no answer.
+    pub(crate) async fn settled(&mut self) {
+        while self.formats.held() > 0 {
+            self.write_all();
             tokio::time::sleep(Duration::from_millis(1)).await;
         }
         self.assert_balanced();
     }
 
+    /// Writes what is in the mixer's queue; how many packets.
+    pub(crate) fn write_all(&mut self) -> usize {
+        let mut written = 0;
+        while let Some(message) = self.mixer.try_recv() {
+            let MixerMessage::Send(local) = message else { panic!() };
+            local.packet.settle(Outcome::Sent);
+            let _ = local.done.unwrap().send(Ok(()));
+            written += 1;
+        }
+        written
+    }
+
     pub(crate) fn assert_balanced(&self) {
-        let held = u64::try_from(self.buffers.in_use()).unwrap();
+        let held = u64::try_from(self.formats.held()).unwrap();
         assert_eq!(self.ledger.snapshot().residue(held), 0, "{:?}", self.ledger.snapshot());
     }
 
@@ -278,19 +364,20 @@ impl World {
         self.metric("mix_surb_creds_active 0")
     }
 
-    pub(crate) async fn stop(&self, limit: Duration) -> wakumix_role_api::StopReport {
-        self.role.stop(Instant::now() + limit).await
+    pub(crate) fn stop(&self, limit: Duration) -> BoxFuture<'static, wakumix_role_api::StopReport> {
+        self.role.stop(Instant::now() + limit)
     }
 
     /// Unwraps a packet at one hop after the other; where it was.
     fn walk(&self, first: HopAddress, bytes: &mut [u8]) -> (Vec<HopAddress>, Opened) {
-        let mut way = vec![first];
+        let served = self.formats.all().iter().find(|served| served.format.packet_len() == bytes.len());
+        let (format, mut way) = (&served.unwrap().format, vec![first]);
         loop {
             let at = way.last().unwrap().peer();
-            let authenticated = self.format.authenticate(&self.keys[&at], bytes).unwrap();
-            match self.format.open(bytes, authenticated).unwrap() {
+            let authenticated = format.authenticate(&self.keys[&at], bytes).unwrap();
+            match format.open(bytes, authenticated).unwrap() {
                 Opened::Forward { next, blinding, .. } => {
-                    self.format.blind(bytes, blinding).unwrap();
+                    format.blind(bytes, blinding).unwrap();
                     way.push(HopAddress::decode(&next).unwrap());
                 }
                 end => return (way, end),

@@ -1,0 +1,410 @@
+//! Dependable sending: loss, bursts, silent and busy services, large messages, and what is said in each case.
+
+use std::{collections::HashSet, sync::Arc, time::Duration};
+
+use tokio::time::Instant;
+use wakumix_mix::{DropReason, Outcome};
+use wakumix_role_api::{
+    Directory,
+    directory::ServiceNode,
+    host::{HostMessage, SendFailure},
+    relay::{Published, Received, RelayMessage},
+    sender::{Anonymity, Certainty, PushFailure, Way},
+};
+use wakumix_sender::Config;
+use wakumix_sphinx::{FormatKind, Profile, Sphinx, WireFormat};
+use wakumix_waku::{
+    MessageHash, frame,
+    lightpush::{StatusCode, text, v3},
+};
+
+use crate::{
+    net::{Conduct, Net},
+    support::{MIXER_QUEUE, Setup, TOPIC, World, directory, message, node, peer, response},
+};
+
+/// The pool `1..=size` in which the first `services` serve lightpush and put fragments together.
+fn services(size: u8, services: u8) -> Directory {
+    let mut directory = directory(size);
+    directory.mix_nodes[..usize::from(services)].iter_mut().for_each(|node| node.reassembles = true);
+    let service = |seed| ServiceNode::new(peer(seed), vec![node(seed).address.multiaddr()]);
+    directory.lightpush = (1..=services).map(service).collect();
+    directory
+}
+
+fn world(size: u8, count: u8) -> World {
+    world_with(Config::default(), size, count)
+}
+
+/// Stops the clock too, as a test's first world does.
+fn world_with(config: Config, size: u8, count: u8) -> World {
+    tokio::time::pause();
+    another_with(config, size, count)
+}
+
+/// A further world of a test.
+fn another(size: u8, count: u8) -> World {
+    another_with(Config::default(), size, count)
+}
+
+fn another_with(config: Config, size: u8, count: u8) -> World {
+    let world = World::with_profile(config, Profile::default());
+    world.directory.publish(services(size, count));
+    world
+}
+
+/// The arithmetic is in `docs/sending.md`: two of 100,000 are not answered. This test has real packets and few of them.
+#[actix::test]
+async fn with_one_packet_in_ten_lost_on_every_link_messages_are_answered() {
+    const MESSAGES: usize = 300;
+    let mut world = world(8, 2);
+    let mut net = Net::losing(10, 1);
+    let mut answered = 0;
+    for number in 0..MESSAGES {
+        let outcome = world.push(format!("message {number}").as_bytes());
+        match world.play(&mut net, outcome).await {
+            Ok(answer) => {
+                assert_eq!((answer.kind(), &answer.way), ("confirmed", &Way::Mixnet));
+                answered += 1;
+            }
+            Err(failure) => assert_eq!(failure.kind(), "deadline"),
+        }
+    }
+    assert!(answered >= MESSAGES - 1, "{answered} of {MESSAGES}");
+    let price = net.packets as f64 / MESSAGES as f64;
+    assert!((1.2..2.0).contains(&price), "{price} packets for a message");
+    world.settled().await;
+    assert!(world.has_no_credentials());
+}
+
+#[actix::test]
+async fn large_messages_are_answered_under_loss_too() {
+    let mut world = world(10, 2);
+    let mut net = Net::losing(5, 2);
+    for number in 0..30 {
+        let outcome = world.push(&[number; 4096]);
+        assert_eq!(world.play(&mut net, outcome).await.map(|answer| answer.kind()), Ok("confirmed"), "{number}");
+    }
+}
+
+#[actix::test]
+async fn a_burst_of_400_is_paced_and_answered() {
+    let mut world = world(8, 2);
+    let mut net = Net::new(3);
+    let outcomes: Vec<_> = (0..400).map(|number| world.push(format!("message {number}").as_bytes())).collect();
+    let outcomes = world.play_all(&mut net, outcomes).await;
+    assert!(outcomes.iter().all(|outcome| outcome.as_ref().is_ok_and(|answer| answer.kind() == "confirmed")));
+    assert_eq!(net.published.len(), 400);
+    world.settled().await;
+    assert_eq!(world.balance().dropped_total(), 0, "nothing was made in vain");
+}
+
+#[actix::test]
+async fn a_service_that_limits_its_rate_slows_the_burst_down_and_answers_all_of_it() {
+    let mut world = world(8, 1);
+    let mut net = Net::new(4).with(peer(1), Conduct::Limited(60));
+    let outcomes: Vec<_> = (0..400).map(|number| world.push(format!("message {number}").as_bytes())).collect();
+    let outcomes = world.play_all(&mut net, outcomes).await;
+    let answered = outcomes.iter().filter(|outcome| outcome.as_ref().is_ok_and(|answer| answer.kind() == "confirmed"));
+    assert_eq!(answered.count(), 400);
+}
+
+#[actix::test]
+async fn beyond_the_open_requests_and_their_bytes_a_request_is_refused_at_once() {
+    let mut world = world_with(Config { in_flight: 2, ..Config::default() }, 6, 1);
+    let outcomes = vec![world.push(b"one"), world.push(b"two")];
+    world.departure().await.packet.settle(Outcome::Sent);
+    assert_eq!(world.push(b"three").await.unwrap(), Err(PushFailure::Busy));
+    outcomes.iter().for_each(tokio::task::JoinHandle::abort);
+    world.settled().await;
+
+    let mut world = another_with(Config { queue_bytes: 256 << 10, ..Config::default() }, 6, 1);
+    let large = vec![0; 200 << 10];
+    let open = world.push_as(Anonymity::None, &large);
+    let Some(HostMessage::Request(_asked)) = world.host_inbox.recv().await else { panic!() };
+    assert_eq!(world.push_as(Anonymity::None, &large).await.unwrap(), Err(PushFailure::Busy));
+    open.abort();
+}
+
+#[actix::test]
+async fn callers_that_go_away_while_they_wait_free_their_places_at_once() {
+    let mut world = world_with(Config { window: 1, in_flight: 3, ..Config::default() }, 6, 1);
+    let first = world.push(b"one");
+    world.arrival().await;
+    let queued = [world.push(b"two"), world.push(b"three")];
+    while !world.metric("waku_mix_requests_pending 3") {
+        tokio::task::yield_now().await;
+    }
+    queued.iter().for_each(tokio::task::JoinHandle::abort);
+    first.abort();
+    while !world.metric("waku_mix_requests_pending 0") {
+        tokio::task::yield_now().await;
+    }
+    assert!(world.has_no_credentials());
+    let mut net = Net::new(5);
+    let next = world.push(b"four");
+    assert_eq!(world.play(&mut net, next).await.map(|answer| answer.tries), Ok(1));
+    assert!(world.metric("waku_mix_requests_total{outcome=\"caller_gone\"} 3"));
+}
+
+#[actix::test]
+async fn a_silent_exit_is_followed_by_another_over_other_hops() {
+    let mut world = world(12, 2);
+    let mut net = Net::new(6).with(peer(1), Conduct::Mute).with(peer(2), Conduct::Mute);
+    let outcome = world.push_with(message(b"hello"), None, Some(Duration::from_secs(3)));
+    assert!(matches!(world.play(&mut net, outcome).await, Err(PushFailure::Deadline { tries: 2.., .. })));
+    let (first, second) = (&net.ways[0], &net.ways[1]);
+    let [first, second] = [first, second].map(|way| way.iter().copied().collect::<HashSet<_>>());
+    assert!(first.is_disjoint(&second));
+    let exits: HashSet<_> = net.ways.iter().map(|way| *way.last().unwrap()).collect();
+    assert_eq!(exits, HashSet::from([peer(1), peer(2)]));
+}
+
+/// The first service publishes and cannot answer; the second has the message from the relay network by then.
+#[actix::test]
+async fn a_repeated_message_that_the_service_has_counts_as_success() {
+    let mut world = world(8, 2);
+    let mut net = Net::new(7).with(peer(1), Conduct::Mute);
+    let mut repeated = 0;
+    for number in 0..8 {
+        let payload = format!("message {number}");
+        let outcome = world.push(payload.as_bytes());
+        let answer = world.play(&mut net, outcome).await.unwrap();
+        assert_eq!((answer.kind(), answer.status), ("confirmed", 200));
+        if net.times_pushed(payload.as_bytes()) > 1 {
+            assert_eq!(answer.description.as_deref(), Some(text::DUPLICATE));
+            repeated += 1;
+        }
+    }
+    assert!(repeated > 0);
+}
+
+#[actix::test]
+async fn an_earlier_try_may_still_be_answered() {
+    let mut world = world(6, 1);
+    let outcome = world.push(b"hello");
+    let mut first = world.arrival().await;
+    let second = world.arrival().await;
+    assert_eq!(second.surbs.len(), 2, "retries have more protection");
+    assert_eq!(first.request.request_id, second.request.request_id);
+    let reply = world.answer(first.surbs.pop().unwrap(), &response(&first.request, StatusCode::SUCCESS, 3));
+    world.reply(&reply).await;
+    let answer = outcome.await.unwrap().unwrap();
+    assert_eq!((answer.kind(), answer.tries, answer.packets), ("confirmed", 2, 2));
+    assert!(answer.round_trip > Duration::from_secs(1), "from the first packet");
+    assert!(world.has_no_credentials());
+    world.settled().await;
+}
+
+#[actix::test]
+async fn after_losses_first_tries_are_protected_until_answers_come_again() {
+    let mut world = world(8, 1);
+    let lost = world.push_with(message(b"lost"), None, Some(Duration::from_secs(4)));
+    assert!(lost.await.unwrap().is_err());
+    world.write_all();
+    let outcome = world.push(b"next");
+    let mut at_exit = world.arrival().await;
+    assert_eq!(at_exit.surbs.len(), 2);
+    let reply = world.answer(at_exit.surbs.pop().unwrap(), &response(&at_exit.request, StatusCode::SUCCESS, 3));
+    world.reply(&reply).await;
+    outcome.await.unwrap().unwrap();
+    let mut net = Net::new(8);
+    for number in 0..40 {
+        let outcome = world.push(format!("message {number}").as_bytes());
+        world.play(&mut net, outcome).await.unwrap();
+    }
+    let outcome = world.push(b"last");
+    assert_eq!(world.arrival().await.surbs.len(), 1);
+    outcome.abort();
+}
+
+#[actix::test]
+async fn what_one_service_cannot_another_is_asked_for_and_the_last_refusal_is_told() {
+    let refuses = |status, words| Conduct::Refuses(StatusCode(status), words);
+    tokio::time::pause();
+    for conduct in [refuses(503, "no"), refuses(505, text::NO_PEERS), refuses(400, "exit: codec_refused")] {
+        let mut world = another(8, 2);
+        let mut net = Net::new(9).with(peer(1), conduct);
+        for _ in 0..4 {
+            let outcome = world.push(b"hello");
+            assert_eq!(world.play(&mut net, outcome).await.map(|answer| answer.kind()), Ok("confirmed"));
+            net.published.clear();
+        }
+    }
+    let mut world = another(8, 2);
+    let mut net = Net::new(10).with(peer(1), refuses(505, text::NO_PEERS)).with(peer(2), refuses(505, text::NO_PEERS));
+    let outcome = world.push(b"hello");
+    let answer = world.play(&mut net, outcome).await.unwrap();
+    assert_eq!((answer.kind(), answer.status, answer.tries), ("refused", 505, 2), "a first 505 is no success");
+    let exits = |words| refuses(503, words);
+    let mut net = Net::new(11).with(peer(1), exits("exit: unreachable")).with(peer(2), exits("exit: unreachable"));
+    let outcome = world.push(b"hello");
+    let failure = world.play(&mut net, outcome).await.unwrap_err();
+    assert_eq!(failure.kind(), "exit_refused");
+    assert_eq!(failure.to_string(), "the exit did not serve the request, status 503: unreachable");
+    assert!(world.metric("waku_mix_requests_total{outcome=\"exit_refused\"} 1"));
+}
+
+#[actix::test]
+async fn a_first_hop_that_cannot_be_reached_is_replaced_at_once_and_remembered() {
+    let mut world = world(8, 1);
+    let outcome = world.push(b"hello");
+    let dead = world.departure().await;
+    let dead_hop = dead.to.peer();
+    dead.packet.reject(DropReason::DialFailed);
+    let failed = Instant::now();
+    dead.done.unwrap().send(Err(SendFailure::DialFailed)).unwrap();
+    let next = world.departure().await;
+    assert!(failed.elapsed() < Duration::from_millis(10));
+    assert_ne!(next.to.peer(), dead_hop);
+    let mut at_exit = world.carry(next);
+    assert_eq!(at_exit.surbs.len(), 1, "nothing was lost");
+    let weight = |peer| world.reliability.lock().unwrap().weight(Duration::ZERO, &peer);
+    assert!(weight(dead_hop) < 1.0);
+    let reply = world.answer(at_exit.surbs.pop().unwrap(), &response(&at_exit.request, StatusCode::SUCCESS, 3));
+    world.reply(&reply).await;
+    let answer = outcome.await.unwrap().unwrap();
+    assert_eq!((answer.tries, answer.packets), (1, 2));
+    assert!(world.metric("waku_mix_tries_total{outcome=\"not_left\"} 1"));
+    world.settled().await;
+}
+
+#[actix::test]
+async fn a_message_of_4096_bytes_travels_in_fragments_and_4097_are_refused() {
+    let mut world = world(10, 2);
+    let mut net = Net::new(12);
+    let outcome = world.push(&[7; 4096]);
+    let answer = world.play(&mut net, outcome).await.unwrap();
+    assert_eq!((answer.kind(), answer.packets, net.packets), ("confirmed", 2, 2));
+    assert_eq!(net.times_pushed(&[7; 4096]), 1);
+    let hops = |way: &[libp2p_identity::PeerId]| way[..2].iter().copied().collect::<HashSet<_>>();
+    assert!(hops(&net.ways[0]).is_disjoint(&hops(&net.ways[1])), "each on a path of its own");
+    let refused = world.push(&[7; 4097]).await.unwrap().unwrap_err();
+    assert_eq!(refused, PushFailure::PayloadTooLarge { size: 4097, limit: 4096 });
+    world.settled().await;
+}
+
+#[actix::test]
+async fn parity_that_is_asked_for_is_there_from_the_first_try() {
+    let mut world = world_with(Config { parity: 2, ..Config::default() }, 10, 1);
+    let mut net = Net::new(13);
+    let outcome = world.push(&[7; 4096]);
+    assert_eq!(world.play(&mut net, outcome).await.map(|answer| answer.packets), Ok(4));
+    let outcome = world.push(b"small");
+    assert_eq!(world.play(&mut net, outcome).await.map(|answer| answer.packets), Ok(1));
+}
+
+#[actix::test]
+async fn where_both_speak_it_the_second_format_carries_4096_bytes_in_one_packet() {
+    tokio::time::pause();
+    let formats = vec![Arc::new(Sphinx::new(Profile::default())) as _, WireFormat::SphinxPacket.format()];
+    let mut world = World::with(Setup { formats, ..Setup::default() });
+    let mut known = directory(6);
+    world.directory.publish(known.clone());
+    let refused = world.push(&[7; 4096]).await.unwrap();
+    assert!(matches!(refused, Err(PushFailure::TooLarge { limit: 3205, .. })), "the exit speaks one: {refused:?}");
+    known.mix_nodes.iter_mut().for_each(|node| node.formats = node.formats.with(FormatKind::SphinxPacket));
+    world.directory.publish(known);
+    let mut net = Net::new(14);
+    let outcome = world.push(&[7; 4096]);
+    let answer = world.play(&mut net, outcome).await.unwrap();
+    assert_eq!((answer.kind(), answer.packets), ("confirmed", 1));
+    world.settled().await;
+}
+
+#[actix::test]
+async fn a_message_that_was_seen_on_relay_is_published_though_nobody_answered() {
+    tokio::time::pause();
+    let mut world = World::with(Setup { has_relay: true, ..Setup::default() });
+    let Some(RelayMessage::Follow(follower)) = world.relay.as_mut().unwrap().recv().await else { panic!() };
+    let (relay, accepted) = tokio::sync::broadcast::channel(4);
+    follower.send(accepted).unwrap();
+    let outcome = world.push(b"hello");
+    world.arrival().await;
+    let hash = MessageHash::of(TOPIC, &message(b"hello"));
+    relay.send(Received { topic: TOPIC.to_owned(), message: message(b"hello"), hash }).unwrap();
+    let answer = outcome.await.unwrap().unwrap();
+    assert_eq!((answer.kind(), answer.certainty), ("published_unconfirmed", Certainty::Seen));
+    assert_eq!((answer.status, answer.tries, answer.message_hash), (200, 1, Some(*hash.as_bytes())));
+    assert!(world.has_no_credentials());
+    assert!(world.metric("waku_mix_requests_total{outcome=\"published_unconfirmed\"} 1"));
+    world.settled().await;
+}
+
+/// Plays the service that the host asks directly.
+async fn serve_directly(world: &mut World) {
+    let Some(HostMessage::Request(asked)) = world.host_inbox.recv().await else { panic!() };
+    let (body, _) = frame::decode(&asked.bytes, 1 << 20).unwrap().unwrap();
+    let request = v3::Request::decode(body).unwrap();
+    asked.reply.send(Ok(response(&request, StatusCode::SUCCESS, 5))).unwrap();
+}
+
+#[actix::test]
+async fn without_anonymity_the_service_is_asked_directly() {
+    let mut world = world(2, 1);
+    let outcome = world.push_as(Anonymity::None, &[7; 10_000]);
+    serve_directly(&mut world).await;
+    let answer = outcome.await.unwrap().unwrap();
+    assert_eq!((answer.kind(), answer.way, answer.packets), ("confirmed", Way::Direct(None), 0));
+    assert_eq!(answer.relay_peer_count, Some(5));
+    assert!(world.metric("waku_mix_direct_pushes_total{reason=\"asked\"} 1"));
+}
+
+#[actix::test]
+async fn a_node_that_relays_publishes_direct_messages_itself() {
+    tokio::time::pause();
+    let mut world = World::with(Setup { has_relay: true, ..Setup::default() });
+    let outcome = world.push_as(Anonymity::None, b"hello");
+    let relay = world.relay.as_mut().unwrap();
+    let reply = loop {
+        if let Some(RelayMessage::Publish { reply, .. }) = relay.recv().await {
+            break reply;
+        }
+    };
+    reply.send(Published { status: 200, description: None, relay_peer_count: Some(2), hash: None }).unwrap();
+    assert_eq!(outcome.await.unwrap().map(|answer| answer.way), Ok(Way::Direct(None)));
+}
+
+#[actix::test]
+async fn preferred_anonymity_falls_back_at_once_and_says_why() {
+    let mut small = world(3, 1);
+    let outcome = small.push_as(Anonymity::Preferred, b"hello");
+    let asked = Instant::now();
+    serve_directly(&mut small).await;
+    let answer = outcome.await.unwrap().unwrap();
+    let Way::Direct(Some(reason)) = answer.way else { panic!() };
+    assert_eq!((reason.kind(), asked.elapsed()), ("pool_too_small", Duration::ZERO));
+    assert!(small.metric("waku_mix_direct_pushes_total{reason=\"fallback\"} 1"));
+
+    let mut large = another(6, 1);
+    let outcome = large.push_as(Anonymity::Preferred, &[7; 4097]);
+    serve_directly(&mut large).await;
+    let Way::Direct(Some(reason)) = outcome.await.unwrap().unwrap().way else { panic!() };
+    assert_eq!(reason.kind(), "too_large");
+}
+
+#[actix::test]
+async fn preferred_anonymity_uses_the_mixnet_where_it_can_and_never_falls_back_once_a_try_has_left() {
+    let mut world = world(6, 1);
+    let mut net = Net::new(15);
+    let outcome = world.push_as(Anonymity::Preferred, b"hello");
+    assert_eq!(world.play(&mut net, outcome).await.map(|answer| answer.way), Ok(Way::Mixnet));
+    let outcome = world.push_as(Anonymity::Preferred, b"lost");
+    world.departure().await.packet.settle(Outcome::Sent);
+    world.directory.publish(directory(2));
+    assert_eq!(outcome.await.unwrap().unwrap_err().kind(), "deadline");
+    assert!(world.host_inbox.try_recv().is_none());
+    world.settled().await;
+}
+
+#[actix::test]
+async fn a_full_queue_costs_no_packets() {
+    let mut world = world(6, 1);
+    let outcomes: Vec<_> = (0..2 * MIXER_QUEUE).map(|number| world.push(&[u8::try_from(number).unwrap()])).collect();
+    tokio::time::sleep(Duration::from_millis(500)).await;
+    assert_eq!(world.write_all(), MIXER_QUEUE);
+    let mut net = Net::new(16);
+    let outcomes = world.play_all(&mut net, outcomes).await;
+    assert!(outcomes.iter().all(Result::is_ok));
+    world.settled().await;
+}
