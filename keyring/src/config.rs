@@ -27,7 +27,7 @@ pub struct Config {
     pub overlap: Duration,
     /// How long a tag may be written and not on the disk; zero: its packet waits until it is.
     pub tag_sync: Duration,
-    /// Most tags of one key; 3 670 016, about 85 MB of memory at most and 73 MB on disk.
+    /// Most tags of one key; 3 670 016, which take 92 MB of memory at most and 73 MB on disk.
     pub tags: usize,
     /// Countermeasures that the attack suite turns off.
     pub weaknesses: Weaknesses,

@@ -27,7 +27,7 @@ mod checksum;
 mod config;
 mod directory;
 mod error;
-#[cfg(any(fuzzing, feature = "fuzzing"))]
+#[cfg(any(test, fuzzing, feature = "fuzzing"))]
 pub mod fuzzing;
 mod key;
 mod key_file;

@@ -262,3 +262,32 @@ fn a_directory_that_cannot_be_written_keeps_the_current_key_and_says_so() {
     assert_eq!(ring.problem(), None);
     assert_eq!(fixture.names().len(), 6);
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn batches_under_way_end_well_while_keys_come_and_go() {
+    let fixture = Fixture::new();
+    let (ring, mut rotation) = fixture.open();
+    let workers: Vec<_> = (0..4_u64)
+        .map(|worker| {
+            let ring = ring.clone();
+            tokio::spawn(async move {
+                let mut number = worker << 32;
+                while ring.stats().rotations < 10 {
+                    for key in ring.keys().iter() {
+                        keep(key, number..number + 3).await;
+                        assert!(knows(key, number..number + 3));
+                        number += 3;
+                    }
+                }
+            })
+        })
+        .collect();
+    for now in (START..=START + 10 * LIFETIME).step_by(50) {
+        fixture.set(now);
+        tokio::task::block_in_place(|| rotation.turn());
+    }
+    for worker in workers {
+        worker.await.unwrap();
+    }
+    assert_eq!((ring.stats().failures, ring.problem()), (0, None));
+}
