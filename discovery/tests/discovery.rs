@@ -7,7 +7,7 @@ use std::{
     io,
     net::IpAddr,
     sync::{Arc, Mutex},
-    time::Duration,
+    time::{Duration, SystemTime, UNIX_EPOCH},
 };
 
 use futures::{FutureExt, future::BoxFuture};
@@ -30,7 +30,7 @@ use wakumix_role_api::{
     host::{HostHandle, HostMessage, PeerEvent, RequestFailure},
     mailbox,
 };
-use wakumix_sphinx::PrivateKey;
+use wakumix_sphinx::{FormatKind, FormatSet, PrivateKey};
 use wakumix_telemetry::Telemetry;
 use wakumix_waku::record::{Capabilities, Shards};
 
@@ -304,6 +304,37 @@ async fn nodes_added_later_are_shown_when_the_call_returns() {
     assert!(world.discovery.add_lightpush(vec![service(2, "/ip4/10.0.0.2/tcp/4000")]).await);
     assert_eq!(world.discovery.directory().lightpush, [service(2, "/ip4/10.0.0.2/tcp/4000")]);
     assert!(world.has_metric("mix_pool_size 2"));
+}
+
+#[actix::test]
+async fn what_added_nodes_are_able_to_do_is_shown_as_given() {
+    let formats = FormatSet::MIX.with(FormatKind::SphinxPacket);
+    let able = MixNode { formats, reassembles: true, ..node(1) };
+    let mut world = World::new(Config { mix_nodes: vec![entry(1), entry(2)], ..Config::default() });
+    assert_eq!(world.pool_of(2).await, [1, 2].map(node));
+    assert!(world.discovery.add_mix_nodes(vec![able.clone()]).await);
+    assert_eq!(world.pool(), [able, node(2)]);
+    assert_eq!(world.entry(1).await.reassembles, Some(true));
+    assert_eq!(world.entry(2).await.reassembles, None);
+}
+
+#[actix::test]
+async fn a_snapshot_shows_the_next_key_when_its_time_has_come_though_nobody_says_more() {
+    let (source, found) = Scripted::boxed(SourceName::Descriptors);
+    let mut world = World::with_sources(Config { allow_private: true, ..Config::default() }, vec![source]);
+    let key = |seed| PrivateKey::from_bytes([seed; 32]).public();
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_secs();
+    let told = Finding {
+        capabilities: Some(Capabilities::MIX),
+        next_key: Some((key(50), now + 1)),
+        reassembles: Some(true),
+        ..Finding::from(node(1))
+    };
+    found.send(vec![told]).await.unwrap();
+    while world.pool().first().map(|node| node.key) != Some(key(50)) {
+        assert!(world.reader.changed().await);
+    }
+    assert!(world.pool()[0].reassembles);
 }
 
 #[actix::test]
