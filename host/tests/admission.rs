@@ -11,7 +11,7 @@ use support::{
     raw::{MIX, Muxer, RawPeer, packet_frame},
     until, within,
 };
-use wakumix_mix::{DropReason, Outcome, Stage};
+use wakumix_mix::{DropReason, Stage};
 
 /// A node that takes so many packets a second.
 async fn bearing(packets_per_second: u32) -> Node {
@@ -20,8 +20,8 @@ async fn bearing(packets_per_second: u32) -> Node {
     setup.start().await
 }
 
-async fn peer_of(node: &Node) -> RawPeer {
-    let mut peer = RawPeer::start(Muxer::Yamux).await;
+async fn peer_of(node: &Node, muxer: Muxer) -> RawPeer {
+    let mut peer = RawPeer::start(muxer).await;
     peer.connect(node.full_address(0)).await;
     peer
 }
@@ -33,33 +33,36 @@ async fn flood(peer: &mut RawPeer, node: &Node, number: u32) -> tokio::task::Joi
     tokio::spawn(async move { while stream.write_all(&frame).await.is_ok() {} })
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn a_flooder_is_refused_without_a_buffer_while_a_modest_peer_passes() {
-    let mut node = bearing(20).await;
-    let (mut hostile, mut honest) = (peer_of(&node).await, peer_of(&node).await);
-    let floods = [flood(&mut hostile, &node, 7).await, flood(&mut hostile, &node, 7).await];
+/// Floods a node, and waits until a modest peer's packet has passed all the same.
+async fn pass_a_flooder(node: &mut Node, muxer: Muxer) {
+    let (mut hostile, mut honest) = (peer_of(node, muxer).await, peer_of(node, Muxer::Yamux).await);
+    let flood = flood(&mut hostile, node, 7).await;
     until(|| node.dropped(Stage::Ingress, DropReason::PeerRate) > 2).await;
     let mut stream = honest.open(node.peer(), MIX).await;
     within(stream.write_all(&packet_frame(1))).await.unwrap();
     within(stream.flush()).await.unwrap();
     while node.receive_number().await != 1 {}
+    flood.abort();
+}
 
-    floods.iter().for_each(tokio::task::JoinHandle::abort);
-    drop((hostile, honest, stream));
+#[tokio::test(flavor = "multi_thread")]
+async fn a_flooder_is_refused_without_a_buffer_while_a_modest_peer_passes() {
+    let mut node = bearing(20).await;
+    pass_a_flooder(&mut node, Muxer::Yamux).await;
     until(|| node.metric("waku_mix_streams{direction=\"inbound\"}") == 0).await;
     let refused = node.metric("waku_mix_admission_frames_total{outcome=\"peer_rate\"}");
     assert_eq!(node.dropped(Stage::Ingress, DropReason::PeerRate), refused);
     assert_eq!(node.metric("waku_mix_admission_capacity"), 20);
-    while let Some(message) = node.packets.try_recv() {
-        settle(message);
+    while node.formats.held() > 0 {
+        node.receive_number().await;
     }
     node.assert_balanced();
 }
 
-fn settle(message: wakumix_role_api::mixer::MixerMessage) {
-    if let wakumix_role_api::mixer::MixerMessage::Received(packets) = message {
-        packets.into_iter().for_each(|packet| packet.settle(Outcome::Delivered));
-    }
+#[tokio::test(flavor = "multi_thread")]
+async fn a_flooder_whose_muxer_has_no_flow_control_is_refused_too() {
+    let mut node = bearing(20).await;
+    pass_a_flooder(&mut node, Muxer::Mplex).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -68,16 +71,13 @@ async fn packets_of_one_peer_take_no_more_than_their_share_of_the_buffers() {
     let mut setup = Setup::listening(&[TCP]);
     (setup.buffers, setup.mixer_queue) = (1024, 1024);
     let mut node = setup.start().await;
-    let (mut greedy, mut other) = (peer_of(&node).await, peer_of(&node).await);
+    let (mut greedy, mut other) = (peer_of(&node, Muxer::Yamux).await, peer_of(&node, Muxer::Yamux).await);
     let mut stream = greedy.open(node.peer(), MIX).await;
-    let writing = async {
-        for _ in 0..=ALLOWED {
-            within(stream.write_all(&packet_frame(7))).await.unwrap();
-        }
-        within(stream.flush()).await.unwrap();
-        until(|| node.dropped(Stage::Ingress, DropReason::PeerFrames) == 1).await;
-    };
-    writing.await;
+    for _ in 0..=ALLOWED {
+        within(stream.write_all(&packet_frame(7))).await.unwrap();
+    }
+    within(stream.flush()).await.unwrap();
+    until(|| node.dropped(Stage::Ingress, DropReason::PeerFrames) == 1).await;
     assert_eq!(node.buffers.in_use() as u64, ALLOWED);
 
     let mut second = other.open(node.peer(), MIX).await;
@@ -96,7 +96,7 @@ async fn packets_of_one_peer_take_no_more_than_their_share_of_the_buffers() {
 #[tokio::test(flavor = "multi_thread")]
 async fn short_frames_of_a_flooder_cost_it_as_much_as_long_ones() {
     let node = bearing(20).await;
-    let mut hostile = peer_of(&node).await;
+    let mut hostile = peer_of(&node, Muxer::Yamux).await;
     let mut stream = hostile.open(node.peer(), MIX).await;
     let empty = vec![0u8; PACKET_LEN];
     tokio::spawn(async move { while stream.write_all(&empty).await.is_ok() {} });

@@ -19,7 +19,7 @@ use wakumix_role_api::{
     mixer::MixerMessage,
     relay::RelayMessage,
 };
-use wakumix_sphinx::{BufferPool, Profile, Sphinx};
+use wakumix_sphinx::{BufferPool, FormatKind, WireFormat};
 use wakumix_telemetry::Telemetry;
 
 /// Bytes of a packet without proof.
@@ -53,6 +53,7 @@ pub(crate) struct Setup {
     pub(crate) identity: Keypair,
     pub(crate) config: HostConfig,
     pub(crate) buffers: usize,
+    pub(crate) formats: Vec<WireFormat>,
     /// Messages that the mixer's queue holds.
     pub(crate) mixer_queue: usize,
     pub(crate) relay: Option<Address<RelayMessage>>,
@@ -68,6 +69,7 @@ impl Setup {
             identity: Keypair::from(libp2p::identity::secp256k1::Keypair::generate()),
             config,
             buffers: 1024,
+            formats: vec![WireFormat::default()],
             mixer_queue: 64,
             relay: None,
             services: Services::default(),
@@ -83,11 +85,11 @@ impl Setup {
         let telemetry = Telemetry::new();
         let (host_address, inbox) = mailbox("host", 1024, &telemetry);
         let (mixer, mixer_inbox) = mailbox("mixer", self.mixer_queue, &telemetry);
-        let formats = Formats::one(Sphinx::new(Profile::default()), self.buffers);
+        let formats = Formats::new(self.formats.iter().map(|format| format.format()), self.buffers);
         let buffers = formats.preferred().unwrap().buffers.clone();
         let ledger = Ledger::new();
         let (events, listener) = broadcast::channel(256);
-        let mix = self.mix.then(|| MixPort { mixer, formats, ledger: ledger.clone() });
+        let mix = self.mix.then(|| MixPort { mixer, formats: formats.clone(), ledger: ledger.clone() });
         let parts = HostParts {
             events,
             identity: self.identity.clone(),
@@ -101,7 +103,8 @@ impl Setup {
         let packets = mixer_inbox.receiver().expect("the test is the only reader");
         let handle = HostHandle::new(host_address);
         let read = Vec::new();
-        Ok(Node { host, handle, events: listener, packets, read, buffers, ledger, telemetry, identity: self.identity })
+        let identity = self.identity;
+        Ok(Node { host, handle, events: listener, packets, read, formats, buffers, ledger, telemetry, identity })
     }
 }
 
@@ -112,6 +115,8 @@ pub(crate) struct Node {
     pub(crate) events: broadcast::Receiver<PeerEvent>,
     pub(crate) packets: Receiver<MixerMessage>,
     read: Vec<Packet>,
+    pub(crate) formats: Formats,
+    /// Those of the preferred format.
     pub(crate) buffers: BufferPool,
     pub(crate) ledger: Arc<Ledger>,
     pub(crate) telemetry: Telemetry,
@@ -138,7 +143,16 @@ impl Node {
 
     /// Sends packet number `number`.
     pub(crate) fn send(&self, to: &HopAddress, number: u32) -> Sent {
-        let mut buffer = self.buffers.take().expect("a free buffer");
+        self.send_in(&self.buffers, to, number)
+    }
+
+    /// Sends packet number `number` of another format.
+    pub(crate) fn send_as(&self, kind: FormatKind, to: &HopAddress, number: u32) -> Sent {
+        self.send_in(&self.formats.of_kind(kind).expect("a format that is served").buffers, to, number)
+    }
+
+    fn send_in(&self, buffers: &BufferPool, to: &HopAddress, number: u32) -> Sent {
+        let mut buffer = buffers.take().expect("a free buffer");
         buffer.fill(number.to_le_bytes()[0]);
         buffer[..4].copy_from_slice(&number.to_le_bytes());
         let packet = Packet::originated(buffer, &self.ledger, Origin::Request);
@@ -234,7 +248,7 @@ impl Node {
 
     /// No packet is held and none is lost.
     pub(crate) fn assert_balanced(&self) {
-        assert_eq!(self.buffers.in_use(), 0, "{:?}", self.ledger);
+        assert_eq!(self.formats.held(), 0, "{:?}", self.ledger);
         assert_eq!(self.ledger.snapshot().residue(0), 0, "{:?}", self.ledger);
     }
 
