@@ -34,7 +34,7 @@ use actix_web::{App, HttpServer, dev::ServerHandle, middleware, web};
 use futures::future::BoxFuture;
 use tokio::sync::Semaphore;
 use wakumix_discovery::PoolEntry;
-use wakumix_role_api::{DirectoryReader, host::HostHandle, relay::RelayHandle, sender::SenderHandle};
+use wakumix_role_api::{DirectoryReader, host::HostHandle, plain::PlainPush, relay::RelayHandle, sender::SenderHandle};
 use wakumix_telemetry::{Telemetry, health::Health};
 
 pub use debug::Info;
@@ -51,9 +51,11 @@ pub struct Api {
     pub sender: Option<SenderHandle>,
     /// Publishes and keeps messages, if the relay role is on.
     pub relay: Option<RelayHandle>,
-    /// For plain lightpush to another node.
+    /// Pushes without the mixnet.
+    pub plain: PlainPush,
+    /// For the state of the host.
     pub host: HostHandle,
-    /// Where lightpush nodes are found.
+    /// Which nodes are known.
     pub directory: DirectoryReader,
     /// The cluster and its shards, for topics that a caller leaves out.
     pub sharding: Sharding,

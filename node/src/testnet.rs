@@ -1,16 +1,18 @@
 //! `wakumix testnet`: a whole role-specific test net in one process, over real loopback sockets.
 //!
 //! Every node is built as `wakumix node` builds it; only keys and addresses are made here, and one bootstrap record is
-//! passed on. `options` says what is built, `settings` how each node is configured, `net` builds it, `pools` watches the
-//! senders find the others, `traffic` sends and counts, `kill` takes nodes away, `live` shows it while it runs and
-//! `report` says how it went.
+//! passed on. `options` are the flags, `check` judges them, `plan` says what is built, `settings` how each node is configured,
+//! `net` builds it, `pools` watches the senders find the others, `traffic` sends and counts, `kill` takes nodes away, `live`
+//! shows it while it runs and `report` says how it went.
 
+mod check;
 mod choices;
 mod counters;
 mod kill;
 mod live;
 mod net;
 mod options;
+mod plan;
 mod pools;
 mod report;
 mod settings;
@@ -18,13 +20,13 @@ mod traffic;
 
 use std::{io::Write as _, time::Duration};
 
-pub use choices::{Discovery, Share};
+pub use choices::{Discovery, Payload, Share};
 pub use options::Options;
 pub use report::{KillReport, Percentiles, Report, RolePackets};
 
 use live::View;
 use net::Net;
-use options::Plan;
+use plan::Plan;
 use report::Start;
 use tokio::time::Instant;
 use traffic::Tally;
@@ -65,8 +67,7 @@ pub enum TestnetError {
     Io(#[from] std::io::Error),
 }
 
-/// Runs a test net and prints its report. True when every message was answered and received and every packet is
-/// accounted for. Must be called inside an actix `System`.
+/// Runs a test net and prints its report. True when it [passed](Report::passed). Must be called inside an actix `System`.
 pub async fn run(options: Options) -> Result<bool, TestnetError> {
     let plan = Plan::new(&options)?;
     let screen = live::Screen::new();
@@ -90,10 +91,17 @@ pub async fn run(options: Options) -> Result<bool, TestnetError> {
     let senders = net.senders();
     let traffic = traffic::send_all(&plan, &senders, &tally);
     let ((), killed) = futures::join!(traffic, kill::when_due(&plan, &mut net, &pools, &tally));
-    traffic::settle(&counters, &tally, SETTLE_LIMIT).await;
+    traffic::settle(&plan, &counters, &tally, SETTLE_LIMIT).await;
     let elapsed = started.elapsed();
     follow.abort();
     noting.abort();
+    // Where cover is made the net is at rest only once it has stopped.
+    let net = if options.makes_cover() {
+        net.stop(STOP_LIMIT).await;
+        None
+    } else {
+        Some(net)
+    };
     watch.finish().await;
 
     let report = Report::new(&plan, &start, &pools, &counters, &tally, killed.as_ref(), elapsed);
@@ -107,6 +115,7 @@ pub async fn run(options: Options) -> Result<bool, TestnetError> {
     out.flush()?;
     drop(out);
 
+    let Some(net) = net else { return Ok(report.passed()) };
     if options.hold {
         net.forget_messages().await;
         eprint!("{}", net.describe_surfaces());

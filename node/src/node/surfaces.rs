@@ -11,7 +11,7 @@ use std::{
 use futures::FutureExt;
 use multiaddr::{Multiaddr, Protocol as Part};
 use tokio::sync::Semaphore;
-use wakumix_role_api::{RoleName, RunningRole};
+use wakumix_role_api::{RoleName, RunningRole, plain::PlainPush};
 use wakumix_telemetry::{
     Metric, Telemetry,
     health::{ConnectionStatus, Health, Protocol, ProtocolHealth},
@@ -33,6 +33,7 @@ pub(super) fn api(node: &Node, config: &Config) -> Api {
         info: info(node),
         sender: node.ports.sender.clone(),
         relay: node.ports.relay.clone(),
+        plain: PlainPush::new(&node.ports, node.directory.clone()),
         host: node.ports.host.clone(),
         directory: node.directory.clone(),
         sharding: Sharding { cluster: config.cluster_id, shards: NonZeroU16::new(config.num_shards_in_network) },

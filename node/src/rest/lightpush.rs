@@ -1,4 +1,4 @@
-//! `POST /lightpush/v3/message`: push over the mixnet or plainly.
+//! `POST /lightpush/v3/message`: push over the mixnet, or plainly.
 
 use std::time::Duration;
 
@@ -6,12 +6,13 @@ use actix_web::{HttpResponse, Responder, http::StatusCode, web};
 use rand::Rng as _;
 use serde::{Deserialize, Serialize};
 use wakumix_role_api::{
-    host::{ReadRule, RequestFailure},
-    sender::{Answer, PushFailure},
+    host::RequestFailure,
+    plain::PlainRequest,
+    sender::{Anonymity, Answer, PushFailure, Way},
 };
 use wakumix_waku::{
-    ContentTopic, PubsubTopic, WakuMessage, frame,
-    lightpush::{self, MAX_RESPONSE_LEN, StatusCode as LightpushStatus, V3_PROTOCOL, v3},
+    ContentTopic, PubsubTopic, WakuMessage,
+    lightpush::{self, StatusCode as LightpushStatus},
 };
 
 use super::{
@@ -19,8 +20,10 @@ use super::{
     body::{self, MessageJson},
 };
 
-/// The limit of a plain push, as nwaku's REST has it (`spec/waku.md §7.2`).
+/// The limit of a plain push that names none, as nwaku's REST has it (`spec/waku.md §7.2`).
 const PLAIN_LIMIT: Duration = Duration::from_secs(5);
+/// The longest limit of a plain push. A request over the mixnet has the sender's.
+const LONGEST_PLAIN_LIMIT: Duration = Duration::from_secs(60);
 
 pub(super) fn routes(config: &mut web::ServiceConfig) {
     config.route("/lightpush/v3/message", web::post().to(push));
@@ -33,17 +36,36 @@ struct PushJson {
     pubsub_topic: Option<String>,
     message: MessageJson,
     #[serde(default)]
-    anonymity: Option<Anonymity>,
+    anonymity: Option<AnonymityJson>,
+    /// How long the caller waits for an outcome.
+    #[serde(default)]
+    timeout_ms: Option<u64>,
 }
 
-/// How a message is pushed.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[derive(Clone, Copy, Deserialize)]
 #[serde(rename_all = "lowercase")]
-enum Anonymity {
-    /// Over the mixnet or not at all.
+enum AnonymityJson {
     Required,
-    /// Directly: the service sees who pushes.
+    Preferred,
     None,
+}
+
+impl From<AnonymityJson> for Anonymity {
+    fn from(json: AnonymityJson) -> Self {
+        match json {
+            AnonymityJson::Required => Self::Required,
+            AnonymityJson::Preferred => Self::Preferred,
+            AnonymityJson::None => Self::None,
+        }
+    }
+}
+
+/// What is asked for.
+struct Asked {
+    anonymity: Anonymity,
+    topic: Option<String>,
+    message: WakuMessage,
+    timeout: Option<Duration>,
 }
 
 /// What a caller reads. `statusDesc` and `relayPeerCount` are nwaku's, the others ours.
@@ -56,24 +78,48 @@ struct Outcome {
     status_desc: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     relay_peer_count: Option<u32>,
-    /// Stable code of a failure before any service answered.
+    /// Stable code: `confirmed`, `published_unconfirmed`, `refused`, or that of a failure.
+    outcome: &'static str,
+    /// The same code, only where no service has answered.
     #[serde(skip_serializing_if = "Option::is_none")]
     error: Option<&'static str>,
+    /// `mixnet` or `direct`; absent where nothing was published.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    way: Option<&'static str>,
+    /// Why the mixnet was left out although it was preferred.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    fallback: Option<Fallback>,
+    /// How often the message was sent.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    tries: Option<u32>,
     #[serde(skip_serializing_if = "Option::is_none")]
     message_hash: Option<String>,
 }
 
-async fn push(api: web::Data<Api>, bytes: web::Bytes) -> impl Responder {
-    let outcome = match parse(&api, &bytes) {
-        Ok((Anonymity::Required, topic, message)) => push_over_mix(&api, topic, message).await,
-        Ok((Anonymity::None, topic, message)) => push_plainly(&api, topic, message).await,
-        Err(problem) => Outcome::failed(LightpushStatus::BAD_REQUEST, "bad_request", problem),
-    };
-    let status = u16::try_from(outcome.status).ok().and_then(|code| StatusCode::from_u16(code).ok());
-    HttpResponse::build(status.unwrap_or(StatusCode::INTERNAL_SERVER_ERROR)).json(outcome)
+/// Why the mixnet could not be used.
+#[derive(Debug, Serialize)]
+struct Fallback {
+    /// The stable code of the failure.
+    code: &'static str,
+    /// Its words.
+    text: String,
 }
 
-fn parse(api: &Api, bytes: &web::Bytes) -> Result<(Anonymity, Option<String>, WakuMessage), String> {
+async fn push(api: web::Data<Api>, bytes: web::Bytes) -> impl Responder {
+    let outcome = match parse(&api, &bytes) {
+        Ok(asked) => carry_out(&api, asked).await,
+        Err(problem) => Outcome::failed(LightpushStatus::BAD_REQUEST, "bad_request", problem),
+    };
+    HttpResponse::build(http_status(outcome.status)).json(outcome)
+}
+
+/// The status of the HTTP answer: that of lightpush, where it is one that ends an exchange.
+fn http_status(status: u32) -> StatusCode {
+    let code = u16::try_from(status).ok().filter(|code| *code == 200 || (400..600).contains(code));
+    code.and_then(|code| StatusCode::from_u16(code).ok()).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR)
+}
+
+fn parse(api: &Api, bytes: &web::Bytes) -> Result<Asked, String> {
     let request: PushJson = body::parse(bytes)?;
     let mut message = WakuMessage::try_from(request.message)?;
     // Publishers put the time in before anything is hashed (spec/waku.md §1.2).
@@ -82,9 +128,17 @@ fn parse(api: &Api, bytes: &web::Bytes) -> Result<(Anonymity, Option<String>, Wa
         Some(topic) => Some(PubsubTopic::parse(&topic).map_err(|error| error.to_string())?),
         None => derive_topic(api.sharding, &message.content_topic)?,
     };
+    if request.timeout_ms == Some(0) {
+        return Err("timeoutMs is 0; leave it out, or give it a time in milliseconds".to_owned());
+    }
     // A node that can push anonymously does so unless it is told not to: a forgotten field must not tell who sent.
     let default = if api.sender.is_some() { Anonymity::Required } else { Anonymity::None };
-    Ok((request.anonymity.unwrap_or(default), topic.map(|topic| topic.as_str().to_owned()), message))
+    Ok(Asked {
+        anonymity: request.anonymity.map_or(default, Anonymity::from),
+        topic: topic.map(|topic| topic.as_str().to_owned()),
+        message,
+        timeout: request.timeout_ms.map(Duration::from_millis),
+    })
 }
 
 /// The topic of a content topic under auto-sharding; under static sharding the service says that it wants one.
@@ -94,57 +148,33 @@ fn derive_topic(sharding: Sharding, content_topic: &str) -> Result<Option<Pubsub
     PubsubTopic::of_content(sharding.cluster, &content_topic, shards).map(Some).map_err(|error| error.to_string())
 }
 
-async fn push_over_mix(api: &Api, topic: Option<String>, message: WakuMessage) -> Outcome {
-    let Some(sender) = &api.sender else {
-        let words = format!("{}: the sender role is off; add it to roles", lightpush::text::MIX_NOT_AVAILABLE);
-        return Outcome::failed(LightpushStatus::SERVICE_NOT_AVAILABLE, "no_sender", words);
-    };
-    match sender.push(message, topic, None, None).await {
-        Ok(answer) => Outcome::from(answer),
-        Err(failure) => Outcome::from(&failure),
+/// Pushes as is asked for. A node without the sender role pushes directly where that is allowed, and says why.
+async fn carry_out(api: &Api, asked: Asked) -> Outcome {
+    match (asked.anonymity, &api.sender) {
+        (Anonymity::None, _) => push_plainly(api, asked).await,
+        (anonymity, Some(sender)) => {
+            let Asked { topic, message, timeout, .. } = asked;
+            sender.push_as(anonymity, message, topic, None, timeout).await.into()
+        }
+        (Anonymity::Preferred, None) => {
+            let fallback = Fallback { code: NO_SENDER, text: no_sender() };
+            Outcome { fallback: Some(fallback), ..push_plainly(api, asked).await }
+        }
+        (Anonymity::Required, None) => Outcome::failed(LightpushStatus::SERVICE_NOT_AVAILABLE, NO_SENDER, no_sender()),
     }
 }
 
-async fn push_plainly(api: &Api, topic: Option<String>, message: WakuMessage) -> Outcome {
-    if let Some(relay) = &api.relay {
-        return match relay.publish(topic, message).await {
-            Some(published) => Outcome {
-                status: published.status,
-                status_desc: published.description,
-                relay_peer_count: published.relay_peer_count,
-                message_hash: published.hash.map(|hash| hash.to_string()),
-                error: None,
-            },
-            None => Outcome::failed(LightpushStatus::SERVICE_NOT_AVAILABLE, "busy", "the relay is overloaded"),
-        };
-    }
-    let directory = api.directory.snapshot();
-    let Some(service) = directory.lightpush.first() else {
-        let words = "no relay runs here and no lightpushnode is configured";
-        return Outcome::failed(LightpushStatus::SERVICE_NOT_AVAILABLE, "no_service", words);
-    };
-    let hash = topic.as_deref().map(|topic| wakumix_waku::MessageHash::of(topic, &message).to_string());
-    let request = v3::Request { request_id: request_id(), pubsub_topic: topic, message };
-    let frame = frame::encode(&request.encode());
-    let read = ReadRule::LengthPrefixed { max: MAX_RESPONSE_LEN };
-    let answer = api.host.request(service.peer, service.addresses.clone(), V3_PROTOCOL, frame, read, PLAIN_LIMIT).await;
-    match answer {
-        Ok(frame) => read_answer(&frame, hash),
-        Err(failure) => Outcome::from(&failure),
-    }
+/// The code of a node that cannot push over the mixnet at all.
+const NO_SENDER: &str = "no_sender";
+
+fn no_sender() -> String {
+    format!("{}: the sender role is off; add it to roles", lightpush::text::MIX_NOT_AVAILABLE)
 }
 
-fn read_answer(bytes: &[u8], message_hash: Option<String>) -> Outcome {
-    let malformed = || Outcome::failed(LightpushStatus::INTERNAL_SERVER_ERROR, "bad_answer", "the answer is malformed");
-    let Ok(Some((body, _))) = frame::decode(bytes, MAX_RESPONSE_LEN) else { return malformed() };
-    let Ok(response) = v3::Response::decode(body) else { return malformed() };
-    Outcome {
-        status: response.status_code.0,
-        status_desc: response.status_desc,
-        relay_peer_count: response.relay_peer_count,
-        error: None,
-        message_hash,
-    }
+async fn push_plainly(api: &Api, asked: Asked) -> Outcome {
+    let Asked { topic, message, timeout, .. } = asked;
+    let limit = timeout.unwrap_or(PLAIN_LIMIT).min(LONGEST_PLAIN_LIMIT);
+    api.plain.push(PlainRequest { id: request_id(), topic, message }, limit).await.into()
 }
 
 /// 20 random hex digits, as the fleet's clients have (`spec/waku.md §5.5`).
@@ -156,17 +186,38 @@ fn request_id() -> String {
 
 impl Outcome {
     fn failed(status: LightpushStatus, error: &'static str, words: impl Into<String>) -> Self {
-        Self { status: status.0, status_desc: Some(words.into()), error: Some(error), ..Self::default() }
+        Self {
+            status: status.0,
+            status_desc: Some(words.into()),
+            outcome: error,
+            error: Some(error),
+            ..Self::default()
+        }
+    }
+}
+
+impl From<Result<Answer, PushFailure>> for Outcome {
+    fn from(outcome: Result<Answer, PushFailure>) -> Self {
+        outcome.map_or_else(|failure| Self::from(&failure), Self::from)
     }
 }
 
 impl From<Answer> for Outcome {
     fn from(answer: Answer) -> Self {
+        let outcome = answer.kind();
+        let (way, failure) = match answer.way {
+            Way::Mixnet => ("mixnet", None),
+            Way::Direct(failure) => ("direct", failure),
+        };
         Self {
             status: answer.status,
             status_desc: answer.description,
             relay_peer_count: answer.relay_peer_count,
+            outcome,
             error: None,
+            way: Some(way),
+            fallback: failure.map(|failure| Fallback { code: failure.kind(), text: failure.to_string() }),
+            tries: Some(answer.tries),
             message_hash: answer.message_hash.map(|hash| format!("0x{}", hex::encode(hash))),
         }
     }
@@ -175,27 +226,18 @@ impl From<Answer> for Outcome {
 impl From<&PushFailure> for Outcome {
     fn from(failure: &PushFailure) -> Self {
         let status = match failure {
-            PushFailure::TooLarge { .. } => LightpushStatus::PAYLOAD_TOO_LARGE,
+            PushFailure::PayloadTooLarge { .. } | PushFailure::TooLarge { .. } => LightpushStatus::PAYLOAD_TOO_LARGE,
             PushFailure::InvalidMessage(_) => LightpushStatus::BAD_REQUEST,
-            PushFailure::Busy => LightpushStatus::TOO_MANY_REQUESTS,
+            PushFailure::Busy | PushFailure::Service(RequestFailure::Busy) => LightpushStatus::TOO_MANY_REQUESTS,
             PushFailure::BadAnswer(_) | PushFailure::Internal(_) => LightpushStatus::INTERNAL_SERVER_ERROR,
+            // A dial failure is 505 at the fleet's clients (spec/waku.md §4.1).
+            PushFailure::Service(RequestFailure::DialFailed) => LightpushStatus::NO_PEERS_TO_RELAY,
             _ => LightpushStatus::SERVICE_NOT_AVAILABLE,
         };
-        Self::failed(status, failure.kind(), failure.to_string())
-    }
-}
-
-impl From<&RequestFailure> for Outcome {
-    fn from(failure: &RequestFailure) -> Self {
-        // A dial failure is 505 at the fleet's clients (spec/waku.md §4.1).
-        let (status, code) = match failure {
-            RequestFailure::DialFailed => (LightpushStatus::NO_PEERS_TO_RELAY, "dial_failed"),
-            RequestFailure::Busy => (LightpushStatus::TOO_MANY_REQUESTS, "busy"),
-            RequestFailure::Timeout => (LightpushStatus::SERVICE_NOT_AVAILABLE, "timeout"),
-            RequestFailure::Unsupported => (LightpushStatus::SERVICE_NOT_AVAILABLE, "unsupported"),
-            RequestFailure::Stream(_) => (LightpushStatus::SERVICE_NOT_AVAILABLE, "stream_failed"),
-            RequestFailure::Stopped => (LightpushStatus::SERVICE_NOT_AVAILABLE, "stopped"),
+        let tries = match failure {
+            PushFailure::Deadline { tries, .. } => Some(*tries),
+            _ => None,
         };
-        Self::failed(status, code, failure.to_string())
+        Self { tries, ..Self::failed(status, failure.kind(), failure.to_string()) }
     }
 }

@@ -52,8 +52,12 @@ pub(crate) struct NodeJson {
     pub(crate) reason: String,
     /// What it offers; empty while it has not told.
     pub(crate) roles: Vec<String>,
-    /// Wire profiles; empty while it has not told.
+    /// Wire profiles and packet formats; empty while it has not told.
     pub(crate) profiles: Vec<String>,
+    /// Whether it puts fragments together, as exits do for requests that one packet does not hold; absent while it has not
+    /// told.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) reassembles: Option<bool>,
     /// Who tells of it, most trusted first.
     pub(crate) sources: Vec<String>,
     /// Since it was reached last; absent if it never was.
@@ -135,6 +139,7 @@ impl From<PoolEntry> for NodeJson {
             reason: entry.reason,
             roles: roles(entry.capabilities),
             profiles: entry.profiles.iter().map(ToString::to_string).collect(),
+            reassembles: entry.reassembles,
             sources: entry.sources.iter().map(|source| source.as_str().to_owned()).collect(),
             age_seconds: entry.last_seen.as_ref().map(Duration::as_secs),
             since_seconds: entry.since.as_secs(),

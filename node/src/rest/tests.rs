@@ -8,12 +8,14 @@ use actix_web::{App, http::StatusCode, test, web};
 use futures::FutureExt;
 use serde_json::{Value, json};
 use tokio::sync::Semaphore;
+use wakumix_mix::ExitStatus;
 use wakumix_role_api::{
-    DirectoryPublisher, Receiver,
+    DirectoryPublisher, Ports, Receiver,
     host::{HostHandle, HostMessage, HostStatus},
     mailbox,
+    plain::PlainPush,
     relay::{Published, Received, RelayHandle, RelayMessage},
-    sender::{Answer, Certainty, Push, PushFailure, SenderHandle, SenderMessage, Way},
+    sender::{Anonymity, Answer, Certainty, Push, PushFailure, SenderHandle, SenderMessage, Way},
 };
 use wakumix_telemetry::{
     Telemetry,
@@ -65,11 +67,14 @@ impl World {
             },
             protocols_health: Vec::new(),
         };
+        let (host, relay) = (HostHandle::new(host), roles.relay.then(|| RelayHandle::new(relay)));
+        let ports = Ports { host: host.clone(), mixer: None, exit: None, sender: None, relay: relay.clone() };
         let api = Api {
             info: Arc::new(|| Info { listen_addresses: Vec::new(), enr_uri: "enr:x".to_owned(), mix_pub_key: None }),
             sender: roles.sender.then(|| SenderHandle::new(sender)),
-            relay: roles.relay.then(|| RelayHandle::new(relay)),
-            host: HostHandle::new(host),
+            relay,
+            plain: PlainPush::new(&ports, directory.clone()),
+            host,
             directory,
             sharding: Sharding { cluster: 66, shards: NonZeroU16::new(1) },
             max_message: 1024,
@@ -125,15 +130,20 @@ fn with(field: &str, value: Value) -> Value {
     json!({ "message": message })
 }
 
-/// Answers one push over the mixnet; what was pushed.
-async fn answer_push(
-    sender: &mut Receiver<SenderMessage>,
-    outcome: Result<Answer, PushFailure>,
-) -> (WakuMessage, Option<String>) {
+/// What a sender was asked for.
+struct Pushed {
+    message: WakuMessage,
+    topic: Option<String>,
+    anonymity: Anonymity,
+    timeout: Option<Duration>,
+}
+
+/// Answers one push that the sender gets; what was pushed.
+async fn answer_push(sender: &mut Receiver<SenderMessage>, outcome: Result<Answer, PushFailure>) -> Pushed {
     let Some(SenderMessage::Push(push)) = sender.recv().await else { panic!("no push") };
-    let Push { message, pubsub_topic, reply, .. } = *push;
+    let Push { message, pubsub_topic: topic, reply, anonymity, timeout, .. } = *push;
     reply.send(outcome).unwrap();
-    (message, pubsub_topic)
+    Pushed { message, topic, anonymity, timeout }
 }
 
 fn answer() -> Answer {
@@ -166,10 +176,58 @@ async fn a_sender_pushes_over_the_mixnet_unless_told_otherwise() {
         assert_eq!(response.0, StatusCode::OK);
         let outcome: Value = serde_json::from_str(&response.1).unwrap();
         let hash = format!("0x{}", "07".repeat(32));
-        assert_eq!(outcome, json!({ "relayPeerCount": 3, "messageHash": hash }));
-        let (message, topic) = pushed;
+        let expected = json!({
+            "relayPeerCount": 3, "messageHash": hash, "outcome": "confirmed", "way": "mixnet", "tries": 1,
+        });
+        assert_eq!(outcome, expected);
+        let Pushed { message, topic, anonymity, timeout } = pushed;
         assert_eq!((message.payload, topic.as_deref()), (b"hello".to_vec(), Some(TOPIC)));
+        assert_eq!((anonymity, timeout), (Anonymity::Required, None));
         assert!(message.timestamp.is_some(), "the time is put in before anything is hashed");
+    }
+}
+
+#[actix::test]
+async fn a_push_that_prefers_the_mixnet_says_when_and_why_it_was_left_out() {
+    let body = json!({ "message": message(), "anonymity": "preferred", "timeoutMs": 1500 }).to_string();
+    let failure = PushFailure::PoolTooSmall { usable: 1, needed: 4, reason: "1 expired".to_owned() };
+    let words = failure.to_string();
+    let direct = Answer { way: Way::Direct(Some(Box::new(failure))), ..answer() };
+    let (world, mut queues) = World::new(BOTH);
+    let (response, pushed) =
+        futures::join!(world.post(LIGHTPUSH, body.clone()), answer_push(&mut queues.sender, Ok(direct)));
+    assert_eq!((pushed.anonymity, pushed.timeout), (Anonymity::Preferred, Some(Duration::from_millis(1500))));
+    let outcome: Value = serde_json::from_str(&response.1).unwrap();
+    assert_eq!((response.0, &outcome["way"]), (StatusCode::OK, &json!("direct")));
+    assert_eq!(outcome["fallback"], json!({ "code": "pool_too_small", "text": words }));
+
+    let (world, mut queues) = World::new(RELAY);
+    let (response, _) = futures::join!(world.post(LIGHTPUSH, body), publish(&mut queues.relay, 200));
+    let outcome: Value = serde_json::from_str(&response.1).unwrap();
+    assert_eq!((response.0, &outcome["fallback"]["code"]), (StatusCode::OK, &json!("no_sender")));
+}
+
+#[actix::test]
+async fn what_was_only_seen_on_the_relay_network_is_published_but_unconfirmed() {
+    let seen = Answer { certainty: Certainty::Seen, relay_peer_count: None, tries: 3, ..answer() };
+    let (world, mut queues) = World::new(SENDER);
+    let body = json!({ "message": message() }).to_string();
+    let (response, _) = futures::join!(world.post(LIGHTPUSH, body), answer_push(&mut queues.sender, Ok(seen)));
+    let outcome: Value = serde_json::from_str(&response.1).unwrap();
+    assert_eq!(response.0, StatusCode::OK);
+    assert_eq!((&outcome["outcome"], &outcome["tries"]), (&json!("published_unconfirmed"), &json!(3)));
+}
+
+#[actix::test]
+async fn a_refusal_of_the_service_keeps_its_status_and_one_that_ends_no_exchange_is_500() {
+    for (status, http) in [(420, 420), (505, 505), (204, 500), (101, 500), (70_000, 500)] {
+        let refused = Answer { status, description: Some("no".to_owned()), ..answer() };
+        let (world, mut queues) = World::new(SENDER);
+        let body = json!({ "message": message() }).to_string();
+        let (response, _) = futures::join!(world.post(LIGHTPUSH, body), answer_push(&mut queues.sender, Ok(refused)));
+        let outcome: Value = serde_json::from_str(&response.1).unwrap();
+        assert_eq!((response.0.as_u16(), &outcome["outcome"]), (http, &json!("refused")), "{status}");
+        assert_eq!((outcome.get("error"), &outcome["statusDesc"]), (None, &json!("no")));
     }
 }
 
@@ -183,7 +241,9 @@ async fn without_a_sender_a_relay_publishes_itself() {
         let (response, topic) =
             futures::join!(world.post(LIGHTPUSH, body.to_string()), publish(&mut queues.relay, 200));
         assert_eq!((response.0, topic.as_deref()), (StatusCode::OK, Some(TOPIC)));
-        assert_eq!(response.1, r#"{"relayPeerCount":1}"#);
+        let outcome: Value = serde_json::from_str(&response.1).unwrap();
+        let expected = json!({ "relayPeerCount": 1, "outcome": "confirmed", "way": "direct", "tries": 1 });
+        assert_eq!(outcome, expected);
     }
 }
 
@@ -195,7 +255,7 @@ async fn says_which_role_or_service_is_missing() {
     assert!(answer.contains("no_sender") && answer.contains("add it to roles"), "{answer}");
     let (status, answer) = World::new(NEITHER).0.post(LIGHTPUSH, json!({ "message": message() }).to_string()).await;
     assert_eq!(status, StatusCode::SERVICE_UNAVAILABLE);
-    assert!(answer.contains("no_service") && answer.contains("lightpushnode"), "{answer}");
+    assert!(answer.contains("no_service") && answer.contains("serves lightpush"), "{answer}");
 }
 
 #[actix::test]
@@ -206,6 +266,8 @@ async fn says_what_is_wrong_with_a_body() {
         (with("payLoad", json!("")), "unknown field `payLoad`"),
         (json!({ "message": { "payload": "" } }), "missing field `contentTopic`"),
         (json!({ "message": message(), "anonymity": "maybe" }), "unknown variant `maybe`"),
+        (json!({ "message": message(), "timeoutMs": 0 }), "timeoutMs is 0"),
+        (json!({ "message": message(), "timeoutMs": -1 }), "invalid value: integer `-1`"),
         (with("payload", json!("a")), "payload is not base64 with padding"),
         (with("payload", json!("aGVsbG8")), "payload is not base64 with padding"),
         (with("meta", json!("???")), "meta is not base64"),
@@ -233,13 +295,14 @@ async fn a_body_beyond_the_limit_is_not_read() {
 #[actix::test]
 async fn each_failure_has_its_status_and_code() {
     for (failure, status, code) in [
+        (PushFailure::PayloadTooLarge { size: 4097, limit: 4096 }, 413, "too_large"),
         (PushFailure::TooLarge { size: 4000, limit: 3205 }, 413, "too_large"),
+        (PushFailure::ExitRefused { status: 420, reason: ExitStatus::CodecRefused }, 503, "exit_refused"),
         (PushFailure::PoolTooSmall { usable: 1, needed: 4, reason: "1 expired".to_owned() }, 503, "pool_too_small"),
         (PushFailure::NoExit { topic: None }, 503, "no_exit"),
         (PushFailure::NoConnectedHop, 503, "no_connected_hop"),
         (PushFailure::Busy, 429, "busy"),
         (PushFailure::InvalidMessage("no".to_owned()), 400, "invalid_message"),
-        (PushFailure::Timeout { limit: Duration::from_secs(1) }, 503, "surb_timeout"),
         (PushFailure::BadAnswer("no".to_owned()), 500, "bad_answer"),
     ] {
         assert_eq!(failure.kind(), code);
@@ -249,8 +312,19 @@ async fn each_failure_has_its_status_and_code() {
         let (response, _) = futures::join!(world.post(LIGHTPUSH, body), answer_push(&mut queues.sender, Err(failure)));
         assert_eq!(response.0.as_u16(), status);
         let outcome: Value = serde_json::from_str(&response.1).unwrap();
-        assert_eq!(outcome, json!({ "error": code, "statusDesc": words }));
+        assert_eq!(outcome, json!({ "outcome": code, "error": code, "statusDesc": words }));
     }
+}
+
+#[actix::test]
+async fn a_deadline_says_how_often_the_message_was_sent() {
+    let late = PushFailure::Deadline { limit: Duration::from_secs(1), tries: 3 };
+    let (world, mut queues) = World::new(SENDER);
+    let body = json!({ "message": message() }).to_string();
+    let (response, _) = futures::join!(world.post(LIGHTPUSH, body), answer_push(&mut queues.sender, Err(late)));
+    let outcome: Value = serde_json::from_str(&response.1).unwrap();
+    assert_eq!((response.0.as_u16(), &outcome["outcome"]), (503, &json!("deadline")));
+    assert_eq!(outcome["tries"], 3);
 }
 
 #[actix::test]

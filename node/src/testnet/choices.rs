@@ -2,7 +2,7 @@
 
 use std::{fmt, str::FromStr};
 
-use crate::config::ValueError;
+use crate::config::{ByteSize, Percent, ValueError};
 
 /// How nodes find each other.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, clap::ValueEnum)]
@@ -85,6 +85,36 @@ impl fmt::Display for Share {
     }
 }
 
+/// The payload of a message: so many bytes, or a size with its unit.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Payload(pub(super) ByteSize);
+
+impl Payload {
+    /// In bytes.
+    pub(super) fn len(self) -> usize {
+        self.0.as_len()
+    }
+}
+
+impl FromStr for Payload {
+    type Err = ValueError;
+
+    fn from_str(text: &str) -> Result<Self, ValueError> {
+        text.parse().map(ByteSize::from_bytes).or_else(|_| text.parse()).map(Self)
+    }
+}
+
+impl fmt::Display for Payload {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
+/// Reads a share in percent, also without the sign: `5`, `0.5%`.
+pub(super) fn percent(text: &str) -> Result<Percent, ValueError> {
+    format!("{}%", text.trim_end_matches('%')).parse()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -102,5 +132,19 @@ mod tests {
             let said = text.parse::<Share>().unwrap_err().to_string();
             assert!(said.contains(text) && said.contains("13, or 1/3"), "{said}");
         }
+    }
+
+    #[test]
+    fn a_payload_is_a_number_of_bytes_or_a_size() {
+        for (text, bytes) in [("4096", 4096), ("1KiB", 1024), ("0", 0), ("7B", 7)] {
+            assert_eq!(text.parse::<Payload>().unwrap().len(), bytes, "{text}");
+        }
+        assert!("much".parse::<Payload>().unwrap_err().to_string().contains("150KiB"));
+    }
+
+    #[test]
+    fn a_share_in_percent_needs_no_sign() {
+        assert_eq!(["5", "0.5", "10%"].map(|text| percent(text).unwrap().to_string()), ["5%", "0.5%", "10%"]);
+        assert!(percent("few").is_err());
     }
 }

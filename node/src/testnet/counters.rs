@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use super::{options::Kind, report::RolePackets};
+use super::{plan::Kind, report::RolePackets};
 use crate::node::Accounts;
 
 /// Reads the packet accounting of all nodes. Cheap to clone.
@@ -62,10 +62,14 @@ impl Counters {
         row
     }
 
-    /// Packets unaccounted for, whatever their sign. The net is at rest, so nothing is subtracted for packets that are
-    /// held: one that is held for ever is a packet lost.
+    /// Packets unaccounted for, whatever their sign. Those that are held now are subtracted; one that is held for ever shows
+    /// as [`held`](Self::held).
     pub(super) fn residue(&self) -> u64 {
-        self.0.iter().map(|(_, accounts)| accounts.read().1.residue(0).unsigned_abs()).sum()
+        let residue = |(_, accounts): &(Kind, Accounts)| {
+            let (held, balance) = accounts.read();
+            balance.residue(held).unsigned_abs()
+        };
+        self.0.iter().map(residue).sum()
     }
 
     /// Packets that some node holds now.

@@ -1,20 +1,18 @@
-//! Kills mixers without warning while messages are sent, and watches how the senders get rid of them.
+//! Kills nodes without warning while messages are sent, and watches how the senders get rid of them.
 
 use std::time::Duration;
 
 use tokio::time::{Instant, timeout};
 
-use super::{net::Net, options::Plan, pools::Pools, traffic::Tally};
+use super::{net::Net, plan::Plan, pools::Pools, traffic::Tally};
 
 /// How long the senders may take to be rid of dead nodes before the report says that they were not.
 const RID_LIMIT: Duration = Duration::from_secs(120);
 
 /// What became of a kill.
-#[derive(Clone, Debug)]
+#[derive(Clone, Copy, Debug)]
 pub(super) struct Killed {
-    /// Who was killed.
-    pub(super) names: Vec<String>,
-    /// When the last of them was gone.
+    /// When the last of the victims was gone.
     pub(super) at: Instant,
     /// When no sender had any of them in its pool any more.
     pub(super) rid_at: Option<Instant>,
@@ -28,5 +26,5 @@ pub(super) async fn when_due(plan: &Plan, net: &mut Net, pools: &Pools, tally: &
     let at = Instant::now();
     let is_rid = pools.until(|directory| victims.iter().all(|victim| directory.mix_node(victim).is_none()));
     let rid_at = timeout(RID_LIMIT, is_rid).await.ok().map(|()| Instant::now());
-    Some(Killed { names: kill.victims.clone(), at, rid_at })
+    Some(Killed { at, rid_at })
 }

@@ -12,7 +12,7 @@ use super::{
     TestnetError,
     choices::Discovery,
     counters::Counters,
-    options::{CONTENT_TOPIC, Kind, Plan},
+    plan::{CONTENT_TOPIC, Kind, Plan},
     pools::Pools,
     settings::start_node,
     traffic::Tally,

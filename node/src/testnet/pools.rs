@@ -36,7 +36,7 @@ pub(super) struct PoolSize {
     pub(super) usable: usize,
     /// The mixers among them.
     pub(super) mixers: usize,
-    /// The exits among them that are known to publish messages.
+    /// The exits among them that are known to publish messages, of every size.
     pub(super) exits: usize,
     /// Those of them that the sender is connected to.
     pub(super) connected: usize,
@@ -147,10 +147,11 @@ impl Noting {
     }
 }
 
-/// Nodes of a pool that are among these and serve lightpush. An exit tells that once it has found other relays.
+/// Nodes of a pool that are among these, serve lightpush, and put fragments together, without which no message of 4096 bytes
+/// can be sent in each format. An exit tells the one once it has found other relays, the other in its descriptor alone.
 fn publishing(nodes: &HashSet<PeerId>, directory: &Directory) -> usize {
     let services = directory.lightpush.iter().filter(|service| nodes.contains(&service.peer));
-    services.filter(|service| directory.mix_node(&service.peer).is_some()).count()
+    services.filter(|service| directory.mix_node(&service.peer).is_some_and(|node| node.reassembles)).count()
 }
 
 /// Nodes of a pool that are among these.
@@ -171,7 +172,8 @@ mod tests {
         let node = || {
             let peer = Keypair::generate_secp256k1().public().to_peer_id();
             let address = HopAddress::from_multiaddr(&"/ip4/127.0.0.1/tcp/1".parse().unwrap(), peer).unwrap();
-            MixNode::new(address, PrivateKey::generate(&mut rand::rng()).public())
+            let key = PrivateKey::generate(&mut rand::rng()).public();
+            MixNode { reassembles: true, ..MixNode::new(address, key) }
         };
         (0..count).map(|_| node()).collect()
     }
@@ -200,6 +202,10 @@ mod tests {
         second.publish(directory(&all));
         assert_eq!(pools.missing(), ["sender-1: 10 of 10 mixers and 0 exits usable"]);
         first.publish(Directory { lightpush: Vec::new(), ..directory(&all) });
+        assert_eq!(pools.missing(), ["sender-1: 10 of 10 mixers and 0 exits usable"]);
+        let mut unsaid = all.clone();
+        unsaid[10].reassembles = false;
+        first.publish(directory(&unsaid));
         assert_eq!(pools.missing(), ["sender-1: 10 of 10 mixers and 0 exits usable"]);
         first.publish(directory(&all));
         second.publish(Directory { connected: [all[10].peer()].into(), ..directory(&all[2..]) });

@@ -4,10 +4,10 @@ use libp2p_identity::Keypair;
 
 use super::{
     choices::Discovery,
-    options::{CLUSTER, Kind, NodePlan, Plan, SHARD, SHARDS},
+    plan::{CLUSTER, Kind, NodePlan, Plan, SHARD, SHARDS},
 };
 use crate::{
-    config::{Flag, Inputs, load},
+    config::{Flag, Inputs, Timespan, load},
     node::{Node, StartError},
 };
 
@@ -19,15 +19,34 @@ pub(super) async fn start_node(
     surfaces: bool,
     bootstrap: Option<&str>,
 ) -> Result<Node, StartError> {
-    let own =
-        own(planned).into_iter().chain(common(plan, surfaces)).chain(discovery(plan.options.discovery, bootstrap));
+    let own = own(plan, planned);
+    let all = own.into_iter().chain(common(plan, surfaces)).chain(discovery(plan.options.discovery, bootstrap));
     let flag = |(name, value): (&str, String)| Flag { name: name.to_owned(), values: vec![value] };
-    let flags = own.map(flag).chain([roles(planned.kind)]).collect();
+    let flags = all.map(flag).chain([roles(planned.kind), profiles(plan)]).collect();
     Node::start(&load(&Inputs { file: None, environment: Vec::new(), flags })?).await
 }
 
-fn own(planned: &NodePlan) -> [(&'static str, String); 2] {
-    [("nodekey", secret_hex(&planned.identity)), ("mixkey", hex::encode(planned.mix_key.as_bytes()))]
+/// What differs from node to node. A mix key that is set is never replaced, so where keys are to be, the node draws its own.
+fn own(plan: &Plan, planned: &NodePlan) -> Vec<(&'static str, String)> {
+    let mix_key = || ("mixkey", hex::encode(planned.mix_key.as_bytes()));
+    let keys = match plan.options.rotate {
+        None => vec![mix_key()],
+        Some(lifetime) => {
+            let overlap = Timespan::from_millis(lifetime.as_millis() / 2);
+            vec![("keys.lifetime", lifetime.to_string()), ("keys.overlap", overlap.to_string())]
+        }
+    };
+    let loss = plan
+        .options
+        .loss
+        .map(|loss| [("host.inject-loss", loss.to_string()), ("host.inject-loss-seed", planned.loss_seed.to_string())]);
+    let identity = ("nodekey", secret_hex(&planned.identity));
+    [identity].into_iter().chain(keys).chain(loss.into_iter().flatten()).collect()
+}
+
+fn profiles(plan: &Plan) -> Flag {
+    let values = plan.options.profile.iter().map(ToString::to_string).collect();
+    Flag { name: "mix.profile".to_owned(), values }
 }
 
 fn roles(kind: Kind) -> Flag {
@@ -56,11 +75,11 @@ fn common(plan: &Plan, surfaces: bool) -> [(&'static str, String); 16] {
         ("rest-port", "0".to_owned()),
         ("metrics-server", surfaces),
         ("metrics-server-port", "0".to_owned()),
-        ("mix.profile", plan.options.profile.to_string()),
         ("mix.delay", delay.clone()),
         ("sender.hold", delay.clone()),
         ("exit.hold", delay),
         ("exit.allow-private-addresses", "true".to_owned()),
+        ("mixer.cover", plan.options.cover.to_string()),
     ]
 }
 

@@ -6,20 +6,20 @@ use std::{
     time::Duration,
 };
 
-use futures::StreamExt as _;
-use tokio::{sync::Notify, time::Instant};
+use futures::{StreamExt as _, stream};
+use tokio::{
+    sync::Notify,
+    time::{Instant, sleep_until},
+};
 use wakumix_role_api::{
     relay::Received,
-    sender::{Answer, PushFailure, SenderHandle},
+    sender::{Answer, Certainty, PushFailure, SenderHandle},
 };
-use wakumix_waku::{
-    MessageHash,
-    lightpush::{StatusCode, text::DUPLICATE},
-};
+use wakumix_waku::{MessageHash, lightpush::StatusCode};
 
 use super::{
     counters::Counters,
-    options::{OPEN_REQUESTS, Plan},
+    plan::{Pace, Plan},
 };
 
 /// What has been sent, answered and received so far. Cheap to clone.
@@ -31,35 +31,59 @@ pub(super) struct Tally {
     pub(super) expected_receptions: u64,
     /// Messages to send.
     pub(super) messages: u64,
+    /// Relays that receive.
+    subscribers: usize,
 }
 
 /// The numbers themselves.
 #[derive(Clone, Default)]
 pub(super) struct Counts {
     pub(super) sent: u64,
-    pub(super) answered: u64,
-    pub(super) failed: BTreeMap<String, u64>,
     pub(super) received: u64,
     pub(super) unexpected: u64,
-    pub(super) round_trips: Vec<Duration>,
-    /// Tries that failed and were followed by another one, by stable code.
-    pub(super) failed_tries: BTreeMap<String, u64>,
-    /// When each message was first handed to a sender, and how many tries it took; those that have ended.
-    pub(super) tries: Vec<(Instant, u32)>,
+    /// How each message ended, by stable code.
+    pub(super) outcomes: BTreeMap<&'static str, u64>,
+    /// The messages that a service has answered with success.
+    pub(super) answered: Vec<Answered>,
     /// Hashes of what was sent.
     known: HashSet<MessageHash>,
     /// (subscriber, message) pairs that were counted.
     seen: HashSet<(usize, MessageHash)>,
 }
 
+/// One message that was answered.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Answered {
+    hash: MessageHash,
+    /// When it was handed to its sender.
+    pub(super) sent: Instant,
+    /// How often the sender sent it.
+    pub(super) tries: u32,
+    /// Packets that it took, replies not counted.
+    pub(super) packets: u32,
+    /// From the first packet to the opened answer.
+    pub(super) round_trip: Duration,
+}
+
+impl Counts {
+    /// Answered messages that some of so many relays have not received, once for each of these.
+    fn missing(&self, subscribers: usize) -> u64 {
+        let missing = |answered: &Answered| {
+            (0..subscribers).filter(|subscriber| !self.seen.contains(&(*subscriber, answered.hash))).count() as u64
+        };
+        self.answered.iter().map(missing).sum()
+    }
+}
+
 impl Tally {
     pub(super) fn new(plan: &Plan) -> Self {
-        let messages = u64::from(plan.options.messages);
+        let messages = u64::from(plan.messages);
         Self {
             counts: Arc::default(),
             changed: Arc::default(),
             expected_receptions: messages * u64::from(plan.options.relays),
             messages,
+            subscribers: plan.options.relays.into(),
         }
     }
 
@@ -67,10 +91,16 @@ impl Tally {
         self.lock().clone()
     }
 
-    /// Sent, answered, failed, received.
+    /// Answered messages that some relay has not received, once for each.
+    pub(super) fn missing(&self) -> u64 {
+        self.lock().missing(self.subscribers)
+    }
+
+    /// Sent, answered, ended in another way, received.
     pub(super) fn progress(&self) -> (u64, u64, u64, u64) {
         let counts = self.lock();
-        (counts.sent, counts.answered, counts.failed.values().sum(), counts.received)
+        let answered = counts.answered.len() as u64;
+        (counts.sent, answered, counts.outcomes.values().sum::<u64>() - answered, counts.received)
     }
 
     /// Counts a message that a subscriber got; each once.
@@ -104,19 +134,13 @@ impl Tally {
         }
     }
 
-    fn try_failed(&self, kind: String) {
-        *self.lock().failed_tries.entry(kind).or_default() += 1;
-    }
-
-    fn ended(&self, first_try: Instant, tries: u32, outcome: Result<Duration, String>) {
+    fn ended(&self, hash: MessageHash, sent: Instant, outcome: &Result<Answer, PushFailure>) {
         let mut counts = self.lock();
-        counts.tries.push((first_try, tries));
-        match outcome {
-            Ok(round_trip) => {
-                counts.answered += 1;
-                counts.round_trips.push(round_trip);
-            }
-            Err(kind) => *counts.failed.entry(kind).or_default() += 1,
+        let kind = outcome.as_ref().map_or_else(PushFailure::kind, Answer::kind);
+        *counts.outcomes.entry(kind).or_default() += 1;
+        if let Some(answer) = outcome.as_ref().ok().filter(|answer| is_answered(answer)) {
+            let Answer { tries, packets, round_trip, .. } = *answer;
+            counts.answered.push(Answered { hash, sent, tries, packets, round_trip });
         }
     }
 
@@ -125,49 +149,49 @@ impl Tally {
     }
 }
 
-/// Sends every message, in turn from each sender, and waits for all outcomes.
-pub(super) async fn send_all(plan: &Plan, senders: &[SenderHandle], tally: &Tally) {
-    if senders.is_empty() {
-        return;
-    }
-    let open = if plan.options.one_by_one { 1 } else { OPEN_REQUESTS * senders.len() };
-    futures::stream::iter((0..plan.options.messages).zip(senders.iter().cycle()))
-        .for_each_concurrent(open, |(number, sender)| send(plan, sender, number, tally))
-        .await;
+/// Whether a service has said that it published the message. One that was only seen on the relay network is published, but
+/// not answered.
+fn is_answered(answer: &Answer) -> bool {
+    answer.certainty == Certainty::Confirmed && StatusCode(answer.status).is_success()
 }
 
-/// Sends one message, again over another path while tries are left.
-async fn send(plan: &Plan, sender: &SenderHandle, number: u32, tally: &Tally) {
-    let message = plan.message(number);
-    let first_try = Instant::now();
-    tally.sending(message.hash(&plan.topic));
-    for tries in 1.. {
-        let topic = Some(plan.topic.as_str().to_owned());
-        match judged(sender.push(message.clone(), topic, None, plan.answer_limit()).await, tries) {
-            Err(kind) if tries < plan.most_tries() => tally.try_failed(kind),
-            outcome => return tally.ended(first_try, tries, outcome),
+/// Sends every message and waits for all outcomes.
+pub(super) async fn send_all(plan: &Plan, senders: &[SenderHandle], tally: &Tally) {
+    let Some(first) = senders.first() else { return };
+    let in_turn = (0..plan.messages).zip(senders.iter().cycle());
+    let send = |(number, sender)| send(plan, sender, number, tally);
+    match plan.pace {
+        Pace::Open(open) => stream::iter(in_turn).for_each_concurrent(open, send).await,
+        Pace::AtOnce => stream::iter(in_turn.map(|(number, _)| (number, first))).for_each_concurrent(None, send).await,
+        Pace::Every(period) => {
+            let start = Instant::now();
+            let at_its_time = async |(number, sender)| {
+                sleep_until(start + period * number).await;
+                (number, sender)
+            };
+            stream::iter(in_turn).then(at_its_time).for_each_concurrent(None, send).await;
         }
     }
 }
 
-/// The round trip of a push that was published, or the stable code of what went wrong. A service that has seen the message
-/// of a later try already has it from an earlier one, whose answer was lost.
-fn judged(outcome: Result<Answer, PushFailure>, tries: u32) -> Result<Duration, String> {
-    match outcome {
-        Ok(answer) if answer.status == StatusCode::SUCCESS.0 => Ok(answer.round_trip),
-        Ok(answer) if tries > 1 && answer.description.as_deref() == Some(DUPLICATE) => Ok(answer.round_trip),
-        Ok(answer) => Err(format!("status_{}", answer.status)),
-        Err(failure) => Err(failure.kind().to_owned()),
-    }
+/// Sends one message.
+async fn send(plan: &Plan, sender: &SenderHandle, number: u32, tally: &Tally) {
+    let message = plan.message(number);
+    let hash = message.hash(&plan.topic);
+    let sent = Instant::now();
+    tally.sending(hash);
+    let outcome = sender.push(message, Some(plan.topic.as_str().to_owned()), None, None).await;
+    tally.ended(hash, sent, &outcome);
 }
 
-/// Waits until every subscriber has every message and no node holds a packet, or the limit passes.
-pub(super) async fn settle(counters: &Counters, tally: &Tally, limit: Duration) {
+/// Waits until every subscriber has what was answered and no node holds a packet, or the limit passes. Where cover is made
+/// some node always holds one, which is not waited for.
+pub(super) async fn settle(plan: &Plan, counters: &Counters, tally: &Tally, limit: Duration) {
     let deadline = Instant::now() + limit;
     loop {
         let changed = tally.changed.notified();
-        let complete = tally.lock().received >= tally.expected_receptions;
-        if (complete && counters.held() == 0) || Instant::now() >= deadline {
+        let at_rest = plan.options.makes_cover() || counters.held() == 0;
+        if (at_rest && tally.missing() == 0) || Instant::now() >= deadline {
             return;
         }
         // Held packets have no event of their own; they are looked at again at short intervals.
@@ -181,28 +205,65 @@ pub(super) async fn settle(counters: &Counters, tally: &Tally, limit: Duration) 
 
 #[cfg(test)]
 mod tests {
-    use wakumix_role_api::sender::{Certainty, Way};
+    use wakumix_role_api::sender::Way;
 
     use super::*;
+    use crate::testnet::check::testing::options;
 
-    #[test]
-    fn a_service_that_has_the_message_already_is_an_answer_to_a_later_try_alone() {
-        let answer = |status, description: Option<&str>| Answer {
-            certainty: Certainty::Confirmed,
+    fn answer(certainty: Certainty, status: u32) -> Answer {
+        Answer {
+            certainty,
             way: Way::Mixnet,
-            tries: 1,
-            packets: 1,
+            tries: 2,
+            packets: 3,
             status,
-            description: description.map(str::to_owned),
+            description: None,
             relay_peer_count: None,
             message_hash: None,
             round_trip: Duration::from_secs(1),
+        }
+    }
+
+    #[tokio::test]
+    async fn each_outcome_is_counted_by_its_code_and_what_a_service_confirmed_is_answered() {
+        let plan = Plan::new(&options(&["--seed", "7", "--relays", "2"])).unwrap();
+        let tally = Tally::new(&plan);
+        let message = plan.message(0);
+        let hash = message.hash(&plan.topic);
+        for outcome in [
+            Ok(answer(Certainty::Confirmed, 200)),
+            Ok(answer(Certainty::Confirmed, 420)),
+            Ok(answer(Certainty::Seen, 200)),
+            Err(PushFailure::Busy),
+            Err(PushFailure::Busy),
+        ] {
+            tally.sending(hash);
+            tally.ended(hash, Instant::now(), &outcome);
+        }
+        let counts = tally.counts();
+        let expected = [("busy", 2), ("confirmed", 1), ("published_unconfirmed", 1), ("refused", 1)];
+        assert_eq!(counts.outcomes, expected.into());
+        assert!(matches!(counts.answered[..], [Answered { tries: 2, packets: 3, .. }]));
+        assert_eq!(tally.progress(), (5, 1, 4, 0));
+    }
+
+    #[tokio::test]
+    async fn an_answered_message_is_missed_where_it_was_not_received() {
+        let plan = Plan::new(&options(&["--seed", "7", "--relays", "2"])).unwrap();
+        let tally = Tally::new(&plan);
+        let received = |number| {
+            let message = plan.message(number);
+            Received { topic: plan.topic.as_str().to_owned(), hash: message.hash(&plan.topic), message }
         };
-        let published = Ok(Duration::from_secs(1));
-        assert_eq!(judged(Ok(answer(200, None)), 1), published);
-        assert_eq!(judged(Ok(answer(420, Some(DUPLICATE))), 2), published);
-        assert_eq!(judged(Ok(answer(420, Some(DUPLICATE))), 1), Err("status_420".to_owned()));
-        assert_eq!(judged(Ok(answer(420, Some("too old"))), 2), Err("status_420".to_owned()));
-        assert_eq!(judged(Err(PushFailure::Busy), 3), Err("busy".to_owned()));
+        let (known, stranger) = (received(0), received(1));
+        tally.sending(known.hash);
+        assert_eq!(tally.missing(), 0);
+        tally.ended(known.hash, Instant::now(), &Ok(answer(Certainty::Confirmed, 200)));
+        assert_eq!(tally.missing(), 2);
+        for message in [&known, &known, &stranger] {
+            tally.received(1, message);
+        }
+        let counts = tally.counts();
+        assert_eq!((tally.missing(), counts.received, counts.unexpected), (1, 1, 1));
     }
 }

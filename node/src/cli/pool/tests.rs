@@ -12,6 +12,7 @@ fn node(peer_id: &str, state: &str, reason: &str, age_seconds: Option<u64>) -> N
         reason: reason.to_owned(),
         roles: vec!["relay".to_owned(), "mix".to_owned()],
         profiles: Vec::new(),
+        reassembles: None,
         sources: vec!["static".to_owned()],
         age_seconds,
         since_seconds: 1,
@@ -42,13 +43,17 @@ fn printed(nodes: Vec<NodeJson>, usable: usize) -> String {
 #[test]
 fn shows_a_line_a_node_and_why_it_is_not_used() {
     let nodes = vec![
-        node("16Uiu2HAmPiEs2ozjjJF2iN2Pe2FYeMC9w4caRHKYdLdAfjgbWM6o", "usable", "it answered", Some(7)),
+        NodeJson {
+            profiles: vec!["lioness/pad".to_owned(), "sphinx-packet".to_owned()],
+            reassembles: Some(true),
+            ..node("16Uiu2HAmPiEs2ozjjJF2iN2Pe2FYeMC9w4caRHKYdLdAfjgbWM6o", "usable", "it answered", Some(7))
+        },
         node("16Uiu2HAmPiEs2ozjjJF2iN2Pe2FYeMC9w4caRHKYdLdXXXXXXXX1", "unreachable", "3 dials failed", None),
     ];
     let expected = "\
-NODE           ROLES      PROFILE  SOURCE  AGE  STATE        WHY
-16U*AfjgbWM6o  relay,mix  -        static   7s  usable
-16U*XXXXXXXX1  relay,mix  -        static    -  unreachable  3 dials failed
+NODE           ROLES      PROFILE                    FRAGMENTS  SOURCE  AGE  STATE        WHY
+16U*AfjgbWM6o  relay,mix  lioness/pad,sphinx-packet  yes        static   7s  usable
+16U*XXXXXXXX1  relay,mix  -                          -          static    -  unreachable  3 dials failed
 
 1 of 2 known mix nodes usable, 4 needed; in 1 /24, of 1 operator as far as is known; too few to send
 ";

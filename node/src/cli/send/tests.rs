@@ -9,6 +9,8 @@ fn command(json: bool) -> SendCommand {
         text: "hello".to_owned(),
         content_topic: "/app/1/chat/proto".to_owned(),
         pubsub_topic: None,
+        anonymity: Wanted::Required,
+        timeout: None,
         via: None,
         config: None,
         json,
@@ -16,10 +18,14 @@ fn command(json: bool) -> SendCommand {
 }
 
 fn answer(relay_peer_count: u32) -> Outcome {
+    answer_by(Way::Mixnet, relay_peer_count)
+}
+
+fn answer_by(way: Way, relay_peer_count: u32) -> Outcome {
     Outcome::from(Answer {
         certainty: Certainty::Confirmed,
-        way: Way::Mixnet,
-        tries: 1,
+        way,
+        tries: 2,
         packets: 1,
         status: 200,
         description: None,
@@ -36,14 +42,43 @@ fn printed(json: bool, outcome: &Outcome) -> String {
 }
 
 #[test]
-fn prints_status_peers_hash_and_time() {
+fn prints_status_outcome_peers_hash_and_time() {
     let hash = format!("0x{}", "07".repeat(32));
-    let expected = format!("status 200: published to 1 relay peer\nmessage hash {hash}\nanswered after 285 ms\n");
+    let expected = format!(
+        "status 200: published to 1 relay peer\nconfirmed over the mixnet, 2 tries\nmessage hash {hash}\nanswered after \
+         285 ms\n"
+    );
     assert_eq!(printed(false, &answer(1)), expected);
     assert!(printed(false, &answer(2)).contains("2 relay peers\n"));
     let json: serde_json::Value = serde_json::from_str(&printed(true, &answer(1))).unwrap();
-    let expected = serde_json::json!({ "status": 200, "relayPeerCount": 1, "messageHash": hash, "roundTripMs": 285 });
+    let expected = serde_json::json!({
+        "status": 200, "outcome": "confirmed", "way": "mixnet", "tries": 2,
+        "relayPeerCount": 1, "messageHash": hash, "roundTripMs": 285,
+    });
     assert_eq!(json, expected);
+}
+
+#[test]
+fn says_first_that_the_mixnet_was_left_out_and_why() {
+    let failure = PushFailure::PoolTooSmall { usable: 1, needed: 4, reason: "2 expired".to_owned() };
+    let fallen_back = answer_by(Way::Direct(Some(Box::new(failure))), 1);
+    let said = printed(false, &fallen_back);
+    let first = "NOT anonymous: sent directly, because the mixnet could not be used: pool 1 of 4 needed: 2 expired \
+                 (pool_too_small)\nstatus 200: published to 1 relay peer\nconfirmed directly, 2 tries\n";
+    assert!(said.starts_with(first), "{said}");
+    let json: serde_json::Value = serde_json::from_str(&printed(true, &fallen_back)).unwrap();
+    assert_eq!((&json["way"], &json["fallback"]["code"]), (&"direct".into(), &"pool_too_small".into()));
+    let refused = Outcome { status: 420, ..fallen_back };
+    assert!(printed(false, &refused).starts_with("NOT anonymous"), "also of what the service refused");
+    let asked_for = answer_by(Way::Direct(None), 1);
+    assert!(!printed(false, &asked_for).contains("NOT anonymous"));
+}
+
+#[test]
+fn a_payload_that_is_too_large_is_told_with_both_sizes() {
+    let failure = Outcome::from(&PushFailure::PayloadTooLarge { size: 4097, limit: 4096 });
+    let said = failure.failure();
+    assert!(said.contains("4097 bytes") && said.contains("at most 4096") && said.ends_with("(too_large)"), "{said}");
 }
 
 #[test]
@@ -70,6 +105,7 @@ fn says_which_flag_is_wrong() {
     for (said, part) in [
         (wrong(|command| command.content_topic = "chat".to_owned()), "--content-topic: `chat`"),
         (wrong(|command| command.pubsub_topic = Some("chat".to_owned())), "--pubsub-topic: `chat`"),
+        (wrong(|command| command.timeout = Some(Timespan::from_millis(0))), "--timeout: no time"),
         (wrong(|command| command.via = Some("ftp://x".to_owned())), "--via: `ftp`"),
     ] {
         assert!(said.contains(part) && said.contains("help: write it as"), "{said}");
@@ -92,6 +128,17 @@ fn server(answer: &'static str) -> String {
         stream.write_all(answer.as_bytes()).unwrap();
     });
     format!("http://{address}/")
+}
+
+#[test]
+fn a_running_node_is_asked_for_the_same_anonymity_and_time() {
+    let command =
+        SendCommand { anonymity: Wanted::Preferred, timeout: Some(Timespan::from_millis(1500)), ..command(false) };
+    let body = serde_json::to_value(command.body()).unwrap();
+    assert_eq!((&body["anonymity"], &body["timeoutMs"]), (&"preferred".into(), &1500.into()));
+    assert_eq!(command.http_limit(), Duration::from_millis(11_500));
+    let body = serde_json::to_value(self::command(false).body()).unwrap();
+    assert_eq!((&body["anonymity"], body.get("timeoutMs")), (&"required".into(), None));
 }
 
 #[test]
