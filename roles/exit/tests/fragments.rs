@@ -12,10 +12,16 @@ use wakumix_mix::{
     DropReason, ExitStatus,
     fragment::{FRAGMENT_CODEC, HEADER_LEN, Shards, cut},
 };
-use wakumix_sphinx::{Block, Profile};
+use wakumix_sphinx::{Block, Cipher, FormatKind, Profile, WireFormat};
 use wakumix_waku::{frame, lightpush::V2_PROTOCOL};
 
+const BOTH: [WireFormat; 2] =
+    [WireFormat::Mix(Profile { cipher: Cipher::Lioness, block: Block::Pad, proof_len: 0 }), WireFormat::SphinxPacket];
 const TWO_AND_ONE: Shards = Shards { data: 2, parity: 1 };
+
+fn with_blocks(block: Block) -> WireFormat {
+    WireFormat::Mix(Profile { block, ..Profile::default() })
+}
 
 #[actix::test]
 async fn a_request_in_fragments_is_asked_once_and_answered_through_every_reply_block_that_came_before() {
@@ -28,7 +34,7 @@ async fn so_it_is_with_blocks_that_have_a_sequence_number() {
 }
 
 async fn asked_once(block: Block) {
-    let mut world = World::of(Config::default(), Profile { block, ..Profile::default() });
+    let mut world = World::serving(Config::default(), &[with_blocks(block)]);
     let pieces = world.cut(&body(4000), TWO_AND_ONE);
     let (first, first_keys) = world.surbs(1);
     world.fragment(first, &pieces[2]).await;
@@ -57,10 +63,40 @@ async fn asked_once(block: Block) {
 
 #[actix::test]
 async fn the_four_bytes_behind_the_fragments_of_the_other_block_form_do_no_harm() {
-    let mut world = World::of(Config::default(), Profile { block: Block::Pad, ..Profile::default() });
+    let mut world = World::serving(Config::default(), &[with_blocks(Block::Pad)]);
     for piece in world.cut(&body(3000), Shards { data: 2, parity: 0 }) {
         world.fragment(Vec::new(), &[&piece[..], &[1, 2, 3, 4]].concat()).await;
     }
+    assert_eq!(world.asked().await.body, body(3000));
+}
+
+#[actix::test]
+async fn a_set_in_packets_of_the_second_format_is_answered_in_it() {
+    let mut world = World::serving(Config::default(), &BOTH);
+    world.speak(FormatKind::SphinxPacket);
+    let pieces = world.cut(&body(4000), TWO_AND_ONE);
+    let (surbs, keys) = world.surbs(2);
+    let mut surbs = surbs.into_iter();
+    for piece in &pieces[1..] {
+        world.fragment(surbs.by_ref().take(1).collect(), piece).await;
+    }
+    world.asked().await.respond.send(b"answer".to_vec()).unwrap();
+    for _ in 0..2 {
+        assert_eq!(world.answer(&keys).await, frame::encode(b"answer"));
+    }
+    world.settled().await;
+}
+
+#[actix::test]
+async fn the_fragments_of_a_set_come_in_packets_of_one_format() {
+    let mut world = World::serving(Config::default(), &BOTH);
+    let pieces = world.cut(&body(3000), TWO_AND_ONE);
+    world.fragment(Vec::new(), &pieces[0]).await;
+    world.speak(FormatKind::SphinxPacket);
+    world.fragment(Vec::new(), &pieces[1]).await;
+    world.counts("waku_mix_exit_fragment_sets 2").await;
+    assert!(world.service.try_recv().is_none());
+    world.fragment(Vec::new(), &pieces[2]).await;
     assert_eq!(world.asked().await.body, body(3000));
 }
 

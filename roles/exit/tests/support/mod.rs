@@ -25,8 +25,8 @@ use wakumix_role_api::{
     mixer::{LocalPacket, MixerHandle, MixerMessage},
 };
 use wakumix_sphinx::{
-    ADDRESS_LEN, AddressBytes, BufferPool, Opened, PacketFormat, PathHop, PrivateKey, Profile, ReplyKeys, Sphinx, Surb,
-    Weaknesses,
+    ADDRESS_LEN, AddressBytes, BufferPool, FormatKind, Opened, PacketFormat, PathHop, PrivateKey, ReplyKeys, Surb,
+    Weaknesses, WireFormat,
 };
 use wakumix_telemetry::Telemetry;
 use wakumix_waku::{
@@ -87,17 +87,18 @@ pub(crate) struct World {
     address: Address<ExitMessage>,
     telemetry: Telemetry,
     ledger: Arc<Ledger>,
-    format: Sphinx,
+    formats: Formats,
+    format: Arc<dyn PacketFormat>,
     rng: StdRng,
 }
 
 impl World {
     pub(crate) fn new(config: Config) -> Self {
-        Self::of(config, Profile::default())
+        Self::serving(config, &[WireFormat::default()])
     }
 
-    /// An exit whose packets have this profile. It knows the nodes of [`World::surbs`].
-    pub(crate) fn of(config: Config, profile: Profile) -> Self {
+    /// An exit that serves these formats, and requests in the first of them. It knows the nodes of [`World::surbs`].
+    pub(crate) fn serving(config: Config, formats: &[WireFormat]) -> Self {
         tokio::time::pause();
         let telemetry = Telemetry::new();
         let (supervisor, _fatal) = Supervisor::on_current_thread(telemetry.clone());
@@ -118,7 +119,7 @@ impl World {
                 hop_address,
                 addresses: host_addresses,
             },
-            formats: Formats::one(Sphinx::new(profile), BUFFERS),
+            formats: Formats::new(formats.iter().map(|wire| wire.format()), BUFFERS),
             ledger: Ledger::new(),
             directory: reader,
             reliability: Arc::default(),
@@ -150,9 +151,17 @@ impl World {
             address,
             telemetry,
             ledger: context.ledger,
-            format: Sphinx::new(profile),
+            format: context.formats.preferred().unwrap().format.clone(),
+            formats: context.formats,
             rng: StdRng::seed_from_u64(8),
         }
+    }
+
+    /// From now on requests come in packets of this format.
+    pub(crate) fn speak(&mut self, kind: FormatKind) {
+        let served = self.formats.of_kind(kind).unwrap();
+        self.format = Arc::clone(&served.format);
+        self.buffers = served.buffers.clone();
     }
 
     /// Reply blocks through nodes 1 and 2 to the sender.
@@ -172,7 +181,7 @@ impl World {
     pub(crate) fn redirected(&self, surb: &Surb, hop: &AddressBytes) -> Surb {
         let mut bytes = surb.to_bytes().to_vec();
         bytes[..ADDRESS_LEN].copy_from_slice(hop);
-        PacketFormat::read_surb(&self.format, &bytes).unwrap()
+        self.format.read_surb(&bytes).unwrap()
     }
 
     /// Gives the exit a request whose application bytes are `data`.
@@ -188,7 +197,7 @@ impl World {
 
     /// The fragments of a request with these bytes to its lightpush service, as a sender makes them.
     pub(crate) fn cut(&mut self, body: &[u8], shards: Shards) -> Vec<Vec<u8>> {
-        let room = request_capacity(&self.format, FRAGMENT_CODEC, 1).unwrap();
+        let room = request_capacity(&*self.format, FRAGMENT_CODEC, 1).unwrap();
         cut(&mut self.rng, V3_PROTOCOL, &frame::encode(body), shards, room).unwrap()
     }
 
@@ -260,7 +269,8 @@ impl World {
         let authenticated = self.format.authenticate(&mix_key(SENDER), &bytes).unwrap();
         let Opened::Reply { id } = self.format.open(&mut bytes, authenticated).unwrap() else { panic!() };
         let keys = keys.iter().find(|keys| keys.id() == id).unwrap();
-        decode_reply(self.format.open_reply(keys, &mut bytes).unwrap()).unwrap().to_vec()
+        let body = self.format.open_reply(keys, &mut bytes).unwrap();
+        decode_reply(&bytes[body]).unwrap().to_vec()
     }
 
     pub(crate) fn publish(&self, directory: Directory) {
@@ -292,7 +302,7 @@ impl World {
 
     /// Waits until no packet is held; then every one has its outcome, and no reply is left that the test did not expect.
     pub(crate) async fn settled(&mut self) {
-        while self.buffers.in_use() > 0 {
+        while self.formats.held() > 0 {
             tokio::time::sleep(Duration::from_millis(1)).await;
         }
         assert_eq!(self.balance().residue(0), 0, "{:?}", self.balance());
