@@ -82,8 +82,7 @@ impl Sender {
         };
         let auto_shards = self.shared.config.auto_shards;
         let may_go_directly = anonymity != Anonymity::Required;
-        let request =
-            prepare(&mut self.rng, unix_nanoseconds(), message, pubsub_topic, auto_shards, may_go_directly);
+        let request = prepare(&mut self.rng, unix_nanoseconds(), message, pubsub_topic, auto_shards, may_go_directly);
         let request = match request {
             Ok(request) => request,
             Err(failure) => return caller.tell(Err(failure)),

@@ -18,8 +18,7 @@ pub(crate) struct Verdict {
 
 impl Verdict {
     /// Stands for the answer of a message that was seen on relay.
-    pub(crate) const SEEN: Self =
-        Self { status: StatusCode::SUCCESS.0, description: None, relay_peer_count: None };
+    pub(crate) const SEEN: Self = Self { status: StatusCode::SUCCESS.0, description: None, relay_peer_count: None };
 }
 
 /// What an answer means for its request.

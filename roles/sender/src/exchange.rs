@@ -9,7 +9,7 @@ use rand::{RngExt, SeedableRng, rngs::StdRng};
 use tokio::{sync::mpsc, time::Instant};
 use wakumix_role_api::{
     host::SendFailure,
-    sender::{Answer, Anonymity, Certainty, PushFailure, Way},
+    sender::{Anonymity, Answer, Certainty, PushFailure, Way},
 };
 
 use crate::{
@@ -262,7 +262,8 @@ impl Exchange {
         self.first_left.get_or_insert_with(Instant::now);
         self.credentials.push(credentials);
         self.reply_blocks += reply_blocks;
-        let watch = |FirstHop { to, left }| async move { AtFirstHop { number, to: to.peer(), left: left.await.ok() } }.boxed();
+        let watch =
+            |FirstHop { to, left }| async move { AtFirstHop { number, to: to.peer(), left: left.await.ok() } }.boxed();
         self.first_hops.extend(first_hops.into_iter().map(watch));
     }
 

@@ -130,8 +130,7 @@ impl Metrics {
 
     /// A try was answered.
     pub(crate) fn record_try(&self, meaning: &Meaning) {
-        let counter =
-            if matches!(meaning, Meaning::Published(_)) { &self.tries_answered } else { &self.tries_refused };
+        let counter = if matches!(meaning, Meaning::Published(_)) { &self.tries_answered } else { &self.tries_refused };
         counter.increment(1);
     }
 

@@ -54,7 +54,8 @@ impl Probe {
             move || depart(&shared, plan, packet, Sink { number: 0, replies: sink })
         };
         let departed = shared.workers.run(departure).await;
-        let departed = departed.unwrap_or(Err(NotDeparted::Failed(PushFailure::Internal("building the packet failed"))));
+        let departed =
+            departed.unwrap_or(Err(NotDeparted::Failed(PushFailure::Internal("building the packet failed"))));
         let outcome = match departed {
             Ok(departed) => {
                 tokio::select! {
@@ -76,10 +77,7 @@ impl Probe {
 }
 
 /// Waits for the packet. Its credentials go when the wait ends.
-async fn returned(
-    departed: Departed,
-    mut replies: mpsc::Receiver<(usize, Reply)>,
-) -> Result<LoopOutcome, PushFailure> {
+async fn returned(departed: Departed, mut replies: mpsc::Receiver<(usize, Reply)>) -> Result<LoopOutcome, PushFailure> {
     let Departed { credentials: _credentials, first_hops, .. } = departed;
     let started = Instant::now();
     tokio::select! {

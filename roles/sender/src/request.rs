@@ -5,9 +5,7 @@ use std::sync::Arc;
 use rand::{CryptoRng, Rng};
 use wakumix_mix::fragment::MAX_PAYLOAD_LEN;
 use wakumix_role_api::{plain::PlainRequest, sender::PushFailure};
-use wakumix_waku::{
-    ContentTopic, MessageHash, PubsubTopic, WakuMessage, frame, lightpush::v3, message::MAX_META_LEN,
-};
+use wakumix_waku::{ContentTopic, MessageHash, PubsubTopic, WakuMessage, frame, lightpush::v3, message::MAX_META_LEN};
 
 use crate::config::AutoShards;
 
@@ -100,8 +98,8 @@ fn request_id<R: Rng>(rng: &mut R) -> String {
 mod tests {
     use std::num::NonZeroU16;
 
-    use rand::{SeedableRng, rngs::StdRng};
     use super::*;
+    use rand::{SeedableRng, rngs::StdRng};
 
     const NOW: i64 = 1_756_000_000_123_456_789;
     const TOPIC: &str = "/waku/2/rs/2/0";

@@ -9,7 +9,8 @@ use std::{
 use libp2p_identity::PeerId;
 use rand::{CryptoRng, RngExt};
 use wakumix_mix::{
-    HopAddress, LoopPlace, MIN_POOL, MixNode, PathError, Preference, forward_path, forward_path_to, loop_path, reply_path,
+    HopAddress, LoopPlace, MIN_POOL, MixNode, PathError, Preference, forward_path, forward_path_to, loop_path,
+    reply_path,
 };
 use wakumix_role_api::{Directory, Formats, Served, directory::ServiceNode, sender::PushFailure};
 use wakumix_sphinx::{ADDRESS_LEN, AddressBytes, FormatKind, PATH_LEN};
@@ -190,9 +191,7 @@ impl Ways<'_> {
         let preference = Preference::NONE.weighted(self.around.weight).avoiding(&self.there);
         let (peer, drawn) = match target {
             Target::Exit(exit) => (*exit, forward_path(rng, nodes, me, exit, preference)),
-            Target::Beyond(service) => {
-                (service.peer(), forward_path_to(rng, nodes, me, &service.peer(), preference))
-            }
+            Target::Beyond(service) => (service.peer(), forward_path_to(rng, nodes, me, &service.peer(), preference)),
         };
         let path = drawn.map_err(|error| failure(error, self.around.directory, PushFailure::ExitUnknown(peer)))?;
         let [first, second, exit] = path.each_ref().map(MixNode::peer);

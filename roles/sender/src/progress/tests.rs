@@ -147,7 +147,11 @@ fn a_505_after_silence_is_success_only_if_something_else_says_so() {
     after_tries(&mut second, &[1, 2]);
     answered(&mut second, 1, Meaning::NoPeers(verdict(505)));
     second.sent(at(5000), to(3), PATIENCE);
-    assert_eq!(answered(&mut second, 2, Meaning::NoPeers(verdict(505))), Some(verdict(200)), "a second service says so");
+    assert_eq!(
+        answered(&mut second, 2, Meaning::NoPeers(verdict(505))),
+        Some(verdict(200)),
+        "a second service says so"
+    );
 
     let mut trusted = progress();
     after_tries(&mut trusted, &[1, 2]);

@@ -69,7 +69,8 @@ const ANY: Wanted<'_> = Wanted { exit: None, topic: None, len: LEN };
 #[test]
 fn every_exit_that_serves_lightpush_is_chosen_sooner_or_later() {
     let directory = directory(&[0, 1, 2, 3, 4], &[3, 1, 77]);
-    let exits: BTreeSet<_> = (0..50).map(|seed| chosen(&directory, None, seed).unwrap().legs[0].path[2].peer()).collect();
+    let exits: BTreeSet<_> =
+        (0..50).map(|seed| chosen(&directory, None, seed).unwrap().legs[0].path[2].peer()).collect();
     assert_eq!(exits, BTreeSet::from([peer(1), peer(3)]));
 }
 
@@ -255,9 +256,7 @@ fn what_does_not_fit_one_packet_goes_in_fragments_to_an_exit_that_puts_them_toge
 fn where_no_exit_puts_fragments_together_the_refusal_says_how_much_fits() {
     let mut directory = two_exits();
     let wanted = Wanted { len: 4300, ..ANY };
-    let towards = |directory: &Directory, exit| {
-        chosen_for(directory, Wanted { exit, ..wanted }, 1).err()
-    };
+    let towards = |directory: &Directory, exit| chosen_for(directory, Wanted { exit, ..wanted }, 1).err();
     let refused = Some(PushFailure::TooLarge { size: 4300, limit: 3205 });
     assert_eq!(towards(&directory, Some(peer(8))), refused);
     directory.mix_nodes[9].reassembles = false;

@@ -3,7 +3,7 @@
 use std::{collections::HashSet, sync::Arc, time::Duration};
 
 use tokio::time::Instant;
-use wakumix_mix::{DropReason, Outcome};
+use wakumix_mix::{DropReason, Outcome, Stage};
 use wakumix_role_api::{
     Directory,
     directory::ServiceNode,
@@ -56,7 +56,7 @@ fn another_with(config: Config, size: u8, count: u8) -> World {
 /// The arithmetic is in `docs/sending.md`: two of 100,000 are not answered. This test has real packets and few of them.
 #[actix::test]
 async fn with_one_packet_in_ten_lost_on_every_link_messages_are_answered() {
-    const MESSAGES: usize = 300;
+    const MESSAGES: usize = 150;
     let mut world = world(8, 2);
     let mut net = Net::losing(10, 1);
     let mut answered = 0;
@@ -96,7 +96,9 @@ async fn a_burst_of_400_is_paced_and_answered() {
     assert!(outcomes.iter().all(|outcome| outcome.as_ref().is_ok_and(|answer| answer.kind() == "confirmed")));
     assert_eq!(net.published.len(), 400);
     world.settled().await;
-    assert_eq!(world.balance().dropped_total(), 0, "nothing was made in vain");
+    let in_vain = |(_, reason, _): &(Stage, DropReason, u64)| *reason != DropReason::UnknownReply;
+    assert!(!world.balance().dropped.iter().any(in_vain), "there is room before a packet is made");
+    assert!(net.packets < 420, "{} packets", net.packets);
 }
 
 #[actix::test]

@@ -93,10 +93,10 @@ impl Net {
         (0..LINKS).all(|_| self.rng.random_range(0..100) >= self.loss)
     }
 
-    /// The time of a way: its three holds, of which the sender's own is not known here.
-    fn hold(&mut self) -> Duration {
+    /// The time that a request and its answer are held: by two hops, the exit, two hops.
+    fn held(&mut self) -> Duration {
         let law = DelayLaw::default();
-        (0..LINKS).map(|_| law.sample(&mut self.rng, law.encode())).sum()
+        (0..5).map(|_| law.sample(&mut self.rng, law.encode())).sum()
     }
 
     /// A whole request at a service; its answer, if it has one.
@@ -202,7 +202,7 @@ impl World {
         for surb in surbs {
             let reply = self.answer(surb, &answer);
             if net.passes() {
-                let arrival = Instant::now() + hold + net.hold() + net.hold();
+                let arrival = Instant::now() + hold + net.held();
                 net.due.push((arrival, reply));
             }
         }

@@ -16,8 +16,7 @@ use rand::{SeedableRng, rngs::StdRng};
 use tokio::{runtime::Handle, sync::watch, task::JoinHandle, time::Instant};
 use wakumix_keyring::KeyRing;
 use wakumix_mix::{
-    Body, HopAddress, Ledger, LoopPlace, MixNode, Outcome, Packet, Request, encode_reply,
-    reliability::Reliability,
+    Body, HopAddress, Ledger, LoopPlace, MixNode, Outcome, Packet, Request, encode_reply, reliability::Reliability,
 };
 use wakumix_role_api::{
     Directory, DirectoryPublisher, Formats, Inboxes, LocalNode, Ports, Receiver, Role, RoleContext, RunningRole,
