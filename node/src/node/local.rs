@@ -111,3 +111,44 @@ fn replace<T: PartialEq>(current: &mut T, new: T) -> bool {
     *current = new;
     is_news
 }
+
+#[cfg(test)]
+mod tests {
+    use wakumix_sphinx::PrivateKey;
+
+    use super::*;
+    use crate::config::{Flag, Inputs, load};
+
+    fn recorder(roles: &str) -> Recorder {
+        let flag = |name: &str, value: &str| Flag { name: name.to_owned(), values: vec![value.to_owned()] };
+        let flags = vec![flag("preset", "local"), flag("roles", roles)];
+        let Loaded { config, keys, .. } = load(&Inputs { flags, ..Inputs::default() }).unwrap();
+        let configured = roles::configured(&config).unwrap();
+        let capabilities = configured.iter().map(|role| (role.name(), role.capabilities())).collect();
+        Recorder { peer: keys.peer(), config: Arc::new(config), capabilities }
+    }
+
+    fn announced() -> Announced {
+        let key = |seed| PrivateKey::from_bytes([seed; 32]).public();
+        Announced { current: key(1), next: Some((key(2), 1_800_000_000)) }
+    }
+
+    #[test]
+    fn tells_the_keys_of_the_ring_if_it_forwards() {
+        let record = |roles| recorder(roles).record(&HostAddresses::default(), Some(announced()), |_| true);
+        let mixer = record("mixer");
+        assert_eq!((mixer.mix_key, mixer.next_key), (Some(announced().current), announced().next));
+        let sender = record("sender");
+        assert_eq!((sender.mix_key, sender.next_key), (None, None));
+    }
+
+    #[test]
+    fn says_that_it_puts_fragments_together_once_its_exit_is_ready() {
+        let record = |is_ready: fn(RoleName) -> bool| {
+            recorder("mixer,exit").record(&HostAddresses::default(), Some(announced()), is_ready)
+        };
+        assert!(record(|_| true).reassembles);
+        assert!(!record(|role| role != RoleName::Exit).reassembles);
+        assert!(!recorder("mixer").record(&HostAddresses::default(), Some(announced()), |_| true).reassembles);
+    }
+}
