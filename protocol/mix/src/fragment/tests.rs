@@ -39,9 +39,9 @@ fn insert(reassembly: &mut Reassembly, piece: &[u8]) -> Progress {
     reassembly.insert(NOW, Fragment::decode(piece).unwrap(), Vec::new())
 }
 
-fn refusal(progress: Progress) -> Option<SetRefusal> {
+fn refusal(progress: &Progress) -> Option<SetRefusal> {
     match progress {
-        Progress::Refused { reason, .. } => Some(reason),
+        Progress::Refused { reason, .. } => Some(*reason),
         _ => None,
     }
 }
