@@ -110,7 +110,7 @@ impl Config {
         checks.within("in_flight", &self.in_flight, &IN_FLIGHT);
         if self.queue_bytes < LEAST_QUEUE_BYTES {
             let problem = format!("is {}, less than one message may have", self.queue_bytes);
-            checks.refuse("queue_bytes", problem, &format!("use at least {LEAST_QUEUE_BYTES}"));
+            checks.refuse("queue_bytes", problem, format!("use at least {LEAST_QUEUE_BYTES}"));
         }
         checks.within("window", &self.window, &WINDOW);
         checks.finish()

@@ -14,8 +14,8 @@ use wakumix_role_api::{
 use wakumix_sender::Config;
 use wakumix_sphinx::{FormatKind, Profile, Sphinx, WireFormat};
 use wakumix_waku::{
-    MessageHash, frame,
-    lightpush::{StatusCode, text, v3},
+    MessageHash,
+    lightpush::{StatusCode, text},
 };
 
 use crate::{
@@ -114,7 +114,7 @@ async fn a_service_that_limits_its_rate_slows_the_burst_down_and_answers_all_of_
 #[actix::test]
 async fn beyond_the_open_requests_and_their_bytes_a_request_is_refused_at_once() {
     let mut world = world_with(Config { in_flight: 2, ..Config::default() }, 6, 1);
-    let outcomes = vec![world.push(b"one"), world.push(b"two")];
+    let outcomes = [world.push(b"one"), world.push(b"two")];
     world.departure().await.packet.settle(Outcome::Sent);
     assert_eq!(world.push(b"three").await.unwrap(), Err(PushFailure::Busy));
     outcomes.iter().for_each(tokio::task::JoinHandle::abort);
@@ -333,19 +333,11 @@ async fn a_message_that_was_seen_on_relay_is_published_though_nobody_answered() 
     world.settled().await;
 }
 
-/// Plays the service that the host asks directly.
-async fn serve_directly(world: &mut World) {
-    let Some(HostMessage::Request(asked)) = world.host_inbox.recv().await else { panic!() };
-    let (body, _) = frame::decode(&asked.bytes, 1 << 20).unwrap().unwrap();
-    let request = v3::Request::decode(body).unwrap();
-    asked.reply.send(Ok(response(&request, StatusCode::SUCCESS, 5))).unwrap();
-}
-
 #[actix::test]
 async fn without_anonymity_the_service_is_asked_directly() {
     let mut world = world(2, 1);
     let outcome = world.push_as(Anonymity::None, &[7; 10_000]);
-    serve_directly(&mut world).await;
+    world.serve_directly().await;
     let answer = outcome.await.unwrap().unwrap();
     assert_eq!((answer.kind(), answer.way, answer.packets), ("confirmed", Way::Direct(None), 0));
     assert_eq!(answer.relay_peer_count, Some(5));
@@ -372,7 +364,7 @@ async fn preferred_anonymity_falls_back_at_once_and_says_why() {
     let mut small = world(3, 1);
     let outcome = small.push_as(Anonymity::Preferred, b"hello");
     let asked = Instant::now();
-    serve_directly(&mut small).await;
+    small.serve_directly().await;
     let answer = outcome.await.unwrap().unwrap();
     let Way::Direct(Some(reason)) = answer.way else { panic!() };
     assert_eq!((reason.kind(), asked.elapsed()), ("pool_too_small", Duration::ZERO));
@@ -380,7 +372,7 @@ async fn preferred_anonymity_falls_back_at_once_and_says_why() {
 
     let mut large = another(6, 1);
     let outcome = large.push_as(Anonymity::Preferred, &[7; 4097]);
-    serve_directly(&mut large).await;
+    large.serve_directly().await;
     let Way::Direct(Some(reason)) = outcome.await.unwrap().unwrap().way else { panic!() };
     assert_eq!(reason.kind(), "too_large");
 }

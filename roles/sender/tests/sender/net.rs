@@ -14,6 +14,7 @@ use wakumix_mix::{
     fragment::{FRAGMENT_CODEC, Fragment, Limits, MAX_SET_BYTES, Progress, Reassembly},
 };
 use wakumix_role_api::{
+    host::HostMessage,
     mixer::{LocalPacket, MixerMessage},
     sender::{Answer, PushFailure},
 };
@@ -23,7 +24,7 @@ use wakumix_waku::{
     lightpush::{StatusCode, V3_PROTOCOL, text, v3},
 };
 
-use crate::support::{AtSender, Landed, Outcomes, World};
+use crate::support::{AtSender, Landed, Outcomes, World, response};
 
 /// Links on the way to an exit, and on the way back.
 const LINKS: usize = 3;
@@ -206,6 +207,14 @@ impl World {
                 net.due.push((arrival, reply));
             }
         }
+    }
+
+    /// Plays the service that the host is to ask directly.
+    pub(crate) async fn serve_directly(&mut self) {
+        let Some(HostMessage::Request(asked)) = self.host_inbox.recv().await else { panic!() };
+        let (body, _) = frame::decode(&asked.bytes, 1 << 20).unwrap().unwrap();
+        let request = v3::Request::decode(body).unwrap();
+        asked.reply.send(Ok(response(&request, StatusCode::SUCCESS, 5))).unwrap();
     }
 
     async fn deliver(&mut self, net: &mut Net) {
