@@ -22,7 +22,7 @@ use wakumix_role_api::{
     relay::Received,
     sender::{Answer, PushFailure},
 };
-use wakumix_sphinx::PrivateKey;
+use wakumix_sphinx::{PrivateKey, Weaknesses};
 use wakumix_waku::WakuMessage;
 
 use crate::{eventually, hop::FleetNode, http, ports, within};
@@ -43,6 +43,7 @@ pub struct Plan {
     flags: BTreeMap<String, String>,
     serves_lightpush: bool,
     quic: bool,
+    weaknesses: Weaknesses,
 }
 
 impl Plan {
@@ -66,6 +67,9 @@ impl Plan {
             ("exit.hold", "none".to_owned()),
             ("exit.allow-private-addresses", "true".to_owned()),
             ("mix-allow-all-addresses", "true".to_owned()),
+            // Tests count packets, and start many nodes on one machine.
+            ("mixer.cover", "none".to_owned()),
+            ("mixer.capacity", "100000".to_owned()),
             // It knows whom it is told of, until a test turns a kind of discovery on.
             ("discv5-discovery", "false".to_owned()),
             ("discv5-udp-port", "0".to_owned()),
@@ -75,7 +79,7 @@ impl Plan {
         ];
         let flags = flags.map(|(name, value)| (name.to_owned(), value)).into();
         let serves_lightpush = roles.contains(&"relay") && roles.contains(&"exit");
-        Self { name: name.into(), flags, serves_lightpush, quic: false }
+        Self { name: name.into(), flags, serves_lightpush, quic: false, weaknesses: Weaknesses::NONE }
     }
 
     /// What a test calls the node.
@@ -88,6 +92,12 @@ impl Plan {
     pub fn with(mut self, key: &str, value: &str) -> Self {
         self.flags.insert(key.to_owned(), value.to_owned());
         self
+    }
+
+    /// Takes countermeasures away.
+    #[must_use]
+    pub fn weakened(self, weaknesses: Weaknesses) -> Self {
+        Self { weaknesses, ..self }
     }
 
     /// Turns discv5 on, to begin from the record of this node, or to be the first.
@@ -119,7 +129,8 @@ impl Plan {
     pub async fn start(&self) -> Result<Node, StartError> {
         let flag = |(name, value): (&String, &String)| Flag { name: name.clone(), values: vec![value.clone()] };
         let inputs = Inputs { flags: self.flags.iter().map(flag).collect(), ..Inputs::default() };
-        let loaded = load(&inputs).unwrap_or_else(|problems| panic!("{}: {problems}", self.name));
+        let mut loaded = load(&inputs).unwrap_or_else(|problems| panic!("{}: {problems}", self.name));
+        loaded.weaknesses = self.weaknesses;
         Node::start(&loaded).await
     }
 }

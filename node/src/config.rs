@@ -15,6 +15,7 @@ mod fleet;
 pub(crate) mod kind;
 mod layers;
 mod load;
+mod mixing;
 mod nat;
 pub(crate) mod parts;
 mod presets;
@@ -30,6 +31,7 @@ mod tests;
 
 use std::{net::IpAddr, path::PathBuf};
 
+use ipnet::IpNet;
 use libp2p_identity::PeerId;
 use multiaddr::Multiaddr;
 use serde::{Deserialize, Serialize};
@@ -45,6 +47,7 @@ pub use entry_node::EntryNode;
 pub(crate) use fleet::{SWITCHES, SYNONYMS, WITHOUT_EFFECT};
 pub use layers::{ENV_PREFIX, Flag, Inputs};
 pub use load::{Loaded, load};
+pub use mixing::{CoverTime, Percent, PortRange};
 pub use nat::Nat;
 pub use problem::{Problem, Problems, Source};
 pub use rate::RateLimit;
@@ -232,6 +235,10 @@ pub struct HostConfig {
     pub require_metadata: bool,
     /// Packets that wait for one peer.
     pub queue_packets: u32,
+    /// Share of its packets that the node loses on purpose.
+    pub inject_loss: Percent,
+    /// Which ones.
+    pub inject_loss_seed: u32,
 }
 
 /// What all mix roles share: table `[mix]`.
@@ -277,6 +284,10 @@ pub struct MixerConfig {
     pub max_waiting: u32,
     /// Packets that one worker takes at a time.
     pub max_batch: u32,
+    /// Mean time between two loops of cover.
+    pub cover: CoverTime,
+    /// Packets a second that the node takes; 0 measures it.
+    pub capacity: u32,
 }
 
 /// The exit role: table `[exit]`.
@@ -289,12 +300,24 @@ pub struct ExitConfig {
     pub forward: bool,
     /// Whether they may go to addresses that are not public.
     pub allow_private_addresses: bool,
+    /// Networks that they may go to besides.
+    #[serde(with = "text")]
+    pub networks: Vec<IpNet>,
+    /// Ports that they may go to.
+    #[serde(with = "text")]
+    pub ports: Vec<PortRange>,
     /// Requests at work at a time.
     pub max_requests: u32,
     /// Wait for the answer of a service.
     pub service_timeout: Timespan,
     /// Wait of each answer before it leaves.
     pub hold: MixDelay,
+    /// Sets of fragments that may be incomplete.
+    pub max_fragment_sets: u32,
+    /// Bytes of incomplete sets.
+    pub max_fragment_bytes: ByteSize,
+    /// Time that a set may take.
+    pub fragment_timeout: Timespan,
 }
 
 /// The sender role: table `[sender]`.
@@ -307,8 +330,14 @@ pub struct SenderConfig {
     pub max_timeout: Timespan,
     /// Reply blocks in a request.
     pub surbs: u8,
+    /// Fragments beyond those needed, in each request that is cut.
+    pub parity: u8,
     /// Requests that may wait for their answers.
     pub in_flight: u32,
+    /// Bytes of requests that may wait for their answers.
+    pub queue_bytes: ByteSize,
+    /// Tries that may be under way.
+    pub window: u32,
     /// Wait of packets made here before they leave.
     pub hold: MixDelay,
 }

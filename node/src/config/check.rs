@@ -20,7 +20,7 @@ use crate::keys::{self, KeyError, Secret};
 pub struct Keys {
     /// The libp2p identity.
     pub node: Keypair,
-    /// The mix key; absent when no role mixes.
+    /// The mix key that the operator has set; without one the node makes its own.
     pub mix: Option<PrivateKey>,
 }
 
@@ -179,7 +179,7 @@ impl Review<'_> {
         }
     }
 
-    /// The outer `None` says that there is a problem, the inner one that no role needs a mix key.
+    /// The outer `None` says that there is a problem, the inner one that the operator has set no mix key.
     fn mix_key(&mut self) -> Option<Option<PrivateKey>> {
         let config = self.config;
         let read = self.secret("mixkey", config.mixkey.as_ref(), "mixkey-file", config.mixkey_file.as_deref());
@@ -191,13 +191,24 @@ impl Review<'_> {
             return read.map(|_| None);
         }
         match read? {
-            Some((secret, key)) => self.parsed(key, keys::parse_mix_key(secret.expose())).map(Some),
+            Some((secret, key)) => {
+                if config.keys.directory.is_none() && config.forwards() {
+                    let key = self.named(key);
+                    self.warn(format!(
+                        "{key} is used again at each start, and what was recorded can then be replayed to it: set \
+                         keys.directory, which keeps its replay tags"
+                    ));
+                }
+                self.parsed(key, keys::parse_mix_key(secret.expose())).map(Some)
+            }
             None => {
-                self.warn(
-                    "no mix key is set: each start makes a new one, and other nodes must learn it again; \
-                     set mixkey-file",
-                );
-                Some(Some(keys::generate_mix_key()))
+                if config.keys.directory.is_none() && config.forwards() {
+                    self.warn(
+                        "no place for mix keys is set: each start makes a new one, and other nodes must learn it again; \
+                         set keys.directory",
+                    );
+                }
+                Some(None)
             }
         }
     }

@@ -6,6 +6,7 @@
 use std::net::IpAddr;
 
 use figment::value::{Num, Value};
+use ipnet::IpNet;
 use libp2p_identity::PeerId;
 use multiaddr::Multiaddr;
 use wakumix_discovery::{
@@ -18,6 +19,7 @@ use wakumix_telemetry::logging;
 
 use super::{
     EntryNode, MixDelay,
+    mixing::{CoverTime, Percent, PortRange},
     nat::Nat,
     presets,
     rate::RateLimit,
@@ -41,6 +43,10 @@ pub(crate) enum Kind {
     Preset,
     Profile,
     Delay,
+    Cover,
+    Network,
+    Ports,
+    Percent,
     Nat,
     Address,
     Peer,
@@ -81,6 +87,10 @@ impl Kind {
             Self::Preset => format!("a preset: {}", presets::names().join(", ")),
             Self::Profile => "a wire profile such as lioness/pad, aes-ctr/seq or mix-2026-09".into(),
             Self::Delay => "none, or a mean from 1ms to 65535ms".to_owned(),
+            Self::Cover => "by-role, none, or a mean time such as 10s".to_owned(),
+            Self::Network => "a network such as 10.1.0.0/16".to_owned(),
+            Self::Ports => "a port or a range such as 1024-65535".to_owned(),
+            Self::Percent => "a share such as 5% or 0.5%".to_owned(),
             Self::Nat => "none or extip:<IP address>".to_owned(),
             Self::Address => "a multiaddr such as /ip4/192.0.2.1/tcp/60000".to_owned(),
             Self::Peer => "a multiaddr that ends in /p2p/<peer id>".to_owned(),
@@ -112,6 +122,10 @@ impl Kind {
             Self::Preset => "PRESET",
             Self::Profile => "PROFILE",
             Self::Delay => "TIME|none",
+            Self::Cover => "by-role|none|TIME",
+            Self::Network => "NETWORK",
+            Self::Ports => "PORT[-PORT]",
+            Self::Percent => "PERCENT",
             Self::Nat => "NAT",
             Self::Address | Self::Peer => "MULTIADDR",
             Self::MixNode => "MULTIADDR:KEY",
@@ -190,6 +204,10 @@ impl Kind {
             Self::Preset => presets::find(text).map(|preset| preset.name.into()).ok_or_else(expected),
             Self::Profile => through_text(text.parse::<WireFormat>()),
             Self::Delay => text.parse::<MixDelay>().map(|delay| delay.to_string().into()),
+            Self::Cover => through_text(text.parse::<CoverTime>()),
+            Self::Network => one_of_many(text, text.parse::<IpNet>()),
+            Self::Ports => through_text(text.parse::<PortRange>()),
+            Self::Percent => through_text(text.parse::<Percent>()),
             Self::Nat => through_text(text.parse::<Nat>()),
             Self::Address => {
                 one_of_many(text, text.parse::<Multiaddr>().map_err(|error| format!("not a multiaddr: {error}")))

@@ -180,6 +180,7 @@ impl Config {
                 .iter()
                 .map(wakumix_discovery::entry::PeerAddress::full)
                 .collect(),
+            ..defaults
         }
     }
 
@@ -350,7 +351,6 @@ impl Config {
             hold: self.sender.hold.0,
             auto_shards: std::num::NonZeroU16::new(self.num_shards_in_network)
                 .map(|shards| wakumix_sender::AutoShards { cluster: self.cluster_id, shards }),
-            ..wakumix_sender::Config::default()
         }
     }
 }

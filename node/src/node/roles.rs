@@ -1,6 +1,9 @@
 //! The one table of roles: from the configuration to what starts.
 
-use wakumix_role_api::{ConfigError, Role, RoleError, RoleName};
+use std::num::NonZeroU32;
+
+use wakumix_role_api::{ConfigError, Formats, Role, RoleError, RoleName, Workers};
+use wakumix_telemetry::Telemetry;
 
 use crate::config::Config;
 
@@ -25,6 +28,26 @@ const TABLE: &[Make] = &[
 /// Every role that the configuration turns on.
 pub(super) fn configured(config: &Config) -> Result<Vec<Box<dyn Role>>, RoleError> {
     TABLE.iter().filter_map(|make| make(config).transpose()).collect()
+}
+
+/// Packets a second that a node which mixes takes from its peers together, as set or as measured now.
+#[cfg(feature = "mixer")]
+pub(super) fn capacity(
+    config: &Config,
+    formats: &Formats,
+    workers: &Workers,
+    telemetry: &Telemetry,
+) -> Option<NonZeroU32> {
+    config
+        .mixes()
+        .then(|| wakumix_mixer::node_capacity(&config.mixer_role(), formats, workers, telemetry))
+        .and_then(NonZeroU32::new)
+}
+
+/// A build without the mixer takes no packets.
+#[cfg(not(feature = "mixer"))]
+pub(super) fn capacity(_: &Config, _: &Formats, _: &Workers, _: &Telemetry) -> Option<NonZeroU32> {
+    None
 }
 
 /// Makes a role whose settings are good. They are, or the configuration would not have loaded.

@@ -12,19 +12,19 @@ use tokio::{
     time::Instant,
 };
 use wakumix_discovery::{Discovery, PrepareError, Surroundings};
-use wakumix_host::{HostError, HostParts, MixPort};
-use wakumix_keyring::KeyRing;
+use wakumix_host::{HostConfig, HostError, HostParts, MixPort};
+use wakumix_keyring::{KeyRing, Rotation};
 use wakumix_mix::{Ledger, Reliability};
 use wakumix_role_api::{
     DirectoryPublisher, Formats, Inboxes, LocalNode, Role, RoleContext, RoleError, RunningRole, Services, Supervisor,
     Workers,
 };
-use wakumix_sphinx::PrivateKey;
 use wakumix_telemetry::Telemetry;
 
-use super::{Node, local, local::Recorder, metrics, queues::queues, roles, surfaces};
+use super::{Node, formats, local, local::Recorder, metrics, queues::queues, roles, surfaces};
 use crate::{
-    config::{Config, Keys, Loaded, Problems, parts::count},
+    clock,
+    config::{Config, Loaded, Problems, parts::count},
     rest::{BindError, Server},
 };
 
@@ -53,6 +53,12 @@ pub enum StartError {
     /// REST or metrics did not start.
     #[error("{0}; free the port, or set another one")]
     Bind(#[from] BindError),
+    /// The mix keys or their replay tags cannot be used.
+    #[error("{error}; {}", error.help())]
+    Keys {
+        /// Why.
+        error: wakumix_keyring::OpenError,
+    },
     /// A kind of discovery did not start.
     #[error("{0}; free the port, or set discv5-udp-port or ports-shift")]
     Discovery(#[from] PrepareError),
@@ -95,8 +101,7 @@ impl Node {
         let Loaded { config, keys, weaknesses, .. } = loaded;
         let telemetry = Telemetry::new();
         let ledger = Ledger::new();
-        let wires = config.mix.profile.iter().map(|wire| wire.format());
-        let formats = Formats::new(wires, count(config.mix.buffers));
+        let formats = Formats::new(formats::of(loaded), count(config.mix.buffers));
         let (ports, mut inboxes, host_inbox) = queues(config, &telemetry);
         let roles = roles::configured(config)?;
         let discovery = Discovery::new(wakumix_discovery::Config { weaknesses: *weaknesses, ..config.discovery() });
@@ -105,6 +110,10 @@ impl Node {
         let services = Services::new(role_services.chain(discovery.services()).collect());
         let capabilities: Vec<_> = roles.iter().map(|role| (role.name(), role.capabilities())).collect();
         let (events, _) = broadcast::channel(PEER_EVENTS);
+        let (mix_keys, rotation) = key_ring(loaded).map_err(|error| StartError::Keys { error })?;
+        let workers = Workers::detect(tokio::runtime::Handle::current());
+        let mut host_config = HostConfig { weaknesses: *weaknesses, ..config.host() };
+        host_config.mix.capacity = roles::capacity(config, &formats, &workers, &telemetry);
 
         let mix = ports.mixer.as_ref().map(|mixer| MixPort {
             mixer: mixer.address().clone(),
@@ -120,15 +129,10 @@ impl Node {
             events: events.clone(),
             telemetry: telemetry.clone(),
         };
-        let host = wakumix_host::start(config.host(), parts).await.map_err(|error| StartError::Host { error })?;
+        let host = wakumix_host::start(host_config, parts).await.map_err(|error| StartError::Host { error })?;
         let listen_addresses = host.listen_addresses().to_vec();
         let host_addresses = host.addresses();
-        let recorder = Recorder {
-            config: Arc::new(config.clone()),
-            peer: keys.peer(),
-            capabilities,
-        };
-        let mix_keys = key_ring(keys, count(config.keys.replay_tags));
+        let recorder = Recorder { config: Arc::new(config.clone()), peer: keys.peer(), capabilities };
         // Nothing is ready yet.
         let first = recorder.record(&host_addresses.borrow(), Some(mix_keys.announced()), |_| false);
         let (hop_sender, hop_address) = watch::channel(first.hop_address.clone());
@@ -150,7 +154,7 @@ impl Node {
             epoch: Instant::now(),
             ports: ports.clone(),
             services,
-            workers: Workers::detect(tokio::runtime::Handle::current()),
+            workers,
             supervisor,
             telemetry: telemetry.clone(),
             weaknesses: *weaknesses,
@@ -176,6 +180,7 @@ impl Node {
         metrics::export(&context, config);
         let mut housekeeping = JoinSet::new();
         housekeeping.spawn(metrics::keep_up(telemetry.clone()));
+        housekeeping.spawn(rotation.run());
         let readers = local::Readers { record: record_sender, hop_address: hop_sender };
         housekeeping.spawn(local::keep_up(recorder, host_addresses, mix_keys, Arc::clone(&roles), readers));
 
@@ -234,11 +239,11 @@ fn start_roles(
     (running, Ok(()))
 }
 
-/// The keys of this node, with room for `tags` replay tags of each.
-fn key_ring(keys: &Keys, tags: usize) -> KeyRing {
-    // A node whose roles do not mix never uses the key; one is made so that the type has no hole.
-    let mix_key = keys.mix.clone().unwrap_or_else(|| PrivateKey::generate(&mut rand::rng()));
-    KeyRing::fixed(mix_key, tags)
+/// The keys of this node. One whose roles do not mix never uses them; it has some so that the type has no hole.
+fn key_ring(loaded: &Loaded) -> Result<(KeyRing, Rotation), wakumix_keyring::OpenError> {
+    let Loaded { config, keys, weaknesses, .. } = loaded;
+    let ring = if config.mixes() { config.key_ring(keys.mix.clone()) } else { wakumix_keyring::Config::default() };
+    KeyRing::open(wakumix_keyring::Config { weaknesses: *weaknesses, ..ring }, clock::unix_seconds)
 }
 
 #[cfg(test)]

@@ -17,7 +17,10 @@ fn is_silent(toml: &str, part: &str) {
 #[test]
 fn warns_of_what_works_but_is_probably_not_meant() {
     warns("nat = 'upnp'", "maps no ports");
-    warns("roles = ['mixer']", "no mix key is set");
+    warns("roles = ['mixer']", "no place for mix keys is set");
+    is_silent("roles = ['mixer']\n[keys]\ndirectory = 'keys'", "mix key");
+    warns(&format!("roles = ['mixer']\nmixkey = '{MIX}'"), "set keys.directory");
+    is_silent(&format!("roles = ['sender']\nmixkey = '{MIX}'"), "set keys.directory");
     warns("roles = ['mixer']", "hop address");
     warns(&format!("mixkey = '{MIX}'"), "no role of this node mixes");
     warns("roles = ['mixer']\n[mix]\nprofile = 'logos-testnet-0.2'", "a proof of 301 bytes");
