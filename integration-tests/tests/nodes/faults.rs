@@ -63,34 +63,39 @@ fn a_lost_reply_ends_in_a_timeout_that_frees_the_credentials_and_a_late_one_is_d
 
         let failure = push(sender, "no answer").await.unwrap_err();
         assert_eq!(failure.kind(), "deadline");
-        assert_eq!(failure.to_string(), "no answer within 1000 ms; the message may have been published");
+        let PushFailure::Deadline { tries, .. } = failure else { panic!("{failure}") };
+        let words = format!("no answer within 1000 ms after {tries} tries; the message may have been published");
+        assert_eq!(failure.to_string(), words);
+        // One reply block in the first try, two in each later one.
+        let replies = 2 * u64::from(tries) - 1;
         assert_eq!(within(subscriber.recv()).await.unwrap().message.payload, b"no answer", "it was published");
         let page = sender.telemetry().render();
         assert_eq!(metric(&page, "mix_surb_creds_active"), Some(0.0));
-        assert_eq!(metric(&page, "mix_surb_creds_expired_total"), Some(1.0));
+        assert_eq!(metric(&page, "mix_surb_creds_expired_total"), Some(replies as f64));
         assert_eq!(metric(&page, "mix_reply_timeouts_total"), Some(1.0));
         assert_eq!(metric(&page, "waku_mix_requests_total{outcome=\"deadline\"}"), Some(1.0));
 
         let withheld = || mixers.iter().map(|mixer| mixer.log().withheld).sum::<usize>();
-        until("the reply is at a mixer", async || withheld() == 1).await;
+        let withheld = || u64::try_from(withheld()).unwrap();
+        until("the replies are at a mixer", async || withheld() == replies).await;
         for mixer in &mixers {
             mixer.release().await;
         }
         let all: Vec<&FleetNode> = mixers.iter().collect();
-        assert_eq!(net.at_rest_with(&all).await, drops(&[("sender-1", "reply/unknown_reply", 1)]));
+        assert_eq!(net.at_rest_with(&all).await, drops(&[("sender-1", "reply/unknown_reply", replies)]));
         net.end().await;
     });
 }
 
 #[test]
-fn when_a_mixer_is_killed_in_mid_flow_only_requests_that_met_it_are_not_answered() {
+fn when_a_mixer_is_killed_in_mid_flow_every_request_is_answered_over_others() {
     run(async {
         let victim = Plan::new("victim", &["mixer"]);
         let mut process = Process::start(wakumix(), &[vec!["node".to_owned()], victim.arguments()].concat());
         let entry = process.says("for the mixnode list of others: ").await;
         let victim = parse_mix_node(&entry);
 
-        let net = Net::strangers(all_with(usual(), "sender.timeout", "3s")).await;
+        let net = Net::strangers(all_with(usual(), "sender.timeout", "10s")).await;
         net.tell_all(&[net.pool(), vec![victim.clone()]].concat(), &net.services()).await;
         net.link_relays().await;
         net.ready().await;
@@ -107,17 +112,14 @@ fn when_a_mixer_is_killed_in_mid_flow_only_requests_that_met_it_are_not_answered
         outcomes.extend(pushes.collect::<Outcomes>().await);
 
         assert_eq!(outcomes.len(), 60);
-        for failure in outcomes.iter().filter_map(|outcome| outcome.as_ref().err()) {
-            assert!(matches!(failure, PushFailure::Deadline { .. } | PushFailure::FirstHop(_)), "{failure}");
-        }
-        // Each request that was not answered is explained by one packet that met the dead mixer: it could not be
-        // handed over, or it was taken and never passed on; or its answer was later than the limit.
+        // What met the dead mixer was tried again; it could not be handed over, or was taken and never passed on. What came
+        // back for requests that had been answered is dropped.
         let (dropped, lost) = net.at_rest_with_losses().await;
         let allowed = ["egress/dial_failed", "egress/write_failed", "reply/unknown_reply"];
         assert!(dropped.keys().all(|(_, reason)| allowed.contains(&reason.as_str())), "{dropped:?}");
-        let explained = dropped.values().sum::<u64>() + u64::try_from(lost).unwrap();
-        assert!(unanswered(&outcomes) > 0, "some requests met it");
-        assert_eq!(unanswered(&outcomes), explained, "{dropped:?}");
+        let met = dropped.values().sum::<u64>() + u64::try_from(lost).unwrap();
+        assert!(met > 0, "some packets met it");
+        assert_eq!(unanswered(&outcomes), 0, "{dropped:?}");
 
         // The sender goes on: what does not meet the dead mixer is answered.
         eventually(async || push(sender, "afterwards").await.map_err(|failure| failure.to_string())).await;
