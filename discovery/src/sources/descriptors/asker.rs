@@ -14,7 +14,7 @@ use rand::{
 use tokio::time::Instant;
 use wakumix_records::descriptor::{MAX_DESCRIPTORS, Request};
 
-use super::shelf::{Known, Shelf, Turn};
+use super::shelf::{Known, Shelf, TURN_PAUSE, Turn};
 use crate::{clock::Now, entry::PeerAddress, finding::UnixSeconds};
 
 /// Samples in a row without news after which the net counts as known. News and newcomers begin the count anew.
@@ -42,13 +42,6 @@ const UNSUPPORTED: u32 = 2;
 const FIRST_REVISIT: Duration = Duration::from_secs(3);
 /// The longest wait after an answer.
 const LONGEST_REVISIT: Duration = Duration::from_secs(10 * 60);
-/// How long after a key has taken over its node is asked for what follows, at the least: its own descriptor takes a
-/// second or two, and clocks differ by as much.
-const TURN_PAUSE: Duration = Duration::from_secs(3);
-/// Over what part of the notice that it gave the requests of all its readers are spread.
-const TURN_SPREAD: u64 = 4;
-/// The longest such spread, in seconds: with daily rotation a thousand readers come in five minutes.
-const LONGEST_TURN_SPREAD: u64 = 300;
 /// Nodes asked for this reason between two looks at what is known, those first that have waited longest: 1000 nodes that
 /// rotate every minute are 17 a second, a look is a second or more.
 const TURNS_A_LOOK: usize = 64;
@@ -367,8 +360,8 @@ impl Asker {
 
 /// When to ask after a change of key: a while after it, at a moment that is each reader's own, or now if that is past.
 fn time_to_ask(turn: &Turn, now: Now, rng: &mut impl Rng) -> Instant {
-    let spread = Duration::from_secs((turn.notice / TURN_SPREAD).min(LONGEST_TURN_SPREAD));
-    let due = Duration::from_secs(turn.at).saturating_add(TURN_PAUSE + spread.mul_f64(rng.random_range(0.0..1.0)));
+    let pause = Duration::from_secs(TURN_PAUSE) + Duration::from_secs(turn.spread).mul_f64(rng.random_range(0.0..1.0));
+    let due = Duration::from_secs(turn.at).saturating_add(pause);
     let wait = due.saturating_sub(Duration::from_secs(now.unix));
     // So far off that this machine cannot tell it is never within one look.
     now.at.checked_add(wait).unwrap_or(now.at + LONGEST_REVISIT)

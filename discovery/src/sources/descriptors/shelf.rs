@@ -16,6 +16,15 @@ use wakumix_waku::record::Capabilities;
 
 use crate::finding::{Finding, SignedRecord, UnixSeconds};
 
+/// How long after a key has taken over its node is asked for what follows, at the least, in seconds: its own descriptor
+/// takes one or two, and clocks differ by as much.
+pub(super) const TURN_PAUSE: UnixSeconds = 3;
+/// Over what part of the notice that it gave the requests of all its readers are spread: three quarters are left for those
+/// that fail.
+const TURN_SPREAD: u64 = 4;
+/// The longest such spread, in seconds: with daily rotation a thousand readers come in five minutes.
+const LONGEST_TURN_SPREAD: UnixSeconds = 300;
+
 /// Descriptors by peer. As large as what discovery knows, which has a bound.
 #[derive(Debug, Default)]
 pub(super) struct Shelf {
@@ -44,8 +53,8 @@ struct Held {
 pub(super) struct Turn {
     pub(super) node: Known,
     pub(super) at: UnixSeconds,
-    /// Between the descriptor and that moment, in seconds.
-    pub(super) notice: UnixSeconds,
+    /// Over how many seconds after that its readers come.
+    pub(super) spread: UnixSeconds,
 }
 
 /// A peer and where it was last known to be.
@@ -84,9 +93,8 @@ impl Shelf {
     }
 
     fn turn(&self, node: &Known) -> Option<Turn> {
-        let Times { issued, next_key_from, .. } = self.held(&node.peer)?.times;
-        let at = next_key_from?;
-        Some(Turn { node: node.clone(), at, notice: at.saturating_sub(issued) })
+        let times = self.held(&node.peer)?.times;
+        Some(Turn { node: node.clone(), at: times.next_key_from?, spread: spread(times) })
     }
 
     fn hold(&mut self, place: usize, finding: &Finding, now: UnixSeconds) {
@@ -107,12 +115,14 @@ impl Shelf {
         self.by_peer.get(peer).and_then(|index| self.held.get(*index))
     }
 
-    /// Whether half of a descriptor's life is over, or the key that it announced has taken over; its peer has made another
-    /// by then.
+    /// Whether half of a descriptor's life is over, or the key that it announced has taken over so long ago that every reader
+    /// has come; its peer has made another by then.
     fn is_stale(&self, peer: &PeerId, now: UnixSeconds) -> bool {
-        self.held(peer).is_some_and(|Held { times: Times { issued, expires, next_key_from }, .. }| {
-            let is_half_over = now.saturating_sub(*issued) > expires.saturating_sub(*issued) / 2;
-            is_half_over || next_key_from.is_some_and(|from| from < now)
+        self.held(peer).is_some_and(|Held { times, .. }| {
+            let Times { issued, expires, next_key_from } = *times;
+            let is_half_over = now.saturating_sub(issued) > expires.saturating_sub(issued) / 2;
+            let is_turned = |from: UnixSeconds| now.saturating_sub(from) > TURN_PAUSE + spread(*times);
+            is_half_over || next_key_from.is_some_and(is_turned)
         })
     }
 
@@ -166,6 +176,12 @@ impl Shelf {
             _ => None,
         }
     }
+}
+
+/// Over how many seconds after a change of key its readers come.
+fn spread(times: Times) -> UnixSeconds {
+    let notice = times.next_key_from.unwrap_or_default().saturating_sub(times.issued);
+    (notice / TURN_SPREAD).min(LONGEST_TURN_SPREAD)
 }
 
 /// What the findings of one peer tell together.
