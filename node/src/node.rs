@@ -4,6 +4,7 @@
 //! host; each has its share of the time limit, refuses new work first and settles every packet it holds.
 
 mod addresses;
+mod formats;
 mod local;
 mod metrics;
 mod queues;

@@ -59,7 +59,10 @@ fn roles(kind: Kind) -> Flag {
     Flag { name: "roles".to_owned(), values: roles.iter().map(|role| (*role).to_owned()).collect() }
 }
 
-fn common(plan: &Plan, surfaces: bool) -> [(&'static str, String); 16] {
+/// Packets a second that each node admits: more than any of them can send here.
+const CAPACITY: u32 = 1_000_000;
+
+fn common(plan: &Plan, surfaces: bool) -> [(&'static str, String); 17] {
     let delay = plan.options.delay.to_string();
     let surfaces = surfaces.to_string();
     let shards = SHARDS.map_or(0, std::num::NonZeroU16::get).to_string();
@@ -71,6 +74,8 @@ fn common(plan: &Plan, surfaces: bool) -> [(&'static str, String); 16] {
         ("tcp-port", "0".to_owned()),
         ("ip-colocation-limit", "0".to_owned()),
         ("mix-allow-all-addresses", "true".to_owned()),
+        // What the machine can do is shared by all nodes: what one of them alone would measure means nothing.
+        ("mixer.capacity", CAPACITY.to_string()),
         ("rest", surfaces.clone()),
         ("rest-port", "0".to_owned()),
         ("metrics-server", surfaces),

@@ -19,7 +19,7 @@ const TIME: Duration = Duration::from_millis(80);
 #[must_use]
 pub fn node_capacity(config: &Config, formats: &Formats, workers: &Workers, telemetry: &Telemetry) -> u32 {
     let capacity = config.capacity.unwrap_or_else(|| measure_capacity(formats, workers.count()));
-    telemetry.gauge(Metric::CapacityPackets, &[]).set(f64::from(capacity));
+    telemetry.gauge(Metric::CapacityPacketsPerSecond, &[]).set(f64::from(capacity));
     capacity
 }
 

@@ -93,7 +93,7 @@ catalogue! {
         "Replay tags remembered.";
     ReplayTagsCapacity: "waku_mix_replay_tags_capacity", Kind::Gauge, Count, [],
         "Replay tags that can be remembered; when all are used, packets are refused.";
-    CapacityPackets: "waku_mix_capacity_packets_per_second", Kind::Gauge, Count, [],
+    CapacityPacketsPerSecond: "waku_mix_capacity_packets_per_second", Kind::Gauge, Count, [],
         "Packets a second that this node can unwrap, measured at its start or set; what the admission of packets is made for.";
     CoverLoopsTotal: "waku_mix_cover_loops_total", Kind::Counter, Count, ["outcome"],
         "Packets that this node sends to itself as cover: sent, of these returned or lost; not_sent: the first hop did not take it; skipped: no path or no room.";

@@ -73,6 +73,7 @@ fn the_record_of_a_configuration_says_its_roles_and_addresses() {
         "--json",
         "--preset=local",
         "--roles=relay,mixer",
+        "--mixkey=a87db88246ec0eedda347b9b643864bee3d6933eb15ba41e6d58cb678d813258",
         "--nat=extip:192.0.2.1",
         "--tcp-port=60000",
         "--discv5-discovery=true",

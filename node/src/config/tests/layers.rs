@@ -129,7 +129,7 @@ fn a_switch_may_share_its_name_with_a_table() {
 #[test]
 fn key_files_are_read() {
     let mut setup = Setup::new();
-    let (node, mix) = (setup.path("node.key"), setup.path("mix.key"));
+    let [node, mix, folder] = ["node.key", "mix.key", "keys"].map(|name| setup.path(name));
     write_private(&node, &format!("{NODE}\n"));
     write_private(&mix, &format!("{MIX}\n"));
     let loaded = setup
@@ -137,6 +137,7 @@ fn key_files_are_read() {
         .flag("listen-address", "127.0.0.1")
         .flag("nodekey-file", node.to_str().unwrap())
         .flag("mixkey-file", mix.to_str().unwrap())
+        .flag("keys.directory", folder.to_str().unwrap())
         .load();
     assert_eq!(loaded.keys.peer().to_string(), PEER);
     assert_eq!(loaded.keys.mix.unwrap().public().to_string(), MIX_PUBLIC);

@@ -100,7 +100,7 @@ fn shows_each_value_with_its_source() {
     for line in [
         "tcp-port = 1234  # flag --tcp-port",
         "quic-port = 60000  # default",
-        "[mix]\nprofile = \"lioness/pad\"  # default",
+        "[mix]\nprofile = [\"lioness/pad\"]  # default",
         "# mixkey = [redacted]  # environment variable WAKUMIX_MIXKEY",
         "# nodekey-file is not set",
     ] {
