@@ -3,9 +3,7 @@
 use serde_json::Value;
 use wakumix_mix::MixMessage;
 use wakumix_mix::{COVER_CODEC, Request, decode_reply, encode_reply};
-use wakumix_sphinx::{
-    AddressBytes, MESSAGE_LEN, PACKET_LEN, PathHop, Profile, Sphinx, Surb, SurbId, inspect,
-};
+use wakumix_sphinx::{AddressBytes, MESSAGE_LEN, PACKET_LEN, PathHop, Profile, Sphinx, Surb, SurbId, inspect};
 
 use crate::block::{self, BlockForm};
 use crate::hops::Walk;
