@@ -94,6 +94,13 @@ impl Plan {
         self
     }
 
+    /// Leaves a key of the configuration as it is by itself.
+    #[must_use]
+    pub fn without(mut self, key: &str) -> Self {
+        self.flags.remove(key);
+        self
+    }
+
     /// Takes countermeasures away.
     #[must_use]
     pub fn weakened(self, weaknesses: Weaknesses) -> Self {

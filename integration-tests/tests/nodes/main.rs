@@ -9,6 +9,7 @@
 )]
 
 mod discovery;
+mod durability;
 mod faults;
 mod fleet;
 mod flows;
