@@ -14,6 +14,7 @@ mod faults;
 mod fleet;
 mod flows;
 mod processes;
+mod rotation;
 mod surfaces;
 
 /// The program under test.
