@@ -3,6 +3,21 @@
 //! An attack is run twice. Against nodes as they are it must fail; against nodes whose countermeasure is turned off
 //! ([`Weakness`]) the same adversary must succeed, or the first result would mean nothing. The numbers W1 to W16 are those
 //! of `spec/mix-wire.md` §21; docs/attacks.md has one row for each attack.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    reason = "a failing step of a test is a failing test"
+)]
+
+mod adversary;
+mod alpha;
+mod burning;
+mod client;
+mod exit;
+mod replay;
+mod sequence;
+mod tagging;
 
 use wakumix_integration_tests::run;
 use wakumix_sphinx::{Weakness, Weaknesses};
@@ -23,7 +38,7 @@ impl From<bool> for Verdict {
 }
 
 /// Asserts that an attack fails against sound nodes and succeeds against weak ones.
-fn check<F: Future<Output = Verdict>>(weakness: Weakness, attack: impl Fn(Weaknesses) -> F) {
+fn check(weakness: Weakness, attack: impl AsyncFn(Weaknesses) -> Verdict) {
     run(async {
         assert_eq!(attack(Weaknesses::NONE).await, Verdict::Failed, "the countermeasure does not hold");
         let without = attack(Weaknesses::NONE.with(weakness)).await;
