@@ -44,7 +44,7 @@ pub(crate) fn is_alive(node: &Node, rules: &Rules, now: Now) -> bool {
 /// profiles is none of them; what this node does not speak at all is there as told.
 ///
 /// A node that has not told speaks the packet of the fleet, in this node's profile: nothing but a packet would tell. Where
-/// this node does not speak that packet, the operator's entries are taken to speak what it does.
+/// this node does not speak that packet, it is in a closed fleet, and others are taken to speak what it does.
 pub(crate) fn formats(node: &Node, rules: &Rules) -> FormatSet {
     let ours = || rules.profiles.iter();
     let is_foreign =
@@ -53,7 +53,7 @@ pub(crate) fn formats(node: &Node, rules: &Rules) -> FormatSet {
         return theirs.iter().filter(|wire| !is_foreign(wire)).map(|wire| wire.kind()).collect();
     }
     let own: FormatSet = ours().map(|wire| wire.kind()).collect();
-    node.view.formats.unwrap_or(if node.is_entry() && !own.contains(FormatKind::Mix) { own } else { FormatSet::MIX })
+    node.view.formats.unwrap_or(if own.contains(FormatKind::Mix) { FormatSet::MIX } else { own })
 }
 
 /// Whether there is a kind of packets that both speak.

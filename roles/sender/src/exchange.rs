@@ -26,6 +26,9 @@ use crate::{
     way_back::WayBack,
 };
 
+/// How long after its start a node waits for its pool to tell what it offers.
+const SETTLING: Duration = Duration::from_secs(10);
+
 /// A request that was accepted.
 pub(crate) struct Exchange {
     shared: Arc<Shared>,
@@ -186,7 +189,7 @@ impl Exchange {
     /// Makes tries until one is answered. What can never be sent is refused before the request waits for its turn.
     async fn converse(&mut self) -> Result<End, PushFailure> {
         check_payload(self.request.payload_len)?;
-        self.route()?;
+        self.await_route().await?;
         let _place = self.shared.window.enter().await;
         loop {
             let ended = match self.progress.step(self.accepted.elapsed()) {
@@ -197,6 +200,24 @@ impl Exchange {
             };
             if let Some(outcome) = ended {
                 return outcome;
+            }
+        }
+    }
+
+    /// Refuses at once what can never be sent. Only a node that has just started waits for news: its pool may not have told
+    /// yet which exits put fragments together.
+    async fn await_route(&mut self) -> Result<(), PushFailure> {
+        let mut directory = self.shared.directory.clone();
+        let settled = self.shared.epoch + SETTLING;
+        loop {
+            match self.route() {
+                Err(PushFailure::TooLarge { .. })
+                    if self.anonymity == Anonymity::Required && Instant::now() < settled => {}
+                found => return found.map(|_| ()),
+            }
+            let news = tokio::time::timeout_at(settled, directory.changed()).await;
+            if news != Ok(true) {
+                return self.route().map(|_| ());
             }
         }
     }

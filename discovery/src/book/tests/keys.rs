@@ -187,7 +187,7 @@ fn the_pool_has_every_node_that_shares_a_kind_of_packets_with_this_one() {
         (vec![lioness, second], Some(vec![foreign, second]), false, Some(sphinx_packet)),
         (vec![second], Some(vec![foreign, second]), false, Some(FormatSet::MIX.with(FormatKind::SphinxPacket))),
         (vec![second], Some(vec![lioness]), false, None),
-        (vec![second], None, false, None),
+        (vec![second], None, false, Some(sphinx_packet)),
         (vec![second], None, true, Some(sphinx_packet)),
     ] {
         let mut world = World::with(&Config { cluster: 2, profiles: ours.clone(), ..Config::default() });
