@@ -136,15 +136,22 @@ impl Reliability {
             let half_life = self.limits.half_life;
             self.record(now, hop).evidence.add(now, half_life, trip);
         }
-        match trip {
-            Trip::Returned(_) => hops.iter().take(1).for_each(|first| self.first_hop_reached(first)),
-            Trip::Lost if self.weaknesses.has(Weakness::BlamedPath) => {
-                hops.iter().for_each(|hop| self.first_hop_failed(now, hop));
-            }
-            Trip::Lost => {}
+        if let Trip::Returned(_) = trip {
+            hops.iter().take(1).for_each(|first| self.first_hop_reached(first));
+        }
+        if self.weaknesses.has(Weakness::BlamedPath) {
+            return self.blame(now, hops, trip);
         }
         if self.judged_at.is_none_or(|judged| now.saturating_sub(judged) >= JUDGE_EVERY) {
             self.judge(now);
+        }
+    }
+
+    /// What the module must not do: weigh down everybody who was on the path of what was lost.
+    fn blame(&mut self, now: Duration, hops: &[PeerId], trip: Trip) {
+        self.judged_at = Some(now);
+        if trip == Trip::Lost {
+            hops.iter().for_each(|hop| self.record(now, hop).marked = Some(MIN_WEIGHT));
         }
     }
 
