@@ -32,7 +32,7 @@ fn no_other_encoding_of_alpha_passes_a_packet_of_the_second_format_twice() {
 }
 
 #[test]
-fn an_alpha_of_small_order_is_refused_before_anything_is_computed_with_its_secret() {
+fn an_alpha_of_small_order_is_refused_before_its_mac_is_looked_at() {
     run(async {
         let (net, hop) = victim(Weaknesses::NONE, "lioness/pad").await;
         let node = net.node("victim");

@@ -14,10 +14,15 @@ mod adversary;
 mod alpha;
 mod burning;
 mod client;
+mod duplicates;
+mod exhaustion;
 mod exit;
+mod flood;
+mod pool;
 mod replay;
 mod sequence;
 mod tagging;
+mod timing;
 
 use wakumix_integration_tests::run;
 use wakumix_sphinx::{Weakness, Weaknesses};
