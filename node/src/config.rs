@@ -374,6 +374,11 @@ impl Config {
         self.has_role(RoleName::Mixer) || self.has_role(RoleName::Exit)
     }
 
+    /// Whether the node puts fragments of requests together: an exit that has room for them.
+    pub fn reassembles(&self) -> bool {
+        self.has_role(RoleName::Exit) && self.exit.max_fragment_sets > 0
+    }
+
     /// Whether any role is on that needs a mixer, a mix key and a secp256k1 identity: all but the relay.
     pub fn mixes(&self) -> bool {
         self.roles.iter().any(|role| *role != RoleName::Relay)

@@ -43,6 +43,8 @@ pub struct Node {
     ports: Ports,
     listen_addresses: Vec<Multiaddr>,
     formats: Formats,
+    /// Whether its exit puts fragments together.
+    reassembles: bool,
     ledger: Arc<Ledger>,
     telemetry: Telemetry,
     directory: DirectoryReader,
@@ -72,7 +74,8 @@ impl Node {
     pub fn mix_node(&self) -> Option<MixNode> {
         self.ports.mixer.as_ref()?;
         let address = self.local.hop_address.borrow().clone()?;
-        Some(MixNode::new(address, self.local.mix_public_key()))
+        let (formats, reassembles) = (self.formats.kinds(), self.reassembles);
+        Some(MixNode { formats, reassembles, ..MixNode::new(address, self.local.mix_public_key()) })
     }
 
     /// Pushes over the mixnet; `None` without the sender role.

@@ -5,7 +5,6 @@
 
 use std::{
     collections::HashMap,
-    num::NonZeroU32,
     sync::{Arc, Mutex, MutexGuard, PoisonError, Weak},
     time::Duration,
 };
@@ -79,7 +78,7 @@ impl Gate {
             peers: Mutex::default(),
             metrics: AdmissionMetrics::new(telemetry),
         }));
-        gate.report_to(telemetry, capacity);
+        gate.report_to(telemetry);
         gate
     }
 
@@ -98,9 +97,7 @@ impl Gate {
         known
     }
 
-    fn report_to(&self, telemetry: &Telemetry, capacity: Option<NonZeroU32>) {
-        let capacity = capacity.map_or(0.0, |capacity| f64::from(capacity.get()));
-        telemetry.gauge(Metric::AdmissionCapacity, &[]).set(capacity);
+    fn report_to(&self, telemetry: &Telemetry) {
         let (shared, active) = (Arc::downgrade(&self.0), telemetry.gauge(Metric::AdmissionActivePeers, &[]));
         telemetry.on_scrape(move |_| {
             let count = shared.upgrade().map_or(0, |shared| shared.active());
@@ -197,6 +194,8 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 
 #[cfg(test)]
 mod tests {
+    use std::num::NonZeroU32;
+
     use wakumix_sphinx::{Profile, Sphinx};
 
     use super::*;
@@ -239,7 +238,6 @@ mod tests {
         assert!(hostile.admit(4608).is_ok());
         let page = telemetry.render();
         assert!(page.contains("waku_mix_admission_frames_total{outcome=\"peer_rate\"} 1"), "{page}");
-        assert!(page.contains("waku_mix_admission_capacity 1000"), "{page}");
         assert!(page.contains("waku_mix_admission_active_peers 2"), "{page}");
     }
 

@@ -45,8 +45,7 @@ impl Recorder {
             shards: Shards { cluster: self.config.cluster_id, shards: self.config.shard.clone() },
             mix_key: keys.map(|keys| keys.current),
             next_key: keys.and_then(|keys| keys.next),
-            reassembles: self.config.exit.max_fragment_sets > 0
-                && ready.iter().any(|(role, _)| *role == RoleName::Exit),
+            reassembles: self.config.reassembles() && ready.iter().any(|(role, _)| *role == RoleName::Exit),
             profiles: if keys.is_some() { self.config.mix.profile.clone() } else { Vec::new() },
             operator: self.config.operator.clone(),
             family: self.config.family.clone(),

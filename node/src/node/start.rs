@@ -190,6 +190,7 @@ impl Node {
             ports,
             listen_addresses,
             formats,
+            reassembles: config.reassembles(),
             ledger,
             telemetry,
             directory,

@@ -8,7 +8,7 @@ use std::net::{IpAddr, Ipv4Addr};
 
 use libp2p_identity::PeerId;
 use multiaddr::Multiaddr;
-use wakumix_mix::{DropReason, ExitStatus, HopAddress, address::is_absent, is_public};
+use wakumix_mix::{DropReason, ExitStatus, HopAddress, address::is_absent, is_neighbour, is_public};
 use wakumix_role_api::{Directory, Service, Services, host::ReadRule};
 use wakumix_sphinx::{AddressBytes, Weakness, Weaknesses};
 use wakumix_waku::lightpush::{MAX_RESPONSE_LEN, V2_PROTOCOL, V3_PROTOCOL};
@@ -103,12 +103,6 @@ impl Policy<'_> {
         }
         Ok(())
     }
-}
-
-/// Whether an address is of the same closed network as this node: one that is only reachable on its machine, or inside a
-/// private network, has its services there. A node with a public address has none.
-fn is_neighbour(me: Option<Ipv4Addr>, ip: Ipv4Addr) -> bool {
-    me.is_some_and(|me| (me.is_loopback() && ip.is_loopback()) || (me.is_private() && ip.is_private()))
 }
 
 /// Whether an address is routed on the public internet, so that a service can be there.

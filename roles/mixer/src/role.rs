@@ -9,6 +9,7 @@ use tokio::runtime::Handle;
 use tokio::sync::{Semaphore, watch};
 use tokio::task::JoinHandle;
 use tokio::time::Instant;
+use wakumix_keyring::UnixSeconds;
 use wakumix_mix::{DropReason, Packet, Stage};
 use wakumix_role_api::{
     ActorHandle, Address, ConfigError, Inbox, Inboxes, Ports, Role, RoleContext, RoleError, RoleName, RunningRole,
@@ -201,6 +202,15 @@ impl Parts {
     }
 }
 
+/// Why a key opens no more packets, and what helps; `next` is when the key that follows takes its place.
+fn tags_used_up(capacity: usize, next: Option<UnixSeconds>) -> String {
+    let helps = match next {
+        Some(from) => format!("raise keys.replay-tags; the next key has room again from Unix time {from}"),
+        None => "raise keys.replay-tags and restart the node".to_owned(),
+    };
+    format!("all {capacity} replay tags of a mix key are used; {helps}")
+}
+
 /// The loops of this node, which it may send or not.
 fn loops(config: &Config, context: &RoleContext) -> Loops {
     let longest = config.cover_delay.longest(config.cover_delay.encode());
@@ -251,10 +261,7 @@ impl RunningRole for RunningMixer {
         }
         let keys = &self.pipeline.keys;
         if let Some(full) = keys.keys().iter().find(|key| key.tags() >= key.tag_capacity()) {
-            let capacity = full.tag_capacity();
-            return Err(format!(
-                "all {capacity} replay tags of a key are used; raise mix.replay-tags and change the mix key"
-            ));
+            return Err(tags_used_up(full.tag_capacity(), keys.announced().next.map(|(_, from)| from)));
         }
         if let Some(problem) = keys.problem() {
             return Err(problem);
@@ -324,4 +331,16 @@ impl<T: Send + 'static> Task<T> {
 
 fn no_inbox(problem: &str) -> RoleError {
     RoleError { role: RoleName::Mixer, problem: problem.to_owned() }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_helps_against_used_up_tags_depends_on_whether_keys_follow_each_other() {
+        let rotating = tags_used_up(1024, Some(1_764_000_000));
+        assert!(rotating.ends_with("raise keys.replay-tags; the next key has room again from Unix time 1764000000"));
+        assert!(tags_used_up(1024, None).ends_with("raise keys.replay-tags and restart the node"));
+    }
 }

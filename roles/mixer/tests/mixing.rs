@@ -290,12 +290,16 @@ async fn tags_that_are_used_up_refuse_packets_and_readiness_says_so() {
         fixture.run_for(SHORT).await;
         fixture.consume_all();
     }
-    assert!(fixture.mixer.ready().unwrap_err().contains("replay-tags"));
+    let helps = "all 1024 replay tags of a mix key are used; raise keys.replay-tags and restart the node";
+    assert_eq!(fixture.mixer.ready(), Err(helps.to_owned()));
     let packet = fixture.forward_packet(0);
     fixture.receive(&[packet]).await;
     fixture.run_to_rest().await;
     assert_eq!(fixture.dropped(Stage::Unwrap, DropReason::TagsFull), 1);
-    assert!(fixture.telemetry.render().contains("waku_mix_replay_tags 1024"));
+    let page = fixture.telemetry.render();
+    assert!(page.contains("waku_mix_replay_tags 1024"), "{page}");
+    let memory = page.lines().find_map(|line| line.strip_prefix("waku_mix_replay_tags_memory_bytes ")).unwrap();
+    assert!(memory.parse::<f64>().unwrap() >= 1024.0 * 8.0, "{memory}");
     fixture.assert_settled();
 }
 

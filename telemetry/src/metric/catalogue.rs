@@ -93,6 +93,30 @@ catalogue! {
         "Replay tags remembered.";
     ReplayTagsCapacity: "waku_mix_replay_tags_capacity", Kind::Gauge, Count, [],
         "Replay tags that can be remembered; when all are used, packets are refused.";
+    ReplayTagsMemoryBytes: "waku_mix_replay_tags_memory_bytes", Kind::Gauge, Bytes, [],
+        "Memory of the replay tags of all keys that open packets.";
+    ReplayTagsDiskBytes: "waku_mix_replay_tags_disk_bytes", Kind::Gauge, Bytes, [],
+        "Length of the logs of replay tags of all keys that open packets; 0 where tags are kept in memory alone.";
+    ReplayTagsWaiting: "waku_mix_replay_tags_waiting", Kind::Gauge, Count, [],
+        "Replay tags that are not known to be on the disk; their packets wait.";
+    ReplayTagsCommitsTotal: "waku_mix_replay_tags_commits_total", Kind::Counter, Count, [],
+        "Groups of replay tags that were committed to the disk.";
+    ReplayTagsCommitSeconds: "waku_mix_replay_tags_commit_seconds", Kind::Gauge, Seconds, ["statistic"],
+        "Time from the first tag of a group until the group was committed: sum of all groups since the start, and the longest.";
+    ReplayTagsSyncsTotal: "waku_mix_replay_tags_syncs_total", Kind::Counter, Count, [],
+        "Syncs of the logs of replay tags.";
+    ReplayTagsLogFailuresTotal: "waku_mix_replay_tags_log_failures_total", Kind::Counter, Count, [],
+        "Writes and syncs of the logs of replay tags that failed; packets are refused then.";
+    ReplayTagsTornTailsTotal: "waku_mix_replay_tags_torn_tails_total", Kind::Counter, Count, [],
+        "Logs of replay tags whose torn end was cut off at the start, as a crash or a power cut leaves it.";
+    KeyRotationsTotal: "waku_mix_key_rotations_total", Kind::Counter, Count, [],
+        "Times that the next mix key took the place of the current one.";
+    KeyRetiredTotal: "waku_mix_key_retired_total", Kind::Counter, Count, [],
+        "Mix keys that were given up before their time because their replay tags were lost or damaged.";
+    KeyCurrentSinceTimestampSeconds: "waku_mix_key_current_since_timestamp_seconds", Kind::Gauge, Seconds, [],
+        "When the current mix key became so, in seconds since the Unix epoch; 0 if that is not known.";
+    KeyOverlapUntilTimestampSeconds: "waku_mix_key_overlap_until_timestamp_seconds", Kind::Gauge, Seconds, [],
+        "Until when an earlier mix key opens packets as well, in seconds since the Unix epoch; 0 if there is none.";
     CapacityPacketsPerSecond: "waku_mix_capacity_packets_per_second", Kind::Gauge, Count, [],
         "Packets a second that this node can unwrap, measured at its start or set; what the admission of packets is made for.";
     CoverLoopsTotal: "waku_mix_cover_loops_total", Kind::Counter, Count, ["outcome"],
@@ -170,8 +194,6 @@ catalogue! {
         "Incoming frames of the mix protocol that did not become packets.";
     AdmissionFramesTotal: "waku_mix_admission_frames_total", Kind::Counter, Count, ["outcome"],
         "Incoming frames of mix protocols before they take a buffer: admitted, or refused by reason (4 outcomes).";
-    AdmissionCapacity: "waku_mix_admission_capacity", Kind::Gauge, Count, [],
-        "Packets a second that this node takes from its peers together when all of them send; 0 without a limit.";
     AdmissionActivePeers: "waku_mix_admission_active_peers", Kind::Gauge, Count, [],
         "Peers that sent frames in the last seconds, among which the capacity is shared; 0 without a limit.";
     DialsTotal: "waku_mix_dials_total", Kind::Counter, Count, ["outcome"],
