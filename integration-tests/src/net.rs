@@ -20,7 +20,7 @@ use wakumix_mix::{Balance, HopAddress, MixNode};
 use wakumix_role_api::{
     directory::ServiceNode,
     relay::Received,
-    sender::{Answer, PushFailure},
+    sender::{Anonymity, Answer, PushFailure},
 };
 use wakumix_sphinx::{PrivateKey, Weaknesses};
 use wakumix_waku::WakuMessage;
@@ -324,6 +324,28 @@ impl Net {
         self.at_rest_with(&[]).await
     }
 
+    /// Waits as [`Self::at_rest`], and checks that every request of this sender was answered well and that every packet was
+    /// put to use. A busy machine may make a sender try again. So `answers` say how many packets it made, and the only ones
+    /// that may have been dropped are answers beyond the first of a request, each of which is accounted for.
+    pub async fn at_rest_after(&self, sender: &str, answers: &[Answer]) {
+        let dropped = self.at_rest().await;
+        let of_sender = self.balance(sender);
+        let packets: u64 = answers.iter().map(|answer| u64::from(answer.packets)).sum();
+        assert_eq!(of_sender.sent, packets, "packets of the requests");
+        let others = || self.members.iter().filter(|member| member.plan.name != sender);
+        let (delivered, replies) = others().fold((0, 0), |(delivered, replies), member| {
+            let (_, balance) = member.accounts.read();
+            (delivered + balance.delivered, replies + balance.sent)
+        });
+        assert_eq!(delivered, packets, "every packet came to an exit");
+        let spare = replies - of_sender.replied;
+        let expected = [(sender, "reply/unknown_reply", spare)];
+        assert_eq!(dropped, drops(if spare > 0 { &expected } else { &[] }));
+        if answers.iter().all(|answer| answer.tries == 1 && answer.packets == 1) {
+            assert_eq!(replies, of_sender.replied, "an answer for each request");
+        }
+    }
+
     /// As [`Self::at_rest`], where these nodes of the fleet took part.
     pub async fn at_rest_with(&self, fleet: &[&FleetNode]) -> Drops {
         let ours = self
@@ -414,10 +436,15 @@ pub fn message(text: impl Into<Vec<u8>>) -> WakuMessage {
     WakuMessage { payload: text.into(), content_topic: CONTENT_TOPIC.to_owned(), ..WakuMessage::default() }
 }
 
+/// Pushes a message as anonymously as asked for, to whichever service the sender chooses.
+pub async fn push_as(sender: &Node, anonymity: Anonymity, text: impl Into<Vec<u8>>) -> Result<Answer, PushFailure> {
+    let sender = sender.sender().expect("a sender");
+    within(sender.push_as(anonymity, message(text), Some(TOPIC.to_owned()), None, None)).await
+}
+
 /// Pushes a message over the mixnet, to whichever exit the sender chooses.
 pub async fn push(sender: &Node, text: impl Into<Vec<u8>>) -> Result<Answer, PushFailure> {
-    let sender = sender.sender().expect("a sender");
-    within(sender.push(message(text), Some(TOPIC.to_owned()), None, None)).await
+    push_as(sender, Anonymity::Required, text).await
 }
 
 /// Pushes that many messages, at most `open` at a time; the outcomes in no order.

@@ -20,9 +20,11 @@ use crate::wakumix;
 
 /// The nodes of the example network, in the order in which the README starts them.
 const EXAMPLE: [&str; 7] = ["relay-exit-1", "relay-exit-2", "mixer-1", "mixer-2", "mixer-3", "mixer-4", "sender"];
+/// Where the example nodes keep what they remember.
+const DATA: &str = "wakumix-data";
 const CONTENT_TOPIC: &str = "/example/1/chat/proto";
 
-/// The example files with every port exchanged for one that is free now.
+/// The example files with every port exchanged for one that is free now, and every directory moved to a temporary one.
 struct Example {
     folder: TempDir,
     /// REST servers by node.
@@ -42,6 +44,7 @@ impl Example {
             let rest_port = setting(&text, "rest-port").expect("every example serves REST");
             rest.insert(name, SocketAddr::from(([127, 0, 0, 1], ports[&rest_port])));
             let moved = text.lines().map(|line| with_ports(line, &ports) + "\n").collect::<String>();
+            let moved = moved.replace(DATA, &format!("{}/{DATA}", folder.path().display()));
             fs::write(folder.path().join(name).with_extension("toml"), moved).unwrap();
         }
         Self { folder, rest, nodes: BTreeMap::new() }
@@ -149,9 +152,9 @@ fn seven_processes_of_the_example_files_carry_a_message_from_send_to_a_subscribe
         let told = run_program(wakumix(), &["send", "again", "--content-topic", CONTENT_TOPIC, "--via", &via]).await;
         assert!(told.stdout.starts_with("status 200: published to 1 relay peer\nmessage hash 0x"), "{}", told.stdout);
 
-        let long = "x".repeat(4000);
+        let long = "x".repeat(4097);
         let send = ["send", &long, "--content-topic", CONTENT_TOPIC, "--via", &via];
-        refuses(&send, 3, &["one packet carries", "shorten the payload by", "(too_large)"]).await;
+        refuses(&send, 3, &["the payload is 4097 bytes, at most 4096", "(too_large)"]).await;
         example.end().await;
     });
 }
