@@ -33,7 +33,7 @@ impl Actor for MixerActor {
 
 impl MixerActor {
     /// Puts a received packet into the queue for unwrapping, or drops it when that is full.
-    fn admit(&self, mut packet: Packet) {
+    pub(crate) fn admit(&self, mut packet: Packet) {
         packet.enter(Stage::Unwrap);
         match self.unwrap.try_send(packet) {
             Ok(()) => {}
@@ -44,7 +44,7 @@ impl MixerActor {
 
     /// Sends a packet made here. No path of ours begins at ourselves, and a SURB that does cannot come from an honest
     /// sender (`spec/mix-wire.md` §13: it leaves out the exit), so such a packet is refused, not looped back.
-    fn send(&self, packet: LocalPacket) {
+    pub(crate) fn send(&self, packet: LocalPacket) {
         let LocalPacket { to, packet, hold, done } = packet;
         let outbound = OutboundPacket { to, packet, done };
         if outbound.to.peer() == self.me {

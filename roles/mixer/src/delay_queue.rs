@@ -123,6 +123,12 @@ impl DelayQueue {
         self.shared.lock().heap.len()
     }
 
+    /// Bytes of the packets held now.
+    #[cfg(any(test, feature = "fuzzing"))]
+    pub(crate) fn bytes(&self) -> usize {
+        self.shared.lock().bytes
+    }
+
     /// Packets that can be held.
     pub(crate) fn capacity(&self) -> usize {
         self.shared.bounds.packets
@@ -177,7 +183,7 @@ impl Releaser {
     }
 
     /// Hands everything that is due to the host; how many.
-    fn release_due(&self) -> u64 {
+    pub(crate) fn release_due(&self) -> u64 {
         let mut released = 0;
         while let Some(batch) = self.take_due() {
             released += u64::try_from(batch.len()).unwrap_or(u64::MAX);

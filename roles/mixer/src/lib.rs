@@ -40,6 +40,8 @@ mod config;
 mod cover;
 mod delay_queue;
 mod effects;
+#[cfg(any(test, feature = "fuzzing"))]
+pub mod fuzzing;
 mod loops;
 mod metrics;
 mod pipeline;

@@ -1,0 +1,251 @@
+//! A mixer of the parts that a node has, driven step by step.
+
+use std::collections::HashSet;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use futures::FutureExt as _;
+use futures::executor::block_on;
+use rand::SeedableRng as _;
+use rand::rngs::StdRng;
+use tokio::sync::watch;
+use tokio::time::Instant;
+use wakumix_keyring::KeyRing;
+use wakumix_mix::{DelayLaw, DropReason, Ledger, Origin, Outcome, Packet, Stage};
+use wakumix_role_api::{
+    DirectoryPublisher, Formats, Inbox,
+    exit::ExitMessage,
+    host::{HostHandle, HostMessage, SendFailure},
+    mailbox,
+    mixer::LocalPacket,
+    sender::{SenderHandle, SenderMessage},
+};
+use wakumix_sphinx::{ReplayTag, Weaknesses};
+use wakumix_telemetry::Telemetry;
+
+use super::keys::Keys;
+use super::packets::{FORMATS, ME, OTHER};
+use crate::actor::MixerActor;
+use crate::admit::Pending;
+use crate::delay_queue::{Bounds, DelayQueue, Releaser};
+use crate::effects::{Effects, give_up};
+use crate::loops::Loops;
+use crate::metrics::{DelayMetrics, LoopMetrics};
+use crate::pipeline::Pipeline;
+use crate::policy::Policy;
+
+/// Room of the queues: little, so that it is used up.
+const MAX_WAITING: usize = 6;
+const MAX_HELD: usize = 3;
+const AT_HOST: usize = 3;
+const AT_EXIT: usize = 2;
+const AT_SENDER: usize = 2;
+/// Batches that wait for their tags.
+const MAX_PENDING: usize = 4;
+/// Buffers of each format.
+const BUFFERS: usize = 24;
+const MAX_DELAY: Duration = Duration::from_secs(1);
+
+pub(super) struct Node {
+    /// `None` after a crash.
+    parts: Option<Parts>,
+    ledger: Arc<Ledger>,
+    formats: Formats,
+}
+
+struct Parts {
+    actor: MixerActor,
+    queue: Inbox<Packet>,
+    pipeline: Pipeline,
+    releaser: Releaser,
+    /// Batches, and how many keys were gone when they were admitted.
+    pending: Vec<(Pending, usize)>,
+    host: Inbox<HostMessage>,
+    exit: Inbox<ExitMessage>,
+    sender: Inbox<SenderMessage>,
+}
+
+impl Node {
+    pub(super) fn new(keys: KeyRing, forwards: bool) -> Self {
+        let formats = Formats::new(FORMATS.iter().cloned(), BUFFERS);
+        Self { parts: Some(Parts::new(keys, forwards, &formats)), ledger: Ledger::new(), formats }
+    }
+
+    /// All that is in memory is lost.
+    pub(super) fn forget(&mut self) {
+        self.parts = None;
+    }
+
+    fn parts(&self) -> &Parts {
+        self.parts.as_ref().expect("it runs")
+    }
+
+    fn parts_mut(&mut self) -> &mut Parts {
+        self.parts.as_mut().expect("it runs")
+    }
+
+    /// Takes bytes as the host does; without a buffer they are not read.
+    pub(super) fn receive(&self, bytes: &[u8]) {
+        let of_length =
+            |bytes: &[u8]| self.formats.all().iter().find(|format| format.buffers.buffer_len() == bytes.len());
+        let Some(buffer) = of_length(bytes).and_then(|served| served.buffers.take()) else {
+            return self.ledger.refuse(DropReason::QueueFull);
+        };
+        let mut packet = Packet::received(buffer, &self.ledger);
+        packet.bytes_mut().copy_from_slice(bytes);
+        self.parts().actor.admit(packet);
+    }
+
+    pub(super) fn receive_garbage(&self, format: usize, fill: u8) {
+        let all = self.formats.all();
+        self.receive(&vec![fill; all[format % all.len()].buffers.buffer_len()]);
+    }
+
+    /// A worker admits a batch.
+    pub(super) fn work(&mut self, packets: usize, keys: &Keys) {
+        let parts = self.parts_mut();
+        if parts.pending.len() >= MAX_PENDING {
+            return;
+        }
+        let mut queue = parts.queue.receiver().expect("nobody else reads it");
+        let batch: Vec<_> = std::iter::from_fn(|| queue.try_recv()).take(packets).collect();
+        drop(queue);
+        if !batch.is_empty() {
+            parts.pending.push((parts.pipeline.admit(batch), keys.gone()));
+        }
+    }
+
+    /// The tags of a batch are kept, or not, and its packets are opened or dropped.
+    pub(super) fn commit(&mut self, which: usize, is_kept: bool, keys: &Keys, opened: &mut HashSet<ReplayTag>) {
+        let parts = self.parts_mut();
+        let Some(which) = which.checked_rem(parts.pending.len()) else { return };
+        let (mut pending, gone) = parts.pending.swap_remove(which);
+        let is_ready = keys.are_gated() && pending.committed().now_or_never().is_some();
+        keys.decide(Some(is_kept));
+        block_on(pending.committed());
+        keys.decide(None);
+        let fresh = pending.into_fresh();
+        let tags: Vec<_> = fresh.iter().map(|fresh| fresh.authenticated.tag()).collect();
+        assert!(!is_ready || tags.is_empty(), "packets are opened before anybody said that their tags are kept");
+        assert!(is_kept || !keys.are_gated() || tags.is_empty(), "packets are opened whose tags are not kept");
+        assert!(tags.is_empty() || keys.would_know(&tags, gone), "packets are opened whose tags are not on the disk");
+        assert!(tags.into_iter().all(|tag| opened.insert(tag)), "a packet is opened a second time");
+        let decisions = parts.pipeline.dispatch(fresh);
+        parts.actor.effects.carry_out(decisions);
+    }
+
+    /// All that waits before the delay queue goes on.
+    pub(super) fn finish(&mut self, keys: &Keys, opened: &mut HashSet<ReplayTag>) {
+        while !self.parts().pending.is_empty() || !self.parts().actor.unwrap.is_empty() {
+            self.work(MAX_WAITING, keys);
+            self.commit(0, true, keys, opened);
+            self.be_emptied(true);
+        }
+    }
+
+    /// What is due leaves.
+    pub(super) fn release(&self) {
+        self.parts().releaser.release_due();
+    }
+
+    /// This node sends a packet of its own, whose bytes play no part.
+    pub(super) fn send(&self, to_itself: bool, hold: Duration) {
+        let Some(buffer) = self.formats.preferred().and_then(|served| served.buffers.take()) else { return };
+        let packet = Packet::originated(buffer, &self.ledger, Origin::Request);
+        let to = if to_itself { ME.clone() } else { OTHER.clone() };
+        self.parts().actor.send(LocalPacket { to, packet, hold, done: None });
+    }
+
+    /// Host, exit and sender take all that is there for them.
+    pub(super) fn be_emptied(&self, succeeds: bool) {
+        let Parts { host, exit, sender, .. } = self.parts();
+        let ended = |packet: Packet, outcome| {
+            if succeeds { packet.settle(outcome) } else { packet.reject(DropReason::QueueFull) }
+        };
+        for message in drain(host) {
+            let HostMessage::SendPackets(packets) = message else { continue };
+            for outbound in packets {
+                let outcome = if outbound.packet.origin().is_some() { Outcome::Sent } else { Outcome::Forwarded };
+                if succeeds {
+                    outbound.packet.settle(outcome);
+                } else {
+                    give_up(outbound, Stage::Egress, DropReason::DialFailed, SendFailure::DialFailed);
+                }
+            }
+        }
+        for ExitMessage::Packet(packet) in drain(exit) {
+            ended(packet.packet, Outcome::Delivered);
+        }
+        for message in drain(sender) {
+            if let SenderMessage::Reply(reply) = message {
+                ended(reply.packet, Outcome::Replied);
+            }
+        }
+    }
+
+    /// Packets balance, and no bound is passed.
+    pub(super) fn check(&self) {
+        let balance = self.ledger.snapshot();
+        let held = u64::try_from(self.formats.held()).unwrap();
+        assert_eq!(balance.residue(held), 0, "{balance:?}");
+        assert!(balance.dropped.iter().all(|(_, reason, _)| *reason != DropReason::Abandoned), "{balance:?}");
+        let Parts { actor, pipeline, pending, .. } = self.parts();
+        assert!(actor.unwrap.len() <= MAX_WAITING && pending.len() <= MAX_PENDING);
+        let delays = &actor.effects.delays;
+        let bytes = self.formats.preferred().map_or(0, |served| served.format.packet_len()) * MAX_HELD;
+        assert!(delays.len() <= MAX_HELD && delays.bytes() <= bytes);
+        assert!(pipeline.keys.keys().iter().all(|key| key.tags() <= key.tag_capacity()));
+    }
+
+    /// As [`Self::check`], and no packet is left.
+    pub(super) fn check_empty(&self) {
+        self.check();
+        assert_eq!((self.formats.held(), self.ledger.snapshot().residue(0)), (0, 0));
+    }
+}
+
+impl Parts {
+    fn new(keys: KeyRing, forward: bool, formats: &Formats) -> Self {
+        let telemetry = Telemetry::new();
+        let (host_address, host) = mailbox("host", AT_HOST, &telemetry);
+        let (exit_address, exit) = mailbox("exit", AT_EXIT, &telemetry);
+        let (sender_address, sender) = mailbox("sender", AT_SENDER, &telemetry);
+        let (unwrap, queue) = mailbox("unwrap", MAX_WAITING, &telemetry);
+        let host_handle = HostHandle::new(host_address);
+        let bounds = Bounds::new(MAX_HELD, formats);
+        let (delays, releaser) = DelayQueue::new(bounds, host_handle.clone(), DelayMetrics::new(&telemetry));
+        let loops = Loops::new(Duration::ZERO, Arc::default(), Instant::now(), LoopMetrics::new(&telemetry));
+        let effects = Effects {
+            host: host_handle,
+            delays,
+            exit: Some(exit_address),
+            sender: Some(SenderHandle::new(sender_address)),
+            loops,
+        };
+        let (_, directory) = DirectoryPublisher::new();
+        let policy = Policy {
+            me: ME.peer(),
+            forward,
+            allow_private_addresses: false,
+            hop_address: watch::Sender::new(Some(ME.clone())).subscribe(),
+            directory,
+        };
+        let pipeline = Pipeline {
+            formats: formats.clone(),
+            keys,
+            policy,
+            law: DelayLaw::default(),
+            max_delay: MAX_DELAY,
+            rng: Mutex::new(StdRng::from_seed([7; 32])),
+            weaknesses: Weaknesses::NONE,
+        };
+        let actor = MixerActor { me: ME.peer(), unwrap, effects };
+        Self { actor, queue, pipeline, releaser, pending: Vec::new(), host, exit, sender }
+    }
+}
+
+/// What waits in a queue.
+fn drain<M: Send + 'static>(inbox: &Inbox<M>) -> Vec<M> {
+    let mut receiver = inbox.receiver().expect("nobody else reads it");
+    std::iter::from_fn(|| receiver.try_recv()).collect()
+}
