@@ -52,7 +52,7 @@ pub struct Contacts {
 /// A peer that listens on TCP of loopback. Cheap to clone.
 #[derive(Clone)]
 pub struct RawPeer {
-    peer: PeerId,
+    identity: Keypair,
     address: Multiaddr,
     streams: libp2p_stream::Control,
     dials: mpsc::Sender<DialOpts>,
@@ -81,12 +81,17 @@ impl RawPeer {
         let questions = streams.accept(METADATA).unwrap();
         tokio::spawn(answer_metadata(questions, cluster, contacts.clone()));
         tokio::spawn(swarm_task(swarm, receiver, contacts, cluster));
-        Self { peer, address, streams, dials, contacts: reader }
+        Self { identity, address, streams, dials, contacts: reader }
     }
 
     /// Its peer id.
     pub fn peer_id(&self) -> PeerId {
-        self.peer
+        self.identity.public().to_peer_id()
+    }
+
+    /// What it signs with.
+    pub fn identity(&self) -> &Keypair {
+        &self.identity
     }
 
     /// Where it listens.

@@ -1,0 +1,199 @@
+//! Who is in a sender's pool, and how often it is drawn: entries of nodes that do not exist or do not know of it, and an
+//! honest node that is made to look dead.
+
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use futures::StreamExt as _;
+use libp2p::{PeerId, Stream, StreamProtocol, identity::Keypair};
+use multiaddr::{Multiaddr, Protocol};
+use wakumix::node::Node;
+use wakumix_integration_tests::{
+    eventually,
+    net::{CLUSTER, Net, Plan, plans, push_many},
+    peer::{Muxer, RawPeer, read_frame, write_frame},
+    ports::nobody,
+    run, until,
+};
+use wakumix_mix::MixNode;
+use wakumix_records::{
+    descriptor::{self, Descriptor, Limits, Request, Response},
+    envelope::Purpose,
+};
+use wakumix_sphinx::{PrivateKey, Profile, Weakness, Weaknesses, WireFormat};
+use wakumix_waku::record::{Capabilities, Shards};
+
+use crate::{
+    Verdict, check,
+    client::{count, hop},
+};
+
+const PURPOSE: Purpose = Purpose { domain: "wakumix-mix-descriptor", payload_type: b"/wakumix/mix-descriptor" };
+
+const BAD_SIGNATURES: &str = "waku_mix_discovery_refused_total{source=\"descriptors\",reason=\"signature\"}";
+
+/// What a node would say of itself that mixes there, with a key that the adversary has.
+fn entry(peer: PeerId, address: &Multiaddr) -> Descriptor {
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_secs();
+    Descriptor {
+        peer,
+        issued: now,
+        expires: now + 3600,
+        addresses: vec![address.clone()],
+        shards: Shards { cluster: CLUSTER, shards: vec![0] },
+        capabilities: Capabilities::MIX,
+        mix_key: Some(PrivateKey::generate(&mut rand::rng()).public()),
+        next_key: None,
+        profiles: vec![WireFormat::Mix(Profile::default())],
+        operator: None,
+        family: Vec::new(),
+        limits: Limits::default(),
+        reassembles: false,
+    }
+}
+
+/// The bytes with the name of one peer in place of that of another.
+fn renamed(bytes: &[u8], from: PeerId, to: PeerId) -> Vec<u8> {
+    let (from, to) = (from.to_bytes(), to.to_bytes());
+    let at = bytes.windows(from.len()).position(|window| window == from).expect("the name is in there");
+    [&bytes[..at], &to, &bytes[at + from.len()..]].concat()
+}
+
+/// A descriptor of a liar whose subject was changed after it was signed.
+fn changed(liar: &Keypair, about: &RawPeer) -> Vec<u8> {
+    let me = liar.public().to_peer_id();
+    renamed(&entry(me, about.address()).seal(liar).unwrap(), me, about.peer_id())
+}
+
+/// A descriptor that a liar has signed for somebody else.
+fn signed_by_another(liar: &Keypair, about: &RawPeer) -> Vec<u8> {
+    let me = liar.public().to_peer_id();
+    let sealed = entry(me, about.address()).seal(liar).unwrap();
+    let payload = renamed(&PURPOSE.open(&sealed).unwrap().payload, me, about.peer_id());
+    PURPOSE.seal(liar, payload).unwrap()
+}
+
+/// Makes a peer tell everybody its own descriptor, and with it these where any are asked for.
+fn tells(liar: &RawPeer, own: Vec<u8>, others: Vec<Vec<u8>>) {
+    let mut questions = liar.accept(StreamProtocol::new(descriptor::PROTOCOL));
+    tokio::spawn(async move {
+        while let Some((_, stream)) = questions.next().await {
+            tokio::spawn(answer(stream, own.clone(), others.clone()));
+        }
+    });
+}
+
+async fn answer(mut stream: Stream, own: Vec<u8>, others: Vec<Vec<u8>>) {
+    let Ok(Some(question)) = read_frame(&mut stream).await else { return };
+    let question = Request::decode(&question).expect("a question");
+    let mut descriptors = match question {
+        Request::Own => vec![own],
+        Request::Sample(_) => [vec![own], others].concat(),
+        Request::Peers(_) => Vec::new(),
+    };
+    descriptors.truncate(question.wants());
+    // Who asked may be gone.
+    let _ = write_frame(&mut stream, &Response { descriptors }.encode()).await;
+}
+
+/// A sender that begins with the liar.
+async fn believer(liar: &RawPeer, weak: Weaknesses) -> Net {
+    let begin = liar.address().clone().with(Protocol::P2p(liar.peer_id())).to_string();
+    let plan = Plan::new("sender", &["sender"]).with("descriptors", "true").with("staticnode", &begin);
+    Net::strangers(vec![plan.weakened(weak)]).await
+}
+
+fn has(sender: &Node, peer: PeerId) -> bool {
+    sender.directory().snapshot().mix_nodes.iter().any(|node| node.peer() == peer)
+}
+
+async fn forged_entries(weak: Weaknesses) -> Verdict {
+    let start = || RawPeer::start(Muxer::Yamux, CLUSTER);
+    // Those that the lies are about are there, so that nothing but the signature can be found wrong.
+    let (liar, first, second) = (start().await, start().await, start().await);
+    let key = liar.identity();
+    let own = entry(liar.peer_id(), liar.address()).seal(key).unwrap();
+    tells(&liar, own, vec![changed(key, &first), signed_by_another(key, &second)]);
+    let net = believer(&liar, weak).await;
+    let sender = net.node("sender");
+    let believed = eventually(async || {
+        let believed = has(sender, first.peer_id()) && has(sender, second.peer_id());
+        let refused = count(sender, BAD_SIGNATURES);
+        // Its own entry is what shows that it is heard.
+        if believed || (refused >= 2 && has(sender, liar.peer_id())) {
+            Ok(believed)
+        } else {
+            Err(format!("{refused} refused, {} in the pool", sender.directory().snapshot().mix_nodes.len()))
+        }
+    })
+    .await;
+    net.end().await;
+    believed.into()
+}
+
+#[test]
+fn entries_that_their_nodes_have_not_signed_do_not_enter_a_pool() {
+    check(Weakness::UnsignedEntries, forged_entries);
+}
+
+#[test]
+fn nodes_that_do_not_exist_are_never_drawn_however_well_their_entries_are_signed() {
+    const GHOSTS: usize = 8;
+    run(async {
+        let liar = RawPeer::start(Muxer::Yamux, CLUSTER).await;
+        let own = entry(liar.peer_id(), liar.address()).seal(liar.identity()).unwrap();
+        let ghost = || Keypair::from(libp2p::identity::secp256k1::Keypair::generate());
+        let ghosts: Vec<_> = std::iter::repeat_with(ghost).take(GHOSTS).collect();
+        let tell = |ghost: &Keypair| entry(ghost.public().to_peer_id(), &nobody()).seal(ghost).unwrap();
+        tells(&liar, own, ghosts.iter().map(tell).collect());
+        let net = believer(&liar, Weaknesses::NONE).await;
+        let sender = net.node("sender");
+        until("all were looked for", async || {
+            count(sender, "waku_mix_pool_checks_total{outcome=\"failed\"}") >= GHOSTS as u64
+        })
+        .await;
+        until("the liar itself is found", async || has(sender, liar.peer_id())).await;
+        let pool: Vec<_> = sender.directory().snapshot().mix_nodes.iter().map(MixNode::peer).collect();
+        assert_eq!(pool, [liar.peer_id()]);
+        net.end().await;
+    });
+}
+
+/// Packets that each mixer receives of so many requests differ by some 8 in 100 by chance.
+const REQUESTS: usize = 300;
+
+/// A hostile mixer drops whatever comes from an honest one or goes to it. The sender has loops through all nodes, sees that
+/// they are lost, and must not leave the honest node out for it.
+async fn framed_node(weak: Weaknesses) -> Verdict {
+    let plans = plans(7, 1, 1, 1).into_iter().map(|plan| match plan.name() {
+        "sender-1" => plan.with("mixer.cover", "100ms").weakened(weak),
+        _ => plan,
+    });
+    let net = Net::strangers(plans.collect()).await;
+    let (hostile, framed) = (hop().await, net.node("mixer-1").peer_id());
+    hostile.pass_on(move |passing| passing.from != framed && passing.next.peer() != framed);
+    net.tell_all(&[net.pool(), vec![hostile.mix_node()]].concat(), &net.services()).await;
+    net.link_relays().await;
+    net.ready().await;
+
+    let sender = net.node("sender-1");
+    // One in 36 loops meets both.
+    for losses in 1..=3 {
+        until("loops are lost", async || count(sender, "waku_mix_cover_loops_total{outcome=\"lost\"}") >= losses).await;
+    }
+    let names: Vec<_> = (1..=7).map(|number| format!("mixer-{number}")).collect();
+    let received = || names.iter().map(|name| net.balance(name).received).collect::<Vec<_>>();
+    let before = received();
+    for outcome in push_many(sender, REQUESTS, 16).await {
+        assert_eq!(outcome.expect("an answer").status, 200);
+    }
+    let drawn: Vec<_> = received().iter().zip(before).map(|(after, before)| after - before).collect();
+    net.end().await;
+    let (framed, others) = (drawn[0], &drawn[1..]);
+    let usual = others.iter().sum::<u64>() / others.len() as u64;
+    (framed * 10 < usual * 6).into()
+}
+
+#[test]
+fn a_hop_that_drops_what_another_carries_does_not_make_senders_leave_that_one_out() {
+    check(Weakness::BlamedPath, framed_node);
+}
