@@ -3,6 +3,7 @@
 
 use futures::StreamExt as _;
 use libp2p::{StreamProtocol, multiaddr::Multiaddr};
+use sha2::Digest as _;
 use tokio::sync::watch;
 use wakumix::node::Node;
 use wakumix_integration_tests::{
@@ -181,6 +182,32 @@ fn an_exit_passes_nothing_on_to_private_places_or_to_itself() {
         until("all are refused", async || refused(scene.exit()) == asked).await;
         assert_eq!(scene.net.at_rest_with_losses().await.0.values().sum::<u64>(), asked, "none was taken");
         assert_eq!(scene.exit().host().status().await.unwrap().connected_peers, 1, "the client");
+        scene.net.end().await;
+    });
+}
+
+/// A fragment of one piece in which there is another: `docs/fragments.md`, by hand, for `cut` refuses it.
+fn nested_fragment() -> Vec<u8> {
+    let mut message = vec![u8::try_from(FRAGMENT_CODEC.len()).unwrap()];
+    message.extend_from_slice(FRAGMENT_CODEC.as_bytes());
+    message.extend_from_slice(&[7; 64]);
+    let len = u16::try_from(message.len()).unwrap();
+    let (id, pieces) = ([9; 16], [1, 0, 0]);
+    let digest = sha2::Sha256::digest(&message);
+    message.resize(message.len().next_multiple_of(2), 0);
+    [&id[..], &pieces, &len.to_be_bytes(), &digest[..8], &message].concat()
+}
+
+#[test]
+fn an_exit_opens_no_fragment_in_a_fragment() {
+    run(async {
+        let scene = Scene::new(public_exit()).await;
+        let data = nested_fragment();
+        let body = Request { codec: FRAGMENT_CODEC, surbs: Vec::new(), data: &data };
+        let packet = request(&scene.client, &scene.entry(), &HERE, &body);
+        scene.client.write(&scene.reached().address, &packet).await;
+        let refused = "waku_mix_exit_fragments_total{outcome=\"no_request\"}";
+        until("it is refused", async || count(scene.exit(), refused) == 1).await;
         scene.net.end().await;
     });
 }

@@ -3,13 +3,14 @@
 
 use std::time::{SystemTime, UNIX_EPOCH};
 
+use data_encoding::BASE64URL_NOPAD;
 use futures::StreamExt as _;
 use libp2p::{PeerId, Stream, StreamProtocol, identity::Keypair};
 use multiaddr::{Multiaddr, Protocol};
 use wakumix::node::Node;
 use wakumix_integration_tests::{
     eventually,
-    net::{CLUSTER, Net, Plan, plans, push_many},
+    net::{CLUSTER, Net, Plan, plans, push_many, record_of},
     peer::{Muxer, RawPeer, read_frame, write_frame},
     ports::nobody,
     run, until,
@@ -18,6 +19,7 @@ use wakumix_mix::MixNode;
 use wakumix_records::{
     descriptor::{self, Descriptor, Limits, Request, Response},
     envelope::Purpose,
+    peer_exchange,
 };
 use wakumix_sphinx::{PrivateKey, Profile, Weakness, Weaknesses, WireFormat};
 use wakumix_waku::record::{Capabilities, Shards};
@@ -53,9 +55,13 @@ fn entry(peer: PeerId, address: &Multiaddr) -> Descriptor {
 
 /// The bytes with the name of one peer in place of that of another.
 fn renamed(bytes: &[u8], from: PeerId, to: PeerId) -> Vec<u8> {
-    let (from, to) = (from.to_bytes(), to.to_bytes());
-    let at = bytes.windows(from.len()).position(|window| window == from).expect("the name is in there");
-    [&bytes[..at], &to, &bytes[at + from.len()..]].concat()
+    replaced(bytes, &from.to_bytes(), &to.to_bytes())
+}
+
+/// The bytes with others in the place of these.
+fn replaced(bytes: &[u8], old: &[u8], new: &[u8]) -> Vec<u8> {
+    let at = bytes.windows(old.len()).position(|window| window == old).expect("they are in there");
+    [&bytes[..at], new, &bytes[at + old.len()..]].concat()
 }
 
 /// A descriptor of a liar whose subject was changed after it was signed.
@@ -154,6 +160,46 @@ fn nodes_that_do_not_exist_are_never_drawn_however_well_their_entries_are_signed
         until("the liar itself is found", async || has(sender, liar.peer_id())).await;
         let pool: Vec<_> = sender.directory().snapshot().mix_nodes.iter().map(MixNode::peer).collect();
         assert_eq!(pool, [liar.peer_id()]);
+        net.end().await;
+    });
+}
+
+/// Makes a peer answer whoever asks for node records with these.
+fn gives(liar: &RawPeer, records: Vec<Vec<u8>>) {
+    let mut questions = liar.accept(StreamProtocol::new(peer_exchange::PROTOCOL));
+    tokio::spawn(async move {
+        while let Some((_, mut stream)) = questions.next().await {
+            let answer = peer_exchange::Response::success(records.clone()).encode();
+            if read_frame(&mut stream).await.is_ok() {
+                // Who asked may be gone.
+                let _ = write_frame(&mut stream, &answer).await;
+            }
+        }
+    });
+}
+
+#[test]
+fn a_node_record_with_a_key_of_the_adversary_in_it_does_not_replace_the_true_one() {
+    run(async {
+        let mixer = Plan::new("mixer", &["mixer"]).with_discv5(None).with("rest", "true");
+        let mut net = Net::strangers(vec![mixer]).await;
+        let (record, honest) = (record_of(net.node("mixer")).await, net.node("mixer").mix_node().unwrap());
+        let record = BASE64URL_NOPAD.decode(record.strip_prefix("enr:").unwrap().as_bytes()).unwrap();
+        let false_key = PrivateKey::generate(&mut rand::rng()).public();
+        let forged = replaced(&record, honest.key.as_bytes(), false_key.as_bytes());
+
+        let liar = RawPeer::start(Muxer::Yamux, CLUSTER).await;
+        gives(&liar, vec![forged, record]);
+        let begin = liar.address().clone().with(Protocol::P2p(liar.peer_id())).to_string();
+        let sender = Plan::new("sender", &["sender"]).with("peer-exchange", "true").with("peer-exchange-node", &begin);
+        net.add(vec![sender]).await;
+        let sender = net.node("sender");
+        until("the true one is believed", async || has(sender, honest.peer())).await;
+        let refused = |reason: &str| {
+            count(sender, &format!("waku_mix_discovery_refused_total{{source=\"peer-exchange\",reason=\"{reason}\"}}"))
+        };
+        until("the other is refused", async || refused("malformed") + refused("signature") > 0).await;
+        assert_eq!(sender.directory().snapshot().mix_node(&honest.peer()).unwrap().key, honest.key);
         net.end().await;
     });
 }
