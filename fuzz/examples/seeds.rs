@@ -55,6 +55,9 @@ fn main() -> Result<()> {
     texts(&record)?;
     packets()?;
     messages()?;
+    for (name, events) in wakumix_mixer::fuzzing::seeds() {
+        write("mixer", name, events)?;
+    }
     key_directory()
 }
 

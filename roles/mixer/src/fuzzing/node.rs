@@ -1,7 +1,7 @@
 //! A mixer of the parts that a node has, driven step by step.
 
 use std::collections::HashSet;
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use futures::FutureExt as _;
@@ -45,6 +45,10 @@ const MAX_PENDING: usize = 4;
 /// Buffers of each format.
 const BUFFERS: usize = 24;
 const MAX_DELAY: Duration = Duration::from_secs(1);
+
+/// Nodes that share their telemetry.
+const SHARED_BY: usize = 256;
+static TELEMETRY: Mutex<Option<(usize, Telemetry)>> = Mutex::new(None);
 
 pub(super) struct Node {
     /// `None` after a crash.
@@ -206,7 +210,7 @@ impl Node {
 
 impl Parts {
     fn new(keys: KeyRing, forward: bool, formats: &Formats) -> Self {
-        let telemetry = Telemetry::new();
+        let telemetry = telemetry();
         let (host_address, host) = mailbox("host", AT_HOST, &telemetry);
         let (exit_address, exit) = mailbox("exit", AT_EXIT, &telemetry);
         let (sender_address, sender) = mailbox("sender", AT_SENDER, &telemetry);
@@ -242,6 +246,15 @@ impl Parts {
         let actor = MixerActor { me: ME.peer(), unwrap, effects };
         Self { actor, queue, pipeline, releaser, pending: Vec::new(), host, exit, sender }
     }
+}
+
+/// To make one takes as long as a whole run, so runs share it; what they register with it piles up, so not for ever.
+fn telemetry() -> Telemetry {
+    let mut shared = TELEMETRY.lock().unwrap_or_else(PoisonError::into_inner);
+    let (uses, telemetry) =
+        shared.take().filter(|(uses, _)| *uses < SHARED_BY).unwrap_or_else(|| (0, Telemetry::new()));
+    *shared = Some((uses + 1, telemetry.clone()));
+    telemetry
 }
 
 /// What waits in a queue.
