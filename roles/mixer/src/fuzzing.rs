@@ -14,7 +14,7 @@ use std::collections::HashSet;
 use std::time::Duration;
 
 use tokio::runtime::{Builder, Runtime};
-use wakumix_sphinx::ReplayTag;
+use wakumix_sphinx::{ReplayTag, Weaknesses};
 
 use self::keys::{Damage, Keys};
 use self::node::Node;
@@ -32,7 +32,7 @@ const DURABLE: u8 = 1;
 /// The first byte says what kind of mixer it is, each four bytes after it are an event.
 pub fn run(data: &[u8]) {
     let Some(([setup], events)) = data.split_first_chunk::<1>() else { return };
-    let mut world = World::new(*setup);
+    let mut world = World::new(*setup, Weaknesses::NONE);
     for event in events.as_chunks().0.iter().take(MAX_EVENTS) {
         world.happen(Event::read(*event));
         world.node.check();
@@ -145,9 +145,10 @@ struct World {
 }
 
 impl World {
-    fn new(setup: u8) -> Self {
+    /// A mixer whose keys lack countermeasures.
+    fn new(setup: u8, weaknesses: Weaknesses) -> Self {
         let time = Builder::new_current_thread().enable_time().start_paused(true).build().expect("a runtime");
-        let keys = if setup & DURABLE != 0 { Keys::durable() } else { Keys::gated() };
+        let keys = if setup & DURABLE != 0 { Keys::durable(weaknesses) } else { Keys::gated() };
         let forwards = setup & 2 == 0;
         let node = {
             let _entered = time.enter();
@@ -268,7 +269,7 @@ mod tests {
 
     /// Runs events and gives the number of packets that were opened.
     fn opened(setup: u8, events: &[[u8; 4]]) -> usize {
-        let mut world = World::new(setup);
+        let mut world = World::new(setup, Weaknesses::NONE);
         events.iter().for_each(|event| world.happen(Event::read(*event)));
         world.opened.len()
     }
@@ -290,5 +291,29 @@ mod tests {
         let (lost, for_next) = ([14, 5, 0, 0], [0, 0, 1, 0]);
         assert_eq!(opened(DURABLE, &[packet, lost, copy, work, keep]), 0);
         assert_eq!(opened(DURABLE, &[lost, for_next, work, keep]), 1);
+    }
+
+    /// Runs events with keys that lack a countermeasure: what is asserted must find it.
+    #[cfg(feature = "weaknesses")]
+    fn run_without(weakness: wakumix_sphinx::Weakness, events: &[[u8; 4]]) {
+        let mut world = World::new(DURABLE, Weaknesses::NONE.with(weakness));
+        events.iter().for_each(|event| world.happen(Event::read(*event)));
+    }
+
+    #[cfg(feature = "weaknesses")]
+    #[test]
+    #[should_panic(expected = "a packet is opened a second time")]
+    fn a_ring_that_forgets_its_tags_is_found() {
+        let handled = [[6, 3, 0, 0], [8, 0, 0, 1]];
+        let events = [&[[0, 0, 0, 0]], &handled[..], &[[14, 0, 0, 0], [2, 0, 0, 0]], &handled].concat();
+        run_without(wakumix_sphinx::Weakness::ForgottenTags, &events);
+    }
+
+    #[cfg(feature = "weaknesses")]
+    #[test]
+    #[should_panic(expected = "a key has come back")]
+    fn a_ring_that_trusts_a_damaged_log_is_found() {
+        let events = [[0, 0, 0, 0], [0, 0, 0, 0], [6, 3, 0, 0], [8, 0, 0, 1], [14, 4, 0, 0]];
+        run_without(wakumix_sphinx::Weakness::TrustedTail, &events);
     }
 }

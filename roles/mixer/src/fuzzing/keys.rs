@@ -11,7 +11,7 @@ use std::time::Duration;
 use tempfile::TempDir;
 use tokio::sync::watch;
 use wakumix_keyring::{Config, KeyRing, Rotation};
-use wakumix_sphinx::{PublicKey, ReplayTag};
+use wakumix_sphinx::{PublicKey, ReplayTag, Weaknesses};
 
 use super::packets::fixed_key;
 
@@ -72,6 +72,7 @@ pub(super) struct Durable {
     announced: Vec<PublicKey>,
     /// Keys that must not open anything any more.
     gone: BTreeSet<PublicKey>,
+    weaknesses: Weaknesses,
 }
 
 impl Keys {
@@ -80,10 +81,11 @@ impl Keys {
         Self::Gated { ring, gate }
     }
 
-    pub(super) fn durable() -> Self {
+    pub(super) fn durable(weaknesses: Weaknesses) -> Self {
         let folder = TempDir::new_in(IN_MEMORY).or_else(|_| TempDir::new()).unwrap();
         let clock = Arc::new(AtomicU64::new(START));
-        let mut durable = Durable { folder, clock, ring: None, announced: Vec::new(), gone: BTreeSet::new() };
+        let mut durable =
+            Durable { folder, clock, ring: None, announced: Vec::new(), gone: BTreeSet::new(), weaknesses };
         durable.open();
         Self::Durable(Box::new(durable))
     }
@@ -181,6 +183,7 @@ impl Durable {
             lifetime: LIFETIME,
             overlap: OVERLAP,
             tags: wakumix_keyring::MIN_TAGS,
+            weaknesses: self.weaknesses,
             ..Config::default()
         };
         self.ring = Some(KeyRing::open(config, move || clock.load(Ordering::Relaxed)).unwrap());
