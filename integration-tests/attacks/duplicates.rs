@@ -1,5 +1,10 @@
 //! Answers that are counted wrongly: a repeat that the service already has, and two answers to one request.
 
+use std::sync::{
+    Arc,
+    atomic::{AtomicBool, AtomicU64, Ordering},
+};
+
 use wakumix_integration_tests::{
     hop::{Conduct, FleetNode, RELAY_PEERS},
     http::metric,
@@ -7,17 +12,28 @@ use wakumix_integration_tests::{
     peer::Muxer,
     run, until, within,
 };
+use wakumix_mix::Origin;
 use wakumix_sphinx::{Profile, Weakness, Weaknesses};
 
-use crate::{
-    Verdict,
-    adversary::{Hop, Passing},
-    check,
-    client::hop,
-};
+use crate::{Verdict, adversary::Hop, check, client::hop};
 
 const CONFIRMED: &str = "waku_mix_requests_total{outcome=\"confirmed\"}";
 const REFUSED: &str = "waku_mix_requests_total{outcome=\"refused\"}";
+
+/// Answers that are kept back until that is over.
+#[derive(Default)]
+struct Kept {
+    count: AtomicU64,
+    is_over: AtomicBool,
+}
+
+impl Kept {
+    fn keeps(&self) -> bool {
+        let keeps = !self.is_over.load(Ordering::SeqCst);
+        self.count.fetch_add(u64::from(keeps), Ordering::SeqCst);
+        keeps
+    }
+}
 
 /// Hostile hops keep the answer to a message that was published. Its sender asks again; what the service says then, that it
 /// has the message, must not become a failure.
@@ -31,19 +47,23 @@ async fn lost_answer(weak: Weaknesses) -> Verdict {
     net.link_relays().await;
     net.ready().await;
 
-    let (sender, published) = (net.node("sender-1"), net.follow("relay-1").await);
-    let kept = tokio::sync::watch::Sender::new(0_u64);
+    let kept = Arc::new(Kept::default());
     for hop in &hostile {
-        let kept = kept.clone();
-        // The exit answers once until the message comes again.
-        hop.pass_on(move |Passing { from, .. }| {
-            *from != exit || !kept.send_if_modified(|kept| std::mem::replace(kept, 1) == 0)
-        });
+        let kept = Arc::clone(&kept);
+        hop.pass_on(move |passing| passing.from != exit || !kept.keeps());
     }
-    let outcome = push(sender, "once").await;
-    assert_eq!(*kept.borrow(), 1, "an answer was kept");
-    let mut published = published;
-    assert_eq!(within(published.recv()).await.unwrap().message.payload, b"once");
+    let (sender, mut published) = (net.node("sender-1"), net.follow("relay-1").await);
+    let relent = async {
+        assert_eq!(within(published.recv()).await.unwrap().message.payload, b"once");
+        until("all answers so far are kept", async || {
+            let answers =
+                net.balance("exit-1").originated_by.iter().find(|(origin, _)| *origin == Origin::Reply).unwrap().1;
+            answers > 0 && kept.count.load(Ordering::SeqCst) == answers
+        })
+        .await;
+        kept.is_over.store(true, Ordering::SeqCst);
+    };
+    let (outcome, ()) = futures::join!(push(sender, "once"), relent);
     let answer = outcome.expect("the second answer came");
     assert!(answer.tries > 1, "{answer:?}");
 

@@ -211,7 +211,8 @@ const REQUESTS: usize = 300;
 /// they are lost, and must not leave the honest node out for it.
 async fn framed_node(weak: Weaknesses) -> Verdict {
     let plans = plans(7, 1, 1, 1).into_iter().map(|plan| match plan.name() {
-        "sender-1" => plan.with("mixer.cover", "100ms").weakened(weak),
+        // A busy machine is slow, and lost answers are no part of this.
+        "sender-1" => plan.with("mixer.cover", "100ms").with("sender.timeout", "50s").weakened(weak),
         _ => plan,
     });
     let net = Net::strangers(plans.collect()).await;
@@ -229,7 +230,7 @@ async fn framed_node(weak: Weaknesses) -> Verdict {
     let names: Vec<_> = (1..=7).map(|number| format!("mixer-{number}")).collect();
     let received = || names.iter().map(|name| net.balance(name).received).collect::<Vec<_>>();
     let before = received();
-    for outcome in push_many(sender, REQUESTS, 16).await {
+    for outcome in push_many(sender, REQUESTS, 8).await {
         assert_eq!(outcome.expect("an answer").status, 200);
     }
     let drawn: Vec<_> = received().iter().zip(before).map(|(after, before)| after - before).collect();
