@@ -3,6 +3,7 @@
 
 use std::collections::{BTreeSet, HashSet};
 use std::fs;
+use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -24,6 +25,8 @@ const OVERLAP: Duration = Duration::from_secs(100);
 const HEADER_LEN: usize = 48;
 const RECORD_LEN: usize = 20;
 const TAG_LEN: usize = 16;
+/// Where a log has the key that it belongs to.
+const KEY: Range<usize> = 12..44;
 /// A folder whose files need no disk.
 const IN_MEMORY: &str = "/dev/shm";
 
@@ -236,7 +239,9 @@ impl Durable {
             }
             Damage::Foreign => {
                 let Some(other) = self.announced.iter().rev().find(|other| *other != key) else { return };
-                let Ok(foreign) = fs::read(self.log(other)) else { return };
+                // That one may itself have been exchanged, and be the log of this key.
+                let is_foreign = |log: &Vec<u8>| log.get(KEY) != Some(&key.as_bytes()[..]);
+                let Some(foreign) = fs::read(self.log(other)).ok().filter(is_foreign) else { return };
                 log = foreign;
             }
         }
