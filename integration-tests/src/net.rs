@@ -328,7 +328,12 @@ impl Net {
     /// put to use. A busy machine may make a sender try again. So `answers` say how many packets it made, and the only ones
     /// that may have been dropped are answers beyond the first of a request, each of which is accounted for.
     pub async fn at_rest_after(&self, sender: &str, answers: &[Answer]) {
-        let dropped = self.at_rest().await;
+        self.at_rest_after_with(&[], sender, answers).await;
+    }
+
+    /// As [`Self::at_rest_after`], where these nodes of the fleet passed packets on.
+    pub async fn at_rest_after_with(&self, fleet: &[&FleetNode], sender: &str, answers: &[Answer]) {
+        let dropped = self.at_rest_with(fleet).await;
         let of_sender = self.balance(sender);
         let packets: u64 = answers.iter().map(|answer| u64::from(answer.packets)).sum();
         assert_eq!(of_sender.sent, packets, "packets of the requests");

@@ -254,8 +254,15 @@ fn a_hop_of_another_profile_forwards_and_the_end_of_the_path_notices() {
         // Each try is a packet, which comes to an exit or is spoilt on its way; so is each answer.
         let exits = ["exit-1", "exit-2"].map(|exit| net.balance(exit));
         let (delivered, replies) = (exits.iter().map(|exit| exit.delivered), exits.iter().map(|exit| exit.sent));
-        assert_eq!(outcomes.iter().map(tries).sum::<u64>(), delivered.sum::<u64>() + there);
-        assert_eq!(replies.sum::<u64>(), answered(&outcomes) + back + late);
+        let sent = net.balance("sender-1").sent;
+        assert_eq!(sent, delivered.sum::<u64>() + there);
+        // The deadline may come while a worker makes one more.
+        let uncounted = sent - outcomes.iter().map(tries).sum::<u64>();
+        assert!(uncounted <= unanswered(&outcomes), "{uncounted} tries too many");
+        // Answers to two tries of a request may come at once.
+        let replied = net.balance("sender-1").replied;
+        assert_eq!(replies.sum::<u64>(), replied + back + late);
+        assert!(replied >= answered(&outcomes));
         assert!(answered(&outcomes) > 0, "other ways are tried");
         net.end().await;
     });
@@ -366,8 +373,9 @@ async fn stopped_with_a_request(net: &mut Net, limit: Duration) -> Result<Answer
 fn a_stopping_sender_waits_for_an_answer_that_comes_in_time() {
     run(async {
         let mut net = Net::start(all_with(usual(), "mix.delay", "50ms")).await;
-        assert_eq!(stopped_with_a_request(&mut net, STOP_LIMIT).await.unwrap().status, 200);
-        assert_eq!(net.at_rest().await, drops(&[]));
+        let answer = stopped_with_a_request(&mut net, STOP_LIMIT).await.unwrap();
+        assert_eq!(answer.kind(), "confirmed");
+        net.at_rest_after("sender-1", &[answer]).await;
         net.end().await;
     });
 }

@@ -74,25 +74,25 @@ const MIDDLE_PLACES: usize = 4;
 
 /// Sends requests until the node of the fleet was in every place in the middle of a path. All are answered.
 async fn is_answered_wherever_it_stands(net: &Net, fleet: &FleetNode) {
+    let mut answers = Vec::new();
     let (sender, exit) = (net.node("sender-1"), net.node("exit-1").peer_id());
     let me = sender.peer_id();
     let place = |passage: &Passage| (passage.from == me, passage.to == exit, passage.from == exit, passage.to == me);
-    let mut number = 0;
     eventually(async || {
-        number += 1;
-        assert_eq!(push(sender, format!("message {number}")).await.unwrap().status, 200);
+        answers.push(push(sender, format!("message {}", answers.len())).await.unwrap());
         let places: HashSet<_> = fleet.log().passages.iter().map(place).collect();
         assert!(places.len() <= MIDDLE_PLACES, "{places:?}");
         if places.len() == MIDDLE_PLACES { Ok(()) } else { Err(format!("so far {places:?}")) }
     })
     .await;
+    assert!(answers.iter().all(|answer| answer.kind() == "confirmed"), "{answers:?}");
+    net.at_rest_after_with(&[fleet], "sender-1", &answers).await;
 }
 
 async fn a_node_of_the_fleet_in_every_place(muxer: Muxer, conduct: Conduct) -> FleetNode {
     let fleet = FleetNode::start(Profile::default(), muxer, conduct).await;
     let net = net_with(&fleet).await;
     is_answered_wherever_it_stands(&net, &fleet).await;
-    assert_eq!(net.at_rest_with(&[&fleet]).await, drops(&[]));
     let peers: HashSet<_> = fleet.log().passages.iter().map(|passage| passage.from).collect();
     assert_eq!(fleet.log().streams, peers.len(), "our nodes reuse one stream for each peer");
     net.end().await;
@@ -124,10 +124,13 @@ fn an_exit_of_the_fleet_answers_through_reply_blocks() {
         let answer = push(net.node("sender-1"), "to the fleet").await.unwrap();
         assert_eq!((answer.status, answer.relay_peer_count), (200, Some(RELAY_PEERS)));
         let served = exit.log().served;
-        assert_eq!(served.len(), 1);
+        assert!(!served.is_empty());
         let hash = served[0].hash(&PubsubTopic::parse(TOPIC).unwrap());
         assert_eq!(Some(*hash.as_bytes()), answer.message_hash);
-        assert_eq!(net.at_rest_with(&[&exit]).await, drops(&[("sender-1", "reply/unknown_reply", 1)]));
+        let dropped = net.at_rest_with(&[&exit]).await;
+        let sender = net.balance("sender-1");
+        assert_eq!(sender.sent, u64::from(answer.tries));
+        assert_eq!(dropped, drops(&[("sender-1", "reply/unknown_reply", 2 * sender.sent - sender.replied)]));
         net.end().await;
     });
 }
@@ -174,7 +177,6 @@ fn a_hop_that_has_connected_over_websocket_with_mplex_is_reached_over_that_conne
         net.link_relays().await;
         net.ready().await;
         is_answered_wherever_it_stands(&net, &fleet).await;
-        assert_eq!(net.at_rest_with(&[&fleet]).await, drops(&[]));
         let contacts = fleet.peer().contacts();
         for node in names.map(|name| net.node(name)) {
             assert_eq!(contacts.connections[&node.peer_id()], 1, "nobody has dialled it");

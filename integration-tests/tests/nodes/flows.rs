@@ -23,12 +23,12 @@ async fn a_message_and_its_answer_cross_the_mixnet(profile: &str) {
         assert_eq!(Some(*received.hash.as_bytes()), answer.message_hash);
     }
 
-    net.at_rest_after("sender-1", &[answer.clone()]).await;
+    net.at_rest_after("sender-1", std::slice::from_ref(&answer)).await;
     let sum = |count: fn(&Balance) -> u64, names: &[&str]| names.iter().map(|name| count(&net.balance(name))).sum();
     let mixes: [&str; 5] = ["mixer-1", "mixer-2", "mixer-3", "exit-1", "exit-2"];
     let (forwarded, delivered): (u64, u64) = (sum(|b| b.forwarded, &mixes), sum(|b| b.delivered, &mixes));
     let sender = net.balance("sender-1");
-    assert_eq!((sender.sent, sender.replied), (delivered, 1));
+    assert_eq!(sender.sent, delivered);
     assert_eq!(forwarded, 2 * (sender.sent + sender.received), "two hops there, two hops back");
     net.end().await;
 }
@@ -278,9 +278,11 @@ fn of_several_replies_the_first_wins_and_the_others_are_dropped_and_counted() {
         let net = Net::start(all_with(usual(), "sender.surbs", "3")).await;
         let answer = push(net.node("sender-1"), "three ways back").await.unwrap();
         assert_eq!(answer.kind(), "confirmed");
-        let spare = 3 * u64::from(answer.tries) - 1;
-        assert_eq!(net.at_rest().await, drops(&[("sender-1", "reply/unknown_reply", spare)]));
-        assert_eq!(net.balance("sender-1").replied, 1);
+        let dropped = net.at_rest().await;
+        let (tries, replied) = (u64::from(answer.tries), net.balance("sender-1").replied);
+        assert!((1..=tries).contains(&replied), "one for each try at most: {replied}");
+        let spare = 3 * tries - replied;
+        assert_eq!(dropped, drops(&[("sender-1", "reply/unknown_reply", spare)]));
         let page = net.node("sender-1").telemetry().render();
         assert_eq!(metric(&page, "mix_surb_creds_active"), Some(0.0));
         assert_eq!(
