@@ -1,5 +1,6 @@
 //! Whether options make a net: every problem at once, each with what would help.
 
+use wakumix_keyring::{MAX_LIFETIME, MIN_LIFETIME};
 use wakumix_mix::{MIN_POOL, fragment::MAX_PAYLOAD_LEN};
 
 use super::{choices::Discovery, options::Options, plan::Kind};
@@ -101,14 +102,20 @@ fn payload_problem(options: &Options) -> Vec<Problem> {
     problem.into_iter().collect()
 }
 
-/// Whether senders would hear of new keys.
+/// Whether keys can live so short, and senders would hear of new ones.
 fn rotate_problem(options: &Options) -> Vec<Problem> {
-    let unheard = options.rotate.filter(|_| options.discovery == Discovery::Static);
-    let problem = |lifetime| {
+    let Some(lifetime) = options.rotate else { return Vec::new() };
+    let mut problems = Vec::new();
+    let lives = MIN_LIFETIME..=MAX_LIFETIME;
+    if !lives.contains(&lifetime.as_duration()) {
+        let what = format!("--rotate {lifetime}: a mix key lives for 10s to 400 days");
+        problems.push(Problem::new(what, "use at least --rotate 10s"));
+    }
+    if options.discovery == Discovery::Static {
         let what = format!("--rotate {lifetime} --discovery static: nobody would hear of the new keys");
-        Problem::new(what, "leave out --discovery static")
-    };
-    unheard.map(problem).into_iter().collect()
+        problems.push(Problem::new(what, "leave out --discovery static"));
+    }
+    problems
 }
 
 #[cfg(test)]
@@ -155,6 +162,7 @@ mod tests {
             (&["--mixers", "1", "--exits", "1"], &["the mix pool has 2 nodes", "need 4", "use at least --mixers 3"]),
             (&["--mixers", "300"], &["306 nodes are too many", "use at most 256"]),
             (&["--rotate", "1m", "--discovery", "static"], &["nobody would hear of the new keys"]),
+            (&["--rotate", "1s"], &["lives for 10s to 400 days"]),
         ] {
             let said = refusal(flags);
             for part in parts {
