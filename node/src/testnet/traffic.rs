@@ -184,13 +184,18 @@ async fn send(plan: &Plan, sender: &SenderHandle, number: u32, tally: &Tally) {
     tally.ended(hash, sent, &outcome);
 }
 
-/// Waits until every subscriber has what was answered and no node holds a packet, or the limit passes. Where cover is made
+/// Whether no packet is in a node or between two of them. What was written to nodes that are gone stays between.
+fn is_at_rest(plan: &Plan, counters: &Counters) -> bool {
+    counters.held() == 0 && (plan.kill.is_some() || counters.lost_between() == 0)
+}
+
+/// Waits until every subscriber has what was answered and all packets have ended, or the limit passes. Where cover is made
 /// some node always holds one, which is not waited for.
 pub(super) async fn settle(plan: &Plan, counters: &Counters, tally: &Tally, limit: Duration) {
     let deadline = Instant::now() + limit;
     loop {
         let changed = tally.changed.notified();
-        let at_rest = plan.options.makes_cover() || counters.held() == 0;
+        let at_rest = plan.options.makes_cover() || is_at_rest(plan, counters);
         if (at_rest && tally.missing() == 0) || Instant::now() >= deadline {
             return;
         }
