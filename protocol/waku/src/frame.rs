@@ -38,7 +38,11 @@ pub fn decode(bytes: &[u8], max: usize) -> Result<Option<(&[u8], usize)>, FrameE
         Err(unsigned_varint::decode::Error::Insufficient) => return Ok(None),
         Err(_) => return Err(FrameError::Prefix),
     };
-    let body_len = usize::try_from(len).ok().filter(|&len| len <= max).ok_or(FrameError::TooLong { len, max })?;
     let prefix_len = bytes.len() - rest.len();
+    // The library drops the bits of a tenth byte that 64 bits have no room for.
+    if bytes[..prefix_len].get(9).is_some_and(|&last| last > 1) {
+        return Err(FrameError::Prefix);
+    }
+    let body_len = usize::try_from(len).ok().filter(|&len| len <= max).ok_or(FrameError::TooLong { len, max })?;
     Ok(rest.get(..body_len).map(|body| (body, prefix_len + body_len)))
 }

@@ -102,6 +102,8 @@ fn refuses_a_long_frame_before_its_body_arrives() {
 fn refuses_frame_lengths_that_are_not_minimal() {
     assert_eq!(frame::decode(&bytes("8000"), 9), Err(FrameError::Prefix));
     assert_eq!(frame::decode(&bytes("ffffffffffffffffffff01"), 9), Err(FrameError::Prefix));
+    // 2^64: its only bit has no room in 64 bits.
+    assert_eq!(frame::decode(&bytes("80808080808080808002"), 9), Err(FrameError::Prefix));
 }
 
 #[test]
