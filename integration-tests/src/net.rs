@@ -25,7 +25,7 @@ use wakumix_role_api::{
 use wakumix_sphinx::{PrivateKey, Weaknesses};
 use wakumix_waku::WakuMessage;
 
-use crate::{eventually, hop::FleetNode, http, ports, within};
+use crate::{eventually, hop::FleetNode, http, ports, until, within};
 
 /// The cluster of every net.
 pub const CLUSTER: u16 = 66;
@@ -275,13 +275,18 @@ impl Net {
             let mut missing = Vec::new();
             for (plan, node) in self.running() {
                 missing.extend(node.missing().into_iter().map(|reason| format!("{}: {reason}", plan.name)));
-                if node.relay().is_some() && mesh_peers(node).await == 0 {
-                    missing.push(format!("{}: no mesh peer", plan.name));
-                }
             }
             if missing.is_empty() { Ok(()) } else { Err(missing.join("; ")) }
         })
         .await;
+        self.meshed().await;
+    }
+
+    /// Waits until every relay has a mesh.
+    pub async fn meshed(&self) {
+        for (plan, node) in self.running().filter(|(_, node)| node.relay().is_some()) {
+            until(&format!("{} has a mesh peer", plan.name), async || mesh_peers(node).await > 0).await;
+        }
     }
 
     /// Follows what a relay receives.

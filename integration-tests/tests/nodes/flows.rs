@@ -241,7 +241,7 @@ fn a_push_that_prefers_the_mixnet_goes_directly_where_the_pool_is_too_small_and_
         net.link_relays().await;
         let mut subscriber = net.follow("relay-1").await;
         // Without the mixnet the sender is never ready; the relays are.
-        until("the exit has a mesh", async || net.node("exit-1").missing().is_empty()).await;
+        net.meshed().await;
         let sender = net.node("sender-1");
         let required = push_as(sender, Anonymity::Required, "hidden or not at all").await.unwrap_err();
         assert_eq!(required.kind(), "pool_too_small");
