@@ -1,7 +1,13 @@
 //! From a route to packets that have been handed to the mixer, and what must be forgotten when nobody waits for their
 //! answers any more.
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::Duration,
+};
 
 use rand::rngs::StdRng;
 use tokio::sync::{mpsc, oneshot};
@@ -61,8 +67,6 @@ pub(crate) struct FirstHop {
 pub(crate) struct Departed {
     pub(crate) credentials: Credentials,
     pub(crate) first_hops: Vec<FirstHop>,
-    /// How many replies can be opened.
-    pub(crate) reply_blocks: usize,
 }
 
 /// Why packets were not handed over.
@@ -70,12 +74,32 @@ pub(crate) struct Departed {
 pub(crate) enum NotDeparted {
     /// There is no room now: for packets, for credentials, in the mixer's queue.
     Congested,
+    /// The request has ended; nobody hears this.
+    Late,
     /// There never will be.
     Failed(PushFailure),
 }
 
+/// Decides between the worker that makes the packets of a try and the end of its request, so that an account of the request
+/// has every packet that is made: none is made after the end, and what is being made by then leaves and counts.
+#[derive(Debug, Default)]
+pub(crate) struct Start(AtomicBool);
+
+impl Start {
+    /// Before the first packet: false if the request has ended.
+    fn begin(&self) -> bool {
+        !self.0.swap(true, Ordering::AcqRel)
+    }
+
+    /// At the end of the request: false if packets are being made or are made.
+    pub(crate) fn prevent(&self) -> bool {
+        !self.0.swap(true, Ordering::AcqRel)
+    }
+}
+
 /// A try whose decisions are all taken.
 pub(crate) struct Departure {
+    pub(crate) start: Arc<Start>,
     pub(crate) route: Route,
     /// The framed request.
     pub(crate) frame: Arc<[u8]>,
@@ -90,8 +114,8 @@ pub(crate) struct Departure {
 pub(crate) type Room<'a> = Slot<'a, MixerMessage>;
 
 impl Departure {
-    /// Makes the packets and hands them to the mixer, all on a worker: nothing is lost if the task that asked for it ends.
-    /// There is room for them before they are made, so that none is made in vain.
+    /// Makes the packets and hands them to the mixer, all on a worker: once begun it is done to its end, whatever becomes of
+    /// the task that asked for it. There is room for them before they are made, so that none is made in vain.
     pub(crate) fn run(mut self, shared: &Arc<Shared>) -> Result<Departed, NotDeparted> {
         let rooms = self.route.legs.iter().map(|_| room(shared)).collect::<Result<Vec<_>, _>>()?;
         let mut packets = self.buffers(shared)?;
@@ -115,6 +139,9 @@ impl Departure {
         let buffers: Vec<_> = (0..wanted).map_while(|_| served.buffers.take()).collect();
         if buffers.len() < wanted {
             return Err(NotDeparted::Congested);
+        }
+        if !self.start.begin() {
+            return Err(NotDeparted::Late);
         }
         Ok(buffers.into_iter().map(|buffer| Packet::originated(buffer, &shared.ledger, Origin::Request)).collect())
     }
@@ -163,7 +190,6 @@ pub(crate) fn hand_over(
     sink: Sink,
     locals: Vec<(Room<'_>, LocalPacket)>,
 ) -> Result<Departed, NotDeparted> {
-    let reply_blocks = keys.len();
     let Ok(group) = shared.book.insert(keys, sink) else {
         shared.metrics.record_rejected_credentials();
         locals.into_iter().for_each(|(_, local)| local.packet.reject(DropReason::QueueFull));
@@ -178,5 +204,5 @@ pub(crate) fn hand_over(
         FirstHop { to, left }
     };
     let first_hops = locals.into_iter().map(send).collect();
-    Ok(Departed { credentials, first_hops, reply_blocks })
+    Ok(Departed { credentials, first_hops })
 }

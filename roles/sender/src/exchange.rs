@@ -16,7 +16,7 @@ use crate::{
     admission::Slot,
     answer::{Meaning, Verdict, read},
     caller::Caller,
-    departure::{Credentials, Departed, Departure, FirstHop, NotDeparted, Reply, Sink},
+    departure::{Credentials, Departed, Departure, FirstHop, NotDeparted, Reply, Sink, Start},
     fit::Protection,
     progress::{MAX_TRIES, Progress, Sent, Step},
     request::{Request, check_payload},
@@ -39,6 +39,8 @@ pub(crate) struct Exchange {
     limit: Duration,
     rng: StdRng,
     progress: Progress,
+    /// The try whose packets a worker makes or is to make.
+    building: Option<Building>,
     sink: mpsc::Sender<(usize, Reply)>,
     replies: mpsc::Receiver<(usize, Reply)>,
     first_hops: FuturesUnordered<BoxFuture<'static, AtFirstHop>>,
@@ -48,6 +50,13 @@ pub(crate) struct Exchange {
     watch: Option<Watch>,
     /// When the first packet was handed over.
     first_left: Option<Instant>,
+}
+
+/// A try that a worker was given.
+struct Building {
+    start: Arc<Start>,
+    sent: Sent,
+    reply_blocks: usize,
 }
 
 /// How a packet of a try left; `None` if nobody can tell.
@@ -86,6 +95,7 @@ impl Exchange {
             limit,
             rng,
             progress,
+            building: None,
             sink,
             replies,
             first_hops: FuturesUnordered::new(),
@@ -172,6 +182,7 @@ impl Exchange {
     }
 
     fn at_deadline(&mut self) -> Result<End, PushFailure> {
+        self.count_what_is_being_made();
         if self.was_seen() {
             return Ok(End::Seen);
         }
@@ -180,6 +191,16 @@ impl Exchange {
             self.shared.metrics.record_deadline(self.reply_blocks);
         }
         outcome.map(End::Answered)
+    }
+
+    /// The try that a worker has begun leaves although nobody waits for it any more.
+    fn count_what_is_being_made(&mut self) {
+        if let Some(Building { start, sent, reply_blocks }) = self.building.take()
+            && !start.prevent()
+        {
+            self.progress.sent(self.accepted.elapsed(), sent, Duration::ZERO);
+            self.reply_blocks += reply_blocks;
+        }
     }
 
     fn was_seen(&self) -> bool {
@@ -251,24 +272,27 @@ impl Exchange {
                 return Some(outcome.map(End::Answered));
             }
         };
-        let sent = sent(&route);
-        let departure = self.departure(route);
+        let start = Arc::new(Start::default());
+        let building = Building { start: Arc::clone(&start), sent: sent(&route), reply_blocks: route.reply_blocks() };
+        let departure = self.departure(route, start);
+        self.building = Some(building);
         let (shared, workers) = (Arc::clone(&self.shared), self.shared.workers.clone());
         let departed = workers.run(move || departure.run(&shared)).await;
+        let building = self.building.take()?;
         match departed.unwrap_or(Err(NotDeparted::Failed(PushFailure::Internal("building the packet failed")))) {
-            Ok(departed) => self.sent(sent, departed),
-            Err(NotDeparted::Congested) => self.wait_for_room(),
+            Ok(departed) => self.sent(building, departed),
+            Err(NotDeparted::Congested | NotDeparted::Late) => self.wait_for_room(),
             Err(NotDeparted::Failed(failure)) => return Some(Err(failure)),
         }
         None
     }
 
-    fn departure(&mut self, route: Route) -> Departure {
+    fn departure(&mut self, route: Route, start: Arc<Start>) -> Departure {
         let (delay, hold) = (self.shared.config.delay, self.shared.config.hold);
         let holds = route.legs.iter().map(|_| hold.sample(&mut self.rng, hold.encode())).collect();
         let sink = Sink { number: self.progress.next_index(), replies: self.sink.clone() };
         let (frame, rng) = (Arc::clone(&self.request.frame), self.rng.fork());
-        Departure { route, frame, delay_ms: delay.encode(), holds, sink, rng }
+        Departure { start, route, frame, delay_ms: delay.encode(), holds, sink, rng }
     }
 
     fn wait_for_room(&mut self) {
@@ -276,8 +300,8 @@ impl Exchange {
         self.progress.pause(self.accepted.elapsed());
     }
 
-    fn sent(&mut self, sent: Sent, departed: Departed) {
-        let Departed { credentials, first_hops, reply_blocks } = departed;
+    fn sent(&mut self, built: Building, departed: Departed) {
+        let (Building { sent, reply_blocks, .. }, Departed { credentials, first_hops }) = (built, departed);
         let patience = self.shared.conditions().patience(self.progress.next_number(), self.limit);
         let number = self.progress.sent(self.accepted.elapsed(), sent, patience);
         self.first_left.get_or_insert_with(Instant::now);

@@ -67,7 +67,7 @@ impl Probe {
                     () = shared.admission.ending() => Err(PushFailure::Stopped),
                 }
             }
-            Err(NotDeparted::Congested) => Err(PushFailure::Busy),
+            Err(NotDeparted::Congested | NotDeparted::Late) => Err(PushFailure::Busy),
             Err(NotDeparted::Failed(failure)) => Err(failure),
         };
         // The slot first: a caller that has its outcome finds room for its next loop.

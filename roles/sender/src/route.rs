@@ -78,6 +78,11 @@ pub(crate) struct Surroundings<'a> {
 }
 
 impl Route {
+    /// How many answers can come back.
+    pub(crate) fn reply_blocks(&self) -> usize {
+        self.legs.iter().map(|leg| leg.reply_paths.len()).sum()
+    }
+
     /// Every hop of its ways but the sender.
     pub(crate) fn hops(&self) -> impl Iterator<Item = PeerId> {
         let there = self.legs.iter().flat_map(|leg| &leg.path);

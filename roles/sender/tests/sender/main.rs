@@ -1,5 +1,6 @@
 //! The sender through its handle.
 
+mod account;
 mod dependable;
 mod lightpush;
 mod net;
