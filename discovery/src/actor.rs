@@ -103,6 +103,11 @@ impl Parts {
         self.sources.len() + PARALLEL_CHECKS + 6
     }
 
+    /// Whether some source looks for nodes that neither the operator nor an earlier run has named.
+    fn is_searching(&self) -> bool {
+        self.sources.iter().any(|source| !matches!(source.name(), SourceName::Static | SourceName::Cache))
+    }
+
     fn with_written<T>(&self, work: impl FnOnce(&mut Written) -> T) -> T {
         // A panic under the lock leaves lists that are whole.
         work(&mut self.written.lock().unwrap_or_else(PoisonError::into_inner))
@@ -256,7 +261,7 @@ impl Discovery {
             is_new
         });
         if view != self.shown || is_first {
-            publisher.publish(view.directory(&mut rand::rng()));
+            publisher.publish(view.directory(&mut rand::rng(), self.parts.is_searching()));
             metrics.shown(&view.pool, Diversity::of(&view.mix_nodes));
             self.shown = view;
         }

@@ -416,6 +416,23 @@ async fn after_a_stop_nothing_is_added_and_the_last_snapshot_stays() {
 }
 
 #[actix::test]
+async fn a_snapshot_of_entries_alone_tells_that_nobody_searches() {
+    let mut world = World::new(Config { mix_nodes: vec![entry(1)], ..Config::default() });
+    assert!(world.reader.snapshot().is_searching, "discovery has said nothing yet");
+    world.pool_of(1).await;
+    assert!(!world.reader.snapshot().is_searching);
+}
+
+#[actix::test]
+async fn a_snapshot_tells_that_a_source_searches() {
+    let (source, report) = Scripted::boxed(SourceName::Rendezvous);
+    let mut world = World::with_sources(private(), vec![source]);
+    report.send(vec![told(1)]).await.unwrap();
+    world.pool_of(1).await;
+    assert!(world.reader.snapshot().is_searching);
+}
+
+#[actix::test]
 async fn a_found_node_is_usable_once_it_was_reached() {
     let (source, report) = Scripted::boxed(SourceName::Discv5);
     let mut world = World::with_sources(private(), vec![source]);

@@ -55,8 +55,8 @@ impl View {
         Self { mix_nodes, lightpush, connected, pool, own_family }
     }
 
-    /// The snapshot, the pool in an order that tells nothing.
-    pub(crate) fn directory<R: Rng + ?Sized>(&self, rng: &mut R) -> Directory {
+    /// The snapshot, the pool in an order that tells nothing; whether sources search is theirs to say.
+    pub(crate) fn directory<R: Rng + ?Sized>(&self, rng: &mut R, is_searching: bool) -> Directory {
         let Self { lightpush, connected, pool, own_family, .. } = self;
         let mut mix_nodes = self.mix_nodes.clone();
         mix_nodes.shuffle(rng);
@@ -65,6 +65,7 @@ impl View {
             lightpush: lightpush.clone(),
             connected: connected.clone(),
             pool: *pool,
+            is_searching,
             own_family: *own_family,
         }
     }

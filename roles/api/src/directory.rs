@@ -22,6 +22,9 @@ pub struct Directory {
     pub connected: HashSet<PeerId>,
     /// How many known mix nodes are in which state.
     pub pool: PoolCounts,
+    /// Whether nodes are looked for that nobody has written down here. Until such a search has had some time, what is
+    /// missing is no verdict.
+    pub is_searching: bool,
     /// The family in `mix_nodes` that this node itself belongs to, if its operator has named one.
     pub own_family: Option<Family>,
 }
@@ -129,6 +132,11 @@ impl PoolCounts {
         }
     }
 
+    /// Known nodes that are not in the pool and that the next check or look-up of a name may bring there.
+    pub fn expected(&self) -> u32 {
+        [PoolState::Unchecked, PoolState::Unreachable, PoolState::Unresolved].map(|state| self.of(state)).iter().sum()
+    }
+
     /// Nodes in a state.
     pub fn of(&self, state: PoolState) -> u32 {
         self.0.get(state as usize).copied().unwrap_or(0)
@@ -165,9 +173,9 @@ pub struct DirectoryReader(watch::Receiver<Arc<Directory>>);
 pub struct DirectoryPublisher(watch::Sender<Arc<Directory>>);
 
 impl DirectoryPublisher {
-    /// An empty directory and its first reader.
+    /// An empty directory, which may be about to be filled, and its first reader.
     pub fn new() -> (Self, DirectoryReader) {
-        let (sender, receiver) = watch::channel(Arc::default());
+        let (sender, receiver) = watch::channel(Arc::new(Directory { is_searching: true, ..Directory::default() }));
         (Self(sender), DirectoryReader(receiver))
     }
 
@@ -204,6 +212,8 @@ mod tests {
         counts.add_many(PoolState::Unreachable, 2);
         assert_eq!(counts.to_string(), "2 unreachable, 1 expired");
         assert_eq!((counts.of(PoolState::Usable), counts.of(PoolState::Unreachable)), (1, 2));
+        counts.add(PoolState::Unchecked);
+        assert_eq!(counts.expected(), 3, "neither those in the pool nor those that are gone");
     }
 
     #[test]

@@ -26,7 +26,8 @@ use crate::{
     way_back::WayBack,
 };
 
-/// How long after its start a node waits for its pool to tell what it offers.
+/// How long after its start a node waits for its pool: to be found, to be reached, to tell what it offers. Nodes of one machine
+/// that are started together need 6 to 9 s.
 const SETTLING: Duration = Duration::from_secs(10);
 
 /// A request that was accepted.
@@ -39,6 +40,8 @@ pub(crate) struct Exchange {
     limit: Duration,
     rng: StdRng,
     progress: Progress,
+    /// What the request waits for before its first try.
+    missing: Option<PushFailure>,
     /// The try whose packets a worker makes or is to make.
     building: Option<Building>,
     sink: mpsc::Sender<(usize, Reply)>,
@@ -95,6 +98,7 @@ impl Exchange {
             limit,
             rng,
             progress,
+            missing: None,
             building: None,
             sink,
             replies,
@@ -186,6 +190,9 @@ impl Exchange {
         if self.was_seen() {
             return Ok(End::Seen);
         }
+        if let Some(problem) = self.missing.take() {
+            return Err(problem);
+        }
         let outcome = self.progress.at_deadline();
         if matches!(outcome, Err(PushFailure::Deadline { .. })) {
             self.shared.metrics.record_deadline(self.reply_blocks);
@@ -225,22 +232,32 @@ impl Exchange {
         }
     }
 
-    /// Refuses at once what can never be sent. Only a node that has just started waits for news: its pool may not have told
-    /// yet which exits put fragments together.
+    /// Refuses at once what can never be sent. Only a node that has just started waits for news, if there may be any: it
+    /// may not have found or reached its pool yet, nor heard which exits put fragments together.
     async fn await_route(&mut self) -> Result<(), PushFailure> {
         let mut directory = self.shared.directory.clone();
         let settled = self.shared.epoch + SETTLING;
         loop {
-            match self.route() {
-                Err(PushFailure::TooLarge { .. })
-                    if self.anonymity == Anonymity::Required && Instant::now() < settled => {}
-                found => return found.map(|_| ()),
-            }
-            let news = tokio::time::timeout_at(settled, directory.changed()).await;
-            if news != Ok(true) {
-                return self.route().map(|_| ());
+            self.missing = self.route().err();
+            let Some(problem) = &self.missing else { return Ok(()) };
+            let is_final = Instant::now() >= settled || !self.may_pass(problem);
+            // A directory that nobody fills any more tells no news.
+            if is_final || tokio::time::timeout_at(settled, directory.changed()).await == Ok(false) {
+                return Err(problem.clone());
             }
         }
+    }
+
+    /// Whether what discovery is doing may remove this hindrance. A request that can go directly does so.
+    fn may_pass(&self, problem: &PushFailure) -> bool {
+        let directory = self.shared.directory.snapshot();
+        let expected = usize::try_from(directory.pool.expected()).unwrap_or(usize::MAX);
+        let is_hope = match *problem {
+            PushFailure::PoolTooSmall { usable, needed, .. } => usable.saturating_add(expected) >= needed,
+            PushFailure::NoExit { .. } | PushFailure::ExitUnknown(_) | PushFailure::TooLarge { .. } => expected > 0,
+            _ => return false,
+        };
+        self.anonymity == Anonymity::Required && (is_hope || directory.is_searching)
     }
 
     fn route(&mut self) -> Result<Route, PushFailure> {

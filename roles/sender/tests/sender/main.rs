@@ -4,5 +4,6 @@ mod account;
 mod dependable;
 mod lightpush;
 mod net;
+mod start;
 mod support;
 mod way_back;
