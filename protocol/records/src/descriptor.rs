@@ -36,7 +36,7 @@ use prost::Message as _;
 use wakumix_sphinx::{KeyError, PublicKey, Weakness, Weaknesses, WireFormat};
 use wakumix_waku::record::{Capabilities, MAX_LISTED_SHARDS, Shards};
 
-use crate::envelope::{EnvelopeError, Purpose};
+use crate::envelope::{EnvelopeError, Opened, Purpose};
 
 pub use messages::{MAX_DESCRIPTORS, MAX_REQUEST_LEN, MAX_RESPONSE_LEN, MessageError, Request, Response};
 
@@ -210,7 +210,11 @@ impl Descriptor {
             let descriptor = Self::try_from(wire::Fields::decode(PURPOSE.payload(bytes)?.as_slice())?)?;
             return descriptor.check_time(now).map(|()| descriptor);
         }
-        let opened = PURPOSE.open(bytes)?;
+        Self::of(&PURPOSE.open(bytes)?, now)
+    }
+
+    /// Reads what stands in an envelope whose signature is good.
+    pub(crate) fn of(opened: &Opened, now: u64) -> Result<Self, DescriptorError> {
         if opened.signer.key_type() != KeyType::Secp256k1 {
             return Err(DescriptorError::KeyType);
         }

@@ -17,6 +17,8 @@
 pub mod descriptor;
 pub mod dns_tree;
 pub mod envelope;
+#[cfg(fuzzing)]
+pub mod fuzzing;
 pub mod node_record;
 pub mod peer_exchange;
 pub mod rendezvous;

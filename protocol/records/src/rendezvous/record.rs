@@ -5,7 +5,7 @@ use multiaddr::{Multiaddr, Protocol};
 use prost::Message as _;
 use wakumix_sphinx::PublicKey;
 
-use crate::envelope::{EnvelopeError, Purpose};
+use crate::envelope::{EnvelopeError, Opened, Purpose};
 
 /// Waku's record.
 const MIX: Purpose = Purpose { domain: "libp2p-custom-peer-record", payload_type: &[0x30, 0x00, 0x00] };
@@ -105,7 +105,11 @@ impl MixRecord {
     /// # Errors
     /// [`RecordError`].
     pub fn open(bytes: &[u8]) -> Result<Self, RecordError> {
-        let opened = MIX.open(bytes)?;
+        Self::of(&MIX.open(bytes)?)
+    }
+
+    /// Reads what stands in an envelope whose signature is good.
+    pub(crate) fn of(opened: &Opened) -> Result<Self, RecordError> {
         let fields = MixRecordFields::decode(&*opened.payload)?;
         let peer = signer(&opened.signer, &fields.peer_id)?;
         let addresses = addresses(fields.multiaddrs, peer)?;
@@ -129,7 +133,11 @@ impl PeerRecord {
     /// # Errors
     /// [`RecordError`], except for [`RecordError::MixKey`].
     pub fn open(bytes: &[u8]) -> Result<Self, RecordError> {
-        let opened = PEER.open(bytes)?;
+        Self::of(&PEER.open(bytes)?)
+    }
+
+    /// Reads what stands in an envelope whose signature is good.
+    pub(crate) fn of(opened: &Opened) -> Result<Self, RecordError> {
         let fields = PeerRecordFields::decode(&*opened.payload)?;
         let peer = signer(&opened.signer, &fields.peer_id)?;
         let multiaddrs = fields.addresses.into_iter().map(|address| address.multiaddr);

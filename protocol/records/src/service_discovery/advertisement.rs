@@ -6,7 +6,7 @@ use prost::Message as _;
 use wakumix_sphinx::PublicKey;
 
 use super::{MIX_SERVICE, service_key};
-use crate::envelope::{EnvelopeError, Purpose};
+use crate::envelope::{EnvelopeError, Opened, Purpose};
 
 /// The longest advertisement, in bytes with its envelope; the fleet refuses longer ones.
 pub const MAX_ADVERTISEMENT: usize = 1024;
@@ -131,6 +131,11 @@ impl PeerRecord {
             Err(EnvelopeError::PayloadType) => SPECIFIED.open(bytes)?,
             result => result?,
         };
+        Self::of(&opened)
+    }
+
+    /// Reads what stands in an envelope whose signature is good.
+    pub(crate) fn of(opened: &Opened) -> Result<Self, AdvertisementError> {
         let RecordFields { peer_id, seq, addresses, services } = RecordFields::decode(opened.payload.as_slice())?;
         let peer = PeerId::from_bytes(&peer_id.unwrap_or_default())?;
         if opened.signer.to_peer_id() != peer {
