@@ -8,7 +8,10 @@ use curve25519_dalek::MontgomeryPoint;
 use subtle::ConstantTimeEq;
 use zeroize::Zeroizing;
 
+#[cfg(not(fuzzing))]
 pub(crate) use backend::{Multiplier, x25519};
+#[cfg(fuzzing)]
+pub(crate) use remembered::{Multiplier, x25519};
 
 /// A u-coordinate or a scalar in its 32-byte form.
 pub(crate) type Bytes32 = [u8; 32];
@@ -112,6 +115,68 @@ mod backend {
     }
 }
 
+/// The backend with a memory of its products, for fuzz targets: their few keys meet the same points again and again, and a
+/// product that was computed before need not be computed once more. No other build has it.
+#[cfg(any(test, fuzzing))]
+mod remembered {
+    use std::cell::RefCell;
+    use std::collections::HashMap;
+
+    use zeroize::Zeroizing;
+
+    use super::{Bytes32, backend};
+
+    /// Products that are remembered, some 130 bytes each; then all are forgotten.
+    const MOST: usize = 1 << 16;
+
+    /// What a scalar and a point give.
+    type Products = HashMap<(Bytes32, Bytes32), Option<Bytes32>>;
+
+    thread_local! {
+        static BASES: RefCell<HashMap<Bytes32, Bytes32>> = RefCell::default();
+        static PRODUCTS: RefCell<Products> = RefCell::default();
+    }
+
+    /// As the backend's.
+    pub(crate) struct Multiplier {
+        scalar: Bytes32,
+        base: Bytes32,
+    }
+
+    impl Multiplier {
+        pub(crate) fn new(scalar: &Bytes32) -> Self {
+            let base = BASES.with_borrow_mut(|bases| {
+                forget_many(bases);
+                *bases.entry(*scalar).or_insert_with(|| backend::Multiplier::new(scalar).base())
+            });
+            Self { scalar: *scalar, base }
+        }
+
+        pub(crate) fn base(&self) -> Bytes32 {
+            self.base
+        }
+
+        pub(crate) fn times(&self, point: &Bytes32) -> Option<Zeroizing<Bytes32>> {
+            x25519(&self.scalar, point)
+        }
+    }
+
+    pub(crate) fn x25519(scalar: &Bytes32, point: &Bytes32) -> Option<Zeroizing<Bytes32>> {
+        let product = PRODUCTS.with_borrow_mut(|products| {
+            forget_many(products);
+            let product = || backend::x25519(scalar, point).map(|product| *product);
+            *products.entry((*scalar, *point)).or_insert_with(product)
+        });
+        product.map(Zeroizing::new)
+    }
+
+    fn forget_many<K, V>(memory: &mut HashMap<K, V>) {
+        if memory.len() >= MOST {
+            memory.clear();
+        }
+    }
+}
+
 fn portable(scalar: &Bytes32, point: &Bytes32) -> Zeroizing<Bytes32> {
     Zeroizing::new(MontgomeryPoint(*point).mul_clamped(*scalar).to_bytes())
 }
@@ -188,6 +253,11 @@ mod tests {
             let multiplier = Multiplier::new(&scalar);
             prop_assert_eq!(multiplier.base(), MontgomeryPoint::mul_base_clamped(scalar).to_bytes());
             prop_assert_eq!(multiplier.times(&point), x25519(&scalar, &point));
+            for _ in 0..2 {
+                let remembered = remembered::Multiplier::new(&scalar);
+                prop_assert_eq!(remembered.base(), multiplier.base());
+                prop_assert_eq!(remembered.times(&point), multiplier.times(&point));
+            }
         }
     }
 }
