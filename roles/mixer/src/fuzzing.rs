@@ -1,7 +1,7 @@
 //! Body of a fuzz target: the mixer as a state machine fed with arbitrary events.
 //!
-//! Pipeline, queues and keys are those of a node; sockets, tasks and waiting are not there. After every event packets
-//! balance and bounds hold. Nothing is opened before its tag is kept or with a key that is gone, and nothing is opened
+//! Pipeline, queues and keys are those of a node; sockets, tasks and waiting are not there. After every event bounds hold, and
+//! packets balance. Nothing is opened before its tag is kept or with a key that is gone, and nothing is opened
 //! twice, over crashes and damaged logs too.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "what goes wrong here is a finding")]
@@ -11,6 +11,7 @@ mod node;
 mod packets;
 
 use std::collections::HashSet;
+use std::rc::Rc;
 use std::time::Duration;
 
 use tokio::runtime::{Builder, Runtime};
@@ -22,41 +23,70 @@ use self::packets::{Kind, build};
 
 /// Events of one run; what comes after them is not read.
 const MAX_EVENTS: usize = 96;
+/// Events between two looks at the balance, which takes as long as an event.
+const BALANCED_EVERY: usize = 4;
 /// Packets of one run that are kept to be sent again.
 const MAX_BUILT: usize = 32;
 /// Longer than any packet is held.
 const LONGEST_HOLD: Duration = Duration::from_secs(70);
-/// The bit of the first byte that asks for keys in a directory.
+/// The bit of the first byte that asks for keys in a directory, and of how many such inputs one gets them: threads and files
+/// take twenty times as long as all else.
 const DURABLE: u8 = 1;
+const DURABLE_ONE_IN: u8 = 16;
+
+thread_local! {
+    /// The clock of all runs: to make one takes as long as some events, and it only ever goes on.
+    static TIME: Rc<Runtime> =
+        Rc::new(Builder::new_current_thread().enable_time().start_paused(true).build().expect("a runtime"));
+}
 
 /// The first byte says what kind of mixer it is, each four bytes after it are an event.
 pub fn run(data: &[u8]) {
     let Some(([setup], events)) = data.split_first_chunk::<1>() else { return };
-    let mut world = World::new(*setup, Weaknesses::NONE);
-    for event in events.as_chunks().0.iter().take(MAX_EVENTS) {
+    let setup = if sum(data).is_multiple_of(DURABLE_ONE_IN) { *setup } else { setup & !DURABLE };
+    let mut world = World::new(setup, Weaknesses::NONE);
+    for (number, event) in events.as_chunks().0.iter().take(MAX_EVENTS).enumerate() {
         world.happen(Event::read(*event));
-        world.node.check();
+        world.node.check_bounds();
+        // A packet that is lost stays lost, so that it is seen later too.
+        if number % BALANCED_EVERY == 0 {
+            world.node.check_balance();
+        }
     }
     world.end();
+}
+
+/// Tells inputs apart, so that some of those that are alike get a directory.
+fn sum(data: &[u8]) -> u8 {
+    data.iter().fold(0, |sum: u8, byte| sum.rotate_left(3) ^ byte.wrapping_mul(29))
+}
+
+/// An input with bytes behind its events that give it a directory if it asks for one.
+fn with_directory(mut input: Vec<u8>) -> Vec<u8> {
+    input.push(0);
+    let end = input.len() - 1;
+    input[end] =
+        (0..=u8::MAX).find(|last| sum(&[&input[..end], &[*last]].concat()).is_multiple_of(DURABLE_ONE_IN)).unwrap_or(0);
+    input
 }
 
 /// Inputs to begin with: one of each event to each kind of mixer, and some stories.
 #[must_use]
 pub fn seeds() -> Vec<(&'static str, Vec<u8>)> {
-    let all_kinds: Vec<u8> = (0..8).flat_map(|kind| [0, kind, 0, 5]).collect();
+    let all_kinds: Vec<u8> = (0..8).flat_map(|kind| [0, kind, 0, 16]).collect();
     let each_event: Vec<u8> = (0..16).flat_map(|event| [event, 1, 2, 3]).collect();
     let handled = [[6, 3, 0, 0], [8, 0, 0, 1]];
     let replayed = [[0, 0, 0, 0], handled[0], handled[1], [2, 0, 0, 0], handled[0], handled[1]].concat();
     let refused = [[0, 0, 0, 0], handled[0], [8, 0, 0, 0], [2, 0, 0, 0], handled[0], handled[1]].concat();
     let with_crash = |damage: u8| {
         let crash =
-            [[0, 0, 0, 5], [0, 4, 0, 0], handled[0], handled[1], [0, 0, 0, 9], handled[0], [14, damage, 0, 200]];
+            [[0, 0, 0, 16], [0, 4, 0, 0], handled[0], handled[1], [0, 0, 0, 32], handled[0], [14, damage, 0, 200]];
         let again = [[2, 0, 0, 0], [2, 1, 0, 0], [2, 2, 0, 0], [6, 3, 0, 0], handled[1], [0, 0, 1, 0]];
         [crash.concat(), again.concat()].concat()
     };
     let rotated =
         [[0, 0, 0, 0], handled[0], handled[1], [13, 4, 0, 0], [2, 0, 0, 0], [0, 0, 1, 0], handled[0], handled[1]];
-    let too_many = [[0, 1, 0, 9]].concat().repeat(20);
+    let too_many = [[0, 1, 0, 32]].concat().repeat(20);
     let mutated =
         [[0, 0, 0, 0], [4, 0, 31, 128], [4, 0, 90, 1], [4, 128, 200, 1], [5, 0, 0, 0], handled[0], handled[1]];
     let mut seeds = vec![
@@ -73,7 +103,7 @@ pub fn seeds() -> Vec<(&'static str, Vec<u8>)> {
     let crashes =
         ["crash", "crash-torn", "crash-cut", "crash-header", "crash-changed", "crash-missing", "crash-foreign"];
     seeds.extend((0..).zip(crashes).map(|(damage, name)| (name, [vec![1], with_crash(damage)].concat())));
-    seeds
+    seeds.into_iter().map(|(name, input)| (name, with_directory(input))).collect()
 }
 
 /// What happens next. Numbers are cut to what there is.
@@ -116,7 +146,7 @@ impl Event {
     fn read([event, which, a, b]: [u8; 4]) -> Self {
         let (number, seconds) = (usize::from(which), i64::from(u16::from_be_bytes([which, a])));
         match event % 16 {
-            0 | 1 => Self::Arrival { kind: Kind::read(which), key: usize::from(a), delay_ms: u16::from(b) * 4 },
+            0 | 1 => Self::Arrival { kind: Kind::read(which), key: usize::from(a), delay_ms: u16::from(b / 16) * 64 },
             2 | 3 => Self::Copy { which: number },
             4 if which < 128 => Self::Changed { which: number, place: Place::Front(a), change: b },
             4 => Self::Changed { which: number, place: Place::Anywhere(a), change: b },
@@ -141,13 +171,13 @@ struct World {
     /// Tags of all packets that were opened.
     opened: HashSet<ReplayTag>,
     forwards: bool,
-    time: Runtime,
+    time: Rc<Runtime>,
 }
 
 impl World {
     /// A mixer whose keys lack countermeasures.
     fn new(setup: u8, weaknesses: Weaknesses) -> Self {
-        let time = Builder::new_current_thread().enable_time().start_paused(true).build().expect("a runtime");
+        let time = TIME.with(Rc::clone);
         let keys = if setup & DURABLE != 0 { Keys::durable(weaknesses) } else { Keys::gated() };
         let forwards = setup & 2 == 0;
         let node = {
@@ -224,9 +254,9 @@ impl World {
     /// Every packet comes once more, and all that is in the node gets to its end.
     fn end(mut self) {
         let entered = self.time.handle().clone();
-        for packet in &self.built {
+        for packets in self.built.chunks(node::MAX_WAITING) {
             let _entered = entered.enter();
-            self.node.receive(packet);
+            packets.iter().for_each(|packet| self.node.receive(packet));
             self.node.finish(&self.keys, &mut self.opened);
         }
         {
@@ -236,6 +266,8 @@ impl World {
         self.happen(Event::Later { time: LONGEST_HOLD });
         self.node.be_emptied(true);
         self.node.check_empty();
+        self.node.forget();
+        self.keys.close();
     }
 }
 
@@ -260,10 +292,12 @@ mod tests {
     #[test]
     fn the_target_takes_events_in_any_order() {
         let mut rng = StdRng::seed_from_u64(1);
-        for _ in 0..30 {
+        for _ in 0..15 {
             let mut input = [0; 1 + 4 * 60];
             rng.fill_bytes(&mut input);
             run(&input);
+            input[0] |= DURABLE;
+            run(&with_directory(input.to_vec()));
         }
     }
 

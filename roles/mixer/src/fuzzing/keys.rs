@@ -2,11 +2,15 @@
 //! is damaged, and moves on with the clock.
 
 use std::collections::{BTreeSet, HashSet};
-use std::fs;
+use std::ffi::OsString;
+use std::fs::{self, DirBuilder, OpenOptions};
+use std::io::Write as _;
 use std::ops::Range;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::mpsc::{self, SyncSender};
+use std::sync::{Arc, LazyLock};
+use std::thread;
 use std::time::Duration;
 
 use tempfile::TempDir;
@@ -29,6 +33,62 @@ const TAG_LEN: usize = 16;
 const KEY: Range<usize> = 12..44;
 /// A folder whose files need no disk.
 const IN_MEMORY: &str = "/dev/shm";
+
+/// Where every ring in a directory begins. It is made once: new keys take as long as some ten events.
+static BEGINNING: LazyLock<Beginning> = LazyLock::new(Beginning::new);
+
+/// The files of a directory of keys that nobody has used yet.
+struct Beginning {
+    files: Vec<(OsString, Vec<u8>)>,
+    keys: Vec<PublicKey>,
+}
+
+impl Beginning {
+    fn new() -> Self {
+        let folder = memory();
+        let (ring, _) = KeyRing::open(config(folder.path()), || START).unwrap();
+        let announced = ring.announced();
+        let keys = [Some(announced.current), announced.next.map(|(next, _)| next)].into_iter().flatten().collect();
+        drop(ring);
+        let entries = fs::read_dir(folder.path()).unwrap().map(Result::unwrap);
+        let files = entries.map(|entry| (entry.file_name(), fs::read(entry.path()).unwrap())).collect();
+        Self { files, keys }
+    }
+
+    fn write(&self, directory: &Path) {
+        let (mut folder, mut file) = (DirBuilder::new(), OpenOptions::new());
+        // Others must not read keys.
+        #[cfg(unix)]
+        {
+            std::os::unix::fs::DirBuilderExt::mode(&mut folder, 0o700);
+            std::os::unix::fs::OpenOptionsExt::mode(&mut file, 0o600);
+        }
+        folder.create(directory).unwrap();
+        for (name, bytes) in &self.files {
+            file.write(true).create_new(true).open(directory.join(name)).unwrap().write_all(bytes).unwrap();
+        }
+    }
+}
+
+/// Whether a key is the same in all runs of this process.
+pub(super) fn is_lasting(key: &PublicKey) -> bool {
+    *key == fixed_key().public() || BEGINNING.keys.contains(key)
+}
+
+/// A folder that is gone with its last use.
+fn memory() -> TempDir {
+    TempDir::new_in(IN_MEMORY).or_else(|_| TempDir::new()).unwrap()
+}
+
+fn config(directory: &Path) -> Config {
+    Config {
+        directory: Some(directory.to_owned()),
+        lifetime: LIFETIME,
+        overlap: OVERLAP,
+        tags: wakumix_keyring::MIN_TAGS,
+        ..Config::default()
+    }
+}
 
 /// What a crash does to the log of a key.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -60,6 +120,13 @@ impl Damage {
     }
 }
 
+/// Closes rings, whose threads are waited for, while the next run goes on; so many wait for it.
+static CLOSING: LazyLock<SyncSender<Durable>> = LazyLock::new(|| {
+    let (closing, closed) = mpsc::sync_channel::<Durable>(8);
+    thread::spawn(move || closed.into_iter().for_each(drop));
+    closing
+});
+
 pub(super) enum Keys {
     Gated { ring: KeyRing, gate: watch::Sender<Option<bool>> },
     Durable(Box<Durable>),
@@ -85,10 +152,11 @@ impl Keys {
     }
 
     pub(super) fn durable(weaknesses: Weaknesses) -> Self {
-        let folder = TempDir::new_in(IN_MEMORY).or_else(|_| TempDir::new()).unwrap();
+        let folder = memory();
         let clock = Arc::new(AtomicU64::new(START));
         let mut durable =
             Durable { folder, clock, ring: None, announced: Vec::new(), gone: BTreeSet::new(), weaknesses };
+        BEGINNING.write(&durable.directory());
         durable.open();
         Self::Durable(Box::new(durable))
     }
@@ -102,6 +170,13 @@ impl Keys {
 
     pub(super) fn outlive_processes(&self) -> bool {
         matches!(self, Self::Durable(_))
+    }
+
+    /// The run is over.
+    pub(super) fn close(self) {
+        if let Self::Durable(durable) = self {
+            CLOSING.send(*durable).expect("the thread takes all");
+        }
     }
 
     /// One of the keys that were ever announced.
@@ -181,14 +256,7 @@ impl Durable {
 
     fn open(&mut self) {
         let clock = Arc::clone(&self.clock);
-        let config = Config {
-            directory: Some(self.directory()),
-            lifetime: LIFETIME,
-            overlap: OVERLAP,
-            tags: wakumix_keyring::MIN_TAGS,
-            weaknesses: self.weaknesses,
-            ..Config::default()
-        };
+        let config = Config { weaknesses: self.weaknesses, ..config(&self.directory()) };
         self.ring = Some(KeyRing::open(config, move || clock.load(Ordering::Relaxed)).unwrap());
         self.note();
     }

@@ -10,6 +10,8 @@ use wakumix_sphinx::{
     ADDRESS_LEN, AddressBytes, Opened, PATH_LEN, PacketFormat, PathHop, PrivateKey, PublicKey, WireFormat,
 };
 
+use super::keys::is_lasting;
+
 /// The mixer under test, where headers address it.
 pub(super) static ME: LazyLock<HopAddress> =
     LazyLock::new(|| address("10.0.0.1", "16Uiu2HAmPiEs2ozjjJF2iN2Pe2FYeMC9w4caRHKYdLdAfjgbWM6o"));
@@ -26,13 +28,13 @@ static OTHERS: LazyLock<[PrivateKey; 2]> = LazyLock::new(|| [2, 3].map(|byte| Pr
 /// A key that no ring has.
 static NOBODY: LazyLock<PublicKey> = LazyLock::new(|| PrivateKey::from_bytes([4; 32]).public());
 
-/// Packets for the key that is the same in all runs: to make one takes as long as some ten events.
+/// Packets for keys that are the same in all runs: to make one takes as long as some ten events.
 static MADE: LazyLock<Mutex<Made>> = LazyLock::new(Mutex::default);
-/// Packets that are remembered, 4.6 or 6 kB each.
-const MAX_MADE: usize = 4096;
+/// Packets that are remembered, 4.6 or 6 kB each; then all are forgotten.
+const MAX_MADE: usize = 1 << 14;
 
-/// Packets by kind, delay and number.
-type Made = HashMap<(Kind, u16, usize), Vec<u8>>;
+/// Packets by key, kind, delay and number.
+type Made = HashMap<(PublicKey, Kind, u16, usize), Vec<u8>>;
 
 /// What a packet is to the mixer under test.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -66,25 +68,21 @@ impl Kind {
     }
 }
 
-/// The private key of a mixer whose key is always the same.
+/// The private key of a mixer that has one key only.
 pub(super) fn fixed_key() -> PrivateKey {
     PrivateKey::from_bytes([1; 32])
 }
 
 /// A packet as it arrives at the mixer, which has this key; another number makes another packet.
 pub(super) fn build(kind: Kind, key: &PublicKey, delay_ms: u16, number: usize) -> Vec<u8> {
-    if *key != fixed_key().public() {
+    if !is_lasting(key) {
         return made(kind, key, delay_ms, number);
     }
     let mut known = MADE.lock().unwrap_or_else(PoisonError::into_inner);
-    if let Some(packet) = known.get(&(kind, delay_ms, number)) {
-        return packet.clone();
+    if known.len() >= MAX_MADE {
+        known.clear();
     }
-    let packet = made(kind, key, delay_ms, number);
-    if known.len() < MAX_MADE {
-        known.insert((kind, delay_ms, number), packet.clone());
-    }
-    packet
+    known.entry((*key, kind, delay_ms, number)).or_insert_with(|| made(kind, key, delay_ms, number)).clone()
 }
 
 fn made(kind: Kind, key: &PublicKey, delay_ms: u16, number: usize) -> Vec<u8> {
