@@ -6,7 +6,7 @@
 //! 3. [`Sphinx::blind`] writes the next α; only packets that go on need it.
 
 use core::fmt;
-use core::ops::{DerefMut, Range};
+use core::ops::Range;
 
 use ctr::cipher::StreamCipher;
 use subtle::ConstantTimeEq;
@@ -241,17 +241,6 @@ impl Sphinx {
         handshake.finish(&gamma, header.gamma, tag)
     }
 
-    /// [`Sphinx::authenticate`] for many packets: one result each, in order, in place of what `results` held.
-    pub fn authenticate_batch<'p>(
-        &self,
-        key: &PrivateKey,
-        packets: impl IntoIterator<Item = &'p [u8]>,
-        results: &mut Vec<Result<Authenticated, Reject>>,
-    ) {
-        results.clear();
-        results.extend(packets.into_iter().map(|packet| self.authenticate(key, packet)));
-    }
-
     /// Second step: removes this hop's layer in place and says what the hop is to the packet.
     ///
     /// A proof suffix is left as it is. After an error the buffer holds noise.
@@ -284,16 +273,6 @@ impl Sphinx {
         self.check_size(packet)?;
         let PacketMut { header, .. } = PacketMut::new(packet).ok_or(Reject::Size)?;
         blinding.apply(header.alpha)
-    }
-
-    /// [`Sphinx::blind`] for many packets: one result each, in order, in place of what `results` held.
-    pub fn blind_batch<P: DerefMut<Target = [u8]>>(
-        &self,
-        packets: impl IntoIterator<Item = (P, Blinding)>,
-        results: &mut Vec<Result<(), Reject>>,
-    ) {
-        results.clear();
-        results.extend(packets.into_iter().map(|(mut packet, blinding)| self.blind(&mut packet, blinding)));
     }
 
     fn check_size(&self, packet: &[u8]) -> Result<(), Reject> {

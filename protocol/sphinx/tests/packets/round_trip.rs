@@ -1,7 +1,7 @@
 //! What is built comes out again, in every profile.
 
 use proptest::prelude::*;
-use wakumix_sphinx::{ADDRESS_LEN, BufferPool, BuildError, Opened, PACKET_LEN, Reject, Sphinx};
+use wakumix_sphinx::{ADDRESS_LEN, BuildError, Opened, PACKET_LEN, Reject, Sphinx};
 
 use crate::support::{NO_ADDRESS, Nodes, packet, profiles, rng};
 
@@ -51,73 +51,6 @@ proptest! {
         let text = error.to_string();
         prop_assert!(text.contains(&max.to_string()) && text.contains(&(max + 1).to_string()));
     }
-
-    #[test]
-    fn a_batch_equals_its_packets_one_by_one(damaged in prop::collection::vec(any::<bool>(), 0..6)) {
-        let nodes = Nodes::new();
-        let mut buffers: Vec<_> = damaged
-            .iter()
-            .zip(0..)
-            .map(|(&damage, seed)| {
-                let (_, mut packet) = packet(&nodes, seed);
-                packet[100] ^= u8::from(damage);
-                packet
-            })
-            .collect();
-        let (sphinx, _) = packet(&nodes, 0);
-        let mut singles = buffers.clone();
-
-        let mut results = Vec::new();
-        sphinx.authenticate_batch(&nodes.keys[0], buffers.iter().map(|p| &p[..]), &mut results);
-        prop_assert_eq!(results.len(), buffers.len());
-        let mut batch = Vec::new();
-        for (buffer, result) in buffers.iter_mut().zip(results) {
-            let Ok(auth) = result else { continue };
-            match sphinx.open(buffer, auth).unwrap() {
-                Opened::Forward { blinding, .. } => batch.push((&mut buffer[..], blinding)),
-                other => prop_assert!(false, "{:?}", other),
-            }
-        }
-        let mut blinded = Vec::new();
-        let good = batch.len();
-        sphinx.blind_batch(batch, &mut blinded);
-        prop_assert_eq!(blinded, vec![Ok(()); good]);
-
-        for (single, &damage) in singles.iter_mut().zip(&damaged) {
-            if damage {
-                prop_assert_eq!(sphinx.authenticate(&nodes.keys[0], single).err(), Some(Reject::Mac));
-            } else {
-                nodes.forward(sphinx, 0, single);
-            }
-        }
-        prop_assert_eq!(buffers, singles);
-    }
-}
-
-#[test]
-fn a_batch_takes_pooled_buffers() {
-    let nodes = Nodes::new();
-    let pool = BufferPool::new(2, PACKET_LEN);
-    let mut buffers: Vec<_> = (0..2).map(|_| pool.take().unwrap()).collect();
-    for (buffer, seed) in buffers.iter_mut().zip(0..) {
-        buffer.copy_from_slice(&packet(&nodes, seed).1);
-    }
-    let (sphinx, mut single) = packet(&nodes, 1);
-    let mut results = Vec::new();
-    sphinx.authenticate_batch(&nodes.keys[0], buffers.iter().map(|buffer| &**buffer), &mut results);
-    let mut blindings = Vec::new();
-    for (buffer, result) in buffers.iter_mut().zip(results) {
-        match sphinx.open(buffer, result.unwrap()).unwrap() {
-            Opened::Forward { blinding, .. } => blindings.push(blinding),
-            other => panic!("{other:?}"),
-        }
-    }
-    let mut results = Vec::new();
-    let batch = buffers.iter_mut().map(|buffer| &mut **buffer);
-    sphinx.blind_batch(batch.zip(blindings), &mut results);
-    assert_eq!(results, [Ok(()), Ok(())]);
-    nodes.forward(sphinx, 0, &mut single);
-    assert_eq!(*buffers[1], single);
 }
 
 #[test]
