@@ -1,5 +1,7 @@
 //! The second pass: what values mean together. It reports everything that it finds, like the first.
 
+use std::time::Duration;
+
 use libp2p_identity::{KeyType, Keypair, PeerId};
 use multiaddr::Multiaddr;
 use wakumix_mix::MIN_POOL;
@@ -14,6 +16,10 @@ use super::{
     problem::{Problem, Source},
 };
 use crate::keys::{self, KeyError, Secret};
+
+/// How long a record that announces no next key may stand for a node after its key has changed: a registrar of service
+/// discovery keeps an advertisement for 15 minutes, tables of discv5 hear of a newer record with the next ping within five.
+const OLD_RECORDS: Duration = Duration::from_secs(15 * 60);
 
 /// The private keys of a node. Neither shows in `Debug` output.
 #[derive(Clone, Debug)]
@@ -208,8 +214,23 @@ impl Review<'_> {
                          set keys.directory",
                     );
                 }
+                self.overlap();
                 Some(None)
             }
+        }
+    }
+
+    /// Who reads no descriptor learns of a new key from the next record alone, and uses the earlier one until then.
+    fn overlap(&mut self) {
+        let config = self.config;
+        let is_found_by_records = config.uses_discv5() || config.enable_kad_discovery;
+        if config.forwards() && is_found_by_records && config.keys.overlap.as_duration() < OLD_RECORDS {
+            let (overlap, key) = (config.keys.overlap, self.named("keys.overlap"));
+            self.warn(format!(
+                "{key} is {overlap}: nodes that read no descriptors use the earlier mix key for up to {} minutes, and what \
+                 they send with it after the overlap is lost; set 15m or more",
+                OLD_RECORDS.as_secs() / 60
+            ));
         }
     }
 

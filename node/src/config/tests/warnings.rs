@@ -46,6 +46,18 @@ fn warns_of_secrets_that_others_can_see() {
     }
 }
 
+#[test]
+fn an_overlap_that_ends_before_readers_of_records_know_the_new_key_is_warned_of() {
+    let (part, keys) = ("`keys.overlap`", "[keys]\ndirectory = 'keys'\noverlap =");
+    for found in ["discv5-discovery = true", "enable-kad-discovery = true"] {
+        warns(&format!("roles = ['mixer']\n{found}\n{keys} '14m'"), part);
+        is_silent(&format!("roles = ['mixer']\n{found}\n{keys} '15m'"), part);
+        is_silent(&format!("roles = ['sender']\n{found}\n{keys} '14m'"), part);
+        is_silent(&format!("roles = ['mixer']\nmixkey = '{MIX}'\n{found}\n{keys} '14m'"), part);
+    }
+    is_silent(&format!("roles = ['mixer']\n{keys} '14m'"), part);
+}
+
 /// A list of nodes (EIP-1459).
 const LIST: &str = "enrtree://AKA3AM6LPBYEUDMVNU3BSVQJ5AD45Y7YPOHJLEF6W26QOE4VTUDPE@example.org";
 /// The first vector of `spec/waku.md §6.3`.
