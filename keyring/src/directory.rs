@@ -12,7 +12,7 @@ use zeroize::Zeroizing;
 use crate::{
     error::OpenError,
     key_file::{KeyFile, KeyFileError, MAX_LEN},
-    tag_log,
+    private, tag_log,
 };
 
 const LOCK: &str = "lock";
@@ -39,7 +39,7 @@ impl Directory {
     pub(crate) fn open(path: &Path) -> Result<Self, OpenError> {
         let unusable = |error| OpenError::Directory(path.to_owned(), error);
         make(path).map_err(unusable)?;
-        let lock = private_file(OpenOptions::new().write(true).create(true), &path.join(LOCK)).map_err(unusable)?;
+        let lock = private::open(OpenOptions::new().write(true).create(true), &path.join(LOCK)).map_err(unusable)?;
         match lock.try_lock() {
             Ok(()) => Ok(Self { path: path.to_owned(), _lock: lock }),
             Err(TryLockError::WouldBlock) => Err(OpenError::InUse(path.to_owned())),
@@ -165,7 +165,7 @@ impl Directory {
         let new = PathBuf::from(new);
         // One that was left might have other permissions.
         found(fs::remove_file(&new))?;
-        let mut file = private_file(OpenOptions::new().write(true).create_new(true), &new)?;
+        let mut file = private::open(OpenOptions::new().write(true).create_new(true), &new)?;
         let written = file.write_all(bytes).and_then(|()| file.sync_all()).and_then(|()| fs::rename(&new, path));
         if written.is_err() {
             // If this fails too, the file goes when the directory is opened again.
@@ -210,34 +210,14 @@ fn sync(directory: &Path) -> io::Result<()> {
     if cfg!(unix) { File::open(directory)?.sync_all() } else { Ok(()) }
 }
 
-/// Opens a file that, if it is made, is for its owner alone.
-fn private_file(options: &mut OpenOptions, path: &Path) -> io::Result<File> {
-    #[cfg(unix)]
-    std::os::unix::fs::OpenOptionsExt::mode(options, 0o600);
-    options.open(path)
-}
-
 fn read_private(path: &Path) -> Result<Zeroizing<Vec<u8>>, OpenError> {
     let unreadable = |error| OpenError::Unreadable(path.to_owned(), error);
     let file = File::open(path).map_err(unreadable)?;
     let metadata = file.metadata().map_err(unreadable)?;
-    if let Some(mode) = open_mode(&metadata) {
+    if let Some(mode) = private::mode_open_to_others(&metadata) {
         return Err(OpenError::OpenToOthers { path: path.to_owned(), mode });
     }
     let mut bytes = Zeroizing::new(Vec::with_capacity(MAX_LEN + 2));
     file.take(MAX_LEN as u64 + 1).read_to_end(&mut bytes).map_err(unreadable)?;
     Ok(bytes)
-}
-
-/// The permission bits, if they give anything to group or others.
-#[cfg(unix)]
-fn open_mode(metadata: &fs::Metadata) -> Option<u32> {
-    let mode = std::os::unix::fs::PermissionsExt::mode(&metadata.permissions()) & 0o7777;
-    (mode & 0o077 != 0).then_some(mode)
-}
-
-/// Other systems have no mode bits; their access lists are the operator's business.
-#[cfg(not(unix))]
-fn open_mode(_: &fs::Metadata) -> Option<u32> {
-    None
 }

@@ -32,6 +32,7 @@ pub mod fuzzing;
 mod key;
 mod key_file;
 mod open;
+pub mod private;
 mod rotation;
 mod stats;
 mod store;

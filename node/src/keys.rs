@@ -13,6 +13,7 @@ use std::{
 use libp2p_identity::{Keypair, secp256k1};
 use serde::{Serialize, Serializer};
 use thiserror::Error;
+use wakumix_keyring::private;
 use wakumix_sphinx::PrivateKey;
 use zeroize::Zeroizing;
 
@@ -174,13 +175,14 @@ pub fn read_key_file(path: &Path) -> Result<Secret, KeyError> {
 
 /// The permission bits of a file on which group or others have rights; `None` for all others.
 pub(crate) fn mode_open_to_others(path: &Path) -> Option<u32> {
-    open_mode(&fs::metadata(path).ok()?)
+    private::mode_open_to_others(&fs::metadata(path).ok()?)
 }
 
 /// Writes a new key of a kind to a new file that only its owner can read, and gives the key's text.
 pub fn create_key_file(path: &Path, kind: KeyKind) -> Result<Secret, KeyError> {
     let secret = new_key(kind)?;
-    let mut file = new_private_file(path).map_err(|error| match error.kind() {
+    let mut options = fs::OpenOptions::new();
+    let mut file = private::open(options.write(true).create_new(true), path).map_err(|error| match error.kind() {
         io::ErrorKind::AlreadyExists => KeyError::Exists(path.to_owned()),
         _ => KeyError::Unwritable(path.to_owned(), error),
     })?;
@@ -236,33 +238,11 @@ fn decode_hex(text: &str) -> Result<Zeroizing<Vec<u8>>, KeyError> {
     Ok(bytes)
 }
 
-/// Creates a file that must not exist yet, for its owner alone.
-fn new_private_file(path: &Path) -> io::Result<fs::File> {
-    let mut options = fs::OpenOptions::new();
-    options.write(true).create_new(true);
-    #[cfg(unix)]
-    std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
-    options.open(path)
-}
-
 fn check_mode(path: &Path, metadata: &fs::Metadata) -> Result<(), KeyError> {
-    match open_mode(metadata) {
+    match private::mode_open_to_others(metadata) {
         Some(mode) => Err(KeyError::OpenToOthers { path: path.to_owned(), mode }),
         None => Ok(()),
     }
-}
-
-/// The permission bits, if they give anything to group or others.
-#[cfg(unix)]
-fn open_mode(metadata: &fs::Metadata) -> Option<u32> {
-    let mode = std::os::unix::fs::PermissionsExt::mode(&metadata.permissions()) & 0o7777;
-    (mode & 0o077 != 0).then_some(mode)
-}
-
-/// Other systems have no mode bits; their access lists are the operator's business.
-#[cfg(not(unix))]
-fn open_mode(_: &fs::Metadata) -> Option<u32> {
-    None
 }
 
 #[cfg(test)]
