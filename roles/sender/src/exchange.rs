@@ -50,6 +50,8 @@ pub(crate) struct Exchange {
     /// Every try stays answerable until the request ends.
     credentials: Vec<Credentials>,
     reply_blocks: usize,
+    /// Answers that the sender had got when the latest try left.
+    answers_before: u64,
     watch: Option<Watch>,
     /// When the first packet was handed over.
     first_left: Option<Instant>,
@@ -105,6 +107,7 @@ impl Exchange {
             first_hops: FuturesUnordered::new(),
             credentials: Vec::new(),
             reply_blocks: 0,
+            answers_before: 0,
             watch,
             first_left: None,
         }
@@ -319,7 +322,9 @@ impl Exchange {
 
     fn sent(&mut self, built: Building, departed: Departed) {
         let (Building { sent, reply_blocks, .. }, Departed { credentials, first_hops }) = (built, departed);
-        let patience = self.shared.conditions().patience(self.progress.next_number(), self.limit);
+        let conditions = self.shared.conditions();
+        let patience = conditions.patience(self.progress.next_number(), self.limit);
+        self.answers_before = conditions.answers();
         let number = self.progress.sent(self.accepted.elapsed(), sent, patience);
         self.first_left.get_or_insert_with(Instant::now);
         self.credentials.push(credentials);
@@ -351,7 +356,12 @@ impl Exchange {
         };
         let now = self.accepted.elapsed();
         let (round_trip, service) = self.progress.round_trip(number, now)?;
-        self.shared.learn(|conditions| conditions.answered(round_trip));
+        let is_late = self.progress.is_silent(number);
+        self.shared.learn(
+            |conditions| {
+                if is_late { conditions.answered_late(round_trip) } else { conditions.answered(round_trip) }
+            },
+        );
         let is_trusted = self.shared.has_published(&service);
         let meaning = read(&data, &self.request.id, self.shared.weaknesses);
         self.shared.metrics.record_try(&meaning);
@@ -384,7 +394,10 @@ impl Exchange {
     }
 
     fn patience_ended(&mut self) -> Option<Result<End, PushFailure>> {
-        if self.progress.end_patience(self.accepted.elapsed()) {
+        let (conditions, under_way) = (self.shared.conditions(), self.shared.window.taken());
+        let (limit, answers) = (self.limit, self.answers_before);
+        let patience = |number, waited| conditions.patience_after(waited, number, limit, under_way, answers);
+        if self.progress.end_patience(self.accepted.elapsed(), patience) {
             self.shared.learn(|conditions| conditions.lost());
             self.shared.metrics.record_silence();
         }

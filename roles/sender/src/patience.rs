@@ -2,7 +2,15 @@
 //!
 //! Both are estimates over all requests of a sender. Patience is TCP's retransmission timeout (RFC 6298): smoothed round
 //! trip and four deviations, from the round trips of tries that were answered. A try has reply blocks of its own, so an
-//! answer always tells which try it belongs to, also after patience with it had ended.
+//! answer always tells which try it belongs to: what Karn's rule leaves out is measured here.
+//!
+//! A machine or a net that is busy must not be asked everything twice, which would make it busier:
+//!
+//! | what is seen | what follows |
+//! |---|---|
+//! | a round trip far from the others | the deviation follows in a few answers, and forgets slowly |
+//! | an answer after patience with its try had ended | that try was not lost, and the estimates jump to what it took (RFC 4015) |
+//! | nothing at all since a try left, with several requests under way | a standstill and no loss, which would hit some of them: one of them tries again in each time of patience, the others wait for its answer |
 
 use std::time::Duration;
 
@@ -24,8 +32,15 @@ const GROWTH: u32 = 4;
 /// one exchange at a time; here many requests measure at once.
 const MEMORY: u32 = 16;
 const LOSS_WEIGHT: f64 = 1.0 / 16.0;
-/// The sum of six exponential holds is below 2.2 of its means in 99 of 100 cases; sooner patience never ends of itself.
-const NINETY_NINE_OF_HUNDRED: (u32, u32) = (11, 5);
+/// A deviation that grows is learnt with RFC 6298's quarter: the first slow answer makes the sender patient.
+const MEMORY_OF_LESS: u32 = 4;
+/// The sum of six exponential holds is below 2.75 of its means in 999 of 1000 cases; sooner patience never ends of itself.
+const LONG_HOLDS: (u32, u32) = (11, 4);
+/// Requests under way of which none is answered: a standstill. With one packet in twenty lost on each link, one in 200 such
+/// groups is silent by chance; the one that tries again finds out.
+const STANDSTILL: usize = 4;
+/// In a standstill patience lasts no longer than this share of the limit: one more try must fit.
+const STANDSTILL_IN_LIMIT: u32 = 2;
 /// Above this share of lost tries first tries are protected too. One loss after many answers is 0.0625, two are 0.12.
 const LOSSY: f64 = 0.1;
 
@@ -36,6 +51,9 @@ pub(crate) struct Conditions {
     smoothed: Option<Duration>,
     deviation: Duration,
     loss: f64,
+    answers: u64,
+    /// Tries that were given up since the last answer.
+    silences: u32,
 }
 
 impl Conditions {
@@ -44,23 +62,36 @@ impl Conditions {
     pub(crate) fn new(hold: DelayLaw, delay: DelayLaw) -> Self {
         let holds = u64::from(hold.encode()) + 5 * u64::from(delay.encode());
         let floor = Duration::from_millis(holds).max(LEAST);
-        Self { floor, smoothed: None, deviation: Duration::ZERO, loss: 0.0 }
+        Self { floor, smoothed: None, deviation: Duration::ZERO, loss: 0.0, answers: 0, silences: 0 }
     }
 
-    /// A try was answered after so long, in time or not.
+    /// A try was answered after so long.
     pub(crate) fn answered(&mut self, round_trip: Duration) {
+        self.answers = self.answers.wrapping_add(1);
+        self.silences = 0;
         self.count_loss(0.0);
         let Some(smoothed) = self.smoothed else {
             self.smoothed = Some(round_trip);
             self.deviation = round_trip / 2;
             return;
         };
-        self.deviation = ((MEMORY - 1) * self.deviation + smoothed.abs_diff(round_trip)) / MEMORY;
+        let off = smoothed.abs_diff(round_trip);
+        let memory = if off > self.deviation { MEMORY_OF_LESS } else { MEMORY };
+        self.deviation = ((memory - 1) * self.deviation + off) / memory;
         self.smoothed = Some(((MEMORY - 1) * smoothed + round_trip) / MEMORY);
+    }
+
+    /// A try was answered after so long although [`Self::lost`] was told of it: patience was too short.
+    pub(crate) fn answered_late(&mut self, round_trip: Duration) {
+        self.loss = ((self.loss - LOSS_WEIGHT) / (1.0 - LOSS_WEIGHT)).max(0.0);
+        self.answered(round_trip);
+        self.smoothed = self.smoothed.max(Some(round_trip));
+        self.deviation = self.deviation.max(round_trip / 2);
     }
 
     /// Patience with a try ended.
     pub(crate) fn lost(&mut self) {
+        self.silences = self.silences.saturating_add(1);
         self.count_loss(1.0);
     }
 
@@ -70,9 +101,32 @@ impl Conditions {
         let base = self.smoothed.map_or(2 * self.floor + FIRST_ALLOWANCE, |smoothed| smoothed + 4 * self.deviation);
         let slow = self.smoothed.unwrap_or_default() * 3 / 2;
         let longest = (limit / TRIES_IN_LIMIT).max(slow.min(limit / SLOW_TRIES_IN_LIMIT));
-        let (times, of) = NINETY_NINE_OF_HUNDRED;
+        let (times, of) = LONG_HOLDS;
         let grown = base.max(self.floor * times / of) * (GROWTH + number.saturating_sub(1)) / GROWTH;
         grown.min(longest).max(self.floor)
+    }
+
+    /// The same for a try that has been waited for so long, after what has been learnt meanwhile. `under_way` requests have a
+    /// try under way, and `answers` is what [`Self::answers`] was when this one left.
+    pub(crate) fn patience_after(
+        &self,
+        waited: Duration,
+        number: u32,
+        limit: Duration,
+        under_way: usize,
+        answers: u64,
+    ) -> Duration {
+        let patience = self.patience(number, limit);
+        let is_its_turn = waited >= patience * (self.silences + 1);
+        if under_way < STANDSTILL || answers != self.answers || is_its_turn {
+            return patience;
+        }
+        patience.max((limit / STANDSTILL_IN_LIMIT).min(waited + self.floor))
+    }
+
+    /// How many tries were answered.
+    pub(crate) fn answers(&self) -> u64 {
+        self.answers
     }
 
     /// The time that an answer takes at the very least on average: a try that has less is not worth its packets.
@@ -129,13 +183,65 @@ mod tests {
         for _ in 0..100 {
             conditions.answered(ms(400));
         }
-        assert_eq!(conditions.patience(1, LIMIT), ms(660), "the holds alone may take as long");
+        assert_eq!(conditions.patience(1, LIMIT), ms(825), "the holds alone may take as long");
         for step in 0..100 {
             conditions.answered(ms(if step % 2 == 0 { 300 } else { 500 }));
         }
         let patience = conditions.patience(1, LIMIT);
-        assert!((ms(700)..ms(900)).contains(&patience), "{patience:?}");
+        assert!((ms(825)..ms(900)).contains(&patience), "{patience:?}");
         assert!(conditions.patience(3, LIMIT) > patience, "later tries are waited for longer");
+    }
+
+    /// Conditions after a hundred round trips of 300 ms.
+    fn quick() -> Conditions {
+        let mut conditions = conditions();
+        (0..100).for_each(|_| conditions.answered(ms(300)));
+        conditions
+    }
+
+    #[test]
+    fn one_slow_answer_makes_patient_and_many_quick_ones_forget_it() {
+        let mut conditions = quick();
+        assert_eq!(conditions.patience(1, LIMIT), ms(825));
+        conditions.answered(ms(1100));
+        assert!(conditions.patience(1, LIMIT) > ms(1100), "{:?}", conditions.patience(1, LIMIT));
+        (0..4).for_each(|_| conditions.answered(ms(300)));
+        assert!(conditions.patience(1, LIMIT) > ms(825));
+        (0..60).for_each(|_| conditions.answered(ms(300)));
+        assert_eq!(conditions.patience(1, LIMIT), ms(825));
+    }
+
+    #[test]
+    fn an_answer_after_patience_was_no_loss_and_is_what_the_next_try_is_given() {
+        let mut conditions = quick();
+        conditions.lost();
+        conditions.lost();
+        assert!(conditions.is_lossy());
+        conditions.answered_late(ms(1300));
+        conditions.answered_late(ms(1300));
+        assert!(conditions.loss() < 0.01, "{}", conditions.loss());
+        assert!(conditions.patience(1, LIMIT) > ms(1300));
+        assert_eq!(conditions.patience(1, LIMIT / 10), ms(1000) / 3, "several tries still fit");
+    }
+
+    #[test]
+    fn in_a_standstill_one_tries_again_in_each_time_of_patience_and_the_others_wait() {
+        let mut conditions = quick();
+        let answers = conditions.answers();
+        let after = |conditions: &Conditions, waited, under_way, answers| {
+            conditions.patience_after(waited, 1, LIMIT, under_way, answers)
+        };
+        assert_eq!(after(&conditions, ms(825), 4, answers), ms(825), "the first goes");
+        conditions.lost();
+        assert_eq!(after(&conditions, ms(825), 4, answers), ms(1125), "the next looks again when that may be answered");
+        assert_eq!(after(&conditions, ms(1650), 4, answers), ms(825), "or goes if it was not");
+        (0..9).for_each(|_| conditions.lost());
+        assert_eq!(after(&conditions, ms(4900), 4, answers), LIMIT / 2);
+        assert_eq!(after(&conditions, LIMIT / 2, 4, answers), LIMIT / 2, "and goes");
+        assert_eq!(after(&conditions, ms(825), 3, answers), ms(825), "so few may all be lost");
+        assert_eq!(after(&conditions, ms(825), 4, answers - 1), ms(825), "somebody was answered: this one was lost");
+        conditions.answered(ms(300));
+        assert_eq!(after(&conditions, ms(825), 4, answers + 1), ms(825), "a new standstill has a first again");
     }
 
     #[test]

@@ -48,6 +48,8 @@ pub(crate) struct Progress {
 }
 
 struct Try {
+    /// From 1; tries that did not leave are not counted.
+    number: u32,
     service: PeerId,
     hops: Vec<PeerId>,
     packets: usize,
@@ -162,15 +164,22 @@ impl Progress {
     pub(crate) fn sent(&mut self, now: Duration, sent: Sent, patience: Duration) -> usize {
         let Sent { service, hops, packets, spare } = sent;
         *self.history.asked.entry(service).or_default() += 1;
-        let (departed, patience_ends) = (now, now + patience);
-        self.tries.push(Try { service, hops, packets, spare, departed, patience_ends, state: State::Awaited });
+        let (number, departed, patience_ends) = (self.next_number(), now, now + patience);
+        self.tries.push(Try { number, service, hops, packets, spare, departed, patience_ends, state: State::Awaited });
         self.tries.len() - 1
     }
 
-    /// Ends patience with the try that is awaited, if it is time; whether it was.
-    pub(crate) fn end_patience(&mut self, now: Duration) -> bool {
+    /// Ends patience with the try that is awaited, if it is time; whether it was. `patience` says how long the try with a
+    /// number is to be waited for that has been waited for so long.
+    pub(crate) fn end_patience(&mut self, now: Duration, patience: impl FnOnce(u32, Duration) -> Duration) -> bool {
         let is_over = |sent: &&mut Try| sent.state == State::Awaited && sent.patience_ends <= now;
         let Some(silent) = self.tries.iter_mut().find(is_over) else { return false };
+        let waited = now.saturating_sub(silent.departed);
+        let patience = patience(silent.number, waited);
+        if patience > waited {
+            silent.patience_ends = silent.departed + patience;
+            return false;
+        }
         silent.state = State::Silent;
         self.history.hops.extend(silent.hops.iter().copied());
         true
@@ -180,6 +189,11 @@ impl Progress {
     pub(crate) fn round_trip(&self, number: usize, now: Duration) -> Option<(Duration, PeerId)> {
         let answered = self.tries.get(number)?;
         Some((now.saturating_sub(answered.departed), answered.service))
+    }
+
+    /// Whether patience with a try has ended and no answer to it has come.
+    pub(crate) fn is_silent(&self, number: usize) -> bool {
+        self.tries.get(number).is_some_and(|sent| sent.state == State::Silent)
     }
 
     /// A try was answered. `trusted` tells whether its service has published for this sender before, `jitter` is a number

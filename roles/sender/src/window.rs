@@ -60,6 +60,12 @@ impl Window {
         Place { window: Arc::clone(self), permit }
     }
 
+    /// Requests that have a place.
+    pub(crate) fn taken(&self) -> usize {
+        let state = self.lock();
+        (state.size + state.debt).saturating_sub(self.places.available_permits())
+    }
+
     /// A request was answered.
     pub(crate) fn answered(&self) {
         let mut state = self.lock();
@@ -132,8 +138,9 @@ mod tests {
     fn as_many_requests_are_under_way_as_the_window_is_wide() {
         let window = window(16);
         let mut places = enter_all(&window);
-        assert_eq!(places.len(), 16);
+        assert_eq!((places.len(), window.taken()), (16, 16));
         places.pop();
+        assert_eq!(window.taken(), 15);
         assert_eq!(enter_all(&window).len(), 1);
     }
 
@@ -164,6 +171,7 @@ mod tests {
         window.busy(Instant::now(), ROUND_TRIP);
         (0..16).for_each(|_| window.answered());
         places.truncate(17);
+        assert_eq!(window.taken(), 17);
         assert!(enter_all(&window).is_empty());
         places.pop();
         assert_eq!(enter_all(&window).len(), 1);

@@ -18,6 +18,11 @@ fn progress() -> Progress {
     Progress::new(LIMIT, at(300))
 }
 
+/// Patience that was not changed meanwhile.
+fn as_told(_: u32, waited: Duration) -> Duration {
+    waited
+}
+
 fn to(service: u8) -> Sent {
     Sent { service: peer(service), hops: vec![peer(10 + service), peer(20 + service)], packets: 1, spare: 0 }
 }
@@ -36,7 +41,7 @@ fn after_tries(progress: &mut Progress, services: &[u8]) -> Duration {
     for (index, &service) in services.iter().enumerate() {
         if index > 0 {
             now += PATIENCE;
-            assert!(progress.end_patience(now));
+            assert!(progress.end_patience(now, as_told));
         }
         assert_eq!(progress.step(now), Step::Try);
         progress.sent(now, to(service), PATIENCE);
@@ -53,12 +58,26 @@ fn a_try_is_awaited_until_patience_ends_and_stays_answerable() {
     let mut progress = progress();
     let now = after_tries(&mut progress, &[1]);
     assert_eq!(progress.step(now), Step::WaitUntil(PATIENCE));
-    assert!(!progress.end_patience(PATIENCE - at(1)));
-    assert!(progress.end_patience(PATIENCE));
+    assert!(!progress.end_patience(PATIENCE - at(1), as_told));
+    assert!(progress.end_patience(PATIENCE, as_told));
     assert_eq!(progress.step(PATIENCE), Step::Try);
     progress.sent(PATIENCE, to(2), PATIENCE);
     assert_eq!(answered(&mut progress, 0, Meaning::Published(verdict(200))), Some(verdict(200)));
     assert_eq!((progress.tries_left(), progress.packets()), (2, 2));
+}
+
+#[test]
+fn patience_that_has_become_longer_meanwhile_goes_on() {
+    let mut progress = progress();
+    after_tries(&mut progress, &[1, 2]);
+    let longer = |number: u32, waited| {
+        assert_eq!((number, waited), (2, PATIENCE));
+        3 * PATIENCE
+    };
+    assert!(!progress.end_patience(2 * PATIENCE, longer));
+    assert_eq!(progress.step(2 * PATIENCE), Step::WaitUntil(4 * PATIENCE));
+    assert!(!progress.is_silent(1) && progress.is_silent(0));
+    assert!(progress.end_patience(4 * PATIENCE, as_told));
 }
 
 #[test]
@@ -75,7 +94,7 @@ fn silence_condemns_the_hops_for_this_request_and_puts_the_service_behind_others
 fn a_try_without_time_for_its_answer_is_not_made() {
     let mut progress = progress();
     progress.sent(at(0), to(1), at(9800));
-    assert!(progress.end_patience(at(9800)));
+    assert!(progress.end_patience(at(9800), as_told));
     assert_eq!(progress.step(at(9800)), Step::Wait);
     assert_eq!(progress.at_deadline(), Err(PushFailure::Deadline { limit: LIMIT, tries: 1 }));
 }
@@ -84,7 +103,7 @@ fn a_try_without_time_for_its_answer_is_not_made() {
 fn tries_are_bounded() {
     let mut progress = Progress::new(Duration::from_secs(3600), at(300));
     let now = after_tries(&mut progress, &[1; MAX_TRIES]) + PATIENCE;
-    assert!(progress.end_patience(now));
+    assert!(progress.end_patience(now, as_told));
     assert_eq!(progress.step(now), Step::Wait);
 }
 
@@ -291,7 +310,7 @@ fn with_one_packet_in_ten_lost_on_every_link_999_of_1000_requests_are_answered()
             if now >= LIMIT {
                 break false;
             }
-            if progress.end_patience(now) {
+            if progress.end_patience(now, as_told) {
                 conditions.lost();
             }
         };

@@ -101,6 +101,31 @@ async fn a_burst_of_400_is_paced_and_answered() {
     assert!(net.packets < 420, "{} packets", net.packets);
 }
 
+/// A busy machine: for seconds nothing is answered, and then everything is.
+#[actix::test]
+async fn in_a_standstill_few_packets_are_made() {
+    let mut world = world(8, 2);
+    let mut net = Net::new(17);
+    net.lag = Duration::from_millis(2500);
+    let outcomes: Vec<_> = (0..20).map(|number| world.push(&[number])).collect();
+    let outcomes = world.play_all(&mut net, outcomes).await;
+    assert!(outcomes.iter().all(Result::is_ok));
+    assert!(net.packets <= 20 + 3, "{} packets", net.packets);
+}
+
+#[actix::test]
+async fn when_a_net_comes_back_that_has_lost_everything_all_is_sent_again_soon() {
+    let mut world = world(8, 2);
+    let mut net = Net::new(18);
+    net.dead_until = Instant::now() + Duration::from_secs(1);
+    let outcomes: Vec<_> = (0..20).map(|number| world.push(&[number])).collect();
+    for outcome in world.play_all(&mut net, outcomes).await {
+        let answer = outcome.unwrap();
+        assert!(answer.round_trip < Duration::from_secs(4), "{answer:?}");
+    }
+    assert!(net.packets <= 2 * 20 + 3, "{} packets", net.packets);
+}
+
 #[actix::test]
 async fn a_service_that_limits_its_rate_slows_the_burst_down_and_answers_all_of_it() {
     let mut world = world(8, 1);

@@ -46,6 +46,10 @@ pub(crate) enum Conduct {
 pub(crate) struct Net {
     /// Packets in a hundred that each link loses.
     pub(crate) loss: u32,
+    /// Until when every link loses all.
+    pub(crate) dead_until: Instant,
+    /// What every answer takes besides its holds.
+    pub(crate) lag: Duration,
     conducts: HashMap<PeerId, Conduct>,
     /// What was published, and how often it was pushed.
     pub(crate) published: HashMap<Vec<u8>, u32>,
@@ -63,6 +67,8 @@ impl Net {
     pub(crate) fn new(seed: u64) -> Self {
         Self {
             loss: 0,
+            dead_until: Instant::now(),
+            lag: Duration::ZERO,
             conducts: HashMap::new(),
             published: HashMap::new(),
             packets: 0,
@@ -91,7 +97,7 @@ impl Net {
     }
 
     fn passes(&mut self) -> bool {
-        (0..LINKS).all(|_| self.rng.random_range(0..100) >= self.loss)
+        Instant::now() >= self.dead_until && (0..LINKS).all(|_| self.rng.random_range(0..100) >= self.loss)
     }
 
     /// The time that a request and its answer are held: by two hops, the exit, two hops.
@@ -203,7 +209,7 @@ impl World {
         for surb in surbs {
             let reply = self.answer(surb, &answer);
             if net.passes() {
-                let arrival = Instant::now() + hold + net.held();
+                let arrival = Instant::now() + hold + net.held() + net.lag;
                 net.due.push((arrival, reply));
             }
         }
