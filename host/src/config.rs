@@ -1,8 +1,9 @@
 //! What a host is configured with: addresses, limits, times, and which checks are on.
 
-use std::{num::NonZeroU32, time::Duration};
+use std::time::Duration;
 
 use libp2p::Multiaddr;
+use wakumix_mix::admission::Capacity;
 use wakumix_sphinx::Weaknesses;
 
 use crate::mix::Loss;
@@ -172,13 +173,10 @@ pub struct MixLimits {
     /// Streams that one peer may have open towards this node in each format (`spec/mix-wire.md §2`), and so the packet
     /// buffers that a peer who sends half frames can hold.
     pub inbound_streams: usize,
-    /// The share of all packet buffers that packets of one peer may hold, from 0 to 1: a quarter is half of what a
-    /// mixer holds for their delays, so that one peer who asks for long ones cannot fill it. Small pools always leave a
-    /// peer 512.
-    pub peer_buffers: f64,
-    /// Packets a second that this node takes from its peers together, shared between those who send; `None` for as
-    /// many as come. What it can open, as measured at the start or known.
-    pub capacity: Option<NonZeroU32>,
+    /// What the mixer behind the host can bear: so much is taken from its peers together, shared between those who send, and
+    /// so many of their packets are in the node at a time, a part for each and one for whoever comes next. `None` for as much
+    /// as comes, and as many as there are buffers.
+    pub capacity: Option<Capacity>,
     /// Loses packets on purpose, to test what senders do about it.
     pub inject_loss: Option<Loss>,
     /// Opening a stream, negotiation included.
@@ -197,7 +195,6 @@ impl Default for MixLimits {
             max_dialling: 48,
             dial_timeout: Duration::from_secs(5),
             inbound_streams: 10,
-            peer_buffers: 0.25,
             capacity: None,
             inject_loss: None,
             open_timeout: Duration::from_secs(10),

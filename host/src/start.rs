@@ -20,7 +20,7 @@ use tokio::{
     task::JoinHandle,
     time::{Instant, timeout},
 };
-use wakumix_mix::Ledger;
+use wakumix_mix::{Ledger, admission::Pressure};
 use wakumix_role_api::{
     Address, Formats, Inbox, Services, StopReport,
     host::{HostAddresses, HostMessage, PeerEvent},
@@ -75,6 +75,8 @@ pub struct MixPort {
     pub formats: Formats,
     /// Where packets are accounted.
     pub ledger: Arc<Ledger>,
+    /// What the mixer raises when packets pile up; then fewer are admitted.
+    pub pressure: Arc<Pressure>,
 }
 
 /// A host that runs. Dropping it ends the host at once; waiting packets are then settled as stopped.
@@ -211,7 +213,7 @@ fn check_identity(identity: &Keypair, mix: bool) -> Result<(), HostError> {
 }
 
 fn connect_mixer(port: MixPort, config: &HostConfig, telemetry: &Telemetry) -> (mix::Protocols, JoinHandle<()>) {
-    let (protocols, packets) = mix::Protocols::new(&port.formats, port.ledger, config, telemetry);
+    let (protocols, packets) = mix::Protocols::new(&port, config, telemetry);
     (protocols, tokio::spawn(mix::deliver(packets, port.mixer)))
 }
 

@@ -3,8 +3,6 @@
 
 mod support;
 
-use std::num::NonZeroU32;
-
 use futures::AsyncWriteExt;
 use support::{
     Node, PACKET_LEN, Setup, TCP,
@@ -16,7 +14,7 @@ use wakumix_mix::{DropReason, Stage};
 /// A node that takes so many packets a second.
 async fn bearing(packets_per_second: u32) -> Node {
     let mut setup = Setup::listening(&[TCP]);
-    setup.config.mix.capacity = NonZeroU32::new(packets_per_second);
+    setup.config.mix.capacity = Some(support::capacity(packets_per_second));
     setup.start().await
 }
 

@@ -3,8 +3,6 @@
 
 mod support;
 
-use std::num::NonZeroU32;
-
 use futures::AsyncWriteExt;
 use libp2p::StreamProtocol;
 use support::{
@@ -92,7 +90,7 @@ async fn a_format_that_a_peer_does_not_serve_costs_its_packets_and_no_others() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_peer_has_one_share_for_all_formats() {
     let mut setup = serving(&[TCP], &both());
-    setup.config.mix.capacity = NonZeroU32::new(20);
+    setup.config.mix.capacity = Some(support::capacity(20));
     let node = setup.start().await;
     let length = node.formats.of_kind(FormatKind::SphinxPacket).unwrap().format.packet_len();
     let mut peer = RawPeer::start(Muxer::Yamux).await;

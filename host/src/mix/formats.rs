@@ -5,7 +5,6 @@ use std::sync::Arc;
 use libp2p::StreamProtocol;
 use tokio::sync::mpsc;
 use wakumix_mix::{Ledger, MIX_PROTOCOL, Packet, SPHINX_PACKET_PROTOCOL};
-use wakumix_role_api::Formats;
 use wakumix_sphinx::{BufferPool, FormatKind};
 use wakumix_telemetry::Telemetry;
 
@@ -15,7 +14,7 @@ use super::{
     inbound::{Ingress, ingress_channel},
     loss::Dice,
 };
-use crate::{HostConfig, config::MixLimits, metrics::MixMetrics};
+use crate::{HostConfig, config::MixLimits, metrics::MixMetrics, start::MixPort};
 
 /// A behaviour for each format that is served.
 #[derive(Default)]
@@ -35,13 +34,9 @@ struct Common<'a> {
 }
 
 impl Protocols {
-    /// Behaviours for these formats, and where the packets come out that they receive.
-    pub(crate) fn new(
-        formats: &Formats,
-        ledger: Arc<Ledger>,
-        config: &HostConfig,
-        telemetry: &Telemetry,
-    ) -> (Self, mpsc::Receiver<Packet>) {
+    /// Behaviours for the formats of the port, and where the packets come out that they receive.
+    pub(crate) fn new(port: &MixPort, config: &HostConfig, telemetry: &Telemetry) -> (Self, mpsc::Receiver<Packet>) {
+        let formats = &port.formats;
         if let Some(loss) = config.mix.inject_loss {
             tracing::warn!(share = loss.share, seed = loss.seed, "THIS NODE LOSES PACKETS ON PURPOSE: for tests only");
         }
@@ -53,8 +48,8 @@ impl Protocols {
                 max_dialling: config.mix.max_dialling / formats.all().len().max(1),
                 ..config.mix.clone()
             },
-            gate: Gate::new(formats, &config.mix, config.weaknesses, telemetry),
-            ledger,
+            gate: Gate::new(formats, &config.mix, &port.pressure, config.weaknesses, telemetry),
+            ledger: Arc::clone(&port.ledger),
             packets,
             metrics: MixMetrics::new(telemetry),
         };

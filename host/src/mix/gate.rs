@@ -13,7 +13,7 @@ use libp2p::PeerId;
 use tokio::time::Instant;
 use wakumix_mix::{
     Admission, DropReason, Place, Places,
-    admission::{Limits, PeerShare},
+    admission::{Limits, PeerShare, Pressure, Room},
 };
 use wakumix_role_api::Formats;
 use wakumix_sphinx::{Weakness, Weaknesses};
@@ -31,10 +31,6 @@ const PAUSES: (Duration, Duration) = (Duration::from_millis(10), Duration::from_
 /// How long a stream is not read after its peer had too many packets in the node: a usual delay of a mixer.
 const FULL_PAUSE: Duration = Duration::from_millis(100);
 
-/// Packets of one peer that any pool leaves room for, however small it is: two full queues of a neighbour. Small pools are
-/// for small nets, where one neighbour may bring all of the traffic; then the pool itself holds it back.
-const MIN_PEER_PACKETS: usize = 512;
-
 /// The gate of a node. Cheap to clone.
 #[derive(Clone)]
 pub(crate) struct Gate(Arc<Shared>);
@@ -42,8 +38,8 @@ pub(crate) struct Gate(Arc<Shared>);
 struct Shared {
     /// `None` while nobody has said what the node can bear.
     meter: Option<Meter>,
-    /// Packets of one peer that may be in the node.
-    peer_packets: usize,
+    /// For packets of peers.
+    room: Arc<Room>,
     /// Bound: connections and dials.
     peers: Mutex<HashMap<PeerId, Weak<PeerGate>>>,
     metrics: AdmissionMetrics,
@@ -64,17 +60,22 @@ impl Meter {
 
 impl Gate {
     /// A gate for packets of these formats.
-    pub(crate) fn new(formats: &Formats, limits: &MixLimits, weak: Weaknesses, telemetry: &Telemetry) -> Self {
+    pub(crate) fn new(
+        formats: &Formats,
+        limits: &MixLimits,
+        pressure: &Arc<Pressure>,
+        weak: Weaknesses,
+        telemetry: &Telemetry,
+    ) -> Self {
         let capacity = limits.capacity.filter(|_| !weak.has(Weakness::Unmetered));
         let longest = formats.all().iter().map(|served| served.format.packet_len()).max().unwrap_or_default();
-        let peer_packets =
-            if weak.has(Weakness::Unbounded) { usize::MAX } else { limits.peer_packets(formats.capacity()) };
+        let room = if weak.has(Weakness::Unbounded) { usize::MAX } else { limits.room_in(formats) };
         let gate = Self(Arc::new(Shared {
             meter: capacity.map(|capacity| Meter {
-                admission: Mutex::new(Admission::new(Limits::for_capacity(capacity, longest))),
+                admission: Mutex::new(Admission::new(Limits::for_capacity(capacity, longest), Arc::clone(pressure))),
                 start: Instant::now(),
             }),
-            peer_packets,
+            room: Room::new(room),
             peers: Mutex::default(),
             metrics: AdmissionMetrics::new(telemetry),
         }));
@@ -92,25 +93,29 @@ impl Gate {
             let (admission, now) = meter.lock();
             Mutex::new(admission.share(now))
         });
-        let known = Arc::new(PeerGate { gate: self.clone(), peer, share, places: Places::new(self.0.peer_packets) });
+        let known = Arc::new(PeerGate { gate: self.clone(), peer, share, places: Places::of(&self.0.room) });
         peers.insert(peer, Arc::downgrade(&known));
         known
     }
 
     fn report_to(&self, telemetry: &Telemetry) {
-        let (shared, active) = (Arc::downgrade(&self.0), telemetry.gauge(Metric::AdmissionActivePeers, &[]));
+        let shared = Arc::downgrade(&self.0);
+        let [active, pace] =
+            [Metric::AdmissionActivePeers, Metric::AdmissionPaceRatio].map(|gauge| telemetry.gauge(gauge, &[]));
         telemetry.on_scrape(move |_| {
-            let count = shared.upgrade().map_or(0, |shared| shared.active());
+            let (count, share) = shared.upgrade().map_or((0, 1.0), |shared| shared.state());
             active.set(f64::from(u32::try_from(count).unwrap_or(u32::MAX)));
+            pace.set(share);
         });
     }
 }
 
 impl Shared {
-    fn active(&self) -> usize {
-        self.meter.as_ref().map_or(0, |meter| {
+    /// How many peers share the capacity, and how much of it is admitted.
+    fn state(&self) -> (usize, f64) {
+        self.meter.as_ref().map_or((0, 1.0), |meter| {
             let (mut admission, now) = meter.lock();
-            admission.active(now)
+            (admission.active(now), admission.pace(now))
         })
     }
 }
@@ -153,7 +158,7 @@ impl PeerGate {
         let (mut admission, now) = meter.lock();
         admission.admit(now, &mut share, bytes).map_err(|refusal| Refused {
             reason: refusal.into(),
-            pause: admission.pause(&share, bytes).clamp(PAUSES.0, PAUSES.1),
+            pause: admission.pause(now, &share, bytes).clamp(PAUSES.0, PAUSES.1),
         })
     }
 }
@@ -180,10 +185,10 @@ impl std::fmt::Debug for PeerGate {
 }
 
 impl MixLimits {
-    /// Packets of one peer that may be in a node with so many buffers.
-    #[allow(clippy::cast_precision_loss, clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "a share")]
-    fn peer_packets(&self, buffers: usize) -> usize {
-        ((buffers as f64 * self.peer_buffers) as usize).max(MIN_PEER_PACKETS)
+    /// Packets of peers that a node with these formats has room for, whatever formats they are in.
+    fn room_in(&self, formats: &Formats) -> usize {
+        let buffers = formats.all().iter().map(|served| served.buffers.capacity()).min().unwrap_or_default();
+        self.capacity.map_or(buffers, |capacity| capacity.held.min(buffers))
     }
 }
 
@@ -198,12 +203,19 @@ mod tests {
 
     use wakumix_sphinx::{Profile, Sphinx};
 
+    use wakumix_mix::admission::Capacity;
+
     use super::*;
 
     fn gate(capacity: Option<u32>, buffers: usize, telemetry: &Telemetry) -> Gate {
-        let limits = MixLimits { capacity: capacity.and_then(NonZeroU32::new), ..MixLimits::default() };
+        let capacity = capacity.and_then(NonZeroU32::new).map(bears);
+        let limits = MixLimits { capacity, ..MixLimits::default() };
         let formats = Formats::one(Sphinx::new(Profile::default()), buffers);
-        Gate::new(&formats, &limits, Weaknesses::NONE, telemetry)
+        Gate::new(&formats, &limits, &Arc::default(), Weaknesses::NONE, telemetry)
+    }
+
+    fn bears(packets_per_second: NonZeroU32) -> Capacity {
+        Capacity { packets_per_second, waiting: 1024, held: 8192 }
     }
 
     fn known(gate: &Gate) -> usize {
@@ -218,11 +230,11 @@ mod tests {
         let (first, second) = (gate.peer(peer), gate.peer(peer));
         assert!(Arc::ptr_eq(&first, &second));
         assert!(first.admit(4608).is_ok());
-        assert_eq!(gate.0.active(), 1);
+        assert_eq!(gate.0.state().0, 1);
         drop(first);
         assert_eq!(known(&gate), 1);
         drop(second);
-        assert_eq!((known(&gate), gate.0.active()), (0, 0));
+        assert_eq!((known(&gate), gate.0.state().0), (0, 0));
     }
 
     #[tokio::test(start_paused = true)]
@@ -242,11 +254,11 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn packets_of_one_peer_take_a_share_of_the_buffers() {
+    async fn packets_of_one_peer_leave_room_for_others() {
         let telemetry = Telemetry::new();
         let gate = gate(None, 4096, &telemetry);
         let (greedy, other) = (gate.peer(PeerId::random()), gate.peer(PeerId::random()));
-        let mut held: Vec<_> = (0..1024).map(|_| greedy.admit(4608).unwrap()).collect();
+        let mut held: Vec<_> = (0..2048).map(|_| greedy.admit(4608).unwrap()).collect();
         assert_eq!(greedy.admit(4608).unwrap_err().reason, DropReason::PeerFrames);
         assert!(other.admit(4608).is_ok());
         held.pop();
@@ -254,8 +266,12 @@ mod tests {
     }
 
     #[test]
-    fn a_small_pool_leaves_its_neighbours_room() {
-        let limits = MixLimits::default();
-        assert_eq!((limits.peer_packets(8), limits.peer_packets(16_384)), (512, 4096));
+    fn there_is_room_for_what_can_be_held_and_no_more_than_the_buffers() {
+        let formats = Formats::one(Sphinx::new(Profile::default()), 4096);
+        let room = |held: Option<usize>| {
+            let capacity = held.map(|held| Capacity { held, ..bears(NonZeroU32::MIN) });
+            MixLimits { capacity, ..MixLimits::default() }.room_in(&formats)
+        };
+        assert_eq!([room(None), room(Some(2000)), room(Some(8192))], [4096, 2000, 4096]);
     }
 }

@@ -3,7 +3,7 @@
 
 pub(crate) mod raw;
 
-use std::{sync::Arc, time::Duration};
+use std::{num::NonZeroU32, sync::Arc, time::Duration};
 
 use libp2p::{Multiaddr, PeerId, identity::Keypair, multiaddr::Protocol};
 use tokio::{
@@ -11,7 +11,7 @@ use tokio::{
     time::{Instant, timeout},
 };
 use wakumix_host::{HostConfig, HostParts, MixPort, RunningHost, start};
-use wakumix_mix::{HopAddress, Ledger, Origin, Packet};
+use wakumix_mix::{HopAddress, Ledger, Origin, Packet, admission::Capacity};
 use wakumix_role_api::{
     Address, Formats, Receiver, Services, StopReport,
     host::{HostAddresses, HostHandle, OutboundPacket, PeerEvent, SendFailure},
@@ -89,7 +89,12 @@ impl Setup {
         let buffers = formats.preferred().unwrap().buffers.clone();
         let ledger = Ledger::new();
         let (events, listener) = broadcast::channel(256);
-        let mix = self.mix.then(|| MixPort { mixer, formats: formats.clone(), ledger: ledger.clone() });
+        let mix = self.mix.then(|| MixPort {
+            mixer,
+            formats: formats.clone(),
+            ledger: ledger.clone(),
+            pressure: Arc::default(),
+        });
         let parts = HostParts {
             events,
             identity: self.identity.clone(),
@@ -262,4 +267,10 @@ pub(crate) async fn all_sent(sent: Vec<Sent>) {
     for outcome in sent {
         assert_eq!(within(outcome).await.unwrap(), Ok(()));
     }
+}
+
+/// What a mixer bears that opens so many packets a second and has the usual queues.
+pub(crate) fn capacity(packets_per_second: u32) -> Capacity {
+    let packets_per_second = NonZeroU32::new(packets_per_second).expect("some packets");
+    Capacity { packets_per_second, waiting: 1024, held: 8192 }
 }

@@ -354,7 +354,7 @@ pub(crate) const KEYS: &[Key] = &[
     Key::of(Mixer, "mixer.cover", Kind::Cover,
         "mean time between two packets that the node sends through two others to itself: by-role is 10s for nodes that forward and none for others. Short times cost bandwidth, three packets for each, long ones hide and show little").or("by-role"),
     Key::of(Mixer, "mixer.capacity", number(0, 10_000_000),
-        "packets a second that the node takes from its peers together, shared between those who send; 0 measures it at the start. Too low refuses what could be done, too high lets a flood fill the queues").or("0"),
+        "packets a second that the node takes from its peers together, shared between those who send; 0 measures it at the start. Too low refuses what could be done; too high is noticed in work, after some packets are lost").or("0"),
 
     Key::of(Exit, "exit.codecs", Kind::Choice(&[V3_PROTOCOL, V2_PROTOCOL]),
         "protocols that requests out of the mixnet may use; everything else is dropped and counted").list()

@@ -1,7 +1,6 @@
 //! The one table of roles: from the configuration to what starts.
 
-use std::num::NonZeroU32;
-
+use wakumix_mix::admission::Capacity;
 use wakumix_role_api::{ConfigError, Formats, Role, RoleError, RoleName, Workers};
 use wakumix_telemetry::Telemetry;
 
@@ -30,23 +29,20 @@ pub(super) fn configured(config: &Config) -> Result<Vec<Box<dyn Role>>, RoleErro
     TABLE.iter().filter_map(|make| make(config).transpose()).collect()
 }
 
-/// Packets a second that a node which mixes takes from its peers together, as set or as measured now.
+/// What a node which mixes can take from its peers, as set or as measured now.
 #[cfg(feature = "mixer")]
 pub(super) fn capacity(
     config: &Config,
     formats: &Formats,
     workers: &Workers,
     telemetry: &Telemetry,
-) -> Option<NonZeroU32> {
-    config
-        .mixes()
-        .then(|| wakumix_mixer::node_capacity(&config.mixer_role(), formats, workers, telemetry))
-        .and_then(NonZeroU32::new)
+) -> Option<Capacity> {
+    config.mixes().then(|| wakumix_mixer::node_capacity(&config.mixer_role(), formats, workers, telemetry))
 }
 
 /// A build without the mixer takes no packets.
 #[cfg(not(feature = "mixer"))]
-pub(super) fn capacity(_: &Config, _: &Formats, _: &Workers, _: &Telemetry) -> Option<NonZeroU32> {
+pub(super) fn capacity(_: &Config, _: &Formats, _: &Workers, _: &Telemetry) -> Option<Capacity> {
     None
 }
 

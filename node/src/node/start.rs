@@ -14,7 +14,7 @@ use tokio::{
 use wakumix_discovery::{Discovery, PrepareError, Surroundings};
 use wakumix_host::{HostConfig, HostError, HostParts, MixPort};
 use wakumix_keyring::{KeyRing, Rotation};
-use wakumix_mix::{Ledger, Reliability};
+use wakumix_mix::{Ledger, Reliability, admission::Pressure};
 use wakumix_role_api::{
     DirectoryPublisher, Formats, Inboxes, LocalNode, Role, RoleContext, RoleError, RunningRole, Services, Supervisor,
     Workers,
@@ -115,10 +115,12 @@ impl Node {
         let mut host_config = HostConfig { weaknesses: *weaknesses, ..config.host() };
         host_config.mix.capacity = roles::capacity(config, &formats, &workers, &telemetry);
 
+        let pressure = Arc::<Pressure>::default();
         let mix = ports.mixer.as_ref().map(|mixer| MixPort {
             mixer: mixer.address().clone(),
             formats: formats.clone(),
             ledger: Arc::clone(&ledger),
+            pressure: Arc::clone(&pressure),
         });
         let parts = HostParts {
             identity: keys.node.clone(),
@@ -149,6 +151,7 @@ impl Node {
             },
             formats: formats.clone(),
             ledger: Arc::clone(&ledger),
+            pressure,
             directory: directory.clone(),
             reliability: Arc::new(Mutex::new(Reliability::default().weakened(*weaknesses))),
             epoch: Instant::now(),

@@ -9,6 +9,8 @@
 //!   when others have emptied the node's bucket, which then owes.
 //! - What peers leave of their parts is in the node's bucket and goes to whoever comes first.
 //!
+//! All buckets fill more slowly while the node falls behind what it admits ([`Pressure`]).
+//!
 //! So a peer that sends less than `capacity / active` is never refused, however much others send, and a peer alone has all
 //! of it. A peer is active for one to two [`Limits::active_for`] after a frame. Who is active is a count of two generations
 //! and a mark in each [`PeerShare`]: nothing here grows with the number of peers.
@@ -19,12 +21,16 @@
 //! connections, and the guarantee of the others is `capacity / active` with all of them counted. A new identity begins with
 //! one frame, which is less work than the handshake of its connection, so that coming back under new names gains nothing.
 
+mod pace;
 mod places;
 
 use std::num::{NonZeroU32, NonZeroU64};
+use std::sync::Arc;
 use std::time::Duration;
 
-pub use places::{Place, Places};
+use pace::Pace;
+pub use pace::Pressure;
+pub use places::{Place, Places, Room};
 
 /// Fewer peers than these share as if they were so many: the first peers of a quiet node could otherwise each take the
 /// whole burst.
@@ -33,6 +39,17 @@ const MIN_SHARES: usize = 16;
 /// The node's bucket owes at most this many [`Limits::share_burst`]: what all of 512 peers have saved if they come one
 /// after another, 1 + ln(512 / 16). Only peers that come and go faster than they are counted get there.
 const MAX_DEBT: f64 = 5.0;
+
+/// What a node that opens packets can bear.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Capacity {
+    /// Packets a second that it can open, as far as is known; see [`Pressure`].
+    pub packets_per_second: NonZeroU32,
+    /// Packets that can wait to be opened.
+    pub waiting: usize,
+    /// Packets that can be held at a time, in the formats that take most room.
+    pub held: usize,
+}
 
 /// How much a node takes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -50,20 +67,24 @@ pub struct Limits {
 }
 
 impl Limits {
-    /// Half a second: a mixer's queues hold that much, and honest traffic of many senders is no burstier.
+    /// Half a second at most: honest traffic of many senders is no burstier.
     const BURST: Duration = Duration::from_millis(500);
     /// Longer than the pauses of a peer that sends at all regularly, shorter than what a flood takes to be noticed.
     const ACTIVE_FOR: Duration = Duration::from_secs(5);
 
-    /// Limits of a node that opens so many packets a second, each of at most `frame_len` bytes.
+    /// Limits of a node whose packets have at most `frame_len` bytes each. Half of what can wait to be opened may come at
+    /// once: what comes faster than it is opened needs the other half.
     #[must_use]
-    pub fn for_capacity(packets_per_second: NonZeroU32, frame_len: usize) -> Self {
+    pub fn for_capacity(capacity: Capacity, frame_len: usize) -> Self {
+        let Capacity { packets_per_second, waiting, .. } = capacity;
         let bytes = u64::from(packets_per_second.get()).saturating_mul(frame_len as u64);
+        let queue = Duration::from_secs_f64(count(waiting) / 2.0 / f64::from(packets_per_second.get()));
+        let burst = queue.min(Self::BURST);
         Self {
             packets_per_second,
             bytes_per_second: NonZeroU64::new(bytes).unwrap_or(NonZeroU64::MIN),
-            burst: Self::BURST,
-            share_burst: Self::BURST,
+            burst,
+            share_burst: burst,
             active_for: Self::ACTIVE_FOR,
         }
     }
@@ -100,14 +121,15 @@ pub struct Admission {
     /// When `level` was right.
     filled: Duration,
     activity: Activity,
+    pace: Pace,
 }
 
 impl Admission {
-    /// An idle node.
+    /// An idle node, which slows down under this pressure.
     #[must_use]
-    pub fn new(limits: Limits) -> Self {
+    pub fn new(limits: Limits, pressure: Arc<Pressure>) -> Self {
         let level = limits.burst.as_secs_f64();
-        Self { limits, level, filled: Duration::ZERO, activity: Activity::default() }
+        Self { limits, level, filled: Duration::ZERO, activity: Activity::default(), pace: Pace::new(pressure) }
     }
 
     /// The share of a peer that has just connected: one frame, and what it saves from now on.
@@ -123,8 +145,9 @@ impl Admission {
     pub fn admit(&mut self, now: Duration, share: &mut PeerShare, bytes: usize) -> Result<(), Refusal> {
         let cost = self.cost(bytes);
         let active = self.activity.saw(self.generation(now), share);
-        self.fill(now);
-        self.fill_share(now, share, active, cost);
+        let pace = self.pace.share(now);
+        self.fill(now, pace);
+        self.fill_share(now, share, active, cost, pace);
         if share.level >= cost {
             if self.level - cost < -self.max_debt(active, cost) {
                 return Err(Refusal::NodeRate);
@@ -139,12 +162,17 @@ impl Admission {
 
     /// How long a peer that was just refused should not be read: until half of its bucket is full, and one such frame fits.
     #[must_use]
-    pub fn pause(&self, share: &PeerShare, bytes: usize) -> Duration {
+    pub fn pause(&mut self, now: Duration, share: &PeerShare, bytes: usize) -> Duration {
         let cost = self.cost(bytes);
         let active = self.activity.active.max(1);
         let wanted = (self.share_cap(active, cost) / 2.0).max(cost);
-        let missing = (wanted - share.level).max(cost) * count(active);
+        let missing = (wanted - share.level).max(cost) * count(active) / self.pace.share(now);
         Duration::try_from_secs_f64(missing).unwrap_or(Duration::MAX)
+    }
+
+    /// The share of the capacity that is admitted now: less than 1 while the node falls behind.
+    pub fn pace(&mut self, now: Duration) -> f64 {
+        self.pace.share(now)
     }
 
     /// A peer is gone: it no longer counts as active.
@@ -174,14 +202,14 @@ impl Admission {
         MAX_DEBT * self.limits.share_burst.as_secs_f64() + count(active) * cost
     }
 
-    fn fill(&mut self, now: Duration) {
-        let gained = now.saturating_sub(self.filled).as_secs_f64();
+    fn fill(&mut self, now: Duration, pace: f64) {
+        let gained = now.saturating_sub(self.filled).as_secs_f64() * pace;
         self.level = (self.level + gained).min(self.limits.burst.as_secs_f64());
         self.filled = self.filled.max(now);
     }
 
-    fn fill_share(&self, now: Duration, share: &mut PeerShare, active: usize, cost: f64) {
-        let gained = now.saturating_sub(share.filled).as_secs_f64() / count(active);
+    fn fill_share(&self, now: Duration, share: &mut PeerShare, active: usize, cost: f64, pace: f64) {
+        let gained = now.saturating_sub(share.filled).as_secs_f64() * pace / count(active);
         share.level = (share.level + gained).min(self.share_cap(active, cost));
         share.filled = share.filled.max(now);
     }

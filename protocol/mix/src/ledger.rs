@@ -322,7 +322,7 @@ mod tests {
     use wakumix_sphinx::BufferPool;
 
     use super::*;
-    use crate::admission::Places;
+    use crate::admission::{Places, Room};
 
     const BUFFER_LEN: usize = 8;
 
@@ -357,14 +357,14 @@ mod tests {
 
     #[test]
     fn a_packet_keeps_its_place_until_it_ends() {
-        let (pool, ledger, places) = (BufferPool::new(4, BUFFER_LEN), Ledger::new(), Places::new(1));
+        let (pool, ledger, room) = (BufferPool::new(4, BUFFER_LEN), Ledger::new(), Room::new(4));
+        let places = Places::of(&room);
         let packet = received(&pool, &ledger).in_place(places.take().unwrap());
-        assert!(places.take().is_none());
+        assert_eq!(room.taken(), 1);
         packet.settle(Outcome::Forwarded);
-        let packet = received(&pool, &ledger).in_place(places.take().unwrap());
-        assert_eq!(places.taken(), 1);
-        drop(packet);
-        assert_eq!(places.taken(), 0);
+        assert_eq!(room.taken(), 0);
+        drop(received(&pool, &ledger).in_place(places.take().unwrap()));
+        assert_eq!(room.taken(), 0);
     }
 
     #[test]

@@ -11,7 +11,7 @@ use futures::future::BoxFuture;
 use libp2p_identity::PeerId;
 use tokio::{sync::watch, time::Instant};
 use wakumix_keyring::KeyRing;
-use wakumix_mix::{HopAddress, Ledger, Reliability};
+use wakumix_mix::{HopAddress, Ledger, Reliability, admission::Pressure};
 use wakumix_sphinx::{PublicKey, Weaknesses};
 use wakumix_telemetry::Telemetry;
 use wakumix_waku::record::Capabilities;
@@ -185,6 +185,8 @@ pub struct RoleContext {
     pub formats: Formats,
     /// Where every packet is accounted.
     pub ledger: Arc<Ledger>,
+    /// What the mixer tells the host when packets pile up.
+    pub pressure: Arc<Pressure>,
     /// What discovery knows.
     pub directory: DirectoryReader,
     /// What this node has seen of how well others carry packets; its times are those of [`RoleContext::now`].

@@ -1,30 +1,36 @@
 //! How many packets this machine can unwrap: measured once at the start, for the admission of packets.
 
+use std::num::NonZeroU32;
 use std::thread;
 use std::time::{Duration, Instant};
 
-use wakumix_mix::{DelayLaw, encode_cover};
+use wakumix_mix::{DelayLaw, admission::Capacity, encode_cover};
 use wakumix_role_api::{Formats, Workers};
 use wakumix_sphinx::{ADDRESS_LEN, Opened, PacketFormat, PathHop, PrivateKey};
 use wakumix_telemetry::{Metric, Telemetry};
 
-use crate::config::Config;
+use crate::{config::Config, delay_queue::Bounds};
 
 /// What a measurement takes in all: some hundred packets a worker, so that a few interruptions do not matter, and not enough
 /// to be felt at a start.
 const TIME: Duration = Duration::from_millis(80);
 
-/// What the admission of packets is to be made for, in packets a second of the whole node: what the operator has set, else
-/// what [`measure_capacity`] finds. Exports it.
+/// What the admission of packets is to be made for: packets a second of the whole node that the operator has set, else that
+/// [`measure_capacity`] finds, and what the mixer's queues have room for. Exports the first.
 #[must_use]
-pub fn node_capacity(config: &Config, formats: &Formats, workers: &Workers, telemetry: &Telemetry) -> u32 {
-    let capacity = config.capacity.unwrap_or_else(|| measure_capacity(formats, workers.count()));
-    telemetry.gauge(Metric::CapacityPacketsPerSecond, &[]).set(f64::from(capacity));
-    capacity
+pub fn node_capacity(config: &Config, formats: &Formats, workers: &Workers, telemetry: &Telemetry) -> Capacity {
+    let rate = config.capacity.unwrap_or_else(|| measure_capacity(formats, workers.count()));
+    telemetry.gauge(Metric::CapacityPacketsPerSecond, &[]).set(f64::from(rate));
+    Capacity {
+        packets_per_second: NonZeroU32::new(rate).unwrap_or(NonZeroU32::MIN),
+        waiting: config.max_waiting,
+        held: Bounds::new(config.max_held, formats).room(formats),
+    }
 }
 
 /// Packets a second that `workers` threads can authenticate, open and blind; of several formats those of the slowest. At
-/// least 1; nothing else of a packet's way through a node is measured.
+/// least 1. Nothing else of a packet's way through a node is measured; where that is much, the node is under pressure
+/// ([`wakumix_mix::admission::Pressure`]) and takes less.
 ///
 /// Blocks for about 80 ms with all workers busy; packets are made for keys that are thrown away.
 #[must_use]
@@ -121,7 +127,8 @@ mod tests {
         let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
         let workers = Workers::new(std::num::NonZeroUsize::MIN, runtime.handle().clone());
         let config = Config { capacity: Some(1234), ..Config::default() };
-        assert_eq!(node_capacity(&config, &formats, &workers, &telemetry), 1234);
+        let capacity = node_capacity(&config, &formats, &workers, &telemetry);
+        assert_eq!((capacity.packets_per_second.get(), capacity.waiting, capacity.held), (1234, 1024, 8192));
         assert!(telemetry.render().contains("waku_mix_capacity_packets_per_second 1234"));
     }
 }

@@ -179,7 +179,13 @@ impl Parts {
             effects: effects.clone(),
             metrics: UnwrapMetrics::new(telemetry),
         };
-        let unwrapper = Unwrapper { queue, batches, max_batch: config.max_batch };
+        let unwrapper = Unwrapper {
+            queue,
+            batches,
+            max_batch: config.max_batch,
+            pressure: Arc::clone(&context.pressure),
+            max_waiting: config.max_waiting,
+        };
         let mean = config.cover.mean(forward);
         let cover = mean.map(|mean| Cover::new(mean, config.cover_delay.encode(), cover_rng, context, effects.clone()));
         Self { unwrap, effects, unwrapper, releaser, cover }

@@ -12,7 +12,7 @@ use futures::FutureExt as _;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 use tokio::task::{JoinError, JoinSet};
 use tokio::time::{Instant, sleep_until, timeout_at};
-use wakumix_mix::Packet;
+use wakumix_mix::{Packet, admission::Pressure};
 use wakumix_role_api::{Inbox, Receiver, WorkerPanicked, Workers};
 
 use crate::admit::Pending;
@@ -25,11 +25,18 @@ use crate::pipeline::{Decisions, Pipeline};
 /// slow disk needs, they are 100 000 packets/s, more than can be admitted; they hold at most 2048 packets, 9.4 MB.
 const MAX_BATCHES: usize = 64;
 
+/// Quarters of the queue that may be full before packets count as piling up. The last one takes what comes until the host
+/// has heard of it, and bursts that end by themselves.
+const PILED_UP: usize = 3;
+
 /// What the task is made of.
 pub(crate) struct Unwrapper {
     pub(crate) queue: Inbox<Packet>,
     pub(crate) batches: Batches,
     pub(crate) max_batch: usize,
+    /// Raised when more than [`PILED_UP`] of the queue is full.
+    pub(crate) pressure: Arc<Pressure>,
+    pub(crate) max_waiting: usize,
 }
 
 /// What works on a batch. Cheap to clone.
@@ -110,6 +117,9 @@ impl Unwrapper {
 
     /// The first packet and what else waits.
     fn batch(&self, first: Packet, queue: &mut Receiver<Packet>) -> Vec<Packet> {
+        if queue.len() > self.max_waiting * PILED_UP / 4 {
+            self.pressure.raise();
+        }
         let mut batch = Vec::with_capacity(self.max_batch.min(1 + queue.len()));
         batch.push(first);
         while batch.len() < self.max_batch

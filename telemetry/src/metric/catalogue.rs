@@ -196,6 +196,8 @@ catalogue! {
         "Incoming frames of mix protocols before they take a buffer: admitted, or refused by reason (4 outcomes).";
     AdmissionActivePeers: "waku_mix_admission_active_peers", Kind::Gauge, Count, [],
         "Peers that sent frames in the last seconds, among which the capacity is shared; 0 without a limit.";
+    AdmissionPaceRatio: "waku_mix_admission_pace_ratio", Kind::Gauge, Ratio, [],
+        "Share of the capacity that is admitted now: 1, or less while packets come faster than this node opens them.";
     DialsTotal: "waku_mix_dials_total", Kind::Counter, Count, ["outcome"],
         "Connection attempts, by outcome.";
     Reachability: "waku_mix_reachability", Kind::Gauge, Count, ["state"],

@@ -40,7 +40,7 @@ impl Bench {
         };
         let limits = MixLimits { max_dialling: 2, ..MixLimits::default() };
         let formats = Formats::one(Sphinx::new(Profile::default()), 8);
-        let gate = Gate::new(&formats, &limits, Weaknesses::NONE, &Telemetry::new());
+        let gate = Gate::new(&formats, &limits, &Arc::default(), Weaknesses::NONE, &Telemetry::new());
         let protocol = StreamProtocol::new("/mix/1.0.0");
         let behaviour = Behaviour::new(protocol, limits, Weaknesses::NONE, ingress, gate, None);
         Self { behaviour, pool, ledger, _packets: receiver }

@@ -6,8 +6,13 @@ use super::*;
 
 const FRAME: usize = 4608;
 
+fn capacity(packets_per_second: u32, waiting: usize) -> Capacity {
+    Capacity { packets_per_second: NonZeroU32::new(packets_per_second).unwrap(), waiting, held: 0 }
+}
+
+/// Of a node whose queue is no limit.
 fn limits(packets_per_second: u32) -> Limits {
-    Limits::for_capacity(NonZeroU32::new(packets_per_second).unwrap(), FRAME)
+    Limits::for_capacity(capacity(packets_per_second, usize::MAX), FRAME)
 }
 
 fn millis(millis: u64) -> Duration {
@@ -21,7 +26,7 @@ fn at_once(admission: &mut Admission, now: Duration, share: &mut PeerShare) -> u
 
 #[test]
 fn a_peer_alone_has_the_whole_node() {
-    let mut admission = Admission::new(limits(1000));
+    let mut admission = Admission::new(limits(1000), Arc::default());
     let mut share = admission.share(millis(0));
     let frames: usize = (0..10_000).map(|now| at_once(&mut admission, millis(now), &mut share)).sum();
     // Ten seconds, and the burst.
@@ -30,7 +35,7 @@ fn a_peer_alone_has_the_whole_node() {
 
 #[test]
 fn a_peer_below_its_part_is_admitted_while_another_floods() {
-    let mut admission = Admission::new(limits(1000));
+    let mut admission = Admission::new(limits(1000), Arc::default());
     let (mut honest, mut hostile) = (admission.share(millis(0)), admission.share(millis(0)));
     let mut taken = 0;
     for now in 0..10_000 {
@@ -45,7 +50,7 @@ fn a_peer_below_its_part_is_admitted_while_another_floods() {
 
 #[test]
 fn says_which_limit_was_met() {
-    let mut admission = Admission::new(limits(1000));
+    let mut admission = Admission::new(limits(1000), Arc::default());
     let mut share = admission.share(millis(0));
     at_once(&mut admission, millis(0), &mut share);
     assert_eq!(admission.admit(millis(0), &mut share, FRAME), Err(Refusal::PeerRate));
@@ -62,12 +67,12 @@ fn says_which_limit_was_met() {
 #[test]
 fn a_long_frame_costs_its_bytes_and_a_short_one_a_packet() {
     let limits = Limits { bytes_per_second: NonZeroU64::new(1_000_000).unwrap(), ..limits(1000) };
-    let mut admission = Admission::new(limits);
+    let mut admission = Admission::new(limits, Arc::default());
     let mut share = admission.share(millis(0));
     let mut admitted = |bytes| (0..).take_while(|_| admission.admit(millis(0), &mut share, bytes).is_ok()).count();
     // Half a second of 1 MB/s, and the share of a peer.
     assert!((49..=55).contains(&admitted(10_000)));
-    let mut admission = Admission::new(limits);
+    let mut admission = Admission::new(limits, Arc::default());
     let mut share = admission.share(millis(0));
     let mut admitted = |bytes| (0..).take_while(|_| admission.admit(millis(0), &mut share, bytes).is_ok()).count();
     assert!((499..=532).contains(&admitted(0)));
@@ -76,12 +81,12 @@ fn a_long_frame_costs_its_bytes_and_a_short_one_a_packet() {
 #[test]
 fn after_its_pause_a_refused_peer_is_admitted_again() {
     for rate in [10, 1000, 50_000] {
-        let mut admission = Admission::new(limits(rate));
+        let mut admission = Admission::new(limits(rate), Arc::default());
         let mut shares: Vec<_> = (0..40).map(|_| admission.share(millis(0))).collect();
         for share in &mut shares {
             at_once(&mut admission, millis(0), share);
         }
-        let pause = admission.pause(&shares[7], FRAME);
+        let pause = admission.pause(millis(0), &shares[7], FRAME);
         assert!(pause > Duration::ZERO);
         let later = pause + Duration::from_nanos(1000);
         // The others take what is there first.
@@ -94,7 +99,7 @@ fn after_its_pause_a_refused_peer_is_admitted_again() {
 
 #[test]
 fn counts_those_who_sent_lately_and_forgets_the_others() {
-    let mut admission = Admission::new(limits(1000));
+    let mut admission = Admission::new(limits(1000), Arc::default());
     let mut shares: Vec<_> = (0..8).map(|_| admission.share(millis(0))).collect();
     let mut send = |admission: &mut Admission, now, peers: std::ops::Range<usize>| {
         for share in &mut shares[peers] {
@@ -142,7 +147,7 @@ struct Peer {
 
 impl Flood {
     fn new(seed: u64, capacity: u32) -> Self {
-        let (rng, admission) = (ChaCha12Rng::seed_from_u64(seed), Admission::new(limits(capacity)));
+        let (rng, admission) = (ChaCha12Rng::seed_from_u64(seed), Admission::new(limits(capacity), Arc::default()));
         Self { rng, admission, now: Duration::ZERO }
     }
 
@@ -165,7 +170,7 @@ impl Flood {
             match self.admission.admit(self.now, &mut peer.share, FRAME) {
                 Ok(()) => peer.tally.admitted += 1,
                 Err(_) if peer.pauses => {
-                    peer.next = peer.next.max(self.now + self.admission.pause(&peer.share, FRAME));
+                    peer.next = peer.next.max(self.now + self.admission.pause(self.now, &peer.share, FRAME));
                 }
                 Err(_) => {}
             }
@@ -210,6 +215,46 @@ fn twenty_flooders_at_ten_times_the_capacity_cost_honest_peers_nothing() {
     }
 }
 
+#[test]
+fn a_burst_fits_into_the_queue() {
+    for (rate, waiting, frames) in [(1000, 1024, 500), (10_000, 1024, 512), (100, 4, 2)] {
+        let limits = Limits::for_capacity(capacity(rate, waiting), FRAME);
+        let mut admission = Admission::new(limits, Arc::default());
+        let mut share = admission.share(millis(0));
+        let admitted = at_once(&mut admission, millis(0), &mut share);
+        assert!(admitted == frames || admitted + 1 == frames, "{admitted} of {frames}");
+    }
+}
+
+#[test]
+fn under_pressure_the_node_takes_less_and_a_modest_peer_still_passes() {
+    const QUEUE: usize = 1024;
+    let pressure = Arc::new(Pressure::default());
+    let limits = Limits::for_capacity(capacity(8000, QUEUE), FRAME);
+    let mut admission = Admission::new(limits, Arc::clone(&pressure));
+    let (mut honest, mut hostile) = (admission.share(millis(0)), admission.share(millis(0)));
+    let (mut waiting, mut lost, mut opened) = (0_usize, 0, 0);
+    for now in 0..20_000 {
+        let mut arrived = at_once(&mut admission, millis(now), &mut hostile);
+        if now % 10 == 0 {
+            assert_eq!(admission.admit(millis(now), &mut honest, FRAME), Ok(()), "at {now} ms");
+            arrived += 1;
+        }
+        // It opens half of what it said.
+        opened += waiting.min(4);
+        waiting = (waiting + arrived).saturating_sub(4);
+        if now >= 1000 {
+            lost += waiting.saturating_sub(QUEUE);
+        }
+        waiting = waiting.min(QUEUE);
+        if waiting > QUEUE * 3 / 4 {
+            pressure.raise();
+        }
+    }
+    assert_eq!(lost, 0, "after the first second the queue never overflows");
+    assert!(opened > 80_000 * 8 / 10, "{opened} of 80000 that it could have opened");
+}
+
 #[derive(Clone, Copy, Debug)]
 struct Arrival {
     peer: usize,
@@ -230,7 +275,7 @@ proptest! {
     /// Whatever eleven others do, one that keeps to a twelfth of the node is never refused.
     #[test]
     fn who_keeps_to_its_part_is_never_refused(rate in 1u32..20_000, arrivals in arrivals(11)) {
-        let mut admission = Admission::new(limits(rate));
+        let mut admission = Admission::new(limits(rate), Arc::default());
         let mut shares: Vec<_> = (0..11).map(|_| admission.share(millis(0))).collect();
         let mut honest = admission.share(millis(0));
         let gap = Duration::from_secs_f64(12.0 / f64::from(rate)) + Duration::from_nanos(100);
@@ -252,7 +297,7 @@ proptest! {
     /// Whatever peers do, the node takes no more than its capacity, its burst and its bounded debt.
     #[test]
     fn the_node_takes_no_more_than_it_can_bear(rate in 1u32..5_000, arrivals in arrivals(40)) {
-        let mut admission = Admission::new(limits(rate));
+        let mut admission = Admission::new(limits(rate), Arc::default());
         let mut shares: Vec<_> = (0..40).map(|_| admission.share(millis(0))).collect();
         let (mut now, mut admitted) = (Duration::ZERO, 0usize);
         for arrival in arrivals {

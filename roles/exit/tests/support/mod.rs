@@ -122,6 +122,7 @@ impl World {
             formats: Formats::new(formats.iter().map(|wire| wire.format()), BUFFERS),
             ledger: Ledger::new(),
             directory: reader,
+            pressure: Arc::default(),
             reliability: Arc::default(),
             epoch: Instant::now(),
             ports: Ports {

@@ -67,6 +67,7 @@ impl Net {
             formats: Formats::one(format, 2 * WINDOW),
             ledger: Ledger::new(),
             directory: DirectoryPublisher::new().1,
+            pressure: Arc::default(),
             reliability: Arc::default(),
             epoch: Instant::now(),
             ports: Ports {

@@ -467,6 +467,7 @@ fn context(
         formats,
         ledger: Ledger::new(),
         directory,
+        pressure: Arc::default(),
         reliability: Arc::default(),
         epoch: Instant::now(),
         ports,

@@ -76,6 +76,7 @@ fn context(ports: Ports, services: Services, telemetry: &Telemetry) -> RoleConte
         formats: Formats::one(Sphinx::new(Profile::default()), 1),
         ledger: Ledger::new(),
         directory,
+        pressure: Arc::default(),
         reliability: Arc::default(),
         epoch: Instant::now(),
         ports,

@@ -184,6 +184,7 @@ impl World {
             formats: Formats::new(formats, buffers),
             ledger: Ledger::new(),
             directory: reader,
+            pressure: Arc::default(),
             reliability: Arc::default(),
             epoch: Instant::now(),
             ports: Ports {
