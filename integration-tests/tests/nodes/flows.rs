@@ -6,7 +6,7 @@ use multiaddr::Protocol;
 use wakumix_integration_tests::{
     http::metric,
     net::{Net, Plan, TOPIC, all_with, drops, message, plans, push, push_as, push_many, usual},
-    run, until, within,
+    run, within,
 };
 use wakumix_mix::Balance;
 use wakumix_role_api::sender::{Anonymity, PushFailure, Way};

@@ -1,0 +1,145 @@
+//! The mixer that is flooded: the real program, from outside.
+
+use std::{collections::BTreeMap, fmt, fs, net::SocketAddr, path::Path, time::Duration};
+
+use tempfile::TempDir;
+use tokio::{sync::oneshot, task::JoinHandle, time::interval};
+use wakumix_integration_tests::{
+    http,
+    net::{Plan, parse_mix_node},
+    process::Process,
+};
+use wakumix_mix::MixNode;
+
+/// How often memory is looked at.
+const LOOK: Duration = Duration::from_millis(100);
+/// What admission and the mixer do with packets, by their names on the metrics page.
+const SERIES: [&str; 2] = ["waku_mix_admission_frames_total", "waku_mix_packets_dropped_total"];
+
+/// The process, before it says where it is.
+pub(crate) struct Victim {
+    process: Process,
+    _keys: TempDir,
+}
+
+/// The mixer as others see it.
+pub(crate) struct Target {
+    /// Its entry in the pools of others.
+    pub(crate) node: MixNode,
+    rest: SocketAddr,
+    process: u32,
+}
+
+impl Victim {
+    /// Starts the mixer with its defaults, its keys on disk, on the processors of this thread.
+    pub(crate) fn start(program: &Path) -> Self {
+        let keys = TempDir::new().expect("a folder");
+        let plan = ["mixer.capacity", "mix.delay"].into_iter().fold(Plan::new("victim", &["mixer"]), Plan::without);
+        let plan = plan.without("mixkey").with("rest", "true").with("keys.directory", keys.path().to_str().unwrap());
+        let arguments = [vec!["node".to_owned()], plan.arguments()].concat();
+        Self { process: Process::start(program, &arguments), _keys: keys }
+    }
+
+    /// Waits until it serves.
+    pub(crate) async fn is_up(&mut self) -> Target {
+        let said = self.process.says("REST on http://").await;
+        let rest = said.split_whitespace().next().and_then(|address| address.parse().ok()).expect("an address");
+        let info = http::get(rest, "/debug/v1/info").await.json();
+        let address = info["listenAddresses"][0].as_str().expect("an address");
+        let key = info["mixPubKey"].as_str().expect("a mix key").trim_start_matches("0x");
+        Target { node: parse_mix_node(&format!("{address}:{key}")), rest, process: self.process.id() }
+    }
+}
+
+impl Target {
+    /// Packets a second that it measured at its start.
+    pub(crate) async fn capacity(&self) -> usize {
+        let page = http::get(self.rest, "/metrics").await.body;
+        let capacity = http::metric(&page, "waku_mix_capacity_packets_per_second").expect("a mixer tells its capacity");
+        #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "a count")]
+        let capacity = capacity as usize;
+        capacity
+    }
+
+    /// What it has admitted, refused and dropped so far.
+    pub(crate) async fn counts(&self) -> Counts {
+        let page = http::get(self.rest, "/metrics").await.body;
+        let ours = page.lines().filter(|line| SERIES.iter().any(|series| line.starts_with(series)));
+        let read = |line: &str| {
+            let (series, value) = line.rsplit_once(' ')?;
+            Some((series.to_owned(), value.parse().ok()?))
+        };
+        Counts(ours.filter_map(read).collect())
+    }
+
+    /// Begins to look at its memory.
+    pub(crate) fn watch_memory(&self) -> MemoryWatch {
+        let (stop, mut stopped) = oneshot::channel();
+        let process = self.process;
+        let watch = tokio::spawn(async move {
+            let (mut memory, mut ticks) = (Memory { first: resident(process), most: 0 }, interval(LOOK));
+            while stopped.try_recv() == Err(oneshot::error::TryRecvError::Empty) {
+                memory.most = memory.most.max(resident(process));
+                ticks.tick().await;
+            }
+            memory
+        });
+        MemoryWatch { stop, watch }
+    }
+}
+
+/// Memory that is being watched.
+pub(crate) struct MemoryWatch {
+    stop: oneshot::Sender<()>,
+    watch: JoinHandle<Memory>,
+}
+
+/// Resident memory, in bytes.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Memory {
+    /// When the watch began.
+    pub(crate) first: u64,
+    /// The most that was seen.
+    pub(crate) most: u64,
+}
+
+impl MemoryWatch {
+    /// What was seen.
+    pub(crate) async fn finish(self) -> Memory {
+        self.stop.send(()).expect("the watch goes on until it is stopped");
+        self.watch.await.expect("nothing panics in it")
+    }
+}
+
+impl fmt::Display for Memory {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "memory of the mixer: {} MiB, at most {} MiB", self.first >> 20, self.most >> 20)
+    }
+}
+
+/// Counters by their names.
+pub(crate) struct Counts(BTreeMap<String, u64>);
+
+impl Counts {
+    /// How much each has grown.
+    pub(crate) fn since(&self, before: &Self) -> Self {
+        let grown = |(name, count): (&String, &u64)| {
+            let grown = count - before.0.get(name).copied().unwrap_or_default();
+            (grown > 0).then(|| (name.clone(), grown))
+        };
+        Self(self.0.iter().filter_map(grown).collect())
+    }
+}
+
+impl fmt::Display for Counts {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.iter().try_for_each(|(name, count)| writeln!(f, "  {count:>10} × {name}"))
+    }
+}
+
+/// Resident memory of a process that runs, in bytes.
+fn resident(process: u32) -> u64 {
+    let status = fs::read_to_string(format!("/proc/{process}/status")).expect("the mixer runs, on Linux");
+    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).expect("it has memory");
+    line.trim().trim_end_matches(" kB").parse::<u64>().expect("a number") << 10
+}
