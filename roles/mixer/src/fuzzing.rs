@@ -30,9 +30,9 @@ const MAX_BUILT: usize = 32;
 /// Longer than any packet is held.
 const LONGEST_HOLD: Duration = Duration::from_secs(70);
 /// The bit of the first byte that asks for keys in a directory, and of how many such inputs one gets them: threads and files
-/// take twenty times as long as all else.
+/// take up to a hundred times as long as all else.
 const DURABLE: u8 = 1;
-const DURABLE_ONE_IN: u8 = 16;
+const DURABLE_ONE_IN: u8 = 64;
 
 thread_local! {
     /// The clock of all runs: to make one takes as long as some events, and it only ever goes on.
