@@ -3,7 +3,7 @@
 use std::{
     ops::Range,
     sync::{
-        Arc, Mutex,
+        Arc, Mutex, PoisonError,
         atomic::{AtomicUsize, Ordering},
         mpsc,
     },
@@ -29,6 +29,7 @@ use crate::support::{Setup, TOPIC, World, message};
 struct Gated {
     inner: Sphinx,
     begun: AtomicUsize,
+    /// Closed when packets may be made.
     gate: Mutex<mpsc::Receiver<()>>,
 }
 
@@ -58,8 +59,8 @@ impl PacketFormat for Gated {
         out: &mut [u8],
     ) -> Result<(), BuildError> {
         self.begun.fetch_add(1, Ordering::SeqCst);
-        // A test that has failed opens the gate too, by closing it.
-        let _ = self.gate.lock().unwrap().recv();
+        // A test that has failed closes it too.
+        let _ = self.gate.lock().unwrap_or_else(PoisonError::into_inner).recv();
         PacketFormat::build(&self.inner, rng, path, destination, body, out)
     }
 
@@ -99,7 +100,7 @@ impl PacketFormat for Gated {
 #[actix::test]
 async fn a_deadline_while_a_try_is_made_counts_it_and_one_before_prevents_it() {
     tokio::time::pause();
-    let (open, gate) = mpsc::channel();
+    let (open, gate) = mpsc::sync_channel(0);
     let format =
         Arc::new(Gated { inner: Sphinx::new(Profile::default()), begun: AtomicUsize::new(0), gate: Mutex::new(gate) });
     let formats = vec![Arc::clone(&format) as Arc<dyn PacketFormat>];
