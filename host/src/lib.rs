@@ -11,6 +11,8 @@ mod config;
 mod ending;
 mod error;
 mod frame;
+#[cfg(test)]
+mod fuzzing;
 mod gossip;
 mod kept;
 mod limits;
