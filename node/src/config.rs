@@ -12,6 +12,8 @@ mod check;
 mod delay;
 mod entry_node;
 mod fleet;
+#[cfg(any(test, fuzzing))]
+pub mod fuzzing;
 pub(crate) mod kind;
 mod layers;
 mod load;

@@ -48,6 +48,7 @@ pub struct Flag {
 }
 
 /// One value as written somewhere.
+#[cfg_attr(any(test, fuzzing), derive(Clone))]
 pub(super) struct Entry {
     /// Its name, brought into the form of a path.
     pub(super) name: String,
@@ -117,10 +118,14 @@ pub(super) fn file(path: &Path) -> Result<Vec<Entry>, Problem> {
             "name a file that exists with --config, or leave it out",
         )
     })?;
-    let text = Zeroizing::new(bytes);
+    file_of(path, &Zeroizing::new(bytes))
+}
+
+/// The layer of a file with this text.
+pub(super) fn file_of(path: &Path, text: &str) -> Result<Vec<Entry>, Problem> {
     let table = match path.extension().and_then(|extension| extension.to_str()) {
-        Some("toml") => parse_toml(&text),
-        Some("yaml" | "yml") => parse_yaml(&text),
+        Some("toml") => parse_toml(text),
+        Some("yaml" | "yml") => parse_yaml(text),
         _ => {
             return Err(Problem::new(
                 format!("configuration file {} has no known extension", path.display()),

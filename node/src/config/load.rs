@@ -14,7 +14,7 @@ use super::{
     Config, check,
     check::Keys,
     fleet::SWITCHES,
-    layers::{self, Inputs, Judge},
+    layers::{self, Entry, Inputs, Judge},
     presets,
     problem::{Problem, Problems, Source},
 };
@@ -52,12 +52,15 @@ pub fn load(inputs: &Inputs) -> Result<Loaded, Problems> {
             return Err(Problems(judge.problems));
         }
     };
-    let preset = layers::last_text(&[&file, &environment, &flags], "preset");
+    together(judge, [file, environment, flags])
+}
+
+/// Judges the layers that were written, those of later ones above, over defaults and preset, and then what they mean together.
+pub(super) fn together(mut judge: Judge, written: [Vec<Entry>; 3]) -> Result<Loaded, Problems> {
+    let preset = layers::last_text(&written.each_ref().map(Vec::as_slice), "preset");
     judge.layer(layers::defaults());
     judge.layer(preset.and_then(|name| presets::find(name.trim())).map(layers::preset).unwrap_or_default());
-    judge.layer(file);
-    judge.layer(environment);
-    judge.layer(flags);
+    written.into_iter().for_each(|layer| judge.layer(layer));
     apply_switches(&mut judge);
 
     let config = merge(&mut judge)?;

@@ -1,0 +1,84 @@
+//! Body of a fuzz target: configuration files of any text.
+
+use std::path::Path;
+
+use super::{
+    Config, ShowFormat,
+    layers::{self, Entry, Flag, Judge},
+    load,
+    problem::Problems,
+    show,
+};
+
+/// Keys whose values name files, which are no part of the input.
+const FILES: [&str; 2] = ["nodekey-file", "mixkey-file"];
+
+/// Reads the text of a file called `name`, as the node does: the answer is a configuration, or problems that all say something.
+/// What was read is shown as a file that is read as the same.
+///
+/// One in eight files with a bad value is judged as a whole, the others are only in themselves: the whole takes ten times as long.
+pub fn read(name: &str, text: &str) {
+    let Some(file) = layer(name, text) else { return };
+    let is_sound = {
+        let mut alone = Judge::default();
+        alone.layer(file.clone());
+        alone.problems.is_empty()
+    };
+    if !is_sound && !text.len().is_multiple_of(8) {
+        return;
+    }
+    let Ok(loaded) = together(file).inspect_err(say_something) else { return };
+    let shown = show(&loaded, ShowFormat::Toml);
+    let again = layer("shown.toml", &shown).map(together);
+    let Some(Ok(again)) = again else { panic!("what was shown cannot be read: {shown}") };
+    assert_eq!(values(&again.config), values(&loaded.config), "{shown}");
+    let _ = show(&loaded, ShowFormat::Json);
+}
+
+/// The layer of a file; `None` for one that cannot be parsed, or that names other files.
+fn layer(name: &str, text: &str) -> Option<Vec<Entry>> {
+    let file =
+        layers::file_of(Path::new(name), text).map_err(|problem| say_something(&Problems(vec![problem]))).ok()?;
+    let names_files = file.iter().any(|entry| FILES.contains(&entry.name.as_str()));
+    (!names_files).then_some(file)
+}
+
+/// A configuration of this file and an identity, so that none is drawn.
+fn together(file: Vec<Entry>) -> Result<load::Loaded, Problems> {
+    let identity = Flag { name: "nodekey".to_owned(), values: vec!["07".repeat(32)] };
+    load::together(Judge::default(), [file, Vec::new(), layers::flags(&[identity])])
+}
+
+fn say_something(problems: &Problems) {
+    assert!(!problems.0.is_empty() && problems.0.iter().all(|problem| !problem.message.is_empty()));
+    let _ = problems.to_string();
+}
+
+/// The values of a configuration, but for secrets.
+fn values(config: &Config) -> serde_json::Value {
+    let mut values = serde_json::to_value(config).unwrap_or_default();
+    for secret in ["nodekey", "mixkey"] {
+        values[secret].take();
+    }
+    values
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::show_defaults;
+
+    #[test]
+    fn the_target_takes_files_and_what_is_near_them() {
+        let toml = format!(
+            "roles = [\"mixer\", \"relay\"]\nshard = [0, 1]\nmixkey = \"{}\"\n[mix]\ndelay = \"50ms\"\n",
+            "01".repeat(32)
+        );
+        read("node.toml", &show_defaults(ShowFormat::Toml));
+        read("node.yaml", "roles: [relay]\nmix:\n  delay: none\n");
+        for at in 0..toml.len() {
+            read("node.toml", &toml[..at]);
+            read("node.toml", &format!("{}7{}", &toml[..at], &toml[at..]));
+        }
+    }
+}
