@@ -306,11 +306,13 @@ fn an_actor_that_panics_during_traffic_is_restarted_and_counted() {
     });
 }
 
-/// Starts a mixer as a process, hands it packets that are to be held for `hold_ms` on average, ends it with SIGTERM,
-/// and gives how many packets came out and what its last log line says of the others.
+/// Starts a mixer as a process, hands it packets that are to be held for `hold_ms`, ends it with SIGTERM, and gives how
+/// many packets came out and what its last log line says of the others.
 async fn terminated_with_packets(count: u64, hold_ms: u16, drain_timeout: &str) -> (u64, u64, u64) {
     let plan = Plan::new("mixer", &["mixer"])
         .with("drain-timeout", drain_timeout)
+        .with("mixer.delay-rule", "as-encoded")
+        .with("mixer.max-delay", "1m")
         .with("log-format", "json")
         .with("metrics-server", "true");
     let process = Process::start(wakumix(), &[vec!["node".to_owned()], plan.arguments()].concat());
@@ -354,9 +356,9 @@ fn a_node_that_is_terminated_sends_the_packets_that_it_holds() {
 #[test]
 fn a_node_that_has_no_time_to_drain_counts_the_packets_that_it_gives_up() {
     run(async {
+        // Longer than any machine takes to hand them over: a packet that is being written when the process ends is lost.
         let (came_out, _, given_up) = terminated_with_packets(20, 60_000, "1ms").await;
-        assert!(given_up > 0, "a minute is longer than a millisecond");
-        assert_eq!(came_out + given_up, 20);
+        assert_eq!((came_out, given_up), (0, 20));
     });
 }
 
