@@ -147,8 +147,8 @@ fn a_packet_is_held_no_longer_than_the_node_allows_whatever_it_asks_for() {
 
 #[test]
 fn one_peer_does_not_get_all_buffers_and_another_passes() {
-    /// Of which one peer may have 512.
-    const BUFFERS: usize = 600;
+    /// Half of which one peer may have: the smallest room whose peers are held apart.
+    const BUFFERS: usize = 1024;
     check(Weakness::Unbounded, async |weak| {
         let mut net = start(mixer().with("mix.buffers", &BUFFERS.to_string()).weakened(weak)).await;
         let (hostile, honest, mixer) = (hop().await, hop().await, mixer_of(&net));
@@ -178,8 +178,8 @@ fn one_peer_does_not_get_all_buffers_and_another_passes() {
 }
 
 /// Sets that the exit under attack may hold. 1,050 are begun, ten times as many and half: by then each place has changed hands
-/// ten times. With 1000 places and 10,500 sets the attack fails and succeeds likewise, but to build
-/// and unwrap a packet costs 13 ms of a core in a test build, 21,000 packets five minutes of a busy machine.
+/// ten times. With 1000 places and 10,500 sets the attack fails and succeeds likewise, but to build and unwrap a packet costs
+/// 13 ms of a core in a test build, 21,000 packets five minutes of a busy machine.
 const SETS: usize = 100;
 
 /// The fragments of a push, two of them.
