@@ -1,5 +1,7 @@
 //! Body of a fuzz target: configuration files of any text.
 
+#![allow(clippy::panic, reason = "what goes wrong here is a finding")]
+
 use std::path::Path;
 
 use super::{
