@@ -9,15 +9,12 @@ use wakumix_fuzz::{
     DESCRIPTOR, KEY, MIX_RECORD, NOW, PEER_RECORD,
     packets::{FORMATS, Sound, address, path, rng},
 };
-use wakumix_mix::{
-    HopAddress, Request, encode_cover, encode_reply,
-    fragment,
-};
+use wakumix_mix::{HopAddress, Request, encode_cover, encode_reply, fragment};
 use wakumix_records::{
     descriptor::{self, Descriptor, Limits},
     node_record::RecordFields,
     peer_exchange,
-    rendezvous::{self, MixRecord, Page, Query, Registration},
+    rendezvous::{self, MixRecord, Page, Query, Refused, Registration, Status},
     service_discovery::{self, Contact, Message, MessageKind, Register, ServiceEntry},
 };
 use wakumix_sphinx::{PrivateKey, WireFormat};
@@ -55,6 +52,7 @@ fn main() -> Result<()> {
     texts(&record)?;
     packets()?;
     messages()?;
+    configurations(&record)?;
     for (name, events) in wakumix_mixer::fuzzing::seeds() {
         write("mixer", name, events)?;
     }
@@ -110,6 +108,9 @@ fn node_records() -> Result<String> {
     let values = [vec![0x21], vec![0, 2, 1, 0, 0], multiaddrs, vec![9; 32], vec![0, 2, 1]];
     let lengths = values.iter().map(|value| u8::try_from(value.len())).collect::<std::result::Result<Vec<_>, _>>()?;
     write("node_record", "fields", [lengths, values.concat()].concat())?;
+    // Shards as a bit vector: cluster 2, shards 0 and 2.
+    let bits = [&[0, 2, 0b101][..], &[0; 127]].concat();
+    write("node_record", "shard-bits", [&[1, 0, 0, 0, 130, 0x21][..], &bits].concat())?;
     Ok(record.to_text())
 }
 
@@ -129,6 +130,9 @@ fn rendezvous_seeds() -> Result<()> {
     write("rendezvous", "discover", rendezvous::Request::Discover(query).encode())?;
     let page = Page { registrations: vec![registration], ..Page::default() };
     write("rendezvous", "page", rendezvous::Response::Discover(Ok(page)).encode())?;
+    write("rendezvous", "registered", rendezvous::Response::Register(Ok(7200)).encode())?;
+    let refused = Refused::new(Status::Unavailable, "full");
+    write("rendezvous", "refused", rendezvous::Response::Discover(Err(refused)).encode())?;
     Ok(())
 }
 
@@ -205,11 +209,11 @@ fn packets() -> Result<()> {
             write("packet_built", &format!("{name}-whole"), [&[number, 1, 0, 50, kind, 1, 0], &b"body"[..]].concat())?;
         }
         let surb = || format.create_surb(&mut rng(1), &path(50)).map(|(surb, _)| surb);
-        write("surb", &name, &surb()?.to_bytes()[..])?;
+        write("surb", &name, [&[number], &surb()?.to_bytes()[..]].concat())?;
+        write("surb", &format!("{name}-unchanged"), [number])?;
         let request = Request { codec: V3_PROTOCOL, surbs: vec![surb()?, surb()?], data: b"request" };
         write("mix_message", &name, request.encode()?)?;
     }
-    write("surb", "unchanged", [])?;
     write("mix_message", "reply", encode_reply(b"answer"))?;
     write("mix_message", "cover", encode_cover(&mut rng(1), &*FORMATS[0]))?;
     let direct = HopAddress::decode(&address(1))?;
@@ -269,7 +273,45 @@ fn messages() -> Result<()> {
     write("waku_message", "content-topic", message.content_topic)?;
     write("metadata", "cluster", Metadata { cluster_id: Some(2), shards: vec![0, 1] }.encode())?;
     write("metadata", "empty", Metadata::default().encode())?;
+    let prefixes = [&[100][..], &[0; 100], &[0x80, 0x24], &[0; 4608], &[0xdc, 0x2e], &[0; 5980]].concat();
+    write("frame_prefix", "packets", prefixes)?;
+    write("frame_prefix", "frames", [frame::encode(b"one"), frame::encode(&[2; 300]), frame::encode(&[])].concat())?;
+    write("frame_prefix", "overlong", [0x80; 9])?;
     write("frame", "frames", [frame::encode(b"one"), frame::encode(&[2; 300]), frame::encode(&[])].concat())?;
+    Ok(())
+}
+
+/// Files of the example network, every default, and what fleets write.
+fn configurations(record: &str) -> Result<()> {
+    for name in ["mixer-1", "relay-exit-1", "sender"] {
+        write("config", name, fs::read(Path::new("../examples/config").join(name).with_extension("toml"))?)?;
+    }
+    write("config", "defaults", include_str!("defaults.toml"))?;
+    let peer = KEY.public().to_peer_id();
+    let mix_key = PrivateKey::from_bytes([1; 32]).public();
+    let lists = format!(
+        "roles = \"relay,exit\"\nnat = \"extip:192.0.2.1\"\next-multiaddr = \"/dns4/mix.example.org/tcp/443/wss\"\n\
+         staticnode = [\"/ip4/192.0.2.7/tcp/60000/p2p/{peer}\"]\nmixnode = [\"/ip4/192.0.2.7/tcp/60000/p2p/{peer}:{mix_key}\"]\n\
+         entry-node = [\"{record}\"]\nfamily = [\"{peer}\"]\noperator = \"example.org\"\nports-shift = 1\nlog-level = \"info,a=debug\"\n\
+         [exit]\nnetworks = [\"10.1.0.0/16\"]\nports = [443, \"1024-65535\"]\n[host]\ninject-loss = \"0.5%\"\n[mixer]\ncover = \"10s\"\n"
+    );
+    write("config", "lists", lists)?;
+    write(
+        "config",
+        "fleet",
+        "relay = true\nmix = \"True\"\nlightpush = true\nrole = [\"mixer\"]\npreset = \"mix-2026-07\"\nstore = false\n",
+    )?;
+    write(
+        "config",
+        "nearly",
+        "rols = [\"mixer\"]\ntcp-port = 70000\n[mix]\ndelay = \"50 parsecs\"\n[pool]\nmax-age = [1]\n",
+    )?;
+    // Two characters in front make it YAML.
+    write(
+        "config",
+        "yaml",
+        "#-roles: [mixer, sender]\nmix:\n  delay: none\n  profile:\n    - sphinx-packet\ntcp-port: 0\n",
+    )?;
     Ok(())
 }
 

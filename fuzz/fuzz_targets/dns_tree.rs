@@ -15,6 +15,7 @@ fuzz_target!(|data: &[u8]| {
     let list: TreeUrl = LIST.parse().expect("a fixed address is valid");
     let _ = list.root(text);
     let _ = text.parse::<EntryName>();
+    assert!(EntryName::of(LIST).entry(text).is_err() || text == LIST, "an entry of another name is taken");
     if let Ok(Entry::Node(record)) = EntryName::of(text).entry(text) {
         let _ = record.parse::<wakumix_records::node_record::NodeRecord>();
     }

@@ -2,7 +2,7 @@
 //! or damage that the format cannot see.
 #![no_main]
 
-use std::ops::Range;
+use std::{cell::RefCell, collections::HashMap, ops::Range, rc::Rc};
 
 use libfuzzer_sys::fuzz_target;
 use wakumix_fuzz::packets::{KEYS, address, carried_delay, format, header_len, is_whole, path, proof_len, rng};
@@ -57,7 +57,9 @@ fuzz_target!(|data: &[u8]| {
 
 fn travel(journey: &Journey<'_>) {
     let format = format(journey.format);
-    let Some((mut packet, destination, keys)) = built(journey, format) else { return };
+    let Some(built) = built(journey, format) else { return };
+    let Built { destination, keys, .. } = &*built;
+    let mut packet = built.packet.clone();
     let last = KEYS.len() - 1;
     let mut damage = Damage::None;
     for (hop, key) in KEYS.iter().enumerate() {
@@ -71,12 +73,12 @@ fn travel(journey: &Journey<'_>) {
         assert!(damage != Damage::Header, "hop {hop} takes a changed header");
         match format.open(&mut packet, authentic) {
             Ok(Opened::Forward { next, delay_ms, blinding }) => {
-                assert!(hop < last && next == address(2 + u8::try_from(hop).unwrap_or(u8::MAX)));
+                assert!(hop < last && next == address(hop + 2));
                 assert_eq!(delay_ms, carried_delay(format, journey.delay_ms));
                 format.blind(&mut packet, blinding).expect("a sound packet goes on");
             }
             Ok(Opened::Exit { destination: read, body }) => {
-                assert!(hop == last && keys.is_none() && read == destination);
+                assert!(hop == last && keys.is_none() && read == *destination);
                 return arrived(journey, format, &packet, Ok(body), damage);
             }
             Ok(Opened::Reply { id }) => {
@@ -94,8 +96,42 @@ fn travel(journey: &Journey<'_>) {
     panic!("the last hop sent it on");
 }
 
-/// A packet, its destination, and the keys that open it if it is a reply; none when the body does not fit.
-fn built(journey: &Journey<'_>, format: &dyn PacketFormat) -> Option<(Vec<u8>, AddressBytes, Option<ReplyKeys>)> {
+/// A packet as its sender made it, and who can open it.
+struct Built {
+    packet: Vec<u8>,
+    destination: AddressBytes,
+    /// If it is a reply.
+    keys: Option<ReplyKeys>,
+}
+
+/// What a packet is made of: format, seed, delay, whether it is a reply and has a destination, body.
+type Recipe = (u8, u8, u16, bool, bool, Vec<u8>);
+
+/// Packets that are remembered, some 6 kB each; then all are forgotten. To make one takes as long as to open it three times.
+const MOST: usize = 1 << 12;
+
+thread_local! {
+    static BUILT: RefCell<HashMap<Recipe, Rc<Built>>> = RefCell::default();
+}
+
+/// The packet of a journey; none when the body does not fit.
+fn built(journey: &Journey<'_>, format: &dyn PacketFormat) -> Option<Rc<Built>> {
+    let Journey { format: choice, seed, delay_ms, is_reply, has_destination, body, .. } = *journey;
+    let recipe = (choice, seed, delay_ms, is_reply, has_destination, body.to_vec());
+    BUILT.with_borrow_mut(|known| {
+        if let Some(built) = known.get(&recipe) {
+            return Some(Rc::clone(built));
+        }
+        if known.len() >= MOST {
+            known.clear();
+        }
+        let built = Rc::new(build(journey, format)?);
+        known.insert(recipe, Rc::clone(&built));
+        Some(built)
+    })
+}
+
+fn build(journey: &Journey<'_>, format: &dyn PacketFormat) -> Option<Built> {
     let mut rng = rng(journey.seed.into());
     let path = path(journey.delay_ms);
     let mut packet = vec![0; format.packet_len()];
@@ -107,7 +143,7 @@ fn built(journey: &Journey<'_>, format: &dyn PacketFormat) -> Option<(Vec<u8>, A
         (format.build(&mut rng, &path, &destination, journey.body, &mut packet), None)
     };
     assert_eq!(built.is_ok(), journey.body.len() <= format.data_len(), "{built:?}");
-    built.ok().map(|()| (packet, destination, keys))
+    built.ok().map(|()| Built { packet, destination, keys })
 }
 
 /// Changes bytes; which part of the packet is another one then.

@@ -8,9 +8,8 @@ use wakumix_fuzz::packets::{FORMATS, KEYS, Sound};
 use wakumix_sphinx::{Opened, PacketFormat};
 
 /// Each format with each kind of packet; the first byte of the input chooses.
-static SOUND: LazyLock<Vec<(&'static dyn PacketFormat, Sound)>> = LazyLock::new(|| {
-    FORMATS.iter().flat_map(|format| Sound::all(&**format).map(|sound| (&**format, sound))).collect()
-});
+static SOUND: LazyLock<Vec<(&'static dyn PacketFormat, Sound)>> =
+    LazyLock::new(|| FORMATS.iter().flat_map(|format| Sound::all(&**format).map(|sound| (&**format, sound))).collect());
 
 fuzz_target!(|data: &[u8]| {
     let Some((&choice, bytes)) = data.split_first() else { return };

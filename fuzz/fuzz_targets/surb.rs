@@ -7,19 +7,19 @@ use libfuzzer_sys::fuzz_target;
 use wakumix_fuzz::packets::{FORMATS, KEYS, path, rng};
 use wakumix_sphinx::PacketFormat;
 
-/// For each format the bytes of a sound block.
-static SOUND: LazyLock<Vec<Vec<u8>>> = LazyLock::new(|| {
-    let made = FORMATS.iter().map(|format| format.create_surb(&mut rng(1), &path(50)));
-    made.map(|made| made.expect("a fixed path is valid").0.to_bytes().to_vec()).collect()
+/// Each format with the bytes of a sound block; the first byte of the input chooses.
+static SOUND: LazyLock<Vec<(&'static dyn PacketFormat, Vec<u8>)>> = LazyLock::new(|| {
+    let made = FORMATS.iter().map(|format| (&**format, format.create_surb(&mut rng(1), &path(50))));
+    made.map(|(format, made)| (format, made.expect("a fixed path is valid").0.to_bytes().to_vec())).collect()
 });
 
 fuzz_target!(|data: &[u8]| {
-    for (format, sound) in FORMATS.iter().zip(&*SOUND) {
-        read(&**format, data);
-        let changed: Vec<u8> =
-            sound.iter().zip(data.iter().chain(std::iter::repeat(&0))).map(|(byte, change)| byte ^ change).collect();
-        read(&**format, &changed);
-    }
+    let Some((&choice, bytes)) = data.split_first() else { return };
+    let (format, sound) = &SOUND[usize::from(choice) % SOUND.len()];
+    read(*format, bytes);
+    let changes = bytes.iter().chain(std::iter::repeat(&0));
+    let changed: Vec<u8> = sound.iter().zip(changes).map(|(byte, change)| byte ^ change).collect();
+    read(*format, &changed);
 });
 
 fn read(format: &dyn PacketFormat, bytes: &[u8]) {

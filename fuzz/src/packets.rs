@@ -25,20 +25,25 @@ pub fn format(choice: u8) -> &'static dyn PacketFormat {
     &*FORMATS[usize::from(choice) % FORMATS.len()]
 }
 
-/// The address of a node of the path.
-#[must_use]
-pub fn address(hop: u8) -> AddressBytes {
+/// Addresses of nodes, by their numbers.
+static ADDRESSES: LazyLock<[AddressBytes; 10]> = LazyLock::new(|| {
     let peer = crate::KEY.public().to_peer_id();
-    let text = format!("/ip4/192.0.2.{hop}/tcp/60000/p2p/{peer}");
-    let full = text.parse().expect("a fixed address is valid");
-    HopAddress::parse_full(&full).expect("a header carries it").encode()
+    core::array::from_fn(|node| {
+        let full = format!("/ip4/192.0.2.{node}/tcp/60000/p2p/{peer}").parse().expect("a fixed address is valid");
+        HopAddress::parse_full(&full).expect("a header carries it").encode()
+    })
+});
+
+/// The address of a node: 1, 2 and 3 are those of the path, 9 is a destination.
+#[must_use]
+pub fn address(node: usize) -> AddressBytes {
+    ADDRESSES[node]
 }
 
 /// The path through the three nodes, each of which holds packets for so long.
 #[must_use]
 pub fn path(delay_ms: u16) -> [PathHop; PATH_LEN] {
-    let hops = [1, 2, 3].map(address);
-    core::array::from_fn(|hop| PathHop { key: KEYS[hop].public(), address: hops[hop], delay_ms })
+    core::array::from_fn(|hop| PathHop { key: KEYS[hop].public(), address: address(hop + 1), delay_ms })
 }
 
 /// Random bytes that are the same in every run.
