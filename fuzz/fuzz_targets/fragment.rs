@@ -15,8 +15,10 @@ const LIMITS: Limits = Limits { sets: 3, bytes: 4096, age: Duration::from_secs(1
 /// Ends that are remembered at least.
 const REMEMBERED: usize = LIMITS.sets * 4;
 
-/// Requests, each with its fragments.
-static REQUESTS: LazyLock<Vec<(Vec<u8>, Vec<Vec<u8>>)>> = LazyLock::new(|| {
+/// The bytes of a request, and its fragments.
+type Cut = (Vec<u8>, Vec<Vec<u8>>);
+
+static REQUESTS: LazyLock<Vec<Cut>> = LazyLock::new(|| {
     let shapes = [(1, 0, 40), (1, 3, 300), (2, 0, 500), (2, 2, 2), (3, 1, 1000), (4, 4, 700), (8, 0, 90), (2, 1, 4000)];
     let request = |(number, (data, parity, len)): (u8, (u8, u8, usize))| {
         let bytes = vec![number + 1; len];

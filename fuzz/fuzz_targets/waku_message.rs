@@ -11,14 +11,14 @@ use wakumix_waku::{
 };
 
 fuzz_target!(|data: &[u8]| {
-    if let Some(message) = twice(data, |bytes| WakuMessage::decode(bytes), WakuMessage::encode) {
+    if let Some(message) = twice(data, WakuMessage::decode, WakuMessage::encode) {
         assert!(message.meta.len() <= MAX_META_LEN);
         let hash = MessageHash::of("/waku/2/rs/2/0", &message);
         assert_eq!(hash.to_string().parse(), Ok(hash));
     }
-    twice(data, |bytes| v3::Request::decode(bytes), v3::Request::encode);
-    twice(data, |bytes| v3::Response::decode(bytes), v3::Response::encode);
-    twice(data, |bytes| v2::PushRpc::decode(bytes), v2::PushRpc::encode);
+    twice(data, v3::Request::decode, v3::Request::encode);
+    twice(data, v3::Response::decode, v3::Response::encode);
+    twice(data, v2::PushRpc::decode, v2::PushRpc::encode);
     let Ok(text) = std::str::from_utf8(data) else { return };
     if let Ok(topic) = PubsubTopic::parse(text) {
         assert_eq!(PubsubTopic::new(topic.cluster(), topic.shard()).map(|again| again.as_str() == text), Ok(true));
