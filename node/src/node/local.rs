@@ -94,7 +94,9 @@ pub(super) async fn keep_up(
 ) {
     let Readers { record, hop_address } = readers;
     loop {
-        let new = recorder.record(&host.borrow_and_update(), Some(keys.announced()), readiness(&roles));
+        // Roles that are asked look at the addresses too: nobody may hold them meanwhile, or both wait for a writer in between.
+        let addresses = host.borrow_and_update().clone();
+        let new = recorder.record(&addresses, Some(keys.announced()), readiness(&roles));
         hop_address.send_if_modified(|current| replace(current, new.hop_address.clone()));
         record.send_if_modified(|current| **current != new && replace(current, Arc::new(new)));
         tokio::select! {
@@ -114,6 +116,9 @@ fn replace<T: PartialEq>(current: &mut T, new: T) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use futures::future::BoxFuture;
+    use tokio::time::Instant;
+    use wakumix_role_api::{ActorHandle, StopReport};
     use wakumix_sphinx::PrivateKey;
 
     use super::*;
@@ -150,5 +155,49 @@ mod tests {
         assert!(record(|_| true).reassembles);
         assert!(!record(|role| role != RoleName::Exit).reassembles);
         assert!(!recorder("mixer").record(&HostAddresses::default(), Some(announced()), |_| true).reassembles);
+    }
+
+    /// A role whose readiness takes the host a new address: what waits for a writer would wait here.
+    struct Curious {
+        host: watch::Sender<HostAddresses>,
+        asked: std::sync::mpsc::SyncSender<()>,
+    }
+
+    impl RunningRole for Curious {
+        fn name(&self) -> RoleName {
+            RoleName::Sender
+        }
+
+        fn actor(&self) -> &ActorHandle {
+            panic!("nobody asks for it")
+        }
+
+        fn ready(&self) -> Result<(), String> {
+            self.host.send_if_modified(|_| false);
+            // Whether the first answer was heard is enough.
+            let _ = self.asked.try_send(());
+            Ok(())
+        }
+
+        fn stop(&self, _: Instant) -> BoxFuture<'static, StopReport> {
+            panic!("nobody stops it")
+        }
+    }
+
+    #[test]
+    fn nothing_is_held_while_roles_are_asked() {
+        let (host, addresses) = watch::channel(HostAddresses::default());
+        let recorder = recorder("sender");
+        let (record, _record) =
+            watch::channel(Arc::new(recorder.record(&addresses.borrow().clone(), Some(announced()), |_| false)));
+        let (hop_address, _hop_address) = watch::channel(None);
+        let (asked, heard) = std::sync::mpsc::sync_channel(1);
+        let roles: Arc<[Box<dyn RunningRole>]> = Arc::new([Box::new(Curious { host, asked })]);
+        let (keys, _) = KeyRing::open(wakumix_keyring::Config::default(), crate::clock::unix_seconds).unwrap();
+        let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
+        runtime.spawn(keep_up(recorder, addresses, keys, roles, Readers { record, hop_address }));
+        let answer = heard.recv_timeout(std::time::Duration::from_secs(60));
+        runtime.shutdown_background();
+        answer.expect("the role is asked and answers");
     }
 }

@@ -177,7 +177,8 @@ impl Node {
         let roles: Arc<[Box<dyn RunningRole>]> = roles.into();
         // The first record that others see tells of the roles that are ready at once.
         let ready = local::readiness(&roles);
-        let told = recorder.record(&host_addresses.borrow(), Some(mix_keys.announced()), ready);
+        let addresses = host_addresses.borrow().clone();
+        let told = recorder.record(&addresses, Some(mix_keys.announced()), ready);
         record_sender.send_replace(Arc::new(told));
         let discovery = discovery.start(surroundings);
         metrics::export(&context, config);

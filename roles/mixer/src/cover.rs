@@ -202,9 +202,10 @@ fn me(node: &LocalNode, directory: &Directory) -> Option<MixNode> {
 
 /// The only nodes that can pass a packet on to this one; `None` if all can.
 fn last_hops<'d>(node: &LocalNode, directory: &'d Directory) -> Option<&'d HashSet<PeerId>> {
-    let needs_connection = match node.hop_address.borrow().as_ref() {
+    let is_relayed = node.hop_address.borrow().as_ref().map(|address| address.relay().is_some());
+    let needs_connection = match is_relayed {
         None => true,
-        Some(address) => node.reachability() == Reachability::Private && address.relay().is_none(),
+        Some(is_relayed) => node.reachability() == Reachability::Private && !is_relayed,
     };
     needs_connection.then_some(&directory.connected)
 }
