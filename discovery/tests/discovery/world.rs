@@ -1,0 +1,271 @@
+//! Discovery between a stand-in for the host and sources that say what a test tells them.
+
+use std::{
+    collections::{HashSet, VecDeque},
+    io,
+    net::IpAddr,
+    sync::{Arc, Mutex},
+    time::Duration,
+};
+
+use futures::{FutureExt, future::BoxFuture};
+use libp2p_identity::{Keypair, PeerId, secp256k1};
+use multiaddr::Multiaddr;
+use tokio::sync::{broadcast, mpsc, watch};
+use wakumix_discovery::{
+    Config, Discovery, DiscoveryHandle, LocalRecord, PoolEntry, Resolver, Source, SourceContext, StaticSource,
+    Surroundings,
+    entry::MixNodeEntry,
+    finding::{Finding, SourceName},
+};
+use wakumix_mix::MixNode;
+use wakumix_role_api::{
+    DirectoryPublisher, DirectoryReader, Receiver, Supervisor,
+    directory::{PoolState, ServiceNode},
+    host::{HostHandle, HostMessage, PeerEvent, RequestFailure},
+    mailbox,
+};
+use wakumix_sphinx::PrivateKey;
+use wakumix_telemetry::Telemetry;
+use wakumix_waku::record::{Capabilities, Shards};
+
+pub(crate) const ME: u8 = 100;
+
+pub(crate) fn keypair(seed: u8) -> Keypair {
+    let secret = secp256k1::SecretKey::try_from_bytes([seed; 32]).unwrap();
+    Keypair::from(secp256k1::Keypair::from(secret))
+}
+
+pub(crate) fn peer(seed: u8) -> PeerId {
+    keypair(seed).public().to_peer_id()
+}
+
+pub(crate) fn entry_at(place: &str, seed: u8) -> MixNodeEntry {
+    let key = PrivateKey::from_bytes([seed; 32]).public();
+    format!("{place}/p2p/{}:{key}", peer(seed)).parse().unwrap()
+}
+
+pub(crate) fn entry(seed: u8) -> MixNodeEntry {
+    entry_at(&format!("/ip4/10.0.0.{seed}/tcp/4000"), seed)
+}
+
+pub(crate) fn node(seed: u8) -> MixNode {
+    entry(seed).node().unwrap()
+}
+
+pub(crate) fn service(seed: u8, address: &str) -> ServiceNode {
+    ServiceNode::new(peer(seed), vec![address.parse().unwrap()])
+}
+
+pub(crate) fn full(address: &str, seed: u8) -> Multiaddr {
+    format!("{address}/p2p/{}", peer(seed)).parse().unwrap()
+}
+
+/// What the stand-in for the host knows of the network, and what it was asked.
+#[derive(Default)]
+pub(crate) struct Network {
+    pub(crate) dead: HashSet<PeerId>,
+    pub(crate) connected: Vec<PeerId>,
+    pub(crate) asked: Vec<PeerId>,
+}
+
+/// Discovery, its reader's end and the host's.
+pub(crate) struct World {
+    pub(crate) discovery: DiscoveryHandle,
+    pub(crate) reader: DirectoryReader,
+    pub(crate) kept: watch::Receiver<Vec<Multiaddr>>,
+    pub(crate) network: Arc<Mutex<Network>>,
+    pub(crate) events: broadcast::Sender<PeerEvent>,
+    pub(crate) telemetry: Telemetry,
+}
+
+impl World {
+    pub(crate) fn new(config: Config) -> Self {
+        let source = StaticSource::new(&config);
+        Self::with_sources(config, vec![Box::new(source)])
+    }
+
+    pub(crate) fn with_sources(config: Config, sources: Vec<Box<dyn Source>>) -> Self {
+        tokio::time::pause();
+        let telemetry = Telemetry::new();
+        let (supervisor, _fatal) = Supervisor::on_current_thread(telemetry.clone());
+        let (host_address, host_inbox) = mailbox("host", 64, &telemetry);
+        let (publisher, reader) = DirectoryPublisher::new();
+        let (events, _) = broadcast::channel(64);
+        let network = Arc::new(Mutex::new(Network::default()));
+        let (keep, kept) = watch::channel(Vec::new());
+        actix::spawn(stand_in(host_inbox.receiver().unwrap(), keep, Arc::clone(&network)));
+        let surroundings = Surroundings {
+            me: peer(ME),
+            identity: keypair(ME),
+            local: watch::channel(Arc::new(local())).1,
+            events: events.clone(),
+            publisher,
+            reader: reader.clone(),
+            host: HostHandle::new(host_address),
+            supervisor,
+            telemetry: telemetry.clone(),
+        };
+        let discovery = Discovery::with_sources(config, sources).start(surroundings);
+        Self { discovery, reader, kept, network, events, telemetry }
+    }
+
+    /// Waits until the pool has this many nodes; they come sorted by address.
+    pub(crate) async fn pool_of(&mut self, size: usize) -> Vec<MixNode> {
+        while self.reader.snapshot().mix_nodes.len() != size {
+            assert!(self.reader.changed().await);
+        }
+        self.pool()
+    }
+
+    pub(crate) fn pool(&self) -> Vec<MixNode> {
+        let mut nodes = self.reader.snapshot().mix_nodes.clone();
+        nodes.sort_by_key(|node| node.address.ip());
+        nodes
+    }
+
+    pub(crate) async fn entry(&self, seed: u8) -> PoolEntry {
+        self.discovery.pool().await.into_iter().find(|entry| entry.peer == peer(seed)).unwrap()
+    }
+
+    /// Waits until a node is in a state.
+    pub(crate) async fn in_state(&self, seed: u8, state: PoolState) -> PoolEntry {
+        loop {
+            let entry = self.discovery.pool().await.into_iter().find(|entry| entry.peer == peer(seed));
+            if let Some(entry) = entry.filter(|entry| entry.state == state) {
+                return entry;
+            }
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+    }
+
+    pub(crate) fn network<T>(&self, work: impl FnOnce(&mut Network) -> T) -> T {
+        work(&mut self.network.lock().unwrap())
+    }
+
+    pub(crate) fn kill(&self, seed: u8) {
+        self.network(|network| network.dead.insert(peer(seed)));
+    }
+
+    pub(crate) fn revive(&self, seed: u8) {
+        self.network(|network| network.dead.remove(&peer(seed)));
+    }
+
+    pub(crate) fn tell(&self, event: PeerEvent) {
+        self.events.send(event).unwrap();
+    }
+
+    pub(crate) fn has_metric(&self, line: &str) -> bool {
+        self.telemetry.render().lines().any(|found| found == line)
+    }
+
+    pub(crate) async fn metric(&self, line: &str) {
+        for _ in 0..1000 {
+            if self.has_metric(line) {
+                return;
+            }
+            tokio::time::sleep(Duration::from_millis(1)).await;
+        }
+        panic!("{line} is not on the page");
+    }
+}
+
+/// Answers as the host of a network does whose nodes are alive unless they were killed.
+pub(crate) async fn stand_in(
+    mut inbox: Receiver<HostMessage>,
+    keep: watch::Sender<Vec<Multiaddr>>,
+    network: Arc<Mutex<Network>>,
+) {
+    while let Some(message) = inbox.recv().await {
+        let mut network = network.lock().unwrap();
+        match message {
+            HostMessage::KeepConnected(peers) => drop(keep.send_replace(peers)),
+            HostMessage::Peers(reply) => drop(reply.send(network.connected.clone())),
+            HostMessage::Request(request) => {
+                network.asked.push(request.peer);
+                let is_dead = network.dead.contains(&request.peer);
+                let failure = if is_dead { RequestFailure::DialFailed } else { RequestFailure::Unsupported };
+                drop(request.reply.send(Err(failure)));
+            }
+            other => panic!("unexpected: {other:?}"),
+        }
+    }
+}
+
+pub(crate) fn local() -> LocalRecord {
+    LocalRecord {
+        peer: peer(ME),
+        addresses: Vec::new(),
+        hop_address: None,
+        capabilities: Capabilities::NONE,
+        shards: Shards { cluster: 0, shards: Vec::new() },
+        mix_key: None,
+        next_key: None,
+        reassembles: false,
+        profiles: Vec::new(),
+        operator: None,
+        family: Vec::new(),
+    }
+}
+
+/// A source that reports what a test gives it.
+pub(crate) struct Scripted {
+    pub(crate) name: SourceName,
+    pub(crate) findings: Mutex<Option<mpsc::Receiver<Vec<Finding>>>>,
+}
+
+impl Scripted {
+    pub(crate) fn boxed(name: SourceName) -> (Box<dyn Source>, mpsc::Sender<Vec<Finding>>) {
+        let (sender, receiver) = mpsc::channel(1);
+        (Box::new(Self { name, findings: Mutex::new(Some(receiver)) }), sender)
+    }
+}
+
+impl Source for Scripted {
+    fn name(&self) -> SourceName {
+        self.name
+    }
+
+    fn run(&self, context: SourceContext) -> BoxFuture<'static, ()> {
+        let findings = self.findings.lock().unwrap().take();
+        async move {
+            let Some(mut findings) = findings else { return };
+            while let Some(batch) = findings.recv().await {
+                assert!(context.findings.report(batch).await);
+            }
+        }
+        .boxed()
+    }
+}
+
+/// What a mix node tells in a node record of cluster 0.
+pub(crate) fn told(seed: u8) -> Finding {
+    let capabilities = Some(Capabilities::RELAY | Capabilities::MIX);
+    let shards = Some(Shards { cluster: 0, shards: vec![0] });
+    Finding { version: 1, capabilities, shards, ..Finding::from(node(seed)) }
+}
+
+pub(crate) fn private() -> Config {
+    Config { allow_private: true, ..Config::default() }
+}
+
+/// A resolver that gives these answers in turn, the last one for ever.
+pub(crate) fn scripted(answers: Vec<io::Result<Vec<IpAddr>>>) -> Resolver {
+    let answers = Mutex::new(VecDeque::from(answers));
+    Arc::new(move |name, port| {
+        assert_eq!((name.as_str(), port), ("mix.example.org", 4000));
+        let mut answers = answers.lock().unwrap();
+        let answer =
+            if answers.len() > 1 { answers.pop_front().unwrap() } else { Ok(answers[0].as_ref().unwrap().clone()) };
+        std::future::ready(answer).boxed()
+    })
+}
+
+pub(crate) fn unknown() -> io::Result<Vec<IpAddr>> {
+    Err(io::Error::other("no such name"))
+}
+
+pub(crate) fn named() -> Config {
+    let mix_nodes = vec![entry(1), entry_at("/dns4/mix.example.org/tcp/4000", 2)];
+    Config { mix_nodes, ..Config::default() }
+}
