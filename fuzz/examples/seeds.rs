@@ -281,12 +281,11 @@ fn messages() -> Result<()> {
     Ok(())
 }
 
-/// Files of the example network, every default, and what fleets write.
+/// Files of the example network, and what fleets write.
 fn configurations(record: &str) -> Result<()> {
     for name in ["mixer-1", "relay-exit-1", "sender"] {
         write("config", name, fs::read(Path::new("../examples/config").join(name).with_extension("toml"))?)?;
     }
-    write("config", "defaults", include_str!("defaults.toml"))?;
     let peer = KEY.public().to_peer_id();
     let mix_key = PrivateKey::from_bytes([1; 32]).public();
     let lists = format!(

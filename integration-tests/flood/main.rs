@@ -4,7 +4,7 @@
 //!     cargo build --release --bin wakumix
 //!     cargo run --release -p wakumix-integration-tests --bin flood -- target/release/wakumix 60
 //!
-//! The mixer is a process of its own with default settings, on a processor of its own: the capacity that it measures is
+//! The mixer is a process of its own with the default bounds, on a processor of its own: the capacity that it measures is
 //! that of one core, and the flood takes no processor time from it but what it makes the mixer do. Everything else, an
 //! honest net of four nodes and the peers of the adversary, runs here. First the honest sender is alone for so many
 //! seconds, then the same again under the flood.
@@ -36,7 +36,7 @@ const TIMES: usize = 10;
 const RATE: u32 = 10;
 /// How many of a thousand messages fewer may be answered under the flood: noise.
 const NOISE: f64 = 1.0;
-/// What a mixer with default settings may take: docs/bounds.md, "Memory of a mixer".
+/// What a mixer with the default bounds may take: docs/bounds.md, "Memory of a mixer".
 const CEILING: u64 = 384 << 20;
 
 const USAGE: &str = "usage: flood <path of the program wakumix> [seconds of each part, 1 to 600; 60 if left out]";

@@ -31,7 +31,7 @@ pub(crate) struct Target {
 }
 
 impl Victim {
-    /// Starts the mixer with its defaults, its keys on disk, on the processors of this thread.
+    /// Starts the mixer with its default bounds, its keys on disk, on the processors of this thread.
     pub(crate) fn start(program: &Path) -> Self {
         let keys = TempDir::new().expect("a folder");
         let plan = ["mixer.capacity", "mix.delay"].into_iter().fold(Plan::new("victim", &["mixer"]), Plan::without);
