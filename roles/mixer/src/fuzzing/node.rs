@@ -255,10 +255,13 @@ impl Parts {
 /// To make one takes as long as a whole run, so runs share it; what they register with it piles up, so not for ever.
 fn telemetry() -> Telemetry {
     let mut shared = TELEMETRY.lock().unwrap_or_else(PoisonError::into_inner);
-    let (uses, telemetry) =
-        shared.take().filter(|(uses, _)| *uses < SHARED_BY).unwrap_or_else(|| (0, Telemetry::new()));
-    *shared = Some((uses + 1, telemetry.clone()));
-    telemetry
+    if let Some((_, full)) = shared.take_if(|(uses, _)| *uses >= SHARED_BY) {
+        // Samples that nobody reads would outlive it.
+        full.upkeep();
+    }
+    let (uses, telemetry) = shared.get_or_insert_with(|| (0, Telemetry::new()));
+    *uses += 1;
+    telemetry.clone()
 }
 
 /// What waits in a queue.
