@@ -13,7 +13,7 @@ use libp2p::{
     metrics::Registry,
 };
 use prometheus_client::metrics::gauge::Gauge;
-use wakumix_role_api::host::{PublishFailure, Verdict};
+use wakumix_role_api::host::{MESH_LOW, PublishFailure, Verdict};
 use wakumix_waku::{PubsubTopic, RELAY_PROTOCOL, message_id};
 
 use crate::HostError;
@@ -24,9 +24,6 @@ pub(crate) const MAX_TRANSMIT_SIZE: usize = 153_600;
 
 /// Topics that one peer may subscribe: all shards of a cluster (`spec/waku.md §2.5`).
 const MAX_TOPICS_PER_PEER: usize = 1024;
-
-/// Peers in a topic's mesh from which on it is healthy: the fleet's Dlow (`spec/waku.md §2.6`).
-const MESH_LOW: usize = 4;
 
 /// Below this score a peer gets no messages by flood publishing (`spec/waku.md §2.2`).
 const PUBLISH_THRESHOLD: f64 = -1000.0;

@@ -242,6 +242,10 @@ pub enum Reachability {
     Private,
 }
 
+/// Peers in a topic's mesh from which on it is healthy: the fleet's Dlow (`spec/waku.md §2.6`). Gossipsub looks for more while
+/// it has fewer.
+pub const MESH_LOW: usize = 4;
+
 /// What the host knows of itself.
 #[derive(Clone, Debug, Default)]
 pub struct HostStatus {
