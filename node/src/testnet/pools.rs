@@ -88,13 +88,14 @@ impl Pools {
         (least(|size| size.usable), least(|size| size.mixers))
     }
 
-    /// What senders still lack: most of the mixers, or any exit. One line each.
+    /// What senders still lack: most of the mixers, or an exit. One line each.
     pub(super) fn missing(&self) -> Vec<String> {
-        let most = self.most();
-        let lacking = self.sizes().into_iter().filter(|size| size.mixers < most || size.exits == 0);
-        lacking
-            .map(|size| format!("{}: {} of {most} mixers and {} exits usable", size.sender, size.mixers, size.exits))
-            .collect()
+        let (mixers, exits) = (self.most(), self.0.exits.len());
+        let lacking = self.sizes().into_iter().filter(|size| size.mixers < mixers || size.exits < exits);
+        let line = |size: PoolSize| {
+            format!("{}: {} of {mixers} mixers and {} of {exits} exits usable", size.sender, size.mixers, size.exits)
+        };
+        lacking.map(line).collect()
     }
 
     /// Notes when every pool has enough for a path and when it has most of the mixers, counted from `start`.
@@ -196,20 +197,20 @@ mod tests {
     fn says_what_senders_lack_until_they_have_most_of_the_mixers() {
         let (pools, [first, second], all) = pools();
         assert_eq!(pools.most(), 10);
-        let nobody = "0 of 10 mixers and 0 exits usable";
+        let nobody = "0 of 10 mixers and 0 of 1 exits usable";
         assert_eq!(pools.missing(), [format!("sender-1: {nobody}"), format!("sender-2: {nobody}")]);
         first.publish(directory(&all[..10]));
         second.publish(directory(&all));
-        assert_eq!(pools.missing(), ["sender-1: 10 of 10 mixers and 0 exits usable"]);
+        assert_eq!(pools.missing(), ["sender-1: 10 of 10 mixers and 0 of 1 exits usable"]);
         first.publish(Directory { lightpush: Vec::new(), ..directory(&all) });
-        assert_eq!(pools.missing(), ["sender-1: 10 of 10 mixers and 0 exits usable"]);
+        assert_eq!(pools.missing(), ["sender-1: 10 of 10 mixers and 0 of 1 exits usable"]);
         let mut unsaid = all.clone();
         unsaid[10].reassembles = false;
         first.publish(directory(&unsaid));
-        assert_eq!(pools.missing(), ["sender-1: 10 of 10 mixers and 0 exits usable"]);
+        assert_eq!(pools.missing(), ["sender-1: 10 of 10 mixers and 0 of 1 exits usable"]);
         first.publish(directory(&all));
         second.publish(Directory { connected: [all[10].peer()].into(), ..directory(&all[2..]) });
-        assert_eq!(pools.missing(), ["sender-2: 8 of 10 mixers and 1 exits usable"]);
+        assert_eq!(pools.missing(), ["sender-2: 8 of 10 mixers and 1 of 1 exits usable"]);
         assert_eq!(pools.smallest(), (9, 8));
         assert_eq!(pools.sizes()[1].connected, 1);
         second.publish(directory(&all));

@@ -236,14 +236,16 @@ impl Exchange {
     }
 
     /// Refuses at once what can never be sent. Only a node that has just started waits for news, if there may be any: it
-    /// may not have found or reached its pool yet, nor heard which exits put fragments together.
+    /// may not have found or reached its pool yet, nor heard which exits put fragments together. A request that can go
+    /// directly does so.
     async fn await_route(&mut self) -> Result<(), PushFailure> {
         let mut directory = self.shared.directory.clone();
         let settled = self.shared.epoch + SETTLING;
         loop {
             self.missing = self.route().err();
             let Some(problem) = &self.missing else { return Ok(()) };
-            let is_final = Instant::now() >= settled || !self.may_pass(problem);
+            let may_wait = self.anonymity == Anonymity::Required && Instant::now() < settled;
+            let is_final = !may_wait || !self.may_pass(problem);
             // A directory that nobody fills any more tells no news.
             if is_final || tokio::time::timeout_at(settled, directory.changed()).await == Ok(false) {
                 return Err(problem.clone());
@@ -251,7 +253,7 @@ impl Exchange {
         }
     }
 
-    /// Whether what discovery is doing may remove this hindrance. A request that can go directly does so.
+    /// Whether what discovery is doing may remove this hindrance.
     fn may_pass(&self, problem: &PushFailure) -> bool {
         let directory = self.shared.directory.snapshot();
         let expected = usize::try_from(directory.pool.expected()).unwrap_or(usize::MAX);
@@ -260,7 +262,7 @@ impl Exchange {
             PushFailure::NoExit { .. } | PushFailure::ExitUnknown(_) | PushFailure::TooLarge { .. } => expected > 0,
             _ => return false,
         };
-        self.anonymity == Anonymity::Required && (is_hope || directory.is_searching)
+        is_hope || directory.is_searching
     }
 
     fn route(&mut self) -> Result<Route, PushFailure> {
@@ -288,7 +290,8 @@ impl Exchange {
         let route = match self.route() {
             Ok(route) => route,
             Err(problem) => {
-                let outcome = self.progress.no_route(self.accepted.elapsed(), problem)?;
+                let may_pass = self.may_pass(&problem);
+                let outcome = self.progress.no_route(self.accepted.elapsed(), problem, may_pass)?;
                 return Some(outcome.map(End::Answered));
             }
         };

@@ -10,6 +10,7 @@
 //! | a service that is busy | a pause, longer each time |
 //! | no answer within patience | another try; the earlier one may still be answered |
 //! | a first hop that cannot be reached | another try over another hop, at once |
+//! | no route is left, and nobody has refused | a pause and another look, if discovery may bring one; else the end |
 
 use std::{collections::HashSet, time::Duration};
 
@@ -267,8 +268,14 @@ impl Progress {
         self.paused_until = self.paused_until.max(now + CONGESTION_PAUSE);
     }
 
-    /// No route is left, for this reason: the outcome, unless a try may still be answered.
-    pub(crate) fn no_route(&mut self, now: Duration, problem: PushFailure) -> Option<Result<Verdict, PushFailure>> {
+    /// No route is left, for this reason: the outcome, unless a try may still be answered, or the reason `may_pass` and nobody
+    /// has refused: then there may be a route later.
+    pub(crate) fn no_route(
+        &mut self,
+        now: Duration,
+        problem: PushFailure,
+        may_pass: bool,
+    ) -> Option<Result<Verdict, PushFailure>> {
         if self.tries.is_empty() {
             return Some(Err(problem));
         }
@@ -278,7 +285,7 @@ impl Progress {
             // Nobody else can be asked, and a try may have got through: what 505 then means most likely.
             return Some(Ok(published(verdict.clone())));
         }
-        if self.is_answerable() {
+        if self.is_answerable() || (may_pass && self.refusal.is_none()) {
             self.paused_until = self.paused_until.max(now + FIRST_PAUSE);
             return None;
         }

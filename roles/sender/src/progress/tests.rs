@@ -128,13 +128,13 @@ fn when_nobody_is_left_to_ask_the_last_refusal_is_the_outcome() {
     let mut progress = progress();
     after_tries(&mut progress, &[1]);
     answered(&mut progress, 0, Meaning::NoPeers(verdict(505)));
-    assert_eq!(progress.no_route(at(100), no_exit()), Some(Ok(verdict(505))), "a first 505 is no success");
+    assert_eq!(progress.no_route(at(100), no_exit(), false), Some(Ok(verdict(505))), "a first 505 is no success");
 
     let mut progress = super::tests::progress();
     after_tries(&mut progress, &[1]);
     let failure = PushFailure::ExitRefused { status: 503, reason: ExitStatus::CodecRefused };
     answered(&mut progress, 0, Meaning::Elsewhere(Refusal::Exit(failure.clone())));
-    assert_eq!(progress.no_route(at(100), no_exit()), Some(Err(failure)));
+    assert_eq!(progress.no_route(at(100), no_exit(), false), Some(Err(failure)));
 }
 
 #[test]
@@ -142,7 +142,7 @@ fn while_a_try_may_be_answered_a_request_without_another_route_waits() {
     let mut progress = progress();
     let now = after_tries(&mut progress, &[1, 2]);
     answered(&mut progress, 1, Meaning::Elsewhere(refused(503)));
-    assert_eq!(progress.no_route(now, PushFailure::NoExit { topic: None }), None);
+    assert_eq!(progress.no_route(now, PushFailure::NoExit { topic: None }, false), None);
     assert_eq!(progress.step(now), Step::WaitUntil(now + FIRST_PAUSE), "and looks again later");
     assert_eq!(progress.at_deadline(), Err(PushFailure::Deadline { limit: LIMIT, tries: 2 }));
 }
@@ -150,7 +150,7 @@ fn while_a_try_may_be_answered_a_request_without_another_route_waits() {
 #[test]
 fn a_request_that_was_never_sent_fails_with_what_is_in_its_way() {
     let failure = PushFailure::NoExit { topic: None };
-    assert_eq!(progress().no_route(at(0), failure.clone()), Some(Err(failure)));
+    assert_eq!(progress().no_route(at(0), failure.clone(), false), Some(Err(failure)));
     assert_eq!(progress().at_deadline(), Err(PushFailure::Busy), "there was no room for a packet all the time");
 }
 
@@ -181,7 +181,7 @@ fn a_505_after_silence_is_success_only_if_something_else_says_so() {
     after_tries(&mut only, &[1, 1]);
     answered(&mut only, 1, Meaning::NoPeers(verdict(505)));
     let nobody = PushFailure::NoExit { topic: None };
-    assert_eq!(only.no_route(at(5000), nobody), Some(Ok(verdict(200))), "there is nobody else to ask");
+    assert_eq!(only.no_route(at(5000), nobody, false), Some(Ok(verdict(200))), "there is nobody else to ask");
 }
 
 #[test]
@@ -240,6 +240,28 @@ fn a_first_hop_that_fails_is_replaced_at_once_and_counts_as_no_try() {
     }
     assert_eq!(progress.step(at(10)), Step::Unreachable(SendFailure::DialFailed));
     assert_eq!(progress.at_deadline(), Err(PushFailure::FirstHop(SendFailure::DialFailed)));
+}
+
+#[test]
+fn where_nothing_has_got_through_and_no_route_is_left_news_are_waited_for_if_there_may_be_any() {
+    let problem = || PushFailure::NoExit { topic: None };
+    let not_left = || {
+        let mut progress = progress();
+        progress.sent(at(0), to(1), PATIENCE);
+        progress.not_left(at(10), 0, peer(11), SendFailure::DialFailed);
+        progress
+    };
+    let mut waits = not_left();
+    assert_eq!(waits.no_route(at(10), problem(), true), None);
+    assert_eq!(waits.step(at(10)), Step::WaitUntil(at(10) + FIRST_PAUSE));
+    assert_eq!(waits.step(at(10) + FIRST_PAUSE), Step::Try);
+    let unreached = Err(PushFailure::FirstHop(SendFailure::DialFailed));
+    assert_eq!(waits.at_deadline(), unreached);
+    assert_eq!(not_left().no_route(at(10), problem(), false), Some(unreached), "nobody looks for more");
+    let mut refused = progress();
+    refused.sent(at(0), to(1), PATIENCE);
+    refused.answered(at(50), 0, Meaning::NoPeers(verdict(505)), false, 0.5);
+    assert_eq!(refused.no_route(at(50), problem(), true), Some(Ok(verdict(505))), "everybody was asked");
 }
 
 #[test]

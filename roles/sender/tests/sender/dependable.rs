@@ -297,6 +297,24 @@ async fn a_first_hop_that_cannot_be_reached_is_replaced_at_once_and_remembered()
 }
 
 #[actix::test]
+async fn a_request_whose_only_exit_has_gone_before_it_left_goes_to_one_that_is_found() {
+    let searching = |known| Directory { is_searching: true, ..known };
+    let mut world = world(8, 1);
+    let mut outcome = world.push(b"hello");
+    let dead = world.departure().await;
+    world.directory.publish(searching(services(8, 0)));
+    dead.packet.reject(DropReason::DialFailed);
+    dead.done.unwrap().send(Err(SendFailure::DialFailed)).unwrap();
+    assert!(tokio::time::timeout(Duration::from_secs(3), &mut outcome).await.is_err(), "it waits");
+    world.directory.publish(searching(services(8, 1)));
+    let mut at_exit = world.arrival().await;
+    let reply = world.answer(at_exit.surbs.pop().unwrap(), &response(&at_exit.request, StatusCode::SUCCESS, 3));
+    world.reply(&reply).await;
+    assert_eq!(outcome.await.unwrap().unwrap().tries, 1);
+    world.settled().await;
+}
+
+#[actix::test]
 async fn a_message_of_4096_bytes_travels_in_fragments_and_4097_are_refused() {
     let mut world = world(10, 2);
     let mut net = Net::new(12);
