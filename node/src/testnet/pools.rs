@@ -11,8 +11,8 @@ use tokio::{task::JoinSet, time::Instant};
 use wakumix_mix::MIN_POOL;
 use wakumix_role_api::{Directory, DirectoryReader};
 
-/// The part of the mixers that each sender is to find, in percent: 38 of 40. Finding every one is no sign of health, for
-/// random walks may miss some.
+/// The part of the mixers, and of the exits, that each sender is to find, in percent: 38 of 40, and all of fewer than 20.
+/// Finding every one is no sign of health, for random walks may miss some.
 const MOST_PERCENT: usize = 95;
 
 /// Reads the pools of all senders. Cheap to clone.
@@ -62,7 +62,7 @@ impl Pools {
 
     /// Mixers that every pool is to have before messages are sent.
     pub(super) fn most(&self) -> usize {
-        (self.0.mixers.len() * MOST_PERCENT).div_ceil(100)
+        most_of(&self.0.mixers)
     }
 
     /// The pools now, sender by sender.
@@ -88,9 +88,9 @@ impl Pools {
         (least(|size| size.usable), least(|size| size.mixers))
     }
 
-    /// What senders still lack: most of the mixers, or an exit. One line each.
+    /// What senders still lack: most of the mixers, or of the exits. One line each.
     pub(super) fn missing(&self) -> Vec<String> {
-        let (mixers, exits) = (self.most(), self.0.exits.len());
+        let (mixers, exits) = (self.most(), most_of(&self.0.exits));
         let lacking = self.sizes().into_iter().filter(|size| size.mixers < mixers || size.exits < exits);
         let line = |size: PoolSize| {
             format!("{}: {} of {mixers} mixers and {} of {exits} exits usable", size.sender, size.mixers, size.exits)
@@ -146,6 +146,11 @@ impl Noting {
     pub(super) fn abort(mut self) {
         self.0.abort_all();
     }
+}
+
+/// How many of these nodes are most of them.
+fn most_of(nodes: &HashSet<PeerId>) -> usize {
+    (nodes.len() * MOST_PERCENT).div_ceil(100)
 }
 
 /// Nodes of a pool that are among these, serve lightpush, and put fragments together, without which no message of 4096 bytes
