@@ -102,7 +102,7 @@ impl Net {
         peers
     }
 
-    /// Waits until every role is ready, every relay has its mesh and every sender knows most of the mixers.
+    /// Waits until every role is ready, every relay has its mesh and every sender knows most of the hops.
     pub(super) async fn wait_until_ready(&self, pools: &Pools, limit: Duration) -> Result<(), TestnetError> {
         let deadline = Instant::now() + limit;
         loop {
