@@ -19,7 +19,6 @@ use wakumix_discovery::entry::PeerAddress;
 use wakumix_mix::{Balance, HopAddress, MixNode};
 use wakumix_role_api::{
     directory::ServiceNode,
-    host::MESH_LOW,
     relay::Received,
     sender::{Anonymity, Answer, PushFailure},
 };
@@ -283,13 +282,11 @@ impl Net {
         self.meshed().await;
     }
 
-    /// Waits until every relay has its mesh: with one peer each, relays could still be apart, and a message reach only
-    /// some of them.
+    /// Waits until every relay has its mesh.
     pub async fn meshed(&self) {
         let relays: Vec<_> = self.running().filter(|(_, node)| node.relay().is_some()).collect();
-        let wanted = MESH_LOW.min(relays.len().saturating_sub(1)).max(1);
-        for (plan, node) in relays {
-            until(&format!("{} has a mesh of {wanted}", plan.name), async || mesh_peers(node).await >= wanted).await;
+        for (plan, node) in &relays {
+            until(&format!("{} has its mesh", plan.name), async || has_mesh(node, relays.len()).await).await;
         }
     }
 
@@ -497,9 +494,8 @@ fn usual_address(plan: &Plan, node: &Node) -> Multiaddr {
     address_with(node, |part| if plan.quic { *part == Protocol::QuicV1 } else { matches!(part, Protocol::Tcp(_)) })
 }
 
-async fn mesh_peers(node: &Node) -> usize {
-    let status = node.host().status().await.expect("the host runs");
-    status.mesh_peers.iter().filter(|(topic, _)| topic == TOPIC).map(|(_, peers)| *peers).sum()
+async fn has_mesh(node: &Node, relays: usize) -> bool {
+    node.host().status().await.expect("the host runs").has_mesh(TOPIC, relays)
 }
 
 /// Packets that nodes wrote to peers, less those that they received.

@@ -6,7 +6,7 @@ use libp2p_identity::PeerId;
 use tokio::{sync::broadcast::error::RecvError, task::JoinSet, time::Instant};
 use wakumix_discovery::entry::PeerAddress;
 use wakumix_mix::MixNode;
-use wakumix_role_api::{directory::ServiceNode, host::MESH_LOW, sender::SenderHandle};
+use wakumix_role_api::{directory::ServiceNode, sender::SenderHandle};
 
 use super::{
     TestnetError,
@@ -119,18 +119,14 @@ impl Net {
     }
 
     async fn waiting(&self) -> Vec<String> {
-        // With one mesh peer each, relays could still be apart, and a message reach only some of them.
         let relays = self.of(&Kind::ALL).filter(|(_, node)| node.relay().is_some()).count();
-        let wanted = MESH_LOW.min(relays.saturating_sub(1)).max(1);
         let mut waiting = Vec::new();
         for (Member { name, .. }, node) in self.of(&Kind::ALL) {
             waiting.extend(node.missing().into_iter().map(|reason| format!("{name}: {reason}")));
             if node.relay().is_some() {
                 let status = node.host().status().await.unwrap_or_default();
-                let topics = status.mesh_peers.iter().filter(|(topic, _)| *topic == self.topic);
-                let mesh: usize = topics.map(|(_, peers)| *peers).sum();
-                if mesh < wanted {
-                    waiting.push(format!("{name}: {mesh} of {wanted} mesh peers on {}", self.topic));
+                if !status.has_mesh(&self.topic, relays) {
+                    waiting.push(format!("{name}: too few mesh peers on {}", self.topic));
                 }
             }
         }

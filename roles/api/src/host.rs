@@ -257,6 +257,16 @@ pub struct HostStatus {
     pub mesh_peers: Vec<(String, usize)>,
 }
 
+impl HostStatus {
+    /// Whether the mesh of a topic is whole in a net of so many relays: [`MESH_LOW`] peers, or all others if there are fewer.
+    /// With one peer each, relays could still be apart, and a message reach only some of them.
+    #[must_use]
+    pub fn has_mesh(&self, topic: &str, relays: usize) -> bool {
+        let peers: usize = self.mesh_peers.iter().filter(|(joined, _)| joined == topic).map(|(_, peers)| *peers).sum();
+        peers >= MESH_LOW.min(relays.saturating_sub(1)).max(1)
+    }
+}
+
 /// The roles' way to the host. Cheap to clone.
 #[derive(Clone, Debug)]
 pub struct HostHandle {
