@@ -12,7 +12,7 @@ use std::alloc::System;
 use stats_alloc::{INSTRUMENTED_SYSTEM, Region, StatsAlloc};
 use support::{Node, QUIC, Setup, TCP};
 use wakumix_mix::{HopAddress, Origin, Outcome, Packet};
-use wakumix_role_api::host::OutboundPacket;
+use wakumix_role_api::host::{OutboundPacket, Reach};
 
 #[global_allocator]
 static ALLOCATOR: &StatsAlloc<System> = &INSTRUMENTED_SYSTEM;
@@ -61,5 +61,5 @@ async fn send_all(here: &Node, there: &mut Node, to: &HopAddress) {
 
 fn outbound(here: &Node, to: &HopAddress) -> OutboundPacket {
     let packet = Packet::originated(here.buffers.take().unwrap(), &here.ledger, Origin::Request);
-    OutboundPacket { to: to.clone(), packet, done: None }
+    OutboundPacket { to: to.clone(), reach: Reach::Dial, packet, done: None }
 }

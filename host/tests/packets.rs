@@ -5,6 +5,7 @@ mod support;
 
 use std::time::Duration;
 
+use futures::StreamExt as _;
 use support::{Node, QUIC, Setup, TCP, WEBSOCKET, all_sent, raw, until, within};
 use tokio::time::Instant;
 use wakumix_mix::{DropReason, HopAddress, Stage};
@@ -51,6 +52,56 @@ async fn carries_packets_both_ways_over_quic() {
 #[tokio::test(flavor = "multi_thread")]
 async fn carries_packets_both_ways_over_websocket() {
     carries_packets_both_ways(WEBSOCKET).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_peer_that_nobody_can_dial_gets_packets_over_the_connection_that_it_has_opened() {
+    let mut hidden = Setup::listening(&[]).start().await;
+    let there = Setup::listening(&[TCP]).start().await;
+    hidden.connect(there.full_address(0)).await;
+    there.peers(1).await;
+    let to_hidden = HopAddress::placeholder(hidden.peer()).unwrap();
+    let sent: Vec<_> = (0..100).map(|number| there.send_if_connected(&to_hidden, number)).collect();
+    assert_eq!(hidden.receive_numbers(100).await, (0..100).collect::<Vec<_>>());
+    all_sent(sent).await;
+    hidden.stop().await;
+    there.peers(0).await;
+    assert_eq!(within(there.send_if_connected(&to_hidden, 100)).await.unwrap(), Err(SendFailure::NotConnected));
+    assert_eq!(there.dropped(Stage::Egress, DropReason::PrivateDestination), 1);
+    assert_eq!(dials(&there), 0);
+    there.assert_balanced();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn nothing_is_dialled_for_packets_whose_peer_hangs_up_before_they_are_written() {
+    let node = Setup::listening(&[TCP]).start().await;
+    let mut peer = raw::RawPeer::start(raw::Muxer::Yamux).await;
+    let mut streams = peer.accept(raw::MIX);
+    peer.connect(node.full_address(0)).await;
+    node.peers(1).await;
+    // It listens, so it could be dialled, and takes a stream without reading it: more waits than fits into its window.
+    let to = peer.hop();
+    let sent: Vec<_> = (0..200).map(|number| node.send_if_connected(&to, number)).collect();
+    let stream = within(streams.next()).await;
+    drop((peer, streams, stream));
+    let mut not_connected = 0;
+    for outcome in sent {
+        match within(outcome).await.unwrap() {
+            Ok(()) | Err(SendFailure::WriteFailed) => {}
+            Err(SendFailure::NotConnected) => not_connected += 1,
+            Err(other) => panic!("{other:?}"),
+        }
+    }
+    assert!(not_connected > 0);
+    assert_eq!(node.dropped(Stage::Egress, DropReason::PrivateDestination), not_connected);
+    assert_eq!(dials(&node), 0);
+    node.assert_balanced();
+}
+
+/// Dials that have ended, however.
+fn dials(node: &Node) -> u64 {
+    let series = |outcome| format!("waku_mix_dials_total{{outcome=\"{outcome}\"}}");
+    ["connected", "failed", "denied"].map(|outcome| node.metric(&series(outcome))).iter().sum()
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -1,7 +1,8 @@
 //! Which connection writes to which peer, and what happens to a peer's packets when it breaks.
 //!
 //! A peer has at most one outgoing stream over all its connections. A live connection, whoever opened it, is preferred
-//! over dialling the address in the packet: a browser can only be reached that way (`notes/browser.md §2`).
+//! over dialling the address in the packet: a browser can only be reached that way (`notes/browser.md §2`). A packet that
+//! may only use a live connection is dropped as soon as there is none.
 //!
 //! Whom to dial, and where, is in packets, so anybody can ask for it. Hence a dial that takes long is given up, one gives
 //! way to the next when there are many, and an address that failed is not tried again for a moment.
@@ -21,7 +22,8 @@ use libp2p::{
     },
 };
 use tokio::time::Instant;
-use wakumix_role_api::host::{OutboundPacket, SendFailure};
+use wakumix_mix::HopAddress;
+use wakumix_role_api::host::{OutboundPacket, Reach, SendFailure};
 use wakumix_sphinx::{Weakness, Weaknesses};
 
 use super::{
@@ -134,11 +136,26 @@ impl Behaviour {
 
     /// Sends a packet. It is settled later, or at once when there is no room for it or no way to its peer.
     pub(crate) fn send(&mut self, outbound: OutboundPacket) {
-        let OutboundPacket { to, packet, done } = outbound;
-        let outgoing = Outgoing::new(packet, done).lost(self.dice.as_mut().is_some_and(Dice::loses));
+        let OutboundPacket { to, reach, packet, done } = outbound;
+        let outgoing = Outgoing::new(packet, reach, done).lost(self.dice.as_mut().is_some_and(Dice::loses));
         if self.stopped {
             return outgoing.fail(SendFailure::Stopped);
         }
+        match reach {
+            Reach::Dial => self.send_or_dial(&to, outgoing),
+            Reach::ConnectedOnly => self.send_if_connected(to.peer(), outgoing),
+        }
+    }
+
+    fn send_if_connected(&mut self, peer_id: PeerId, outgoing: Outgoing) {
+        match self.peers.get(&peer_id).filter(|peer| !peer.connections.is_empty()) {
+            Some(peer) => peer.queue.push(outgoing),
+            None => return outgoing.fail(SendFailure::NotConnected),
+        }
+        self.find_way(peer_id, None);
+    }
+
+    fn send_or_dial(&mut self, to: &HopAddress, outgoing: Outgoing) {
         let (peer_id, address) = (to.peer(), to.multiaddr());
         let is_dead = self.failures.contains(peer_id, &address, Instant::now());
         if is_dead && !self.peers.contains_key(&peer_id) {
@@ -183,6 +200,9 @@ impl Behaviour {
     /// stream could be opened; it is used again only if there is nothing else.
     fn find_way(&mut self, peer_id: PeerId, broken: Option<ConnectionId>) {
         let Some(peer) = self.peers.get(&peer_id) else { return };
+        if peer.connections.is_empty() {
+            peer.queue.fail_connected_only();
+        }
         if peer.writer.is_some() || !peer.queue.has_waiting() {
             return self.forget_if_idle(peer_id);
         }
@@ -190,8 +210,9 @@ impl Behaviour {
         let sound = peer.connections.iter().rev().copied().find(|connection| Some(*connection) != broken);
         match sound {
             Some(connection) => self.write_on(peer_id, connection),
-            None if peer.dial.is_none() => self.dial(peer_id, broken.is_some()),
-            None => {}
+            None if peer.dial.is_some() => {}
+            None if peer.queue.wants_dial() => self.dial(peer_id, broken.is_some()),
+            None => broken.into_iter().for_each(|connection| self.write_on(peer_id, connection)),
         }
     }
 
@@ -335,7 +356,7 @@ impl Behaviour {
 
 /// Settles a packet of a format that this host does not serve.
 pub(crate) fn cannot_send(outbound: OutboundPacket) {
-    Outgoing::new(outbound.packet, outbound.done).fail(SendFailure::DialFailed);
+    Outgoing::new(outbound.packet, outbound.reach, outbound.done).fail(SendFailure::DialFailed);
 }
 
 impl NetworkBehaviour for Behaviour {

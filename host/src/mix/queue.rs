@@ -11,7 +11,7 @@ use std::{
 
 use tokio::sync::oneshot;
 use wakumix_mix::{DropReason, Outcome, Packet, Stage};
-use wakumix_role_api::host::SendFailure;
+use wakumix_role_api::host::{Reach, SendFailure};
 
 /// A write is tried at most this often: the first time and once more over a fresh stream (`spec/mix-wire.md §2`).
 const MAX_ATTEMPTS: u8 = 2;
@@ -22,14 +22,15 @@ pub(crate) struct Outgoing {
     packet: Packet,
     done: Option<oneshot::Sender<Result<(), SendFailure>>>,
     failed_attempts: u8,
+    reach: Reach,
     /// To be lost on the way, as a test wants it: whoever waits is told that it was written.
     lost: bool,
 }
 
 impl Outgoing {
     /// A packet that was not tried yet.
-    pub(crate) fn new(packet: Packet, done: Option<oneshot::Sender<Result<(), SendFailure>>>) -> Self {
-        Self { packet, done, failed_attempts: 0, lost: false }
+    pub(crate) fn new(packet: Packet, reach: Reach, done: Option<oneshot::Sender<Result<(), SendFailure>>>) -> Self {
+        Self { packet, done, failed_attempts: 0, reach, lost: false }
     }
 
     /// The same packet, `lost` where it would be written.
@@ -63,6 +64,7 @@ impl Outgoing {
         let (stage, reason) = match failure {
             SendFailure::QueueFull => (Stage::Egress, DropReason::QueueFull),
             SendFailure::DialFailed => (Stage::Egress, DropReason::DialFailed),
+            SendFailure::NotConnected => (Stage::Egress, DropReason::PrivateDestination),
             SendFailure::WriteFailed => (Stage::Egress, DropReason::WriteFailed),
             SendFailure::Stopped => (Stage::Shutdown, DropReason::Stopped),
         };
@@ -138,6 +140,25 @@ impl PeerQueue {
     /// Whether packets wait for a writer.
     pub(super) fn has_waiting(&self) -> bool {
         !self.lock().waiting.is_empty()
+    }
+
+    /// Whether one of the packets that wait is worth a dial.
+    pub(super) fn wants_dial(&self) -> bool {
+        self.lock().waiting.iter().any(|outgoing| outgoing.reach == Reach::Dial)
+    }
+
+    /// Settles those that wait for a connection that is gone.
+    pub(super) fn fail_connected_only(&self) {
+        let mut inner = self.lock();
+        if inner.waiting.iter().all(|outgoing| outgoing.reach == Reach::Dial) {
+            return;
+        }
+        let (stay, lost) =
+            std::mem::take(&mut inner.waiting).into_iter().partition(|packet| packet.reach == Reach::Dial);
+        inner.waiting = stay;
+        drop(inner);
+        let lost: VecDeque<Outgoing> = lost;
+        lost.into_iter().for_each(|outgoing| outgoing.fail(SendFailure::NotConnected));
     }
 
     /// Counts a failed attempt for all that wait; who has had its attempts is settled with `failure`.
@@ -285,10 +306,15 @@ mod tests {
         }
 
         fn push(&self, number: u8) -> oneshot::Receiver<Result<(), SendFailure>> {
+            self.push_by(Reach::Dial, number)
+        }
+
+        fn push_by(&self, reach: Reach, number: u8) -> oneshot::Receiver<Result<(), SendFailure>> {
             let mut buffer = self.pool.take().unwrap();
             buffer.fill(number);
             let (done, outcome) = oneshot::channel();
-            self.queue.push(Outgoing::new(Packet::originated(buffer, &self.ledger, Origin::Request), Some(done)));
+            let packet = Packet::originated(buffer, &self.ledger, Origin::Request);
+            self.queue.push(Outgoing::new(packet, reach, Some(done)));
             outcome
         }
 
@@ -331,7 +357,7 @@ mod tests {
         let bench = Bench::new(8);
         let packet = Packet::originated(bench.pool.take().unwrap(), &bench.ledger, Origin::Request);
         let (done, mut outcome) = oneshot::channel();
-        bench.queue.push(Outgoing::new(packet, Some(done)).lost(true));
+        bench.queue.push(Outgoing::new(packet, Reach::Dial, Some(done)).lost(true));
         let mut batch = bench.take(8);
         assert!(batch.iter().all(|outgoing| !outgoing.is_written()));
         batch.written();
@@ -366,6 +392,27 @@ mod tests {
         assert!(outcome.try_recv().is_err());
         bench.queue.attempt_failed(SendFailure::DialFailed);
         assert_eq!(outcome.try_recv(), Ok(Err(SendFailure::DialFailed)));
+        bench.assert_settled();
+    }
+
+    #[test]
+    fn without_a_connection_only_packets_that_may_be_dialled_for_wait_on() {
+        let bench = Bench::new(8);
+        let mut dialled = bench.push(1);
+        let mut connected_only = [2, 3].map(|number| bench.push_by(Reach::ConnectedOnly, number));
+        assert!(bench.queue.wants_dial());
+        bench.queue.fail_connected_only();
+        for outcome in &mut connected_only {
+            assert_eq!(outcome.try_recv(), Ok(Err(SendFailure::NotConnected)));
+        }
+        assert_eq!(bench.ledger.snapshot().dropped, [(Stage::Egress, DropReason::PrivateDestination, 2)]);
+        let mut batch = bench.take(8);
+        assert_eq!(bench.numbers(&batch), [1]);
+        batch.written();
+        assert_eq!(dialled.try_recv(), Ok(Ok(())));
+        let _waits = bench.push_by(Reach::ConnectedOnly, 4);
+        assert!(bench.queue.has_waiting() && !bench.queue.wants_dial());
+        bench.queue.fail_connected_only();
         bench.assert_settled();
     }
 

@@ -14,7 +14,7 @@ use wakumix_host::{HostConfig, HostParts, MixPort, RunningHost, start};
 use wakumix_mix::{HopAddress, Ledger, Origin, Packet, admission::Capacity};
 use wakumix_role_api::{
     Address, Formats, Receiver, Services, StopReport,
-    host::{HostAddresses, HostHandle, OutboundPacket, PeerEvent, SendFailure},
+    host::{HostAddresses, HostHandle, OutboundPacket, PeerEvent, Reach, SendFailure},
     mailbox,
     mixer::MixerMessage,
     relay::RelayMessage,
@@ -148,21 +148,26 @@ impl Node {
 
     /// Sends packet number `number`.
     pub(crate) fn send(&self, to: &HopAddress, number: u32) -> Sent {
-        self.send_in(&self.buffers, to, number)
+        self.send_in(&self.buffers, to, Reach::Dial, number)
+    }
+
+    /// Sends packet number `number` if the peer is connected.
+    pub(crate) fn send_if_connected(&self, to: &HopAddress, number: u32) -> Sent {
+        self.send_in(&self.buffers, to, Reach::ConnectedOnly, number)
     }
 
     /// Sends packet number `number` of another format.
     pub(crate) fn send_as(&self, kind: FormatKind, to: &HopAddress, number: u32) -> Sent {
-        self.send_in(&self.formats.of_kind(kind).expect("a format that is served").buffers, to, number)
+        self.send_in(&self.formats.of_kind(kind).expect("a format that is served").buffers, to, Reach::Dial, number)
     }
 
-    fn send_in(&self, buffers: &BufferPool, to: &HopAddress, number: u32) -> Sent {
+    fn send_in(&self, buffers: &BufferPool, to: &HopAddress, reach: Reach, number: u32) -> Sent {
         let mut buffer = buffers.take().expect("a free buffer");
         buffer.fill(number.to_le_bytes()[0]);
         buffer[..4].copy_from_slice(&number.to_le_bytes());
         let packet = Packet::originated(buffer, &self.ledger, Origin::Request);
         let (done, sent) = oneshot::channel();
-        self.handle.send_packets(vec![OutboundPacket { to: to.clone(), packet, done: Some(done) }]).unwrap();
+        self.handle.send_packets(vec![OutboundPacket { to: to.clone(), reach, packet, done: Some(done) }]).unwrap();
         sent
     }
 

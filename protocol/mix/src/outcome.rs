@@ -102,7 +102,8 @@ named_enum! {
         NotForwarding = "not_forwarding",
         /// The next hop, destination or SURB hop is no usable address.
         InvalidDestination = "invalid_destination",
-        /// The next hop is an address of a closed network that is not this node's.
+        /// The next hop has an address that this node must not dial (of a closed network that is not its own, or none), and
+        /// is not connected.
         PrivateDestination = "private_destination",
         /// A queue on its way was full.
         QueueFull = "queue_full",

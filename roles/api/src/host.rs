@@ -63,10 +63,22 @@ pub enum HostMessage {
 pub struct OutboundPacket {
     /// The next hop. Its address matters only if there is no connection to the peer yet.
     pub to: HopAddress,
+    /// Whether that address may be dialled.
+    pub reach: Reach,
     /// The packet.
     pub packet: Packet,
     /// Told how it ended, for packets that a local caller waits for.
     pub done: Option<oneshot::Sender<Result<(), SendFailure>>>,
+}
+
+/// How the host may reach the next hop of a packet.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Reach {
+    /// Over a connection if there is one, else by dialling the address of the packet.
+    Dial,
+    /// Over a connection that exists at the moment of writing. A peer behind a NAT and a web page open such connections and
+    /// cannot be dialled; the address of the packet is never used.
+    ConnectedOnly,
 }
 
 /// Why a packet did not leave.
@@ -78,6 +90,9 @@ pub enum SendFailure {
     /// No connection could be made.
     #[error("the hop cannot be reached")]
     DialFailed,
+    /// The packet may only use a connection that exists, and there is no such connection (any more).
+    #[error("the hop is not connected and must not be dialled")]
+    NotConnected,
     /// The stream broke twice.
     #[error("the connection to the hop broke")]
     WriteFailed,

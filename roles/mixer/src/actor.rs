@@ -4,7 +4,7 @@ use libp2p_identity::PeerId;
 use wakumix_mix::{DropReason, Packet, Stage};
 use wakumix_role_api::{
     Actor, Address, Context, SendError,
-    host::{OutboundPacket, SendFailure},
+    host::{OutboundPacket, Reach, SendFailure},
     mixer::{LocalPacket, MixerMessage},
 };
 
@@ -46,7 +46,7 @@ impl MixerActor {
     /// sender (`spec/mix-wire.md` §13: it leaves out the exit), so such a packet is refused, not looped back.
     pub(crate) fn send(&self, packet: LocalPacket) {
         let LocalPacket { to, packet, hold, done } = packet;
-        let outbound = OutboundPacket { to, packet, done };
+        let outbound = OutboundPacket { to, reach: Reach::Dial, packet, done };
         if outbound.to.peer() == self.me {
             give_up(outbound, Stage::Egress, DropReason::InvalidDestination, SendFailure::DialFailed);
             return;

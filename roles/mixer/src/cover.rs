@@ -18,7 +18,7 @@ use wakumix_mix::{
 };
 use wakumix_role_api::{
     Directory, DirectoryReader, Formats, LocalNode, RoleContext, Served, Workers,
-    host::{OutboundPacket, Reachability, SendFailure},
+    host::{OutboundPacket, Reach, Reachability, SendFailure},
 };
 use wakumix_sphinx::{ADDRESS_LEN, PATH_LEN, PacketFormat, PathHop};
 
@@ -124,7 +124,7 @@ impl Cover {
         let (packet, id) = self.workers.run(move || build(&mut rng, plan, delay_ms)).await.ok()??;
         let (done, result) = oneshot::channel();
         let first = to.peer();
-        let outbound = OutboundPacket { to, packet, done: Some(done) };
+        let outbound = OutboundPacket { to, reach: Reach::Dial, packet, done: Some(done) };
         if self.loops().enter(id, hops).is_err() {
             self.loops().metrics.skipped.increment(1);
             give_up(outbound, wakumix_mix::Stage::Egress, DropReason::QueueFull, SendFailure::QueueFull);

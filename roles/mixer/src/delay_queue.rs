@@ -303,7 +303,7 @@ pub(crate) async fn until(deadline: Option<Instant>) {
 #[cfg(test)]
 mod tests {
     use wakumix_mix::{HopAddress, Ledger, Packet};
-    use wakumix_role_api::mailbox;
+    use wakumix_role_api::{host::Reach, mailbox};
     use wakumix_sphinx::BufferPool;
     use wakumix_telemetry::Telemetry;
 
@@ -312,7 +312,8 @@ mod tests {
     fn delayed(pool: &BufferPool, ledger: &Arc<Ledger>) -> Delayed {
         let peer = "16Uiu2HAmPiEs2ozjjJF2iN2Pe2FYeMC9w4caRHKYdLdAfjgbWM6o".parse().unwrap();
         let packet = Packet::received(pool.take().unwrap(), ledger);
-        let outbound = OutboundPacket { to: HopAddress::placeholder(peer).unwrap(), packet, done: None };
+        let outbound =
+            OutboundPacket { to: HopAddress::placeholder(peer).unwrap(), reach: Reach::Dial, packet, done: None };
         Delayed { delay: Duration::from_secs(1), outbound }
     }
 

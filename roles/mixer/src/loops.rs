@@ -99,7 +99,7 @@ impl Loops {
 
 /// Whether a failure tells of the peer; a full queue or a stop tells of this node.
 fn is_of_the_peer(failure: SendFailure) -> bool {
-    matches!(failure, SendFailure::DialFailed | SendFailure::WriteFailed)
+    matches!(failure, SendFailure::DialFailed | SendFailure::NotConnected | SendFailure::WriteFailed)
 }
 
 /// Nothing panics while either is locked, so a poisoned one is whole.

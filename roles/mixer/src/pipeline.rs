@@ -15,7 +15,12 @@ use wakumix_mix::{
     address::is_absent,
     cover::{CoverBody, LoopId},
 };
-use wakumix_role_api::{Formats, exit::ExitPacket, host::OutboundPacket, sender::ReplyPacket};
+use wakumix_role_api::{
+    Formats,
+    exit::ExitPacket,
+    host::{OutboundPacket, Reach},
+    sender::ReplyPacket,
+};
 use wakumix_sphinx::{AddressBytes, Blinding, Opened, Reject, Weaknesses};
 
 use crate::admit::Fresh;
@@ -59,6 +64,7 @@ struct Onward {
 struct OnwardPacket {
     packet: Packet,
     to: HopAddress,
+    reach: Reach,
     delay_ms: u16,
 }
 
@@ -83,8 +89,8 @@ impl Pipeline {
         packet.opened_as(HopKind::from(&opened));
         match opened {
             Opened::Forward { next, delay_ms, blinding } => match self.policy.next_hop(&next) {
-                Ok(to) => {
-                    onward.packets.push(OnwardPacket { packet, to, delay_ms });
+                Ok((to, reach)) => {
+                    onward.packets.push(OnwardPacket { packet, to, reach, delay_ms });
                     onward.blindings.push(blinding);
                 }
                 Err(reason) => packet.reject(reason),
@@ -98,14 +104,14 @@ impl Pipeline {
     fn pass_on(&self, onward: Onward, decisions: &mut Decisions) {
         let Onward { packets, blindings } = onward;
         let expected = packets.len();
-        for (OnwardPacket { mut packet, to, delay_ms }, blinding) in packets.into_iter().zip(blindings) {
+        for (OnwardPacket { mut packet, to, reach, delay_ms }, blinding) in packets.into_iter().zip(blindings) {
             let format = self.formats.of(&packet).map(|served| Arc::clone(&served.format));
             let blinded = format.ok_or(Reject::Size).and_then(|format| format.blind(packet.bytes_mut(), blinding));
             if let Err(reject) = blinded {
                 packet.reject(reject.into());
                 continue;
             }
-            let outbound = OutboundPacket { to, packet, done: None };
+            let outbound = OutboundPacket { to, reach, packet, done: None };
             match self.draw_delay(delay_ms) {
                 Duration::ZERO => push_one_of(&mut decisions.at_once, outbound, expected),
                 delay => push_one_of(&mut decisions.later, Delayed { delay, outbound }, expected),

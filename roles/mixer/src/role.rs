@@ -14,7 +14,7 @@ use wakumix_mix::{DropReason, Packet, Stage};
 use wakumix_role_api::{
     ActorHandle, Address, ConfigError, Inbox, Inboxes, Ports, Role, RoleContext, RoleError, RoleName, RunningRole,
     Service, StopReport,
-    host::{OutboundPacket, SendFailure},
+    host::{OutboundPacket, Reach, SendFailure},
     mailbox,
     mixer::{LocalPacket, MixerMessage},
 };
@@ -310,7 +310,7 @@ fn give_up_unread(inbox: &Inbox<MixerMessage>) -> u64 {
             MixerMessage::Received(packets) => packets.into_iter().map(give_up_stopped).count(),
             MixerMessage::Send(packet) => {
                 let LocalPacket { to, packet, done, .. } = *packet;
-                let outbound = OutboundPacket { to, packet, done };
+                let outbound = OutboundPacket { to, reach: Reach::Dial, packet, done };
                 give_up(outbound, Stage::Shutdown, DropReason::Stopped, SendFailure::Stopped);
                 1
             }

@@ -146,7 +146,7 @@ async fn a_loop_that_does_not_come_back_counts_as_lost_for_both_hops_and_comes_b
 #[actix::test]
 async fn a_first_hop_that_takes_no_loop_is_paused_and_nobody_is_said_to_lose_packets() {
     let fixture = Fixture::start(looping());
-    let OutboundPacket { to, packet, done } = next_loop(&fixture).await;
+    let OutboundPacket { to, packet, done, .. } = next_loop(&fixture).await;
     packet.reject(DropReason::DialFailed);
     done.unwrap().send(Err(SendFailure::DialFailed)).unwrap();
     let since = Instant::now();
@@ -174,7 +174,7 @@ async fn a_first_hop_that_takes_no_loop_is_paused_and_nobody_is_said_to_lose_pac
 #[actix::test]
 async fn a_loop_that_the_own_node_had_no_room_for_says_nothing_of_its_first_hop() {
     let fixture = Fixture::start(looping());
-    let OutboundPacket { to, packet, done } = next_loop(&fixture).await;
+    let OutboundPacket { to, packet, done, .. } = next_loop(&fixture).await;
     packet.reject(DropReason::QueueFull);
     done.unwrap().send(Err(SendFailure::QueueFull)).unwrap();
     next_loop(&fixture).await;

@@ -11,7 +11,10 @@ use rand::rngs::StdRng;
 use tokio::time::Instant;
 use wakumix_mix::{DelayLaw, DropReason, Stage};
 use wakumix_mixer::{Config, DelayRule};
-use wakumix_role_api::{RunningRole as _, host::SendFailure};
+use wakumix_role_api::{
+    RunningRole as _,
+    host::{Reach, SendFailure},
+};
 
 use support::{BODY, Fixture, Peer, SEED, Setup, assert_is_due, written};
 
@@ -138,14 +141,39 @@ fn public() -> Setup {
 }
 
 #[actix::test]
-async fn nothing_is_passed_on_into_a_closed_network_from_outside() {
+async fn a_packet_into_a_closed_network_may_only_use_a_connection_that_its_hop_has_opened() {
     let mut fixture = Fixture::start(public());
+    assert_eq!(reach_of_a_forwarded_packet(&mut fixture).await, Reach::ConnectedOnly);
+}
+
+#[actix::test]
+async fn inside_its_closed_network_a_mixer_dials() {
+    let mut fixture = Fixture::start(Setup::default());
+    assert_eq!(reach_of_a_forwarded_packet(&mut fixture).await, Reach::Dial);
+}
+
+/// Forwards a packet to 10.0.0.2; whether the host may dial for it.
+async fn reach_of_a_forwarded_packet(fixture: &mut Fixture) -> Reach {
     let packet = fixture.forward_packet(5);
     fixture.receive(&[packet]).await;
     fixture.run_to_rest().await;
-    assert_eq!(fixture.dropped(Stage::Unwrap, DropReason::PrivateDestination), 1);
-    assert_eq!(fixture.consume_all(), (0, 0, 0));
+    let outbound = fixture.at_host().pop().unwrap();
+    assert_eq!(outbound.to, fixture.others[0].address);
+    let reach = outbound.reach;
+    written(outbound);
     fixture.assert_settled();
+    reach
+}
+
+#[actix::test]
+async fn a_hop_that_names_no_address_is_never_dialled_not_even_where_all_addresses_are_allowed() {
+    let mut setup = public();
+    setup.config.allow_private_addresses = true;
+    let mut fixture = Fixture::start(setup);
+    for (ip, port) in [("0.0.0.0", 0), ("0.0.0.0", 60_000), ("10.0.0.2", 0)] {
+        fixture.others[0] = Peer::at_port(2, ip, port);
+        assert_eq!(reach_of_a_forwarded_packet(&mut fixture).await, Reach::ConnectedOnly, "{ip}:{port}");
+    }
 }
 
 #[actix::test]
@@ -153,10 +181,7 @@ async fn an_operator_can_allow_closed_networks() {
     let mut setup = public();
     setup.config.allow_private_addresses = true;
     let mut fixture = Fixture::start(setup);
-    let packet = fixture.forward_packet(5);
-    fixture.receive(&[packet]).await;
-    fixture.run_to_rest().await;
-    assert_eq!(fixture.consume_all(), (1, 0, 0));
+    assert_eq!(reach_of_a_forwarded_packet(&mut fixture).await, Reach::Dial);
 }
 
 #[actix::test]
@@ -170,7 +195,8 @@ async fn a_known_node_is_reached_in_any_network_but_only_where_discovery_says() 
     fixture.receive(&[packet]).await;
     fixture.run_to_rest().await;
     let sent = fixture.at_host();
-    assert_eq!(sent.iter().map(|outbound| &outbound.to).collect::<Vec<_>>(), [&known.address]);
+    let places: Vec<_> = sent.iter().map(|outbound| (&outbound.to, outbound.reach)).collect();
+    assert_eq!(places, [(&known.address, Reach::Dial)]);
     sent.into_iter().for_each(written);
     fixture.assert_settled();
 }

@@ -388,7 +388,9 @@ impl Exchange {
         match failure {
             SendFailure::Stopped => return Some(Err(PushFailure::Stopped)),
             SendFailure::QueueFull => self.shared.slow_down(),
-            SendFailure::DialFailed | SendFailure::WriteFailed => self.shared.observe_first_hop(&packet.to, false),
+            SendFailure::DialFailed | SendFailure::NotConnected | SendFailure::WriteFailed => {
+                self.shared.observe_first_hop(&packet.to, false);
+            }
         }
         if self.progress.not_left(self.accepted.elapsed(), packet.number, packet.to, failure) {
             self.shared.metrics.record_not_left();

@@ -51,10 +51,18 @@ impl Bench {
     }
 
     fn send_to(&mut self, to: PeerId, address: &Multiaddr) -> Outcome {
+        self.send_by(Reach::Dial, to, address)
+    }
+
+    fn send_if_connected(&mut self, to: PeerId) -> Outcome {
+        self.send_by(Reach::ConnectedOnly, to, &address())
+    }
+
+    fn send_by(&mut self, reach: Reach, to: PeerId, address: &Multiaddr) -> Outcome {
         let packet = Packet::originated(self.pool.take().unwrap(), &self.ledger, Origin::Request);
         let (done, outcome) = oneshot::channel();
         let to = HopAddress::from_multiaddr(address, to).unwrap();
-        self.behaviour.send(OutboundPacket { to, packet, done: Some(done) });
+        self.behaviour.send(OutboundPacket { to, reach, packet, done: Some(done) });
         outcome
     }
 
@@ -265,4 +273,61 @@ async fn keeps_the_newest_addresses_of_a_peer() {
     }
     let known = &bench.behaviour.peers[&peer].addresses;
     assert_eq!((known.len(), known.last().unwrap().to_string()), (MAX_ADDRESSES, "/ip4/127.0.0.1/tcp/19".to_owned()));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_packet_for_connected_peers_only_waits_for_no_dial() {
+    let (mut bench, peer) = (Bench::new(), peer());
+    assert_eq!(bench.send_if_connected(peer).try_recv(), Ok(Err(SendFailure::NotConnected)));
+    assert_eq!(bench.asks(), None);
+    assert!(bench.behaviour.peers.is_empty());
+    // Not even for a dial that somebody else has asked for.
+    let mut dialled = bench.send(peer);
+    let Some(Asked::Dial(dial)) = bench.asks() else { panic!("no dial") };
+    assert_eq!(bench.send_if_connected(peer).try_recv(), Ok(Err(SendFailure::NotConnected)));
+    bench.dial_fails(peer, dial);
+    assert_eq!(dialled.try_recv(), Ok(Err(SendFailure::DialFailed)));
+}
+
+#[tokio::test(start_paused = true)]
+async fn nothing_is_dialled_when_the_connection_goes_between_decision_and_write() {
+    let (mut bench, peer) = (Bench::new(), peer());
+    bench.connects(peer, connection(1));
+    let mut outcome = bench.send_if_connected(peer);
+    assert_eq!(bench.asks(), Some(Asked::Write(connection(1))));
+    bench.disconnects(peer, connection(1));
+    assert_eq!(outcome.try_recv(), Ok(Err(SendFailure::NotConnected)));
+    assert_eq!(bench.asks(), None);
+    assert!(bench.behaviour.peers.is_empty(), "and its address is not kept");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_lost_connection_ends_only_the_packets_that_may_not_be_dialled_for() {
+    let (mut bench, peer) = (Bench::new(), peer());
+    bench.connects(peer, connection(1));
+    bench.connects(peer, connection(2));
+    let (mut connected_only, mut dialled) = (bench.send_if_connected(peer), bench.send_to(peer, &elsewhere()));
+    assert_eq!(bench.asks(), Some(Asked::Write(connection(2))));
+    bench.disconnects(peer, connection(2));
+    assert_eq!(bench.asks(), Some(Asked::Write(connection(1))), "another connection is as good");
+    bench.disconnects(peer, connection(1));
+    assert_eq!(connected_only.try_recv(), Ok(Err(SendFailure::NotConnected)));
+    let Some(Asked::Dial(dial)) = bench.asks() else { panic!("no dial") };
+    bench.dial_fails(peer, dial);
+    assert_eq!(dialled.try_recv(), Ok(Err(SendFailure::DialFailed)));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_stream_that_cannot_be_opened_is_tried_again_where_nothing_may_be_dialled() {
+    let (mut bench, peer) = (Bench::new(), peer());
+    bench.connects(peer, connection(1));
+    let mut outcome = bench.send_if_connected(peer);
+    for _ in 0..2 {
+        assert_eq!(bench.asks(), Some(Asked::Write(connection(1))));
+        assert!(outcome.try_recv().is_err());
+        let failed = ToBehaviour::OpenFailed { unsupported: false };
+        bench.behaviour.on_connection_handler_event(peer, connection(1), failed);
+    }
+    assert_eq!(outcome.try_recv(), Ok(Err(SendFailure::DialFailed)));
+    assert_eq!(bench.asks(), None);
 }

@@ -49,10 +49,15 @@ impl Peer {
 
     /// One at another address.
     pub(crate) fn at(n: u8, ip: &str) -> Self {
+        Self::at_port(n, ip, 60_000)
+    }
+
+    /// One at another address and port.
+    pub(crate) fn at_port(n: u8, ip: &str, port: u16) -> Self {
         let mut secret = [n; 32];
         secret[0] = 1;
         let identity = Keypair::from(secp256k1::Keypair::from(secp256k1::SecretKey::try_from_bytes(secret).unwrap()));
-        let address = format!("/ip4/{ip}/tcp/60000").parse().unwrap();
+        let address = format!("/ip4/{ip}/tcp/{port}").parse().unwrap();
         Self {
             key: PrivateKey::from_bytes([n; 32]),
             address: HopAddress::from_multiaddr(&address, identity.public().to_peer_id()).unwrap(),
