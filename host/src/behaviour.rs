@@ -76,7 +76,7 @@ impl HostBehaviour {
         let circuit_relay = config.circuit_relay.as_ref().map(|limits| circuit_relay(me, limits));
         let autonat = config.autonat.as_ref().map(|times| autonat(me, times, config.allow_private));
         Ok(Self {
-            limits: limits::Behaviour::new(config.connections.clone()),
+            limits: limits::Behaviour::new(config.connections.clone(), telemetry),
             identify: identify::Behaviour::new(identify),
             ping: ping::Behaviour::new(ping::Config::new().with_interval(PING_INTERVAL).with_timeout(PING_TIMEOUT)),
             metadata: metadata::Behaviour::new(config.cluster, &config.shards),

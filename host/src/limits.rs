@@ -15,19 +15,29 @@ use libp2p::{
     swarm::{ConnectionDenied, ConnectionId, FromSwarm, NetworkBehaviour, THandler, THandlerInEvent, ToSwarm, dummy},
 };
 
-use crate::config::ConnectionLimits;
+use wakumix_telemetry::Telemetry;
+
+use crate::{
+    config::ConnectionLimits,
+    metrics::{ConnectionRefusal, RefusalMetrics},
+    transport::SilentConnections,
+};
 
 /// A connection that is one too many.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("at most {limit} {what} are allowed")]
+#[error("at most {limit} {what} are allowed", what = .refusal.counted())]
 pub(crate) struct Exceeded {
-    what: &'static str,
+    refusal: ConnectionRefusal,
     limit: usize,
 }
 
 /// Refuses connections beyond the limits.
 pub(crate) struct Behaviour {
     limits: ConnectionLimits,
+    /// Those among `pending_inbound` that give way to others.
+    silent: SilentConnections,
+    metrics: RefusalMetrics,
+    /// Bound: `limits.pending_inbound`, and those that were told to give way and have not ended yet.
     pending_inbound: HashSet<ConnectionId>,
     pending_outbound: HashSet<ConnectionId>,
     /// Established connections; true for those that the remote opened.
@@ -36,9 +46,11 @@ pub(crate) struct Behaviour {
 }
 
 impl Behaviour {
-    pub(crate) fn new(limits: ConnectionLimits) -> Self {
+    pub(crate) fn new(limits: ConnectionLimits, telemetry: &Telemetry) -> Self {
         Self {
             limits,
+            silent: SilentConnections::new(telemetry),
+            metrics: RefusalMetrics::new(telemetry),
             pending_inbound: HashSet::new(),
             pending_outbound: HashSet::new(),
             established: HashMap::new(),
@@ -46,20 +58,29 @@ impl Behaviour {
         }
     }
 
+    /// The connections from which nothing has come yet, for the transports that know them.
+    pub(crate) fn silent(&self) -> &SilentConnections {
+        &self.silent
+    }
+
     fn admit(&self, peer: &PeerId, inbound: bool) -> Result<THandler<Self>, ConnectionDenied> {
         let inbound_now = self.established.values().filter(|inbound| **inbound).count();
         let of_peer = self.per_peer.get(peer).copied().unwrap_or_default();
-        check("connections", self.established.len(), self.limits.total)?;
-        check("connections of one peer", of_peer, self.limits.per_peer)?;
+        self.check(ConnectionRefusal::Total, self.established.len(), self.limits.total)?;
+        self.check(ConnectionRefusal::PerPeer, of_peer, self.limits.per_peer)?;
         if inbound {
-            check("connections that remotes opened", inbound_now, self.limits.inbound)?;
+            self.check(ConnectionRefusal::Inbound, inbound_now, self.limits.inbound)?;
         }
         Ok(dummy::ConnectionHandler)
     }
-}
 
-fn check(what: &'static str, now: usize, limit: usize) -> Result<(), ConnectionDenied> {
-    if now < limit { Ok(()) } else { Err(ConnectionDenied::new(Exceeded { what, limit })) }
+    fn check(&self, refusal: ConnectionRefusal, now: usize, limit: usize) -> Result<(), ConnectionDenied> {
+        if now < limit {
+            return Ok(());
+        }
+        self.metrics.refused(refusal);
+        Err(ConnectionDenied::new(Exceeded { refusal, limit }))
+    }
 }
 
 impl NetworkBehaviour for Behaviour {
@@ -69,10 +90,13 @@ impl NetworkBehaviour for Behaviour {
     fn handle_pending_inbound_connection(
         &mut self,
         connection: ConnectionId,
-        _: &Multiaddr,
+        local: &Multiaddr,
         _: &Multiaddr,
     ) -> Result<(), ConnectionDenied> {
-        check("connections being set up by remotes", self.pending_inbound.len(), self.limits.pending_inbound)?;
+        let (pending, limit) = (self.pending_inbound.len(), self.limits.pending_inbound);
+        if pending >= limit && !self.silent.displace_oldest(local) {
+            self.check(ConnectionRefusal::PendingInbound, pending, limit)?;
+        }
         self.pending_inbound.insert(connection);
         Ok(())
     }
@@ -95,7 +119,7 @@ impl NetworkBehaviour for Behaviour {
         _: &[Multiaddr],
         _: Endpoint,
     ) -> Result<Vec<Multiaddr>, ConnectionDenied> {
-        check("connections being set up", self.pending_outbound.len(), self.limits.pending_outbound)?;
+        self.check(ConnectionRefusal::PendingOutbound, self.pending_outbound.len(), self.limits.pending_outbound)?;
         self.pending_outbound.insert(connection);
         Ok(Vec::new())
     }

@@ -48,6 +48,80 @@ impl FrameRefusal {
     }
 }
 
+/// Why a connection was refused, or ended before it was set up.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum ConnectionRefusal {
+    /// The remote opened it and said nothing.
+    Silent,
+    /// The remote had said nothing yet when another connection needed the place.
+    Displaced,
+    /// Too many are being set up by remotes.
+    PendingInbound,
+    /// Too many are being set up by this node.
+    PendingOutbound,
+    /// Too many were opened by remotes.
+    Inbound,
+    /// Too many of one peer.
+    PerPeer,
+    /// Too many.
+    Total,
+}
+
+impl ConnectionRefusal {
+    const ALL: [Self; 7] = [
+        Self::Silent,
+        Self::Displaced,
+        Self::PendingInbound,
+        Self::PendingOutbound,
+        Self::Inbound,
+        Self::PerPeer,
+        Self::Total,
+    ];
+
+    fn as_str(self) -> &'static str {
+        match self {
+            Self::Silent => "silent",
+            Self::Displaced => "displaced",
+            Self::PendingInbound => "pending_inbound",
+            Self::PendingOutbound => "pending_outbound",
+            Self::Inbound => "inbound",
+            Self::PerPeer => "per_peer",
+            Self::Total => "total",
+        }
+    }
+
+    /// Which connections are counted for it.
+    pub(crate) fn counted(self) -> &'static str {
+        match self {
+            Self::Silent | Self::Displaced => "connections without a first byte",
+            Self::PendingInbound => "connections being set up by remotes",
+            Self::PendingOutbound => "connections being set up",
+            Self::Inbound => "connections that remotes opened",
+            Self::PerPeer => "connections of one peer",
+            Self::Total => "connections",
+        }
+    }
+}
+
+/// Handles for refused connections. Cheap to clone.
+#[derive(Clone)]
+pub(crate) struct RefusalMetrics([Counter; ConnectionRefusal::ALL.len()]);
+
+impl RefusalMetrics {
+    pub(crate) fn new(telemetry: &Telemetry) -> Self {
+        let counter = |refusal: ConnectionRefusal| {
+            telemetry.counter(Metric::ConnectionsRefusedTotal, &[("reason", refusal.as_str())])
+        };
+        Self(ConnectionRefusal::ALL.map(counter))
+    }
+
+    pub(crate) fn refused(&self, refusal: ConnectionRefusal) {
+        if let Some(counter) = self.0.get(refusal as usize) {
+            counter.increment(1);
+        }
+    }
+}
+
 /// What the gate said of a frame.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Admitted {

@@ -2,6 +2,7 @@
 //! carry noise and a muxer of their own: a relay reads nothing.
 
 mod calm;
+mod first_byte;
 
 use std::{
     io,
@@ -28,13 +29,14 @@ use libp2p::{
 };
 
 use self::calm::Calm;
+pub(crate) use self::first_byte::SilentConnections;
 use crate::HostError;
 
 /// Addresses of one peer that are tried at the same time.
 const DIAL_CONCURRENCY: NonZeroU8 = NonZeroU8::new(4).unwrap();
 
-/// From a connection's first byte to its muxer, names and noise included, each way. Without it a remote that connects and
-/// stays silent keeps its place among the connections being set up for ever.
+/// From a connection's start to its muxer, names and noise included, each way. Without it a remote that stops in the middle
+/// would keep its place among the connections being set up forever.
 const SETUP_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// Streams of one connection: above the sum of what each protocol allows a peer, which is some 56 and the 58 circuits that a
@@ -50,6 +52,7 @@ pub(crate) type HostTransport = Boxed<(PeerId, StreamMuxerBox)>;
 pub(crate) fn build(
     identity: &Keypair,
     circuits: relay::client::Transport,
+    silent: &SilentConnections,
     registry: &mut Registry,
 ) -> Result<HostTransport, HostError> {
     let noise = noise::Config::new(identity).map_err(|error| HostError::setup("noise", &error))?;
@@ -62,7 +65,7 @@ pub(crate) fn build(
         yamux.set_max_num_streams(STREAMS);
         SelectUpgrade::new(yamux, mplex)
     };
-    let tcp = || tcp::tokio::Transport::new(tcp::Config::default());
+    let tcp = || silent.watch(tcp::tokio::Transport::new(tcp::Config::default()));
     let dns_problem = |error: io::Error| HostError::setup("name resolution", &error);
 
     let websocket = websocket::Config::new(dns::tokio::Transport::system(tcp()).map_err(dns_problem)?)
@@ -70,7 +73,8 @@ pub(crate) fn build(
         .authenticate(noise.clone())
         .multiplex(muxers())
         .map(|(peer, muxer), _| (peer, boxed(muxer)));
-    let circuits = circuits
+    let circuits = silent
+        .watch(circuits)
         .upgrade(Version::V1Lazy)
         .authenticate(noise.clone())
         .multiplex(muxers())

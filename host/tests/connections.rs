@@ -207,3 +207,54 @@ async fn a_peer_that_names_no_cluster_is_disconnected() {
     within(stream.close()).await.unwrap();
     peer.disconnected().await;
 }
+
+/// Waits until the remote has ended a connection on which nothing was ever said.
+async fn ended(socket: &mut tokio::net::TcpStream) {
+    // A reset is an end too.
+    let end = within(tokio::io::AsyncReadExt::read(socket, &mut [0; 1])).await;
+    assert!(matches!(end, Ok(0) | Err(_)), "{end:?}");
+}
+
+async fn silent(node: &support::Node, n: usize) -> tokio::net::TcpStream {
+    let address = node.host.listen_addresses()[n].to_string();
+    within(tokio::net::TcpStream::connect(("127.0.0.1", port(address.trim_end_matches("/ws"))))).await.unwrap()
+}
+
+fn refused(node: &support::Node, reason: &str) -> u64 {
+    node.metric(&format!("waku_mix_connections_refused_total{{reason=\"{reason}\"}}"))
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn connections_that_say_nothing_give_way_the_oldest_first_and_keep_nobody_out() {
+    let mut setup = Setup::listening(&[TCP, WEBSOCKET]);
+    setup.config.connections.pending_inbound = 4;
+    let node = setup.start().await;
+    // Two of each transport fill all places.
+    let mut oldest = silent(&node, 0).await;
+    let mut others = vec![silent(&node, 1).await, silent(&node, 0).await, silent(&node, 1).await];
+    let here = Setup::listening(&[]).start().await;
+    here.connect(node.full_address(0)).await;
+    ended(&mut oldest).await;
+    assert_eq!((refused(&node, "displaced"), refused(&node, "pending_inbound")), (1, 0));
+    // What is left is ended in time.
+    for socket in &mut others {
+        ended(socket).await;
+    }
+    assert_eq!((refused(&node, "displaced"), refused(&node, "silent")), (1, 3));
+    node.peers(1).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_connection_that_has_spoken_does_not_give_way() {
+    let mut setup = Setup::listening(&[TCP]);
+    setup.config.connections.pending_inbound = 1;
+    let node = setup.start().await;
+    let mut spoken = silent(&node, 0).await;
+    // What negotiation begins with; the answer shows that it was read.
+    let words = b"\x13/multistream/1.0.0\n";
+    tokio::io::AsyncWriteExt::write_all(&mut spoken, words).await.unwrap();
+    within(tokio::io::AsyncReadExt::read_exact(&mut spoken, &mut [0; 20])).await.unwrap();
+    let mut newcomer = silent(&node, 0).await;
+    ended(&mut newcomer).await;
+    assert_eq!((refused(&node, "displaced"), refused(&node, "pending_inbound")), (0, 1));
+}

@@ -200,6 +200,8 @@ catalogue! {
         "Share of the capacity that is admitted now: 1, or less while packets come faster than this node opens them.";
     DialsTotal: "waku_mix_dials_total", Kind::Counter, Count, ["outcome"],
         "Connection attempts, by outcome.";
+    ConnectionsRefusedTotal: "waku_mix_connections_refused_total", Kind::Counter, Count, ["reason"],
+        "Connections refused, or ended before they were set up: nothing came, or a bound was reached (7 reasons).";
     Reachability: "waku_mix_reachability", Kind::Gauge, Count, ["state"],
         "1 for what is known of whether others can dial this node: public, private or unknown; 0 for the others.";
     RelayReservations: "waku_mix_relay_reservations", Kind::Gauge, Count, [],
@@ -208,8 +210,15 @@ catalogue! {
         "Exchanges of Waku metadata (2 directions, at most 6 outcomes).";
     GossipMessagesTotal: "waku_mix_gossip_messages_total", Kind::Counter, Count, ["verdict"],
         "Messages that arrived by gossip, by what validation said.";
+    GossipUnusableTotal: "waku_mix_gossip_unusable_total", Kind::Counter, Count, ["reason"],
+        "Gossip messages that no local reader sees, by reason (5); those that are not_text are passed on, the others are not.";
+    GossipSlowPeersTotal: "waku_mix_gossip_slow_peers_total", Kind::Counter, Count, [],
+        "Peers that were disconnected because gossip for them did not get away for ten heartbeats.";
     LightpushResponsesTotal: "waku_mix_lightpush_responses_total", Kind::Counter, Count, ["version", "class"],
         "Lightpush responses given as a service, by status class (2 versions, at most 5 classes).";
+
+    RestRefusedTotal: "waku_mix_rest_refused_total", Kind::Counter, Count, ["reason"],
+        "REST requests refused because a web page could have sent them: host, origin or content_type.";
 
     // The fleet's names of mix: spec/mix-wire.md §18, spec/waku.md §5.6.
     MixMessagesRecvdTotal: "mix_messages_recvd_total", Kind::Counter, Count, ["type"],
