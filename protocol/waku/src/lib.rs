@@ -7,6 +7,7 @@
 //! | module | what | source |
 //! |---|---|---|
 //! | [`message`] | [`WakuMessage`], [`MessageHash`], [`message_id`] | spec/waku.md §1, §2.1 |
+//! | [`gossip`] | size of the gossipsub frame around a message | spec/waku.md §2.3 |
 //! | [`topic`] | [`PubsubTopic`], [`ContentTopic`], auto-sharding | spec/waku.md §2.5 |
 //! | [`metadata`] | cluster and shards, exchanged on every connection | spec/waku.md §3 |
 //! | [`lightpush`] | requests and responses of v3 and v2, status codes | spec/waku.md §4 |
@@ -16,8 +17,9 @@
 //! # How fields are written
 //!
 //! The Nim nodes write every field of a message, also those that hold the default value, and refuse a message that
-//! lacks a field that they call required. Encoders here do the same by hand; decoders read through prost, so they
-//! take any valid protobuf spelling, and check presence afterwards.
+//! lacks a field that they call required. Encoders here do the same by hand. Messages are read by hand too, by the rules of
+//! the Nim nodes, because relays must agree on what a message is; the other decoders read through prost, so they take any
+//! valid protobuf spelling, and check presence afterwards.
 //!
 //! ```
 //! use wakumix_waku::{PubsubTopic, WakuMessage};
@@ -38,6 +40,7 @@
 //! ```
 
 pub mod frame;
+pub mod gossip;
 pub mod lightpush;
 pub mod message;
 pub mod metadata;

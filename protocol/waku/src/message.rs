@@ -3,11 +3,10 @@
 use std::fmt;
 use std::str::FromStr;
 
-use prost::Message as _;
 use sha2::{Digest, Sha256};
 
 use crate::topic::PubsubTopic;
-use crate::wire::{DecodeError, put_bytes, put_sint64, put_varint};
+use crate::wire::{DecodeError, Fields, Value, put_bytes, put_sint64, put_varint, sint64, uint32};
 
 /// Longest `meta` that a message may carry, in bytes (spec/waku.md §1.1).
 pub const MAX_META_LEN: usize = 64;
@@ -38,25 +37,6 @@ pub struct WakuMessage {
     pub ephemeral: bool,
 }
 
-/// The message as prost reads it; `Option` tells an absent field from one that holds the default.
-#[derive(Clone, PartialEq, prost::Message)]
-pub(crate) struct MessageFields {
-    #[prost(bytes = "vec", optional, tag = "1")]
-    payload: Option<Vec<u8>>,
-    #[prost(string, optional, tag = "2")]
-    content_topic: Option<String>,
-    #[prost(uint32, tag = "3")]
-    version: u32,
-    #[prost(sint64, tag = "10")]
-    timestamp: i64,
-    #[prost(bytes = "vec", tag = "11")]
-    meta: Vec<u8>,
-    #[prost(bytes = "vec", tag = "21")]
-    rate_limit_proof: Vec<u8>,
-    #[prost(bool, tag = "31")]
-    ephemeral: bool,
-}
-
 impl WakuMessage {
     /// Writes every field in the order of the Nim encoder, defaults included (spec/waku.md §1.2).
     pub fn encode(&self) -> Vec<u8> {
@@ -73,36 +53,47 @@ impl WakuMessage {
         out
     }
 
-    /// Reads a message in any valid protobuf spelling.
+    /// Reads a message in every encoding that the Nim nodes take, and in no other (`protocol/waku/vectors/message-encodings.json`).
+    /// A field of another wire type than its own is skipped, and of several values the last one counts.
     ///
     /// # Errors
-    /// Bytes that are not protobuf, no payload or content topic field, or a `meta` longer than [`MAX_META_LEN`].
+    /// Bytes that are not protobuf, no payload or content topic field, or a `meta` longer than [`MAX_META_LEN`]; a content
+    /// topic that is not UTF-8 ([`DecodeError::NotText`]), with which the Nim nodes would take the message all the same.
     pub fn decode(bytes: &[u8]) -> Result<Self, DecodeError> {
-        MessageFields::decode(bytes)?.try_into()
+        let (mut payload, mut content_topic) = (None, None);
+        let mut message = Self::default();
+        let (mut timestamp, mut meta, mut rate_limit_proof): (i64, &[u8], &[u8]) = (0, &[], &[]);
+        for field in Fields::of(bytes) {
+            match field? {
+                (1, Value::Bytes(bytes)) => payload = Some(bytes),
+                (2, Value::Bytes(bytes)) => content_topic = Some(bytes),
+                (3, Value::Varint(number)) => message.version = uint32(number)?,
+                (10, Value::Varint(number)) => timestamp = sint64(number),
+                (11, Value::Bytes(bytes)) => meta = bytes,
+                (21, Value::Bytes(bytes)) => rate_limit_proof = bytes,
+                (31, Value::Varint(number)) => message.ephemeral = uint32(number)? != 0,
+                _ => {}
+            }
+        }
+        let payload = payload.ok_or(DecodeError::Missing("payload"))?;
+        let content_topic = content_topic.ok_or(DecodeError::Missing("content_topic"))?;
+        if meta.len() > MAX_META_LEN {
+            return Err(DecodeError::TooLong { field: "meta", len: meta.len(), max: MAX_META_LEN });
+        }
+        let content_topic = str::from_utf8(content_topic).map_err(|_| DecodeError::NotText("content_topic"))?;
+        Ok(Self {
+            payload: payload.to_vec(),
+            content_topic: content_topic.to_owned(),
+            timestamp: Some(timestamp).filter(|&nanoseconds| nanoseconds != 0),
+            meta: meta.to_vec(),
+            rate_limit_proof: rate_limit_proof.to_vec(),
+            ..message
+        })
     }
 
     /// The hash that identifies this message on `topic`, in the rule of the Nim nodes, see [`MessageHash::of`].
     pub fn hash(&self, topic: &PubsubTopic) -> MessageHash {
         MessageHash::of(topic.as_str(), self)
-    }
-}
-
-impl TryFrom<MessageFields> for WakuMessage {
-    type Error = DecodeError;
-
-    fn try_from(fields: MessageFields) -> Result<Self, DecodeError> {
-        if fields.meta.len() > MAX_META_LEN {
-            return Err(DecodeError::TooLong { field: "meta", len: fields.meta.len(), max: MAX_META_LEN });
-        }
-        Ok(Self {
-            payload: fields.payload.ok_or(DecodeError::Missing("payload"))?,
-            content_topic: fields.content_topic.ok_or(DecodeError::Missing("content_topic"))?,
-            version: fields.version,
-            timestamp: Some(fields.timestamp).filter(|&nanoseconds| nanoseconds != 0),
-            meta: fields.meta,
-            rate_limit_proof: fields.rate_limit_proof,
-            ephemeral: fields.ephemeral,
-        })
     }
 }
 

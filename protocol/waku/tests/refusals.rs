@@ -6,6 +6,8 @@ use wakumix_waku::metadata::{self, Metadata};
 use wakumix_waku::record::{self, Capabilities, RecordError, Shards};
 use wakumix_waku::{ContentTopic, DecodeError, MessageHash, PubsubTopic, TopicError, WakuMessage};
 
+const NUMBER: &str = "a number that is cut short, too long or not in its shortest form";
+
 fn bytes(text: &str) -> Vec<u8> {
     hex::decode(text).unwrap_or_default()
 }
@@ -29,9 +31,13 @@ fn refuses_meta_above_64_bytes() {
 
 #[test]
 fn refuses_truncated_and_mistyped_messages() {
-    assert!(matches!(WakuMessage::decode(&bytes("0a05ff")), Err(DecodeError::Protobuf(_))));
-    assert!(matches!(WakuMessage::decode(&bytes("0801")), Err(DecodeError::Protobuf(_))));
-    assert!(matches!(WakuMessage::decode(&bytes("0a001201ff")), Err(DecodeError::Protobuf(_))), "not UTF-8");
+    let error = |text| WakuMessage::decode(&bytes(text)).unwrap_err().to_string();
+    assert_eq!(error("0a05ff"), "not a valid protobuf message: a field that goes beyond the end");
+    assert_eq!(error("0a001200188100"), format!("not a valid protobuf message: {NUMBER}"));
+    assert_eq!(error("0a001200188080808010"), "not a valid protobuf message: a number of more than 32 bits");
+    assert_eq!(error("0a0012000b0c"), "not a valid protobuf message: a wire type that does not exist");
+    assert_eq!(error("0801"), "required field `payload` is missing", "of another wire type");
+    assert_eq!(error("0a001201ff"), "field `content_topic` is not UTF-8");
 }
 
 #[test]

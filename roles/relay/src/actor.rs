@@ -66,7 +66,10 @@ impl RelayActor {
                 self.shared.delivery.deliver(placed, data.len());
                 Verdict::Accept
             }
-            Err(fault) => fault.verdict(),
+            Err(fault) => {
+                self.shared.metrics.unusable(&fault);
+                fault.verdict()
+            }
         };
         self.shared.metrics.gossip(verdict);
         let host = &self.shared.host;

@@ -60,8 +60,8 @@ pub struct Config {
     /// Shards of the cluster for auto-sharding, up to 1024; 0: static sharding, lightpush requests must name their topic.
     /// A number that differs from the network's puts messages where nobody looks. Default 0.
     pub shards_in_network: u16,
-    /// Longest encoded message that is relayed, in bytes, at least 1. Default 150 KiB; above what gossipsub transmits
-    /// it only moves the refusal there.
+    /// Longest encoded message that is published here, in bytes, at least 1. Default 150 KiB; above what gossipsub transmits
+    /// it only moves the refusal there. What others publish is passed on whatever this says.
     pub max_message_len: usize,
     /// Whether lightpush v3 and v2 are served. Default true.
     pub lightpush: bool,

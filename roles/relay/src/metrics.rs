@@ -3,7 +3,7 @@
 use wakumix_role_api::host::Verdict;
 use wakumix_telemetry::{Counter, Histogram, Metric, Telemetry};
 
-use crate::policy::Refusal;
+use crate::policy::{GossipFault, Refusal};
 use crate::service::Version;
 
 /// Counters of one node's relay. Cheap to clone.
@@ -14,6 +14,8 @@ pub(crate) struct Metrics {
     accepted: Counter,
     rejected: Counter,
     ignored: Counter,
+    /// One for each [`GossipFault`].
+    unusable: [Counter; GossipFault::NAMES.len()],
     verdicts_lost: Counter,
     v3: ServiceMetrics,
     v2: ServiceMetrics,
@@ -75,6 +77,8 @@ impl Metrics {
             accepted: gossip("accept"),
             rejected: gossip("reject"),
             ignored: gossip("ignore"),
+            unusable: GossipFault::NAMES
+                .map(|reason| telemetry.counter(Metric::GossipUnusableTotal, &[("reason", reason)])),
             verdicts_lost: telemetry.counter(Metric::WakuNodeErrorsTotal, &[("type", "gossip_verdict_lost")]),
             v3: ServiceMetrics::new(&telemetry, Version::V3, Metric::WakuLightpushV3MessagesTotal),
             v2: ServiceMetrics::new(&telemetry, Version::V2, Metric::WakuLightpushMessagesTotal),
@@ -100,6 +104,13 @@ impl Metrics {
             Verdict::Ignore => &self.ignored,
         };
         counter.increment(1);
+    }
+
+    /// A gossip message that no local reader sees.
+    pub(crate) fn unusable(&self, fault: &GossipFault) {
+        if let Some(counter) = self.unusable.get(fault.index()) {
+            counter.increment(1);
+        }
     }
 
     /// A verdict that the host could not take; gossipsub forgets the message by itself.

@@ -5,6 +5,7 @@
 use std::num::NonZeroU16;
 
 use wakumix_role_api::host::{PublishFailure, Verdict};
+use wakumix_waku::gossip::{MAX_FRAME_LEN, frame_len};
 use wakumix_waku::lightpush::{StatusCode, text};
 use wakumix_waku::message::MAX_META_LEN;
 use wakumix_waku::{ContentTopic, DecodeError, MessageHash, PubsubTopic, TopicError, WakuMessage};
@@ -98,22 +99,43 @@ pub(crate) fn peers_reached(outcome: Result<usize, PublishFailure>) -> Result<u3
     }
 }
 
-/// Why a gossip message does not pass.
+/// What is wrong with a gossip message.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum GossipFault {
+    /// Its frame is larger than nodes of the network read.
     Oversize,
+    /// No node of the network takes it for a message.
     Undecodable(DecodeError),
+    /// A message whose content topic nobody here can read; others can.
+    NotText,
     ForeignTopic,
     NotSubscribed,
 }
 
 impl GossipFault {
-    /// Rejecting counts against the peer, so it is for what no honest peer passes on. A topic that we have just left is
-    /// nobody's fault.
+    pub(crate) const NAMES: [&'static str; 5] =
+        ["oversize", "undecodable", "not_text", "foreign_topic", "not_subscribed"];
+
+    /// The position of its name.
+    pub(crate) const fn index(&self) -> usize {
+        match self {
+            Self::Oversize => 0,
+            Self::Undecodable(_) => 1,
+            Self::NotText => 2,
+            Self::ForeignTopic => 3,
+            Self::NotSubscribed => 4,
+        }
+    }
+
+    /// Rejecting counts against the peer that passed the message on, with the square of their number. So content is never
+    /// rejected: implementations decode differently, and a peer passes on in good faith what another cannot use. A single
+    /// author of odd messages would part this node from all who forward them. Rejected is only what gossipsub lets no peer
+    /// send here.
     pub(crate) fn verdict(&self) -> Verdict {
         match self {
-            Self::Oversize | Self::Undecodable(_) | Self::ForeignTopic => Verdict::Reject,
-            Self::NotSubscribed => Verdict::Ignore,
+            Self::NotText => Verdict::Accept,
+            Self::Oversize | Self::Undecodable(_) | Self::NotSubscribed => Verdict::Ignore,
+            Self::ForeignTopic => Verdict::Reject,
         }
     }
 }
@@ -155,7 +177,8 @@ impl Policy {
         PubsubTopic::parse(topic).ok().filter(|topic| topic.cluster() == self.cluster)
     }
 
-    /// Judges gossip: topic, size, form (spec/waku.md §2.4). The size comes before decoding because it is cheap.
+    /// Judges gossip: topic, size, form (spec/waku.md §2.4). The size comes before decoding because it is cheap. It is the
+    /// network's, not this node's own limit for what it publishes: what others pass on is passed on here too.
     pub(crate) fn judge(
         &self,
         topic: &str,
@@ -166,10 +189,13 @@ impl Policy {
         if !relays(&topic) {
             return Err(GossipFault::NotSubscribed);
         }
-        if data.len() > self.max_message_len {
+        if frame_len(topic.as_str(), data.len()) > MAX_FRAME_LEN {
             return Err(GossipFault::Oversize);
         }
-        let message = WakuMessage::decode(data).map_err(GossipFault::Undecodable)?;
+        let message = WakuMessage::decode(data).map_err(|error| match error {
+            DecodeError::NotText(_) => GossipFault::NotText,
+            other => GossipFault::Undecodable(other),
+        })?;
         let hash = message.hash(&topic);
         Ok(Placed { topic, message, hash })
     }
@@ -202,7 +228,7 @@ impl Policy {
         PubsubTopic::of_content(self.cluster, &content_topic, shards).map_err(Refusal::AutoSharding)
     }
 
-    /// The validators of gossip, for a message made here: what we publish must be accepted by our peers. Gives the bytes.
+    /// The bytes of a message made here that our peers accept. Whether they fit a gossipsub frame is checked by the host.
     fn validate(&self, message: &WakuMessage) -> Result<Vec<u8>, Refusal> {
         if message.meta.len() > MAX_META_LEN {
             return Err(Refusal::LongMeta(message.meta.len()));

@@ -2,7 +2,7 @@
 
 use prost::Message as _;
 
-use crate::message::{MessageFields, WakuMessage};
+use crate::message::WakuMessage;
 use crate::wire::{DecodeError, put_bytes, put_varint};
 
 /// The envelope: a request or a response with the id that ties them together.
@@ -49,8 +49,8 @@ struct RpcFields {
 struct RequestFields {
     #[prost(string, optional, tag = "1")]
     pubsub_topic: Option<String>,
-    #[prost(message, optional, tag = "2")]
-    message: Option<MessageFields>,
+    #[prost(bytes = "vec", optional, tag = "2")]
+    message: Option<Vec<u8>>,
 }
 
 #[derive(Clone, PartialEq, prost::Message)]
@@ -115,7 +115,7 @@ impl TryFrom<RequestFields> for PushRequest {
     fn try_from(fields: RequestFields) -> Result<Self, DecodeError> {
         Ok(Self {
             pubsub_topic: fields.pubsub_topic.ok_or(DecodeError::Missing("request.pubsub_topic"))?,
-            message: fields.message.ok_or(DecodeError::Missing("request.message"))?.try_into()?,
+            message: WakuMessage::decode(&fields.message.ok_or(DecodeError::Missing("request.message"))?)?,
         })
     }
 }

@@ -3,7 +3,7 @@
 use prost::Message as _;
 
 use super::StatusCode;
-use crate::message::{MessageFields, WakuMessage};
+use crate::message::WakuMessage;
 use crate::wire::{DecodeError, put_bytes, put_varint};
 
 /// Asks a server to publish a message.
@@ -36,8 +36,8 @@ struct RequestFields {
     request_id: Option<String>,
     #[prost(string, optional, tag = "20")]
     pubsub_topic: Option<String>,
-    #[prost(message, optional, tag = "21")]
-    message: Option<MessageFields>,
+    #[prost(bytes = "vec", optional, tag = "21")]
+    message: Option<Vec<u8>>,
 }
 
 #[derive(Clone, PartialEq, prost::Message)]
@@ -75,7 +75,7 @@ impl Request {
         Ok(Self {
             request_id: fields.request_id.ok_or(DecodeError::Missing("request_id"))?,
             pubsub_topic: fields.pubsub_topic,
-            message: fields.message.ok_or(DecodeError::Missing("message"))?.try_into()?,
+            message: WakuMessage::decode(&fields.message.ok_or(DecodeError::Missing("message"))?)?,
         })
     }
 }

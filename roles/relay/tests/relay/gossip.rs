@@ -4,7 +4,7 @@ use crate::support::{TOPIC, config, joined, message, settle, start, start_with_h
 use tokio::sync::broadcast::error::RecvError;
 use wakumix_relay::Config;
 use wakumix_role_api::host::{HostMessage, Verdict};
-use wakumix_waku::{PubsubTopic, WakuMessage};
+use wakumix_waku::{PubsubTopic, WakuMessage, gossip};
 
 fn payloads(received: &[wakumix_role_api::relay::Received]) -> Vec<String> {
     received.iter().map(|received| String::from_utf8_lossy(&received.message.payload).into_owned()).collect()
@@ -46,29 +46,57 @@ async fn accepts_the_minimal_spelling_of_a_message() {
     assert_eq!(fixture.verdict().await, Verdict::Accept);
 }
 
+/// A message of `len` bytes.
+fn of_len(len: usize) -> Vec<u8> {
+    let data = |payload| WakuMessage { payload: vec![0; payload], ..message("") }.encode();
+    // The payload's length takes more bytes than that of none.
+    let longer = data(len).len() - len;
+    data(len - longer)
+}
+
 #[actix::test]
-async fn rejects_what_no_honest_peer_passes_on() {
-    let fixture = joined(Config { max_message_len: 200, ..config() }).await;
+async fn drops_what_nobody_can_use_without_blame() {
+    let fixture = joined(config()).await;
     let mut follower = fixture.relay.follow().await.unwrap();
-    let largest = |len: usize| {
-        let rest = message("").encode().len() + 1;
-        WakuMessage { payload: vec![0; len - rest], ..message("") }.encode()
-    };
-    assert_eq!((largest(200).len(), largest(201).len()), (200, 201));
+    let largest = gossip::MAX_FRAME_LEN - gossip::frame_len(TOPIC, 0) - 4;
     let cases = [
-        ("not protobuf", TOPIC, vec![0xff; 10]),
-        ("no content topic", TOPIC, vec![0x0a, 0x00]),
-        ("one byte too large", TOPIC, largest(201)),
-        ("another cluster", "/waku/2/rs/1/0", message("x").encode()),
-        ("no shard topic", "/waku/2/default-waku/proto", message("x").encode()),
+        ("not protobuf", vec![0xff; 10]),
+        ("no content topic", vec![0x0a, 0x00]),
+        ("one byte more than a frame of the network carries", of_len(largest + 1)),
     ];
-    for (case, topic, data) in cases {
-        fixture.gossip(topic, data);
-        assert_eq!(fixture.verdict().await, Verdict::Reject, "{case}");
+    for (case, data) in cases {
+        fixture.gossip(TOPIC, data);
+        assert_eq!(fixture.verdict().await, Verdict::Ignore, "{case}");
     }
-    fixture.gossip(TOPIC, largest(200));
+    fixture.gossip(TOPIC, of_len(largest));
     assert_eq!(fixture.verdict().await, Verdict::Accept, "exactly the limit");
-    assert_eq!(follower.recv().await.unwrap().message.encode(), largest(200), "nothing rejected was shown");
+    assert_eq!(follower.recv().await.unwrap().message.encode().len(), largest, "nothing else was shown");
+}
+
+#[actix::test]
+async fn takes_from_gossip_what_is_too_large_to_be_published_here() {
+    let fixture = joined(Config { max_message_len: 200, ..config() }).await;
+    fixture.gossip(TOPIC, of_len(150_000));
+    assert_eq!(fixture.verdict().await, Verdict::Accept);
+    let cached = fixture.relay.messages(TOPIC.into()).await.unwrap().unwrap();
+    assert_eq!(cached.len(), 1);
+}
+
+#[actix::test]
+async fn passes_on_a_message_whose_topic_nobody_here_can_read() {
+    let fixture = joined(config()).await;
+    fixture.gossip(TOPIC, b"\x0a\x01x\x12\x02\xff\xfe".to_vec());
+    assert_eq!(fixture.verdict().await, Verdict::Accept);
+    assert!(fixture.relay.messages(TOPIC.into()).await.unwrap().unwrap().is_empty());
+}
+
+#[actix::test]
+async fn rejects_only_topics_that_no_peer_can_subscribe_here() {
+    let fixture = joined(config()).await;
+    for topic in ["/waku/2/rs/1/0", "/waku/2/default-waku/proto"] {
+        fixture.gossip(topic, message("x").encode());
+        assert_eq!(fixture.verdict().await, Verdict::Reject, "{topic}");
+    }
 }
 
 #[actix::test]
@@ -156,6 +184,7 @@ async fn counts_gossip_by_verdict() {
     settle().await;
     let page = fixture.telemetry.render();
     assert!(page.contains("waku_mix_gossip_messages_total{verdict=\"accept\"} 1"), "{page}");
-    assert!(page.contains("waku_mix_gossip_messages_total{verdict=\"reject\"} 1"));
+    assert!(page.contains("waku_mix_gossip_messages_total{verdict=\"ignore\"} 1"));
+    assert!(page.contains("waku_mix_gossip_unusable_total{reason=\"undecodable\"} 1"));
     assert!(page.contains("waku_node_messages_total{type=\"/waku/2/rs/2/0\"} 1"));
 }
