@@ -1,5 +1,7 @@
 //! Gossipsub as the Waku fleet runs it (`spec/waku.md §2`).
 
+mod slow;
+
 use std::{collections::HashMap, sync::Mutex, time::Duration};
 
 use libp2p::{
@@ -14,13 +16,47 @@ use libp2p::{
 };
 use prometheus_client::metrics::gauge::Gauge;
 use wakumix_role_api::host::{MESH_LOW, PublishFailure, Verdict};
-use wakumix_waku::{PubsubTopic, RELAY_PROTOCOL, message_id};
+use wakumix_waku::{
+    PubsubTopic, RELAY_PROTOCOL,
+    gossip::{MAX_FRAME_LEN, MESSAGE_ID_LEN, frame_len},
+    message_id,
+};
 
+pub(crate) use self::slow::SlowPeers;
 use crate::HostError;
 
-/// Bytes of a whole gossipsub frame: 150 KiB, the fleet's limit for a message and its envelope together
-/// (`spec/waku.md §2.3`).
-pub(crate) const MAX_TRANSMIT_SIZE: usize = 153_600;
+/// Bytes of a message id in a list, its key and length included.
+const LISTED_ID_LEN: usize = MESSAGE_ID_LEN + 2;
+
+/// Message ids that nodes of the network put into one list: nim-libp2p's `IHaveMaxLength`. They are 170 000 bytes, more than
+/// these nodes read from each other with default settings; one with a larger `max-msg-size` sends them.
+const MAX_LISTED_IDS_READ: usize = 5000;
+
+/// Bytes of lists and subscriptions that are read in one frame: the longest list of one topic, and 1 KiB for what lies around.
+/// Above that the library ends the stream, and the writer does not notice. 1024 subscriptions take 25 KiB.
+const MAX_CONTROL_LEN_READ: usize = MAX_LISTED_IDS_READ * LISTED_ID_LEN + 1024;
+
+/// Bytes that the library buffers to read a frame; it reads 8 KiB at a time, and counts the start of the next frame as a part
+/// of the first.
+const MAX_BUFFERED: usize = MAX_CONTROL_LEN_READ + 2 * 8192;
+
+/// Message ids that this node puts into a list, of what it has or wants: 34 000 bytes, where Nim nodes read 153 600. Enough for
+/// all ids of three heartbeats at 330 messages a second; from there on each peer is told another part of them.
+const MAX_LISTED_IDS_SENT: usize = 1000;
+
+/// Peers outside the mesh that are sent lists with each heartbeat, where the network's nodes choose 6. An id is listed for
+/// three heartbeats: of eight such peers, one would never hear of (1 − 6/8)³ = 1.6 % of the messages, and in a small network
+/// nobody else tells it.
+const GOSSIP_LAZY: usize = 12;
+
+/// Broken promises for which a peer is not blamed: one list that it did not answer at all. The library counts every id that
+/// has not come after 3 s, and the weight of the network's nodes, which count none, is for the square: without this, a peer
+/// that is behind with 32 messages once would be disconnected.
+const FORGIVEN_PROMISES: f64 = 1000.0;
+
+/// Messages that wait for one peer. Above what it may ask for at once, or answers would be lost. Overflow: the newest is not
+/// sent to it, and after ten heartbeats of that it is disconnected.
+const QUEUE_LEN: usize = 1024;
 
 /// Topics that one peer may subscribe: all shards of a cluster (`spec/waku.md §2.5`).
 const MAX_TOPICS_PER_PEER: usize = 1024;
@@ -78,13 +114,15 @@ fn config() -> Result<Config, String> {
         .validation_mode(ValidationMode::Anonymous)
         .message_id_fn(|message: &Message| MessageId::from(message_id(&message.data).as_ref()))
         .validate_messages()
-        .max_transmit_size(MAX_TRANSMIT_SIZE)
+        .max_transmit_size(MAX_BUFFERED)
+        .max_control_message_size(MAX_CONTROL_LEN_READ)
+        .max_control_messages_sent(MAX_LISTED_IDS_SENT)
         .mesh_n(6)
         .mesh_n_low(MESH_LOW)
         .mesh_n_high(8)
         .retain_scores(6)
         .mesh_outbound_min(3)
-        .gossip_lazy(6)
+        .gossip_lazy(GOSSIP_LAZY)
         .heartbeat_interval(Duration::from_secs(1))
         // The mesh forms with the first heartbeat; the library's pause of 5 s only delays readiness.
         .heartbeat_initial_delay(Duration::ZERO)
@@ -97,8 +135,7 @@ fn config() -> Result<Config, String> {
         .prune_backoff(Duration::from_secs(60))
         .unsubscribe_backoff(Duration::from_secs(5))
         .idontwant_message_size_threshold(512)
-        // A queue of messages for one peer; 256 of the largest are 38 MB. Overflow: the newest is not sent to it.
-        .connection_handler_queue_len(256)
+        .connection_handler_queue_len(QUEUE_LEN)
         .build()
         .map_err(|error| error.to_string())
 }
@@ -121,6 +158,10 @@ fn score_params(score_colocation: bool) -> PeerScoreParams {
         ip_colocation_factor_weight: if score_colocation { -50.0 } else { 0.0 },
         ip_colocation_factor_threshold: 5.0,
         behaviour_penalty_weight: -10.0,
+        behaviour_penalty_threshold: FORGIVEN_PROMISES,
+        // The network's nodes have no such rule. It counts every message that found the queue full, so a burst of five
+        // thousand would silence this node towards a sound peer; one whose queue stays full is disconnected instead.
+        slow_peer_weight: 0.0,
         behaviour_penalty_decay: 0.986,
         decay_interval: Duration::from_secs(12),
         decay_to_zero: 0.01,
@@ -161,6 +202,10 @@ pub(crate) fn unsubscribe(behaviour: &mut Behaviour, topic: &str) {
 
 /// Publishes; to how many peers.
 pub(crate) fn publish(behaviour: &mut Behaviour, topic: &str, data: Vec<u8>) -> Result<usize, PublishFailure> {
+    // The library's own limit is that of reading.
+    if frame_len(topic, data.len()) > MAX_FRAME_LEN {
+        return Err(PublishFailure::TooLarge);
+    }
     let topic = IdentTopic::new(topic).hash();
     let recipients = flood_recipients(behaviour, &topic);
     behaviour.publish(topic, data).map(|_| recipients).map_err(|error| match error {

@@ -233,6 +233,7 @@ pub(crate) struct HostMetrics {
     dials: [Counter; 3],
     fleet_dials: [Counter; 3],
     gossip_overload: Counter,
+    gossip_slow_peers: Counter,
     reachability: [(Reachability, Gauge); 3],
     reservations: Gauge,
     telemetry: Telemetry,
@@ -247,6 +248,7 @@ impl HostMetrics {
             fleet_dials: ["successful", "failed", "failed"]
                 .map(|outcome| telemetry.counter(Metric::WakuPeersDialsTotal, &[("outcome", outcome)])),
             gossip_overload: telemetry.counter(Metric::GossipMessagesTotal, &[("verdict", "overload")]),
+            gossip_slow_peers: telemetry.counter(Metric::GossipSlowPeersTotal, &[]),
             reachability: [Reachability::Unknown, Reachability::Public, Reachability::Private]
                 .map(|state| (state, telemetry.gauge(Metric::Reachability, &[("state", state_label(state))]))),
             reservations: telemetry.gauge(Metric::RelayReservations, &[]),
@@ -274,6 +276,11 @@ impl HostMetrics {
     /// Counts one message that arrived by gossip while the relay was behind; the others are the relay's to count.
     pub(crate) fn gossip_overload(&self) {
         self.gossip_overload.increment(1);
+    }
+
+    /// Counts a peer that was disconnected because gossip for it did not get away.
+    pub(crate) fn slow_peer(&self) {
+        self.gossip_slow_peers.increment(1);
     }
 
     /// Counts one exchange of metadata.

@@ -28,7 +28,7 @@ use wakumix_role_api::{
 
 use crate::{
     behaviour::{HostBehaviour, HostBehaviourEvent},
-    gossip::{self, MeshHealth},
+    gossip::{self, MeshHealth, SlowPeers},
     kept::Kept,
     metadata,
     metrics::{DialOutcome, Direction, HostMetrics},
@@ -75,6 +75,7 @@ pub(crate) struct Host {
     pub(crate) require_metadata: bool,
     pub(crate) kept: Kept,
     pub(crate) peers: PeerTable,
+    pub(crate) slow_peers: SlowPeers,
     /// Failed pings in a row. Bound: connections.
     pub(crate) ping_failures: HashMap<ConnectionId, u8>,
     pub(crate) metrics: HostMetrics,
@@ -216,6 +217,7 @@ impl Host {
                     self.forget_dialler(&peer_id);
                     self.tell(PeerEvent::Disconnected { peer: peer_id });
                     self.peers.disconnected(&peer_id);
+                    self.slow_peers.disconnected(&peer_id);
                     self.kept.lost(&peer_id, Instant::now());
                 }
             }
@@ -268,8 +270,12 @@ impl Host {
         match event {
             HostBehaviourEvent::Gossip(event) => {
                 self.libp2p_metrics.record(&event);
-                if let gossipsub::Event::Message { propagation_source, message_id, message } = event {
-                    self.on_gossip(propagation_source, message_id.0, message);
+                match event {
+                    gossipsub::Event::Message { propagation_source, message_id, message } => {
+                        self.on_gossip(propagation_source, message_id.0, message);
+                    }
+                    gossipsub::Event::SlowPeer { peer_id, .. } => self.on_slow_peer(peer_id),
+                    _ => {}
                 }
             }
             HostBehaviourEvent::Identify(event) => {
@@ -306,6 +312,15 @@ impl Host {
         if !handed_over {
             self.metrics.gossip_overload();
             self.judge(id, &source, Verdict::Ignore);
+        }
+    }
+
+    fn on_slow_peer(&mut self, peer: PeerId) {
+        if self.slow_peers.reported(peer, Instant::now()) {
+            self.metrics.slow_peer();
+            tracing::debug!(%peer, "gossip does not get away to this peer; disconnecting, a new connection has new streams");
+            // Gone meanwhile.
+            let _ = self.swarm.disconnect_peer_id(peer);
         }
     }
 
