@@ -188,6 +188,8 @@ pub struct Config {
     pub rest_port: u16,
     /// Whether the routes of operators are served on any address.
     pub rest_admin: bool,
+    /// Names of this node that callers of REST may use.
+    pub rest_allow_host: Vec<String>,
     /// Messages kept for each REST subscription.
     pub rest_relay_cache_capacity: u32,
     /// Whether metrics have a port of their own.

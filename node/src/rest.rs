@@ -12,10 +12,13 @@
 //! | GET `/metrics` | Prometheus text |
 //! | GET `/admin/v1/pool` | every known mix node, its state and why |
 //! | POST `/admin/v1/probe` | loops through every usable mix node: loss and latency |
+//!
+//! What a web page sends is refused: see `guard`.
 
 mod admin;
 mod body;
 mod debug;
+mod guard;
 mod health;
 mod lightpush;
 pub(crate) mod pool;
@@ -69,6 +72,8 @@ pub struct Api {
     pub telemetry: Telemetry,
     /// Whether `/admin` answers.
     pub admin: bool,
+    /// Names of this node that callers may use besides its addresses.
+    pub allowed_hosts: Arc<[String]>,
     /// Asks discovery for every known mix node.
     pub pool: Arc<dyn Fn() -> BoxFuture<'static, Vec<PoolEntry>> + Send + Sync>,
     /// One permit for each probe that may run at a time.
@@ -107,27 +112,31 @@ pub struct Server {
 impl Server {
     /// Serves the whole API at `address`. Must be called inside an actix `System`.
     pub fn start_rest(api: Api, address: SocketAddr) -> Result<Self, BindError> {
-        Self::start(api, address, "rest-address and rest-port", routes)
+        Self::start(api, address, "rest-address and rest-port", true, routes)
     }
 
     /// Serves `/metrics` and `/health` only, as nwaku's metrics port does.
     pub fn start_metrics(api: Api, address: SocketAddr) -> Result<Self, BindError> {
-        Self::start(api, address, "metrics-server-address and metrics-server-port", |config| {
-            config.configure(health::metrics_port_routes);
-        })
+        let setting = "metrics-server-address and metrics-server-port";
+        Self::start(api, address, setting, false, health::metrics_port_routes)
     }
 
     fn start(
         api: Api,
         address: SocketAddr,
         setting: &'static str,
-        routes: impl Fn(&mut web::ServiceConfig) + Clone + Send + 'static,
+        is_guarded: bool,
+        routes: fn(&mut web::ServiceConfig),
     ) -> Result<Self, BindError> {
         let failed = |source| BindError { address, setting, source };
         let listener = TcpListener::bind(address).map_err(failed)?;
         let address = listener.local_addr().map_err(failed)?;
         let server = HttpServer::new(move || {
-            App::new().wrap(middleware::NormalizePath::trim()).configure(state(&api)).configure(routes.clone())
+            App::new()
+                .wrap(middleware::Condition::new(is_guarded, middleware::from_fn(guard::guard)))
+                .wrap(middleware::NormalizePath::trim())
+                .configure(state(&api))
+                .configure(routes)
         })
         .workers(1)
         .disable_signals()

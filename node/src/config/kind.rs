@@ -32,9 +32,18 @@ use crate::keys;
 pub(crate) enum Kind {
     Bool,
     Port,
-    Number { min: u64, max: u64 },
-    Time { min_ms: u64, max_ms: u64 },
-    Size { min: u64, max: u64 },
+    Number {
+        min: u64,
+        max: u64,
+    },
+    Time {
+        min_ms: u64,
+        max_ms: u64,
+    },
+    Size {
+        min: u64,
+        max: u64,
+    },
     File,
     Ip,
     Choice(&'static [&'static str]),
@@ -56,6 +65,8 @@ pub(crate) enum Kind {
     DnsTree,
     EntryNode,
     Tag,
+    /// A DNS name without a port.
+    HostName,
     RateLimit,
     NodeKey,
     MixKey,
@@ -99,6 +110,7 @@ impl Kind {
             Self::DnsTree => "a DNS list, enrtree://<key>@<domain>".to_owned(),
             Self::EntryNode => "a node record, a multiaddr that ends in /p2p/<peer id>, or a DNS list".to_owned(),
             Self::Tag => format!("a name of at most {MAX_TAG} letters, digits, dots, dashes and underscores"),
+            Self::HostName => "a host name without port, such as node.example.org".to_owned(),
             Self::MixNode => "multiaddr/p2p/<peer id>:<64 hex characters>".to_owned(),
             Self::RateLimit => "a budget such as lightpush:100/1s".to_owned(),
             Self::NodeKey => "64 hex characters of a secp256k1 private key".to_owned(),
@@ -133,7 +145,7 @@ impl Kind {
             Self::NodeRecord => "ENR",
             Self::DnsTree => "ENRTREE",
             Self::EntryNode => "ENR|MULTIADDR|ENRTREE",
-            Self::Tag => "NAME",
+            Self::Tag | Self::HostName => "NAME",
             Self::RateLimit => "SERVICE:N/TIME",
             Self::NodeKey | Self::MixKey => "HEX",
         }
@@ -219,6 +231,8 @@ impl Kind {
             Self::EntryNode => one_of_many(text, text.parse::<EntryNode>()),
             Self::Tag if is_tag(text) => Ok(text.into()),
             Self::Tag => Err(expected()),
+            Self::HostName if is_host_name(text) => Ok(text.into()),
+            Self::HostName => Err(expected()),
             Self::MixNode => one_of_many(text, text.parse::<MixNodeEntry>()),
             Self::RateLimit => through_text(text.parse::<RateLimit>()),
             Self::NodeKey | Self::MixKey => self.check_secret(text).map(|()| "[redacted]".into()),
@@ -232,6 +246,13 @@ const MAX_TAG: usize = 32;
 fn is_tag(text: &str) -> bool {
     let allowed = |byte: u8| byte.is_ascii_alphanumeric() || b".-_".contains(&byte);
     (1..=MAX_TAG).contains(&text.len()) && text.bytes().all(allowed)
+}
+
+/// Letters, digits, dashes and underscores between dots, at most 253 bytes in all and 63 in each part (RFC 1035 §2.3.4).
+fn is_host_name(text: &str) -> bool {
+    let allowed = |byte: u8| byte.is_ascii_alphanumeric() || b"-_".contains(&byte);
+    let is_label = |label: &str| (1..=63).contains(&label.len()) && label.bytes().all(allowed);
+    text.len() <= 253 && text.split('.').all(is_label)
 }
 
 /// Splits what was written for a list: a list, or a text with commas, with or without brackets around it.

@@ -284,7 +284,7 @@ pub(crate) const KEYS: &[Key] = &[
     Key::of(Waku, "num-shards-in-network", number(0, 1024),
         "shards of the cluster, for deriving a shard from a content topic; 0 turns that off, then requests must name the pubsub topic").or("0"),
     Key::of(Waku, "max-msg-size", Kind::Size { min: 1024, max: 16 << 20 },
-        "largest encoded message that is relayed; peers of the fleet drop the stream of a sender above their own limit").or("150KiB"),
+        "largest encoded message that is published here; what others publish is passed on up to 150KiB with its envelope, which is what nodes of the network read").or("150KiB"),
     Key::of(Waku, "rate-limit", Kind::RateLimit,
         "requests that a service takes: lightpush for peers, each of whom gets three quarters, mix for all who come through the mixnet together; a service without an entry takes all").list().or("lightpush:5/1s,mix:100/1s"),
 
@@ -296,6 +296,8 @@ pub(crate) const KEYS: &[Key] = &[
         "TCP port of the REST interface; 0 takes any free one").or("8645"),
     Key::of(Rest, "rest-admin", Kind::Bool,
         "serve /admin on an address that is not loopback; there it always is").or("false"),
+    Key::of(Rest, "rest-allow-host", Kind::HostName,
+        "names by which programs reach REST besides IP addresses and localhost; requests to other names are refused, a web page could have made them").list(),
     Key::of(Rest, "rest-relay-cache-capacity", number(1, 1_000_000),
         "messages kept for each subscription made by REST; the oldest go first").or("50"),
     Key::of(Rest, "metrics-server", Kind::Bool,

@@ -41,6 +41,7 @@ pub(super) fn api(node: &Node, config: &Config) -> Api {
         health: Arc::new(move |peers| health(&for_health, serves_lightpush, &was_ready, peers)),
         missing: Arc::new(move || missing(&for_missing)),
         telemetry: node.telemetry.clone(),
+        allowed_hosts: config.rest_allow_host.clone().into(),
         admin: config.rest_admin || config.rest_address.is_loopback(),
         pool: Arc::new(move || {
             let discovery = discovery.clone();

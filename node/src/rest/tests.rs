@@ -1,10 +1,11 @@
 //! The REST interface in front of queues that the tests answer themselves.
 
 mod admin;
+mod guard;
 
 use std::{num::NonZeroU16, sync::Arc, time::Duration};
 
-use actix_web::{App, http::StatusCode, test, web};
+use actix_web::{App, http::StatusCode, middleware::from_fn, test, web};
 use futures::FutureExt;
 use serde_json::{Value, json};
 use tokio::sync::Semaphore;
@@ -82,6 +83,7 @@ impl World {
             missing: Arc::new(|| vec!["sender: pool 0 of 4 needed".to_owned()]),
             telemetry,
             admin: true,
+            allowed_hosts: Arc::from([]),
             pool: Arc::new(|| std::future::ready(Vec::new()).boxed()),
             probes: Arc::new(Semaphore::new(1)),
         };
@@ -93,8 +95,15 @@ impl World {
         (Self { api, directory: publisher }, queues)
     }
 
+    /// Sends a request as programs do: to an address, a body as JSON.
     async fn call(&self, request: test::TestRequest) -> (StatusCode, String) {
-        let app = test::init_service(App::new().configure(state(&self.api)).configure(routes)).await;
+        let json = ("content-type", "application/json");
+        self.call_raw(request.insert_header(("host", "127.0.0.1:8645")).insert_header(json)).await
+    }
+
+    async fn call_raw(&self, request: test::TestRequest) -> (StatusCode, String) {
+        let app = App::new().wrap(from_fn(super::guard::guard)).configure(state(&self.api)).configure(routes);
+        let app = test::init_service(app).await;
         let response = test::call_service(&app, request.to_request()).await;
         let status = response.status();
         (status, String::from_utf8(test::read_body(response).await.to_vec()).unwrap())

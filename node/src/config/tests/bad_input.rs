@@ -47,6 +47,11 @@ fn names_a_value_that_its_key_does_not_accept() {
         ("log-level = 'loud'", &["`log-level`", "loud"]),
         ("listen-address = 'localhost'", &["`listen-address`", "`localhost`", "IPv4 or IPv6"]),
         ("nat = 'extip:'", &["`nat`", "extip:<IP address>"]),
+        (
+            "rest-allow-host = ['node.example.org:8645']",
+            &["`rest-allow-host`", "node.example.org:8645", "without port"],
+        ),
+        ("rest-allow-host = ['*']", &["`rest-allow-host`", "a host name without port"]),
         ("max-msg-size = 100", &["`max-msg-size`", "no unit", "150KiB"]),
         ("drain-timeout = '9'", &["`drain-timeout`", "no unit", "20s"]),
         ("drain-timeout = '2h'", &["`drain-timeout`", "`2h` is not a time"]),

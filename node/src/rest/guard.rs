@@ -1,0 +1,218 @@
+//! Who may use the REST interface: programs, not web pages.
+//!
+//! A browser lets any page send requests to this machine and to its network, and the interface has no passwords: a page could
+//! publish under the identity of this node, or take the messages that somebody else waits for. Three things tell such a
+//! request from that of a program:
+//!
+//! | a page can | what stops it |
+//! |---|---|
+//! | send requests of its own | `Origin` names the page, `Sec-Fetch-Site` says that it comes from elsewhere; no page is served here |
+//! | send a body without asking first (a form, `no-cors`) | a body must be `application/json`, which a page may not send without a question that is refused |
+//! | give its own name the address of this node (DNS rebinding), and be of the same origin then | `Host` must be an address, `localhost` or a name that the operator has given |
+//!
+//! `/health` and what is below stays open: probes name hosts as they like, and it tells nothing but readiness. The metrics
+//! port has no guard for the same reason; it takes no bodies.
+
+use std::net::IpAddr;
+
+use actix_web::{
+    Error,
+    body::{BoxBody, MessageBody},
+    dev::{ServiceRequest, ServiceResponse},
+    http::{
+        StatusCode, Version,
+        header::{self, HeaderMap, HeaderName},
+    },
+    middleware::Next,
+    web,
+};
+use wakumix_telemetry::{Metric, Telemetry};
+
+use super::{Api, body::Refused};
+
+/// What browsers say of where a request comes from (W3C Fetch Metadata).
+const SEC_FETCH_SITE: HeaderName = HeaderName::from_static("sec-fetch-site");
+
+/// The media type of every body.
+const JSON: &str = "application/json";
+
+/// What is wrong with a request.
+#[derive(Clone, Debug, PartialEq, Eq)]
+enum Fault {
+    /// It was made for another host, or for none.
+    Host(String),
+    /// It comes from a web page.
+    Page(String),
+    /// Its body is something else, or does not say what it is.
+    ContentType(Option<String>),
+}
+
+impl Fault {
+    fn reason(&self) -> &'static str {
+        match self {
+            Self::Host(_) => "host",
+            Self::Page(_) => "origin",
+            Self::ContentType(_) => "content_type",
+        }
+    }
+
+    fn refused(&self) -> Refused {
+        match self {
+            Self::Host(host) => Refused::new(
+                StatusCode::FORBIDDEN,
+                format!(
+                    "`{host}` is not a name of this node: use an IP address or localhost, or add the name to rest-allow-host"
+                ),
+            ),
+            Self::Page(origin) => Refused::new(
+                StatusCode::FORBIDDEN,
+                format!("requests of web pages are refused, this one comes from `{origin}`; send it from a program"),
+            ),
+            Self::ContentType(None) => Refused::new(
+                StatusCode::UNSUPPORTED_MEDIA_TYPE,
+                format!("the body has no content type: send it with `Content-Type: {JSON}`"),
+            ),
+            Self::ContentType(Some(found)) => Refused::new(
+                StatusCode::UNSUPPORTED_MEDIA_TYPE,
+                format!("the body is said to be `{found}`: send JSON, with `Content-Type: {JSON}`"),
+            ),
+        }
+    }
+}
+
+/// The middleware: lets a request through, or answers it with what is wrong and what to do.
+pub(super) async fn guard<B: MessageBody + 'static>(
+    request: ServiceRequest,
+    next: Next<B>,
+) -> Result<ServiceResponse<BoxBody>, Error> {
+    let Some(api) = request.app_data::<web::Data<Api>>().cloned() else {
+        return Ok(next.call(request).await?.map_into_boxed_body());
+    };
+    if let Err(fault) = check(&request, &api.allowed_hosts) {
+        count(&api.telemetry, &fault);
+        return Ok(request.error_response(fault.refused()));
+    }
+    Ok(next.call(request).await?.map_into_boxed_body())
+}
+
+fn count(telemetry: &Telemetry, fault: &Fault) {
+    telemetry.counter(Metric::RestRefusedTotal, &[("reason", fault.reason())]).increment(1);
+}
+
+fn check(request: &ServiceRequest, allowed_hosts: &[String]) -> Result<(), Fault> {
+    let path = request.path();
+    if path == "/health" || path.starts_with("/health/") {
+        return Ok(());
+    }
+    check_host(request, allowed_hosts)?;
+    check_page(request.headers())?;
+    check_content_type(request.headers())
+}
+
+/// The name in the request line counts as well as that of the header: a server may look at either.
+fn check_host(request: &ServiceRequest, allowed_hosts: &[String]) -> Result<(), Fault> {
+    let mut headers = request.headers().get_all(header::HOST).map(|host| String::from_utf8_lossy(host.as_bytes()));
+    let host = headers.next();
+    // Programs of HTTP 1.0 need not name a host; browsers always do.
+    if host.is_none() && request.version() >= Version::HTTP_11 {
+        return Err(Fault::Host(String::new()));
+    }
+    let line = request.uri().authority().map(|authority| authority.as_str().into());
+    let foreign = host.into_iter().chain(headers).chain(line).find(|host| !is_ours(host, allowed_hosts));
+    foreign.map_or(Ok(()), |host| Err(Fault::Host(shown(&host))))
+}
+
+/// Whether a host, with or without a port, is an address, `localhost` or one of the names.
+fn is_ours(host: &str, allowed_hosts: &[String]) -> bool {
+    let is_port = |port: &str| port.is_empty() || port.parse::<u16>().is_ok();
+    if let Some(rest) = host.strip_prefix('[') {
+        let Some((ip, port)) = rest.split_once(']') else { return false };
+        return matches!(ip.parse(), Ok(IpAddr::V6(_)))
+            && (port.is_empty() || port.strip_prefix(':').is_some_and(is_port));
+    }
+    let (name, port) = host.split_once(':').unwrap_or((host, ""));
+    // A name may end in the dot of the root.
+    let bare = name.strip_suffix('.').unwrap_or(name);
+    let is_named = |allowed: &String| allowed.eq_ignore_ascii_case(bare);
+    let is_known = matches!(name.parse(), Ok(IpAddr::V4(_)))
+        || bare.eq_ignore_ascii_case("localhost")
+        || allowed_hosts.iter().any(is_named);
+    is_known && is_port(port)
+}
+
+fn check_page(headers: &HeaderMap) -> Result<(), Fault> {
+    if let Some(origin) = headers.get(header::ORIGIN) {
+        return Err(Fault::Page(shown(&String::from_utf8_lossy(origin.as_bytes()))));
+    }
+    // `none` is what a person has typed into the browser, to look at a page of metrics, say.
+    match headers.get(SEC_FETCH_SITE) {
+        Some(site) if site.as_bytes() != b"none" => Err(Fault::Page("another page".to_owned())),
+        _ => Ok(()),
+    }
+}
+
+fn check_content_type(headers: &HeaderMap) -> Result<(), Fault> {
+    let is_empty = |len: &header::HeaderValue| len.as_bytes() == b"0";
+    let has_body = headers.contains_key(header::TRANSFER_ENCODING)
+        || headers.get(header::CONTENT_LENGTH).is_some_and(|len| !is_empty(len));
+    if !has_body {
+        return Ok(());
+    }
+    let found = headers.get(header::CONTENT_TYPE).map(|found| String::from_utf8_lossy(found.as_bytes()));
+    let essence = found.as_ref().map(|found| found.split(';').next().unwrap_or_default().trim());
+    if essence.is_some_and(|essence| essence.eq_ignore_ascii_case(JSON)) {
+        return Ok(());
+    }
+    Err(Fault::ContentType(found.map(|found| shown(&found))))
+}
+
+/// What somebody else wrote, as an answer repeats it.
+fn shown(text: &str) -> String {
+    text.chars().filter(|character| !character.is_control()).take(100).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_host_is_an_address_localhost_or_a_given_name() {
+        let names = ["node.example.org".to_owned()];
+        for ours in [
+            "127.0.0.1",
+            "10.1.2.3:8645",
+            "[::1]",
+            "[::1]:8645",
+            "localhost",
+            "LocalHost:8645",
+            "localhost.",
+            "node.example.org",
+            "NODE.example.org:443",
+            "node.example.org.:8645",
+            "127.0.0.1:",
+        ] {
+            assert!(is_ours(ours, &names), "{ours}");
+        }
+        for foreign in [
+            "",
+            "evil.example",
+            "127.0.0.1.evil.example",
+            "127.0.0.1:80:80",
+            "localhost.evil.example",
+            "x.localhost",
+            "node.example.org.evil.example",
+            "evil@127.0.0.1",
+            "127.1",
+            "0x7f000001",
+            "2130706433",
+            "::1",
+            "[::1",
+            "[127.0.0.1]",
+            "[::1]evil",
+            "localhost:99999",
+            "localhost:80@evil.example",
+        ] {
+            assert!(!is_ours(foreign, &names), "{foreign}");
+        }
+    }
+}

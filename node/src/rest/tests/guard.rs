@@ -1,0 +1,110 @@
+//! What a web page may do: nothing.
+
+use super::*;
+
+const JSON: (&str, &str) = ("content-type", "application/json");
+
+/// A push as a program sends it, with the given headers on top.
+fn push(headers: &[(&'static str, &str)]) -> test::TestRequest {
+    let request = test::TestRequest::post().uri(LIGHTPUSH).set_payload(json!({ "message": message() }).to_string());
+    headers.iter().fold(request, |request, header| request.insert_header(*header))
+}
+
+async fn refusal(world: &World, request: test::TestRequest, status: StatusCode) -> String {
+    let (found, words) = world.call_raw(request).await;
+    assert_eq!(found, status, "{words}");
+    words
+}
+
+fn counted(world: &World, reason: &str) -> bool {
+    world.api.telemetry.render().contains(&format!("waku_mix_rest_refused_total{{reason=\"{reason}\"}} 1"))
+}
+
+#[actix::test]
+async fn a_body_must_say_that_it_is_json() {
+    let (world, _queues) = World::new(BOTH);
+    let host = ("host", "127.0.0.1:8645");
+    let unsupported = StatusCode::UNSUPPORTED_MEDIA_TYPE;
+    let words = refusal(&world, push(&[host]), unsupported).await;
+    assert_eq!(words, "the body has no content type: send it with `Content-Type: application/json`");
+    assert!(counted(&world, "content_type"));
+    // What a page may send without asking first.
+    for simple in
+        ["text/plain", "application/x-www-form-urlencoded", "multipart/form-data; boundary=x", "application/jsonp"]
+    {
+        let words = refusal(&world, push(&[host, ("content-type", simple)]), unsupported).await;
+        assert!(words.starts_with(&format!("the body is said to be `{simple}`: send JSON")), "{words}");
+    }
+    let relay = test::TestRequest::post().uri("/relay/v1/subscriptions").insert_header(host).set_payload("[]");
+    refusal(&world, relay, unsupported).await;
+    let leave = test::TestRequest::delete().uri("/relay/v1/subscriptions").insert_header(host).set_payload("[]");
+    refusal(&world, leave, unsupported).await;
+}
+
+#[actix::test]
+async fn programs_are_served_as_before() {
+    let (world, mut queues) = World::new(SENDER);
+    for content_type in ["application/json", "Application/JSON; charset=utf-8"] {
+        let request = push(&[("host", "localhost:8645"), ("content-type", content_type)]);
+        let served = world.call_raw(request);
+        let ((status, words), _) = tokio::join!(served, answer_push(&mut queues.sender, Ok(answer())));
+        assert_eq!(status, StatusCode::OK, "{words}");
+    }
+    // Nothing is read where there is no body.
+    let (status, _) =
+        world.call_raw(test::TestRequest::get().uri("/version").insert_header(("host", "[::1]:8645"))).await;
+    assert_eq!(status, StatusCode::OK);
+}
+
+#[actix::test]
+async fn a_request_of_a_page_is_refused_whatever_it_asks_for() {
+    let (world, _queues) = World::new(BOTH);
+    let host = ("host", "127.0.0.1:8645");
+    for from in [
+        ("origin", "https://evil.example"),
+        ("origin", "null"),
+        ("origin", "http://127.0.0.1:9999"),
+        ("sec-fetch-site", "cross-site"),
+        ("sec-fetch-site", "same-site"),
+    ] {
+        refusal(&world, push(&[host, JSON, from]), StatusCode::FORBIDDEN).await;
+        let messages = test::TestRequest::get().uri("/relay/v1/messages/%2Fwaku%2F2%2Frs%2F66%2F0");
+        refusal(&world, messages.insert_header(host).insert_header(from), StatusCode::FORBIDDEN).await;
+        let question = test::TestRequest::default().method(actix_web::http::Method::OPTIONS).uri(LIGHTPUSH);
+        refusal(&world, question.insert_header(host).insert_header(from), StatusCode::FORBIDDEN).await;
+    }
+    let words = refusal(&world, push(&[host, JSON, ("origin", "https://evil.example")]), StatusCode::FORBIDDEN).await;
+    assert!(words.contains("`https://evil.example`; send it from a program"), "{words}");
+    // A person that looks at a page of the interface in a browser.
+    let typed = test::TestRequest::get().uri("/version").insert_header(host).insert_header(("sec-fetch-site", "none"));
+    assert_eq!(world.call_raw(typed).await.0, StatusCode::OK);
+}
+
+#[actix::test]
+async fn a_page_that_gives_its_name_the_address_of_the_node_is_refused() {
+    let (mut world, mut queues) = World::new(SENDER);
+    let request = || push(&[("host", "evil.example:8645"), JSON]);
+    let words = refusal(&world, request(), StatusCode::FORBIDDEN).await;
+    assert_eq!(
+        words,
+        "`evil.example:8645` is not a name of this node: use an IP address or localhost, or add the name to rest-allow-host"
+    );
+    assert!(counted(&world, "host"));
+    refusal(&world, push(&[JSON]), StatusCode::FORBIDDEN).await;
+    // The request line counts too.
+    let line = test::TestRequest::get().uri("http://evil.example/version").insert_header(("host", "127.0.0.1"));
+    refusal(&world, line, StatusCode::FORBIDDEN).await;
+
+    world.api.allowed_hosts = vec!["evil.example".to_owned()].into();
+    let ((status, words), _) = tokio::join!(world.call_raw(request()), answer_push(&mut queues.sender, Ok(answer())));
+    assert_eq!(status, StatusCode::OK, "{words}");
+}
+
+#[actix::test]
+async fn probes_need_no_name() {
+    let (world, _queues) = World::new(BOTH);
+    for path in ["/health/live", "/health/ready"] {
+        let probe = test::TestRequest::get().uri(path).insert_header(("host", "some-pod.some-service:8645"));
+        assert_ne!(world.call_raw(probe).await.0, StatusCode::FORBIDDEN, "{path}");
+    }
+}
