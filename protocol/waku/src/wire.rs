@@ -103,9 +103,8 @@ impl<'a> Fields<'a> {
     fn varint(&mut self) -> Result<u64, DecodeError> {
         let malformed = DecodeError::Malformed("a number that is cut short, too long or not in its shortest form");
         let Ok((value, rest)) = unsigned_varint::decode::u64(self.0) else { return Err(malformed) };
-        // The library drops bits above the 64th; then the number is shorter than it was written.
-        let len = unsigned_varint::encode::u64(value, &mut unsigned_varint::encode::u64_buffer()).len();
-        if self.0.len() - rest.len() != len {
+        // The library drops bits above the 64th; then the number is not what was written.
+        if !self.0.starts_with(unsigned_varint::encode::u64(value, &mut unsigned_varint::encode::u64_buffer())) {
             return Err(malformed);
         }
         self.0 = rest;

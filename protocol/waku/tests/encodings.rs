@@ -1,4 +1,5 @@
 //! What the Nim nodes take for a message is taken here, and nothing else (`vectors/README.md`).
+#![allow(clippy::unwrap_used, reason = "a helper of a test fails the test")]
 
 use serde::Deserialize;
 use wakumix_waku::{DecodeError, WakuMessage};
