@@ -3,7 +3,7 @@
 
 use std::{future::Future, io};
 
-use tokio::signal::unix::{SignalKind, signal};
+use tokio::signal::unix::{Signal, SignalKind, signal};
 
 /// Runs a future to its end on the calling thread, inside an actix `System` on a multi-threaded tokio runtime.
 ///
@@ -14,15 +14,28 @@ pub fn block_on<T>(future: impl Future<Output = T>) -> io::Result<T> {
     Ok(actix::System::with_tokio_rt(|| runtime).block_on(future))
 }
 
-/// Waits until the process is told to stop; the signal's name.
-///
-/// # Errors
-/// When signals cannot be handled.
-pub async fn stop_signal() -> io::Result<&'static str> {
-    let mut terminate = signal(SignalKind::terminate())?;
-    let mut interrupt = signal(SignalKind::interrupt())?;
-    Ok(tokio::select! {
-        _ = terminate.recv() => "SIGTERM",
-        _ = interrupt.recv() => "SIGINT",
-    })
+/// The signals that tell the process to stop. From its making on none is lost: a process that is told before it waits stops then.
+pub struct StopSignals {
+    terminate: Signal,
+    interrupt: Signal,
+}
+
+impl StopSignals {
+    /// Listens from now on.
+    ///
+    /// # Errors
+    /// When signals cannot be handled.
+    pub fn listen() -> io::Result<Self> {
+        Ok(Self { terminate: signal(SignalKind::terminate())?, interrupt: signal(SignalKind::interrupt())? })
+    }
+
+    /// Waits for the next; its name.
+    ///
+    /// Cancel safe: yes; a signal that comes meanwhile is told by the next call.
+    pub async fn next(&mut self) -> &'static str {
+        tokio::select! {
+            _ = self.terminate.recv() => "SIGTERM",
+            _ = self.interrupt.recv() => "SIGINT",
+        }
+    }
 }

@@ -31,7 +31,7 @@ use report::Start;
 use tokio::time::Instant;
 use traffic::Tally;
 
-use crate::{config::Problems, runtime};
+use crate::{config::Problems, runtime::StopSignals};
 
 /// How long the net may take until every subscriber is reachable and every pool is full.
 const START_LIMIT: Duration = Duration::from_secs(180);
@@ -118,8 +118,9 @@ pub async fn run(options: Options) -> Result<bool, TestnetError> {
     let Some(net) = net else { return Ok(report.passed()) };
     if options.hold {
         net.forget_messages().await;
+        let mut signals = StopSignals::listen()?;
         eprint!("{}", net.describe_surfaces());
-        runtime::stop_signal().await?;
+        signals.next().await;
     }
     net.stop(STOP_LIMIT).await;
     Ok(report.passed())

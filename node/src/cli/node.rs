@@ -9,7 +9,7 @@ use super::{ConfigArgs, Failure};
 use crate::{
     config::{Loaded, load},
     node::Node,
-    runtime,
+    runtime::{self, StopSignals},
 };
 
 /// Run a node
@@ -41,9 +41,14 @@ enum Cause {
 }
 
 async fn serve(loaded: &Loaded) -> Result<(), String> {
+    // Before anything is announced: whoever reads that the node runs may tell it to stop.
+    let mut signals = StopSignals::listen().map_err(|error| format!("cannot handle signals: {error}"))?;
     let mut node = Node::start(loaded).await.map_err(|error| error.to_string())?;
     announce(loaded, &node);
-    let cause = wait(&mut node).await?;
+    let cause = tokio::select! {
+        signal = signals.next() => Cause::Signal(signal),
+        fatal = node.failed() => Cause::Failed(fatal),
+    };
     let limit: Duration = loaded.config.drain_timeout.as_duration();
     match &cause {
         Cause::Signal(name) => tracing::info!(signal = name, limit_s = limit.as_secs_f64(), "stopping"),
@@ -54,15 +59,6 @@ async fn serve(loaded: &Loaded) -> Result<(), String> {
     match cause {
         Cause::Signal(_) => Ok(()),
         Cause::Failed(fatal) => Err(fatal.to_string()),
-    }
-}
-
-async fn wait(node: &mut Node) -> Result<Cause, String> {
-    tokio::select! {
-        signal = runtime::stop_signal() => {
-            signal.map(Cause::Signal).map_err(|error| format!("cannot handle signals: {error}"))
-        }
-        fatal = node.failed() => Ok(Cause::Failed(fatal)),
     }
 }
 
