@@ -2,7 +2,11 @@
 
 mod slow;
 
-use std::{collections::HashMap, sync::Mutex, time::Duration};
+use std::{
+    collections::{HashMap, VecDeque},
+    sync::Mutex,
+    time::Duration,
+};
 
 use libp2p::{
     PeerId,
@@ -200,20 +204,47 @@ pub(crate) fn unsubscribe(behaviour: &mut Behaviour, topic: &str) {
     behaviour.unsubscribe(&IdentTopic::new(topic));
 }
 
-/// Publishes; to how many peers.
-pub(crate) fn publish(behaviour: &mut Behaviour, topic: &str, data: Vec<u8>) -> Result<usize, PublishFailure> {
-    // The library's own limit is that of reading.
-    if frame_len(topic, data.len()) > MAX_FRAME_LEN {
-        return Err(PublishFailure::TooLarge);
+/// Messages that no queue had room for; the oldest goes. As many as a busy service refuses in some seconds.
+const MAX_UNSENT: usize = 1024;
+
+/// Own messages that did not get away. For the library they are published all the same, and the same bytes a duplicate: who
+/// tries again would be told that the message is on its way.
+#[derive(Debug, Default)]
+pub(crate) struct Unsent(VecDeque<[u8; MESSAGE_ID_LEN]>);
+
+impl Unsent {
+    /// Publishes; to how many peers.
+    pub(crate) fn publish(
+        &mut self,
+        behaviour: &mut Behaviour,
+        topic: &str,
+        data: Vec<u8>,
+    ) -> Result<usize, PublishFailure> {
+        // The library's own limit is that of reading.
+        if frame_len(topic, data.len()) > MAX_FRAME_LEN {
+            return Err(PublishFailure::TooLarge);
+        }
+        let topic = IdentTopic::new(topic).hash();
+        let (id, recipients) = (message_id(&data), flood_recipients(behaviour, &topic));
+        behaviour.publish(topic, data).map(|_| recipients).map_err(|error| match error {
+            PublishError::Duplicate if self.0.contains(&id) => PublishFailure::QueuesFull,
+            PublishError::Duplicate => PublishFailure::Duplicate,
+            PublishError::NoPeersSubscribedToTopic => PublishFailure::NoPeers,
+            PublishError::MessageTooLarge => PublishFailure::TooLarge,
+            PublishError::AllQueuesFull(_) => {
+                self.add(id);
+                PublishFailure::QueuesFull
+            }
+            other => PublishFailure::Other(other.to_string()),
+        })
     }
-    let topic = IdentTopic::new(topic).hash();
-    let recipients = flood_recipients(behaviour, &topic);
-    behaviour.publish(topic, data).map(|_| recipients).map_err(|error| match error {
-        PublishError::Duplicate => PublishFailure::Duplicate,
-        PublishError::NoPeersSubscribedToTopic => PublishFailure::NoPeers,
-        PublishError::MessageTooLarge => PublishFailure::TooLarge,
-        other => PublishFailure::Other(other.to_string()),
-    })
+
+    fn add(&mut self, id: [u8; MESSAGE_ID_LEN]) {
+        if self.0.len() >= MAX_UNSENT {
+            self.0.pop_front();
+        }
+        self.0.push_back(id);
+    }
 }
 
 /// With flood publishing an own message goes to every subscriber whose score allows it.

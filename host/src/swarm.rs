@@ -28,7 +28,7 @@ use wakumix_role_api::{
 
 use crate::{
     behaviour::{HostBehaviour, HostBehaviourEvent},
-    gossip::{self, MeshHealth, SlowPeers},
+    gossip::{self, MeshHealth, SlowPeers, Unsent},
     kept::Kept,
     metadata,
     metrics::{DialOutcome, Direction, HostMetrics},
@@ -76,6 +76,7 @@ pub(crate) struct Host {
     pub(crate) kept: Kept,
     pub(crate) peers: PeerTable,
     pub(crate) slow_peers: SlowPeers,
+    pub(crate) unsent: Unsent,
     /// Failed pings in a row. Bound: connections.
     pub(crate) ping_failures: HashMap<ConnectionId, u8>,
     pub(crate) metrics: HostMetrics,
@@ -111,8 +112,9 @@ impl Host {
             }
             HostMessage::Request(request) => self.swarm.behaviour_mut().rpc.request(request),
             HostMessage::Publish { topic, data, reply } => {
+                let gossip = self.swarm.behaviour_mut().gossip.as_mut();
                 let published =
-                    self.gossip().map_or(Err(PublishFailure::NoRelay), |gossip| gossip::publish(gossip, &topic, data));
+                    gossip.map_or(Err(PublishFailure::NoRelay), |gossip| self.unsent.publish(gossip, &topic, data));
                 // Nobody waits any more.
                 let _ = reply.send(published);
             }

@@ -202,7 +202,7 @@ impl Listener {
     }
 
     /// Publishes until another has seen something of it: what waited before is then through. Each attempt is another message,
-    /// because gossipsub takes one that it has refused for lack of room for a duplicate.
+    /// because one that was refused for lack of room is refused for a while.
     async fn reaches(&self, other: &Self) {
         let mut again = tokio::time::interval(Duration::from_millis(100));
         let words = format!("attempt of {}", self.node.peer());
@@ -273,12 +273,21 @@ async fn two_relays_are_alive_after_more_than_they_can_carry() {
     let (here, there) = (Listener::start().await, Listener::start().await);
     here.node.connect(there.node.full_address(0)).await;
     support::until(|| here.node.metric("libp2p_gossipsub_low_peers_topics") == 1).await;
+    let mut refused = 0;
     for number in 0..20_000_u32 {
         let mut data = vec![0; 4096];
         data[..4].copy_from_slice(&number.to_le_bytes());
-        // Refused while the queue is full.
-        let _ = here.publish(data).await;
+        match here.publish(data.clone()).await {
+            Ok(_) => {}
+            // Whoever tries again must not be told that it is on its way.
+            Err(PublishFailure::QueuesFull) => {
+                assert_eq!(here.publish(data).await, Err(PublishFailure::QueuesFull), "message {number}");
+                refused += 1;
+            }
+            Err(other) => panic!("{other}"),
+        }
     }
+    assert!(refused > 0);
     here.reaches(&there).await;
     there.reaches(&here).await;
 }

@@ -164,6 +164,9 @@ pub enum PublishFailure {
     /// The same bytes were published or seen lately.
     #[error("the message was already seen")]
     Duplicate,
+    /// No queue to a peer has room. The same bytes are refused so for two minutes.
+    #[error("the queues to all relay peers are full; publish over another node, or later")]
+    QueuesFull,
     /// Larger than gossipsub transmits.
     #[error("the message is too large for gossipsub")]
     TooLarge,

@@ -86,6 +86,7 @@ impl From<PublishFailure> for Refusal {
             PublishFailure::Duplicate => Self::Duplicate,
             PublishFailure::TooLarge => Self::TooLargeForGossip,
             PublishFailure::NoRelay => Self::NoRelay,
+            PublishFailure::QueuesFull => Self::Failed(failure.to_string()),
             PublishFailure::Other(reason) => Self::Failed(reason),
         }
     }
