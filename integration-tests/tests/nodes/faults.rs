@@ -3,7 +3,7 @@
 use std::{net::TcpListener, time::Duration};
 
 use futures::StreamExt as _;
-use multiaddr::Multiaddr;
+use multiaddr::{Multiaddr, Protocol};
 use wakumix_integration_tests::{
     DEADLINE, eventually,
     hop::{Conduct, FleetNode},
@@ -389,5 +389,60 @@ fn a_request_that_is_open_when_the_sender_must_end_is_told_so() {
         let outcome = stopped_with_a_request(&mut net, Duration::from_millis(100)).await;
         assert_eq!(outcome.unwrap_err(), PushFailure::Stopped);
         net.end().await;
+    });
+}
+
+/// Keeps connections open on which nothing is said, and makes each anew that is ended.
+fn silent_connections(to: &[Multiaddr], each: usize) -> Vec<AbortOnDrop> {
+    let sockets = to.iter().flat_map(|address| (0..each).map(move |_| tcp_port(address)));
+    let hold = |port| async move {
+        loop {
+            if let Ok(mut socket) = tokio::net::TcpStream::connect(("127.0.0.1", port)).await {
+                // Ends when the node ends it.
+                let _ = tokio::io::AsyncReadExt::read(&mut socket, &mut [0]).await;
+            }
+        }
+    };
+    sockets.map(|port| AbortOnDrop(tokio::spawn(hold(port)))).collect()
+}
+
+struct AbortOnDrop(tokio::task::JoinHandle<()>);
+
+impl Drop for AbortOnDrop {
+    fn drop(&mut self) {
+        self.0.abort();
+    }
+}
+
+fn tcp_port(address: &Multiaddr) -> u16 {
+    let port = address.iter().find_map(|part| if let Protocol::Tcp(port) = part { Some(port) } else { None });
+    port.expect("an address over TCP")
+}
+
+#[test]
+fn silent_connections_to_every_node_keep_no_new_sender_out() {
+    /// As many as a node sets up at a time.
+    const EACH: usize = 64;
+    run(async {
+        let mut net = Net::start(plans(4, 2, 0, 0)).await;
+        let addresses: Vec<_> = ["mixer-1", "mixer-2", "mixer-3", "mixer-4", "exit-1", "exit-2"]
+            .map(|name| net.node(name).listen_addresses()[0].clone())
+            .into();
+        let _silent = silent_connections(&addresses, EACH);
+        let refused = |page: &str, reason: &str| {
+            metric(page, &format!("waku_mix_connections_refused_total{{reason=\"{reason}\"}}")).unwrap_or_default()
+        };
+        // The first of them were ended: all places were taken for seconds.
+        until("all places are taken", async || {
+            let pages = ["mixer-1", "exit-2"].map(|name| net.node(name).telemetry().render());
+            pages.iter().all(|page| refused(page, "silent") >= EACH as f64)
+        })
+        .await;
+        let (pool, services) = (net.pool(), net.services());
+        net.add(plans(0, 0, 0, 1)).await;
+        let sender = net.node("sender-1");
+        tell(sender, &pool, &services).await;
+        let outcomes = push_many(sender, 10, 1).await;
+        assert_eq!(answered(&outcomes), 10, "{outcomes:?}");
     });
 }

@@ -13,6 +13,7 @@ mod durability;
 mod faults;
 mod fleet;
 mod flows;
+mod gossip;
 mod processes;
 mod rotation;
 mod surfaces;
