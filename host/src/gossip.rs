@@ -44,9 +44,10 @@ const MAX_CONTROL_LEN_READ: usize = MAX_LISTED_IDS_READ * LISTED_ID_LEN + 1024;
 /// of the first.
 const MAX_BUFFERED: usize = MAX_CONTROL_LEN_READ + 2 * 8192;
 
-/// Message ids that this node puts into a list, of what it has or wants: 34 000 bytes, where Nim nodes read 153 600. Enough for
-/// all ids of three heartbeats at 330 messages a second; from there on each peer is told another part of them.
-const MAX_LISTED_IDS_SENT: usize = 1000;
+/// Message ids that this node puts into a list, of what it has or wants: 16 320 bytes. Nim nodes read 150 KiB, others of this
+/// library 16 KiB. Enough for all ids of three heartbeats at 160 messages a second; from there on each peer is told another
+/// part of them each time. Splitting longer lists would be the library's to do.
+const MAX_LISTED_IDS_SENT: usize = 480;
 
 /// Peers outside the mesh that are sent lists with each heartbeat, where the network's nodes choose 6. An id is listed for
 /// three heartbeats: of eight such peers, one would never hear of (1 − 6/8)³ = 1.6 % of the messages, and in a small network
@@ -226,8 +227,12 @@ impl Unsent {
         }
         let topic = IdentTopic::new(topic).hash();
         let (id, recipients) = (message_id(&data), flood_recipients(behaviour, &topic));
-        behaviour.publish(topic, data).map(|_| recipients).map_err(|error| match error {
-            PublishError::Duplicate if self.0.contains(&id) => PublishFailure::QueuesFull,
+        let published = behaviour.publish(topic, data);
+        if matches!(published, Err(PublishError::Duplicate)) && self.0.contains(&id) {
+            return Err(PublishFailure::QueuesFull);
+        }
+        self.0.retain(|unsent| *unsent != id);
+        published.map(|_| recipients).map_err(|error| match error {
             PublishError::Duplicate => PublishFailure::Duplicate,
             PublishError::NoPeersSubscribedToTopic => PublishFailure::NoPeers,
             PublishError::MessageTooLarge => PublishFailure::TooLarge,

@@ -20,7 +20,7 @@ use wakumix_telemetry::Telemetry;
 use crate::{
     config::ConnectionLimits,
     metrics::{ConnectionRefusal, RefusalMetrics},
-    transport::SilentConnections,
+    transport::Setups,
 };
 
 /// A connection that is one too many.
@@ -34,8 +34,8 @@ pub(crate) struct Exceeded {
 /// Refuses connections beyond the limits.
 pub(crate) struct Behaviour {
     limits: ConnectionLimits,
-    /// Those among `pending_inbound` that give way to others.
-    silent: SilentConnections,
+    /// Which of `pending_inbound` give way to others.
+    setups: Setups,
     metrics: RefusalMetrics,
     /// Bound: `limits.pending_inbound`, and those that were told to give way and have not ended yet.
     pending_inbound: HashSet<ConnectionId>,
@@ -49,7 +49,7 @@ impl Behaviour {
     pub(crate) fn new(limits: ConnectionLimits, telemetry: &Telemetry) -> Self {
         Self {
             limits,
-            silent: SilentConnections::new(telemetry),
+            setups: Setups::new(telemetry),
             metrics: RefusalMetrics::new(telemetry),
             pending_inbound: HashSet::new(),
             pending_outbound: HashSet::new(),
@@ -58,9 +58,15 @@ impl Behaviour {
         }
     }
 
-    /// The connections from which nothing has come yet, for the transports that know them.
-    pub(crate) fn silent(&self) -> &SilentConnections {
-        &self.silent
+    /// The connections that remotes are setting up, for the transports that see what they say.
+    pub(crate) fn setups(&self) -> &Setups {
+        &self.setups
+    }
+
+    /// A remote has set its connection up, or will not.
+    fn inbound_ended(&mut self, connection: ConnectionId) {
+        self.setups.ended(connection);
+        self.pending_inbound.remove(&connection);
     }
 
     fn admit(&self, peer: &PeerId, inbound: bool) -> Result<THandler<Self>, ConnectionDenied> {
@@ -90,13 +96,14 @@ impl NetworkBehaviour for Behaviour {
     fn handle_pending_inbound_connection(
         &mut self,
         connection: ConnectionId,
-        local: &Multiaddr,
+        _: &Multiaddr,
         _: &Multiaddr,
     ) -> Result<(), ConnectionDenied> {
         let (pending, limit) = (self.pending_inbound.len(), self.limits.pending_inbound);
-        if pending >= limit && !self.silent.displace_oldest(local) {
+        if pending >= limit && !self.setups.make_room() {
             self.check(ConnectionRefusal::PendingInbound, pending, limit)?;
         }
+        self.setups.began(connection);
         self.pending_inbound.insert(connection);
         Ok(())
     }
@@ -108,7 +115,7 @@ impl NetworkBehaviour for Behaviour {
         _: &Multiaddr,
         _: &Multiaddr,
     ) -> Result<THandler<Self>, ConnectionDenied> {
-        self.pending_inbound.remove(&connection);
+        self.inbound_ended(connection);
         self.admit(&peer, true)
     }
 
@@ -154,7 +161,7 @@ impl NetworkBehaviour for Behaviour {
                 self.pending_outbound.remove(&event.connection_id);
             }
             FromSwarm::ListenFailure(event) => {
-                self.pending_inbound.remove(&event.connection_id);
+                self.inbound_ended(event.connection_id);
             }
             _ => {}
         }

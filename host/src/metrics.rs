@@ -53,7 +53,7 @@ impl FrameRefusal {
 pub(crate) enum ConnectionRefusal {
     /// The remote opened it and said nothing.
     Silent,
-    /// The remote had said nothing yet when another connection needed the place.
+    /// The remote had said nothing yet, or not enough for long, when another connection needed the place.
     Displaced,
     /// Too many are being set up by remotes.
     PendingInbound,
@@ -93,7 +93,7 @@ impl ConnectionRefusal {
     /// Which connections are counted for it.
     pub(crate) fn counted(self) -> &'static str {
         match self {
-            Self::Silent | Self::Displaced => "connections without a first byte",
+            Self::Silent | Self::Displaced => "connections that take their time",
             Self::PendingInbound => "connections being set up by remotes",
             Self::PendingOutbound => "connections being set up",
             Self::Inbound => "connections that remotes opened",

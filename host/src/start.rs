@@ -111,7 +111,7 @@ pub async fn start(config: HostConfig, parts: HostParts) -> Result<RunningHost, 
         circuits_behaviour,
         &telemetry,
     )?;
-    let transport = transport::build(&identity, circuits, behaviour.limits.silent(), &mut lock(&registry))?;
+    let transport = transport::build(&identity, circuits, behaviour.limits.setups(), &mut lock(&registry))?;
     let mut swarm = Swarm::new(transport, behaviour, identity.public().to_peer_id(), swarm_config(&config));
     let (listeners, bound) = listen(&mut swarm, &config.listen).await?;
     let listen_addresses: Vec<Multiaddr> = bound.iter().map(|(_, address)| address.clone()).collect();

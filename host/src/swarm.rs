@@ -318,7 +318,8 @@ impl Host {
     }
 
     fn on_slow_peer(&mut self, peer: PeerId) {
-        if self.slow_peers.reported(peer, Instant::now()) {
+        // gossipsub reports a peer that has gone meanwhile too.
+        if self.swarm.is_connected(&peer) && self.slow_peers.reported(peer, Instant::now()) {
             self.metrics.slow_peer();
             tracing::debug!(%peer, "gossip does not get away to this peer; disconnecting, a new connection has new streams");
             // Gone meanwhile.

@@ -2,7 +2,7 @@
 //! carry noise and a muxer of their own: a relay reads nothing.
 
 mod calm;
-mod first_byte;
+mod setups;
 
 use std::{
     io,
@@ -29,7 +29,7 @@ use libp2p::{
 };
 
 use self::calm::Calm;
-pub(crate) use self::first_byte::SilentConnections;
+pub(crate) use self::setups::Setups;
 use crate::HostError;
 
 /// Addresses of one peer that are tried at the same time.
@@ -52,7 +52,7 @@ pub(crate) type HostTransport = Boxed<(PeerId, StreamMuxerBox)>;
 pub(crate) fn build(
     identity: &Keypair,
     circuits: relay::client::Transport,
-    silent: &SilentConnections,
+    setups: &Setups,
     registry: &mut Registry,
 ) -> Result<HostTransport, HostError> {
     let noise = noise::Config::new(identity).map_err(|error| HostError::setup("noise", &error))?;
@@ -65,7 +65,7 @@ pub(crate) fn build(
         yamux.set_max_num_streams(STREAMS);
         SelectUpgrade::new(yamux, mplex)
     };
-    let tcp = || silent.watch(tcp::tokio::Transport::new(tcp::Config::default()));
+    let tcp = || setups.watch(tcp::tokio::Transport::new(tcp::Config::default()));
     let dns_problem = |error: io::Error| HostError::setup("name resolution", &error);
 
     let websocket = websocket::Config::new(dns::tokio::Transport::system(tcp()).map_err(dns_problem)?)
@@ -73,7 +73,7 @@ pub(crate) fn build(
         .authenticate(noise.clone())
         .multiplex(muxers())
         .map(|(peer, muxer), _| (peer, boxed(muxer)));
-    let circuits = silent
+    let circuits = setups
         .watch(circuits)
         .upgrade(Version::V1Lazy)
         .authenticate(noise.clone())

@@ -244,17 +244,39 @@ async fn connections_that_say_nothing_give_way_the_oldest_first_and_keep_nobody_
     node.peers(1).await;
 }
 
+/// Says what negotiation begins with, and reads the answer: it was heard.
+async fn says_one_word(socket: &mut tokio::net::TcpStream) {
+    let words = b"\x13/multistream/1.0.0\n";
+    tokio::io::AsyncWriteExt::write_all(socket, words).await.unwrap();
+    within(tokio::io::AsyncReadExt::read_exact(socket, &mut [0; 20])).await.unwrap();
+}
+
 #[tokio::test(flavor = "multi_thread")]
-async fn a_connection_that_has_spoken_does_not_give_way() {
+async fn a_connection_that_has_spoken_does_not_give_way_at_once() {
     let mut setup = Setup::listening(&[TCP]);
     setup.config.connections.pending_inbound = 1;
     let node = setup.start().await;
     let mut spoken = silent(&node, 0).await;
-    // What negotiation begins with; the answer shows that it was read.
-    let words = b"\x13/multistream/1.0.0\n";
-    tokio::io::AsyncWriteExt::write_all(&mut spoken, words).await.unwrap();
-    within(tokio::io::AsyncReadExt::read_exact(&mut spoken, &mut [0; 20])).await.unwrap();
+    says_one_word(&mut spoken).await;
     let mut newcomer = silent(&node, 0).await;
     ended(&mut newcomer).await;
     assert_eq!((refused(&node, "displaced"), refused(&node, "pending_inbound")), (0, 1));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn connections_that_say_a_word_and_stop_keep_nobody_out() {
+    let mut setup = Setup::listening(&[TCP]);
+    setup.config.connections.pending_inbound = 4;
+    let node = setup.start().await;
+    let mut sockets = Vec::new();
+    for _ in 0..4 {
+        let mut socket = silent(&node, 0).await;
+        says_one_word(&mut socket).await;
+        sockets.push(socket);
+    }
+    let here = Setup::listening(&[]).start().await;
+    // It dials again until the oldest of them has had its time.
+    here.connect(node.full_address(0)).await;
+    assert_eq!(refused(&node, "displaced"), 1);
+    ended(&mut sockets[0]).await;
 }

@@ -2,21 +2,22 @@
 //!
 //! A reader that ends its stream is not noticed by gossipsub's writer: it fills the window of the stream, then its queue, and
 //! from then on every message for the peer is lost while the connection looks sound. gossipsub reports such a peer with each
-//! heartbeat in which a message found the queue full. A new connection has new streams.
+//! heartbeat in which a message found the queue full, or waited in it for more than five seconds. A new connection has new
+//! streams.
 
 use std::{collections::HashMap, time::Duration};
 
 use libp2p::PeerId;
 use tokio::time::Instant;
 
-/// Heartbeats with a full queue after which a peer is disconnected: about ten seconds of a busy topic.
+/// Heartbeats with lost messages after which a peer is disconnected: about ten seconds of a busy topic.
 const MAX_SLOW_HEARTBEATS: u32 = 10;
 
-/// After such a time without a full queue a peer starts anew. On a quiet topic a dead stream is reported only when there is
+/// After such a time without losses a peer starts anew. On a quiet topic a dead stream is reported only when there is
 /// something to send.
 const FORGIVEN_AFTER: Duration = Duration::from_secs(60);
 
-/// Peers with full queues. Bound: connected peers.
+/// Peers for which messages were lost. Bound: connected peers.
 #[derive(Debug, Default)]
 pub(crate) struct SlowPeers(HashMap<PeerId, Slow>);
 

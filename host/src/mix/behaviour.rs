@@ -219,15 +219,15 @@ impl Behaviour {
     /// Dials a peer wherever packets said that it listens; `anyway` even if it is connected.
     fn dial(&mut self, peer_id: PeerId, anyway: bool) {
         let now = Instant::now();
+        if self.peers.get(&peer_id).is_none_or(|peer| peer.addresses.is_empty()) {
+            return self.no_way(peer_id, SendFailure::DialFailed);
+        }
         match self.dials.room(now) {
             Room::Free => {}
             Room::InPlaceOf(oldest) => self.displace(oldest),
             Room::None => return self.no_way(peer_id, SendFailure::QueueFull),
         }
         let Some(peer) = self.peers.get_mut(&peer_id) else { return };
-        if peer.addresses.is_empty() {
-            return self.no_way(peer_id, SendFailure::DialFailed);
-        }
         let addresses = peer.addresses.clone();
         let condition = if anyway { PeerCondition::Always } else { PeerCondition::Disconnected };
         let opts = dial(peer_id, addresses.clone(), condition);
