@@ -82,20 +82,29 @@ impl Answer<'_> {
         if status == 200 {
             return Ok(self);
         }
-        let is_text =
-            self.response.headers().get("content-type").is_some_and(|kind| kind.as_bytes().starts_with(b"text/plain"));
-        let words = self.response.body_mut().read_to_string().unwrap_or_default();
-        if is_text && !words.is_empty() {
-            return Err(Failure::while_running(format_args!("{}: {words}", self.node.base)));
+        Err(self.refusal().unwrap_or_else(|| self.stranger(&format!("status {status}"))))
+    }
+
+    /// What the node says in words; `None` if it says nothing, or not in plain text.
+    fn refusal(&mut self) -> Option<Failure> {
+        let headers = self.response.headers();
+        if !headers.get("content-type").is_some_and(|kind| kind.as_bytes().starts_with(b"text/plain")) {
+            return None;
         }
-        Err(self.stranger(&format!("status {status}")))
+        let words = self.response.body_mut().with_config().limit(MAX_ANSWER).read_to_string().unwrap_or_default();
+        (!words.is_empty()).then(|| Failure::while_running(format_args!("{}: {words}", self.node.base)))
     }
 
     /// Its JSON body; `what` says what that should be.
     ///
     /// # Errors
-    /// When it is something else.
+    /// When it is something else; what the node says, if that is a refusal in words.
     pub(super) fn json<T: DeserializeOwned>(mut self, what: &str) -> Result<T, Failure> {
+        if self.status() != 200
+            && let Some(refusal) = self.refusal()
+        {
+            return Err(refusal);
+        }
         let read = self.response.body_mut().with_config().limit(MAX_ANSWER).read_json();
         read.map_err(|_| self.stranger(&format!("status {} and no {what}", self.status())))
     }

@@ -1,13 +1,14 @@
 //! Who may use the REST interface: programs, not web pages.
 //!
 //! A browser lets any page send requests to this machine and to its network, and the interface has no passwords: a page could
-//! publish under the identity of this node, or take the messages that somebody else waits for. Three things tell such a
-//! request from that of a program:
+//! publish under the identity of this node, or take the messages that somebody else waits for. These tell such a request from
+//! that of a program:
 //!
 //! | a page can | what stops it |
 //! |---|---|
 //! | send requests of its own | `Origin` names the page, `Sec-Fetch-Site` says that it comes from elsewhere; no page is served here |
 //! | send a body without asking first (a form, `no-cors`) | a body must be `application/json`, which a page may not send without a question that is refused |
+//! | take messages by the address of a picture, from a node that is not on loopback: browsers leave out both headers there | a browser's `User-Agent`, which no page can change without asking first |
 //! | give its own name the address of this node (DNS rebinding), and be of the same origin then | `Host` must be an address, `localhost` or a name that the operator has given |
 //!
 //! `/health` and what is below stays open: probes name hosts as they like, and it tells nothing but readiness. The metrics
@@ -20,7 +21,7 @@ use actix_web::{
     body::{BoxBody, MessageBody},
     dev::{ServiceRequest, ServiceResponse},
     http::{
-        StatusCode, Version,
+        StatusCode,
         header::{self, HeaderMap, HeaderName},
     },
     middleware::Next,
@@ -33,15 +34,18 @@ use super::{Api, body::Refused};
 /// What browsers say of where a request comes from (W3C Fetch Metadata).
 const SEC_FETCH_SITE: HeaderName = HeaderName::from_static("sec-fetch-site");
 
+/// Below this, reading takes away what is read.
+const TAKEN: &str = "/relay/v1/messages/";
+
 /// The media type of every body.
 const JSON: &str = "application/json";
 
 /// What is wrong with a request.
 #[derive(Clone, Debug, PartialEq, Eq)]
 enum Fault {
-    /// It was made for another host, or for none.
+    /// It was made for another host.
     Host(String),
-    /// It comes from a web page.
+    /// It comes from a web page; what shows it.
     Page(String),
     /// Its body is something else, or does not say what it is.
     ContentType(Option<String>),
@@ -61,12 +65,12 @@ impl Fault {
             Self::Host(host) => Refused::new(
                 StatusCode::FORBIDDEN,
                 format!(
-                    "`{host}` is not a name of this node: use an IP address or localhost, or add the name to rest-allow-host"
+                    "the host `{host}` is not a name of this node: use an IP address or localhost, or add the name to rest-allow-host"
                 ),
             ),
-            Self::Page(origin) => Refused::new(
+            Self::Page(sign) => Refused::new(
                 StatusCode::FORBIDDEN,
-                format!("requests of web pages are refused, this one comes from `{origin}`; send it from a program"),
+                format!("requests of web pages are refused, and this one has `{sign}`; send it from a program"),
             ),
             Self::ContentType(None) => Refused::new(
                 StatusCode::UNSUPPORTED_MEDIA_TYPE,
@@ -105,21 +109,22 @@ fn check(request: &ServiceRequest, allowed_hosts: &[String]) -> Result<(), Fault
         return Ok(());
     }
     check_host(request, allowed_hosts)?;
-    check_page(request.headers())?;
+    check_page(path, request.headers())?;
     check_content_type(request.headers())
 }
 
-/// The name in the request line counts as well as that of the header: a server may look at either.
+/// The name in the request line counts as well as that of the header: a server may look at either. Programs of HTTP 1.0 need
+/// not name a host; browsers always do.
 fn check_host(request: &ServiceRequest, allowed_hosts: &[String]) -> Result<(), Fault> {
-    let mut headers = request.headers().get_all(header::HOST).map(|host| String::from_utf8_lossy(host.as_bytes()));
-    let host = headers.next();
-    // Programs of HTTP 1.0 need not name a host; browsers always do.
-    if host.is_none() && request.version() >= Version::HTTP_11 {
-        return Err(Fault::Host(String::new()));
-    }
+    let header = request.headers().get_all(header::HOST).map(|host| String::from_utf8_lossy(host.as_bytes()));
     let line = request.uri().authority().map(|authority| authority.as_str().into());
-    let foreign = host.into_iter().chain(headers).chain(line).find(|host| !is_ours(host, allowed_hosts));
-    foreign.map_or(Ok(()), |host| Err(Fault::Host(shown(&host))))
+    let foreign = header.chain(line).find(|host| !is_ours(host, allowed_hosts));
+    foreign.map_or(Ok(()), |host| {
+        // Without the port: the name is what can be added to the configuration.
+        let name =
+            host.rsplit_once(':').filter(|(_, port)| port.parse::<u16>().is_ok()).map_or(&*host, |(name, _)| name);
+        Err(Fault::Host(shown(name)))
+    })
 }
 
 /// Whether a host, with or without a port, is an address, `localhost` or one of the names.
@@ -140,15 +145,18 @@ fn is_ours(host: &str, allowed_hosts: &[String]) -> bool {
     is_known && is_port(port)
 }
 
-fn check_page(headers: &HeaderMap) -> Result<(), Fault> {
-    if let Some(origin) = headers.get(header::ORIGIN) {
-        return Err(Fault::Page(shown(&String::from_utf8_lossy(origin.as_bytes()))));
-    }
+fn check_page(path: &str, headers: &HeaderMap) -> Result<(), Fault> {
+    let find = |name: HeaderName, tells: fn(&[u8]) -> bool| {
+        let value = headers.get_all(&name).find(|value| tells(value.as_bytes()))?;
+        Some(Fault::Page(shown(&format!("{name}: {}", String::from_utf8_lossy(value.as_bytes())))))
+    };
+    let has_origin = || find(header::ORIGIN, |_| true);
     // `none` is what a person has typed into the browser, to look at a page of metrics, say.
-    match headers.get(SEC_FETCH_SITE) {
-        Some(site) if site.as_bytes() != b"none" => Err(Fault::Page("another page".to_owned())),
-        _ => Ok(()),
-    }
+    let is_from_elsewhere = || find(SEC_FETCH_SITE, |site| site != b"none");
+    // Reading takes the messages away. Everything else that changes something has a method with which browsers name the origin.
+    let is_browser =
+        || find(header::USER_AGENT, |agent| agent.starts_with(b"Mozilla/")).filter(|_| path.starts_with(TAKEN));
+    has_origin().or_else(is_from_elsewhere).or_else(is_browser).map_or(Ok(()), Err)
 }
 
 fn check_content_type(headers: &HeaderMap) -> Result<(), Fault> {
@@ -158,12 +166,14 @@ fn check_content_type(headers: &HeaderMap) -> Result<(), Fault> {
     if !has_body {
         return Ok(());
     }
-    let found = headers.get(header::CONTENT_TYPE).map(|found| String::from_utf8_lossy(found.as_bytes()));
-    let essence = found.as_ref().map(|found| found.split(';').next().unwrap_or_default().trim());
-    if essence.is_some_and(|essence| essence.eq_ignore_ascii_case(JSON)) {
-        return Ok(());
+    let mut found =
+        headers.get_all(header::CONTENT_TYPE).map(|found| String::from_utf8_lossy(found.as_bytes())).peekable();
+    if found.peek().is_none() {
+        return Err(Fault::ContentType(None));
     }
-    Err(Fault::ContentType(found.map(|found| shown(&found))))
+    let is_json =
+        |found: &str| found.split(';').next().is_some_and(|essence| essence.trim().eq_ignore_ascii_case(JSON));
+    found.find(|found| !is_json(found)).map_or(Ok(()), |found| Err(Fault::ContentType(Some(shown(&found)))))
 }
 
 /// What somebody else wrote, as an answer repeats it.

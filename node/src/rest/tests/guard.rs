@@ -39,6 +39,8 @@ async fn a_body_must_say_that_it_is_json() {
     refusal(&world, relay, unsupported).await;
     let leave = test::TestRequest::delete().uri("/relay/v1/subscriptions").insert_header(host).set_payload("[]");
     refusal(&world, leave, unsupported).await;
+    let twice = push(&[host, JSON]).append_header(("content-type", "text/plain"));
+    refusal(&world, twice, unsupported).await;
 }
 
 #[actix::test]
@@ -74,9 +76,16 @@ async fn a_request_of_a_page_is_refused_whatever_it_asks_for() {
         refusal(&world, question.insert_header(host).insert_header(from), StatusCode::FORBIDDEN).await;
     }
     let words = refusal(&world, push(&[host, JSON, ("origin", "https://evil.example")]), StatusCode::FORBIDDEN).await;
-    assert!(words.contains("`https://evil.example`; send it from a program"), "{words}");
+    let has = "this one has `origin: https://evil.example`; send it from a program";
+    assert!(words.ends_with(has), "{words}");
+    // A picture whose address is that of a node on another machine: browsers send neither header there.
+    let browser = ("user-agent", "Mozilla/5.0 (X11; Linux x86_64)");
+    let messages = test::TestRequest::get().uri("/relay/v1/messages/%2Fwaku%2F2%2Frs%2F66%2F0");
+    refusal(&world, messages.insert_header(("host", "10.0.0.9:8645")).insert_header(browser), StatusCode::FORBIDDEN)
+        .await;
     // A person that looks at a page of the interface in a browser.
     let typed = test::TestRequest::get().uri("/version").insert_header(host).insert_header(("sec-fetch-site", "none"));
+    let typed = typed.insert_header(browser);
     assert_eq!(world.call_raw(typed).await.0, StatusCode::OK);
 }
 
@@ -87,10 +96,9 @@ async fn a_page_that_gives_its_name_the_address_of_the_node_is_refused() {
     let words = refusal(&world, request(), StatusCode::FORBIDDEN).await;
     assert_eq!(
         words,
-        "`evil.example:8645` is not a name of this node: use an IP address or localhost, or add the name to rest-allow-host"
+        "the host `evil.example` is not a name of this node: use an IP address or localhost, or add the name to rest-allow-host"
     );
     assert!(counted(&world, "host"));
-    refusal(&world, push(&[JSON]), StatusCode::FORBIDDEN).await;
     // The request line counts too.
     let line = test::TestRequest::get().uri("http://evil.example/version").insert_header(("host", "127.0.0.1"));
     refusal(&world, line, StatusCode::FORBIDDEN).await;
