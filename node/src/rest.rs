@@ -112,6 +112,7 @@ pub struct Server {
 impl Server {
     /// Serves the whole API at `address`. Must be called inside an actix `System`.
     pub fn start_rest(api: Api, address: SocketAddr) -> Result<Self, BindError> {
+        guard::announce(&api.telemetry);
         Self::start(api, address, "rest-address and rest-port", true, routes)
     }
 

@@ -27,7 +27,7 @@ use actix_web::{
     middleware::Next,
     web,
 };
-use wakumix_telemetry::{Metric, Telemetry};
+use wakumix_telemetry::{Counter, Metric, Telemetry};
 
 use super::{Api, body::Refused};
 
@@ -52,6 +52,8 @@ enum Fault {
 }
 
 impl Fault {
+    const REASONS: [&'static str; 3] = ["host", "origin", "content_type"];
+
     fn reason(&self) -> &'static str {
         match self {
             Self::Host(_) => "host",
@@ -93,14 +95,21 @@ pub(super) async fn guard<B: MessageBody + 'static>(
         return Ok(next.call(request).await?.map_into_boxed_body());
     };
     if let Err(fault) = check(&request, &api.allowed_hosts) {
-        count(&api.telemetry, &fault);
+        refused(&api.telemetry, fault.reason()).increment(1);
         return Ok(request.error_response(fault.refused()));
     }
     Ok(next.call(request).await?.map_into_boxed_body())
 }
 
-fn count(telemetry: &Telemetry, fault: &Fault) {
-    telemetry.counter(Metric::RestRefusedTotal, &[("reason", fault.reason())]).increment(1);
+/// Shows every reason on the metrics page before it occurs.
+pub(super) fn announce(telemetry: &Telemetry) {
+    for reason in Fault::REASONS {
+        refused(telemetry, reason).increment(0);
+    }
+}
+
+fn refused(telemetry: &Telemetry, reason: &'static str) -> Counter {
+    telemetry.counter(Metric::RestRefusedTotal, &[("reason", reason)])
 }
 
 fn check(request: &ServiceRequest, allowed_hosts: &[String]) -> Result<(), Fault> {
