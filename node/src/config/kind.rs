@@ -32,18 +32,9 @@ use crate::keys;
 pub(crate) enum Kind {
     Bool,
     Port,
-    Number {
-        min: u64,
-        max: u64,
-    },
-    Time {
-        min_ms: u64,
-        max_ms: u64,
-    },
-    Size {
-        min: u64,
-        max: u64,
-    },
+    Number { min: u64, max: u64 },
+    Time { min_ms: u64, max_ms: u64 },
+    Size { min: u64, max: u64 },
     File,
     Ip,
     Choice(&'static [&'static str]),
@@ -65,7 +56,6 @@ pub(crate) enum Kind {
     DnsTree,
     EntryNode,
     Tag,
-    /// A DNS name without a port.
     HostName,
     RateLimit,
     NodeKey,

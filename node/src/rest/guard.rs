@@ -20,6 +20,7 @@ use actix_web::{
     Error,
     body::{BoxBody, MessageBody},
     dev::{ServiceRequest, ServiceResponse},
+    error::ErrorInternalServerError,
     http::{
         StatusCode,
         header::{self, HeaderMap, HeaderName},
@@ -91,9 +92,8 @@ pub(super) async fn guard<B: MessageBody + 'static>(
     request: ServiceRequest,
     next: Next<B>,
 ) -> Result<ServiceResponse<BoxBody>, Error> {
-    let Some(api) = request.app_data::<web::Data<Api>>().cloned() else {
-        return Ok(next.call(request).await?.map_into_boxed_body());
-    };
+    let api = request.app_data::<web::Data<Api>>().cloned();
+    let api = api.ok_or_else(|| ErrorInternalServerError("the interface has no state; report this as a bug"))?;
     if let Err(fault) = check(&request, &api.allowed_hosts) {
         refused(&api.telemetry, fault.reason()).increment(1);
         return Ok(request.error_response(fault.refused()));
@@ -118,7 +118,8 @@ fn check(request: &ServiceRequest, allowed_hosts: &[String]) -> Result<(), Fault
         return Ok(());
     }
     check_host(request, allowed_hosts)?;
-    check_page(path, request.headers())?;
+    // As routes are found: `%6d` and `m` are one letter.
+    check_page(request.match_info().as_str(), request.headers())?;
     check_content_type(request.headers())
 }
 

@@ -80,9 +80,10 @@ async fn a_request_of_a_page_is_refused_whatever_it_asks_for() {
     assert!(words.ends_with(has), "{words}");
     // A picture whose address is that of a node on another machine: browsers send neither header there.
     let browser = ("user-agent", "Mozilla/5.0 (X11; Linux x86_64)");
-    let messages = test::TestRequest::get().uri("/relay/v1/messages/%2Fwaku%2F2%2Frs%2F66%2F0");
-    refusal(&world, messages.insert_header(("host", "10.0.0.9:8645")).insert_header(browser), StatusCode::FORBIDDEN)
-        .await;
+    for path in ["/relay/v1/messages/%2Fwaku%2F2%2Frs%2F66%2F0", "/relay/v1/%6dessages/%2Fwaku%2F2%2Frs%2F66%2F0"] {
+        let messages = test::TestRequest::get().uri(path).insert_header(("host", "10.0.0.9:8645"));
+        refusal(&world, messages.insert_header(browser), StatusCode::FORBIDDEN).await;
+    }
     // A person that looks at a page of the interface in a browser.
     let typed = test::TestRequest::get().uri("/version").insert_header(host).insert_header(("sec-fetch-site", "none"));
     let typed = typed.insert_header(browser);
