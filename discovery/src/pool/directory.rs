@@ -1,6 +1,6 @@
 //! What is shown of the book: the snapshot that everyone reads, the table for operators, whom to stay connected to.
 
-use std::collections::HashSet;
+use std::collections::BTreeSet;
 
 use libp2p_identity::PeerId;
 use multiaddr::{Multiaddr, Protocol};
@@ -34,7 +34,7 @@ const SERVICES: usize = 8;
 pub(crate) struct View {
     pub(crate) mix_nodes: Vec<MixNode>,
     lightpush: Vec<ServiceNode>,
-    connected: HashSet<PeerId>,
+    connected: BTreeSet<PeerId>,
     pub(crate) pool: PoolCounts,
     own_family: Option<Family>,
 }
@@ -118,7 +118,7 @@ pub(crate) fn connections(book: &Book, static_peers: &[PeerAddress], max: usize)
     let relays = by_rank(book, |node| rules.relays && is_relay(node, rules)).into_iter().take(RELAYS);
     let pool = by_rank(book, |node| rules.pool.is_checked && is_usable(node));
     let nodes = services.chain(relays).chain(pool).filter_map(full_address);
-    let mut seen = HashSet::from([rules.me]);
+    let mut seen = BTreeSet::from([rules.me]);
     let all = static_peers.chain(nodes).filter(|(peer, _)| seen.insert(*peer));
     all.map(|(_, address)| address).take(max).collect()
 }

@@ -5,7 +5,7 @@
 mod world;
 
 use std::{
-    collections::HashSet,
+    collections::BTreeSet,
     sync::Arc,
     time::{Duration, SystemTime, UNIX_EPOCH},
 };
@@ -206,7 +206,7 @@ async fn a_node_whose_connection_ends_is_checked_at_once_and_leaves_if_it_is_dea
     report.send(vec![told(1), told(2)]).await.unwrap();
     world.pool_of(2).await;
     world.tell(PeerEvent::Connected { peer: peer(1), dialled: None });
-    while world.reader.snapshot().connected != HashSet::from([peer(1)]) {
+    while world.reader.snapshot().connected != BTreeSet::from([peer(1)]) {
         assert!(world.reader.changed().await);
     }
     world.network(|network| network.connected = vec![peer(1)]);

@@ -22,7 +22,7 @@ pub const LOOP_ID_LEN: usize = 16;
 /// The time until the next loop, exponential with this mean; at most 37 means, what 52 random bits can say.
 #[must_use]
 pub fn gap<R: CryptoRng + ?Sized>(rng: &mut R, mean: Duration) -> Duration {
-    mean.mul_f64(-random::open_unit(rng).ln())
+    mean.mul_f64(-libm::log(random::open_unit(rng)))
 }
 
 /// What tells one's own loops from each other and from the cover of others.

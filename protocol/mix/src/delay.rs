@@ -69,8 +69,8 @@ impl DelayLaw {
 fn truncated_exponential<R: CryptoRng + ?Sized>(rng: &mut R, encoded: u16) -> Duration {
     let mean = f64::from(encoded);
     let bound = bound_ms(mean);
-    let inside = -(-bound / mean).exp_m1();
-    let sample = -mean * (-random::open_unit(rng) * inside).ln_1p();
+    let inside = -libm::expm1(-bound / mean);
+    let sample = -mean * libm::log1p(-random::open_unit(rng) * inside);
     let delay = whole_ms(sample.clamp(0.0, bound));
     debug_assert!(delay <= DelayLaw::Exponential { mean_ms: encoded }.longest(encoded));
     delay
@@ -78,7 +78,7 @@ fn truncated_exponential<R: CryptoRng + ?Sized>(rng: &mut R, encoded: u16) -> Du
 
 /// Where the distribution is cut: its 1 − 10⁻⁶ quantile (about 13.8 means), or what 16 bits can say.
 fn bound_ms(mean: f64) -> f64 {
-    (-mean * TAIL.ln()).min(f64::from(u16::MAX))
+    (-mean * libm::log(TAIL)).min(f64::from(u16::MAX))
 }
 
 #[expect(

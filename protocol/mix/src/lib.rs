@@ -14,6 +14,7 @@
 //! | [`cover`] | loops to oneself: when, which, and what came back | §16 |
 //! | [`delay`] | what a sender encodes, what a node waits | §14 |
 //! | [`reliability`] | loss and latency of others, and what they make them weigh | §21 W13 |
+//! | [`random`] | draws that are the same on every machine | |
 //! | [`replay`] | tags of packets already seen | §15 |
 //! | [`reply`] | credentials that open replies | §9, §12 |
 //! | [`admission`] | what a node takes from which peer under load | §21 |
@@ -46,7 +47,7 @@ pub mod message;
 pub mod outcome;
 pub mod path;
 mod public;
-mod random;
+pub mod random;
 pub mod reliability;
 pub mod replay;
 pub mod reply;

@@ -21,7 +21,7 @@ mod rule;
 #[cfg(test)]
 mod tests;
 
-use std::collections::HashSet;
+use std::collections::BTreeSet;
 
 use libp2p_identity::PeerId;
 use rand_core::CryptoRng;
@@ -158,7 +158,7 @@ pub fn reply_path<R: CryptoRng + ?Sized>(
     pool: &[MixNode],
     me: &MixNode,
     exclude: &[PeerId],
-    last: Option<&HashSet<PeerId>>,
+    last: Option<&BTreeSet<PeerId>>,
     preference: Preference<'_>,
 ) -> Result<[MixNode; PATH_LEN], PathError> {
     let mut excluded = Vec::with_capacity(exclude.len() + 1);
@@ -192,7 +192,7 @@ pub fn loop_path<R: CryptoRng + ?Sized>(
     me: &MixNode,
     through: &PeerId,
     place: LoopPlace,
-    last: Option<&HashSet<PeerId>>,
+    last: Option<&BTreeSet<PeerId>>,
     preference: Preference<'_>,
 ) -> Result<[MixNode; PATH_LEN], PathError> {
     let through = find(pool, me, through)?;

@@ -1,15 +1,17 @@
-//! The draws that the rest of the crate needs, free of modulo bias and of any global generator.
+//! Draws from a generator that the caller gives, free of modulo bias: the same words give the same draws on every machine.
 
 use rand_core::CryptoRng;
 
 /// A uniform index in `0..len`; `len` must not be zero.
 #[expect(clippy::cast_possible_truncation, reason = "the number is smaller than a usize")]
-pub(crate) fn index<R: CryptoRng + ?Sized>(rng: &mut R, len: usize) -> usize {
+#[must_use]
+pub fn index<R: CryptoRng + ?Sized>(rng: &mut R, len: usize) -> usize {
     below(rng, len as u64) as usize
 }
 
 /// A uniform number smaller than `bound`, which must not be zero nor above 2^63.
-pub(crate) fn below<R: CryptoRng + ?Sized>(rng: &mut R, bound: u64) -> u64 {
+#[must_use]
+pub fn below<R: CryptoRng + ?Sized>(rng: &mut R, bound: u64) -> u64 {
     debug_assert!(bound > 0, "an empty range has no number");
     let mask = bound.next_power_of_two() - 1;
     loop {
@@ -22,7 +24,8 @@ pub(crate) fn below<R: CryptoRng + ?Sized>(rng: &mut R, bound: u64) -> u64 {
 }
 
 /// A uniform number in the open interval (0, 1), with 52 random bits: with 53 the last cell's middle rounds up to 1.
-pub(crate) fn open_unit<R: CryptoRng + ?Sized>(rng: &mut R) -> f64 {
+#[must_use]
+pub fn open_unit<R: CryptoRng + ?Sized>(rng: &mut R) -> f64 {
     /// 2^-52, the spacing of the draws; each lies in the middle of its cell, so neither end occurs.
     const CELL: f64 = 1.0 / (1_u64 << 52) as f64;
     ((rng.next_u64() >> 12) as f64 + 0.5) * CELL

@@ -21,7 +21,7 @@ mod judge;
 #[cfg(test)]
 mod tests;
 
-use std::collections::HashMap;
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use libp2p_identity::PeerId;
@@ -90,7 +90,7 @@ pub struct Estimate {
 pub struct Reliability {
     limits: Limits,
     weaknesses: Weaknesses,
-    nodes: HashMap<PeerId, Record>,
+    nodes: BTreeMap<PeerId, Record>,
     judged_at: Option<Duration>,
 }
 
@@ -121,7 +121,7 @@ impl Reliability {
     /// Nothing is known of anybody.
     #[must_use]
     pub fn new(limits: Limits) -> Self {
-        Self { limits, weaknesses: Weaknesses::NONE, nodes: HashMap::new(), judged_at: None }
+        Self { limits, weaknesses: Weaknesses::NONE, nodes: BTreeMap::new(), judged_at: None }
     }
 
     /// Without the countermeasures in this set: of [`Weakness::BlamedPath`] this module is the place.

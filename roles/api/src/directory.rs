@@ -1,6 +1,6 @@
 //! The directory: which mix nodes and services are known. Everyone reads one immutable snapshot.
 
-use std::{collections::HashSet, fmt, sync::Arc};
+use std::{collections::BTreeSet, fmt, sync::Arc};
 
 use libp2p_identity::PeerId;
 use multiaddr::Multiaddr;
@@ -19,7 +19,7 @@ pub struct Directory {
     /// was found is listed only while it is in `mix_nodes`.
     pub lightpush: Vec<ServiceNode>,
     /// Pool nodes that this node is connected to now. A node that cannot be dialled takes replies from these.
-    pub connected: HashSet<PeerId>,
+    pub connected: BTreeSet<PeerId>,
     /// How many known mix nodes are in which state.
     pub pool: PoolCounts,
     /// Whether nodes are looked for that nobody has written down here. Until such a search has had some time, what is

@@ -4,7 +4,7 @@
 //! the same delays and waits in the same queues. Its path and body are chosen here, it is built on a worker, and the
 //! pipeline recognises it when it comes back.
 
-use std::collections::HashSet;
+use std::collections::BTreeSet;
 
 use futures::stream::{FuturesUnordered, StreamExt as _};
 use libp2p_identity::PeerId;
@@ -201,7 +201,7 @@ fn me(node: &LocalNode, directory: &Directory) -> Option<MixNode> {
 }
 
 /// The only nodes that can pass a packet on to this one; `None` if all can.
-fn last_hops<'d>(node: &LocalNode, directory: &'d Directory) -> Option<&'d HashSet<PeerId>> {
+fn last_hops<'d>(node: &LocalNode, directory: &'d Directory) -> Option<&'d BTreeSet<PeerId>> {
     let is_relayed = node.hop_address.borrow().as_ref().map(|address| address.relay().is_some());
     let needs_connection = match is_relayed {
         None => true,

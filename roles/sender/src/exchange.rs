@@ -5,8 +5,9 @@ use std::{sync::Arc, time::Duration};
 
 use futures::{FutureExt, StreamExt, future::BoxFuture, stream::FuturesUnordered};
 use libp2p_identity::PeerId;
-use rand::{RngExt, SeedableRng, rngs::StdRng};
+use rand::{SeedableRng, rngs::StdRng};
 use tokio::{sync::mpsc, time::Instant};
+use wakumix_mix::random;
 use wakumix_role_api::{
     host::SendFailure,
     sender::{Anonymity, Answer, Certainty, PushFailure, Way},
@@ -373,7 +374,7 @@ impl Exchange {
             Meaning::Published(_) => self.shared.remember_publisher(service),
             _ => {}
         }
-        let jitter = self.rng.random();
+        let jitter = random::open_unit(&mut self.rng);
         let verdict = self.progress.answered(now, number, meaning, is_trusted, jitter)?;
         self.shared.window.answered();
         Some(Ok(End::Answered(verdict)))

@@ -34,6 +34,8 @@ mod answer;
 mod book;
 mod caller;
 mod config;
+#[cfg(test)]
+mod decisions;
 mod departure;
 mod exchange;
 mod fit;

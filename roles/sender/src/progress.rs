@@ -12,7 +12,7 @@
 //! | a first hop that cannot be reached | another try over another hop, at once |
 //! | no route is left, and nobody has refused | a pause and another look, if discovery may bring one; else the end |
 
-use std::{collections::HashSet, time::Duration};
+use std::{collections::BTreeSet, time::Duration};
 
 use libp2p_identity::PeerId;
 use wakumix_role_api::{host::SendFailure, sender::PushFailure};
@@ -44,7 +44,7 @@ pub(crate) struct Progress {
     refusal: Option<Refusal>,
     unreached: Vec<SendFailure>,
     /// Services that answered 505 while a try may have got through.
-    doubts: HashSet<PeerId>,
+    doubts: BTreeSet<PeerId>,
     history: History,
 }
 
@@ -107,7 +107,7 @@ impl Progress {
             pauses: 0,
             refusal: None,
             unreached: Vec::new(),
-            doubts: HashSet::new(),
+            doubts: BTreeSet::new(),
             history: History::default(),
         }
     }

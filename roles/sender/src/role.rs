@@ -1,7 +1,7 @@
 //! The plug: how a node starts, watches and stops the sender.
 
 use std::{
-    collections::HashSet,
+    collections::BTreeSet,
     sync::{Arc, Mutex},
 };
 
@@ -170,7 +170,7 @@ impl RunningRole for RunningSender {
             return Err(problem.to_string());
         }
         let way_back = WayBack::to(&self.node, &directory).map_err(|problem| problem.to_string())?;
-        if way_back.last_hops(&directory, &[]).is_some_and(HashSet::is_empty) {
+        if way_back.last_hops(&directory, &[]).is_some_and(BTreeSet::is_empty) {
             return Err(PushFailure::NoConnectedHop.to_string());
         }
         if !has_service(&directory, &self.node.peer) {

@@ -3,13 +3,13 @@
 
 use std::{
     borrow::Cow,
-    collections::{HashMap, HashSet},
+    collections::{BTreeMap, BTreeSet},
 };
 
 use libp2p_identity::PeerId;
-use rand::{CryptoRng, RngExt};
+use rand::CryptoRng;
 use wakumix_mix::{
-    HopAddress, LoopPlace, MIN_POOL, MixNode, PathError, Preference, forward_path, forward_path_to, loop_path,
+    HopAddress, LoopPlace, MIN_POOL, MixNode, PathError, Preference, forward_path, forward_path_to, loop_path, random,
     reply_path,
 };
 use wakumix_role_api::{Directory, Formats, Served, directory::ServiceNode, sender::PushFailure};
@@ -60,11 +60,11 @@ pub(crate) struct Wanted<'a> {
 #[derive(Debug, Default)]
 pub(crate) struct History {
     /// How often each service was asked.
-    pub(crate) asked: HashMap<PeerId, u32>,
+    pub(crate) asked: BTreeMap<PeerId, u32>,
     /// Services that said that they cannot.
-    pub(crate) refused: HashSet<PeerId>,
+    pub(crate) refused: BTreeSet<PeerId>,
     /// Hops of tries without answer.
-    pub(crate) hops: HashSet<PeerId>,
+    pub(crate) hops: BTreeSet<PeerId>,
 }
 
 /// What a route is chosen from.
@@ -174,9 +174,9 @@ struct Ways<'a> {
     pool: &'a Pool<'a>,
     around: Surroundings<'a>,
     /// Hops that the next way to the exit avoids.
-    there: HashSet<PeerId>,
+    there: BTreeSet<PeerId>,
     /// Hops that the next way back avoids.
-    back: HashSet<PeerId>,
+    back: BTreeSet<PeerId>,
 }
 
 impl Ways<'_> {
@@ -324,7 +324,7 @@ fn least_asked<R: CryptoRng, T>(
     let mut candidates: Vec<_> = candidates.collect();
     let least = candidates.iter().map(|(peer, _)| asked(peer)).min()?;
     candidates.retain(|(peer, _)| asked(peer) == least);
-    let index = rng.random_range(0..candidates.len());
+    let index = random::index(rng, candidates.len());
     Some(candidates.swap_remove(index))
 }
 

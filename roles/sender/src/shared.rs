@@ -1,7 +1,7 @@
 //! What every task of the sender needs.
 
 use std::{
-    collections::HashSet,
+    collections::BTreeSet,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
@@ -38,7 +38,7 @@ pub(crate) struct Shared {
     pub(crate) is_relaying: bool,
     pub(crate) metrics: Arc<Metrics>,
     pub(crate) conditions: Mutex<Conditions>,
-    pub(crate) publishers: Mutex<HashSet<PeerId>>,
+    pub(crate) publishers: Mutex<BTreeSet<PeerId>>,
     /// Shared with the other roles; its times count from `epoch`.
     pub(crate) reliability: Arc<Mutex<Reliability>>,
     pub(crate) epoch: Instant,

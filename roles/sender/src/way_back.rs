@@ -6,7 +6,7 @@
 //! | does not know, or can be dialled through a circuit relay only | one that it is connected to, if there are at least three |
 //! | cannot be dialled, or has no address at all | one that it is connected to |
 
-use std::collections::HashSet;
+use std::collections::BTreeSet;
 
 use libp2p_identity::PeerId;
 use wakumix_mix::{HopAddress, MixNode};
@@ -65,7 +65,7 @@ impl WayBack {
     }
 
     /// The only nodes that may be the hop before this one on a way back that avoids `excluded`; `None` if all may.
-    pub(crate) fn last_hops<'d>(&self, directory: &'d Directory, excluded: &[PeerId]) -> Option<&'d HashSet<PeerId>> {
+    pub(crate) fn last_hops<'d>(&self, directory: &'d Directory, excluded: &[PeerId]) -> Option<&'d BTreeSet<PeerId>> {
         let has_enough = || {
             let connected = directory.mix_nodes.iter().map(MixNode::peer).filter(|peer| {
                 directory.connected.contains(peer) && *peer != self.me.peer() && !excluded.contains(peer)

@@ -4,7 +4,7 @@
 //! not grow with it. Then the weights of the allowed pairs are summed, and one of them is drawn by its place in that sum;
 //! if there is none, the next rule is tried. Either way the law is the same, and no loop depends on luck.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet};
 
 use libp2p_identity::PeerId;
 use rand_core::CryptoRng;
@@ -30,7 +30,7 @@ pub(super) struct Draw<'p, 'a> {
     /// The nodes that the two are on a path with.
     pub(super) others: &'a [&'a MixNode],
     /// The only peers that the second may be, if that is limited.
-    pub(super) second: Option<&'a HashSet<PeerId>>,
+    pub(super) second: Option<&'a BTreeSet<PeerId>>,
     /// Which are rather drawn.
     pub(super) preference: Preference<'a>,
 }
@@ -194,9 +194,9 @@ fn at<'c, 'p: 'c>(
 #[derive(Default)]
 struct Census {
     all: u64,
-    by_owner: HashMap<Owner, u64>,
-    by_subnet: HashMap<Option<[u8; 3]>, u64>,
-    by_both: HashMap<Traits, u64>,
+    by_owner: BTreeMap<Owner, u64>,
+    by_subnet: BTreeMap<Option<[u8; 3]>, u64>,
+    by_both: BTreeMap<Traits, u64>,
 }
 
 impl Census {

@@ -1,6 +1,6 @@
 //! What a sender would rather have on a path, within what diversity demands.
 
-use std::{collections::HashSet, fmt};
+use std::{collections::BTreeSet, fmt};
 
 use libp2p_identity::PeerId;
 
@@ -15,7 +15,7 @@ pub(super) const UNIT: u64 = 1024;
 #[derive(Clone, Copy)]
 pub struct Preference<'a> {
     weight: &'a dyn Fn(&PeerId) -> f64,
-    avoid: Option<&'a HashSet<PeerId>>,
+    avoid: Option<&'a BTreeSet<PeerId>>,
 }
 
 impl Preference<'static> {
@@ -36,7 +36,7 @@ impl<'a> Preference<'a> {
     /// peers that diversity leaves; they are never a reason for a less diverse path, so that nobody who loses packets
     /// drives a sender on to paths that one operator sees twice, nor for refusing one.
     #[must_use]
-    pub fn avoiding(self, peers: &'a HashSet<PeerId>) -> Self {
+    pub fn avoiding(self, peers: &'a BTreeSet<PeerId>) -> Self {
         Self { avoid: Some(peers).filter(|peers| !peers.is_empty()), ..self }
     }
 
@@ -68,7 +68,7 @@ impl<'a> Preference<'a> {
 impl fmt::Debug for Preference<'_> {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         // Whom a sender avoids tells on which paths it was.
-        let avoided = self.avoid.map_or(0, HashSet::len);
+        let avoided = self.avoid.map_or(0, BTreeSet::len);
         formatter.debug_struct("Preference").field("avoided", &avoided).finish_non_exhaustive()
     }
 }

@@ -1,6 +1,6 @@
 //! Weights are kept exactly, and avoided peers are left out where that costs no diversity.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeSet, HashMap};
 
 use proptest::prelude::*;
 
@@ -111,7 +111,7 @@ fn weights_out_of_range_count_as_the_nearest_and_no_number_as_one() {
 #[test]
 fn paths_avoid_the_hops_of_a_failed_one_where_the_pool_allows_it() {
     let (pool, me) = (nodes(9), node(99));
-    let failed = HashSet::from([peer(1), peer(2), peer(3), peer(4)]);
+    let failed = BTreeSet::from([peer(1), peer(2), peer(3), peer(4)]);
     let preference = Preference::NONE.avoiding(&failed);
     for seed in 0..100 {
         let mut rng = rng(seed);
@@ -129,7 +129,7 @@ fn paths_avoid_the_hops_of_a_failed_one_where_the_pool_allows_it() {
 #[test]
 fn a_pool_without_enough_other_nodes_yields_paths_with_as_few_avoided_ones_as_it_can() {
     let (pool, me) = (nodes(6), node(99));
-    let avoided_hops = |path: &[MixNode; PATH_LEN], failed: &HashSet<PeerId>| {
+    let avoided_hops = |path: &[MixNode; PATH_LEN], failed: &BTreeSet<PeerId>| {
         path.iter().filter(|hop| failed.contains(&hop.peer())).count()
     };
     // (avoided nodes of the six, hops that cannot but be avoided ones: to the exit 0, beyond the exit, back)
@@ -137,7 +137,7 @@ fn a_pool_without_enough_other_nodes_yields_paths_with_as_few_avoided_ones_as_it
         [(2, [0, 0, 0]), (3, [0, 0, 0]), (4, [1, 1, 0]), (5, [2, 2, 1]), (6, [3, 3, 2])]
     {
         // The exit is the last to be avoided.
-        let failed: HashSet<_> = (0..avoided).map(|at| peer(5 - at)).collect();
+        let failed: BTreeSet<_> = (0..avoided).map(|at| peer(5 - at)).collect();
         let preference = Preference::NONE.avoiding(&failed);
         for seed in 0..40 {
             let mut rng = rng(seed);
@@ -154,7 +154,7 @@ fn a_pool_without_enough_other_nodes_yields_paths_with_as_few_avoided_ones_as_it
 #[test]
 fn every_pair_with_one_avoided_hop_is_equally_likely_where_none_is_free_of_them() {
     let (pool, me) = (nodes(5), node(99));
-    let failed = HashSet::from([peer(2), peer(3), peer(4)]);
+    let failed = BTreeSet::from([peer(2), peer(3), peer(4)]);
     let mut rng = rng(14);
     let preference = Preference::NONE.avoiding(&failed);
     let counts = count(6000, || forward_path(&mut rng, &pool, &me, &peer(0), preference).unwrap());
@@ -166,7 +166,7 @@ fn every_pair_with_one_avoided_hop_is_equally_likely_where_none_is_free_of_them(
 fn losing_packets_drives_no_sender_on_to_less_diverse_paths() {
     // The two other operators have one node each; everything else is of one family.
     let pool = pool(&[(0, 0), (1, 0), (2, 0), (3, 1), (4, 1), (5, 1), (6, 1)]);
-    let failed = HashSet::from([peer(1), peer(2)]);
+    let failed = BTreeSet::from([peer(1), peer(2)]);
     for seed in 0..200 {
         let path =
             forward_path(&mut rng(seed), &pool, &stranger(), &peer(0), Preference::NONE.avoiding(&failed)).unwrap();
@@ -177,7 +177,7 @@ fn losing_packets_drives_no_sender_on_to_less_diverse_paths() {
 #[test]
 fn a_last_hop_that_must_be_connected_may_be_an_avoided_one() {
     let (pool, me) = (nodes(6), node(99));
-    let (last, failed) = (HashSet::from([peer(1)]), HashSet::from([peer(1), peer(2)]));
+    let (last, failed) = (BTreeSet::from([peer(1)]), BTreeSet::from([peer(1), peer(2)]));
     for seed in 0..50 {
         let preference = Preference::NONE.avoiding(&failed);
         let [first, second, _] = reply_path(&mut rng(seed), &pool, &me, &[], Some(&last), preference).unwrap();
@@ -196,7 +196,7 @@ proptest! {
         weight in 0.0..1.0_f64,
     ) {
         let (pool, me) = (pool(&places), placed(63, own.0, own.1));
-        let avoided: HashSet<_> = avoided.into_iter().map(peer).collect();
+        let avoided: BTreeSet<_> = avoided.into_iter().map(peer).collect();
         let weight = |peer: &PeerId| if avoided.contains(peer) { weight } else { 1.0 };
         let preference = Preference::NONE.weighted(&weight).avoiding(&avoided);
         let kept = |path: &[MixNode]| Rule::IN_ORDER.into_iter().position(|rule| keeps(rule, path)).unwrap();

@@ -45,7 +45,7 @@ impl Rule {
 }
 
 /// What a rule looks at in one node.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) struct Traits {
     /// Who runs it.
     pub(super) owner: Owner,
@@ -54,7 +54,7 @@ pub(super) struct Traits {
 }
 
 /// Who runs a node as far as a rule knows.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum Owner {
     /// The operator of a family.
     Family(Family),

@@ -97,7 +97,7 @@ fn a_loop_passes_the_node_at_the_place_asked_for() {
 #[test]
 fn a_limited_last_hop_is_taken_or_its_lack_is_told() {
     let pool = nodes(6);
-    let last = HashSet::from([peer(1), peer(4), peer(77)]);
+    let last = BTreeSet::from([peer(1), peer(4), peer(77)]);
     for seed in 0..50 {
         let path = reply_path(&mut rng(seed), &pool, &node(99), &[peer(4)], Some(&last), Preference::NONE).unwrap();
         assert_eq!(path[1], pool[1]);

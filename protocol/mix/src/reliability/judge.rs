@@ -1,6 +1,6 @@
 //! Evidence about one node, and the comparison of all of them.
 
-use std::collections::HashMap;
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use libp2p_identity::PeerId;
@@ -50,20 +50,20 @@ impl Evidence {
 
     fn fade(&self, now: Duration, half_life: Duration) -> Self {
         let age = now.saturating_sub(self.at).as_secs_f64() / half_life.as_secs_f64().max(f64::EPSILON);
-        let factor = (-age).exp2();
+        let factor = libm::exp2(-age);
         Self { at: self.at, returned: self.returned * factor, lost: self.lost * factor, seconds: self.seconds * factor }
     }
 }
 
 /// Which nodes are weighed down, and to what.
-pub(super) fn judge(mut nodes: Vec<(PeerId, Estimate)>) -> HashMap<PeerId, f64> {
+pub(super) fn judge(mut nodes: Vec<(PeerId, Estimate)>) -> BTreeMap<PeerId, f64> {
     nodes.retain(|(_, estimate)| estimate.trips >= MIN_TRIPS);
     if nodes.len() < MIN_JUDGED {
-        return HashMap::new();
+        return BTreeMap::new();
     }
     // The peer id decides between equals, so that the outcome does not depend on the order of a hash map.
     nodes.sort_by(|(one, a), (other, b)| b.loss.total_cmp(&a.loss).then_with(|| one.cmp(other)));
-    let Some((_, Estimate { loss: median, .. })) = nodes.get(nodes.len() / 2).copied() else { return HashMap::new() };
+    let Some((_, Estimate { loss: median, .. })) = nodes.get(nodes.len() / 2).copied() else { return BTreeMap::new() };
     let worst = nodes.iter().take(nodes.len() / MARKED_OF);
     let clear = worst.filter(|(_, estimate)| least_loss(estimate) > median + MARGIN);
     clear.map(|(peer, estimate)| (*peer, weight(estimate.loss, median))).collect()
@@ -74,7 +74,7 @@ pub(super) fn judge(mut nodes: Vec<(PeerId, Estimate)>) -> HashMap<PeerId, f64> 
 fn least_loss(estimate: &Estimate) -> f64 {
     let trips = estimate.trips + 2.0;
     let loss = (estimate.loss * estimate.trips + 1.0) / trips;
-    loss - ERRORS_OFF * (loss * (1.0 - loss) / trips).sqrt()
+    loss - ERRORS_OFF * libm::sqrt(loss * (1.0 - loss) / trips)
 }
 
 /// As often as its trips succeed, relative to those of the node in the middle.

@@ -216,7 +216,7 @@ fn a_retry_shares_no_hop_with_the_tries_that_failed_and_asks_another_service() {
         choice.history.asked.insert(first.service, 1);
         let second = choice.make(ANY, seed).unwrap();
         assert_ne!(second.service, first.service);
-        let failed: HashSet<_> = first.hops().collect();
+        let failed: BTreeSet<_> = first.hops().collect();
         let others = second.hops().filter(|hop| *hop != second.service);
         assert_eq!(others.filter(|hop| failed.contains(hop)).count(), 0, "{seed}");
     }
@@ -245,9 +245,9 @@ fn what_does_not_fit_one_packet_goes_in_fragments_to_an_exit_that_puts_them_toge
         let route = choice.make(wanted, seed).unwrap();
         assert_eq!((route.service, route.legs.len()), (peer(9), 3));
         assert!(route.legs.iter().all(|leg| leg.path[2].peer() == peer(9) && leg.reply_paths.len() == 1));
-        let first_hops: HashSet<_> = route.legs.iter().flat_map(|leg| &leg.path[..2]).map(MixNode::peer).collect();
+        let first_hops: BTreeSet<_> = route.legs.iter().flat_map(|leg| &leg.path[..2]).map(MixNode::peer).collect();
         assert_eq!(first_hops.len(), 6, "ways of one request share no hop where the pool allows it");
-        let back: HashSet<_> = route.legs.iter().flat_map(|leg| &leg.reply_paths[0][..2]).map(MixNode::peer).collect();
+        let back: BTreeSet<_> = route.legs.iter().flat_map(|leg| &leg.reply_paths[0][..2]).map(MixNode::peer).collect();
         assert_eq!(back.len(), 6);
     }
 }
@@ -274,7 +274,7 @@ fn a_route_stays_among_nodes_that_speak_its_format() {
     for node in &mut directory.mix_nodes[..4] {
         node.formats = FormatSet::default().with(FormatKind::SphinxPacket);
     }
-    let alien: HashSet<_> = (0..4).map(peer).collect();
+    let alien: BTreeSet<_> = (0..4).map(peer).collect();
     for seed in 0..20 {
         let route = chosen(&directory, None, seed).unwrap();
         assert!(route.kind == FormatKind::Mix && route.hops().all(|hop| !alien.contains(&hop)));
