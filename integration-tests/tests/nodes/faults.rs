@@ -22,7 +22,7 @@ use wakumix_role_api::{
     RoleName,
     directory::ServiceNode,
     host::SendFailure,
-    sender::{Answer, PushFailure},
+    sender::{Answer, ClientError, PushFailure},
 };
 use wakumix_sphinx::{PrivateKey, Profile};
 
@@ -43,7 +43,7 @@ fn answered(outcomes: &Outcomes) -> u64 {
 fn tries(outcome: &Result<Answer, PushFailure>) -> u64 {
     match outcome {
         Ok(answer) => answer.tries.into(),
-        Err(PushFailure::Deadline { tries, .. }) => u64::from(*tries),
+        Err(PushFailure::Client(ClientError::Deadline { tries, .. })) => u64::from(*tries),
         Err(failure) => panic!("{failure}"),
     }
 }
@@ -72,7 +72,7 @@ fn a_lost_reply_ends_in_a_timeout_that_frees_the_credentials_and_a_late_one_is_d
 
         let failure = push(sender, "no answer").await.unwrap_err();
         assert_eq!(failure.kind(), "deadline");
-        let PushFailure::Deadline { tries, .. } = failure else { panic!("{failure}") };
+        let PushFailure::Client(ClientError::Deadline { tries, .. }) = failure else { panic!("{failure}") };
         let words = format!("no answer within 1000 ms after {tries} tries; the message may have been published");
         assert_eq!(failure.to_string(), words);
         // One reply block in the first try, two in each later one.
@@ -199,7 +199,7 @@ fn first_hops_that_nobody_can_reach_are_replaced_until_that_is_told_and_the_cred
         };
         let (outcome, ()) = futures::join!(push(sender, "to nobody"), hang_up);
         let failure = outcome.unwrap_err();
-        assert_eq!(failure, PushFailure::FirstHop(SendFailure::DialFailed));
+        assert_eq!(failure, PushFailure::Client(ClientError::FirstHop(SendFailure::DialFailed)));
         assert_eq!(failure.to_string(), "the first hop failed: the hop cannot be reached");
         let failed = net.at_rest().await;
         let made = net.balance("sender-1").originated;
@@ -387,7 +387,7 @@ fn a_request_that_is_open_when_the_sender_must_end_is_told_so() {
     run(async {
         let (mut net, _mixers) = net_without_replies("1m").await;
         let outcome = stopped_with_a_request(&mut net, Duration::from_millis(100)).await;
-        assert_eq!(outcome.unwrap_err(), PushFailure::Stopped);
+        assert_eq!(outcome.unwrap_err(), PushFailure::Client(ClientError::Stopped));
         net.end().await;
     });
 }

@@ -9,7 +9,7 @@ use wakumix_integration_tests::{
     run, within,
 };
 use wakumix_mix::Balance;
-use wakumix_role_api::sender::{Anonymity, PushFailure, Way};
+use wakumix_role_api::sender::{Anonymity, ClientError, DeliveryPath, PushFailure};
 
 async fn a_message_and_its_answer_cross_the_mixnet(profile: &str) {
     let net = Net::start(all_with(usual(), "mix.profile", profile)).await;
@@ -17,7 +17,7 @@ async fn a_message_and_its_answer_cross_the_mixnet(profile: &str) {
     let mut second = net.follow("relay-2").await;
 
     let answer = push(net.node("sender-1"), "hello mix").await.unwrap();
-    assert_eq!((answer.kind(), answer.status, &answer.way), ("confirmed", 200, &Way::Mixnet));
+    assert_eq!((answer.kind(), answer.status, &answer.path), ("confirmed", 200, &DeliveryPath::Mixnet));
     for received in [within(first.recv()).await.unwrap(), within(second.recv()).await.unwrap()] {
         assert_eq!(received.message.payload, b"hello mix");
         assert_eq!(Some(*received.hash.as_bytes()), answer.message_hash);
@@ -117,7 +117,10 @@ fn a_pool_that_is_too_small_is_told_at_once_with_both_numbers() {
         let net = Net::strangers(plans(2, 1, 1, 1)).await;
         net.tell_all(&net.pool(), &net.services()).await;
         let failure = push(net.node("sender-1"), "too few").await.unwrap_err();
-        assert!(matches!(failure, PushFailure::PoolTooSmall { usable: 3, needed: 4, .. }), "{failure}");
+        assert!(
+            matches!(failure, PushFailure::Client(ClientError::PoolTooSmall { usable: 3, needed: 4, .. })),
+            "{failure}"
+        );
         assert_eq!(failure.kind(), "pool_too_small");
         assert_eq!(net.balance("sender-1").originated, 0, "no packet was made");
         assert_eq!(net.node("sender-1").missing(), [format!("sender: {failure}")]);
@@ -151,12 +154,12 @@ async fn the_longest_payload_is_received_byte_for_byte(profile: &str, packets: u
     let mut relays = [net.follow("relay-1").await, net.follow("relay-2").await];
     let sender = net.node("sender-1");
     let failure = push(sender, vec![b'x'; 4097]).await.unwrap_err();
-    assert_eq!(failure, PushFailure::PayloadTooLarge { size: 4097, limit: 4096 });
+    assert_eq!(failure, PushFailure::Client(ClientError::PayloadTooLarge { size: 4097, limit: 4096 }));
     assert_eq!(failure.kind(), "too_large");
     assert_eq!(net.balance("sender-1").originated, 0, "no packet was made");
 
     let answer = push(sender, longest_payload()).await.unwrap();
-    assert_eq!((answer.kind(), &answer.way), ("confirmed", &Way::Mixnet));
+    assert_eq!((answer.kind(), &answer.path), ("confirmed", &DeliveryPath::Mixnet));
     assert!(answer.packets >= packets * answer.tries, "{answer:?}");
     if answer.tries == 1 {
         assert_eq!(answer.packets, packets);
@@ -216,7 +219,8 @@ fn a_request_too_large_for_one_packet_to_exits_that_take_no_fragments_is_refused
         let net = Net::start(all_with(usual(), "exit.max-fragment-sets", "0")).await;
         let mut subscriber = net.follow("relay-1").await;
         let sender = net.node("sender-1");
-        let Err(PushFailure::TooLarge { size, limit }) = push(sender, vec![b'x'; 4000]).await else {
+        let Err(PushFailure::Client(ClientError::TooLarge { size, limit })) = push(sender, vec![b'x'; 4000]).await
+        else {
             panic!("4000 bytes of payload do not fit");
         };
         assert!(size > 4000 && limit < 4000, "{size} {limit}");
@@ -224,7 +228,7 @@ fn a_request_too_large_for_one_packet_to_exits_that_take_no_fragments_is_refused
 
         let largest = 4000 - (size - limit);
         let failure = push(sender, vec![b'x'; largest + 1]).await.unwrap_err();
-        assert_eq!(failure, PushFailure::TooLarge { size: limit + 1, limit });
+        assert_eq!(failure, PushFailure::Client(ClientError::TooLarge { size: limit + 1, limit }));
         let answer = push(sender, vec![b'x'; largest]).await.unwrap();
         assert_eq!((answer.kind(), answer.packets), ("confirmed", answer.tries));
         assert_eq!(within(subscriber.recv()).await.unwrap().message.payload.len(), largest);
@@ -247,7 +251,7 @@ fn a_push_that_prefers_the_mixnet_goes_directly_where_the_pool_is_too_small_and_
         assert_eq!(required.kind(), "pool_too_small");
         let preferred = push_as(sender, Anonymity::Preferred, "hidden if possible").await.unwrap();
         assert_eq!(preferred.kind(), "confirmed");
-        assert_eq!(preferred.way, Way::Direct(Some(Box::new(required))));
+        assert_eq!(preferred.path, DeliveryPath::Direct(Some(Box::new(required))));
         assert_eq!(within(subscriber.recv()).await.unwrap().message.payload, b"hidden if possible");
         assert_eq!(net.balance("sender-1").originated, 0, "no packet was made");
         let page = sender.telemetry().render();
@@ -263,9 +267,9 @@ fn a_push_goes_over_the_mixnet_if_that_is_preferred_and_directly_if_no_anonymity
         let net = Net::start(usual()).await;
         let sender = net.node("sender-1");
         let preferred = push_as(sender, Anonymity::Preferred, "hidden").await.unwrap();
-        assert_eq!((preferred.kind(), &preferred.way), ("confirmed", &Way::Mixnet));
+        assert_eq!((preferred.kind(), &preferred.path), ("confirmed", &DeliveryPath::Mixnet));
         let direct = push_as(sender, Anonymity::None, "for all to see").await.unwrap();
-        assert_eq!((direct.kind(), &direct.way), ("confirmed", &Way::Direct(None)));
+        assert_eq!((direct.kind(), &direct.path), ("confirmed", &DeliveryPath::Direct(None)));
         assert_eq!(direct.packets, 0);
         net.at_rest_after("sender-1", &[preferred]).await;
         net.end().await;

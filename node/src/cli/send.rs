@@ -12,7 +12,7 @@ use std::{
 use data_encoding::BASE64;
 use serde::{Deserialize, Serialize};
 use wakumix_mix::MIN_POOL;
-use wakumix_role_api::sender::{Anonymity, Answer, PushFailure, Way};
+use wakumix_role_api::sender::{Anonymity, Answer, ClientError, DeliveryPath, PushFailure};
 use wakumix_waku::{ContentTopic, PubsubTopic, WakuMessage};
 
 use super::{Failure, rest::RestNode};
@@ -231,7 +231,7 @@ impl SendCommand {
                 let (anonymity, limit) = (self.anonymity.into(), self.timeout.map(Timespan::as_duration));
                 sender.push_as(anonymity, self.message(), self.pubsub_topic.clone(), None, limit).await
             }
-            None => Err(PushFailure::Stopped),
+            None => Err(PushFailure::Client(ClientError::Stopped)),
         };
         node.stop(STOP_LIMIT).await;
         Ok(outcome.map_or_else(|failure| Outcome::from(&failure), Outcome::from))
@@ -312,9 +312,9 @@ impl Outcome {
 impl From<Answer> for Outcome {
     fn from(answer: Answer) -> Self {
         let outcome = answer.kind().to_owned();
-        let (way, failure) = match answer.way {
-            Way::Mixnet => ("mixnet", None),
-            Way::Direct(failure) => ("direct", failure),
+        let (way, failure) = match answer.path {
+            DeliveryPath::Mixnet => ("mixnet", None),
+            DeliveryPath::Direct(failure) => ("direct", failure),
         };
         Self {
             status: answer.status,
@@ -334,10 +334,7 @@ impl From<Answer> for Outcome {
 impl From<&PushFailure> for Outcome {
     fn from(failure: &PushFailure) -> Self {
         let code = failure.kind().to_owned();
-        let tries = match failure {
-            PushFailure::Deadline { tries, .. } => Some(*tries),
-            _ => None,
-        };
+        let tries = failure.tries_until_deadline();
         let status_desc = Some(failure.to_string());
         Self { status_desc, outcome: code.clone(), error: Some(code), tries, ..Self::default() }
     }

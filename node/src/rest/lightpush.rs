@@ -6,9 +6,8 @@ use actix_web::{HttpResponse, Responder, http::StatusCode, web};
 use rand::Rng as _;
 use serde::{Deserialize, Serialize};
 use wakumix_role_api::{
-    host::RequestFailure,
-    plain::PlainRequest,
-    sender::{Anonymity, Answer, PushFailure, Way},
+    plain::DirectPush,
+    sender::{Anonymity, Answer, ClientError, DeliveryPath, DirectFailure, PushFailure},
 };
 use wakumix_waku::{
     ContentTopic, PubsubTopic, WakuMessage,
@@ -174,7 +173,7 @@ fn no_sender() -> String {
 async fn push_plainly(api: &Api, asked: Asked) -> Outcome {
     let Asked { topic, message, timeout, .. } = asked;
     let limit = timeout.unwrap_or(PLAIN_LIMIT).min(LONGEST_PLAIN_LIMIT);
-    api.plain.push(PlainRequest { id: request_id(), topic, message }, limit).await.into()
+    api.plain.push(DirectPush { id: request_id(), topic, message }, limit).await.into()
 }
 
 /// 20 random hex digits, as the fleet's clients have (`spec/waku.md §5.5`).
@@ -205,9 +204,9 @@ impl From<Result<Answer, PushFailure>> for Outcome {
 impl From<Answer> for Outcome {
     fn from(answer: Answer) -> Self {
         let outcome = answer.kind();
-        let (way, failure) = match answer.way {
-            Way::Mixnet => ("mixnet", None),
-            Way::Direct(failure) => ("direct", failure),
+        let (way, failure) = match answer.path {
+            DeliveryPath::Mixnet => ("mixnet", None),
+            DeliveryPath::Direct(failure) => ("direct", failure),
         };
         Self {
             status: answer.status,
@@ -226,18 +225,18 @@ impl From<Answer> for Outcome {
 impl From<&PushFailure> for Outcome {
     fn from(failure: &PushFailure) -> Self {
         let status = match failure {
-            PushFailure::PayloadTooLarge { .. } | PushFailure::TooLarge { .. } => LightpushStatus::PAYLOAD_TOO_LARGE,
+            PushFailure::Client(ClientError::PayloadTooLarge { .. } | ClientError::TooLarge { .. }) => {
+                LightpushStatus::PAYLOAD_TOO_LARGE
+            }
             PushFailure::InvalidMessage(_) => LightpushStatus::BAD_REQUEST,
-            PushFailure::Busy | PushFailure::Service(RequestFailure::Busy) => LightpushStatus::TOO_MANY_REQUESTS,
-            PushFailure::BadAnswer(_) | PushFailure::Internal(_) => LightpushStatus::INTERNAL_SERVER_ERROR,
+            PushFailure::Client(ClientError::Busy) => LightpushStatus::TOO_MANY_REQUESTS,
+            PushFailure::BadAnswer(_) | PushFailure::Client(ClientError::Internal(_)) => {
+                LightpushStatus::INTERNAL_SERVER_ERROR
+            }
             // A dial failure is 505 at the fleet's clients (spec/waku.md §4.1).
-            PushFailure::Service(RequestFailure::DialFailed) => LightpushStatus::NO_PEERS_TO_RELAY,
+            PushFailure::Service(DirectFailure::DialFailed) => LightpushStatus::NO_PEERS_TO_RELAY,
             _ => LightpushStatus::SERVICE_NOT_AVAILABLE,
         };
-        let tries = match failure {
-            PushFailure::Deadline { tries, .. } => Some(*tries),
-            _ => None,
-        };
-        Self { tries, ..Self::failed(status, failure.kind(), failure.to_string()) }
+        Self { tries: failure.tries_until_deadline(), ..Self::failed(status, failure.kind(), failure.to_string()) }
     }
 }

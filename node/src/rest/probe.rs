@@ -11,7 +11,7 @@ use futures::{StreamExt, stream};
 use libp2p_identity::PeerId;
 use serde::{Deserialize, Serialize};
 use wakumix_mix::{LoopPlace, MixNode};
-use wakumix_role_api::sender::{LoopOutcome, PushFailure, SenderHandle};
+use wakumix_role_api::sender::{ClientError, LoopOutcome, SenderHandle};
 
 use super::{
     Api, admin,
@@ -133,7 +133,7 @@ struct Tally {
 }
 
 impl Tally {
-    fn add(&mut self, outcome: Result<LoopOutcome, PushFailure>) {
+    fn add(&mut self, outcome: Result<LoopOutcome, ClientError>) {
         match outcome {
             Ok(LoopOutcome::Returned(after)) => self.returned.push(after),
             Ok(LoopOutcome::Lost) => self.lost += 1,

@@ -12,17 +12,18 @@ use tokio::sync::Semaphore;
 use wakumix_mix::ExitStatus;
 use wakumix_role_api::{
     DirectoryPublisher, Ports, Receiver,
+    directory::{PoolCounts, PoolState, ServiceKind},
     host::{HostHandle, HostMessage, HostStatus},
     mailbox,
     plain::PlainPush,
     relay::{Published, Received, RelayHandle, RelayMessage},
-    sender::{Anonymity, Answer, Certainty, Push, PushFailure, SenderHandle, SenderMessage, Way},
+    sender::{Anonymity, Answer, Certainty, ClientError, DeliveryPath, Push, PushFailure, SenderHandle, SenderMessage},
 };
 use wakumix_telemetry::{
     Telemetry,
     health::{ConnectionStatus, Health, Status},
 };
-use wakumix_waku::{MessageHash, WakuMessage};
+use wakumix_waku::{MessageHash, WakuMessage, lightpush::AnswerError};
 
 use super::{Api, Info, Sharding, routes, state};
 
@@ -158,7 +159,7 @@ async fn answer_push(sender: &mut Receiver<SenderMessage>, outcome: Result<Answe
 fn answer() -> Answer {
     Answer {
         certainty: Certainty::Confirmed,
-        way: Way::Mixnet,
+        path: DeliveryPath::Mixnet,
         tries: 1,
         packets: 1,
         status: 200,
@@ -199,9 +200,13 @@ async fn a_sender_pushes_over_the_mixnet_unless_told_otherwise() {
 #[actix::test]
 async fn a_push_that_prefers_the_mixnet_says_when_and_why_it_was_left_out() {
     let body = json!({ "message": message(), "anonymity": "preferred", "timeoutMs": 1500 }).to_string();
-    let failure = PushFailure::PoolTooSmall { usable: 1, needed: 4, reason: "1 expired".to_owned() };
+    let failure = PushFailure::Client(ClientError::PoolTooSmall {
+        usable: 1,
+        needed: 4,
+        others: PoolCounts::from_iter([(PoolState::Expired, 1)]),
+    });
     let words = failure.to_string();
-    let direct = Answer { way: Way::Direct(Some(Box::new(failure))), ..answer() };
+    let direct = Answer { path: DeliveryPath::Direct(Some(Box::new(failure))), ..answer() };
     let (world, mut queues) = World::new(BOTH);
     let (response, pushed) =
         futures::join!(world.post(LIGHTPUSH, body.clone()), answer_push(&mut queues.sender, Ok(direct)));
@@ -304,15 +309,23 @@ async fn a_body_beyond_the_limit_is_not_read() {
 #[actix::test]
 async fn each_failure_has_its_status_and_code() {
     for (failure, status, code) in [
-        (PushFailure::PayloadTooLarge { size: 4097, limit: 4096 }, 413, "too_large"),
-        (PushFailure::TooLarge { size: 4000, limit: 3205 }, 413, "too_large"),
+        (PushFailure::Client(ClientError::PayloadTooLarge { size: 4097, limit: 4096 }), 413, "too_large"),
+        (PushFailure::Client(ClientError::TooLarge { size: 4000, limit: 3205 }), 413, "too_large"),
         (PushFailure::ExitRefused { status: 420, reason: ExitStatus::CodecRefused }, 503, "exit_refused"),
-        (PushFailure::PoolTooSmall { usable: 1, needed: 4, reason: "1 expired".to_owned() }, 503, "pool_too_small"),
-        (PushFailure::NoExit { topic: None }, 503, "no_exit"),
-        (PushFailure::NoConnectedHop, 503, "no_connected_hop"),
-        (PushFailure::Busy, 429, "busy"),
+        (
+            PushFailure::Client(ClientError::PoolTooSmall {
+                usable: 1,
+                needed: 4,
+                others: PoolCounts::from_iter([(PoolState::Expired, 1)]),
+            }),
+            503,
+            "pool_too_small",
+        ),
+        (PushFailure::Client(ClientError::NoExit { service: ServiceKind::LIGHTPUSH, topic: None }), 503, "no_exit"),
+        (PushFailure::Client(ClientError::NoConnectedHop), 503, "no_connected_hop"),
+        (PushFailure::Client(ClientError::Busy), 429, "busy"),
         (PushFailure::InvalidMessage("no".to_owned()), 400, "invalid_message"),
-        (PushFailure::BadAnswer("no".to_owned()), 500, "bad_answer"),
+        (PushFailure::BadAnswer(AnswerError::OtherRequest), 500, "bad_answer"),
     ] {
         assert_eq!(failure.kind(), code);
         let (world, mut queues) = World::new(SENDER);
@@ -327,7 +340,7 @@ async fn each_failure_has_its_status_and_code() {
 
 #[actix::test]
 async fn a_deadline_says_how_often_the_message_was_sent() {
-    let late = PushFailure::Deadline { limit: Duration::from_secs(1), tries: 3 };
+    let late = PushFailure::Client(ClientError::Deadline { limit: Duration::from_secs(1), tries: 3 });
     let (world, mut queues) = World::new(SENDER);
     let body = json!({ "message": message() }).to_string();
     let (response, _) = futures::join!(world.post(LIGHTPUSH, body), answer_push(&mut queues.sender, Err(late)));

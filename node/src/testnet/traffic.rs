@@ -210,7 +210,7 @@ pub(super) async fn settle(plan: &Plan, counters: &Counters, tally: &Tally, limi
 
 #[cfg(test)]
 mod tests {
-    use wakumix_role_api::sender::Way;
+    use wakumix_role_api::sender::{ClientError, DeliveryPath};
 
     use super::*;
     use crate::testnet::check::testing::options;
@@ -218,7 +218,7 @@ mod tests {
     fn answer(certainty: Certainty, status: u32) -> Answer {
         Answer {
             certainty,
-            way: Way::Mixnet,
+            path: DeliveryPath::Mixnet,
             tries: 2,
             packets: 3,
             status,
@@ -239,8 +239,8 @@ mod tests {
             Ok(answer(Certainty::Confirmed, 200)),
             Ok(answer(Certainty::Confirmed, 420)),
             Ok(answer(Certainty::Seen, 200)),
-            Err(PushFailure::Busy),
-            Err(PushFailure::Busy),
+            Err(PushFailure::Client(ClientError::Busy)),
+            Err(PushFailure::Client(ClientError::Busy)),
         ] {
             tally.sending(hash);
             tally.ended(hash, Instant::now(), &outcome);

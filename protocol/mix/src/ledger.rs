@@ -231,6 +231,12 @@ impl Packet {
     }
 }
 
+impl AsMut<[u8]> for Packet {
+    fn as_mut(&mut self) -> &mut [u8] {
+        self.bytes_mut()
+    }
+}
+
 impl Drop for Packet {
     fn drop(&mut self) {
         if !self.is_settled {

@@ -3,11 +3,14 @@
 //! One request and one response per stream, each in a [`frame`](crate::frame), then both sides close. The same frames
 //! travel through the mixnet.
 
+mod answer;
 pub mod text;
 pub mod v2;
 pub mod v3;
 
 use std::fmt;
+
+pub use answer::AnswerError;
 
 /// Protocol id of version 3 (19/WAKU2-LIGHTPUSH).
 pub const V3_PROTOCOL: &str = "/vac/waku/lightpush/3.0.0";

@@ -1,10 +1,11 @@
 //! The directory: which mix nodes and services are known. Everyone reads one immutable snapshot.
 
-use std::{collections::BTreeSet, fmt, sync::Arc};
+use std::{collections::BTreeSet, sync::Arc};
 
 use libp2p_identity::PeerId;
 use multiaddr::Multiaddr;
 use tokio::sync::watch;
+pub use wakumix_client::{PoolCounts, PoolState, ServiceKind};
 use wakumix_mix::{Family, MixNode};
 use wakumix_waku::record::Shards;
 
@@ -49,111 +50,6 @@ impl ServiceNode {
     /// Whether it relays a shard as far as is known; one that has not told may.
     pub fn may_serve(&self, cluster: u16, shard: u16) -> bool {
         self.shards.as_ref().is_none_or(|own| own.cluster == cluster && own.shards.contains(&shard))
-    }
-}
-
-/// What a known mix node can be used for now.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub enum PoolState {
-    /// In the pool.
-    Usable,
-    /// Its record is good, but it has not been reached yet.
-    Unchecked,
-    /// It could not be reached when it was tried last.
-    Unreachable,
-    /// Nothing has been heard of it for too long.
-    Expired,
-    /// It mixes, but its key is not known yet.
-    KeyUnknown,
-    /// It has no address that a header can carry.
-    Unaddressable,
-    /// It speaks none of this node's wire profiles.
-    OtherProfile,
-    /// It is known by a name that does not resolve.
-    Unresolved,
-}
-
-impl PoolState {
-    /// Every state, the best first.
-    pub const ALL: [Self; 8] = [
-        Self::Usable,
-        Self::Unchecked,
-        Self::Unreachable,
-        Self::Expired,
-        Self::KeyUnknown,
-        Self::Unaddressable,
-        Self::OtherProfile,
-        Self::Unresolved,
-    ];
-
-    /// The metric label.
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::Usable => "usable",
-            Self::Unchecked => "unchecked",
-            Self::Unreachable => "unreachable",
-            Self::Expired => "expired",
-            Self::KeyUnknown => "key_unknown",
-            Self::Unaddressable => "unaddressable",
-            Self::OtherProfile => "other_profile",
-            Self::Unresolved => "unresolved",
-        }
-    }
-
-    /// What people read.
-    pub const fn describe(self) -> &'static str {
-        match self {
-            Self::Usable => "usable",
-            Self::Unchecked => "not reached yet",
-            Self::Unreachable => "unreachable",
-            Self::Expired => "expired",
-            Self::KeyUnknown => "without key",
-            Self::Unaddressable => "without usable address",
-            Self::OtherProfile => "of another wire profile",
-            Self::Unresolved => "with unresolved name",
-        }
-    }
-}
-
-/// How many known mix nodes are in which state. `Display` tells those that cannot be used: `1 expired, 2 unreachable`.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct PoolCounts([u32; PoolState::ALL.len()]);
-
-impl PoolCounts {
-    /// Counts one more node.
-    pub fn add(&mut self, state: PoolState) {
-        self.add_many(state, 1);
-    }
-
-    /// Counts so many more nodes.
-    pub fn add_many(&mut self, state: PoolState, nodes: u32) {
-        if let Some(count) = self.0.get_mut(state as usize) {
-            *count = count.saturating_add(nodes);
-        }
-    }
-
-    /// Known nodes that are not in the pool and that the next check or look-up of a name may bring there.
-    pub fn expected(&self) -> u32 {
-        [PoolState::Unchecked, PoolState::Unreachable, PoolState::Unresolved].map(|state| self.of(state)).iter().sum()
-    }
-
-    /// Nodes in a state.
-    pub fn of(&self, state: PoolState) -> u32 {
-        self.0.get(state as usize).copied().unwrap_or(0)
-    }
-}
-
-impl fmt::Display for PoolCounts {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let mut unusable = PoolState::ALL.into_iter().skip(1).filter(|&state| self.of(state) > 0).peekable();
-        if unusable.peek().is_none() {
-            return f.write_str("no other node is known");
-        }
-        for (index, state) in unusable.enumerate() {
-            let separator = if index == 0 { "" } else { ", " };
-            write!(f, "{separator}{} {}", self.of(state), state.describe())?;
-        }
-        Ok(())
     }
 }
 
@@ -202,26 +98,6 @@ impl DirectoryReader {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn counts_tell_what_cannot_be_used_and_why() {
-        let mut counts = PoolCounts::default();
-        counts.add(PoolState::Usable);
-        assert_eq!(counts.to_string(), "no other node is known");
-        counts.add(PoolState::Expired);
-        counts.add_many(PoolState::Unreachable, 2);
-        assert_eq!(counts.to_string(), "2 unreachable, 1 expired");
-        assert_eq!((counts.of(PoolState::Usable), counts.of(PoolState::Unreachable)), (1, 2));
-        counts.add(PoolState::Unchecked);
-        assert_eq!(counts.expected(), 3, "neither those in the pool nor those that are gone");
-    }
-
-    #[test]
-    fn states_stand_at_their_places() {
-        for (index, state) in PoolState::ALL.into_iter().enumerate() {
-            assert_eq!(state as usize, index, "{}", state.as_str());
-        }
-    }
 
     #[test]
     fn a_service_that_told_its_shards_serves_no_others() {

@@ -8,6 +8,7 @@ use std::time::Duration;
 use libp2p_identity::PeerId;
 use multiaddr::Multiaddr;
 use tokio::sync::oneshot;
+pub use wakumix_client::{Reachability, SendFailure};
 use wakumix_mix::{HopAddress, Packet};
 
 use crate::{Address, SendError};
@@ -79,26 +80,6 @@ pub enum Reach {
     /// Over a connection that exists at the moment of writing. A peer behind a NAT and a web page open such connections and
     /// cannot be dialled; the address of the packet is never used.
     ConnectedOnly,
-}
-
-/// Why a packet did not leave.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum SendFailure {
-    /// The peer's queue, or the host's, is full.
-    #[error("too many packets wait for this hop")]
-    QueueFull,
-    /// No connection could be made.
-    #[error("the hop cannot be reached")]
-    DialFailed,
-    /// The packet may only use a connection that exists, and there is no such connection (any more).
-    #[error("the hop is not connected and must not be dialled")]
-    NotConnected,
-    /// The stream broke twice.
-    #[error("the connection to the hop broke")]
-    WriteFailed,
-    /// The node is stopping.
-    #[error("the node is stopping")]
-    Stopped,
 }
 
 /// One request–response exchange with a peer.
@@ -246,18 +227,6 @@ pub struct HostAddresses {
     pub relayed: Vec<Multiaddr>,
     /// Whether others can dial this node.
     pub reachability: Reachability,
-}
-
-/// Whether others can dial this node directly.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum Reachability {
-    /// Nobody has tried.
-    #[default]
-    Unknown,
-    /// They can.
-    Public,
-    /// They tried and could not.
-    Private,
 }
 
 /// Peers in a topic's mesh from which on it is healthy: the fleet's Dlow (`spec/waku.md §2.6`). Gossipsub looks for more while

@@ -1,43 +1,67 @@
-//! The shell: takes messages, has the rules decide, starts the tasks that carry it out.
+//! The shell: feeds the mix client, and carries out what it decides.
 
 use std::{
-    sync::Arc,
+    collections::{BTreeMap, VecDeque},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::{Duration, SystemTime, UNIX_EPOCH},
 };
 
 use futures::{FutureExt, future::BoxFuture};
-use libp2p_identity::PeerId;
 use rand::{SeedableRng, rngs::StdRng};
-use tokio::time::Instant;
-use wakumix_mix::{DropReason, LoopPlace, Origin, Packet, Stage};
+use tokio::{
+    sync::{oneshot, watch},
+    time::Instant,
+};
+use wakumix_client::{
+    Client, ClientError, Dispatch, Exchanged, Input, LoopOutcome, Moment, NotDispatched, Observation, Output,
+    RequestId,
+    lightpush::{self, Certainty, DirectPush, Prepared, PushReader, PushRules, held_bytes},
+};
+use wakumix_mix::{DropReason, Reliability, Stage};
 use wakumix_role_api::{
     Actor, Context,
     relay::RelayHandle,
-    sender::{Anonymity, Loop, Push, PushFailure, ReplyPacket, SenderMessage},
+    sender::{Answer, DeliveryPath, Loop, Push, PushFailure, ReplyPacket, SenderMessage},
 };
-use wakumix_waku::WakuMessage;
 
 use crate::{
-    admission::{Refused, Slot},
-    caller::Caller,
-    exchange::Exchange,
-    probe::{LoopPlan, Probe, tell},
-    reply::open_reply,
-    request::prepare,
-    route::choose_loop,
-    shared::Shared,
-    watch::follow,
-    way_back::WayBack,
+    caller::{Caller, attend, attend_loop},
+    dispatch::{dispatch, open_reply},
+    shell::Shell,
+    surroundings::{Surroundings, follow_directory},
+    timer::keep_time,
+    watch::{Watch, follow},
 };
 
-/// How often credentials are swept that outlived their request.
-const SWEEP_PERIOD: Duration = Duration::from_secs(1);
-
-/// The sender. Its requests are ephemeral: after a panic their callers are told that they ended.
+/// The sender. Its requests are ephemeral: after a panic their callers hear that they ended.
 pub(crate) struct Sender {
-    pub(crate) shared: Arc<Shared>,
+    pub(crate) client: Client,
+    pub(crate) shell: Arc<Shell>,
+    pub(crate) surroundings: Surroundings,
     pub(crate) relay: Option<RelayHandle>,
+    pub(crate) reliability: Arc<Mutex<Reliability>>,
+    pub(crate) rules: PushRules,
     pub(crate) rng: StdRng,
+    /// Requests and loops whose callers wait.
+    pub(crate) open: BTreeMap<RequestId, Open>,
+    pub(crate) next_id: u64,
+    /// When the client is to be woken.
+    pub(crate) wake: watch::Sender<Option<Instant>>,
+}
+
+/// What is kept of a request or loop until it ends.
+pub(crate) enum Open {
+    Push(Box<OpenPush>),
+    Loop(oneshot::Sender<Result<LoopOutcome, ClientError>>),
+}
+
+pub(crate) struct OpenPush {
+    reader: PushReader,
+    /// The message, if it may go directly.
+    direct: Option<DirectPush>,
+    outcome: oneshot::Sender<Result<Answer, PushFailure>>,
+    /// While the request is open its message is watched for on relay.
+    _watch: Option<Watch>,
 }
 
 impl Actor for Sender {
@@ -45,116 +69,208 @@ impl Actor for Sender {
     const NAME: &'static str = "sender";
 
     fn started(&mut self, context: &Context<SenderMessage>) {
-        // The first task of an actor always fits its limit.
-        let _ = context.every(SWEEP_PERIOD, || SenderMessage::Expire);
+        self.show();
+        // An actor's first tasks always fit its limit.
+        let _ = context.spawn(keep_time(self.wake.subscribe(), context.address().clone()));
+        let _ = context.spawn(follow_directory(self.shell.directory.clone(), context.address().clone()));
         if let Some(relay) = self.relay.clone() {
-            // So does the second.
-            let _ = context.spawn(follow(relay, Arc::clone(&self.shared.watchlist)));
+            let _ = context.spawn(follow(relay, Arc::clone(&self.shell.watchlist), context.address().clone()));
         }
     }
 
     fn handle(&mut self, message: SenderMessage, context: &Context<SenderMessage>) {
+        for news in self.surroundings.news(&self.shell) {
+            self.feed(news, context);
+        }
         match message {
             SenderMessage::Push(push) => self.push(*push, context),
-            SenderMessage::Loop(probe) => self.probe(probe, context),
+            SenderMessage::Loop(request) => self.send_loop(request, context),
             SenderMessage::Reply(reply) => self.reply(reply, context),
-            SenderMessage::Expire => self.shared.book.expire(),
+            SenderMessage::Client(input) => self.feed(*input, context),
         }
     }
 
     /// Ends what still waits. No reply can arrive any more: the queue is closed.
-    fn drain(&mut self, _: Instant, _: &Context<SenderMessage>) -> BoxFuture<'static, ()> {
-        let admission = Arc::clone(&self.shared.admission);
-        admission.close();
-        admission.end();
-        async move { admission.idle().await }.boxed()
+    fn drain(&mut self, _: Instant, context: &Context<SenderMessage>) -> BoxFuture<'static, ()> {
+        self.shell.work.close();
+        self.feed(Input::End, context);
+        let shell = Arc::clone(&self.shell);
+        async move { shell.work.idle().await }.boxed()
     }
 }
 
 impl Sender {
     fn push(&mut self, push: Push, context: &Context<SenderMessage>) {
         let Push { message, pubsub_topic, exit, timeout, anonymity, reply } = push;
-        let caller = Caller::new(reply, &self.shared.admission, &self.shared.metrics);
-        let limit = self.limit(timeout);
-        let slot = match self.admit(message_len(&message, pubsub_topic.as_deref())) {
-            Ok(slot) => slot,
-            Err(failure) => return caller.tell(Err(failure)),
-        };
-        let auto_shards = self.shared.config.auto_shards;
-        let may_go_directly = anonymity != Anonymity::Required;
-        let request = prepare(&mut self.rng, unix_nanoseconds(), message, pubsub_topic, auto_shards, may_go_directly);
-        let request = match request {
-            Ok(request) => request,
-            Err(failure) => return caller.tell(Err(failure)),
-        };
-        let (shared, rng) = (Arc::clone(&self.shared), self.rng.fork());
-        let exchange = Exchange::new(shared, request, anonymity, exit, limit, rng);
-        // There are as many tasks as slots and reply blocks, so this cannot fail; if it did, the caller would be told.
-        let _ = context.spawn(exchange.run(caller, slot));
-    }
-
-    fn probe(&mut self, asked: Loop, context: &Context<SenderMessage>) {
-        let Loop { through, place, timeout, reply } = asked;
-        let limit = self.limit(timeout);
-        let admitted = self.admit(0).and_then(|slot| {
-            let (plan, packet) = self.loop_plan(through, place)?;
-            Ok((slot, plan, packet))
+        let caller = Caller::new(reply, &self.shell);
+        let prepared = self.has_room(held_bytes(&message, pubsub_topic.as_deref())).and_then(|()| {
+            let push = lightpush::Push { message, pubsub_topic, exit, timeout, anonymity };
+            push.prepare(&mut self.rng, unix_nanoseconds(), self.rules)
         });
-        let (slot, plan, packet) = match admitted {
-            Ok(admitted) => admitted,
-            Err(failure) => return tell(&self.shared, reply, Err(failure)),
+        let Prepared { request, reader, direct } = match prepared {
+            Ok(prepared) => prepared,
+            Err(failure) => return caller.answer(Err(failure)),
         };
-        let (shared, deadline) = (Arc::clone(&self.shared), Instant::now() + limit);
-        // A loop has a slot like a request and fewer tasks.
-        let _ = context.spawn(Probe { shared, slot, plan, packet, deadline, reply }.run());
+        let id = self.next_id();
+        let (sink, outcome) = oneshot::channel();
+        // There are as many tasks as open requests, so this cannot fail; if it did, the caller would hear.
+        let _ = context.spawn(attend(caller, outcome, id, context.address().clone()));
+        let hash = reader.message_hash().filter(|_| self.relay.is_some());
+        let watch = hash.map(|hash| self.shell.watchlist.watch(hash, id));
+        let open = OpenPush { reader, direct, outcome: sink, _watch: watch };
+        self.open.insert(id, Open::Push(Box::new(open)));
+        self.feed(Input::Request(id, Box::new(request)), context);
     }
 
-    fn admit(&self, bytes: usize) -> Result<Slot, PushFailure> {
-        self.shared.admission.request(bytes).map_err(|refused| match refused {
-            Refused::Full => PushFailure::Busy,
-            Refused::Closed => PushFailure::Stopped,
-        })
+    fn send_loop(&mut self, request: Loop, context: &Context<SenderMessage>) {
+        let Loop { request, reply } = request;
+        let id = self.next_id();
+        let (sink, outcome) = oneshot::channel();
+        let (shell, address) = (Arc::clone(&self.shell), context.address().clone());
+        // A loop has a place like a request.
+        let _ = context.spawn(attend_loop(shell, reply, outcome, id, address));
+        self.open.insert(id, Open::Loop(sink));
+        if self.shell.work.is_closed() {
+            return self.loop_ended(id, Err(ClientError::Stopped));
+        }
+        self.feed(Input::Loop(id, request), context);
     }
 
-    fn limit(&self, asked: Option<Duration>) -> Duration {
-        asked.unwrap_or(self.shared.config.timeout).min(self.shared.config.max_timeout)
-    }
-
-    /// The way of a loop in the format of this node's choice, and an empty buffer for its packet.
-    fn loop_plan(&mut self, through: PeerId, place: LoopPlace) -> Result<(LoopPlan, Packet), PushFailure> {
-        let shared = &self.shared;
-        let served = shared.formats.preferred().ok_or(PushFailure::Internal("no packet format"))?;
-        let directory = shared.directory.snapshot();
-        let way_back = WayBack::to(&shared.node, &directory)?;
-        let kind = served.format.wire().kind();
-        let path = choose_loop(&mut self.rng, &directory, &way_back, kind, through, place)?;
-        let buffer = served.buffers.take().ok_or(PushFailure::Busy)?;
-        let (delay, hold) = (shared.config.delay, shared.config.hold);
-        let hold = hold.sample(&mut self.rng, hold.encode());
-        let plan = LoopPlan { path, delay_ms: delay.encode(), hold, rng: self.rng.fork() };
-        Ok((plan, Packet::originated(buffer, &shared.ledger, Origin::Loop)))
+    fn has_room(&self, bytes: usize) -> Result<(), PushFailure> {
+        if self.shell.work.is_closed() {
+            return Err(ClientError::Stopped.into());
+        }
+        Ok(self.client.has_room(bytes)?)
     }
 
     fn reply(&self, mut reply: ReplyPacket, context: &Context<SenderMessage>) {
         reply.packet.enter(Stage::Reply);
-        let Some(keys) = self.shared.book.keys(&reply.id) else {
-            reply.packet.reject(DropReason::UnknownReply);
-            return;
-        };
-        let slot = self.shared.admission.reply();
+        if !self.client.surbs().knows(&reply.id) {
+            return reply.packet.reject(DropReason::UnknownReply);
+        }
         // A reply block yields one reply, since the mixer knows its tag: the tasks have room for all of them.
-        let _ = context.spawn(open_reply(Arc::clone(&self.shared), reply, keys, slot));
+        let _ =
+            context.spawn(open_reply(Arc::clone(&self.shell), self.client.surbs(), reply, context.address().clone()));
     }
-}
 
-/// Bytes of a message that wait with its request.
-fn message_len(message: &WakuMessage, topic: Option<&str>) -> usize {
-    let topic = topic.map_or(0, str::len);
-    message.payload.len() + message.meta.len() + message.content_topic.len() + topic
+    /// Gives the client an input, and carries out what follows.
+    fn feed(&mut self, input: Input, context: &Context<SenderMessage>) {
+        let mut inputs = VecDeque::from([input]);
+        while let Some(input) = inputs.pop_front() {
+            if let Input::Forget(id) = input {
+                self.open.remove(&id);
+            }
+            let mut outputs = Vec::new();
+            let now = self.shell.now();
+            let mut reliability = lock(&self.reliability);
+            let moment = Moment { now, rng: &mut self.rng, reliability: &mut reliability };
+            self.client.handle(moment, input, &mut outputs);
+            drop(reliability);
+            self.show();
+            for output in outputs {
+                inputs.extend(self.carry_out(output, context));
+            }
+        }
+        let wake = self.client.next_wake().map(|wake| self.shell.epoch + wake);
+        self.wake.send_replace(wake);
+    }
+
+    /// Carries out a decision; what the client is to hear of it at once.
+    fn carry_out(&mut self, output: Output, context: &Context<SenderMessage>) -> Option<Input> {
+        match output {
+            Output::Dispatch(dispatch) => return self.dispatch(dispatch, context),
+            Output::AskDirectly { id, reason, limit } => self.ask_directly(id, reason, limit, context),
+            Output::Ended(id, outcome) => self.ended(id, outcome),
+            Output::LoopEnded(id, outcome) => self.loop_ended(id, outcome),
+            Output::Observed(observation) => self.observe(observation),
+        }
+        None
+    }
+
+    fn dispatch(&mut self, packets: Box<Dispatch>, context: &Context<SenderMessage>) -> Option<Input> {
+        let (shell, surbs, id) = (Arc::clone(&self.shell), self.client.surbs(), packets.id);
+        let task = dispatch(shell, surbs, packets, self.rng.fork(), context.address().clone());
+        context.spawn(task).err().map(|_| Input::NotDispatched(id, NotDispatched::Congested))
+    }
+
+    fn ask_directly(
+        &mut self,
+        id: RequestId,
+        reason: Option<ClientError>,
+        limit: Duration,
+        context: &Context<SenderMessage>,
+    ) {
+        self.shell.metrics.record_direct(reason.is_some());
+        let Some(Open::Push(open)) = self.open.remove(&id) else { return };
+        let OpenPush { direct: Some(direct), outcome, .. } = *open else { return };
+        let (shell, address) = (Arc::clone(&self.shell), context.address().clone());
+        let ask = async move {
+            let answer = shell.plain.push(direct, limit).await;
+            let path = DeliveryPath::Direct(reason.map(|reason| Box::new(PushFailure::from(reason))));
+            // First its place: a caller that has its outcome finds room for the next request.
+            let forget = SenderMessage::Client(Box::new(Input::Forget(id)));
+            let _ = address.send(forget).await;
+            // A caller that has gone needs no outcome.
+            let _ = outcome.send(answer.map(|answer| Answer { path, ..answer }));
+        };
+        // Its caller's task is one of those that fit the limit; so is this.
+        let _ = context.spawn(ask);
+    }
+
+    fn ended(&mut self, id: RequestId, ended: Result<Exchanged, ClientError>) {
+        let Some(Open::Push(open)) = self.open.remove(&id) else { return };
+        let OpenPush { reader, outcome, .. } = *open;
+        let answer = reader.outcome(ended);
+        if let Ok(Answer { certainty: Certainty::Confirmed, round_trip, .. }) = &answer {
+            self.shell.metrics.record_round_trip(*round_trip);
+        }
+        // A caller that has gone needs no outcome.
+        let _ = outcome.send(answer);
+    }
+
+    fn loop_ended(&mut self, id: RequestId, ended: Result<LoopOutcome, ClientError>) {
+        let Some(Open::Loop(outcome)) = self.open.remove(&id) else { return };
+        // Likewise.
+        let _ = outcome.send(ended);
+    }
+
+    fn observe(&self, observation: Observation) {
+        let metrics = &self.shell.metrics;
+        match observation {
+            Observation::TryAnswered { is_done } => metrics.record_answer(is_done),
+            Observation::TryTimedOut => metrics.record_timeout(),
+            Observation::TryNotLeft => metrics.record_not_left(),
+            Observation::Packets(packets) => metrics.record_packets(packets),
+            Observation::DeadlinePassed { reply_blocks } => metrics.record_deadline(reply_blocks),
+        }
+    }
+
+    /// Shows the client's state in the metrics, before any caller hears what has changed.
+    fn show(&self) {
+        let metrics = &self.shell.metrics;
+        metrics.pending.set(count(self.client.open_requests()));
+        metrics.window.set(count(self.client.window()));
+        metrics.show_credentials(self.client.surbs().len());
+        metrics.loss.set(self.client.loss());
+    }
+
+    fn next_id(&mut self) -> RequestId {
+        self.next_id += 1;
+        RequestId(self.next_id)
+    }
 }
 
 /// The time for messages that bring none.
 fn unix_nanoseconds() -> i64 {
     let since_epoch = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
     i64::try_from(since_epoch.as_nanos()).unwrap_or(i64::MAX)
+}
+
+fn count(number: usize) -> u32 {
+    u32::try_from(number).unwrap_or(u32::MAX)
+}
+
+/// No code panics while it holds the lock, so a poisoned value is still consistent.
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

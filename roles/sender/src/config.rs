@@ -1,28 +1,16 @@
 //! What an operator can set. The node maps the keys of its files, flags and environment to these fields.
 
-use std::{num::NonZeroU16, ops::RangeInclusive, time::Duration};
+use std::{ops::RangeInclusive, time::Duration};
 
+use wakumix_client::ClientConfig;
+pub use wakumix_client::{
+    DEFAULT_IN_FLIGHT, DEFAULT_MAX_TIMEOUT, DEFAULT_PARITY, DEFAULT_QUEUE_BYTES, DEFAULT_SURBS, DEFAULT_TIMEOUT,
+    DEFAULT_WINDOW, lightpush::AutoShards,
+};
 use wakumix_mix::DelayLaw;
 use wakumix_role_api::{ConfigChecks, ConfigError};
 use wakumix_sphinx::MAX_SURBS;
 
-/// How long a caller waits for the answer, from acceptance. A request and its answer are held six times (sender, two hops,
-/// exit, two hops), 300 ms on average (`spec/mix-wire.md §14`), so that about eight tries fit: with one packet in ten lost on
-/// every link, 99.98 % are answered (`docs/sending.md`).
-pub const DEFAULT_TIMEOUT: Duration = Duration::from_secs(10);
-/// The longest wait that a caller may ask for; what the fleet's newest clients allow a request (`spec/waku.md §5.6`).
-pub const DEFAULT_MAX_TIMEOUT: Duration = Duration::from_secs(60);
-/// Reply blocks in a request: one, as Waku's clients send (`spec/waku.md §5.5`); each costs 734 bytes of payload.
-pub const DEFAULT_SURBS: usize = 1;
-/// Requests that may wait for their answers, or to leave, at a time: a burst of 400 fits. Each holds about 4 KiB until it ends.
-pub const DEFAULT_IN_FLIGHT: usize = 512;
-/// Bytes of the messages of all open requests: as many of the largest payload as [`DEFAULT_IN_FLIGHT`], twice.
-pub const DEFAULT_QUEUE_BYTES: usize = 4 << 20;
-/// Requests with a try under way. At a third of a second for a round trip 64 are about 190 requests a second, so that a burst
-/// of 400 takes two seconds and leaves the rest of the deadline to retries; 64 packets at once fill no queue of a mixer.
-pub const DEFAULT_WINDOW: usize = 64;
-/// Fragments beyond those that are needed, before any loss is seen.
-pub const DEFAULT_PARITY: u8 = 0;
 /// The bounds of [`Config::surbs`]; without a reply block there is no answer.
 const SURBS: RangeInclusive<usize> = 1..=MAX_SURBS;
 /// The bounds of [`Config::in_flight`]: above them the memory of waiting requests passes a quarter of a gibibyte.
@@ -64,33 +52,21 @@ pub struct Config {
     pub auto_shards: Option<AutoShards>,
 }
 
-/// How a network maps content topics to shards (`spec/waku.md §2.5`).
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct AutoShards {
-    /// The cluster.
-    pub cluster: u16,
-    /// Its number of shards.
-    pub shards: NonZeroU16,
-}
-
 impl Default for Config {
     fn default() -> Self {
-        Self {
-            timeout: DEFAULT_TIMEOUT,
-            max_timeout: DEFAULT_MAX_TIMEOUT,
-            surbs: DEFAULT_SURBS,
-            parity: DEFAULT_PARITY,
-            in_flight: DEFAULT_IN_FLIGHT,
-            queue_bytes: DEFAULT_QUEUE_BYTES,
-            window: DEFAULT_WINDOW,
-            delay: DelayLaw::default(),
-            hold: DelayLaw::default(),
-            auto_shards: None,
-        }
+        let ClientConfig { timeout, max_timeout, surbs, parity, in_flight, queue_bytes, window, delay, hold } =
+            ClientConfig::default();
+        Self { timeout, max_timeout, surbs, parity, in_flight, queue_bytes, window, delay, hold, auto_shards: None }
     }
 }
 
 impl Config {
+    /// What the client is set to.
+    pub(crate) fn client(&self) -> ClientConfig {
+        let Self { timeout, max_timeout, surbs, parity, in_flight, queue_bytes, window, delay, hold, .. } = *self;
+        ClientConfig { timeout, max_timeout, surbs, parity, in_flight, queue_bytes, window, delay, hold }
+    }
+
     /// Checks every setting.
     ///
     /// # Errors

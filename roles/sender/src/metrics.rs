@@ -2,10 +2,11 @@
 
 use std::time::Duration;
 
-use wakumix_role_api::sender::{Answer, LoopOutcome, PushFailure};
+use wakumix_client::{
+    ClientError, LoopOutcome,
+    lightpush::{Answer, PushFailure},
+};
 use wakumix_telemetry::{Counter, Gauge, Histogram, Metric, Telemetry};
-
-use crate::answer::Meaning;
 
 /// The caller did not wait for the answer.
 const CALLER_GONE: &str = "caller_gone";
@@ -54,7 +55,7 @@ pub(crate) struct Metrics {
     loops_failed: Counter,
     credentials_expired: Counter,
     credentials_rejected: Counter,
-    pub(crate) credentials_active: Gauge,
+    credentials_active: Gauge,
     pub(crate) pending: Gauge,
     pub(crate) window: Gauge,
     pub(crate) loss: Gauge,
@@ -103,7 +104,7 @@ impl Metrics {
     }
 
     /// A loop ended so.
-    pub(crate) fn record_loop(&self, outcome: &Result<LoopOutcome, PushFailure>) {
+    pub(crate) fn record_loop(&self, outcome: &Result<LoopOutcome, ClientError>) {
         let counter = match outcome {
             Ok(LoopOutcome::Returned(_)) => &self.loops_returned,
             Ok(LoopOutcome::Lost) => &self.loops_lost,
@@ -129,13 +130,13 @@ impl Metrics {
     }
 
     /// A try was answered.
-    pub(crate) fn record_try(&self, meaning: &Meaning) {
-        let counter = if matches!(meaning, Meaning::Published(_)) { &self.tries_answered } else { &self.tries_refused };
+    pub(crate) fn record_answer(&self, is_done: bool) {
+        let counter = if is_done { &self.tries_answered } else { &self.tries_refused };
         counter.increment(1);
     }
 
-    /// Patience with a try ended.
-    pub(crate) fn record_silence(&self) {
+    /// A try timed out.
+    pub(crate) fn record_timeout(&self) {
         self.tries_silent.increment(1);
     }
 
@@ -154,6 +155,11 @@ impl Metrics {
         self.credentials_rejected.increment(1);
     }
 
+    /// So many credentials are held.
+    pub(crate) fn show_credentials(&self, credentials: usize) {
+        self.credentials_active.set(u32::try_from(credentials).unwrap_or(u32::MAX));
+    }
+
     fn count(&self, outcome: &str) {
         if let Some((_, counter)) = self.requests.iter().find(|(label, _)| *label == outcome) {
             counter.increment(1);
@@ -163,8 +169,9 @@ impl Metrics {
 
 #[cfg(test)]
 mod tests {
+    use wakumix_client::{PoolCounts, SendFailure, ServiceKind, lightpush::DirectFailure};
     use wakumix_mix::ExitStatus;
-    use wakumix_role_api::host::RequestFailure;
+    use wakumix_waku::lightpush::AnswerError;
 
     use super::*;
 
@@ -172,31 +179,31 @@ mod tests {
     fn every_kind_of_failure_is_counted() {
         let peer = "16Uiu2HAmPiEs2ozjjJF2iN2Pe2FYeMC9w4caRHKYdLdAfjgbWM6o".parse().unwrap();
         let failures = [
-            PushFailure::PoolTooSmall { usable: 0, needed: 4, reason: String::new() },
-            PushFailure::NoExit { topic: None },
-            PushFailure::ExitUnknown(peer),
-            PushFailure::TooLarge { size: 2, limit: 1 },
-            PushFailure::PayloadTooLarge { size: 2, limit: 1 },
+            ClientError::PoolTooSmall { usable: 0, needed: 4, others: PoolCounts::default() },
+            ClientError::NoExit { service: ServiceKind::LIGHTPUSH, topic: None },
+            ClientError::ExitUnknown(peer),
+            ClientError::TooLarge { size: 2, limit: 1 },
+            ClientError::PayloadTooLarge { size: 2, limit: 1 },
+            ClientError::Busy,
+            ClientError::NoReplyAddress,
+            ClientError::NoConnectedHop,
+            ClientError::FirstHop(SendFailure::QueueFull),
+            ClientError::Deadline { limit: Duration::ZERO, tries: 1 },
+            ClientError::Unsound,
+            ClientError::Stopped,
+            ClientError::Internal(""),
+        ];
+        let of_push = [
             PushFailure::InvalidMessage(String::new()),
-            PushFailure::Busy,
-            PushFailure::NoReplyAddress,
-            PushFailure::NoConnectedHop,
-            PushFailure::FirstHop(wakumix_role_api::host::SendFailure::QueueFull),
-            PushFailure::Deadline { limit: Duration::ZERO, tries: 1 },
-            PushFailure::BadAnswer(String::new()),
+            PushFailure::BadAnswer(AnswerError::Truncated),
             PushFailure::ServiceUnreachable,
             PushFailure::ExitRefused { status: 503, reason: ExitStatus::Busy },
             PushFailure::NoService,
-            PushFailure::Service(RequestFailure::DialFailed),
-            PushFailure::Service(RequestFailure::Unsupported),
-            PushFailure::Service(RequestFailure::Stream(String::new())),
-            PushFailure::Service(RequestFailure::Timeout),
-            PushFailure::Service(RequestFailure::Busy),
-            PushFailure::Service(RequestFailure::Stopped),
-            PushFailure::Stopped,
-            PushFailure::Internal(""),
+            PushFailure::Service(DirectFailure::DialFailed),
+            PushFailure::Service(DirectFailure::Unsupported),
+            PushFailure::Service(DirectFailure::Stream(String::new())),
         ];
-        for failure in failures {
+        for failure in failures.map(PushFailure::from).into_iter().chain(of_push) {
             assert!(OUTCOMES.contains(&failure.kind()), "{}", failure.kind());
         }
     }

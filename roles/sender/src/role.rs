@@ -1,39 +1,31 @@
-//! The plug: how a node starts, watches and stops the sender.
+//! The plugin: how a node starts, watches and stops the sender.
 
-use std::{
-    collections::BTreeSet,
-    sync::{Arc, Mutex},
-};
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use futures::{FutureExt, future::BoxFuture};
 use rand::{
     SeedableRng,
     rngs::{StdRng, SysRng},
 };
-use tokio::time::Instant;
+use tokio::{sync::watch, time::Instant};
+use wakumix_client::{
+    Client, ClientError, ServiceKind,
+    lightpush::{PushRules, Version},
+    readiness,
+};
 use wakumix_role_api::{
     ActorHandle, ConfigError, DirectoryReader, Inboxes, LocalNode, Ports, Role, RoleContext, RoleError, RoleName,
-    RunningRole, Service, StopReport,
-    mixer::MixerHandle,
-    plain::PlainPush,
-    sender::{PushFailure, SenderHandle},
+    RunningRole, Service, StopReport, mixer::MixerHandle, plain::PlainPush, sender::SenderHandle,
 };
 use wakumix_waku::record::Capabilities;
 
 use crate::{
     actor::Sender,
-    admission::{Admission, Limits},
-    book::Book,
     config::Config,
-    fit::MAX_PACKETS,
     metrics::Metrics,
-    patience::Conditions,
-    progress::MAX_TRIES,
-    route::{has_service, pool_problem},
-    shared::Shared,
+    shell::{Shell, Work},
+    surroundings::{Surroundings, own_node, snapshot},
     watch::Watchlist,
-    way_back::WayBack,
-    window::Window,
 };
 
 /// The sender, configured and not yet running.
@@ -84,34 +76,38 @@ impl Role for SenderRole {
             Some(rng) => rng,
             None => StdRng::try_from_rng(&mut SysRng).map_err(|error| cannot_start(error.to_string()))?,
         };
-        let metrics = Arc::new(Metrics::new(&context.telemetry));
-        let limits = Limits { requests: config.in_flight, bytes: config.queue_bytes };
-        let admission = Admission::new(limits, metrics.pending.clone());
-        // The sweep, the reader of the relay, a task for each request, one for each of its reply blocks.
-        let task_limit = 2 + config.in_flight + credentials(&config);
-        let factory = factory(context.clone(), Arc::new(config), mixer, metrics, Arc::clone(&admission), rng);
+        let (metrics, work) = (Arc::new(Metrics::new(&context.telemetry)), Work::new());
+        let task_limit = task_limit(&config);
+        let factory = factory(context.clone(), config, mixer, metrics, Arc::clone(&work), rng);
         let actor = context.supervisor.start(handle.address().clone(), inbox, task_limit, factory);
         let (node, directory) = (context.node.clone(), context.directory.clone());
-        Ok(Box::new(RunningSender { actor, admission, node, directory, handle }))
+        Ok(Box::new(RunningSender { actor, work, node, directory, handle }))
     }
+}
+
+/// The timer and the readers of the directory and of the relay; two tasks for each request or loop, one of its caller and one
+/// of a direct request; one for each try until its packets have left; one for each reply block.
+fn task_limit(config: &Config) -> usize {
+    let client = config.client();
+    3 + 2 * client.in_flight + client.max_tries() + client.max_credentials()
 }
 
 fn cannot_start(problem: String) -> RoleError {
     RoleError { role: RoleName::Sender, problem }
 }
 
-/// Makes the actor, and makes it anew after a panic: credentials go, admission stays, since each slot comes back by
-/// itself.
+/// Makes the actor, and makes it anew after a panic: the client begins anew, the count of what is at work stays, since each of
+/// its guards comes back by itself.
 fn factory(
     context: RoleContext,
-    config: Arc<Config>,
+    config: Config,
     mixer: MixerHandle,
     metrics: Arc<Metrics>,
-    admission: Arc<Admission>,
+    work: Arc<Work>,
     mut rng: StdRng,
 ) -> impl FnMut() -> Sender + Send + 'static {
     move || {
-        let shared = Shared {
+        let shell = Shell {
             node: context.node.clone(),
             directory: context.directory.clone(),
             ledger: Arc::clone(&context.ledger),
@@ -119,34 +115,32 @@ fn factory(
             workers: context.workers.clone(),
             mixer: mixer.clone(),
             plain: PlainPush::new(&context.ports, context.directory.clone()),
-            weaknesses: context.weaknesses,
-            book: Book::new(credentials(&config), config.max_timeout, metrics.credentials_active.clone()),
-            admission: Arc::clone(&admission),
-            window: Window::new(config.window, metrics.window.clone()),
             watchlist: Arc::new(Watchlist::default()),
-            is_relaying: context.ports.relay.is_some(),
             metrics: Arc::clone(&metrics),
-            conditions: Mutex::new(Conditions::new(config.hold, config.delay)),
-            publishers: Mutex::default(),
-            reliability: Arc::clone(&context.reliability),
+            work: Arc::clone(&work),
             epoch: context.epoch,
-            config: Arc::clone(&config),
         };
-        Sender { shared: Arc::new(shared), relay: context.ports.relay.clone(), rng: rng.fork() }
+        let (own, weaknesses) = (own_node(&context.node), context.weaknesses);
+        let formats = context.formats.all().iter().map(|served| Arc::clone(&served.format)).collect();
+        Sender {
+            // The directory may be filling since the node started.
+            client: Client::new(config.client(), formats, own.clone(), Duration::ZERO, weaknesses),
+            shell: Arc::new(shell),
+            surroundings: Surroundings::of(own),
+            relay: context.ports.relay.clone(),
+            reliability: Arc::clone(&context.reliability),
+            rules: PushRules { version: Version::V3, auto_shards: config.auto_shards, weaknesses },
+            rng: rng.fork(),
+            open: BTreeMap::new(),
+            next_id: 0,
+            wake: watch::Sender::new(None),
+        }
     }
-}
-
-/// Most credentials that open requests can have: every request in the window makes all its tries, each of them with reply
-/// blocks in every packet of the largest set that tries are cut into. A request outside the window has none.
-fn credentials(config: &Config) -> usize {
-    let open = config.window.min(config.in_flight);
-    // Loops have one each and no place in the window.
-    config.in_flight + open * MAX_TRIES * MAX_PACKETS * config.surbs.max(2)
 }
 
 struct RunningSender {
     actor: ActorHandle,
-    admission: Arc<Admission>,
+    work: Arc<Work>,
     node: LocalNode,
     directory: DirectoryReader,
     handle: SenderHandle,
@@ -166,29 +160,23 @@ impl RunningRole for RunningSender {
             return Err("stopped".to_owned());
         }
         let directory = self.directory.snapshot();
-        if let Some(problem) = pool_problem(&directory, &self.node.peer) {
-            return Err(problem.to_string());
-        }
-        let way_back = WayBack::to(&self.node, &directory).map_err(|problem| problem.to_string())?;
-        if way_back.last_hops(&directory, &[]).is_some_and(BTreeSet::is_empty) {
-            return Err(PushFailure::NoConnectedHop.to_string());
-        }
-        if !has_service(&directory, &self.node.peer) {
-            return Err("no node that serves lightpush is known".to_owned());
-        }
-        Ok(())
+        let (own, known) = (own_node(&self.node), snapshot(&directory));
+        readiness(&own, &known, &directory.connected, ServiceKind::LIGHTPUSH).map_err(|lack| match lack {
+            ClientError::NoExit { .. } => "no node that serves lightpush is known".to_owned(),
+            other => other.to_string(),
+        })
     }
 
-    /// Gives requests under way half of the time to be answered, then tells the rest that they ended.
+    /// Gives requests under way half of the time to be answered, then ends the rest.
     fn stop(&self, deadline: Instant) -> BoxFuture<'static, StopReport> {
-        let (actor, admission) = (self.actor.clone(), Arc::clone(&self.admission));
+        let (actor, work) = (self.actor.clone(), Arc::clone(&self.work));
         async move {
-            admission.close();
-            let under_way = admission.requests();
+            work.close();
+            let under_way = work.requests();
             let half = deadline.saturating_duration_since(Instant::now()) / 2;
             // Those that are not answered by then are counted below.
-            let _ = tokio::time::timeout(half, admission.idle()).await;
-            let abandoned = admission.requests();
+            let _ = tokio::time::timeout(half, work.idle()).await;
+            let abandoned = work.requests();
             let in_time = actor.stop(deadline).await;
             let finished = under_way.saturating_sub(abandoned);
             StopReport { finished: count(finished), abandoned: count(abandoned), in_time }

@@ -2,85 +2,73 @@
 //! counts as published even without a reply).
 
 use std::{
-    collections::HashMap,
-    sync::{
-        Arc, Mutex, MutexGuard, PoisonError,
-        atomic::{AtomicBool, Ordering},
-    },
+    collections::BTreeMap,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::Duration,
 };
 
 use tokio::sync::broadcast::error::RecvError;
-use wakumix_role_api::relay::RelayHandle;
+use wakumix_client::{Input, RequestId};
+use wakumix_role_api::{Address, relay::RelayHandle, sender::SenderMessage};
 
 /// How long a relay that has just failed is left alone.
 const PAUSE: Duration = Duration::from_secs(1);
 
-/// The hashes of open requests. At most one for each of them, so [`Admission`](crate::admission::Admission) bounds it.
+/// The hashes of open requests. At most one for each of them, so the bound on open requests is its bound.
 #[derive(Default)]
-pub(crate) struct Watchlist(Mutex<HashMap<[u8; 32], Entry>>);
-
-struct Entry {
-    watches: usize,
-    seen: Arc<AtomicBool>,
-}
+pub(crate) struct Watchlist(Mutex<BTreeMap<[u8; 32], Vec<RequestId>>>);
 
 /// One request that watches for its message; dropping it ends that.
 pub(crate) struct Watch {
     list: Arc<Watchlist>,
     hash: [u8; 32],
-    seen: Arc<AtomicBool>,
+    id: RequestId,
 }
 
 impl Watchlist {
     /// Watches for a message from now on.
-    pub(crate) fn watch(self: &Arc<Self>, hash: [u8; 32]) -> Watch {
-        let mut entries = self.lock();
-        let entry = entries.entry(hash).or_insert_with(|| Entry { watches: 0, seen: Arc::default() });
-        entry.watches += 1;
-        Watch { list: Arc::clone(self), hash, seen: Arc::clone(&entry.seen) }
+    pub(crate) fn watch(self: &Arc<Self>, hash: [u8; 32], id: RequestId) -> Watch {
+        self.lock().entry(hash).or_default().push(id);
+        Watch { list: Arc::clone(self), hash, id }
     }
 
-    /// A message was accepted.
-    pub(crate) fn mark(&self, hash: &[u8; 32]) {
-        if let Some(entry) = self.lock().get(hash) {
-            entry.seen.store(true, Ordering::Relaxed);
-        }
+    /// The requests that watch for a message.
+    fn watching(&self, hash: &[u8; 32]) -> Vec<RequestId> {
+        self.lock().get(hash).cloned().unwrap_or_default()
     }
 
-    fn lock(&self) -> MutexGuard<'_, HashMap<[u8; 32], Entry>> {
+    /// No code panics while it holds the lock, so a poisoned list is still consistent.
+    fn lock(&self) -> MutexGuard<'_, BTreeMap<[u8; 32], Vec<RequestId>>> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
-impl Watch {
-    /// Whether the message was seen.
-    pub(crate) fn has_seen(&self) -> bool {
-        self.seen.load(Ordering::Relaxed)
     }
 }
 
 impl Drop for Watch {
     fn drop(&mut self) {
-        let mut entries = self.list.lock();
-        if let Some(entry) = entries.get_mut(&self.hash) {
-            entry.watches -= 1;
-            if entry.watches == 0 {
-                entries.remove(&self.hash);
+        let mut list = self.list.lock();
+        if let Some(ids) = list.get_mut(&self.hash) {
+            ids.retain(|id| *id != self.id);
+            if ids.is_empty() {
+                list.remove(&self.hash);
             }
         }
     }
 }
 
-/// Marks what the relay accepts, until it is gone for good. What a lagging reader loses is only not seen.
-pub(crate) async fn follow(relay: RelayHandle, list: Arc<Watchlist>) {
+/// Brings the client what the relay accepts and an open request watches for, until the relay is gone for good. What a lagging
+/// reader loses is only not seen.
+pub(crate) async fn follow(relay: RelayHandle, list: Arc<Watchlist>, sender: Address<SenderMessage>) {
     while !relay.address().is_closed() {
         if let Ok(mut messages) = relay.follow().await {
             loop {
-                match messages.recv().await {
-                    Ok(message) => list.mark(message.hash.as_bytes()),
-                    Err(RecvError::Lagged(_)) => {}
+                let message = match messages.recv().await {
+                    Ok(message) => message,
+                    Err(RecvError::Lagged(_)) => continue,
                     Err(RecvError::Closed) => break,
+                };
+                for id in list.watching(message.hash.as_bytes()) {
+                    // A sender that has stopped needs no news.
+                    let _ = sender.send(SenderMessage::Client(Box::new(Input::SeenDone(id)))).await;
                 }
             }
         }
@@ -93,15 +81,13 @@ mod tests {
     use super::*;
 
     #[test]
-    fn only_messages_that_are_watched_for_are_kept_in_mind() {
+    fn only_messages_of_open_requests_are_watched_for() {
         let list = Arc::new(Watchlist::default());
-        list.mark(&[1; 32]);
-        let (first, second, other) = (list.watch([1; 32]), list.watch([1; 32]), list.watch([2; 32]));
-        assert!(!first.has_seen(), "seen before the request began");
-        list.mark(&[1; 32]);
-        assert!(first.has_seen() && second.has_seen() && !other.has_seen());
+        assert!(list.watching(&[1; 32]).is_empty());
+        let [first, second, other] = [(1, 1), (1, 2), (2, 3)].map(|(hash, id)| list.watch([hash; 32], RequestId(id)));
+        assert_eq!(list.watching(&[1; 32]), [RequestId(1), RequestId(2)]);
         drop(first);
-        assert!(second.has_seen() && list.watch([1; 32]).has_seen());
+        assert_eq!(list.watching(&[1; 32]), [RequestId(2)]);
         drop((second, other));
         assert!(list.lock().is_empty());
     }

@@ -1,6 +1,9 @@
 //! What `wakumix send` refuses, asks and prints.
 
-use wakumix_role_api::sender::{Certainty, PushFailure, Way};
+use wakumix_role_api::{
+    directory::{PoolCounts, PoolState},
+    sender::{Certainty, ClientError, DeliveryPath, PushFailure},
+};
 
 use super::*;
 
@@ -18,13 +21,13 @@ fn command(json: bool) -> SendCommand {
 }
 
 fn answer(relay_peer_count: u32) -> Outcome {
-    answer_by(Way::Mixnet, relay_peer_count)
+    answer_by(DeliveryPath::Mixnet, relay_peer_count)
 }
 
-fn answer_by(way: Way, relay_peer_count: u32) -> Outcome {
+fn answer_by(path: DeliveryPath, relay_peer_count: u32) -> Outcome {
     Outcome::from(Answer {
         certainty: Certainty::Confirmed,
-        way,
+        path,
         tries: 2,
         packets: 1,
         status: 200,
@@ -60,8 +63,12 @@ fn prints_status_outcome_peers_hash_and_time() {
 
 #[test]
 fn says_first_that_the_mixnet_was_left_out_and_why() {
-    let failure = PushFailure::PoolTooSmall { usable: 1, needed: 4, reason: "2 expired".to_owned() };
-    let fallen_back = answer_by(Way::Direct(Some(Box::new(failure))), 1);
+    let failure = PushFailure::Client(ClientError::PoolTooSmall {
+        usable: 1,
+        needed: 4,
+        others: PoolCounts::from_iter([(PoolState::Expired, 2)]),
+    });
+    let fallen_back = answer_by(DeliveryPath::Direct(Some(Box::new(failure))), 1);
     let said = printed(false, &fallen_back);
     let first = "NOT anonymous: sent directly, because the mixnet could not be used: pool 1 of 4 needed: 2 expired \
                  (pool_too_small)\nstatus 200: published to 1 relay peer\nconfirmed directly, 2 tries\n";
@@ -70,20 +77,24 @@ fn says_first_that_the_mixnet_was_left_out_and_why() {
     assert_eq!((&json["way"], &json["fallback"]["code"]), (&"direct".into(), &"pool_too_small".into()));
     let refused = Outcome { status: 420, ..fallen_back };
     assert!(printed(false, &refused).starts_with("NOT anonymous"), "also of what the service refused");
-    let asked_for = answer_by(Way::Direct(None), 1);
+    let asked_for = answer_by(DeliveryPath::Direct(None), 1);
     assert!(!printed(false, &asked_for).contains("NOT anonymous"));
 }
 
 #[test]
 fn a_payload_that_is_too_large_is_told_with_both_sizes() {
-    let failure = Outcome::from(&PushFailure::PayloadTooLarge { size: 4097, limit: 4096 });
+    let failure = Outcome::from(&PushFailure::Client(ClientError::PayloadTooLarge { size: 4097, limit: 4096 }));
     let said = failure.failure();
     assert!(said.contains("4097 bytes") && said.contains("at most 4096") && said.ends_with("(too_large)"), "{said}");
 }
 
 #[test]
 fn a_failure_prints_nothing_for_people_and_says_why_on_standard_error() {
-    let outcome = Outcome::from(&PushFailure::PoolTooSmall { usable: 1, needed: 4, reason: "2 expired".to_owned() });
+    let outcome = Outcome::from(&PushFailure::Client(ClientError::PoolTooSmall {
+        usable: 1,
+        needed: 4,
+        others: PoolCounts::from_iter([(PoolState::Expired, 2)]),
+    }));
     assert_eq!(printed(false, &outcome), "");
     assert!(printed(true, &outcome).contains("\"error\": \"pool_too_small\""));
     let words = outcome.failure();

@@ -6,7 +6,7 @@ use wakumix_mix::{Family, HopAddress, LoopPlace, MixNode};
 use wakumix_role_api::{
     Directory,
     directory::PoolState,
-    sender::{Loop, LoopOutcome},
+    sender::{Loop, LoopOutcome, LoopRequest},
 };
 use wakumix_sphinx::PrivateKey;
 use wakumix_waku::record::{Capabilities, Shards};
@@ -51,11 +51,13 @@ fn entry(seed: u8, state: PoolState, family: Option<u32>) -> PoolEntry {
 /// Answers so many loops; where each was to pass its node.
 async fn answer_loops(
     sender: &mut Receiver<SenderMessage>,
-    outcomes: impl IntoIterator<Item = Result<LoopOutcome, PushFailure>>,
+    outcomes: impl IntoIterator<Item = Result<LoopOutcome, ClientError>>,
 ) -> Vec<(PeerId, LoopPlace, Option<Duration>)> {
     let mut places = Vec::new();
     for outcome in outcomes {
-        let Some(SenderMessage::Loop(Loop { through, place, timeout, reply })) = sender.recv().await else {
+        let Some(SenderMessage::Loop(Loop { request: LoopRequest { through, place, timeout }, reply })) =
+            sender.recv().await
+        else {
             panic!("no loop")
         };
         places.push((through, place, timeout));
@@ -64,7 +66,7 @@ async fn answer_loops(
     places
 }
 
-fn returned(milliseconds: u64) -> Result<LoopOutcome, PushFailure> {
+fn returned(milliseconds: u64) -> Result<LoopOutcome, ClientError> {
     Ok(LoopOutcome::Returned(Duration::from_millis(milliseconds)))
 }
 
@@ -121,7 +123,7 @@ async fn outside_loopback_admin_is_off_and_says_how_to_turn_it_on() {
 async fn a_probe_sends_loops_through_each_node_in_both_places() {
     let (world, mut queues) = World::new(SENDER);
     world.directory.publish(Directory { mix_nodes: vec![node(1)], ..Directory::default() });
-    let outcomes = [returned(100), Ok(LoopOutcome::Lost), returned(300), Err(PushFailure::Busy)];
+    let outcomes = [returned(100), Ok(LoopOutcome::Lost), returned(300), Err(ClientError::Busy)];
     let body = json!({ "loops": 4, "timeoutMs": 700 }).to_string();
     let ((status, answer), places) =
         futures::join!(world.post(PROBE, body), answer_loops(&mut queues.sender, outcomes));

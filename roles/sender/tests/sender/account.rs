@@ -14,7 +14,7 @@ use rand::CryptoRng;
 use wakumix_mix::Outcome;
 use wakumix_role_api::{
     relay::{Received, RelayMessage},
-    sender::PushFailure,
+    sender::{ClientError, PushFailure},
 };
 use wakumix_sphinx::{
     AddressBytes, Authenticated, Blinding, BuildError, Opened, PATH_LEN, PacketFormat, PathHop, PrivateKey, Profile,
@@ -125,7 +125,7 @@ async fn a_deadline_while_a_try_is_made_counts_it_and_one_before_prevents_it() {
     tokio::time::advance(limit + Duration::from_millis(1)).await;
     let answer = made.await.unwrap().unwrap();
     assert_eq!((answer.kind(), answer.tries, answer.packets), ("published_unconfirmed", 1, 1));
-    assert_eq!(waiting.await.unwrap(), Err(PushFailure::Busy), "nothing of it leaves");
+    assert_eq!(waiting.await.unwrap(), Err(PushFailure::Client(ClientError::Busy)), "nothing of it leaves");
     assert!(world.metric("waku_mix_request_packets_total 1"));
 
     drop(open);

@@ -9,7 +9,7 @@ use wakumix_role_api::{
     directory::ServiceNode,
     host::{HostMessage, SendFailure},
     relay::{Published, Received, RelayMessage},
-    sender::{Anonymity, Certainty, PushFailure, Way},
+    sender::{Anonymity, Certainty, ClientError, DeliveryPath, PushFailure},
 };
 use wakumix_sender::Config;
 use wakumix_sphinx::{FormatKind, Profile, Sphinx, WireFormat};
@@ -64,7 +64,7 @@ async fn with_one_packet_in_ten_lost_on_every_link_messages_are_answered() {
         let outcome = world.push(format!("message {number}").as_bytes());
         match world.play(&mut net, outcome).await {
             Ok(answer) => {
-                assert_eq!((answer.kind(), &answer.way), ("confirmed", &Way::Mixnet));
+                assert_eq!((answer.kind(), &answer.path), ("confirmed", &DeliveryPath::Mixnet));
                 answered += 1;
             }
             Err(failure) => assert_eq!(failure.kind(), "deadline"),
@@ -141,7 +141,7 @@ async fn beyond_the_open_requests_and_their_bytes_a_request_is_refused_at_once()
     let mut world = world_with(Config { in_flight: 2, ..Config::default() }, 6, 1);
     let outcomes = [world.push(b"one"), world.push(b"two")];
     world.departure().await.packet.settle(Outcome::Sent);
-    assert_eq!(world.push(b"three").await.unwrap(), Err(PushFailure::Busy));
+    assert_eq!(world.push(b"three").await.unwrap(), Err(PushFailure::Client(ClientError::Busy)));
     outcomes.iter().for_each(tokio::task::JoinHandle::abort);
     world.settled().await;
 
@@ -149,7 +149,7 @@ async fn beyond_the_open_requests_and_their_bytes_a_request_is_refused_at_once()
     let large = vec![0; 200 << 10];
     let open = world.push_as(Anonymity::None, &large);
     let Some(HostMessage::Request(_asked)) = world.host_inbox.recv().await else { panic!() };
-    assert_eq!(world.push_as(Anonymity::None, &large).await.unwrap(), Err(PushFailure::Busy));
+    assert_eq!(world.push_as(Anonymity::None, &large).await.unwrap(), Err(PushFailure::Client(ClientError::Busy)));
     open.abort();
 }
 
@@ -179,7 +179,10 @@ async fn a_silent_exit_is_followed_by_another_over_other_hops() {
     let mut world = world(12, 2);
     let mut net = Net::new(6).with(peer(1), Conduct::Mute).with(peer(2), Conduct::Mute);
     let outcome = world.push_with(message(b"hello"), None, Some(Duration::from_secs(3)));
-    assert!(matches!(world.play(&mut net, outcome).await, Err(PushFailure::Deadline { tries: 2.., .. })));
+    assert!(matches!(
+        world.play(&mut net, outcome).await,
+        Err(PushFailure::Client(ClientError::Deadline { tries: 2.., .. }))
+    ));
     let (first, second) = (&net.ways[0], &net.ways[1]);
     let [first, second] = [first, second].map(|way| way.iter().copied().collect::<HashSet<_>>());
     assert!(first.is_disjoint(&second));
@@ -325,7 +328,7 @@ async fn a_message_of_4096_bytes_travels_in_fragments_and_4097_are_refused() {
     let hops = |way: &[libp2p_identity::PeerId]| way[..2].iter().copied().collect::<HashSet<_>>();
     assert!(hops(&net.ways[0]).is_disjoint(&hops(&net.ways[1])), "each on a path of its own");
     let refused = world.push(&[7; 4097]).await.unwrap().unwrap_err();
-    assert_eq!(refused, PushFailure::PayloadTooLarge { size: 4097, limit: 4096 });
+    assert_eq!(refused, PushFailure::Client(ClientError::PayloadTooLarge { size: 4097, limit: 4096 }));
     world.settled().await;
 }
 
@@ -347,7 +350,10 @@ async fn where_both_speak_it_the_second_format_carries_4096_bytes_in_one_packet(
     let mut known = directory(6);
     world.directory.publish(known.clone());
     let refused = world.push(&[7; 4096]).await.unwrap();
-    assert!(matches!(refused, Err(PushFailure::TooLarge { limit: 3205, .. })), "the exit speaks one: {refused:?}");
+    assert!(
+        matches!(refused, Err(PushFailure::Client(ClientError::TooLarge { limit: 3205, .. }))),
+        "the exit speaks one: {refused:?}"
+    );
     known.mix_nodes.iter_mut().for_each(|node| node.formats = node.formats.with(FormatKind::SphinxPacket));
     world.directory.publish(known);
     let mut net = Net::new(14);
@@ -382,7 +388,7 @@ async fn without_anonymity_the_service_is_asked_directly() {
     let outcome = world.push_as(Anonymity::None, &[7; 10_000]);
     world.serve_directly().await;
     let answer = outcome.await.unwrap().unwrap();
-    assert_eq!((answer.kind(), answer.way, answer.packets), ("confirmed", Way::Direct(None), 0));
+    assert_eq!((answer.kind(), answer.path, answer.packets), ("confirmed", DeliveryPath::Direct(None), 0));
     assert_eq!(answer.relay_peer_count, Some(5));
     assert!(world.metric("waku_mix_direct_pushes_total{reason=\"asked\"} 1"));
 }
@@ -399,7 +405,7 @@ async fn a_node_that_relays_publishes_direct_messages_itself() {
         }
     };
     reply.send(Published { status: 200, description: None, relay_peer_count: Some(2), hash: None }).unwrap();
-    assert_eq!(outcome.await.unwrap().map(|answer| answer.way), Ok(Way::Direct(None)));
+    assert_eq!(outcome.await.unwrap().map(|answer| answer.path), Ok(DeliveryPath::Direct(None)));
 }
 
 #[actix::test]
@@ -409,14 +415,14 @@ async fn preferred_anonymity_falls_back_at_once_and_says_why() {
     let asked = Instant::now();
     small.serve_directly().await;
     let answer = outcome.await.unwrap().unwrap();
-    let Way::Direct(Some(reason)) = answer.way else { panic!() };
+    let DeliveryPath::Direct(Some(reason)) = answer.path else { panic!() };
     assert_eq!((reason.kind(), asked.elapsed()), ("pool_too_small", Duration::ZERO));
     assert!(small.metric("waku_mix_direct_pushes_total{reason=\"fallback\"} 1"));
 
     let mut large = another(6, 1);
     let outcome = large.push_as(Anonymity::Preferred, &[7; 4097]);
     large.serve_directly().await;
-    let Way::Direct(Some(reason)) = outcome.await.unwrap().unwrap().way else { panic!() };
+    let DeliveryPath::Direct(Some(reason)) = outcome.await.unwrap().unwrap().path else { panic!() };
     assert_eq!(reason.kind(), "too_large");
 }
 
@@ -425,7 +431,7 @@ async fn preferred_anonymity_uses_the_mixnet_where_it_can_and_never_falls_back_o
     let mut world = world(6, 1);
     let mut net = Net::new(15);
     let outcome = world.push_as(Anonymity::Preferred, b"hello");
-    assert_eq!(world.play(&mut net, outcome).await.map(|answer| answer.way), Ok(Way::Mixnet));
+    assert_eq!(world.play(&mut net, outcome).await.map(|answer| answer.path), Ok(DeliveryPath::Mixnet));
     let outcome = world.push_as(Anonymity::Preferred, b"lost");
     world.departure().await.packet.settle(Outcome::Sent);
     world.directory.publish(directory(2));

@@ -5,9 +5,9 @@ use std::time::Duration;
 use crate::support::{ME, MIXER_QUEUE, TOPIC, World, directory, message, node, peer, response};
 use wakumix_mix::{DelayLaw, DropReason, HopAddress, Outcome, Stage};
 use wakumix_role_api::{
-    directory::{PoolState, ServiceNode},
+    directory::{PoolCounts, PoolState, ServiceKind, ServiceNode},
     host::{HostAddresses, Reachability, SendFailure},
-    sender::PushFailure,
+    sender::{ClientError, PushFailure},
 };
 use wakumix_sender::Config;
 use wakumix_sphinx::{ADDRESS_LEN, Block, Cipher, Profile};
@@ -116,7 +116,7 @@ async fn the_exit_asked_for_is_taken() {
     assert_eq!(world.arrival().await.exit, peer(5));
     outcome.abort();
     let unknown = world.push_with(message(b"hello"), Some(peer(99)), None);
-    assert_eq!(unknown.await.unwrap(), Err(PushFailure::ExitUnknown(peer(99))));
+    assert_eq!(unknown.await.unwrap(), Err(PushFailure::Client(ClientError::ExitUnknown(peer(99)))));
 }
 
 #[actix::test]
@@ -126,7 +126,14 @@ async fn a_small_pool_is_refused_at_once_with_its_numbers() {
     known.pool.add(PoolState::Expired);
     world.directory.publish(known);
     let failure = world.push(b"hello").await.unwrap().unwrap_err();
-    assert_eq!(failure, PushFailure::PoolTooSmall { usable: 3, needed: 4, reason: "1 expired".to_owned() });
+    assert_eq!(
+        failure,
+        PushFailure::Client(ClientError::PoolTooSmall {
+            usable: 3,
+            needed: 4,
+            others: PoolCounts::from_iter([(PoolState::Expired, 1)])
+        })
+    );
     assert_eq!(failure.to_string(), "pool 3 of 4 needed: 1 expired");
     assert_eq!(world.role.ready(), Err(failure.to_string()));
     world.settled().await;
@@ -143,12 +150,12 @@ async fn readiness_names_what_is_missing() {
     world.directory.publish(without_service);
     assert_eq!(world.role.ready(), Err("no node that serves lightpush is known".to_owned()));
     world.hop_address.send_replace(None);
-    assert_eq!(world.role.ready(), Err(PushFailure::NoReplyAddress.to_string()));
-    assert_eq!(world.push(b"hello").await.unwrap(), Err(PushFailure::NoReplyAddress));
+    assert_eq!(world.role.ready(), Err(PushFailure::Client(ClientError::NoReplyAddress).to_string()));
+    assert_eq!(world.push(b"hello").await.unwrap(), Err(PushFailure::Client(ClientError::NoReplyAddress)));
     let private = HostAddresses { reachability: Reachability::Private, ..HostAddresses::default() };
     world.host.send_replace(private);
     world.hop_address.send_replace(Some(node(ME).address));
-    assert_eq!(world.role.ready(), Err(PushFailure::NoConnectedHop.to_string()));
+    assert_eq!(world.role.ready(), Err(PushFailure::Client(ClientError::NoConnectedHop).to_string()));
 }
 
 #[actix::test]
@@ -157,14 +164,19 @@ async fn a_message_goes_to_an_exit_of_its_shard_or_nowhere() {
     let mut known = directory(6);
     known.lightpush[0].shards = Some(Shards { cluster: 2, shards: vec![1] });
     world.directory.publish(known);
-    let topic = Some(TOPIC.to_owned());
-    assert_eq!(world.push(b"hello").await.unwrap(), Err(PushFailure::NoExit { topic }));
+    let topic = TOPIC.parse().ok();
+    assert_eq!(
+        world.push(b"hello").await.unwrap(),
+        Err(PushFailure::Client(ClientError::NoExit { service: ServiceKind::LIGHTPUSH, topic }))
+    );
 }
 
 #[actix::test]
 async fn a_request_that_does_not_fit_is_refused_with_size_and_limit() {
     let mut world = World::new(Config::default());
-    let Err(PushFailure::TooLarge { size, limit }) = world.push(&[7; 4096]).await.unwrap() else { panic!() };
+    let Err(PushFailure::Client(ClientError::TooLarge { size, limit })) = world.push(&[7; 4096]).await.unwrap() else {
+        panic!()
+    };
     assert_eq!(limit, 3205);
     // The length of the payload is written with two bytes in both cases.
     let largest = 4096 - (size - limit);
@@ -172,7 +184,7 @@ async fn a_request_that_does_not_fit_is_refused_with_size_and_limit() {
     assert_eq!(world.arrival().await.request.message.payload.len(), largest);
     outcome.abort();
     let refused = world.push(&vec![7; largest + 1]).await.unwrap();
-    assert_eq!(refused, Err(PushFailure::TooLarge { size: limit + 1, limit }));
+    assert_eq!(refused, Err(PushFailure::Client(ClientError::TooLarge { size: limit + 1, limit })));
 }
 
 #[actix::test]
@@ -189,7 +201,9 @@ async fn a_request_without_answer_ends_at_its_limit_and_frees_its_credentials() 
     let outcome = world.push_with(message(b"hello"), None, Some(limit));
     let mut at_exit = world.arrival().await;
     assert!(world.metric("mix_surb_creds_active 2"));
-    let Err(PushFailure::Deadline { limit: told, tries }) = outcome.await.unwrap() else { panic!() };
+    let Err(PushFailure::Client(ClientError::Deadline { limit: told, tries })) = outcome.await.unwrap() else {
+        panic!()
+    };
     assert_eq!(told, limit);
     assert_eq!(usize::try_from(tries).unwrap(), 1 + world.write_all());
     assert!(tries > 4, "{tries} tries");
@@ -209,7 +223,7 @@ async fn a_limit_beyond_the_longest_is_cut() {
     let mut world = World::new(Config::default());
     let outcome = world.push_with(message(b"hello"), None, Some(Duration::from_secs(3600)));
     world.arrival().await;
-    let Err(PushFailure::Deadline { limit, .. }) = outcome.await.unwrap() else { panic!() };
+    let Err(PushFailure::Client(ClientError::Deadline { limit, .. })) = outcome.await.unwrap() else { panic!() };
     assert_eq!(limit, Config::default().max_timeout);
 }
 
@@ -268,7 +282,7 @@ async fn a_caller_that_goes_away_frees_its_request() {
     let mut world = World::new(Config { in_flight: 1, ..Config::default() });
     let outcome = world.push(b"hello");
     world.arrival().await;
-    assert_eq!(world.push(b"again").await.unwrap(), Err(PushFailure::Busy));
+    assert_eq!(world.push(b"again").await.unwrap(), Err(PushFailure::Client(ClientError::Busy)));
     outcome.abort();
     while !world.has_no_credentials() {
         tokio::task::yield_now().await;
@@ -285,7 +299,7 @@ async fn a_caller_that_goes_away_frees_its_request() {
 async fn without_a_free_buffer_until_the_deadline_the_sender_is_busy() {
     let mut world = World::new(Config::default());
     let taken: Vec<_> = std::iter::from_fn(|| world.buffers.take()).collect();
-    assert_eq!(world.push(b"hello").await.unwrap(), Err(PushFailure::Busy));
+    assert_eq!(world.push(b"hello").await.unwrap(), Err(PushFailure::Client(ClientError::Busy)));
     drop(taken);
     world.settled().await;
     assert!(world.has_no_credentials());
@@ -317,7 +331,7 @@ async fn when_no_first_hop_can_be_reached_the_failure_is_reported_at_once() {
         local.packet.reject(DropReason::DialFailed);
         local.done.unwrap().send(Err(SendFailure::DialFailed)).unwrap();
     }
-    assert_eq!(outcome.await.unwrap(), Err(PushFailure::FirstHop(SendFailure::DialFailed)));
+    assert_eq!(outcome.await.unwrap(), Err(PushFailure::Client(ClientError::FirstHop(SendFailure::DialFailed))));
     assert!(accepted.elapsed() < Duration::from_secs(1));
     assert!(world.has_no_credentials());
     world.settled().await;
@@ -333,13 +347,13 @@ async fn stopping_waits_for_answers_under_way_and_tells_the_rest() {
     let reply = world.answer(at_exit.surbs.pop().unwrap(), &response(&at_exit.request, StatusCode::SUCCESS, 1));
     let stopping = tokio::spawn(world.stop(Duration::from_secs(4)));
     tokio::time::sleep(Duration::from_secs(1)).await;
-    assert_eq!(world.push(b"three").await.unwrap(), Err(PushFailure::Stopped));
+    assert_eq!(world.push(b"three").await.unwrap(), Err(PushFailure::Client(ClientError::Stopped)));
     world.reply(&reply).await;
     assert_eq!(answered.await.unwrap().unwrap().status, 200);
-    assert_eq!(unanswered.await.unwrap(), Err(PushFailure::Stopped));
+    assert_eq!(unanswered.await.unwrap(), Err(PushFailure::Client(ClientError::Stopped)));
     let report = stopping.await.unwrap();
     assert_eq!((report.finished, report.abandoned, report.in_time), (1, 1, true));
-    assert_eq!(world.push(b"four").await.unwrap(), Err(PushFailure::Stopped));
+    assert_eq!(world.push(b"four").await.unwrap(), Err(PushFailure::Client(ClientError::Stopped)));
     assert_eq!(world.role.ready(), Err("stopped".to_owned()));
     world.settled().await;
     assert!(world.has_no_credentials());
@@ -351,7 +365,7 @@ async fn after_a_panic_callers_are_told_and_requests_are_taken_again() {
     let lost = world.push(b"one");
     let mut at_exit = world.arrival().await;
     world.role.actor().inject_panic().await;
-    assert!(matches!(lost.await.unwrap(), Err(PushFailure::Internal(_))));
+    assert!(matches!(lost.await.unwrap(), Err(PushFailure::Client(ClientError::Internal(_)))));
     let outcome = world.push(b"two");
     let mut second = world.arrival().await;
     assert!(world.metric("mix_surb_creds_active 1"), "those of the lost request are gone");

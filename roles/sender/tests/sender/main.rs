@@ -4,6 +4,6 @@ mod account;
 mod dependable;
 mod lightpush;
 mod net;
+mod return_route;
 mod start;
 mod support;
-mod way_back;

@@ -6,7 +6,7 @@ use tokio::time::Instant;
 use wakumix_role_api::{
     Directory,
     directory::PoolState,
-    sender::{Anonymity, PushFailure, Way},
+    sender::{Anonymity, ClientError, DeliveryPath, PushFailure},
 };
 use wakumix_sender::Config;
 use wakumix_sphinx::Profile;
@@ -92,8 +92,9 @@ async fn a_request_waits_for_an_exit_that_is_being_found() {
 async fn a_pool_that_stays_too_small_is_refused_ten_seconds_after_the_start_or_at_the_deadline_of_the_request() {
     let world = world(growing(3));
     let start = Instant::now();
-    let too_small =
-        |outcome: Result<_, _>| assert!(matches!(outcome, Err(PushFailure::PoolTooSmall { usable: 3, .. })));
+    let too_small = |outcome: Result<_, _>| {
+        assert!(matches!(outcome, Err(PushFailure::Client(ClientError::PoolTooSmall { usable: 3, .. }))));
+    };
     too_small(world.push_with(message(b"short"), None, Some(Duration::from_secs(2))).await.unwrap());
     assert_eq!(start.elapsed().as_secs(), 2);
     too_small(world.push_with(message(b"long"), None, Some(Duration::from_secs(30))).await.unwrap());
@@ -124,6 +125,6 @@ async fn a_request_that_prefers_the_mixnet_goes_directly_at_once_although_the_po
     let outcome = world.push_as(Anonymity::Preferred, b"hello");
     world.serve_directly().await;
     let answer = outcome.await.unwrap().unwrap();
-    let Way::Direct(Some(reason)) = answer.way else { panic!() };
+    let DeliveryPath::Direct(Some(reason)) = answer.path else { panic!() };
     assert_eq!((reason.kind(), asked.elapsed()), ("pool_too_small", Duration::ZERO));
 }

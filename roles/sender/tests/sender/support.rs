@@ -26,7 +26,7 @@ use wakumix_role_api::{
     mailbox,
     mixer::{LocalPacket, MixerHandle, MixerMessage},
     relay::{RelayHandle, RelayMessage},
-    sender::{Anonymity, Answer, LoopOutcome, PushFailure, ReplyPacket, SenderHandle, SenderMessage},
+    sender::{Anonymity, Answer, ClientError, LoopOutcome, PushFailure, ReplyPacket, SenderHandle, SenderMessage},
 };
 use wakumix_sender::{Config, SenderRole};
 use wakumix_sphinx::{
@@ -75,7 +75,7 @@ pub(crate) fn message(payload: &[u8]) -> WakuMessage {
 }
 
 pub(crate) type Outcomes = JoinHandle<Result<Answer, PushFailure>>;
-pub(crate) type Loops = JoinHandle<Result<LoopOutcome, PushFailure>>;
+pub(crate) type Loops = JoinHandle<Result<LoopOutcome, ClientError>>;
 
 /// The sender and its surroundings.
 pub(crate) struct World {

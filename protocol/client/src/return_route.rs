@@ -1,4 +1,4 @@
-//! How replies reach this node: where their headers say it is, and which nodes may be the hop before it, without I/O.
+//! The return route: where the headers of replies say that this node is, and which nodes may be the hop before it.
 //!
 //! | this node | last hop of its replies |
 //! |---|---|
@@ -10,14 +10,19 @@ use std::collections::BTreeSet;
 
 use libp2p_identity::PeerId;
 use wakumix_mix::{HopAddress, MixNode};
-use wakumix_role_api::{Directory, LocalNode, host::Reachability, sender::PushFailure};
+
+use crate::{ClientError, DirectorySnapshot, OwnNode, Reachability};
 
 /// Connected nodes from which a last hop is drawn that need not be connected: with fewer, one of them would see too large
 /// a share of this node's replies.
 const MIN_CONNECTED: usize = 3;
 
+/// The pool nodes that this node is connected to.
+pub(crate) type Connected = BTreeSet<PeerId>;
+
 /// This node as the end of its reply paths.
-pub(crate) struct WayBack {
+#[derive(Debug)]
+pub(crate) struct ReturnRoute {
     /// Its address, or what stands for one.
     pub(crate) me: MixNode,
     last_hop: LastHop,
@@ -34,50 +39,60 @@ enum LastHop {
     Connected,
 }
 
-impl WayBack {
-    /// The way back to a node.
+impl ReturnRoute {
+    /// The return route to a node.
     ///
     /// # Errors
-    /// [`PushFailure::NoReplyAddress`] if it has neither an address that a header can carry nor a connection to the pool.
-    pub(crate) fn to(node: &LocalNode, directory: &Directory) -> Result<Self, PushFailure> {
-        let address = node.hop_address.borrow().clone();
-        let last_hop = match &address {
-            None if directory.connected.is_empty() => return Err(PushFailure::NoReplyAddress),
+    /// [`ClientError::NoReplyAddress`] if it has neither an address that a header can carry nor a connection to the pool.
+    pub(crate) fn to(
+        node: &OwnNode,
+        directory: &DirectorySnapshot,
+        connected: &Connected,
+    ) -> Result<Self, ClientError> {
+        let last_hop = match &node.address {
+            None if connected.is_empty() => return Err(ClientError::NoReplyAddress),
             None => LastHop::Connected,
-            Some(address) => last_hop(node.reachability(), address),
+            Some(address) => last_hop(node.reachability, address),
         };
-        let placeholder = || HopAddress::placeholder(node.peer).map_err(|_| PushFailure::NoReplyAddress);
-        let address = address.map_or_else(placeholder, Ok)?;
-        let me = MixNode { family: directory.own_family, ..MixNode::new(address, node.mix_public_key()) };
+        let placeholder = || HopAddress::placeholder(node.peer).map_err(|_| ClientError::NoReplyAddress);
+        let address = node.address.clone().map_or_else(placeholder, Ok)?;
+        let me = MixNode { family: directory.own_family, ..MixNode::new(address, node.key) };
         Ok(Self { me, last_hop })
     }
 
-    /// The way back to a node that anybody can dial.
+    /// The return route to a node that anybody can dial.
     #[cfg(test)]
     pub(crate) fn from_anywhere(me: MixNode) -> Self {
         Self { me, last_hop: LastHop::Any }
     }
 
-    /// The way back to a node that nobody can dial.
+    /// The return route to a node that nobody can dial.
     #[cfg(test)]
     pub(crate) fn from_connected(me: MixNode) -> Self {
         Self { me, last_hop: LastHop::Connected }
     }
 
-    /// The only nodes that may be the hop before this one on a way back that avoids `excluded`; `None` if all may.
-    pub(crate) fn last_hops<'d>(&self, directory: &'d Directory, excluded: &[PeerId]) -> Option<&'d BTreeSet<PeerId>> {
+    /// The only nodes that may be the hop before this one on a reply path that avoids `excluded`; `None` if all may.
+    pub(crate) fn last_hops<'c>(
+        &self,
+        directory: &DirectorySnapshot,
+        connected: &'c Connected,
+        excluded: &[PeerId],
+    ) -> Option<&'c Connected> {
         let has_enough = || {
-            let connected = directory.mix_nodes.iter().map(MixNode::peer).filter(|peer| {
-                directory.connected.contains(peer) && *peer != self.me.peer() && !excluded.contains(peer)
-            });
-            connected.take(MIN_CONNECTED).count() == MIN_CONNECTED
+            let usable = directory
+                .mix_nodes
+                .iter()
+                .map(MixNode::peer)
+                .filter(|peer| connected.contains(peer) && *peer != self.me.peer() && !excluded.contains(peer));
+            usable.take(MIN_CONNECTED).count() == MIN_CONNECTED
         };
         let is_limited = match self.last_hop {
             LastHop::Any => false,
             LastHop::RatherConnected => has_enough(),
             LastHop::Connected => true,
         };
-        is_limited.then_some(&directory.connected)
+        is_limited.then_some(connected)
     }
 }
 
@@ -91,41 +106,33 @@ fn last_hop(reachability: Reachability, address: &HopAddress) -> LastHop {
 
 #[cfg(test)]
 mod tests {
-    use tokio::sync::watch;
-    use wakumix_keyring::KeyRing;
-    use wakumix_role_api::host::HostAddresses;
     use wakumix_sphinx::PrivateKey;
 
     use super::*;
     use crate::testing::{node, peer};
 
-    fn way_back(
+    fn return_route(
         address: Option<HopAddress>,
         reachability: Reachability,
-        directory: &Directory,
-    ) -> Result<WayBack, PushFailure> {
-        let host = HostAddresses { reachability, ..HostAddresses::default() };
-        let node = LocalNode {
-            peer: peer(99),
-            mix_keys: KeyRing::fixed(PrivateKey::from_bytes([7; 32]), 1),
-            hop_address: watch::channel(address).1,
-            addresses: watch::channel(host).1,
-        };
-        WayBack::to(&node, directory)
+        connected: &Connected,
+    ) -> Result<ReturnRoute, ClientError> {
+        let own = OwnNode { peer: peer(99), address, key: PrivateKey::from_bytes([7; 32]).public(), reachability };
+        ReturnRoute::to(&own, &directory(), connected)
     }
 
-    /// Eight nodes; this one is connected to the first so many.
-    fn directory(connected: u8) -> Directory {
-        Directory {
-            mix_nodes: (0..8).map(node).collect(),
-            connected: (0..connected).map(peer).collect(),
-            ..Directory::default()
-        }
+    fn directory() -> DirectorySnapshot {
+        DirectorySnapshot { mix_nodes: (0..8).map(node).collect(), ..DirectorySnapshot::default() }
     }
 
-    fn is_limited(address: Option<HopAddress>, reachability: Reachability, connected: u8, excluded: &[PeerId]) -> bool {
-        let directory = directory(connected);
-        way_back(address, reachability, &directory).unwrap().last_hops(&directory, excluded).is_some()
+    /// The first so many of the directory's nodes.
+    fn connected(count: u8) -> Connected {
+        (0..count).map(peer).collect()
+    }
+
+    fn is_limited(address: Option<HopAddress>, reachability: Reachability, count: u8, excluded: &[PeerId]) -> bool {
+        let connected = connected(count);
+        let route = return_route(address, reachability, &connected).unwrap();
+        route.last_hops(&directory(), &connected, excluded).is_some()
     }
 
     #[test]
@@ -154,14 +161,13 @@ mod tests {
 
     #[test]
     fn a_node_without_address_is_named_by_its_peer_id_alone() {
-        let directory = directory(1);
-        let me = way_back(None, Reachability::Unknown, &directory).unwrap().me;
+        let me = return_route(None, Reachability::Unknown, &connected(1)).unwrap().me;
         assert_eq!(Ok(me.address), HopAddress::placeholder(peer(99)));
     }
 
     #[test]
-    fn without_address_and_connection_there_is_no_way_back() {
-        let refused = way_back(None, Reachability::Private, &directory(0)).err();
-        assert_eq!(refused, Some(PushFailure::NoReplyAddress));
+    fn without_address_and_connection_there_is_no_return_route() {
+        let refused = return_route(None, Reachability::Private, &connected(0)).err();
+        assert_eq!(refused, Some(ClientError::NoReplyAddress));
     }
 }

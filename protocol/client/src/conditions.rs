@@ -1,6 +1,6 @@
-//! What this sender knows of the net from its own tries: how long answers take, and how often none comes. No I/O.
+//! What a client knows of the network from its own tries: how long answers take, and how often none comes.
 //!
-//! Both are estimates over all requests of a sender. Patience is TCP's retransmission timeout (RFC 6298): smoothed round
+//! Both are estimates over all requests of a client. The response timeout is TCP's retransmission timeout (RFC 6298): smoothed round
 //! trip and four deviations, from the round trips of tries that were answered. A try has reply blocks of its own, so an
 //! answer always tells which try it belongs to: what Karn's rule leaves out is measured here.
 //!
@@ -9,42 +9,42 @@
 //! | what is seen | what follows |
 //! |---|---|
 //! | a round trip far from the others | the deviation follows in a few answers, and forgets slowly |
-//! | an answer after patience with its try had ended | that try was not lost, and the estimates jump to what it took (RFC 4015) |
-//! | nothing at all since a try left, with several requests under way | a standstill and no loss, which would hit some of them: one of them tries again in each time of patience, the others wait for its answer |
+//! | an answer after the timeout of its try | that try was not lost, and the estimates jump to what it took (RFC 4015) |
+//! | nothing at all since a try left, with several requests under way | a standstill and no loss, which would hit some of them: one of them tries again in each timeout, the others wait for its answer |
 
 use std::time::Duration;
 
 use wakumix_mix::DelayLaw;
 
-/// Added to the patience of a sender that has measured nothing yet: dialling and the service. RFC 6298 begins with as much.
+/// Added to the timeout of a client that has measured nothing yet: dialling and the service. RFC 6298 begins with as much.
 const FIRST_ALLOWANCE: Duration = Duration::from_secs(1);
-/// The least patience, for paths without delays: a busy machine takes some of it.
+/// The least timeout, for paths without delays: a busy machine takes some of it.
 const LEAST: Duration = Duration::from_millis(200);
 /// Tries that fit a deadline while answers are faster than this share of it. With one packet in ten lost on each of six
 /// links, 8 tries leave less than one request in 5000 without answer (`docs/sending.md`).
 const TRIES_IN_LIMIT: u32 = 8;
-/// Where answers are slower than that, patience grows with them up to this share, so that a slow net is not asked everything
+/// Where answers are slower than that, the timeout grows with them up to this share, so that a slow net is not asked everything
 /// twice.
 const SLOW_TRIES_IN_LIMIT: u32 = 3;
-/// Each further try of a request is waited for longer by this share of the first one's patience.
+/// Each further try of a request is waited for longer by this share of the first one's timeout.
 const GROWTH: u32 = 4;
 /// Weight of the newest try in all estimates: 16 tries are remembered, more or less. RFC 6298 has an eighth and a quarter, for
 /// one exchange at a time; here many requests measure at once.
 const MEMORY: u32 = 16;
 const LOSS_WEIGHT: f64 = 1.0 / 16.0;
-/// A deviation that grows is learnt with RFC 6298's quarter: the first slow answer makes the sender patient.
+/// A deviation that grows is learnt with RFC 6298's quarter: the first slow answer makes the timeout longer.
 const MEMORY_OF_LESS: u32 = 4;
-/// The sum of six exponential holds is below 2.75 of its means in 999 of 1000 cases; sooner patience never ends of itself.
+/// The sum of six exponential holds is below 2.75 of its means in 999 of 1000 cases; the timeout is never shorter than that.
 const LONG_HOLDS: (u32, u32) = (11, 4);
 /// Requests under way of which none is answered: a standstill. With one packet in twenty lost on each link, one in 200 such
 /// groups is silent by chance; the one that tries again finds out.
 const STANDSTILL: usize = 4;
-/// In a standstill patience lasts no longer than this share of the limit: one more try must fit.
+/// In a standstill the timeout is no longer than this share of the limit: one more try must fit.
 const STANDSTILL_IN_LIMIT: u32 = 2;
 /// Above this share of lost tries first tries are protected too. One loss after many answers is 0.0625, two are 0.12.
 const LOSSY: f64 = 0.1;
 
-/// What is known of the net.
+/// What is known of the network.
 #[derive(Clone, Debug)]
 pub(crate) struct Conditions {
     floor: Duration,
@@ -53,7 +53,7 @@ pub(crate) struct Conditions {
     loss: f64,
     answers: u64,
     /// Tries that were given up since the last answer.
-    silences: u32,
+    timeouts: u32,
 }
 
 impl Conditions {
@@ -62,13 +62,13 @@ impl Conditions {
     pub(crate) fn new(hold: DelayLaw, delay: DelayLaw) -> Self {
         let holds = u64::from(hold.encode()) + 5 * u64::from(delay.encode());
         let floor = Duration::from_millis(holds).max(LEAST);
-        Self { floor, smoothed: None, deviation: Duration::ZERO, loss: 0.0, answers: 0, silences: 0 }
+        Self { floor, smoothed: None, deviation: Duration::ZERO, loss: 0.0, answers: 0, timeouts: 0 }
     }
 
     /// A try was answered after so long.
     pub(crate) fn answered(&mut self, round_trip: Duration) {
         self.answers = self.answers.wrapping_add(1);
-        self.silences = 0;
+        self.timeouts = 0;
         self.count_loss(0.0);
         let Some(smoothed) = self.smoothed else {
             self.smoothed = Some(round_trip);
@@ -81,7 +81,7 @@ impl Conditions {
         self.smoothed = Some(((MEMORY - 1) * smoothed + round_trip) / MEMORY);
     }
 
-    /// A try was answered after so long although [`Self::lost`] was told of it: patience was too short.
+    /// A try was answered after so long although it had counted as [lost](Self::lost): the timeout was too short.
     pub(crate) fn answered_late(&mut self, round_trip: Duration) {
         self.loss = ((self.loss - LOSS_WEIGHT) / (1.0 - LOSS_WEIGHT)).max(0.0);
         self.answered(round_trip);
@@ -89,15 +89,15 @@ impl Conditions {
         self.deviation = self.deviation.max(round_trip / 2);
     }
 
-    /// Patience with a try ended.
+    /// A try timed out.
     pub(crate) fn lost(&mut self) {
-        self.silences = self.silences.saturating_add(1);
+        self.timeouts = self.timeouts.saturating_add(1);
         self.count_loss(1.0);
     }
 
     /// How long the try with this number, from 1, of a request with this limit is waited for: as long as its holds may well
     /// take, unless the limit is too short for that.
-    pub(crate) fn patience(&self, number: u32, limit: Duration) -> Duration {
+    pub(crate) fn response_timeout(&self, number: u32, limit: Duration) -> Duration {
         let base = self.smoothed.map_or(2 * self.floor + FIRST_ALLOWANCE, |smoothed| smoothed + 4 * self.deviation);
         let slow = self.smoothed.unwrap_or_default() * 3 / 2;
         let longest = (limit / TRIES_IN_LIMIT).max(slow.min(limit / SLOW_TRIES_IN_LIMIT));
@@ -108,7 +108,7 @@ impl Conditions {
 
     /// The same for a try that has been waited for so long, after what has been learnt meanwhile. `under_way` requests have a
     /// try under way, and `answers` is what [`Self::answers`] was when this one left.
-    pub(crate) fn patience_after(
+    pub(crate) fn timeout_after(
         &self,
         waited: Duration,
         number: u32,
@@ -116,12 +116,12 @@ impl Conditions {
         under_way: usize,
         answers: u64,
     ) -> Duration {
-        let patience = self.patience(number, limit);
-        let is_its_turn = waited >= patience * (self.silences + 1);
+        let timeout = self.response_timeout(number, limit);
+        let is_its_turn = waited >= timeout * (self.timeouts + 1);
         if under_way < STANDSTILL || answers != self.answers || is_its_turn {
-            return patience;
+            return timeout;
         }
-        patience.max((limit / STANDSTILL_IN_LIMIT).min(waited + self.floor))
+        timeout.max((limit / STANDSTILL_IN_LIMIT).min(waited + self.floor))
     }
 
     /// How many tries were answered.
@@ -169,27 +169,27 @@ mod tests {
     }
 
     #[test]
-    fn patience_begins_with_the_holds_and_an_allowance_and_lets_eight_tries_fit() {
+    fn the_timeout_begins_with_the_holds_and_an_allowance_and_lets_eight_tries_fit() {
         assert_eq!(conditions().floor(), ms(300));
-        assert_eq!(conditions().patience(1, LIMIT), ms(1250), "an eighth of the limit is less than 1.6 s");
-        assert_eq!(conditions().patience(1, 6 * LIMIT), ms(1600));
-        assert_eq!(conditions().patience(1, ms(500)), ms(300), "never less than the holds take");
+        assert_eq!(conditions().response_timeout(1, LIMIT), ms(1250), "an eighth of the limit is less than 1.6 s");
+        assert_eq!(conditions().response_timeout(1, 6 * LIMIT), ms(1600));
+        assert_eq!(conditions().response_timeout(1, ms(500)), ms(300), "never less than the holds take");
         assert_eq!(Conditions::new(DelayLaw::None, DelayLaw::None).floor(), ms(200));
     }
 
     #[test]
-    fn patience_follows_the_round_trips() {
+    fn the_timeout_follows_the_round_trips() {
         let mut conditions = conditions();
         for _ in 0..100 {
             conditions.answered(ms(400));
         }
-        assert_eq!(conditions.patience(1, LIMIT), ms(825), "the holds alone may take as long");
+        assert_eq!(conditions.response_timeout(1, LIMIT), ms(825), "the holds alone may take as long");
         for step in 0..100 {
             conditions.answered(ms(if step % 2 == 0 { 300 } else { 500 }));
         }
-        let patience = conditions.patience(1, LIMIT);
-        assert!((ms(825)..ms(900)).contains(&patience), "{patience:?}");
-        assert!(conditions.patience(3, LIMIT) > patience, "later tries are waited for longer");
+        let timeout = conditions.response_timeout(1, LIMIT);
+        assert!((ms(825)..ms(900)).contains(&timeout), "{timeout:?}");
+        assert!(conditions.response_timeout(3, LIMIT) > timeout, "later tries are waited for longer");
     }
 
     /// Conditions after a hundred round trips of 300 ms.
@@ -200,19 +200,19 @@ mod tests {
     }
 
     #[test]
-    fn one_slow_answer_makes_patient_and_many_quick_ones_forget_it() {
+    fn one_slow_answer_makes_the_timeout_longer_and_many_quick_ones_shorter() {
         let mut conditions = quick();
-        assert_eq!(conditions.patience(1, LIMIT), ms(825));
+        assert_eq!(conditions.response_timeout(1, LIMIT), ms(825));
         conditions.answered(ms(1100));
-        assert!(conditions.patience(1, LIMIT) > ms(1100), "{:?}", conditions.patience(1, LIMIT));
+        assert!(conditions.response_timeout(1, LIMIT) > ms(1100), "{:?}", conditions.response_timeout(1, LIMIT));
         (0..4).for_each(|_| conditions.answered(ms(300)));
-        assert!(conditions.patience(1, LIMIT) > ms(825));
+        assert!(conditions.response_timeout(1, LIMIT) > ms(825));
         (0..60).for_each(|_| conditions.answered(ms(300)));
-        assert_eq!(conditions.patience(1, LIMIT), ms(825));
+        assert_eq!(conditions.response_timeout(1, LIMIT), ms(825));
     }
 
     #[test]
-    fn an_answer_after_patience_was_no_loss_and_is_what_the_next_try_is_given() {
+    fn an_answer_after_the_timeout_was_no_loss_and_is_what_the_next_try_is_given() {
         let mut conditions = quick();
         conditions.lost();
         conditions.lost();
@@ -220,16 +220,16 @@ mod tests {
         conditions.answered_late(ms(1300));
         conditions.answered_late(ms(1300));
         assert!(conditions.loss() < 0.01, "{}", conditions.loss());
-        assert!(conditions.patience(1, LIMIT) > ms(1300));
-        assert_eq!(conditions.patience(1, LIMIT / 10), ms(1000) / 3, "several tries still fit");
+        assert!(conditions.response_timeout(1, LIMIT) > ms(1300));
+        assert_eq!(conditions.response_timeout(1, LIMIT / 10), ms(1000) / 3, "several tries still fit");
     }
 
     #[test]
-    fn in_a_standstill_one_tries_again_in_each_time_of_patience_and_the_others_wait() {
+    fn in_a_standstill_one_tries_again_in_each_timeout_and_the_others_wait() {
         let mut conditions = quick();
         let answers = conditions.answers();
         let after = |conditions: &Conditions, waited, under_way, answers| {
-            conditions.patience_after(waited, 1, LIMIT, under_way, answers)
+            conditions.timeout_after(waited, 1, LIMIT, under_way, answers)
         };
         assert_eq!(after(&conditions, ms(825), 4, answers), ms(825), "the first goes");
         conditions.lost();
@@ -250,11 +250,11 @@ mod tests {
         for _ in 0..100 {
             conditions.answered(ms(2000));
         }
-        assert_eq!(conditions.patience(5, LIMIT), ms(3000));
+        assert_eq!(conditions.response_timeout(5, LIMIT), ms(3000));
         for _ in 0..100 {
             conditions.answered(ms(20_000));
         }
-        assert_eq!(conditions.patience(1, LIMIT), LIMIT / 3);
+        assert_eq!(conditions.response_timeout(1, LIMIT), LIMIT / 3);
     }
 
     #[test]

@@ -7,7 +7,7 @@ use wakumix_mix::{DropReason, HopAddress, LoopPlace, Outcome};
 use wakumix_role_api::{
     Directory,
     host::{HostAddresses, Reachability, SendFailure},
-    sender::{LoopOutcome, PushFailure},
+    sender::{ClientError, LoopOutcome},
 };
 use wakumix_sender::Config;
 use wakumix_waku::lightpush::StatusCode;
@@ -36,7 +36,7 @@ async fn replies_to_a_sender_behind_nat_end_at_a_node_that_it_is_connected_to() 
         assert_eq!(outcome.await.unwrap().unwrap().status, 200);
     }
     world.directory.publish(connected_to(&[]));
-    assert_eq!(world.push(b"hello").await.unwrap(), Err(PushFailure::NoConnectedHop));
+    assert_eq!(world.push(b"hello").await.unwrap(), Err(ClientError::NoConnectedHop.into()));
     assert!(world.metric("waku_mix_requests_total{outcome=\"no_connected_hop\"} 1"));
 }
 
@@ -88,19 +88,19 @@ async fn a_lost_loop_is_told_and_frees_its_credentials() {
 async fn a_loop_that_cannot_leave_says_why() {
     let mut world = World::new(Config { in_flight: 1, ..Config::default() });
     let unknown = world.probe(peer(99), LoopPlace::First, None).await.unwrap();
-    assert_eq!(unknown, Err(PushFailure::NodeUnknown(peer(99))));
+    assert_eq!(unknown, Err(ClientError::NodeUnknown(peer(99))));
 
     let outcome = world.probe(peer(5), LoopPlace::First, None);
     let local = world.departure().await;
     let full = world.probe(peer(5), LoopPlace::First, None).await.unwrap();
-    assert_eq!(full, Err(PushFailure::Busy), "a loop counts as a request");
+    assert_eq!(full, Err(ClientError::Busy), "a loop counts as a request");
     local.packet.reject(DropReason::DialFailed);
     local.done.unwrap().send(Err(SendFailure::DialFailed)).unwrap();
-    assert_eq!(outcome.await.unwrap(), Err(PushFailure::FirstHop(SendFailure::DialFailed)));
+    assert_eq!(outcome.await.unwrap(), Err(ClientError::FirstHop(SendFailure::DialFailed)));
 
     world.directory.publish(Directory { mix_nodes: vec![node(5)], ..directory(1) });
     let small = world.probe(peer(5), LoopPlace::First, None).await.unwrap();
-    assert!(matches!(small, Err(PushFailure::PoolTooSmall { usable: 1, needed: 2, .. })), "{small:?}");
+    assert!(matches!(small, Err(ClientError::PoolTooSmall { usable: 1, needed: 2, .. })), "{small:?}");
     world.settled().await;
     assert!(world.metric("waku_mix_loops_total{outcome=\"failed\"} 4"));
 }
@@ -111,10 +111,10 @@ async fn a_loop_ends_with_its_sender() {
     let lost = world.probe(peer(5), LoopPlace::First, None);
     world.departure().await.packet.settle(Outcome::Sent);
     world.role.actor().inject_panic().await;
-    assert!(matches!(lost.await.unwrap(), Err(PushFailure::Internal(_))));
+    assert!(matches!(lost.await.unwrap(), Err(ClientError::Internal(_))));
     let stopped = world.probe(peer(5), LoopPlace::First, None);
     world.departure().await.packet.settle(Outcome::Sent);
     world.stop(Duration::from_secs(1)).await;
-    assert_eq!(stopped.await.unwrap(), Err(PushFailure::Stopped));
-    assert_eq!(world.probe(peer(5), LoopPlace::First, None).await.unwrap(), Err(PushFailure::Stopped));
+    assert_eq!(stopped.await.unwrap(), Err(ClientError::Stopped));
+    assert_eq!(world.probe(peer(5), LoopPlace::First, None).await.unwrap(), Err(ClientError::Stopped));
 }

@@ -1,26 +1,22 @@
-//! The tries of one request: when the next one goes out, and when the request ends. Rules without I/O; times are since the
-//! request was accepted.
+//! The tries of one request: when the next one goes out, and when the request ends. Times are since the request was
+//! accepted.
 //!
 //! | what happens | what follows |
 //! |---|---|
-//! | published, or the service already has the message | the end |
-//! | 505 and nothing else may have got through | another service, if there is one |
-//! | 505 after a try without answer | the end if that service has published before, or a second one says so too |
+//! | it is done, now or before | the end |
+//! | done if it is a repeat, and no other try may have got through | another service, if there is one |
+//! | the same after a try without answer | the end if that service has done one before, or a second one says so too |
 //! | a service or exit that cannot | another one, at once |
 //! | a service that is busy | a pause, longer each time |
-//! | no answer within patience | another try; the earlier one may still be answered |
+//! | no answer within the response timeout | another try; the earlier one may still be answered |
 //! | a first hop that cannot be reached | another try over another hop, at once |
 //! | no route is left, and nobody has refused | a pause and another look, if discovery may bring one; else the end |
 
 use std::{collections::BTreeSet, time::Duration};
 
 use libp2p_identity::PeerId;
-use wakumix_role_api::{host::SendFailure, sender::PushFailure};
 
-use crate::{
-    answer::{Meaning, Refusal, Verdict},
-    route::History,
-};
+use crate::{ClientError, Meaning, SendFailure, route::History};
 
 /// Tries of a request at most: more than fit the default deadline, and a bound on credentials for longer ones.
 pub(crate) const MAX_TRIES: usize = 16;
@@ -31,10 +27,10 @@ const FIRST_PAUSE: Duration = Duration::from_millis(250);
 /// The longest pause.
 const LONGEST_PAUSE: Duration = Duration::from_secs(2);
 /// The pause after a full queue on this node or in front of a first hop: what a batch of packets takes to leave.
-pub(crate) const CONGESTION_PAUSE: Duration = Duration::from_millis(20);
+const CONGESTION_PAUSE: Duration = Duration::from_millis(20);
 
 /// The tries of a request.
-pub(crate) struct Progress {
+pub(crate) struct Tries {
     limit: Duration,
     /// A try that has less time than this is not made.
     least: Duration,
@@ -43,9 +39,15 @@ pub(crate) struct Progress {
     pauses: u32,
     refusal: Option<Refusal>,
     unreached: Vec<SendFailure>,
-    /// Services that answered 505 while a try may have got through.
+    /// Services that answered [`Meaning::DoneIfRepeated`] while a try may have got through.
     doubts: BTreeSet<PeerId>,
     history: History,
+}
+
+/// An answer that was no success.
+struct Refusal {
+    answer: Vec<u8>,
+    is_of_service: bool,
 }
 
 struct Try {
@@ -56,19 +58,19 @@ struct Try {
     packets: usize,
     /// Packets whose failure ends the try; counted down.
     spare: usize,
-    departed: Duration,
-    patience_ends: Duration,
-    state: State,
+    left: Duration,
+    times_out: Duration,
+    state: TryState,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
-enum State {
-    /// It may be answered, and no other try is made until patience ends.
+enum TryState {
+    /// It may be answered, and no other try is made until it times out.
     Awaited,
-    /// Patience has ended; it may still be answered.
+    /// It has timed out; it may still be answered.
     Silent,
     Answered,
-    /// Its exit has answered and cannot tell whether the message was published.
+    /// Its exit has answered and does not know whether it was done.
     Doubtful,
     /// It did not get past its first hop.
     NotLeft,
@@ -81,6 +83,15 @@ pub(crate) struct Sent {
     pub(crate) packets: usize,
     /// Packets that may be lost.
     pub(crate) spare: usize,
+}
+
+/// The answer that ends a request.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct LastAnswer {
+    /// Its application bytes.
+    pub(crate) answer: Vec<u8>,
+    /// Whether it is taken for the answer to a repeat of what is done.
+    pub(crate) is_repeat: bool,
 }
 
 /// What to do next.
@@ -96,7 +107,7 @@ pub(crate) enum Step {
     Unreachable(SendFailure),
 }
 
-impl Progress {
+impl Tries {
     /// A request that was accepted now.
     pub(crate) fn new(limit: Duration, least: Duration) -> Self {
         Self {
@@ -129,7 +140,7 @@ impl Progress {
 
     /// How often the request has left.
     pub(crate) fn tries_left(&self) -> u32 {
-        count(self.tries.iter().filter(|sent| sent.state != State::NotLeft).count())
+        count(self.tries.iter().filter(|sent| sent.state != TryState::NotLeft).count())
     }
 
     /// Packets that were made for it.
@@ -144,10 +155,10 @@ impl Progress {
 
     /// What to do now.
     pub(crate) fn step(&self, now: Duration) -> Step {
-        if let Some(awaited) = self.tries.iter().find(|sent| sent.state == State::Awaited) {
-            return Step::WaitUntil(awaited.patience_ends);
+        if let Some(awaited) = self.tries.iter().find(|sent| sent.state == TryState::Awaited) {
+            return Step::WaitUntil(awaited.times_out);
         }
-        let is_answerable = self.tries.iter().any(|sent| sent.state == State::Silent);
+        let is_answerable = self.tries.iter().any(|sent| sent.state == TryState::Silent);
         if let Some(&failure) = self.unreached.last()
             && self.unreached.len() >= MAX_UNREACHED
             && !is_answerable
@@ -162,78 +173,74 @@ impl Progress {
     }
 
     /// A try goes out; its number, for answers.
-    pub(crate) fn sent(&mut self, now: Duration, sent: Sent, patience: Duration) -> usize {
+    pub(crate) fn sent(&mut self, now: Duration, sent: Sent, timeout: Duration) -> usize {
         let Sent { service, hops, packets, spare } = sent;
         *self.history.asked.entry(service).or_default() += 1;
-        let (number, departed, patience_ends) = (self.next_number(), now, now + patience);
-        self.tries.push(Try { number, service, hops, packets, spare, departed, patience_ends, state: State::Awaited });
+        let (number, left, times_out) = (self.next_number(), now, now + timeout);
+        self.tries.push(Try { number, service, hops, packets, spare, left, times_out, state: TryState::Awaited });
         self.tries.len() - 1
     }
 
-    /// Ends patience with the try that is awaited, if it is time; whether it was. `patience` says how long the try with a
-    /// number is to be waited for that has been waited for so long.
-    pub(crate) fn end_patience(&mut self, now: Duration, patience: impl FnOnce(u32, Duration) -> Duration) -> bool {
-        let is_over = |sent: &&mut Try| sent.state == State::Awaited && sent.patience_ends <= now;
+    /// Lets the try that is awaited time out, if it is time; whether it was. `timeout` says how long the try with a number is
+    /// to be waited for that has been waited for so long.
+    pub(crate) fn time_out(&mut self, now: Duration, timeout: impl FnOnce(u32, Duration) -> Duration) -> bool {
+        let is_over = |sent: &&mut Try| sent.state == TryState::Awaited && sent.times_out <= now;
         let Some(silent) = self.tries.iter_mut().find(is_over) else { return false };
-        let waited = now.saturating_sub(silent.departed);
-        let patience = patience(silent.number, waited);
-        if patience > waited {
-            silent.patience_ends = silent.departed + patience;
+        let waited = now.saturating_sub(silent.left);
+        let timeout = timeout(silent.number, waited);
+        if timeout > waited {
+            silent.times_out = silent.left + timeout;
             return false;
         }
-        silent.state = State::Silent;
+        silent.state = TryState::Silent;
         self.history.hops.extend(silent.hops.iter().copied());
         true
     }
 
-    /// How long the answer to a try took, and who gave it.
+    /// How long the answer to a try took, and which service gave it.
     pub(crate) fn round_trip(&self, number: usize, now: Duration) -> Option<(Duration, PeerId)> {
         let answered = self.tries.get(number)?;
-        Some((now.saturating_sub(answered.departed), answered.service))
+        Some((now.saturating_sub(answered.left), answered.service))
     }
 
-    /// Whether patience with a try has ended and no answer to it has come.
+    /// Whether a try has timed out and no answer to it has come.
     pub(crate) fn is_silent(&self, number: usize) -> bool {
-        self.tries.get(number).is_some_and(|sent| sent.state == State::Silent)
+        self.tries.get(number).is_some_and(|sent| sent.state == TryState::Silent)
     }
 
-    /// A try was answered. `trusted` tells whether its service has published for this sender before, `jitter` is a number
+    /// A try was answered. `trusted` says whether its service has done a request of this client before, `jitter` is a number
     /// from 0 to 1 that draws pauses apart. The outcome, if this is the end.
     pub(crate) fn answered(
         &mut self,
         now: Duration,
         number: usize,
-        meaning: Meaning,
+        (meaning, answer): (Meaning, Vec<u8>),
         trusted: bool,
         jitter: f64,
-    ) -> Option<Verdict> {
-        let service = self.tries.get_mut(number).map(|answered| {
-            answered.state = State::Answered;
-            answered.service
-        })?;
-        match meaning {
-            Meaning::Published(verdict) | Meaning::Final(verdict) => return Some(verdict),
-            Meaning::NoPeers(verdict) if self.may_have_got_through(number) => {
+    ) -> Option<LastAnswer> {
+        let may_have_got_through = self.may_have_got_through(number);
+        let answered = self.tries.get_mut(number)?;
+        answered.state = if meaning.may_be_done() { TryState::Doubtful } else { TryState::Answered };
+        let service = answered.service;
+        let refusal = Refusal { answer, is_of_service: meaning.is_of_service() };
+        match meaning.of_service() {
+            Meaning::DoneIfRepeated if may_have_got_through => {
                 self.doubts.insert(service);
                 if trusted || self.doubts.len() > 1 {
-                    return Some(published(verdict));
-                }
-                self.refuse(service, Refusal::Service(verdict));
-            }
-            Meaning::NoPeers(verdict) => self.refuse(service, Refusal::Service(verdict)),
-            Meaning::Elsewhere(refusal) => {
-                if refusal.may_be_done()
-                    && let Some(answered) = self.tries.get_mut(number)
-                {
-                    answered.state = State::Doubtful;
+                    return Some(LastAnswer { answer: refusal.answer, is_repeat: true });
                 }
                 self.refuse(service, refusal);
             }
-            Meaning::Later(refusal) => {
+            Meaning::DoneIfRepeated | Meaning::Elsewhere => self.refuse(service, refusal),
+            Meaning::Later => {
                 self.refusal = Some(refusal);
                 let pause = (FIRST_PAUSE * 2_u32.saturating_pow(self.pauses)).min(LONGEST_PAUSE);
                 self.pauses = (self.pauses + 1).min(8);
                 self.paused_until = now + pause.mul_f64(0.5 + jitter.clamp(0.0, 1.0));
+            }
+            // An exit's answer was translated above.
+            Meaning::Done | Meaning::Final | Meaning::Exit(_) | Meaning::Unreadable => {
+                return Some(LastAnswer { answer: refusal.answer, is_repeat: false });
             }
         }
         None
@@ -251,10 +258,10 @@ impl Progress {
             sent.spare -= 1;
             return false;
         }
-        if matches!(sent.state, State::Answered | State::Doubtful | State::NotLeft) {
+        if matches!(sent.state, TryState::Answered | TryState::Doubtful | TryState::NotLeft) {
             return false;
         }
-        sent.state = State::NotLeft;
+        sent.state = TryState::NotLeft;
         // The service was not asked, and its turn does not count.
         if let Some(asked) = self.history.asked.get_mut(&sent.service) {
             *asked = asked.saturating_sub(1);
@@ -273,17 +280,17 @@ impl Progress {
     pub(crate) fn no_route(
         &mut self,
         now: Duration,
-        problem: PushFailure,
+        problem: ClientError,
         may_pass: bool,
-    ) -> Option<Result<Verdict, PushFailure>> {
+    ) -> Option<Result<LastAnswer, ClientError>> {
         if self.tries.is_empty() {
             return Some(Err(problem));
         }
         if !self.doubts.is_empty()
-            && let Some(Refusal::Service(verdict)) = &self.refusal
+            && let Some(refusal) = self.refusal.take_if(|refusal| refusal.is_of_service)
         {
-            // Nobody else can be asked, and a try may have got through: what 505 then means most likely.
-            return Some(Ok(published(verdict.clone())));
+            // Nobody else can be asked, and a try may have got through: what the doubt then means most likely.
+            return Some(Ok(LastAnswer { answer: refusal.answer, is_repeat: true }));
         }
         if self.is_answerable() || (may_pass && self.refusal.is_none()) {
             self.paused_until = self.paused_until.max(now + FIRST_PAUSE);
@@ -293,30 +300,30 @@ impl Progress {
     }
 
     /// The outcome when the deadline is reached.
-    pub(crate) fn at_deadline(&mut self) -> Result<Verdict, PushFailure> {
+    pub(crate) fn at_deadline(&mut self) -> Result<LastAnswer, ClientError> {
         if self.is_answerable() {
-            return Err(PushFailure::Deadline { limit: self.limit, tries: self.tries_left() });
+            return Err(ClientError::Deadline { limit: self.limit, tries: self.tries_left() });
         }
-        self.failed(PushFailure::Busy)
+        self.failed(ClientError::Busy)
     }
 
     /// What the last answer said that was no success, else why nothing left, else `problem`.
-    fn failed(&mut self, problem: PushFailure) -> Result<Verdict, PushFailure> {
+    fn failed(&mut self, problem: ClientError) -> Result<LastAnswer, ClientError> {
         match (self.refusal.take(), self.unreached.last()) {
-            (Some(refusal), _) => refusal.outcome(),
-            (None, Some(&failure)) => Err(PushFailure::FirstHop(failure)),
+            (Some(refusal), _) => Ok(LastAnswer { answer: refusal.answer, is_repeat: false }),
+            (None, Some(&failure)) => Err(ClientError::FirstHop(failure)),
             (None, None) => Err(problem),
         }
     }
 
     fn is_answerable(&self) -> bool {
-        self.tries.iter().any(|sent| matches!(sent.state, State::Awaited | State::Silent))
+        self.tries.iter().any(|sent| matches!(sent.state, TryState::Awaited | TryState::Silent))
     }
 
     /// Whether another try left before this one and has not been answered.
     fn may_have_got_through(&self, number: usize) -> bool {
         let mut earlier = self.tries.iter().take(number);
-        earlier.any(|sent| matches!(sent.state, State::Awaited | State::Silent | State::Doubtful))
+        earlier.any(|sent| matches!(sent.state, TryState::Awaited | TryState::Silent | TryState::Doubtful))
     }
 
     /// A service that cannot; a second one is asked.
@@ -324,11 +331,6 @@ impl Progress {
         self.history.refused.insert(service);
         self.refusal = Some(refusal);
     }
-}
-
-/// Status 200 in place of what a service answers that has the message.
-fn published(verdict: Verdict) -> Verdict {
-    Verdict { status: wakumix_waku::lightpush::StatusCode::SUCCESS.0, relay_peer_count: None, ..verdict }
 }
 
 fn count(number: usize) -> u32 {

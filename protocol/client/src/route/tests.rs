@@ -1,32 +1,27 @@
-//! Which exit and which ways are chosen, and what is said when there are none.
+//! Which exit and which paths are chosen, and what is said when there are none.
 
 use std::collections::BTreeSet;
 
-use rand::{SeedableRng, rngs::StdRng};
 use wakumix_mix::path::{is_sound_forward_path, is_sound_reply_path};
-use wakumix_role_api::directory::PoolState;
 use wakumix_sphinx::{FormatSet, Profile, Sphinx};
-use wakumix_waku::record::Shards;
+use wakumix_waku::{lightpush::V3_PROTOCOL, record::Shards};
 
 use super::*;
 use crate::{
-    testing::{node, peer},
-    way_back::WayBack,
+    PoolCounts, PoolState,
+    testing::{node, peer, rng},
 };
 
-fn rng(seed: u64) -> StdRng {
-    StdRng::seed_from_u64(seed)
+fn service(seed: u8) -> ServiceEntry {
+    let address = HopAddress::from_multiaddr(&"/ip4/10.0.0.9/tcp/4000".parse().unwrap(), peer(seed)).unwrap();
+    ServiceEntry { kind: ServiceKind::LIGHTPUSH, peer: peer(seed), address: Some(address), shards: None }
 }
 
-fn service(seed: u8, address: &str) -> ServiceNode {
-    ServiceNode::new(peer(seed), vec![address.parse().unwrap()])
-}
-
-fn directory(pool: &[u8], services: &[u8]) -> Directory {
-    Directory {
+fn directory(pool: &[u8], services: &[u8]) -> DirectorySnapshot {
+    DirectorySnapshot {
         mix_nodes: pool.iter().map(|&seed| node(seed)).collect(),
-        lightpush: services.iter().map(|&seed| service(seed, "/ip4/10.0.0.9/tcp/4000")).collect(),
-        ..Directory::default()
+        services: services.iter().map(|&seed| service(seed)).collect(),
+        ..DirectorySnapshot::default()
     }
 }
 
@@ -35,49 +30,52 @@ const THREE: Protection = Protection { surbs: 3, parity: 0 };
 
 /// What a choice is made from; the defaults are a first try of a small request with three reply blocks.
 struct Choice<'a> {
-    directory: &'a Directory,
-    formats: Formats,
-    way_back: WayBack,
+    directory: &'a DirectorySnapshot,
+    connected: Connected,
+    formats: Vec<Arc<dyn PacketFormat>>,
+    return_route: ReturnRoute,
     protection: Protection,
     history: History,
 }
 
 impl<'a> Choice<'a> {
-    fn from(directory: &'a Directory) -> Self {
-        let formats = Formats::one(Sphinx::new(Profile::default()), 1);
-        let way_back = WayBack::from_anywhere(node(99));
-        Self { directory, formats, way_back, protection: THREE, history: History::default() }
+    fn from(directory: &'a DirectorySnapshot) -> Self {
+        let formats = vec![Arc::new(Sphinx::new(Profile::default())) as _];
+        let return_route = ReturnRoute::from_anywhere(node(99));
+        let connected = Connected::new();
+        Self { directory, connected, formats, return_route, protection: THREE, history: History::default() }
     }
 
-    fn make(&self, wanted: Wanted<'_>, seed: u64) -> Result<Route, PushFailure> {
-        let (directory, way_back, formats) = (self.directory, &self.way_back, &self.formats);
-        let around = Surroundings { directory, way_back, formats, weight: &|_| 1.0 };
+    fn make(&self, wanted: Wanted<'_>, seed: u64) -> Result<Route, ClientError> {
+        let Self { directory, connected, formats, return_route, .. } = self;
+        let around = Surroundings { directory, connected, return_route, formats, weight: &|_| 1.0 };
         choose(&mut rng(seed), around, wanted, self.protection, &self.history)
     }
 }
 
-fn chosen(directory: &Directory, exit: Option<u8>, seed: u64) -> Result<Route, PushFailure> {
-    chosen_for(directory, Wanted { exit: exit.map(peer), topic: None, len: LEN }, seed)
+fn chosen(directory: &DirectorySnapshot, exit: Option<u8>, seed: u64) -> Result<Route, ClientError> {
+    chosen_for(directory, Wanted { exit: exit.map(peer), ..ANY }, seed)
 }
 
-fn chosen_for(directory: &Directory, wanted: Wanted<'_>, seed: u64) -> Result<Route, PushFailure> {
+fn chosen_for(directory: &DirectorySnapshot, wanted: Wanted<'_>, seed: u64) -> Result<Route, ClientError> {
     Choice::from(directory).make(wanted, seed)
 }
 
-const ANY: Wanted<'_> = Wanted { exit: None, topic: None, len: LEN };
+const ANY: Wanted<'_> =
+    Wanted { service: ServiceKind::LIGHTPUSH, codec: V3_PROTOCOL, exit: None, topic: None, len: LEN };
 
 #[test]
 fn every_exit_that_serves_lightpush_is_chosen_sooner_or_later() {
     let directory = directory(&[0, 1, 2, 3, 4], &[3, 1, 77]);
     let exits: BTreeSet<_> =
-        (0..50).map(|seed| chosen(&directory, None, seed).unwrap().legs[0].path[2].peer()).collect();
+        (0..50).map(|seed| chosen(&directory, None, seed).unwrap().pairs[0].forward[2].peer()).collect();
     assert_eq!(exits, BTreeSet::from([peer(1), peer(3)]));
 }
 
 #[test]
 fn the_exit_asked_for_is_the_destination() {
     let route = chosen(&directory(&[0, 1, 2, 3, 4], &[1]), Some(4), 1).unwrap();
-    assert_eq!(route.legs[0].path[2], node(4));
+    assert_eq!(route.pairs[0].forward[2], node(4));
     assert_eq!(route.destination, [0; ADDRESS_LEN]);
 }
 
@@ -86,15 +84,15 @@ fn a_service_outside_the_pool_is_reached_beyond_an_exit() {
     for seed in 0..20 {
         let route = chosen(&directory(&[0, 1, 2, 3], &[77]), None, seed).unwrap();
         assert_eq!(HopAddress::decode(&route.destination).unwrap().peer(), peer(77));
-        assert!(is_sound_forward_path(&route.legs[0].path, &peer(77)));
+        assert!(is_sound_forward_path(&route.pairs[0].forward, &peer(77)));
     }
 }
 
 #[test]
-fn every_way_back_ends_here_and_avoids_the_exit() {
+fn every_reply_path_ends_here_and_avoids_the_exit() {
     let route = chosen(&directory(&[0, 1, 2, 3, 4], &[1]), None, 5).unwrap();
-    assert_eq!(route.legs[0].reply_paths.len(), 3);
-    for path in &route.legs[0].reply_paths {
+    assert_eq!(route.pairs[0].reply.len(), 3);
+    for path in &route.pairs[0].reply {
         assert!(is_sound_reply_path(path, &peer(99)));
         assert!(path.iter().all(|node| node.peer() != peer(1)));
     }
@@ -103,32 +101,38 @@ fn every_way_back_ends_here_and_avoids_the_exit() {
 #[test]
 fn this_node_is_no_exit_for_itself() {
     let directory = directory(&[0, 1, 2, 3, 99], &[99]);
-    assert_eq!(chosen(&directory, None, 1).err(), Some(PushFailure::NoExit { topic: None }));
-    assert_eq!(chosen(&directory, Some(99), 1).err(), Some(PushFailure::ExitUnknown(peer(99))));
-    assert!(!has_service(&directory, &peer(99)));
+    assert_eq!(
+        chosen(&directory, None, 1).err(),
+        Some(ClientError::NoExit { service: ServiceKind::LIGHTPUSH, topic: None })
+    );
+    assert_eq!(chosen(&directory, Some(99), 1).err(), Some(ClientError::ExitUnknown(peer(99))));
+    assert!(!has_service(&directory, &peer(99), ServiceKind::LIGHTPUSH));
 }
 
 #[test]
 fn a_small_pool_is_named_before_anything_that_follows_from_it() {
-    let reason = || "no other node is known".to_owned();
-    let too_small = |usable| Some(PushFailure::PoolTooSmall { usable, needed: 4, reason: reason() });
+    let others = PoolCounts::default();
+    let too_small = |usable| Some(ClientError::PoolTooSmall { usable, needed: 4, others });
     assert_eq!(chosen(&directory(&[], &[]), None, 1).err(), too_small(0));
     assert_eq!(chosen(&directory(&[0, 0, 1, 2, 99], &[2]), None, 1).err(), too_small(3));
     assert_eq!(chosen(&directory(&[0, 1], &[]), Some(7), 1).err(), too_small(2));
     let beyond = chosen(&directory(&[0, 1], &[77]), None, 1).err();
-    assert_eq!(beyond, Some(PushFailure::PoolTooSmall { usable: 2, needed: 3, reason: reason() }));
+    assert_eq!(beyond, Some(ClientError::PoolTooSmall { usable: 2, needed: 3, others }));
 }
 
 #[test]
 fn without_a_service_there_is_no_exit() {
     let mut directory = directory(&[0, 1, 2, 3], &[]);
-    assert_eq!(chosen(&directory, None, 1).err(), Some(PushFailure::NoExit { topic: None }));
-    assert_eq!(chosen(&directory, Some(7), 1).err(), Some(PushFailure::ExitUnknown(peer(7))));
-    directory.lightpush = vec![service(77, "/ip6/::1/tcp/4000")];
     assert_eq!(
         chosen(&directory, None, 1).err(),
-        Some(PushFailure::NoExit { topic: None }),
-        "no header carries that address"
+        Some(ClientError::NoExit { service: ServiceKind::LIGHTPUSH, topic: None })
+    );
+    assert_eq!(chosen(&directory, Some(7), 1).err(), Some(ClientError::ExitUnknown(peer(7))));
+    directory.services = vec![ServiceEntry { address: None, ..service(77) }];
+    assert_eq!(
+        chosen(&directory, None, 1).err(),
+        Some(ClientError::NoExit { service: ServiceKind::LIGHTPUSH, topic: None }),
+        "no header carries its address"
     );
 }
 
@@ -143,64 +147,66 @@ fn a_small_pool_says_what_is_wrong_with_the_other_nodes() {
 }
 
 #[test]
-fn an_exit_serves_the_shard_of_the_message_as_far_as_it_has_told() {
+fn an_exit_serves_the_shard_of_the_message_as_far_as_is_known() {
     let mut directory = directory(&[0, 1, 2, 3, 4], &[1, 2, 3]);
-    for (service, shard) in directory.lightpush.iter_mut().zip([5, 6]) {
+    for (service, shard) in directory.services.iter_mut().zip([5, 6]) {
         service.shards = Some(Shards { cluster: 2, shards: vec![shard] });
     }
     let exits = |topic: &str| -> BTreeSet<_> {
         let topic = PubsubTopic::parse(topic).unwrap();
         let wanted = Wanted { topic: Some(&topic), ..ANY };
-        (0..50).map(|seed| chosen_for(&directory, wanted, seed).unwrap().legs[0].path[2].peer()).collect()
+        (0..50).map(|seed| chosen_for(&directory, wanted, seed).unwrap().pairs[0].forward[2].peer()).collect()
     };
     assert_eq!(exits("/waku/2/rs/2/5"), BTreeSet::from([peer(1), peer(3)]));
     assert_eq!(exits("/waku/2/rs/2/6"), BTreeSet::from([peer(2), peer(3)]));
     assert_eq!(exits("/waku/2/rs/3/5"), BTreeSet::from([peer(3)]));
 
-    directory.lightpush.pop();
+    directory.services.pop();
     let topic = PubsubTopic::parse("/waku/2/rs/2/7").unwrap();
     let failure = chosen_for(&directory, Wanted { topic: Some(&topic), ..ANY }, 1).err().unwrap();
-    assert_eq!(failure, PushFailure::NoExit { topic: Some("/waku/2/rs/2/7".to_owned()) });
+    assert_eq!(failure, ClientError::NoExit { service: ServiceKind::LIGHTPUSH, topic: Some(topic.clone()) });
     assert!(failure.to_string().contains("serves lightpush on /waku/2/rs/2/7"), "{failure}");
-    let asked = Wanted { exit: Some(peer(1)), topic: Some(&topic), len: LEN };
+    let asked = Wanted { exit: Some(peer(1)), topic: Some(&topic), ..ANY };
     assert!(chosen_for(&directory, asked, 1).is_ok(), "an exit that is asked for is taken");
 }
 
 #[test]
 fn a_loop_that_cannot_end_at_its_node_begins_there() {
-    let mut directory = directory(&[0, 1, 2, 3], &[]);
-    directory.connected.insert(peer(2));
-    let way_back = WayBack::from_connected(node(99));
+    let directory = directory(&[0, 1, 2, 3], &[]);
+    let connected = Connected::from([peer(2)]);
+    let return_route = ReturnRoute::from_connected(node(99));
+    let chosen = |through, place| {
+        choose_loop(&mut rng(1), &directory, &connected, &return_route, FormatKind::Mix, (peer(through), place))
+    };
     for (through, place, at) in [(2, LoopPlace::Second, 1), (3, LoopPlace::Second, 0), (3, LoopPlace::First, 0)] {
-        let path = choose_loop(&mut rng(1), &directory, &way_back, FormatKind::Mix, peer(through), place).unwrap();
+        let path = chosen(through, place).unwrap();
         assert_eq!(path[at], node(through));
         assert!(is_sound_reply_path(&path, &peer(99)));
     }
-    let alone = choose_loop(&mut rng(1), &directory, &way_back, FormatKind::Mix, peer(2), LoopPlace::First);
-    assert_eq!(alone, Err(PushFailure::NoConnectedHop), "the only connected node cannot be both hops");
-    let unknown = choose_loop(&mut rng(1), &directory, &way_back, FormatKind::Mix, peer(7), LoopPlace::First);
-    assert_eq!(unknown, Err(PushFailure::NodeUnknown(peer(7))));
+    let alone = chosen(2, LoopPlace::First);
+    assert_eq!(alone, Err(ClientError::NoConnectedHop), "the only connected node cannot be both hops");
+    let unknown = chosen(7, LoopPlace::First);
+    assert_eq!(unknown, Err(ClientError::NodeUnknown(peer(7))));
 }
 
 #[test]
 fn replies_to_a_node_that_cannot_be_dialled_come_over_its_connections() {
-    let mut directory = directory(&[0, 1, 2, 3, 4], &[1]);
-    let chosen = |directory: &Directory, seed| {
-        let way_back = WayBack::from_connected(node(99));
-        let protection = Protection { surbs: 2, parity: 0 };
-        Choice { way_back, protection, ..Choice::from(directory) }.make(ANY, seed)
+    let directory = directory(&[0, 1, 2, 3, 4], &[1]);
+    let chosen = |connected: &[u8], seed| {
+        let return_route = ReturnRoute::from_connected(node(99));
+        let (protection, connected) =
+            (Protection { surbs: 2, parity: 0 }, connected.iter().copied().map(peer).collect());
+        Choice { return_route, protection, connected, ..Choice::from(&directory) }.make(ANY, seed)
     };
-    directory.connected.extend([peer(1), peer(4)]);
     for seed in 0..20 {
-        let route = chosen(&directory, seed).unwrap();
-        assert!(route.legs[0].reply_paths.iter().all(|path| path[1] == node(4)), "the exit is no hop");
+        let route = chosen(&[1, 4], seed).unwrap();
+        assert!(route.pairs[0].reply.iter().all(|path| path[1] == node(4)), "the exit is no hop");
     }
-    directory.connected.remove(&peer(4));
-    assert_eq!(chosen(&directory, 1).err(), Some(PushFailure::NoConnectedHop));
+    assert_eq!(chosen(&[1], 1).err(), Some(ClientError::NoConnectedHop));
 }
 
 /// The pool 0..10 in which 8 and 9 are services; 9 puts fragments together.
-fn two_exits() -> Directory {
+fn two_exits() -> DirectorySnapshot {
     let mut directory = directory(&[0, 1, 2, 3, 4, 5, 6, 7, 8, 9], &[8, 9]);
     directory.mix_nodes[9].reassembles = true;
     directory
@@ -233,7 +239,7 @@ fn when_every_service_was_asked_the_least_asked_is_asked_again_and_those_that_re
     choice.history.refused.insert(peer(9));
     assert_eq!(choice.make(ANY, 1).unwrap().service, peer(8));
     choice.history.refused.insert(peer(8));
-    assert_eq!(choice.make(ANY, 1).err(), Some(PushFailure::NoExit { topic: None }));
+    assert_eq!(choice.make(ANY, 1).err(), Some(ClientError::NoExit { service: ServiceKind::LIGHTPUSH, topic: None }));
 }
 
 #[test]
@@ -243,11 +249,12 @@ fn what_does_not_fit_one_packet_goes_in_fragments_to_an_exit_that_puts_them_toge
     for seed in 0..10 {
         let choice = Choice { protection: Protection { surbs: 1, parity: 1 }, ..Choice::from(&directory) };
         let route = choice.make(wanted, seed).unwrap();
-        assert_eq!((route.service, route.legs.len()), (peer(9), 3));
-        assert!(route.legs.iter().all(|leg| leg.path[2].peer() == peer(9) && leg.reply_paths.len() == 1));
-        let first_hops: BTreeSet<_> = route.legs.iter().flat_map(|leg| &leg.path[..2]).map(MixNode::peer).collect();
-        assert_eq!(first_hops.len(), 6, "ways of one request share no hop where the pool allows it");
-        let back: BTreeSet<_> = route.legs.iter().flat_map(|leg| &leg.reply_paths[0][..2]).map(MixNode::peer).collect();
+        assert_eq!((route.service, route.pairs.len()), (peer(9), 3));
+        assert!(route.pairs.iter().all(|pair| pair.forward[2].peer() == peer(9) && pair.reply.len() == 1));
+        let first_hops: BTreeSet<_> =
+            route.pairs.iter().flat_map(|pair| &pair.forward[..2]).map(MixNode::peer).collect();
+        assert_eq!(first_hops.len(), 6, "paths of one request share no hop where the pool allows it");
+        let back: BTreeSet<_> = route.pairs.iter().flat_map(|pair| &pair.reply[0][..2]).map(MixNode::peer).collect();
         assert_eq!(back.len(), 6);
     }
 }
@@ -256,15 +263,15 @@ fn what_does_not_fit_one_packet_goes_in_fragments_to_an_exit_that_puts_them_toge
 fn where_no_exit_puts_fragments_together_the_refusal_says_how_much_fits() {
     let mut directory = two_exits();
     let wanted = Wanted { len: 4300, ..ANY };
-    let towards = |directory: &Directory, exit| chosen_for(directory, Wanted { exit, ..wanted }, 1).err();
-    let refused = Some(PushFailure::TooLarge { size: 4300, limit: 3205 });
+    let towards = |directory: &DirectorySnapshot, exit| chosen_for(directory, Wanted { exit, ..wanted }, 1).err();
+    let refused = Some(ClientError::TooLarge { size: 4300, limit: 3205 });
     assert_eq!(towards(&directory, Some(peer(8))), refused);
     directory.mix_nodes[9].reassembles = false;
     assert_eq!(towards(&directory, None), refused);
     directory.mix_nodes[9].reassembles = true;
     let longer = chosen_for(&directory, Wanted { len: 6000, ..ANY }, 1).err();
-    assert_eq!(longer, Some(PushFailure::TooLarge { size: 6000, limit: 5094 }));
-    directory.lightpush = vec![service(77, "/ip4/10.0.0.9/tcp/4000")];
+    assert_eq!(longer, Some(ClientError::TooLarge { size: 6000, limit: 5094 }));
+    directory.services = vec![service(77)];
     assert_eq!(towards(&directory, None), refused, "a service beyond an exit takes one packet");
 }
 

@@ -1,0 +1,99 @@
+//! What the sender's tasks share: ways to the rest of the node, and the count of what is at work.
+
+use std::{sync::Arc, time::Duration};
+
+use tokio::{sync::watch, time::Instant};
+use wakumix_mix::Ledger;
+use wakumix_role_api::{DirectoryReader, Formats, LocalNode, Workers, mixer::MixerHandle, plain::PlainPush};
+
+use crate::{metrics::Metrics, watch::Watchlist};
+
+/// All of it is derivable but the count, which outlives a panic: its guards come back by themselves.
+pub(crate) struct Shell {
+    pub(crate) node: LocalNode,
+    pub(crate) directory: DirectoryReader,
+    pub(crate) ledger: Arc<Ledger>,
+    pub(crate) formats: Formats,
+    pub(crate) workers: Workers,
+    pub(crate) mixer: MixerHandle,
+    pub(crate) plain: PlainPush,
+    pub(crate) watchlist: Arc<Watchlist>,
+    pub(crate) metrics: Arc<Metrics>,
+    pub(crate) work: Arc<Work>,
+    /// What the client's times count from; the same for all roles.
+    pub(crate) epoch: Instant,
+}
+
+impl Shell {
+    /// The client's time.
+    pub(crate) fn now(&self) -> Duration {
+        Instant::now().saturating_duration_since(self.epoch)
+    }
+}
+
+/// Counts callers that wait and replies that are being opened, and says when there are none.
+#[derive(Debug)]
+pub(crate) struct Work(watch::Sender<WorkCount>);
+
+#[derive(Clone, Copy, Debug, Default)]
+struct WorkCount {
+    requests: usize,
+    replies: usize,
+    is_closed: bool,
+}
+
+/// One caller or reply; dropping it ends it.
+pub(crate) struct WorkGuard {
+    work: Arc<Work>,
+    is_request: bool,
+}
+
+impl Work {
+    pub(crate) fn new() -> Arc<Self> {
+        Arc::new(Self(watch::Sender::new(WorkCount::default())))
+    }
+
+    /// A caller waits.
+    pub(crate) fn request(self: &Arc<Self>) -> WorkGuard {
+        self.0.send_modify(|count| count.requests += 1);
+        WorkGuard { work: Arc::clone(self), is_request: true }
+    }
+
+    /// A reply is being opened; the packet buffers bound these.
+    pub(crate) fn reply(self: &Arc<Self>) -> WorkGuard {
+        self.0.send_modify(|count| count.replies += 1);
+        WorkGuard { work: Arc::clone(self), is_request: false }
+    }
+
+    /// Callers that wait.
+    pub(crate) fn requests(&self) -> usize {
+        self.0.borrow().requests
+    }
+
+    /// Takes no more requests; those under way may still be answered.
+    pub(crate) fn close(&self) {
+        self.0.send_modify(|count| count.is_closed = true);
+    }
+
+    /// Whether no more requests are taken.
+    pub(crate) fn is_closed(&self) -> bool {
+        self.0.borrow().is_closed
+    }
+
+    /// Waits until nothing is at work.
+    ///
+    /// Cancel safe: yes.
+    pub(crate) async fn idle(&self) {
+        // The sender lives as long as `self`, so the wait cannot fail.
+        let _ = self.0.subscribe().wait_for(|count| count.requests + count.replies == 0).await;
+    }
+}
+
+impl Drop for WorkGuard {
+    fn drop(&mut self) {
+        self.work.0.send_modify(|count| {
+            let of_kind = if self.is_request { &mut count.requests } else { &mut count.replies };
+            *of_kind = of_kind.saturating_sub(1);
+        });
+    }
+}
