@@ -17,6 +17,7 @@
 //! | [`random`] | draws that are the same on every machine | |
 //! | [`replay`] | tags of packets already seen | §15 |
 //! | [`reply`] | credentials that open replies | §9, §12 |
+//! | [`hop`] | what a mix node decides about a packet: keys, next hop, delay, cover | §10, §21 |
 //! | [`admission`] | what a node takes from which peer under load | §21 |
 //! | [`exit_status`] | what an exit says of a request that came to nothing | |
 //! | [`outcome`] | what may become of a packet | §10, §11 |
@@ -42,6 +43,7 @@ pub mod delay;
 pub mod exit_status;
 pub mod fleet;
 pub mod fragment;
+pub mod hop;
 pub mod ledger;
 pub mod message;
 pub mod outcome;
