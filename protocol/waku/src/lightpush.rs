@@ -3,6 +3,7 @@
 //! One request and one response per stream, each in a [`frame`](crate::frame), then both sides close. The same frames
 //! travel through the mixnet.
 
+pub mod refusal;
 pub mod text;
 pub mod v2;
 pub mod v3;

@@ -9,20 +9,22 @@ use tokio::{
     time::Instant,
 };
 use wakumix_mix::{
-    DropReason, ExitStatus, HopAddress, Outcome, Packet, Stage, address::is_absent, fragment::FRAGMENT_CODEC,
+    DropReason, ExitStatus, HopAddress, Outcome, Packet, Stage,
+    address::is_absent,
+    fragment::{FRAGMENT_CODEC, MAX_REASSEMBLED_LEN},
 };
 use wakumix_role_api::{
     Actor, Context, DirectoryReader, Formats, LocalNode, Served, Services,
     exit::{ExitMessage, ExitPacket},
 };
 use wakumix_sphinx::{ADDRESS_LEN, AddressBytes, Surb, Weaknesses};
+use wakumix_waku::{frame, lightpush::refusal::RefusalForm};
 
 use crate::{
-    answer::Form,
     config::Config,
     exchange::{Answering, Errand, Exchange, Shared},
     fragments::{Fragments, Taken},
-    incoming::{Incoming, TakenRequest, read, unframe},
+    incoming::{Incoming, TakenRequest, read},
     metrics::{ReplyOutcome, RequestOutcome},
     policy::{Me, Policy, Target, drop_reason},
     reply::Reply,
@@ -108,7 +110,7 @@ impl Exit {
             Taken::Whole(request) => self.request(&HERE, packet, served, request, context),
             Taken::Refused { reason, status, surbs } => {
                 packet.reject(reason);
-                self.refuse(served, surbs, &Form::of_fragments(), status, context);
+                self.refuse(served, surbs, &RefusalForm::v3_without_request(), status, context);
             }
         }
     }
@@ -122,7 +124,7 @@ impl Exit {
         context: &Context<ExitMessage>,
     ) {
         let TakenRequest { codec, surbs, data } = request;
-        let form = Form::of(&codec, &data);
+        let form = RefusalForm::of(&codec, &data, MAX_REASSEMBLED_LEN);
         match self.errand(destination, codec, data) {
             Ok((errand, permit)) => {
                 packet.settle(Outcome::Delivered);
@@ -147,8 +149,8 @@ impl Exit {
     ) -> Result<(Errand, OwnedSemaphorePermit), ExitStatus> {
         let errand = match self.target(&codec, destination)? {
             Target::Local(service) => {
-                let body = unframe(&data, service.max_request).ok_or(ExitStatus::Malformed)?;
-                Errand::Local { service, body }
+                let body = frame::first_body(&data, service.max_request).ok_or(ExitStatus::Malformed)?;
+                Errand::Local { service, body: body.to_vec() }
             }
             Target::Remote { peer, addresses } => Errand::Remote { peer, addresses, codec, bytes: data },
         };
@@ -173,7 +175,7 @@ impl Exit {
         &mut self,
         served: Served,
         surbs: Vec<Surb>,
-        form: &Form,
+        form: &RefusalForm,
         status: ExitStatus,
         context: &Context<ExitMessage>,
     ) {

@@ -15,10 +15,9 @@ use wakumix_role_api::{
     host::{HostHandle, ReadRule, RequestFailure},
 };
 use wakumix_sphinx::Surb;
-use wakumix_waku::frame;
+use wakumix_waku::{frame, lightpush::refusal::RefusalForm};
 
 use crate::{
-    answer::Form,
     metrics::{Metrics, RequestOutcome},
     policy::READ_RULE,
     reply::{Replier, Reply},
@@ -40,7 +39,7 @@ pub(crate) struct Shared {
 pub(crate) struct Exchange {
     pub(crate) errand: Errand,
     /// How it is refused if it comes to nothing.
-    pub(crate) form: Form,
+    pub(crate) form: RefusalForm,
     pub(crate) answering: Answering,
 }
 

@@ -4,7 +4,6 @@ use std::ops::Range;
 
 use wakumix_mix::{Body, DropReason, Packet, Request};
 use wakumix_sphinx::{PacketFormat, Surb};
-use wakumix_waku::frame;
 
 /// What an exit finds.
 #[derive(Debug)]
@@ -41,32 +40,6 @@ pub(crate) fn read(format: &dyn PacketFormat, packet: &Packet, body: Range<usize
         Body::Cover => Ok(Incoming::Cover),
         Body::Request(Request { codec, surbs, data }) => {
             Ok(Incoming::Request(TakenRequest { codec: codec.to_owned(), surbs, data: data.to_vec() }))
-        }
-    }
-}
-
-/// The request that a local service reads: what is in the frame. Bytes behind it are not looked at, as in a stream; a sender
-/// whose message block has a sequence number leaves four there if ours has none (§7.2).
-pub(crate) fn unframe(data: &[u8], max: usize) -> Option<Vec<u8>> {
-    let (body, _) = frame::decode(data, max).ok()??;
-    Some(body.to_vec())
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn takes_the_frame_and_leaves_what_follows() {
-        assert_eq!(unframe(b"\x03abc", 3).as_deref(), Some(&b"abc"[..]));
-        assert_eq!(unframe(b"\x03abc\x01\x02\x03\x04", 3).as_deref(), Some(&b"abc"[..]));
-        assert_eq!(unframe(b"\x00", 3).as_deref(), Some(&b""[..]));
-    }
-
-    #[test]
-    fn refuses_frames_that_are_cut_short_too_long_or_not_minimal() {
-        for data in [&b""[..], b"\x03ab", b"\x04abcd", b"\x83\x00abc"] {
-            assert_eq!(unframe(data, 3), None, "{data:02x?}");
         }
     }
 }

@@ -6,7 +6,7 @@
 //!
 //! | module | what |
 //! |---|---|
-//! | `incoming`, `policy`, `answer` | the rules, without I/O |
+//! | `incoming`, `policy`, `refusal` | the rules, without I/O |
 //! | `fragments` | the sets of fragments that wait to be whole |
 //! | `actor` | the shell: one packet at a time |
 //! | `exchange`, `reply` | a task for each request, a worker job for its replies |
@@ -23,13 +23,13 @@
 //! ```
 
 mod actor;
-mod answer;
 mod config;
 mod exchange;
 mod fragments;
 mod incoming;
 mod metrics;
 mod policy;
+mod refusal;
 mod reply;
 mod role;
 mod tally;

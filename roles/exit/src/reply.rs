@@ -10,10 +10,11 @@ use wakumix_role_api::{
     mixer::{LocalPacket, MixerHandle},
 };
 use wakumix_sphinx::{Surb, Weakness, Weaknesses};
+use wakumix_waku::lightpush::refusal::RefusalForm;
 
 use crate::{
-    answer::Form,
     metrics::{Metrics, ReplyOutcome},
+    refusal::refusal,
 };
 
 /// What goes back.
@@ -29,8 +30,8 @@ pub(crate) enum Reply {
 
 impl Reply {
     /// What tells a sender of this status.
-    pub(crate) fn of_status(form: &Form, status: ExitStatus) -> Self {
-        let bytes = form.refusal(status);
+    pub(crate) fn of_status(form: &RefusalForm, status: ExitStatus) -> Self {
+        let bytes = refusal(form, status);
         if bytes.is_empty() && status == ExitStatus::AnswerTooLong { Self::Nothing } else { Self::Status(bytes) }
     }
 
