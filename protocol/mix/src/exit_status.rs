@@ -4,6 +4,8 @@
 //! answers a lightpush request with a lightpush response whose description is [`ExitStatus::describe`]: to any client a
 //! refusal with its reason in words, to ours the code behind it.
 
+use crate::DropReason;
+
 /// Why a request came to nothing at the exit, or behind it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 #[non_exhaustive]
@@ -97,6 +99,18 @@ impl ExitStatus {
     #[must_use]
     pub fn parse(description: &str) -> Option<Self> {
         description.strip_prefix(PREFIX).and_then(Self::from_code)
+    }
+
+    /// How the packet of a request is counted that is refused so.
+    #[must_use]
+    pub const fn drop_reason(self) -> DropReason {
+        match self {
+            Self::NoService => DropReason::NoExit,
+            Self::InvalidDestination => DropReason::InvalidDestination,
+            Self::Malformed => DropReason::BadMessage,
+            Self::Overloaded => DropReason::QueueFull,
+            _ => DropReason::PolicyRefused,
+        }
     }
 
     /// The lightpush status code that comes nearest (`spec/waku.md` §4.1), for clients that know no description of ours.
