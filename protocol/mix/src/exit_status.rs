@@ -4,6 +4,8 @@
 //! answers a lightpush request with a lightpush response whose description is [`ExitStatus::describe`]: to any client a
 //! refusal with its reason in words, to ours the code behind it.
 
+use crate::DropReason;
+
 /// Why a request came to nothing at the exit, or behind it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 #[non_exhaustive]
@@ -99,6 +101,29 @@ impl ExitStatus {
         description.strip_prefix(PREFIX).and_then(Self::from_code)
     }
 
+    /// How the packet of a request is counted that is refused so.
+    #[must_use]
+    pub const fn drop_reason(self) -> DropReason {
+        match self {
+            Self::NoService => DropReason::NoExit,
+            Self::InvalidDestination => DropReason::InvalidDestination,
+            Self::Malformed => DropReason::BadMessage,
+            Self::Overloaded => DropReason::QueueFull,
+            _ => DropReason::PolicyRefused,
+        }
+    }
+
+    /// The lightpush status code that comes nearest (`spec/waku.md` §4.1), for clients that know no description of ours.
+    #[must_use]
+    pub const fn lightpush_code(self) -> u32 {
+        match self {
+            Self::Malformed | Self::BadFragment | Self::InvalidDestination => 400,
+            Self::Overloaded => 429,
+            Self::AnswerTooLong => 500,
+            _ => 503,
+        }
+    }
+
     /// Whether the service may have done what was asked although there is no answer of its own, so that a repeated message
     /// may be one that it knows.
     #[must_use]
@@ -116,6 +141,20 @@ mod tests {
         for status in ExitStatus::ALL {
             assert_eq!(ExitStatus::parse(&status.describe()), Some(status));
             assert!(status.as_str().chars().all(|c| c.is_ascii_lowercase() || c == '_'));
+        }
+    }
+
+    #[test]
+    fn the_lightpush_codes_are_those_of_the_deployed_network_for_the_like() {
+        for (status, code) in [
+            (ExitStatus::Malformed, 400),
+            (ExitStatus::BadFragment, 400),
+            (ExitStatus::Overloaded, 429),
+            (ExitStatus::AnswerTooLong, 500),
+            (ExitStatus::Unreachable, 503),
+            (ExitStatus::CodecRefused, 503),
+        ] {
+            assert_eq!(status.lightpush_code(), code);
         }
     }
 

@@ -17,6 +17,8 @@
 //! | [`random`] | draws that are the same on every machine | |
 //! | [`replay`] | tags of packets already seen | §15 |
 //! | [`reply`] | credentials that open replies | §9, §12 |
+//! | [`hop`] | what a mix node decides about a packet: keys, next hop, delay, cover | §10, §21 |
+//! | [`exit`] | what an exit decides about a request: policy, fragments, replies | §11, §21 W8 |
 //! | [`admission`] | what a node takes from which peer under load | §21 |
 //! | [`exit_status`] | what an exit says of a request that came to nothing | |
 //! | [`outcome`] | what may become of a packet | §10, §11 |
@@ -32,16 +34,18 @@
 //! # Non-goals
 //!
 //! No sockets, no queues, no timers, no persistence.
-//! What an exit does with a request is the exit role's policy.
+//! Asking a service and building its reply are the exit role's, holding and sending packets the mixer's.
 
 pub mod address;
 pub mod admission;
 pub mod capacity;
 pub mod cover;
 pub mod delay;
+pub mod exit;
 pub mod exit_status;
 pub mod fleet;
 pub mod fragment;
+pub mod hop;
 pub mod ledger;
 pub mod message;
 pub mod outcome;

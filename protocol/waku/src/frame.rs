@@ -46,3 +46,30 @@ pub fn decode(bytes: &[u8], max: usize) -> Result<Option<(&[u8], usize)>, FrameE
     let body_len = usize::try_from(len).ok().filter(|&len| len <= max).ok_or(FrameError::TooLong { len, max })?;
     Ok(rest.get(..body_len).map(|body| (body, prefix_len + body_len)))
 }
+
+/// The body of the first frame in `bytes`; `None` if there is no whole frame, or its body is longer than `max`. Bytes behind
+/// the frame are not looked at, as in a stream. In the mixnet a sender whose message block has a sequence number leaves four
+/// there if the reader's has none (`spec/mix-wire.md` §7.2).
+pub fn first_body(bytes: &[u8], max: usize) -> Option<&[u8]> {
+    let (body, _) = decode(bytes, max).ok()??;
+    Some(body)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn takes_the_first_body_and_leaves_what_follows() {
+        assert_eq!(first_body(b"\x03abc", 3), Some(&b"abc"[..]));
+        assert_eq!(first_body(b"\x03abc\x01\x02\x03\x04", 3), Some(&b"abc"[..]));
+        assert_eq!(first_body(b"\x00", 3), Some(&b""[..]));
+    }
+
+    #[test]
+    fn a_frame_that_is_cut_short_too_long_or_not_minimal_has_no_first_body() {
+        for data in [&b""[..], b"\x03ab", b"\x04abcd", b"\x83\x00abc"] {
+            assert_eq!(first_body(data, 3), None, "{data:02x?}");
+        }
+    }
+}

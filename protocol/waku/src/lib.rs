@@ -10,7 +10,7 @@
 //! | [`gossip`] | size of the gossipsub frame around a message | spec/waku.md §2.3 |
 //! | [`topic`] | [`PubsubTopic`], [`ContentTopic`], auto-sharding | spec/waku.md §2.5 |
 //! | [`metadata`] | cluster and shards, exchanged on every connection | spec/waku.md §3 |
-//! | [`lightpush`] | requests and responses of v3 and v2, status codes | spec/waku.md §4 |
+//! | [`lightpush`] | requests and responses of v3 and v2, status codes, refusals | spec/waku.md §4 |
 //! | [`frame`] | varint length and body, as all request streams use it | spec/waku.md §3, §4.1 |
 //! | [`record`] | the keys `waku2`, `rs` and `multiaddrs` of an ENR | spec/waku.md §6.2 |
 //!

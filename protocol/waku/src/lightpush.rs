@@ -4,6 +4,7 @@
 //! travel through the mixnet.
 
 mod answer;
+pub mod refusal;
 pub mod text;
 pub mod v2;
 pub mod v3;

@@ -9,6 +9,7 @@ use libp2p_identity::PeerId;
 use multiaddr::Multiaddr;
 use tokio::sync::oneshot;
 pub use wakumix_client::{Reachability, SendFailure};
+pub use wakumix_mix::hop::Reach;
 use wakumix_mix::{HopAddress, Packet};
 
 use crate::{Address, SendError};
@@ -70,16 +71,6 @@ pub struct OutboundPacket {
     pub packet: Packet,
     /// Told how it ended, for packets that a local caller waits for.
     pub done: Option<oneshot::Sender<Result<(), SendFailure>>>,
-}
-
-/// How the host may reach the next hop of a packet.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Reach {
-    /// Over a connection if there is one, else by dialling the address of the packet.
-    Dial,
-    /// Over a connection that exists at the moment of writing. A peer behind a NAT and a web page open such connections and
-    /// cannot be dialled; the address of the packet is never used.
-    ConnectedOnly,
 }
 
 /// One request–response exchange with a peer.

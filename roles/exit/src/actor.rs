@@ -9,35 +9,34 @@ use tokio::{
     time::Instant,
 };
 use wakumix_mix::{
-    DropReason, ExitStatus, HopAddress, Outcome, Packet, Stage, address::is_absent, fragment::FRAGMENT_CODEC,
+    DropReason, ExitStatus, Outcome, Packet, Stage,
+    exit::{ExitPolicy, ExitRequest, FragmentOutcome, HERE, Incoming, read},
+    fragment::MAX_REASSEMBLED_LEN,
 };
 use wakumix_role_api::{
     Actor, Context, DirectoryReader, Formats, LocalNode, Served, Services,
     exit::{ExitMessage, ExitPacket},
 };
-use wakumix_sphinx::{ADDRESS_LEN, AddressBytes, Surb, Weaknesses};
+use wakumix_sphinx::{AddressBytes, Surb, Weaknesses};
+use wakumix_waku::{frame, lightpush::refusal::RefusalForm};
 
 use crate::{
-    answer::Form,
     config::Config,
     exchange::{Answering, Errand, Exchange, Shared},
-    fragments::{Fragments, Taken},
-    incoming::{Incoming, TakenRequest, read, unframe},
+    fragments::Fragments,
     metrics::{ReplyOutcome, RequestOutcome},
-    policy::{Me, Policy, Target, drop_reason},
-    reply::Reply,
+    policy::{Policy, Target},
+    refusal::refusal,
 };
 
 /// Refusals that may be answered at a time. A refusal costs as much cryptography as an answer and is done in a millisecond;
 /// beyond this the sender is left to its time limit, so that refused requests cannot crowd out served ones.
 pub(crate) const MAX_REFUSALS: usize = 32;
 
-/// The destination of a request that this node is to serve itself.
-const HERE: AddressBytes = [0; ADDRESS_LEN];
-
 /// The exit. Its requests and sets are ephemeral: after a panic their senders hear nothing.
 pub(crate) struct Exit {
     pub(crate) config: Arc<Config>,
+    pub(crate) policy: ExitPolicy,
     pub(crate) node: LocalNode,
     pub(crate) formats: Formats,
     pub(crate) services: Services,
@@ -60,7 +59,7 @@ impl Actor for Exit {
     fn started(&mut self, context: &Context<ExitMessage>) {
         if let Some(fragments) = self.fragments.clone() {
             // There is a task for it beside those of requests and refusals.
-            let _ = context.spawn(fragments.sweep());
+            let _ = context.spawn(fragments.expire());
         }
     }
 
@@ -68,10 +67,10 @@ impl Actor for Exit {
         let ExitMessage::Packet(ExitPacket { destination, mut packet, body }) = message;
         packet.enter(Stage::Exit);
         let Some(served) = self.formats.of(&packet).cloned() else { return packet.reject(DropReason::Size) };
-        match read(&*served.format, &packet, body) {
+        match read(&*served.format, packet.bytes(), body) {
             Ok(Incoming::Cover) => packet.settle(Outcome::Cover),
             Ok(Incoming::Request(request)) => match self.fragments.clone() {
-                Some(fragments) if request.codec == FRAGMENT_CODEC && is_absent(&destination) => {
+                Some(fragments) if request.is_fragment(&destination) => {
                     self.fragment(&fragments, packet, served, request, context);
                 }
                 _ => self.request(&destination, packet, served, request, context),
@@ -100,15 +99,17 @@ impl Exit {
         fragments: &Fragments,
         packet: Packet,
         served: Served,
-        request: TakenRequest,
+        request: ExitRequest,
         context: &Context<ExitMessage>,
     ) {
         match fragments.insert(served.format.wire().kind(), request) {
-            Taken::Kept => packet.settle(Outcome::Delivered),
-            Taken::Whole(request) => self.request(&HERE, packet, served, request, context),
-            Taken::Refused { reason, status, surbs } => {
-                packet.reject(reason);
-                self.refuse(served, surbs, &Form::of_fragments(), status, context);
+            FragmentOutcome::Kept | FragmentOutcome::Duplicate | FragmentOutcome::Late => {
+                packet.settle(Outcome::Delivered);
+            }
+            FragmentOutcome::Complete(request) => self.request(&HERE, packet, served, request, context),
+            FragmentOutcome::Refused { refusal, surbs } => {
+                packet.reject(refusal.drop_reason());
+                self.refuse(served, surbs, &RefusalForm::v3_without_request(), refusal.status(), context);
             }
         }
     }
@@ -118,11 +119,11 @@ impl Exit {
         destination: &AddressBytes,
         packet: Packet,
         served: Served,
-        request: TakenRequest,
+        request: ExitRequest,
         context: &Context<ExitMessage>,
     ) {
-        let TakenRequest { codec, surbs, data } = request;
-        let form = Form::of(&codec, &data);
+        let ExitRequest { codec, surbs, data } = request;
+        let form = RefusalForm::of(&codec, &data, MAX_REASSEMBLED_LEN);
         match self.errand(destination, codec, data) {
             Ok((errand, permit)) => {
                 packet.settle(Outcome::Delivered);
@@ -131,7 +132,7 @@ impl Exit {
                 let _ = context.spawn(Exchange { errand, form, answering }.run());
             }
             Err(status) => {
-                packet.reject(drop_reason(status));
+                packet.reject(status.drop_reason());
                 self.shared.metrics.record_request(RequestOutcome::Failed(status));
                 self.refuse(served, surbs, &form, status, context);
             }
@@ -147,8 +148,8 @@ impl Exit {
     ) -> Result<(Errand, OwnedSemaphorePermit), ExitStatus> {
         let errand = match self.target(&codec, destination)? {
             Target::Local(service) => {
-                let body = unframe(&data, service.max_request).ok_or(ExitStatus::Malformed)?;
-                Errand::Local { service, body }
+                let body = frame::first_body(&data, service.max_request).ok_or(ExitStatus::Malformed)?;
+                Errand::Local { service, body: body.to_vec() }
             }
             Target::Remote { peer, addresses } => Errand::Remote { peer, addresses, codec, bytes: data },
         };
@@ -157,10 +158,9 @@ impl Exit {
     }
 
     fn target(&self, codec: &str, destination: &AddressBytes) -> Result<Target, ExitStatus> {
-        let ip = self.node.hop_address.borrow().as_ref().map(HopAddress::ip);
         let policy = Policy {
-            config: &self.config,
-            me: Me { peer: self.node.peer, ip },
+            rules: &self.policy,
+            node: &self.node,
             services: &self.services,
             directory: &self.directory.snapshot(),
             weaknesses: self.weaknesses,
@@ -173,7 +173,7 @@ impl Exit {
         &mut self,
         served: Served,
         surbs: Vec<Surb>,
-        form: &Form,
+        form: &RefusalForm,
         status: ExitStatus,
         context: &Context<ExitMessage>,
     ) {
@@ -183,7 +183,7 @@ impl Exit {
         let Ok(permit) = Arc::clone(&self.refusals).try_acquire_owned() else {
             return self.shared.metrics.record_replies(ReplyOutcome::Withheld, surbs.len());
         };
-        let reply = Reply::of_status(form, status);
+        let reply = refusal(form, status);
         // Likewise: as many tasks as places.
         let _ = context.spawn(self.answering(served, surbs, permit).send(reply));
     }

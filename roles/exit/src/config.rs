@@ -3,7 +3,7 @@
 use std::{ops::RangeInclusive, time::Duration};
 
 use ipnet::IpNet;
-use wakumix_mix::{DelayLaw, fragment::MAX_SET_BYTES};
+use wakumix_mix::{DelayLaw, exit::ExitPolicy, fragment::MAX_SET_BYTES};
 use wakumix_role_api::{ConfigChecks, ConfigError};
 use wakumix_waku::lightpush::{V2_PROTOCOL, V3_PROTOCOL};
 
@@ -105,6 +105,17 @@ impl Config {
         }
         checks.finish()
     }
+
+    /// What of it decides about requests.
+    pub(crate) fn policy(&self) -> ExitPolicy {
+        ExitPolicy {
+            codecs: self.codecs.clone(),
+            forward: self.forward,
+            allow_private_addresses: self.allow_private_addresses,
+            networks: self.networks.clone(),
+            ports: self.ports.clone(),
+        }
+    }
 }
 
 #[cfg(test)]
@@ -114,6 +125,19 @@ mod tests {
     #[test]
     fn the_defaults_are_valid() {
         assert_eq!(Config::default().validate(), Ok(()));
+    }
+
+    #[test]
+    fn the_policy_is_what_the_operator_has_set() {
+        let config = Config {
+            forward: false,
+            allow_private_addresses: true,
+            networks: vec!["10.0.0.0/8".parse().unwrap()],
+            ..Config::default()
+        };
+        let policy = config.policy();
+        assert_eq!((policy.codecs, policy.networks, policy.ports), (config.codecs, config.networks, config.ports));
+        assert_eq!((policy.forward, policy.allow_private_addresses), (false, true));
     }
 
     #[test]

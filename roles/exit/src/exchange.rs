@@ -9,19 +9,22 @@ use tokio::{
     sync::{OwnedSemaphorePermit, oneshot},
     time::timeout,
 };
-use wakumix_mix::{ExitStatus, reply_capacity};
+use wakumix_mix::{
+    ExitStatus,
+    exit::{ReplyContent, fit},
+};
 use wakumix_role_api::{
     InboundRequest, Requester, Served, Service, Workers,
     host::{HostHandle, ReadRule, RequestFailure},
 };
 use wakumix_sphinx::Surb;
-use wakumix_waku::frame;
+use wakumix_waku::{frame, lightpush::refusal::RefusalForm};
 
 use crate::{
-    answer::Form,
     metrics::{Metrics, RequestOutcome},
     policy::READ_RULE,
-    reply::{Replier, Reply},
+    refusal::refusal,
+    reply::Replier,
     tally::Tally,
 };
 
@@ -40,7 +43,7 @@ pub(crate) struct Shared {
 pub(crate) struct Exchange {
     pub(crate) errand: Errand,
     /// How it is refused if it comes to nothing.
-    pub(crate) form: Form,
+    pub(crate) form: RefusalForm,
     pub(crate) answering: Answering,
 }
 
@@ -70,8 +73,8 @@ impl Exchange {
         let shared = &answering.shared;
         let asked = errand.run(shared, answering.surbs.is_empty()).await;
         let (outcome, reply) = match asked.and_then(|answer| answering.fitted(answer)) {
-            Ok(answer) => (RequestOutcome::Served, Reply::Answer(answer)),
-            Err(status) => (RequestOutcome::Failed(status), Reply::of_status(&form, status)),
+            Ok(answer) => (RequestOutcome::Served, ReplyContent::Answer(answer)),
+            Err(status) => (RequestOutcome::Failed(status), refusal(&form, status)),
         };
         shared.metrics.record_request(outcome);
         answering.send(reply).await;
@@ -93,14 +96,13 @@ impl Errand {
 }
 
 impl Answering {
-    /// An answer that one reply can carry. Without reply blocks none has to.
+    /// An answer that one reply can carry.
     fn fitted(&self, answer: Vec<u8>) -> Result<Vec<u8>, ExitStatus> {
-        let fits = self.surbs.is_empty() || answer.len() <= reply_capacity(&*self.served.format);
-        if fits { Ok(answer) } else { Err(ExitStatus::AnswerTooLong) }
+        fit(&*self.served.format, self.surbs.len(), answer)
     }
 
     /// Sends the replies, if there are ways for them, and frees the place.
-    pub(crate) async fn send(self, reply: Reply) {
+    pub(crate) async fn send(self, reply: ReplyContent) {
         let Self { shared, served, surbs, mut rng, permit } = self;
         if !surbs.is_empty() {
             let replier = shared.replier.clone();

@@ -6,8 +6,9 @@
 //!
 //! | module | what |
 //! |---|---|
-//! | `incoming`, `policy`, `answer` | the rules, without I/O |
-//! | `fragments` | the sets of fragments that wait to be whole |
+//! | [`wakumix_mix::exit`] | the rules, without I/O |
+//! | `policy`, `refusal` | what the rules are fed with here, and what a refusal says |
+//! | `fragments` | the sets of fragments that wait to be whole, and their metrics |
 //! | `actor` | the shell: one packet at a time |
 //! | `exchange`, `reply` | a task for each request, a worker job for its replies |
 //!
@@ -23,13 +24,12 @@
 //! ```
 
 mod actor;
-mod answer;
 mod config;
 mod exchange;
 mod fragments;
-mod incoming;
 mod metrics;
 mod policy;
+mod refusal;
 mod reply;
 mod role;
 mod tally;

@@ -32,9 +32,9 @@ impl RequestOutcome {
     }
 }
 
-/// What became of a fragment.
+/// What became of a fragment, as it is counted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum FragmentOutcome {
+pub(crate) enum FragmentLabel {
     /// Kept until its set is whole.
     Kept,
     /// Its set is whole.
@@ -49,7 +49,7 @@ pub(crate) enum FragmentOutcome {
     Refused(SetRefusal),
 }
 
-impl FragmentOutcome {
+impl FragmentLabel {
     const ALL: [Self; 10] = [
         Self::Kept,
         Self::Completed,
@@ -133,7 +133,7 @@ impl ReplyOutcome {
 /// Handles, taken once.
 pub(crate) struct Metrics {
     requests: Vec<(RequestOutcome, Counter)>,
-    fragments: Vec<(FragmentOutcome, Counter)>,
+    fragments: Vec<(FragmentLabel, Counter)>,
     replies: Vec<(ReplyOutcome, Counter)>,
     fragment_sets: Gauge,
     fragment_bytes: Gauge,
@@ -143,11 +143,11 @@ impl Metrics {
     pub(crate) fn new(telemetry: &Telemetry) -> Self {
         let counter = |metric, outcome: &'static str| telemetry.counter(metric, &[("outcome", outcome)]);
         let request = |outcome: RequestOutcome| (outcome, counter(Metric::ExitRequestsTotal, outcome.as_str()));
-        let fragment = |outcome: FragmentOutcome| (outcome, counter(Metric::ExitFragmentsTotal, outcome.as_str()));
+        let fragment = |outcome: FragmentLabel| (outcome, counter(Metric::ExitFragmentsTotal, outcome.as_str()));
         let reply = |outcome: ReplyOutcome| (outcome, counter(Metric::ExitRepliesTotal, outcome.as_str()));
         Self {
             requests: RequestOutcome::all().map(request).collect(),
-            fragments: FragmentOutcome::ALL.into_iter().map(fragment).collect(),
+            fragments: FragmentLabel::ALL.into_iter().map(fragment).collect(),
             replies: ReplyOutcome::ALL.into_iter().map(reply).collect(),
             fragment_sets: telemetry.gauge(Metric::ExitFragmentSets, &[]),
             fragment_bytes: telemetry.gauge(Metric::ExitFragmentBytes, &[]),
@@ -165,7 +165,7 @@ impl Metrics {
     }
 
     /// A fragment ended so.
-    pub(crate) fn record_fragment(&self, outcome: FragmentOutcome) {
+    pub(crate) fn record_fragment(&self, outcome: FragmentLabel) {
         increment(&self.fragments, outcome, 1);
     }
 

@@ -4,46 +4,17 @@ use std::sync::Arc;
 
 use libp2p_identity::PeerId;
 use rand::rngs::StdRng;
-use wakumix_mix::{DelayLaw, DropReason, ExitStatus, HopAddress, Ledger, Origin, Outcome, Packet, Stage, encode_reply};
+use wakumix_mix::{
+    DelayLaw, DropReason, Ledger, Origin, Outcome, Packet, Stage, encode_reply,
+    exit::{FirstHopError, ReplyContent, first_hop},
+};
 use wakumix_role_api::{
     Directory, DirectoryReader, Served,
     mixer::{LocalPacket, MixerHandle},
 };
-use wakumix_sphinx::{Surb, Weakness, Weaknesses};
+use wakumix_sphinx::{Surb, Weaknesses};
 
-use crate::{
-    answer::Form,
-    metrics::{Metrics, ReplyOutcome},
-};
-
-/// What goes back.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) enum Reply {
-    /// What the service said.
-    Answer(Vec<u8>),
-    /// What this exit says in its place; empty where the protocol has no words for it (§11.1).
-    Status(Vec<u8>),
-    /// Nothing: an empty reply would say that the service was not reached, and the sender might publish twice.
-    Nothing,
-}
-
-impl Reply {
-    /// What tells a sender of this status.
-    pub(crate) fn of_status(form: &Form, status: ExitStatus) -> Self {
-        let bytes = form.refusal(status);
-        if bytes.is_empty() && status == ExitStatus::AnswerTooLong { Self::Nothing } else { Self::Status(bytes) }
-    }
-
-    /// The bytes that a reply carries, and how one is counted that has left.
-    fn bytes(&self) -> Option<(&[u8], ReplyOutcome)> {
-        match self {
-            Self::Answer(bytes) | Self::Status(bytes) if bytes.is_empty() => Some((bytes, ReplyOutcome::SentEmpty)),
-            Self::Answer(bytes) => Some((bytes, ReplyOutcome::Sent)),
-            Self::Status(bytes) => Some((bytes, ReplyOutcome::SentStatus)),
-            Self::Nothing => None,
-        }
-    }
-}
+use crate::metrics::{Metrics, ReplyOutcome};
 
 /// What it takes to send replies.
 #[derive(Clone)]
@@ -59,10 +30,9 @@ pub(crate) struct Replier {
 
 impl Replier {
     /// Sends `reply`, which fits, through every reply block; each is used up.
-    pub(crate) fn send(&self, rng: &mut StdRng, served: &Served, surbs: Vec<Surb>, reply: &Reply) {
-        let Some((bytes, sent)) = reply.bytes() else {
-            return self.metrics.record_replies(ReplyOutcome::TooLong, surbs.len());
-        };
+    pub(crate) fn send(&self, rng: &mut StdRng, served: &Served, surbs: Vec<Surb>, reply: &ReplyContent) {
+        let sent = sent(reply);
+        let Some(bytes) = reply.bytes() else { return self.metrics.record_replies(sent, surbs.len()) };
         let (body, directory) = (encode_reply(bytes), self.directory.snapshot());
         for surb in surbs {
             let outcome = self.send_one(rng, served, &directory, surb, &body);
@@ -78,7 +48,8 @@ impl Replier {
         surb: Surb,
         body: &[u8],
     ) -> Result<(), ReplyOutcome> {
-        let to = self.first_hop(directory, &surb)?;
+        let known = |peer: &PeerId| directory.mix_node(peer).map(|node| node.address.clone());
+        let to = first_hop(&surb, self.me, &known, self.weaknesses).map_err(unusable)?;
         let buffer = served.buffers.take().ok_or(ReplyOutcome::NoBuffer)?;
         let mut packet = Packet::originated(buffer, &self.ledger, Origin::Reply);
         if served.format.use_surb(rng, surb, body, packet.bytes_mut()).is_err() {
@@ -96,15 +67,22 @@ impl Replier {
             ReplyOutcome::MixerRefused
         })
     }
+}
 
-    /// Where a reply is sent: only to mix nodes of the directory, and only where the directory says, so that a request
-    /// cannot make this node dial an address of its choice (`spec/mix-wire.md §21` W8).
-    fn first_hop(&self, directory: &Directory, surb: &Surb) -> Result<HopAddress, ReplyOutcome> {
-        let claimed = HopAddress::decode(&surb.hop).ok().filter(|hop| hop.peer() != self.me);
-        let claimed = claimed.ok_or(ReplyOutcome::InvalidHop)?;
-        if self.weaknesses.has(Weakness::StrangeFirstHop) {
-            return Ok(claimed);
-        }
-        directory.mix_node(&claimed.peer()).map(|node| node.address.clone()).ok_or(ReplyOutcome::StrangeHop)
+/// How a reply with this content is counted that has left, or that is not sent at all.
+fn sent(reply: &ReplyContent) -> ReplyOutcome {
+    match reply {
+        ReplyContent::Answer(bytes) | ReplyContent::Status(bytes) if bytes.is_empty() => ReplyOutcome::SentEmpty,
+        ReplyContent::Answer(_) => ReplyOutcome::Sent,
+        ReplyContent::Status(_) => ReplyOutcome::SentStatus,
+        ReplyContent::Nothing => ReplyOutcome::TooLong,
+    }
+}
+
+/// How a reply is counted whose reply block has such a first hop.
+fn unusable(error: FirstHopError) -> ReplyOutcome {
+    match error {
+        FirstHopError::Invalid => ReplyOutcome::InvalidHop,
+        FirstHopError::Unknown => ReplyOutcome::StrangeHop,
     }
 }

@@ -126,11 +126,12 @@ fn factory(
 ) -> impl FnMut() -> Exit + Send + 'static {
     move || Exit {
         config: Arc::clone(&config),
+        policy: config.policy(),
         node: context.node.clone(),
         formats: context.formats.clone(),
         services: context.services.clone(),
         directory: context.directory.clone(),
-        fragments: Fragments::new(&config, &context.formats, context.weaknesses, Arc::clone(&shared.metrics)),
+        fragments: Fragments::new(&config, context.weaknesses, Arc::clone(&shared.metrics)),
         shared: Arc::clone(&shared),
         places: Arc::new(Semaphore::new(config.max_requests)),
         refusals: Arc::new(Semaphore::new(MAX_REFUSALS)),

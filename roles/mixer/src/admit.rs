@@ -7,8 +7,8 @@
 use std::sync::Arc;
 
 use wakumix_keyring::{Admitted, MixKey};
-use wakumix_mix::{DropReason, Packet};
-use wakumix_sphinx::{ALPHA_LEN, Authenticated, Reject, ReplayTag, Weakness, inspect};
+use wakumix_mix::{DropReason, Packet, hop};
+use wakumix_sphinx::{ALPHA_LEN, Authenticated, ReplayTag, Weakness, inspect};
 
 use crate::effects::give_up_stopped;
 use crate::pipeline::Pipeline;
@@ -49,32 +49,27 @@ impl Pipeline {
         let keys = self.keys.keys();
         let authentic = |packet: Packet| match self.authenticate_with_any(&keys, &packet) {
             Ok((authenticated, key)) => Some(Authentic { packet, authenticated, key: Arc::clone(key) }),
-            Err(reject) => {
-                packet.reject(reject.into());
+            Err(reason) => {
+                packet.reject(reason);
                 None
             }
         };
         batch.into_iter().filter_map(authentic).collect()
     }
 
-    /// Tries the keys in order. Only a wrong MAC can mean that a packet was made for another key; one for a key that is
-    /// gone is refused for its MAC too.
+    /// Finds the key that a packet was made for.
     fn authenticate_with_any<'k>(
         &self,
         keys: &'k [Arc<MixKey>],
         packet: &Packet,
-    ) -> Result<(Authenticated, &'k Arc<MixKey>), Reject> {
-        let format = &self.formats.of(packet).ok_or(Reject::Size)?.format;
-        let mut refused = Reject::Mac;
-        for key in keys {
-            match format.authenticate(key.private(), packet.bytes()) {
-                Ok(authenticated) => return Ok((authenticated, key)),
-                Err(Reject::Mac) if self.weaknesses.has(Weakness::TagsBeforeMac) => remember_unchecked(key, packet),
-                Err(Reject::Mac) => {}
-                Err(reject) => refused = reject,
+    ) -> Result<(Authenticated, &'k Arc<MixKey>), DropReason> {
+        let format = &self.formats.of(packet).ok_or(DropReason::Size)?.format;
+        let with_private = keys.iter().map(|key| (key, key.private()));
+        hop::authenticate(&**format, with_private, packet.bytes(), |key| {
+            if self.weaknesses.has(Weakness::TagsBeforeMac) {
+                remember_unchecked(key, packet);
             }
-        }
-        Err(refused)
+        })
     }
 }
 

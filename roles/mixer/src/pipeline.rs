@@ -1,27 +1,21 @@
-//! What becomes of a received packet: pure decisions about a batch, in the order of `spec/mix-wire.md` §10 with the
-//! countermeasures of §21.
+//! What becomes of a received packet: the decisions of [`wakumix_mix::hop`] about a batch.
 //!
 //! [admit](crate::admit) → open (each) → blind (those that go on). What fails on the way is dropped and counted here; nobody
 //! on the wire is told.
 
-use std::ops::Range;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
+use libp2p_identity::PeerId;
 use rand::rngs::StdRng;
 use wakumix_keyring::KeyRing;
 use wakumix_mix::{
-    DelayLaw, DropReason, HopAddress, HopKind, Outcome, Packet,
-    address::is_absent,
-    cover::{CoverBody, LoopId},
+    DropReason, HopAddress, Outcome, Packet,
+    cover::LoopId,
+    hop::{self, ForwardDelay, HopDecision, NextHopPolicy, Reach},
 };
-use wakumix_role_api::{
-    Formats,
-    exit::ExitPacket,
-    host::{OutboundPacket, Reach},
-    sender::ReplyPacket,
-};
-use wakumix_sphinx::{AddressBytes, Blinding, Opened, Reject, Weaknesses};
+use wakumix_role_api::{Formats, exit::ExitPacket, host::OutboundPacket, sender::ReplyPacket};
+use wakumix_sphinx::{Blinding, Weaknesses};
 
 use crate::admit::Fresh;
 use crate::delay_queue::Delayed;
@@ -48,15 +42,14 @@ pub(crate) struct Pipeline {
     /// Keys and tags outlive the actor; whether they outlive the process is the ring's to say.
     pub(crate) keys: KeyRing,
     pub(crate) policy: Policy,
-    pub(crate) law: DelayLaw,
-    pub(crate) max_delay: Duration,
+    pub(crate) delay: ForwardDelay,
     pub(crate) rng: Mutex<StdRng>,
     pub(crate) weaknesses: Weaknesses,
 }
 
 /// The packets whose headers say that they go on, and for each the scalar of its next α.
 #[derive(Default)]
-struct Onward {
+struct OnwardBatch {
     packets: Vec<OnwardPacket>,
     blindings: Vec<Blinding>,
 }
@@ -71,44 +64,46 @@ struct OnwardPacket {
 impl Pipeline {
     /// Decides about each packet of a batch. Packets without a decision are settled.
     pub(crate) fn dispatch(&self, batch: Vec<Fresh>) -> Decisions {
-        let (mut decisions, mut onward) = (Decisions::default(), Onward::default());
+        let (mut decisions, mut onward) = (Decisions::default(), OnwardBatch::default());
+        let next_hops = self.policy.next_hops();
         for fresh in batch {
-            self.open(fresh, &mut decisions, &mut onward);
+            self.open(fresh, &next_hops, &mut decisions, &mut onward);
         }
         self.pass_on(onward, &mut decisions);
         decisions
     }
 
-    fn open(&self, fresh: Fresh, decisions: &mut Decisions, onward: &mut Onward) {
+    fn open(&self, fresh: Fresh, next_hops: &NextHopPolicy, decisions: &mut Decisions, onward: &mut OnwardBatch) {
         let Fresh { mut packet, authenticated } = fresh;
         let Some(served) = self.formats.of(&packet) else { return packet.reject(DropReason::Size) };
-        let opened = match served.format.open(packet.bytes_mut(), authenticated) {
-            Ok(opened) => opened,
-            Err(reject) => return packet.reject(reject.into()),
-        };
-        packet.opened_as(HopKind::from(&opened));
-        match opened {
-            Opened::Forward { next, delay_ms, blinding } => match self.policy.next_hop(&next) {
-                Ok((to, reach)) => {
-                    onward.packets.push(OnwardPacket { packet, to, reach, delay_ms });
-                    onward.blindings.push(blinding);
-                }
-                Err(reason) => packet.reject(reason),
-            },
-            Opened::Exit { destination, body } => end_path(destination, packet, body, decisions),
-            Opened::Reply { id } => decisions.replies.push(ReplyPacket { id, packet }),
+        let known = |peer: &PeerId| self.policy.known(peer);
+        let decision = hop::open(&*served.format, packet.bytes_mut(), authenticated, next_hops, &known);
+        if let Some(kind) = decision.kind() {
+            packet.opened_as(kind);
+        }
+        match decision {
+            HopDecision::Forward(hop::Onward { to, reach, delay_ms, blinding }) => {
+                onward.packets.push(OnwardPacket { packet, to, reach, delay_ms });
+                onward.blindings.push(blinding);
+            }
+            HopDecision::Exit { destination, body } => decisions.exits.push(ExitPacket { destination, packet, body }),
+            HopDecision::Cover { id } => {
+                decisions.loops.extend(id);
+                packet.settle(Outcome::Cover);
+            }
+            HopDecision::Reply { id } => decisions.replies.push(ReplyPacket { id, packet }),
+            HopDecision::Refused { reason, .. } => packet.reject(reason),
         }
     }
 
     /// Writes the next α into the packets that go on and draws their delays.
-    fn pass_on(&self, onward: Onward, decisions: &mut Decisions) {
-        let Onward { packets, blindings } = onward;
+    fn pass_on(&self, onward: OnwardBatch, decisions: &mut Decisions) {
+        let OnwardBatch { packets, blindings } = onward;
         let expected = packets.len();
         for (OnwardPacket { mut packet, to, reach, delay_ms }, blinding) in packets.into_iter().zip(blindings) {
-            let format = self.formats.of(&packet).map(|served| Arc::clone(&served.format));
-            let blinded = format.ok_or(Reject::Size).and_then(|format| format.blind(packet.bytes_mut(), blinding));
-            if let Err(reject) = blinded {
-                packet.reject(reject.into());
+            let format = self.formats.of(&packet).map(|served| Arc::clone(&served.format)).ok_or(DropReason::Size);
+            if let Err(reason) = format.and_then(|format| hop::blind(&*format, packet.bytes_mut(), blinding)) {
+                packet.reject(reason);
                 continue;
             }
             let outbound = OutboundPacket { to, reach, packet, done: None };
@@ -120,19 +115,7 @@ impl Pipeline {
     }
 
     fn draw_delay(&self, encoded: u16) -> Duration {
-        self.law.sample(&mut *lock(&self.rng), encoded).min(self.max_delay)
-    }
-}
-
-/// Cover ends here, whoever made it and whether or not this node is an exit (§16); everything else is the exit's.
-fn end_path(destination: AddressBytes, packet: Packet, body: Range<usize>, decisions: &mut Decisions) {
-    let read = |body: &Range<usize>| packet.bytes().get(body.clone()).and_then(CoverBody::read);
-    match is_absent(&destination).then(|| read(&body)).flatten() {
-        Some(cover) => {
-            decisions.loops.extend(cover.id);
-            packet.settle(Outcome::Cover);
-        }
-        None => decisions.exits.push(ExitPacket { destination, packet, body }),
+        self.delay.draw(&mut *lock(&self.rng), encoded)
     }
 }
 

@@ -10,7 +10,7 @@ use tokio::sync::{Semaphore, watch};
 use tokio::task::JoinHandle;
 use tokio::time::Instant;
 use wakumix_keyring::UnixSeconds;
-use wakumix_mix::{DropReason, Packet, Stage};
+use wakumix_mix::{DropReason, Packet, Stage, hop::ForwardDelay};
 use wakumix_role_api::{
     ActorHandle, Address, ConfigError, Inbox, Inboxes, Ports, Role, RoleContext, RoleError, RoleName, RunningRole,
     Service, StopReport,
@@ -155,8 +155,7 @@ impl Parts {
             formats: context.formats.clone(),
             keys: context.node.mix_keys.clone(),
             policy,
-            law: config.delay.law(),
-            max_delay: config.max_delay,
+            delay: ForwardDelay { law: config.delay.law(), max: config.max_delay },
             rng: Mutex::new(rng),
             weaknesses: context.weaknesses,
         });

@@ -11,7 +11,7 @@ use rand::rngs::StdRng;
 use tokio::sync::watch;
 use tokio::time::Instant;
 use wakumix_keyring::KeyRing;
-use wakumix_mix::{DelayLaw, DropReason, Ledger, Origin, Outcome, Packet, Stage};
+use wakumix_mix::{DelayLaw, DropReason, Ledger, Origin, Outcome, Packet, Stage, hop::ForwardDelay};
 use wakumix_role_api::{
     DirectoryPublisher, Formats, Inbox,
     exit::ExitMessage,
@@ -242,8 +242,7 @@ impl Parts {
             formats: formats.clone(),
             keys,
             policy,
-            law: DelayLaw::default(),
-            max_delay: MAX_DELAY,
+            delay: ForwardDelay { law: DelayLaw::default(), max: MAX_DELAY },
             rng: Mutex::new(StdRng::from_seed([7; 32])),
             weaknesses: Weaknesses::NONE,
         };
