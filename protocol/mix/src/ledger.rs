@@ -425,6 +425,7 @@ mod tests {
     }
 
     #[test]
+    #[expect(clippy::disallowed_methods, reason = "the node shares a ledger between threads")]
     fn counts_from_many_threads_add_up() {
         let (pool, ledger) = (BufferPool::new(8, BUFFER_LEN), Ledger::new());
         std::thread::scope(|scope| {

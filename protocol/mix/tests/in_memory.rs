@@ -13,7 +13,7 @@ use rand_core::SeedableRng;
 use wakumix_mix::exit::{
     ExitPolicy, ExitRequest, ExitTarget, HERE, Incoming, ReplyContent, Surroundings, first_hop, fit, read,
 };
-use wakumix_mix::hop::{ForwardStep, ForwardDelay, HopDecision, NextHopPolicy, Reach, SingleKeyHop};
+use wakumix_mix::hop::{ForwardDelay, ForwardStep, HopDecision, NextHopPolicy, Reach, SingleKeyHop};
 use wakumix_mix::{DelayLaw, ExitStatus, HopAddress, ReplayTags, Request, decode_reply, encode_reply};
 use wakumix_sphinx::{PacketFormat, PathHop, PrivateKey, ReplyKeys, Surb, Weaknesses, WireFormat};
 

@@ -153,6 +153,7 @@ mod tests {
     }
 
     #[test]
+    #[expect(clippy::disallowed_methods, reason = "the node shares a pool between threads")]
     fn a_buffer_may_come_back_from_another_thread() {
         let pool = BufferPool::new(1, 8);
         let buffer = pool.take().unwrap();

@@ -159,7 +159,7 @@ impl Flood {
     /// Poisson arrivals.
     fn gap(&mut self, rate: f64) -> Duration {
         let uniform = (f64::from(self.rng.next_u32()) + 1.0) / 4_294_967_297.0;
-        Duration::from_secs_f64(-uniform.ln() / rate)
+        Duration::from_secs_f64(-libm::log(uniform) / rate)
     }
 
     fn run(&mut self, peers: &mut [Peer], until: Duration) {

@@ -7,7 +7,7 @@ use libp2p_identity::PeerId;
 use rand_core::CryptoRng;
 use wakumix_sphinx::{PacketFormat, PrivateKey};
 
-use super::{ForwardStep, ForwardDelay, HopDecision, NextHopPolicy, authenticate, open};
+use super::{ForwardDelay, ForwardStep, HopDecision, NextHopPolicy, authenticate, open};
 use crate::{DropReason, HopAddress, ReplayTags};
 
 /// A hop that keeps its replay tags in memory. All of its state is ephemeral: use it where a node that stops never starts

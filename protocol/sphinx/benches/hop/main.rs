@@ -155,6 +155,7 @@ fn print_ratios(ours: &str, theirs: &str, pairs: &mut [Pair]) {
 }
 
 /// Microseconds per call over one round.
+#[expect(clippy::disallowed_methods, reason = "a benchmark needs a clock")]
 fn time(operation: &mut Operation) -> f64 {
     let start = Instant::now();
     let mut calls = 0u32;
