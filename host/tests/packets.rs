@@ -185,7 +185,7 @@ async fn a_full_mixer_holds_the_sender_back_and_loses_nothing() {
     let mut there = setup.start().await;
     let to = there.hop(0);
     let sent: Vec<_> = (0..250).map(|number| here.send(&to, number)).collect();
-    until(|| there.metric("waku_mix_queue_depth{queue=\"mixer\"}") == 1).await;
+    until(async || there.metric("waku_mix_queue_depth{queue=\"mixer\"}") == 1).await;
     assert_eq!(there.receive_numbers(250).await, (0..250).collect::<Vec<_>>());
     all_sent(sent).await;
     there.assert_balanced();
@@ -222,7 +222,7 @@ async fn a_peer_that_nobody_can_reach_costs_its_packets_and_says_so() {
         assert_eq!(within(outcome).await.unwrap(), Err(SendFailure::DialFailed));
     }
     assert_eq!(here.dropped(Stage::Egress, DropReason::DialFailed), 10);
-    until(|| here.metric("waku_mix_dials_total{outcome=\"failed\"}") >= 1).await;
+    until(async || here.metric("waku_mix_dials_total{outcome=\"failed\"}") >= 1).await;
     here.assert_balanced();
 }
 
@@ -295,7 +295,7 @@ async fn a_stopping_host_settles_what_it_cannot_write() {
     for outcome in sent {
         assert!(matches!(within(outcome).await.unwrap(), Ok(()) | Err(SendFailure::Stopped)));
     }
-    until(|| buffers.in_use() == 0).await;
+    until(async || buffers.in_use() == 0).await;
     assert_eq!(ledger.snapshot().residue(0), 0);
     let stopped = ledger.snapshot().dropped;
     assert!(stopped.iter().any(|(stage, reason, _)| (*stage, *reason) == (Stage::Shutdown, DropReason::Stopped)));
