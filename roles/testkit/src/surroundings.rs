@@ -2,7 +2,7 @@
 
 use std::{num::NonZeroUsize, sync::Arc, time::Duration};
 
-use tokio::{runtime::Handle, sync::watch, time::Instant};
+use tokio::{sync::watch, time::Instant};
 use wakumix_keyring::KeyRing;
 use wakumix_mix::{Balance, DropReason, HopAddress, Ledger, Packet, Stage};
 use wakumix_role_api::{
@@ -24,8 +24,10 @@ use crate::{mix_key, node};
 pub struct Queues {
     /// The host's.
     pub host: usize,
-    /// The mixer's.
+    /// The mixer's, for packets made here.
     pub mixer: Option<usize>,
+    /// The mixer's, for packets that come from the host.
+    pub received: usize,
     /// The exit's.
     pub exit: Option<usize>,
     /// The sender's.
@@ -36,7 +38,7 @@ pub struct Queues {
 
 impl Default for Queues {
     fn default() -> Self {
-        Self { host: 8, mixer: None, exit: None, sender: None, relay: None }
+        Self { host: 8, mixer: None, received: 1, exit: None, sender: None, relay: None }
     }
 }
 
@@ -63,7 +65,8 @@ impl Surroundings {
     pub fn new(seed: u16, formats: Formats, queues: Queues) -> Self {
         let telemetry = Telemetry::new();
         let (host_address, host) = mailbox("host", queues.host, &telemetry);
-        let (mixer, mixer_inbox) = queues.mixer.map(|room| mailbox("mixer", room, &telemetry)).unzip();
+        let (local, local_packets) = queues.mixer.map(|room| mailbox("mixer_local", room, &telemetry)).unzip();
+        let (received, mixer) = mailbox("mixer", queues.received, &telemetry);
         let (exit, exit_inbox) = queues.exit.map(|room| mailbox("exit", room, &telemetry)).unzip();
         let (sender, sender_inbox) = queues.sender.map(|room| mailbox("sender", room, &telemetry)).unzip();
         let (relay, relay_inbox) = queues.relay.map(|room| mailbox("relay", room, &telemetry)).unzip();
@@ -84,18 +87,19 @@ impl Surroundings {
             epoch: Instant::now(),
             ports: Ports {
                 host: HostHandle::new(host_address),
-                mixer: mixer.map(MixerHandle::new),
+                mixer: local.map(|local| MixerHandle::new(received, local)),
                 exit,
                 sender: sender.map(SenderHandle::new),
                 relay: relay.map(RelayHandle::new),
             },
             services: Services::default(),
+            workers: Workers::new(NonZeroUsize::MIN, supervisor.tasks().clone()),
             supervisor,
-            workers: Workers::new(NonZeroUsize::MIN, Handle::current()),
             telemetry,
             weaknesses: Weaknesses::NONE,
         };
-        let inboxes = Inboxes { mixer: mixer_inbox, exit: exit_inbox, sender: sender_inbox, relay: relay_inbox };
+        let inboxes =
+            Inboxes { mixer: Some(mixer), local_packets, exit: exit_inbox, sender: sender_inbox, relay: relay_inbox };
         Self { context, inboxes, host, directory: publisher, hop_address, host_addresses }
     }
 

@@ -18,7 +18,7 @@ use wakumix_role_api::{
     exit::{ExitMessage, ExitPacket},
     host::{HostMessage, OutboundRequest},
     mailbox,
-    mixer::{LocalPacket, MixerMessage},
+    mixer::LocalPacket,
 };
 use wakumix_role_testkit::{Queues, Surroundings, hop, hop_address, metric_appears, mix_key, walk};
 pub(crate) use wakumix_role_testkit::{node, peer};
@@ -60,7 +60,7 @@ pub(crate) struct World {
     pub(crate) role: Box<dyn RunningRole>,
     pub(crate) around: Surroundings,
     pub(crate) service: Receiver<InboundRequest>,
-    pub(crate) mixer: Receiver<MixerMessage>,
+    pub(crate) mixer: Receiver<LocalPacket>,
     pub(crate) host: Receiver<HostMessage>,
     format: Arc<dyn PacketFormat>,
     rng: StdRng,
@@ -75,7 +75,7 @@ impl World {
     pub(crate) fn serving(config: Config, formats: &[WireFormat]) -> Self {
         tokio::time::pause();
         let formats = Formats::new(formats.iter().map(|wire| wire.format()), BUFFERS);
-        let queues = Queues { mixer: Some(8), exit: Some(32), ..Queues::default() };
+        let queues = Queues { mixer: Some(64), exit: Some(32), ..Queues::default() };
         let mut around = Surroundings::new(EXIT, formats, queues);
         let (service_address, service) = mailbox::<InboundRequest>("relay", 1, &around.context.telemetry);
         // A request that does not fit is dropped, which tells its asker that there is no answer.
@@ -85,7 +85,7 @@ impl World {
         Self {
             role: around.start(ExitRole::with_rng(config, StdRng::seed_from_u64(7)).unwrap()),
             service: service.receiver().unwrap(),
-            mixer: around.inboxes.mixer.as_ref().unwrap().receiver().unwrap(),
+            mixer: around.inboxes.local_packets.as_ref().unwrap().receiver().unwrap(),
             host: around.host.receiver().unwrap(),
             format: Arc::clone(&around.preferred().format),
             around,
@@ -173,10 +173,7 @@ impl World {
 
     /// The next packet that the mixer is given.
     pub(crate) async fn departure(&mut self) -> LocalPacket {
-        match self.mixer.recv().await {
-            Some(MixerMessage::Send(packet)) => *packet,
-            other => panic!("unexpected: {other:?}"),
-        }
+        self.mixer.recv().await.unwrap()
     }
 
     /// The next reply, carried to the sender and opened with the keys that fit.

@@ -1,12 +1,14 @@
 //! A mixer, and the packets that it is sent.
 
+use std::num::NonZeroUsize;
+
 use rand::SeedableRng as _;
 use rand::rngs::StdRng;
 use tokio::runtime::Handle;
 use wakumix_keyring::KeyRing;
 use wakumix_mix::Outcome;
 use wakumix_mixer::{Config, DelayRule, Mixer, RunningMixer};
-use wakumix_role_api::{Formats, Supervisor, host::HostMessage, mixer::MixerMessage};
+use wakumix_role_api::{Formats, Supervisor, Tasks, Workers, host::HostMessage};
 use wakumix_role_testkit::{Queues, Surroundings, hop, mix_key, node};
 use wakumix_sphinx::{ADDRESS_LEN, Opened, PathHop, PrivateKey, Sphinx};
 
@@ -31,12 +33,14 @@ impl Net {
     /// A mixer that will get `rounds` rounds of so many packets.
     pub(crate) fn start(profile: &str, rounds: usize, packets: usize) -> Self {
         let format = Sphinx::new(profile.parse().unwrap());
-        let queues = Queues { host: 1024, mixer: Some(256), ..Queues::default() };
+        let queues = Queues { host: 1024, mixer: Some(256), received: 4096, ..Queues::default() };
         let mut around = Surroundings::new(1, Formats::one(format, 2 * WINDOW), queues);
         let context = &mut around.context;
         context.node.mix_keys = KeyRing::fixed(mix_key(1), (rounds * packets).max(1024));
         // As in a node: the actors have a thread.
-        context.supervisor = Supervisor::new(Handle::current(), context.telemetry.clone()).0;
+        let (tasks, _) = Tasks::new(Handle::current(), context.telemetry.clone());
+        context.workers = Workers::new(NonZeroUsize::MIN, tasks.clone());
+        context.supervisor = Supervisor::new(tasks);
         let config = Config { delay: DelayRule::Exponential, ..Config::default() };
         let running = Mixer::new(config, true).unwrap().start_mixer(context, &mut around.inboxes).unwrap();
         Self {
@@ -85,8 +89,7 @@ impl Net {
                 && let Some(chunk) = messages.next()
             {
                 on_the_way += chunk.len();
-                let received = chunk.iter().map(|bytes| self.around.received(bytes)).collect();
-                mixer.address().try_send(MixerMessage::Received(received)).unwrap();
+                chunk.iter().for_each(|bytes| assert!(mixer.receive(self.around.received(bytes))));
             }
             let Some(HostMessage::SendPackets(released)) = host.recv().await else { panic!("the mixer has ended") };
             on_the_way -= released.len();

@@ -8,23 +8,23 @@ use std::time::Duration;
 use libp2p_identity::PeerId;
 use rand::SeedableRng as _;
 use rand::rngs::StdRng;
-use tokio::runtime::Handle;
 use tokio::sync::oneshot;
 use tokio::time::Instant;
+use wakumix_client::{Input, RequestId, SurbStore, TryId};
 use wakumix_keyring::KeyRing;
-use wakumix_mix::{Balance, DropReason, HopAddress, MixNode, Origin, Outcome, Packet, Stage, encode_cover};
+use wakumix_mix::{
+    Balance, DropReason, HopAddress, MixNode, Origin, Outcome, Packet, Stage, encode_cover, encode_reply,
+};
 use wakumix_mixer::{Config, CoverRule, Mixer, RunningMixer};
 use wakumix_role_api::{
     Directory, Formats, Workers,
     exit::{ExitMessage, ExitPacket},
     host::{HostMessage, OutboundPacket, SendFailure},
-    mixer::{LocalPacket, MixerHandle, MixerMessage},
-    sender::{ReplyPacket, SenderMessage},
+    mixer::{LocalPacket, MixerHandle},
+    sender::SenderMessage,
 };
 use wakumix_role_testkit::{Queues, Surroundings, hop, hop_address, mix_key, walk};
-use wakumix_sphinx::{
-    ADDRESS_LEN, FormatKind, PathHop, PrivateKey, Profile, ReplyKeys, Sphinx, Weaknesses, WireFormat,
-};
+use wakumix_sphinx::{ADDRESS_LEN, FormatKind, PathHop, PrivateKey, Profile, Sphinx, Weaknesses, WireFormat};
 
 pub(crate) const SEED: [u8; 32] = [7; 32];
 pub(crate) const BODY: &[u8] = b"a message";
@@ -115,6 +115,8 @@ pub(crate) struct Fixture {
     pub(crate) me: Peer,
     pub(crate) others: [Peer; 3],
     pub(crate) around: Surroundings,
+    /// What opens the replies to this node.
+    surbs: SurbStore,
     format: Sphinx,
     rng: StdRng,
 }
@@ -128,13 +130,17 @@ impl Fixture {
         let served = [WireFormat::default()].into_iter().chain(second);
         let formats = Formats::new(served.map(WireFormat::format), BUFFERS);
         let Setup { host_queue: host, exit_queue: exit, sender_queue: sender, .. } = setup;
-        let mut around = Surroundings::new(1, formats, Queues { host, mixer: Some(64), exit, sender, relay: None });
+        let received = setup.config.max_waiting;
+        let queues = Queues { host, mixer: Some(64), received, exit, sender, relay: None };
+        let mut around = Surroundings::new(1, formats, queues);
         around.hop_address.send_replace(Some(me.address.clone()));
         let context = &mut around.context;
         context.node.mix_keys = setup.ring.unwrap_or_else(|| KeyRing::fixed(me.key.clone(), setup.tags));
-        context.workers = Workers::new(NonZeroUsize::new(2).unwrap(), Handle::current());
+        context.workers = Workers::new(NonZeroUsize::new(2).unwrap(), context.supervisor.tasks().clone());
         context.weaknesses = setup.weaknesses;
         me.key = context.node.mix_keys.keys()[0].private().clone();
+        let surbs = SurbStore::new(1024, Duration::from_secs(3600), Weaknesses::NONE);
+        context.ports.sender.iter().for_each(|sender| sender.replies().serve(surbs.clone()));
         let mixer = Mixer::with_seed(setup.config, setup.forward, SEED).unwrap();
         let fixture = Self {
             mixer: mixer.start_mixer(context, &mut around.inboxes).unwrap(),
@@ -142,6 +148,7 @@ impl Fixture {
             me,
             others: [2, 3, 4].map(Peer::new),
             around,
+            surbs,
             format: Sphinx::new(Profile::default()),
             rng: StdRng::from_seed(SEED),
         };
@@ -177,10 +184,11 @@ impl Fixture {
 
     // What arrives.
 
-    /// Hands bytes to the mixer as the host does, all in one message.
+    /// Hands bytes to the mixer as the host does, all at once.
     pub(crate) async fn receive(&self, packets: &[Vec<u8>]) {
-        let packets = packets.iter().map(|bytes| self.around.received(bytes)).collect();
-        self.handle.address().send(MixerMessage::Received(packets)).await.unwrap();
+        for bytes in packets {
+            assert!(self.handle.receive(self.around.received(bytes)), "the mixer has stopped");
+        }
     }
 
     /// A packet whose first hop is the mixer under test and whose second is `others[0]`.
@@ -217,14 +225,16 @@ impl Fixture {
         packet
     }
 
-    /// A reply through a SURB of the mixer under test, as it arrives there, and the keys that open it.
-    pub(crate) fn reply_packet(&mut self) -> (Vec<u8>, ReplyKeys) {
+    /// A reply to a request of this node, as it arrives there.
+    pub(crate) fn reply_packet(&mut self) -> Vec<u8> {
         let path = [self.others[0].hop(1), self.others[1].hop(1), self.me.hop(0)];
         let (surb, keys) = self.format.create_surb(&mut self.rng, &path).unwrap();
+        let request = RequestId(u64::try_from(self.surbs.len()).unwrap());
+        self.surbs.insert(Duration::ZERO, TryId { request, number: 0 }, vec![keys]).unwrap();
         let mut packet = vec![0; self.around.buffers().buffer_len()];
-        self.format.use_surb(&mut self.rng, surb, BODY, &mut packet).unwrap();
+        self.format.use_surb(&mut self.rng, surb, &encode_reply(BODY), &mut packet).unwrap();
         self.pass(&mut packet);
-        (packet, keys)
+        packet
     }
 
     // What a role of this node sends.
@@ -275,14 +285,15 @@ impl Fixture {
         packets
     }
 
-    /// All replies that wait at the sender.
-    pub(crate) fn at_sender(&self) -> Vec<ReplyPacket> {
+    /// The answers that wait at the sender.
+    pub(crate) fn at_sender(&self) -> Vec<Vec<u8>> {
         let mut receiver = self.around.inboxes.sender.as_ref().unwrap().receiver().unwrap();
-        let mut packets = Vec::new();
-        while let Some(SenderMessage::Reply(packet)) = receiver.try_recv() {
-            packets.push(packet);
+        let mut answers = Vec::new();
+        while let Some(SenderMessage::Client(input)) = receiver.try_recv() {
+            let Input::Reply(_, Some(answer)) = *input else { panic!("{input:?}") };
+            answers.push(answer);
         }
-        packets
+        answers
     }
 
     /// Takes everything that waits at host, exit and sender and ends it as they would; how many of each.
@@ -291,7 +302,6 @@ impl Fixture {
         let counts = (host.len(), exit.len(), sender.len());
         host.into_iter().for_each(written);
         exit.into_iter().for_each(|packet| packet.packet.settle(Outcome::Delivered));
-        sender.into_iter().for_each(|packet| packet.packet.settle(Outcome::Replied));
         counts
     }
 
@@ -319,11 +329,6 @@ impl Fixture {
         self.assert_balanced();
         assert_eq!(self.around.context.formats.held(), 0);
         assert_eq!(self.balance().residue(0), 0);
-    }
-
-    /// Reads what a reply says.
-    pub(crate) fn open_reply(&self, keys: &ReplyKeys, packet: &mut ReplyPacket) -> Vec<u8> {
-        self.format.open_reply(keys, packet.packet.bytes_mut()).unwrap().to_vec()
     }
 
     /// Whether a packet opens at `peer`.

@@ -14,9 +14,9 @@ use wakumix_role_api::{
     Directory, Formats, Receiver, RunningRole,
     directory::ServiceNode,
     host::HostMessage,
-    mixer::{LocalPacket, MixerMessage},
+    mixer::LocalPacket,
     relay::RelayMessage,
-    sender::{Anonymity, Answer, ClientError, LoopOutcome, PushFailure, ReplyPacket, SenderHandle, SenderMessage},
+    sender::{Anonymity, Answer, ClientError, LoopOutcome, PushFailure, ReplyPacket, SenderHandle},
 };
 use wakumix_role_testkit::{Queues, Surroundings, Walk, mix_key, shows, walk};
 pub(crate) use wakumix_role_testkit::{node, peer};
@@ -57,7 +57,7 @@ pub(crate) struct World {
     pub(crate) handle: SenderHandle,
     pub(crate) role: Box<dyn RunningRole>,
     pub(crate) around: Surroundings,
-    pub(crate) mixer: Receiver<MixerMessage>,
+    pub(crate) mixer: Receiver<LocalPacket>,
     /// What the sender asks the host for.
     pub(crate) host: Receiver<HostMessage>,
     /// What the sender asks the relay for, if there is one.
@@ -138,7 +138,7 @@ impl World {
         Self {
             handle: around.context.ports.sender.clone().unwrap(),
             role: around.start(SenderRole::with_rng(config, StdRng::seed_from_u64(7)).unwrap()),
-            mixer: around.inboxes.mixer.as_ref().unwrap().receiver().unwrap(),
+            mixer: around.inboxes.local_packets.as_ref().unwrap().receiver().unwrap(),
             host: around.host.receiver().unwrap(),
             relay: around.inboxes.relay.as_ref().map(|inbox| inbox.receiver().unwrap()),
             around,
@@ -170,10 +170,7 @@ impl World {
 
     /// The next packet that the mixer is given.
     pub(crate) async fn departure(&mut self) -> LocalPacket {
-        match self.mixer.recv().await {
-            Some(MixerMessage::Send(packet)) => *packet,
-            other => panic!("unexpected: {other:?}"),
-        }
+        self.mixer.recv().await.unwrap()
     }
 
     /// The next packet, written to its first hop and carried to its exit.
@@ -251,7 +248,7 @@ impl World {
     /// Gives the sender a reply as the mixer does.
     pub(crate) async fn reply(&self, reply: &AtSender) {
         let reply = ReplyPacket { id: reply.id, packet: self.around.received(&reply.bytes) };
-        self.handle.address().send(SenderMessage::Reply(reply)).await.unwrap();
+        self.handle.open_reply(&self.around.context.formats, reply);
     }
 
     /// Waits until no packet is held: every one has its outcome. Those that wait in the mixer's queue are written, and get
@@ -267,8 +264,7 @@ impl World {
     /// Writes what is in the mixer's queue; how many packets.
     pub(crate) fn write_all(&mut self) -> usize {
         let mut written = 0;
-        while let Some(message) = self.mixer.try_recv() {
-            let MixerMessage::Send(local) = message else { panic!() };
+        while let Some(local) = self.mixer.try_recv() {
             local.packet.settle(Outcome::Sent);
             let _ = local.done.unwrap().send(Ok(()));
             written += 1;
