@@ -68,7 +68,8 @@ async fn the_pool_tells_of_every_node_usable_ones_first() {
     let entries = [
         entry(1, PoolState::Expired, None),
         entry(2, PoolState::Usable, Some(1)),
-        entry(3, PoolState::Usable, Some(1)),
+        // In another /24.
+        entry(0x103, PoolState::Usable, Some(1)),
     ];
     world.api.pool = Arc::new(move || std::future::ready(entries.to_vec()).boxed());
     let (status, body) = world.get(POOL).await;
