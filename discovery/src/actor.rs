@@ -9,7 +9,7 @@ use std::{
 };
 
 use futures::{FutureExt, future::BoxFuture};
-use libp2p_identity::{Keypair, PeerId};
+use libp2p_identity::Keypair;
 use multiaddr::Multiaddr;
 use tokio::{
     sync::{broadcast, oneshot, watch},
@@ -22,14 +22,15 @@ use wakumix_role_api::{
 use wakumix_telemetry::Telemetry;
 
 use crate::{
-    book::{self, Book, Rules},
-    cache::{self, CacheFile, Remembered},
+    book::{self, Book, CheckOutcome, Rules},
+    cache::{self, CacheFile},
     clock::Now,
     entry::PeerAddress,
-    finding::{Finding, Refusal, SourceName},
+    finding::{Finding, Refusal, Remembered, SourceName},
     local::LocalRecord,
+    messages::DiscoveryMessage,
     own_record::OwnRecord,
-    pool::{self, CheckOutcome, Diversity, PARALLEL_CHECKS, PoolEntry, Schedule, View},
+    pool::{self, Diversity, PARALLEL_CHECKS, Schedule, View},
     source::{Findings, Source, SourceContext},
 };
 
@@ -41,35 +42,6 @@ const BEAT: Duration = Duration::from_millis(250);
 const SHOW_PACE: Duration = Duration::from_millis(50);
 /// How old the answer to who asks what is known may be: servers ask for each request.
 const KNOWN_PACE: Duration = Duration::from_secs(1);
-
-/// A message to discovery. Those with `done` are acknowledged once the directory shows them.
-#[derive(Debug)]
-pub(crate) enum DiscoveryMessage {
-    /// Records were found.
-    Found { source: SourceName, findings: Vec<Finding>, done: oneshot::Sender<()> },
-    /// An earlier run knew of nodes.
-    Remembered { source: SourceName, nodes: Vec<Remembered>, done: oneshot::Sender<()> },
-    /// Something that was received is no record that could be reported.
-    Refused { source: SourceName, refusal: Refusal, count: u64 },
-    /// A source has asked somebody.
-    LookedUp { source: SourceName, answered: bool },
-    /// The operator's peers to stay connected to.
-    Keep { peers: Vec<PeerAddress>, done: oneshot::Sender<()> },
-    /// What is known of every peer.
-    Known { reply: oneshot::Sender<Arc<[Finding]>> },
-    /// Every mix node and its state.
-    Pool { reply: oneshot::Sender<Vec<PoolEntry>> },
-    /// Something happened to a connection.
-    Event(PeerEvent),
-    /// These peers are connected, whatever events were missed.
-    Connected(Vec<PeerId>),
-    /// A check has ended.
-    Checked { peer: PeerId, outcome: CheckOutcome },
-    /// What is worth keeping for a later run.
-    Memory { reply: oneshot::Sender<Vec<Remembered>> },
-    /// Time has passed.
-    Beat,
-}
 
 /// What every instance of the actor is made of.
 pub(crate) struct Parts {
@@ -279,7 +251,7 @@ impl Discovery {
             Some((known, at)) if !self.has_news || now.since(*at) < KNOWN_PACE => Arc::clone(known),
             _ => {
                 self.has_news = false;
-                let known = book::known(&self.book, now.unix);
+                let known = book::known(self.book.nodes(), now.unix);
                 self.known = Some((Arc::clone(&known), now.at));
                 known
             }

@@ -30,11 +30,14 @@
 //! | a quarter of that | nodes of one source that were not reached | one of them leaves, those tried in vain first |
 //! | 16 an address, 64 a /24 | nodes neither reached nor tried yet | the new one is refused; not where private addresses are allowed |
 
+mod contact;
 mod known;
 mod node;
 pub(crate) mod place;
 mod room;
+mod rules;
 mod slot;
+mod state;
 #[cfg(test)]
 mod tests;
 
@@ -43,23 +46,26 @@ use std::collections::{HashMap, HashSet};
 use libp2p_identity::PeerId;
 use rand::{Rng, RngExt};
 use tokio::time::Instant;
-use wakumix_sphinx::WireFormat;
 use wakumix_waku::record::Capabilities;
 
 use crate::{
     clock::Now,
-    config::Config,
     finding::{Finding, Refusal, SourceName, UnixSeconds},
-    pool::{CheckOutcome, PoolConfig, is_alive, state_of},
 };
 
+pub(crate) use contact::CheckOutcome;
 pub(crate) use known::known;
 pub(crate) use node::{Node, Rank};
 pub(crate) use place::Block;
+pub(crate) use rules::Rules;
 pub(crate) use slot::Slot;
+pub(crate) use state::{formats, reason};
+
+pub use rules::PoolConfig;
 
 use place::Crowds;
 use room::{Room, Verdict};
+use state::{is_alive, state_of};
 
 /// Members of one family that a record may list, and wire profiles. Descriptors hold 16 and 8.
 const MAX_LISTED: usize = 16;
@@ -69,36 +75,6 @@ const GIVE_UP: u32 = 6;
 const FORGET_AFTER: std::time::Duration = std::time::Duration::from_secs(24 * 60 * 60);
 /// A node whose every record has been over for so long is forgotten.
 const FORGET_EXPIRED_AFTER: UnixSeconds = 60 * 60;
-
-/// What records are measured by.
-#[derive(Clone, Debug)]
-pub(crate) struct Rules {
-    pub(crate) me: PeerId,
-    pub(crate) cluster: u16,
-    pub(crate) shards: Vec<u16>,
-    pub(crate) profiles: Vec<WireFormat>,
-    pub(crate) family: Vec<PeerId>,
-    pub(crate) allow_private: bool,
-    pub(crate) relays: bool,
-    pub(crate) max_nodes: usize,
-    pub(crate) pool: PoolConfig,
-}
-
-impl Rules {
-    pub(crate) fn new(me: PeerId, config: &Config) -> Self {
-        Self {
-            me,
-            cluster: config.cluster,
-            shards: config.shards.clone(),
-            profiles: config.profiles.clone(),
-            family: config.family.clone(),
-            allow_private: config.allow_private,
-            relays: config.relays,
-            max_nodes: config.max_nodes,
-            pool: config.pool.clone(),
-        }
-    }
-}
 
 /// The merged knowledge.
 #[derive(Debug)]
@@ -122,7 +98,7 @@ impl Book {
         &self.rules
     }
 
-    pub(crate) fn nodes(&self) -> impl Iterator<Item = &Node> {
+    pub(crate) fn nodes(&self) -> impl Iterator<Item = &Node> + Clone {
         self.nodes.values()
     }
 

@@ -12,10 +12,9 @@ use wakumix_role_api::{
 use wakumix_telemetry::Telemetry;
 
 use crate::{
-    actor::DiscoveryMessage,
-    cache::Remembered,
-    finding::{Finding, Refusal, SourceName},
+    finding::{Finding, Refusal, Remembered, SourceName},
     local::LocalRecord,
+    messages::DiscoveryMessage,
     own_record::OwnRecord,
 };
 

@@ -6,10 +6,10 @@ use wakumix_role_api::directory::{PoolCounts, PoolState};
 use wakumix_telemetry::{Counter, Gauge, Metric, Telemetry};
 
 use crate::{
-    book::Book,
+    book::{Book, CheckOutcome},
     clock::Now,
     finding::{Refusal, SourceName},
-    pool::{CheckOutcome, Diversity},
+    pool::Diversity,
 };
 
 /// Handles, taken once; counters that may never be needed when they are.

@@ -8,7 +8,7 @@ use std::time::Duration;
 use rand::{Rng, RngExt};
 use tokio::time::Instant;
 
-use super::PoolConfig;
+use super::rules::PoolConfig;
 
 /// The wait after the first failure to reach a node that was reached before; it doubles with each further one.
 pub(crate) const FIRST_BACK_OFF: Duration = Duration::from_secs(1);
@@ -76,6 +76,30 @@ impl Contact {
     /// Whether a failure is held against it. Where nobody checks nodes, it is forgotten when its wait is over.
     pub(crate) fn is_blamed(&self, now: Instant, config: &PoolConfig) -> bool {
         self.failures > 0 && !self.is_connected && (config.is_checked || self.due.is_some_and(|due| now < due))
+    }
+}
+
+/// How a check ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(crate) enum CheckOutcome {
+    /// The peer was there.
+    Alive,
+    /// It could not be reached.
+    Failed,
+    /// This node had no room to try.
+    Abandoned,
+}
+
+impl CheckOutcome {
+    pub(crate) const ALL: [Self; 3] = [Self::Alive, Self::Failed, Self::Abandoned];
+
+    /// The metric label.
+    pub(crate) const fn as_str(self) -> &'static str {
+        match self {
+            Self::Alive => "alive",
+            Self::Failed => "failed",
+            Self::Abandoned => "abandoned",
+        }
     }
 }
 

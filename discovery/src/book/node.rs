@@ -9,13 +9,11 @@ use wakumix_sphinx::{FormatSet, PublicKey, WireFormat};
 use wakumix_waku::record::{Capabilities, Shards};
 
 use super::{
+    contact::Contact,
     place::{self, Block},
     slot::{Slot, Trust},
 };
-use crate::{
-    finding::{Finding, Refusal, SourceName, UnixSeconds},
-    pool::Contact,
-};
+use crate::finding::{Finding, Refusal, SourceName, UnixSeconds};
 
 /// Replaced keys that are remembered of a peer. Other sources tell keys for hours, so with daily rotation one would do.
 const MAX_RETIRED: usize = 4;

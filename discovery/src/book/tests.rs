@@ -9,7 +9,7 @@ use std::time::Duration;
 use multiaddr::Multiaddr;
 use rand::{SeedableRng, rngs::StdRng};
 use wakumix_role_api::directory::PoolState;
-use wakumix_sphinx::{PrivateKey, PublicKey};
+use wakumix_sphinx::{PrivateKey, PublicKey, WireFormat};
 use wakumix_waku::record::Shards;
 
 use super::{
@@ -56,11 +56,11 @@ struct World {
 
 impl World {
     fn new() -> Self {
-        Self::with(&Config { cluster: 2, max_nodes: 400, ..Config::default() })
+        Self::with(Rules::of_cluster_2(secp256k1_peer(), 400))
     }
 
-    fn with(config: &Config) -> Self {
-        let book = Book::new(Rules::new(secp256k1_peer(), config));
+    fn with(rules: Rules) -> Self {
+        let book = Book::new(rules);
         Self { book, rng: StdRng::seed_from_u64(7), now: Now { unix: START, at: Instant::now() } }
     }
 
@@ -272,7 +272,7 @@ fn untried_strangers_crowd_an_address_and_a_subnet() {
 
 #[test]
 fn a_test_net_may_live_at_one_address() {
-    let mut world = World::with(&Config { cluster: 2, allow_private: true, max_nodes: 1000, ..Config::default() });
+    let mut world = World::with(Rules { allow_private: true, ..Rules::of_cluster_2(secp256k1_peer(), 1000) });
     for _ in 0..200 {
         let finding = Finding { addresses: address("/ip4/127.0.0.1/tcp/1"), ..record(secp256k1_peer(), 1) };
         assert_eq!(world.report(SourceName::Discv5, finding), Ok(true));

@@ -13,12 +13,11 @@ use wakumix_role_api::{
 use wakumix_waku::record::Capabilities;
 
 use super::{
-    PoolEntry,
+    entry::PoolEntry,
     family::{Own, families},
-    state,
 };
 use crate::{
-    book::{Book, Node, Rules, Slot},
+    book::{self, Book, Node, Rules, Slot},
     clock::Now,
     entry::PeerAddress,
     finding::SourceName,
@@ -101,7 +100,7 @@ fn entry(node: &Node, family: Option<Family>, rules: &Rules, now: Now) -> Option
         last_seen: contact.last_seen.map(|seen| now.since(seen)),
         failures: contact.failures,
         state,
-        reason: state::reason(node, state, rules, now),
+        reason: book::reason(node, state, rules, now),
         since: now.since(since),
         next_check,
     })
@@ -139,7 +138,7 @@ fn mix_node(node: &Node, family: Option<Family>, rules: &Rules) -> Option<MixNod
         address: node.view.hop.clone()?,
         key: node.view.key?,
         family,
-        formats: state::formats(node, rules),
+        formats: book::formats(node, rules),
         reassembles: node.view.reassembles.unwrap_or(false),
     })
 }

@@ -133,7 +133,11 @@ mod tests {
     use wakumix_waku::record::{Capabilities, Shards};
 
     use super::*;
-    use crate::{book::Rules, clock::Now, config::Config, finding::Finding, pool::CheckOutcome};
+    use crate::{
+        book::{CheckOutcome, Rules},
+        clock::Now,
+        finding::Finding,
+    };
 
     struct World {
         book: Book,
@@ -144,7 +148,7 @@ mod tests {
 
     impl World {
         fn new() -> Self {
-            let book = Book::new(Rules::new(PeerId::random(), &Config::default()));
+            let book = Book::new(Rules::of_cluster_2(PeerId::random(), 16_384));
             let now = Now { unix: 1_000_000, at: Instant::now() };
             Self { book, schedule: Schedule::new(now.at), rng: StdRng::seed_from_u64(3), now }
         }
@@ -155,7 +159,7 @@ mod tests {
             let finding = Finding {
                 addresses: vec![format!("/ip4/{}.{b}.{c}.{host}/tcp/1", 11 + a).parse().unwrap()],
                 capabilities: Some(Capabilities::MIX),
-                shards: Some(Shards { cluster: 0, shards: Vec::new() }),
+                shards: Some(Shards { cluster: 2, shards: Vec::new() }),
                 ..Finding::new(peer, 1)
             };
             self.book.report(source, finding, self.now, &mut self.rng).unwrap();

@@ -120,9 +120,11 @@ async fn the_host_is_asked_to_stay_connected_to_all_of_them() {
 async fn a_name_joins_the_pool_once_it_resolves_and_moves_when_it_changes() {
     let first = Ok(vec!["::1".parse().unwrap(), "192.0.2.1".parse().unwrap()]);
     let second = Ok(vec!["192.0.2.2".parse().unwrap()]);
-    let source = StaticSource::with_resolver(&named(), scripted(vec![unknown(), Ok(Vec::new()), first, second]));
+    let config = named();
+    let source = StaticSource::new(config.mix_nodes.clone(), &config.lightpush, config.refresh)
+        .with_resolver(scripted(vec![unknown(), Ok(Vec::new()), first, second]));
     let started = Instant::now();
-    let mut world = World::with_sources(named(), vec![Box::new(source)]);
+    let mut world = World::with_sources(config, vec![Box::new(source)]);
     assert_eq!(world.pool_of(1).await, [node(1)]);
     world.metric("waku_mix_pool_nodes{state=\"unresolved\"} 1").await;
     assert_eq!(world.entry(2).await.reason, "its name does not resolve");

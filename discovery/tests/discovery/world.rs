@@ -81,7 +81,7 @@ pub(crate) struct World {
 
 impl World {
     pub(crate) fn new(config: Config) -> Self {
-        let source = StaticSource::new(&config);
+        let source = StaticSource::new(config.mix_nodes.clone(), &config.lightpush, config.refresh);
         Self::with_sources(config, vec![Box::new(source)])
     }
 

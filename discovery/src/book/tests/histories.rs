@@ -84,7 +84,7 @@ proptest! {
 
     #[test]
     fn the_book_stays_whole(steps in proptest::collection::vec(step(), 1..80)) {
-        let mut world = World::with(&Config { cluster: 2, max_nodes: 16, ..Config::default() });
+        let mut world = World::with(Rules::of_cluster_2(secp256k1_peer(), 16));
         let peers: Vec<_> = (0..PEERS).map(|_| secp256k1_peer()).collect();
         for step in steps {
             let displaces = matches!(step, Step::Report { .. });

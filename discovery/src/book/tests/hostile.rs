@@ -45,7 +45,7 @@ fn present(world: &World, peers: &[PeerId]) -> usize {
 
 #[test]
 fn no_node_that_lives_is_displaced_and_memory_is_bounded() {
-    let mut world = World::with(&Config { cluster: 2, max_nodes: 2000, ..Config::default() });
+    let mut world = World::with(Rules::of_cluster_2(secp256k1_peer(), 2000));
     let alive = honest(&mut world, SourceName::Discv5, 0);
     alive.iter().for_each(|peer| world.reach(peer));
     let entries = honest(&mut world, SourceName::Static, 0x10_0000);
@@ -62,7 +62,7 @@ fn no_node_that_lives_is_displaced_and_memory_is_bounded() {
 
 #[test]
 fn a_flood_of_one_source_leaves_the_strangers_of_the_others_alone() {
-    let mut world = World::with(&Config { cluster: 2, max_nodes: 2000, ..Config::default() });
+    let mut world = World::with(Rules::of_cluster_2(secp256k1_peer(), 2000));
     let strangers = honest(&mut world, SourceName::Rendezvous, 0);
     flood(&mut world, SourceName::Discv5);
     assert_eq!(present(&world, &strangers), HONEST as usize);
@@ -81,7 +81,7 @@ fn a_flood_from_one_address_takes_sixteen_places() {
 
 #[test]
 fn lies_that_were_tried_in_vain_leave_before_strangers_that_were_not() {
-    let mut world = World::with(&Config { cluster: 2, max_nodes: 400, ..Config::default() });
+    let mut world = World::with(Rules::of_cluster_2(secp256k1_peer(), 400));
     flood(&mut world, SourceName::Discv5);
     let lies: Vec<_> = world.book.nodes().map(|node| node.peer).collect();
     lies.iter().for_each(|peer| world.fail(peer));

@@ -132,7 +132,7 @@ fn who_passes_records_on_sees_that_they_tell_different_keys_but_none_that_is_ove
     let mut world = World::new();
     let peer = secp256k1_peer();
     let keys = |world: &World| {
-        let known = known(&world.book, world.now.unix);
+        let known = known(world.book.nodes(), world.now.unix);
         known.iter().map(|finding| finding.mix_key).collect::<Vec<_>>()
     };
     let descriptor = told(peer, 10, 1, Some((2, START + 60)));
@@ -190,7 +190,7 @@ fn the_pool_has_every_node_that_shares_a_kind_of_packets_with_this_one() {
         (vec![second], None, false, Some(sphinx_packet)),
         (vec![second], None, true, Some(sphinx_packet)),
     ] {
-        let mut world = World::with(&Config { cluster: 2, profiles: ours.clone(), ..Config::default() });
+        let mut world = World::with(Rules { profiles: ours.clone(), ..Rules::of_cluster_2(secp256k1_peer(), 400) });
         let peer = secp256k1_peer();
         if is_entry {
             let entry = Finding { addresses: at(1), mix_key: Some(key(1)), ..Finding::new(peer, 0) };

@@ -24,8 +24,8 @@ use wakumix_waku::{
 
 use crate::{
     LocalRecord,
-    actor::DiscoveryMessage,
     finding::{Finding, Refusal, SignedRecord, SourceName},
+    messages::DiscoveryMessage,
     source::{Findings, Source, SourceContext},
     sources::descriptors::{DescriptorsConfig, DescriptorsSource},
 };
