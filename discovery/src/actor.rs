@@ -38,8 +38,9 @@ pub(crate) use metrics::Metrics;
 
 /// Between two looks at the book for what only time changes.
 const BEAT: Duration = Duration::from_millis(250);
-/// Between two snapshots that show nothing but who was reached.
-const SHOW_PACE: Duration = Duration::from_millis(50);
+/// Between two snapshots at least; the first change after a quiet time is shown at once. Making one looks at every node
+/// of the book. A sender waits seconds for an answer, so that it learns of a lost connection this much later costs it nothing.
+const SHOW_PACE: Duration = Duration::from_millis(100);
 /// How old the answer to who asks what is known may be: servers ask for each request.
 const KNOWN_PACE: Duration = Duration::from_secs(1);
 
@@ -70,9 +71,9 @@ pub(crate) struct Written {
 }
 
 impl Parts {
-    /// Sources, checks, the own record, and the tasks of [`tasks`] with the beat.
+    /// Sources, checks, the own record, the tasks of [`tasks`] with the beat, and the wait for the next snapshot.
     pub(crate) fn task_limit(&self) -> usize {
-        self.sources.len() + PARALLEL_CHECKS + 6
+        self.sources.len() + PARALLEL_CHECKS + 7
     }
 
     /// Whether some source looks for nodes that neither the operator nor an earlier run has named.
@@ -97,11 +98,15 @@ pub(crate) struct Discovery {
     checks: usize,
     /// Derivable: from the book. Read by the task that talks to the host.
     connections: watch::Sender<Vec<Multiaddr>>,
-    /// Derivable: what was published last and when, unshuffled.
-    shown: View,
-    shown_at: Option<Instant>,
+    /// Derivable: what this instance published last, unshuffled.
+    shown: Option<View>,
     /// Ephemeral: the book may show something else than what was published last.
     is_stale: bool,
+    /// Ephemeral: no snapshot is made before; whether [`DiscoveryMessage::Show`] comes then.
+    next_show: Instant,
+    is_show_due: bool,
+    /// Ephemeral: calls that wait for the next snapshot, each held by whoever made it.
+    waiting: Vec<oneshot::Sender<()>>,
     /// Derivable: the answer to [`DiscoveryMessage::Known`], when it was made, whether the book has changed since.
     known: Option<(Arc<[Finding]>, Instant)>,
     has_news: bool,
@@ -117,9 +122,11 @@ impl Discovery {
             schedule: Schedule::new(now.at),
             checks: 0,
             connections: watch::Sender::new(Vec::new()),
-            shown: View::default(),
-            shown_at: None,
+            shown: None,
             is_stale: true,
+            next_show: now.at,
+            is_show_due: false,
+            waiting: Vec::new(),
             known: None,
             has_news: true,
             has_warned: false,
@@ -217,12 +224,18 @@ impl Discovery {
         }
     }
 
-    /// Publishes what is new, if anything is.
-    fn show(&mut self, now: Now) {
-        if !std::mem::take(&mut self.is_stale) {
-            return;
+    /// Publishes what is new, if anything is; then nobody has to wait for it any longer.
+    fn show(&mut self) {
+        if std::mem::take(&mut self.is_stale) {
+            self.publish();
         }
-        let is_first = self.shown_at.replace(now.at).is_none();
+        for done in self.waiting.drain(..) {
+            // Whoever waited may be gone.
+            let _ = done.send(());
+        }
+    }
+
+    fn publish(&mut self) {
         let Parts { publisher, metrics, max_connected, .. } = &*self.parts;
         let view = View::of(&self.book, self.own_operator().as_deref());
         let connections =
@@ -232,18 +245,37 @@ impl Discovery {
             *current = connections;
             is_new
         });
-        if view != self.shown || is_first {
+        if self.shown.as_ref() != Some(&view) {
             publisher.publish(view.directory(&mut rand::rng(), self.parts.is_searching()));
             metrics.shown(&view.pool, Diversity::of(&view.mix_nodes));
-            self.shown = view;
+            self.shown = Some(view);
         }
     }
 
-    /// Publishes, unless that was done just now: the next beat does.
-    fn show_soon(&mut self, now: Now) {
-        if self.shown_at.is_none_or(|shown| now.since(shown) >= SHOW_PACE) {
-            self.show(now);
+    /// Publishes what is new at once or, where that was done just now, as soon as the pace allows.
+    fn show_at_pace(&mut self, now: Now, context: &Context<DiscoveryMessage>) {
+        if self.is_stale && now.at < self.next_show {
+            self.show_later(context);
+            return;
         }
+        if self.is_stale {
+            self.next_show = now.at + SHOW_PACE;
+        }
+        self.show();
+    }
+
+    fn show_later(&mut self, context: &Context<DiscoveryMessage>) {
+        if self.is_show_due {
+            return;
+        }
+        let (next, address) = (self.next_show, context.address().clone());
+        let wait = async move {
+            tokio::time::sleep_until(next).await;
+            // A discovery that has stopped has shown everything.
+            let _ = address.send(DiscoveryMessage::Show).await;
+        };
+        // Without room for it, the next message shows what is new.
+        self.is_show_due = context.spawn(wait).is_ok();
     }
 
     fn known(&mut self, now: Now) -> Arc<[Finding]> {
@@ -262,28 +294,29 @@ impl Discovery {
         self.parts.local.borrow().operator.clone()
     }
 
-    /// Handles a message that nobody waits for the end of.
-    fn on_message(&mut self, message: DiscoveryMessage, now: Now) -> Option<oneshot::Sender<()>> {
+    /// Whoever waits for an answer may be gone.
+    fn on_message(&mut self, message: DiscoveryMessage, now: Now) {
         match message {
             DiscoveryMessage::Found { source, findings, done } => {
                 if source == SourceName::Static {
                     self.write_down(&findings);
                 }
                 self.take(source, findings, now);
-                return Some(done);
+                let _ = done.send(());
             }
             DiscoveryMessage::Remembered { source, nodes, done } => {
                 self.remember(source, nodes, now);
-                return Some(done);
+                let _ = done.send(());
             }
             DiscoveryMessage::Keep { peers, done } => {
                 self.parts.with_written(|written| written.static_peers.extend(peers));
                 self.is_stale = true;
-                return Some(done);
+                let _ = done.send(());
             }
+            DiscoveryMessage::Shown { done } => self.waiting.push(done),
+            DiscoveryMessage::Show => self.is_show_due = false,
             DiscoveryMessage::Refused { source, refusal, count } => self.refused(source, refusal, count),
             DiscoveryMessage::LookedUp { source, answered } => self.parts.metrics.looked_up(source, answered),
-            // Who asked may be gone.
             DiscoveryMessage::Known { reply } => drop(reply.send(self.known(now))),
             DiscoveryMessage::Pool { reply } => {
                 drop(reply.send(pool::entries(&self.book, self.own_operator().as_deref(), now)));
@@ -300,7 +333,6 @@ impl Discovery {
             DiscoveryMessage::Memory { reply } => drop(reply.send(cache::of_book(&self.book, now))),
             DiscoveryMessage::Beat => self.on_beat(now),
         }
-        None
     }
 
     /// Keeps the operator's entries for an instance that follows a panic, one a peer and kind.
@@ -327,7 +359,7 @@ impl Actor for Discovery {
 
     fn started(&mut self, context: &Context<DiscoveryMessage>) {
         let now = Now::read();
-        self.show(now);
+        self.show();
         let Parts { host, reader, local, identity, telemetry, events, .. } = &*self.parts;
         // There is room for exactly these tasks.
         let _ = context.spawn(tasks::keep_connected(host.clone(), self.connections.subscribe()));
@@ -354,21 +386,15 @@ impl Actor for Discovery {
 
     fn handle(&mut self, message: DiscoveryMessage, context: &Context<DiscoveryMessage>) {
         let now = Now::read();
-        match self.on_message(message, now) {
-            Some(done) => {
-                self.show(now);
-                // Who found it need not wait.
-                let _ = done.send(());
-            }
-            None => self.show_soon(now),
-        }
+        self.on_message(message, now);
+        self.show_at_pace(now, context);
         self.check(now, context);
     }
 
     fn drain(&mut self, _: Instant, _: &Context<DiscoveryMessage>) -> BoxFuture<'static, ()> {
-        let now = Now::read();
+        self.show();
         match self.parts.cache.clone() {
-            Some(cache) => tasks::store(cache, cache::of_book(&self.book, now)).boxed(),
+            Some(cache) => tasks::store(cache, cache::of_book(&self.book, Now::read())).boxed(),
             None => std::future::ready(()).boxed(),
         }
     }

@@ -251,11 +251,16 @@ impl DiscoveryHandle {
 
     /// Stays connected to these peers as well.
     pub async fn add_static_peers(&self, peers: Vec<PeerAddress>) -> bool {
-        self.send(|done| DiscoveryMessage::Keep { peers, done }).await
+        self.change(|done| DiscoveryMessage::Keep { peers, done }).await
     }
 
     async fn add(&self, findings: Vec<Finding>) -> bool {
-        self.send(|done| DiscoveryMessage::Found { source: SourceName::Static, findings, done }).await
+        self.change(|done| DiscoveryMessage::Found { source: SourceName::Static, findings, done }).await
+    }
+
+    /// Sends a change and waits until the directory shows it.
+    async fn change(&self, message: impl FnOnce(oneshot::Sender<()>) -> DiscoveryMessage) -> bool {
+        self.send(message).await && self.send(|done| DiscoveryMessage::Shown { done }).await
     }
 
     async fn send(&self, message: impl FnOnce(oneshot::Sender<()>) -> DiscoveryMessage) -> bool {

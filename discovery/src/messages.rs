@@ -13,7 +13,7 @@ use crate::{
     pool::PoolEntry,
 };
 
-/// A message to discovery. Those with `done` are acknowledged once the directory shows them.
+/// A message to discovery. Those with `done` are acknowledged once they are taken.
 #[derive(Debug)]
 pub(crate) enum DiscoveryMessage {
     /// Records were found.
@@ -26,6 +26,8 @@ pub(crate) enum DiscoveryMessage {
     LookedUp { source: SourceName, answered: bool },
     /// The operator's peers to stay connected to.
     Keep { peers: Vec<PeerAddress>, done: oneshot::Sender<()> },
+    /// Whoever asks waits until the directory shows all that was taken before.
+    Shown { done: oneshot::Sender<()> },
     /// What is known of every peer.
     Known { reply: oneshot::Sender<Arc<[Finding]>> },
     /// Every mix node and its state.
@@ -38,6 +40,8 @@ pub(crate) enum DiscoveryMessage {
     Checked { peer: PeerId, outcome: CheckOutcome },
     /// What is worth keeping for a later run.
     Memory { reply: oneshot::Sender<Vec<Remembered>> },
+    /// The pace allows the next snapshot.
+    Show,
     /// Time has passed.
     Beat,
 }

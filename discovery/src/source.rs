@@ -89,8 +89,8 @@ impl Findings {
         Self { source, address, events }
     }
 
-    /// Records were found. Those that break a rule are refused and counted one by one; the rest is taken. True once the
-    /// directory shows them; false when discovery has stopped.
+    /// Records were found. Those that break a rule are refused and counted one by one; the rest is taken. True once that is
+    /// done, and the next snapshot shows them; false when discovery has stopped.
     ///
     /// Cancel safe: yes; the records are then taken or not.
     pub async fn report(&self, findings: Vec<Finding>) -> bool {

@@ -249,6 +249,13 @@ pub(crate) fn private() -> Config {
     Config { allow_private: true, ..Config::default() }
 }
 
+/// The same for a node that does not check others: it believes records.
+pub(crate) fn unchecked() -> Config {
+    let mut config = private();
+    config.pool.is_checked = false;
+    config
+}
+
 /// A resolver that gives these answers in turn, the last one for ever.
 pub(crate) fn scripted(answers: Vec<io::Result<Vec<IpAddr>>>) -> Resolver {
     let answers = Mutex::new(VecDeque::from(answers));
