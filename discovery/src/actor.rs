@@ -22,7 +22,6 @@ use wakumix_role_api::{
 use wakumix_telemetry::Telemetry;
 
 use crate::{
-    book::{self, Book, CheckOutcome, Rules},
     cache::{self, CacheFile},
     clock::Now,
     entry::PeerAddress,
@@ -30,16 +29,18 @@ use crate::{
     local::LocalRecord,
     messages::DiscoveryMessage,
     own_record::OwnRecord,
+    peer_table::{self, CheckOutcome, PeerTable, Rules},
     pool::{self, Diversity, PARALLEL_CHECKS, Schedule, View},
     source::{Findings, Source, SourceContext},
 };
 
 pub(crate) use metrics::Metrics;
 
-/// Between two looks at the book for what only time changes.
-const BEAT: Duration = Duration::from_millis(250);
+/// Between two looks at the peer table for what only time changes.
+const TICK: Duration = Duration::from_millis(250);
 /// Between two snapshots at least; the first change after a quiet time is shown at once. Making one looks at every node
-/// of the book. A sender waits seconds for an answer, so that it learns of a lost connection this much later costs it nothing.
+/// of the peer table. Senders wait seconds for an answer: that they learn of a lost connection this much later costs
+/// nothing.
 const SHOW_PACE: Duration = Duration::from_millis(100);
 /// How old the answer to who asks what is known may be: servers ask for each request.
 const KNOWN_PACE: Duration = Duration::from_secs(1);
@@ -71,7 +72,7 @@ pub(crate) struct Written {
 }
 
 impl Parts {
-    /// Sources, checks, the own record, the tasks of [`tasks`] with the beat, and the wait for the next snapshot.
+    /// Sources, checks, the own record, the tasks of [`tasks`] with the tick, and the wait for the next snapshot.
     pub(crate) fn task_limit(&self) -> usize {
         self.sources.len() + PARALLEL_CHECKS + 7
     }
@@ -91,26 +92,26 @@ impl Parts {
 pub(crate) struct Discovery {
     parts: Arc<Parts>,
     /// Derivable: sources tell again, checks reach again; until then the snapshot that was published last stands in.
-    book: Book,
+    table: PeerTable,
     /// Ephemeral.
     schedule: Schedule,
     /// Ephemeral: checks on their way.
     checks: usize,
-    /// Derivable: from the book. Read by the task that talks to the host.
+    /// Derivable: from the peer table. Read by the task that talks to the host.
     connections: watch::Sender<Vec<Multiaddr>>,
     /// Derivable: what this instance published last, unshuffled.
     shown: Option<View>,
-    /// Ephemeral: the book may show something else than what was published last.
+    /// Ephemeral: the peer table may show something else than what was published last.
     is_stale: bool,
     /// Ephemeral: no snapshot is made before; whether [`DiscoveryMessage::Show`] comes then.
     next_show: Instant,
     is_show_due: bool,
     /// Ephemeral: calls that wait for the next snapshot, each held by whoever made it.
     waiting: Vec<oneshot::Sender<()>>,
-    /// Derivable: the answer to [`DiscoveryMessage::Known`], when it was made, whether the book has changed since.
+    /// Derivable: the answer to [`DiscoveryMessage::Known`], when it was made, whether the table has changed since.
     known: Option<(Arc<[Finding]>, Instant)>,
     has_news: bool,
-    /// Ephemeral: whether the operator has been told that the book is full.
+    /// Ephemeral: whether the operator has been told that the peer table is full.
     has_warned: bool,
 }
 
@@ -118,7 +119,7 @@ impl Discovery {
     pub(crate) fn new(parts: Arc<Parts>) -> Self {
         let now = Now::read();
         let mut discovery = Self {
-            book: Book::new(parts.rules.clone()),
+            table: PeerTable::new(parts.rules.clone()),
             schedule: Schedule::new(now.at),
             checks: 0,
             connections: watch::Sender::new(Vec::new()),
@@ -144,7 +145,7 @@ impl Discovery {
         let mut rng = rand::rng();
         let mut taken = 0;
         for finding in findings {
-            match self.book.report(source, finding, now, &mut rng) {
+            match self.table.report(source, finding, now, &mut rng) {
                 Ok(is_news) => {
                     taken += 1;
                     self.is_stale |= is_news;
@@ -163,7 +164,7 @@ impl Discovery {
         for node in nodes {
             let last_seen = node.last_seen.and_then(|seen| now.instant_of(seen));
             for (told_by, finding) in node.records {
-                match self.book.remember(told_by, finding, last_seen, now, &mut rng) {
+                match self.table.remember(told_by, finding, last_seen, now, &mut rng) {
                     Ok(()) => taken += 1,
                     Err(refusal) => self.refused(source, refusal, 1),
                 }
@@ -189,27 +190,27 @@ impl Discovery {
     fn on_event(&mut self, event: &PeerEvent, now: Now) {
         let mut rng = rand::rng();
         self.is_stale |= match event {
-            PeerEvent::Connected { peer, .. } => self.book.connected(*peer, now, &mut rng),
-            PeerEvent::Disconnected { peer } => self.book.disconnected(peer, now),
-            PeerEvent::DialFailed { peer } => self.book.dial_failed(peer, now, &mut rng),
+            PeerEvent::Connected { peer, .. } => self.table.connected(*peer, now, &mut rng),
+            PeerEvent::Disconnected { peer } => self.table.disconnected(peer, now),
+            PeerEvent::DialFailed { peer } => self.table.dial_failed(peer, now, &mut rng),
             PeerEvent::Identified { .. } => false,
         };
         self.schedule.reconsider();
     }
 
-    fn on_beat(&mut self, now: Now) {
-        let has_changed = self.book.sweep(now);
+    fn on_tick(&mut self, now: Now) {
+        let has_changed = self.table.expire(now);
         self.is_stale |= has_changed;
         self.has_news |= has_changed;
-        self.parts.metrics.looked_over(&self.book, now);
+        self.parts.metrics.update_gauges(&self.table, now);
     }
 
     /// Starts as many checks as may run.
     fn check(&mut self, now: Now, context: &Context<DiscoveryMessage>) {
         let mut rng = rand::rng();
         while self.parts.rules.pool.is_checked && self.checks < PARALLEL_CHECKS {
-            let Some(peer) = self.schedule.next(&self.book, now.at, &mut rng) else { return };
-            let Some(addresses) = self.book.checking(&peer, now) else { continue };
+            let Some(peer) = self.schedule.next(&self.table, now.at, &mut rng) else { return };
+            let Some(addresses) = self.table.checking(&peer, now) else { continue };
             let (host, address) = (self.parts.host.clone(), context.address().clone());
             let check = async move {
                 let outcome = pool::check(&host, peer, addresses).await;
@@ -217,7 +218,7 @@ impl Discovery {
                 let _ = address.send(DiscoveryMessage::Checked { peer, outcome }).await;
             };
             if context.spawn(check).is_err() {
-                self.book.checked(&peer, CheckOutcome::Abandoned, now, &mut rng);
+                self.table.checked(&peer, CheckOutcome::Abandoned, now, &mut rng);
                 return;
             }
             self.checks += 1;
@@ -237,9 +238,9 @@ impl Discovery {
 
     fn publish(&mut self) {
         let Parts { publisher, metrics, max_connected, .. } = &*self.parts;
-        let view = View::of(&self.book, self.own_operator().as_deref());
+        let view = View::of(&self.table, self.own_operator().as_deref());
         let connections =
-            self.parts.with_written(|written| pool::connections(&self.book, &written.static_peers, *max_connected));
+            self.parts.with_written(|written| pool::connections(&self.table, &written.static_peers, *max_connected));
         self.connections.send_if_modified(|current| {
             let is_new = *current != connections;
             *current = connections;
@@ -283,7 +284,7 @@ impl Discovery {
             Some((known, at)) if !self.has_news || now.since(*at) < KNOWN_PACE => Arc::clone(known),
             _ => {
                 self.has_news = false;
-                let known = book::known(self.book.nodes(), now.unix);
+                let known = peer_table::known(self.table.nodes(), now.unix);
                 self.known = Some((Arc::clone(&known), now.at));
                 known
             }
@@ -319,19 +320,19 @@ impl Discovery {
             DiscoveryMessage::LookedUp { source, answered } => self.parts.metrics.looked_up(source, answered),
             DiscoveryMessage::Known { reply } => drop(reply.send(self.known(now))),
             DiscoveryMessage::Pool { reply } => {
-                drop(reply.send(pool::entries(&self.book, self.own_operator().as_deref(), now)));
+                drop(reply.send(pool::entries(&self.table, self.own_operator().as_deref(), now)));
             }
             DiscoveryMessage::Event(event) => self.on_event(&event, now),
             DiscoveryMessage::Connected(peers) => {
-                self.is_stale |= self.book.set_connected(peers, now, &mut rand::rng());
+                self.is_stale |= self.table.set_connected(peers, now, &mut rand::rng());
             }
             DiscoveryMessage::Checked { peer, outcome } => {
                 self.checks = self.checks.saturating_sub(1);
                 self.parts.metrics.checked(outcome);
-                self.is_stale |= self.book.checked(&peer, outcome, now, &mut rand::rng());
+                self.is_stale |= self.table.checked(&peer, outcome, now, &mut rand::rng());
             }
-            DiscoveryMessage::Memory { reply } => drop(reply.send(cache::of_book(&self.book, now))),
-            DiscoveryMessage::Beat => self.on_beat(now),
+            DiscoveryMessage::Memory { reply } => drop(reply.send(cache::of_table(&self.table, now))),
+            DiscoveryMessage::Tick => self.on_tick(now),
         }
     }
 
@@ -369,7 +370,7 @@ impl Actor for Discovery {
             let _ = context.spawn(tasks::keep_cache(Arc::clone(cache), context.address().clone()));
         }
         let _ = context.spawn(self.parts.own_record.clone().follow(identity.clone(), local.clone()));
-        let _ = context.every(BEAT, || DiscoveryMessage::Beat);
+        let _ = context.every(TICK, || DiscoveryMessage::Tick);
         for source in &self.parts.sources {
             let findings = Findings::new(source.name(), context.address().clone(), events.clone());
             let _ = context.spawn(source.run(SourceContext {
@@ -394,7 +395,7 @@ impl Actor for Discovery {
     fn drain(&mut self, _: Instant, _: &Context<DiscoveryMessage>) -> BoxFuture<'static, ()> {
         self.show();
         match self.parts.cache.clone() {
-            Some(cache) => tasks::store(cache, cache::of_book(&self.book, Now::read())).boxed(),
+            Some(cache) => tasks::store(cache, cache::of_table(&self.table, Now::read())).boxed(),
             None => std::future::ready(()).boxed(),
         }
     }

@@ -7,8 +7,8 @@ use wakumix_role_api::{ConfigChecks, ConfigError, directory::ServiceNode};
 use wakumix_sphinx::{Weaknesses, WireFormat};
 
 use crate::{
-    book::PoolConfig,
     entry::{MixNodeEntry, PeerAddress},
+    peer_table::PoolConfig,
     sources::{DescriptorsConfig, Discv5Config, DnsConfig, PeerExchangeConfig, ServiceDiscoveryConfig},
 };
 

@@ -8,7 +8,7 @@
 //! | [`entry`] | peers and mix nodes as operators write them |
 //! | [`finding`] | what a source reports |
 //! | `source`, `sources` | what finds nodes |
-//! | `book` | the rules of merging, without I/O |
+//! | `peer_table` | the rules of merging, without I/O |
 //! | `pool` | who may carry packets, who is checked next, how diverse the pool is |
 //! | `cache` | the last good directory on disk |
 //! | `messages` | what the actor is told and asked |
@@ -30,7 +30,6 @@
 //! ```
 
 mod actor;
-mod book;
 mod cache;
 mod clock;
 mod config;
@@ -42,6 +41,7 @@ mod local;
 mod messages;
 mod node_record;
 mod own_record;
+mod peer_table;
 mod pool;
 mod source;
 mod sources;
@@ -65,17 +65,17 @@ use wakumix_telemetry::Telemetry;
 use wakumix_waku::record::Shards;
 
 use actor::Written;
-use book::Rules;
 use cache::CacheFile;
 use entry::PeerAddress;
 use finding::{Finding, SourceName};
 use messages::DiscoveryMessage;
+use peer_table::Rules;
 use sources::{DescriptorsSource, Discv5Source, Dns, PeerExchange, Rendezvous, ServiceDiscovery};
 
-pub use book::PoolConfig;
 pub use config::{Config, DEFAULT_MAX_CONNECTED, DEFAULT_MAX_NODES, DEFAULT_REFRESH};
 pub use local::LocalRecord;
 pub use own_record::{Endpoint, OwnRecord, record_fields};
+pub use peer_table::PoolConfig;
 pub use pool::PoolEntry;
 pub use source::{Findings, PrepareError, Source, SourceContext};
 pub use sources::{

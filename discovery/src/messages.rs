@@ -7,9 +7,9 @@ use tokio::sync::oneshot;
 use wakumix_role_api::host::PeerEvent;
 
 use crate::{
-    book::CheckOutcome,
     entry::PeerAddress,
     finding::{Finding, Refusal, Remembered, SourceName},
+    peer_table::CheckOutcome,
     pool::PoolEntry,
 };
 
@@ -43,5 +43,5 @@ pub(crate) enum DiscoveryMessage {
     /// The pace allows the next snapshot.
     Show,
     /// Time has passed.
-    Beat,
+    Tick,
 }

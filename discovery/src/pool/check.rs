@@ -7,7 +7,7 @@ use multiaddr::Multiaddr;
 use wakumix_records::descriptor::{MAX_LEN, PROTOCOL, Request};
 use wakumix_role_api::host::{HostHandle, ReadRule, RequestFailure};
 
-use crate::book::CheckOutcome;
+use crate::peer_table::CheckOutcome;
 
 /// Checks at a time. A pool of 45 is through in three rounds; so many dials trouble no home router.
 pub(crate) const PARALLEL_CHECKS: usize = 16;

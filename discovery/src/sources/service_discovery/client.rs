@@ -20,9 +20,9 @@ use super::{
     server::Server,
 };
 use crate::{
-    book::place::believable,
     clock::Now,
     finding::{Finding, Refusal, UnixSeconds},
+    peer_table::believable,
     source::Findings,
 };
 

@@ -20,7 +20,7 @@ use super::{
     similarity::Prefixes,
     table::public_ipv4,
 };
-use crate::{book::place::believable, finding::UnixSeconds};
+use crate::{finding::UnixSeconds, peer_table::believable};
 
 /// `C`: advertisements that are kept, 1 KiB each at most.
 const CAPACITY: usize = 1000;

@@ -1,4 +1,4 @@
-//! What records and nodes are measured by: plain values, for the rules of the book and of the pool.
+//! What records and nodes are measured by: plain values, for the rules of the peer table and of the pool.
 
 use std::time::Duration;
 

@@ -13,7 +13,7 @@ use super::rules::PoolConfig;
 /// The wait after the first failure to reach a node that was reached before; it doubles with each further one.
 pub(crate) const FIRST_BACK_OFF: Duration = Duration::from_secs(1);
 /// The same for a node that has never been reached: most of those never will be.
-pub(crate) const FIRST_BACK_OFF_OF_STRANGERS: Duration = Duration::from_secs(15);
+pub(crate) const FIRST_BACK_OFF_OF_UNVERIFIED: Duration = Duration::from_secs(15);
 /// The longest wait.
 pub(crate) const LONGEST_BACK_OFF: Duration = Duration::from_secs(10 * 60);
 
@@ -45,7 +45,7 @@ impl Contact {
 
     /// It could not be reached.
     pub(crate) fn failed<R: Rng + ?Sized>(&mut self, now: Instant, rng: &mut R) {
-        let first = if self.last_seen.is_some() { FIRST_BACK_OFF } else { FIRST_BACK_OFF_OF_STRANGERS };
+        let first = if self.last_seen.is_some() { FIRST_BACK_OFF } else { FIRST_BACK_OFF_OF_UNVERIFIED };
         let doublings = self.failures.min(16);
         let wait = first.saturating_mul(1 << doublings).min(LONGEST_BACK_OFF);
         self.failures = self.failures.saturating_add(1);
@@ -148,7 +148,7 @@ mod tests {
         contact.failed(now, &mut rng);
         let unchecked = PoolConfig { is_checked: false, ..PoolConfig::default() };
         assert!(contact.is_blamed(now, &unchecked));
-        let later = now + FIRST_BACK_OFF_OF_STRANGERS;
+        let later = now + FIRST_BACK_OFF_OF_UNVERIFIED;
         assert!(!contact.is_blamed(later, &unchecked));
         assert!(contact.is_blamed(later, &PoolConfig::default()));
     }
