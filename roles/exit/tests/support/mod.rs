@@ -103,7 +103,7 @@ impl World {
         let telemetry = Telemetry::new();
         let (supervisor, _fatal) = Supervisor::on_current_thread(telemetry.clone());
         let (address, inbox) = mailbox("exit", 32, &telemetry);
-        let (mixer_address, mixer_inbox) = mailbox("mixer", 8, &telemetry);
+        let (mixer_address, mixer_inbox) = mailbox("mixer", 64, &telemetry);
         let (host_address, host_inbox) = mailbox("host", 8, &telemetry);
         let (service_address, service_inbox) = mailbox::<InboundRequest>("relay", 1, &telemetry);
         // A request that does not fit is dropped, which tells its asker that there is no answer.
