@@ -16,7 +16,7 @@ use tokio::{
     time::Instant,
 };
 use wakumix_role_api::{
-    Actor, Context, DirectoryPublisher, DirectoryReader,
+    Actor, Context, DirectoryPublisher, DirectoryReader, OnPanic,
     host::{HostHandle, PeerEvent},
 };
 use wakumix_telemetry::Telemetry;
@@ -52,7 +52,7 @@ pub(crate) struct Parts {
     /// The operator's peers to stay connected to and entries, those of the command line and of calls included.
     pub(crate) written: Mutex<Written>,
     pub(crate) cache: Option<Arc<CacheFile>>,
-    pub(crate) sources: Vec<Box<dyn Source>>,
+    pub(crate) sources: Vec<Arc<dyn Source>>,
     pub(crate) publisher: DirectoryPublisher,
     pub(crate) reader: DirectoryReader,
     pub(crate) host: HostHandle,
@@ -217,7 +217,7 @@ impl Discovery {
                 // A discovery that has stopped needs no outcome.
                 let _ = address.send(DiscoveryMessage::Checked { peer, outcome }).await;
             };
-            if context.spawn(check).is_err() {
+            if context.spawn("discovery_check", OnPanic::FailOwner, check).is_err() {
                 self.table.checked(&peer, CheckOutcome::Abandoned, now, &mut rng);
                 return;
             }
@@ -276,7 +276,7 @@ impl Discovery {
             let _ = address.send(DiscoveryMessage::Show).await;
         };
         // Without room for it, the next message shows what is new.
-        self.is_show_due = context.spawn(wait).is_ok();
+        self.is_show_due = context.spawn("discovery_show", OnPanic::FailOwner, wait).is_ok();
     }
 
     fn known(&mut self, now: Now) -> Arc<[Finding]> {
@@ -363,24 +363,32 @@ impl Actor for Discovery {
         self.show();
         let Parts { host, reader, local, identity, telemetry, events, .. } = &*self.parts;
         // There is room for exactly these tasks.
-        let _ = context.spawn(tasks::keep_connected(host.clone(), self.connections.subscribe()));
-        let _ = context.spawn(tasks::follow(events.subscribe(), context.address().clone()));
-        let _ = context.spawn(tasks::reconcile(host.clone(), context.address().clone()));
-        if let Some(cache) = &self.parts.cache {
-            let _ = context.spawn(tasks::keep_cache(Arc::clone(cache), context.address().clone()));
+        let (to, connections) = (host.clone(), self.connections.clone());
+        let _ = context
+            .keep("discovery_keep_connected", move || tasks::keep_connected(to.clone(), connections.subscribe()));
+        let (from, address) = (events.clone(), context.address().clone());
+        let _ = context.keep("discovery_events", move || tasks::follow(from.subscribe(), address.clone()));
+        let (to, address) = (host.clone(), context.address().clone());
+        let _ = context.keep("discovery_reconcile", move || tasks::reconcile(to.clone(), address.clone()));
+        if let Some(cache) = self.parts.cache.clone() {
+            let address = context.address().clone();
+            let _ = context.keep("discovery_cache", move || tasks::keep_cache(Arc::clone(&cache), address.clone()));
         }
-        let _ = context.spawn(self.parts.own_record.clone().follow(identity.clone(), local.clone()));
-        let _ = context.every(TICK, || DiscoveryMessage::Tick);
+        let (own, me, now_local) = (self.parts.own_record.clone(), identity.clone(), local.clone());
+        let _ = context.keep("discovery_record", move || own.clone().follow(me.clone(), now_local.clone()));
+        let _ = context.every("discovery_tick", TICK, || DiscoveryMessage::Tick);
         for source in &self.parts.sources {
             let findings = Findings::new(source.name(), context.address().clone(), events.clone());
-            let _ = context.spawn(source.run(SourceContext {
+            let surroundings = SourceContext {
                 findings,
                 host: host.clone(),
                 directory: reader.clone(),
                 local: local.clone(),
                 identity: identity.clone(),
                 telemetry: telemetry.clone(),
-            }));
+            };
+            let (name, source) = (source.name().task(), Arc::clone(source));
+            let _ = context.keep(name, move || source.run(surroundings.clone()));
         }
         self.check(now, context);
     }

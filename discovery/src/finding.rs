@@ -41,6 +41,20 @@ impl SourceName {
         Self::Dns,
     ];
 
+    /// The name of the task that runs it.
+    pub(crate) const fn task(self) -> &'static str {
+        match self {
+            Self::Static => "discovery_static",
+            Self::Cache => "discovery_cache_source",
+            Self::Discv5 => "discovery_discv5",
+            Self::Descriptors => "discovery_descriptors",
+            Self::Rendezvous => "discovery_rendezvous",
+            Self::ServiceDiscovery => "discovery_service_discovery",
+            Self::PeerExchange => "discovery_peer_exchange",
+            Self::Dns => "discovery_dns",
+        }
+    }
+
     /// The name in metrics, tables and the configuration.
     pub const fn as_str(self) -> &'static str {
         match self {

@@ -156,7 +156,7 @@ impl Discovery {
             max_connected: config.max_connected,
             written: Mutex::new(Written { static_peers: config.static_peers, ..Written::default() }),
             cache: config.cache.map(|path| Arc::new(CacheFile::new(path, config.cluster))),
-            sources,
+            sources: sources.into_iter().map(Arc::from).collect(),
             publisher,
             reader: reader.clone(),
             host,

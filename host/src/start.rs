@@ -1,7 +1,7 @@
 //! Starting a host, and what its owner holds of it.
 
 use std::{
-    collections::{HashMap, HashSet},
+    collections::{BTreeSet, HashMap, HashSet},
     sync::{Arc, Mutex, PoisonError},
     time::Duration,
 };
@@ -16,15 +16,14 @@ use libp2p::{
     swarm::{self, SwarmEvent},
 };
 use tokio::{
-    sync::{broadcast, mpsc, oneshot, watch},
-    task::JoinHandle,
-    time::{Instant, timeout},
+    sync::{Notify, broadcast, mpsc, oneshot, watch},
+    time::{Instant, sleep, timeout},
 };
 use wakumix_mix::{Ledger, admission::Pressure};
 use wakumix_role_api::{
-    Address, Formats, Inbox, Services, StopReport,
-    host::{HostAddresses, HostMessage, PeerEvent},
-    mixer::MixerMessage,
+    Address, Formats, Inbox, Services, StopReport, TaskHandle, Tasks,
+    host::{HostAddresses, HostMessage, PeerEvent, PeerLines},
+    mixer::MixerHandle,
     relay::RelayMessage,
 };
 use wakumix_telemetry::Telemetry;
@@ -49,6 +48,7 @@ const LISTEN_TIMEOUT: Duration = Duration::from_secs(5);
 const MAX_NEGOTIATING: usize = 64;
 
 /// What a host is plugged into.
+#[derive(Clone)]
 pub struct HostParts {
     /// The node's key. With a mix port it must be secp256k1.
     pub identity: Keypair,
@@ -64,13 +64,17 @@ pub struct HostParts {
     pub events: broadcast::Sender<PeerEvent>,
     /// Metrics of this node.
     pub telemetry: Telemetry,
+    /// What its tasks belong to.
+    pub tasks: Tasks,
 }
 
 /// Where received packets go, and what they live in. Each format that is served is spoken under its own protocol id.
 #[derive(Clone, Debug)]
 pub struct MixPort {
     /// The mixer.
-    pub mixer: Address<MixerMessage>,
+    pub mixer: MixerHandle,
+    /// Where the host says which peers are being written to.
+    pub lines: PeerLines,
     /// The formats that are served, and the buffers of their packets.
     pub formats: Formats,
     /// Where packets are accounted.
@@ -86,66 +90,135 @@ pub struct RunningHost {
     addresses: watch::Receiver<HostAddresses>,
     inbox: Inbox<HostMessage>,
     control: mpsc::Sender<Control>,
-    task: JoinHandle<()>,
-    delivery: Option<JoinHandle<()>>,
+    task: TaskHandle<()>,
 }
+
+/// What a host is made from, and made again from after a panic.
+struct Factory {
+    config: HostConfig,
+    parts: HostParts,
+    control: Arc<tokio::sync::Mutex<mpsc::Receiver<Control>>>,
+    addresses: watch::Sender<HostAddresses>,
+    durable: Arc<Mutex<Durable>>,
+}
+
+/// What outlives a panic of the host: what the roles have asked for, and who must hear that connections are gone.
+#[derive(Debug, Default)]
+pub(crate) struct Durable {
+    pub(crate) kept: Vec<Multiaddr>,
+    pub(crate) topics: BTreeSet<String>,
+    pub(crate) connected: BTreeSet<PeerId>,
+}
+
+/// How often a host that is made again tries to listen where it did, and how long it waits in between: sockets of the one
+/// before may take a moment to close.
+const LISTEN_TRIES: usize = 25;
+const LISTEN_PAUSE: Duration = Duration::from_millis(200);
 
 /// Starts a host on the current tokio runtime and waits until it listens on all configured addresses.
 ///
 /// # Errors
 /// An address that is in use or impossible, an identity that a mix node cannot have, a part of libp2p that refuses.
 pub async fn start(config: HostConfig, parts: HostParts) -> Result<RunningHost, HostError> {
-    let HostParts { identity, inbox, mix, relay: gossip, services, events, telemetry } = parts;
-    check_identity(&identity, mix.is_some())?;
-    let commands = inbox.receiver().ok_or_else(|| HostError::setup("the host", &"another host reads its inbox"))?;
-    let (protocols, delivery) = mix.map(|port| connect_mixer(port, &config, &telemetry)).unzip();
-
-    let registry = telemetry.libp2p_registry();
-    let (circuits, circuits_behaviour) = relay::client::new(identity.public().to_peer_id());
-    let behaviour = HostBehaviour::new(
-        &config,
-        &identity,
-        services,
-        protocols.unwrap_or_default(),
-        gossip.is_some(),
-        circuits_behaviour,
-        &telemetry,
-    )?;
-    let transport = transport::build(&identity, circuits, behaviour.limits.setups(), &mut lock(&registry))?;
-    let mut swarm = Swarm::new(transport, behaviour, identity.public().to_peer_id(), swarm_config(&config));
-    let (listeners, bound) = listen(&mut swarm, &config.listen).await?;
-    let listen_addresses: Vec<Multiaddr> = bound.iter().map(|(_, address)| address.clone()).collect();
-    config.announce.iter().for_each(|address| swarm.add_external_address(address.clone()));
-
-    // Each guard ends with its statement: as parts of one expression they would wait for each other.
-    let libp2p_metrics = Metrics::new(&mut lock(&registry));
-    let mesh_health = MeshHealth::new(&mut lock(&registry));
-    let peer = *swarm.local_peer_id();
+    check_identity(&parts.identity, parts.mix.is_some())?;
     let (control, control_receiver) = mpsc::channel(1);
-    let nat = Nat::new(&config, peer, bound, Instant::now());
-    let (addresses, addresses_reader) = watch::channel(nat.addresses(Instant::now()));
-    let host = Host {
-        swarm,
-        commands,
-        control: control_receiver,
-        listeners,
-        relay: gossip,
-        events,
-        addresses,
-        nat,
-        told: config.announce.clone(),
-        require_metadata: config.require_metadata,
-        kept: Kept::new(config.max_kept_peers),
-        peers: PeerTable::new(telemetry.clone()),
-        slow_peers: SlowPeers::default(),
-        unsent: Unsent::default(),
-        ping_failures: HashMap::new(),
-        metrics: HostMetrics::new(&telemetry),
-        libp2p_metrics,
-        mesh_health,
-    };
-    let task = tokio::spawn(host.run());
-    Ok(RunningHost { peer, listen_addresses, addresses: addresses_reader, inbox, control, task, delivery })
+    let (addresses, addresses_reader) = watch::channel(HostAddresses::default());
+    let (inbox, tasks) = (parts.inbox.clone(), parts.tasks.clone());
+    let control_receiver = Arc::new(tokio::sync::Mutex::new(control_receiver));
+    let mut factory = Factory { config, parts, control: control_receiver, addresses, durable: Arc::default() };
+    let (first, listen_addresses) = Box::pin(factory.make()).await?;
+    let peer = *first.swarm.local_peer_id();
+    // A host that is made again listens where this one does.
+    factory.config.listen.clone_from(&listen_addresses);
+    let (factory, first) = (Arc::new(factory), Mutex::new(Some(first)));
+    let task = tasks.keep("host", move || {
+        let (factory, first) = (Arc::clone(&factory), lock(&first).take());
+        async move {
+            match first {
+                Some(host) => host.run().await,
+                None => factory.run_again().await,
+            }
+        }
+    });
+    Ok(RunningHost { peer, listen_addresses, addresses: addresses_reader, inbox, control, task })
+}
+
+impl Factory {
+    /// A host that listens, and where.
+    async fn make(&self) -> Result<(Box<Host>, Vec<Multiaddr>), HostError> {
+        let HostParts { identity, inbox, mix, relay: gossip, services, events, telemetry, tasks } = self.parts.clone();
+        let config = &self.config;
+        let commands = inbox.receiver().ok_or_else(|| HostError::setup("the host", &"another host reads its inbox"))?;
+        let protocols = mix.map(|port| mix::Protocols::new(&port, config, &telemetry));
+
+        let registry = telemetry.libp2p_registry();
+        *lock(&registry) = Registry::default();
+        let (circuits, circuits_behaviour) = relay::client::new(identity.public().to_peer_id());
+        let behaviour = HostBehaviour::new(
+            config,
+            &identity,
+            services,
+            protocols.unwrap_or_default(),
+            gossip.is_some(),
+            circuits_behaviour,
+            &telemetry,
+        )?;
+        let transport = transport::build(&identity, circuits, behaviour.limits.setups(), &mut lock(&registry))?;
+        let failed = Arc::<Notify>::default();
+        let swarm_config = swarm_config(config, tasks, Arc::clone(&failed));
+        let mut swarm = Swarm::new(transport, behaviour, identity.public().to_peer_id(), swarm_config);
+        let (listeners, bound) = listen(&mut swarm, &config.listen).await?;
+        let listen_addresses: Vec<Multiaddr> = bound.iter().map(|(_, address)| address.clone()).collect();
+        config.announce.iter().for_each(|address| swarm.add_external_address(address.clone()));
+
+        // Each guard ends with its statement: as parts of one expression they would wait for each other.
+        let libp2p_metrics = Metrics::new(&mut lock(&registry));
+        let mesh_health = MeshHealth::new(&mut lock(&registry));
+        let nat = Nat::new(config, *swarm.local_peer_id(), bound, Instant::now());
+        self.addresses.send_replace(nat.addresses(Instant::now()));
+        let host = Box::new(Host {
+            swarm,
+            commands,
+            control: Arc::clone(&self.control),
+            failed,
+            durable: Arc::clone(&self.durable),
+            listeners,
+            relay: gossip,
+            events,
+            addresses: self.addresses.clone(),
+            nat,
+            told: config.announce.clone(),
+            require_metadata: config.require_metadata,
+            kept: Kept::new(config.max_kept_peers),
+            peers: PeerTable::new(telemetry.clone()),
+            slow_peers: SlowPeers::default(),
+            unsent: Unsent::default(),
+            ping_failures: HashMap::new(),
+            metrics: HostMetrics::new(&telemetry),
+            libp2p_metrics,
+            mesh_health,
+        });
+        Ok((host, listen_addresses))
+    }
+
+    /// A host in place of one that has panicked: the connections are gone, what the roles asked for stands.
+    async fn run_again(&self) {
+        let gone = std::mem::take(&mut lock(&self.durable).connected);
+        for peer in gone {
+            // Nobody need listen.
+            let _ = self.parts.events.send(PeerEvent::Disconnected { peer });
+        }
+        for attempt in 1..=LISTEN_TRIES {
+            match Box::pin(self.make()).await {
+                Ok((mut host, _)) => {
+                    host.take_up();
+                    return host.run().await;
+                }
+                Err(error) if attempt == LISTEN_TRIES => tracing::error!(%error, "the host cannot be restarted"),
+                Err(_) => sleep(LISTEN_PAUSE).await,
+            }
+        }
+    }
 }
 
 impl RunningHost {
@@ -174,20 +247,12 @@ impl RunningHost {
 
     /// Stops: refuses commands, closes the listeners, writes what waits until `deadline`, settles the rest as dropped
     /// at shutdown, closes all connections.
-    pub async fn stop(mut self, deadline: Instant) -> StopReport {
+    pub async fn stop(self, deadline: Instant) -> StopReport {
         self.inbox.close();
         let (done, report) = oneshot::channel();
         // Either fails only if the task has ended already, and then nothing waits.
         let _ = self.control.send(Control::Stop { deadline, done }).await;
-        let report = report.await.unwrap_or_default();
-        if let Some(delivery) = self.delivery.take() {
-            let last = delivery.abort_handle();
-            // Packets that the mixer does not take in time are settled by being dropped.
-            if tokio::time::timeout_at(deadline, delivery).await.is_err() {
-                last.abort();
-            }
-        }
-        report
+        report.await.unwrap_or_default()
     }
 }
 
@@ -200,9 +265,6 @@ impl std::fmt::Debug for RunningHost {
 impl Drop for RunningHost {
     fn drop(&mut self) {
         self.task.abort();
-        if let Some(delivery) = &self.delivery {
-            delivery.abort();
-        }
     }
 }
 
@@ -214,13 +276,14 @@ fn check_identity(identity: &Keypair, mix: bool) -> Result<(), HostError> {
     }
 }
 
-fn connect_mixer(port: MixPort, config: &HostConfig, telemetry: &Telemetry) -> (mix::Protocols, JoinHandle<()>) {
-    let (protocols, packets) = mix::Protocols::new(&port, config, telemetry);
-    (protocols, tokio::spawn(mix::deliver(packets, port.mixer)))
-}
-
-fn swarm_config(config: &HostConfig) -> swarm::Config {
-    swarm::Config::with_tokio_executor()
+/// Connections are tasks too: one that panics leaves the swarm with a connection that nobody serves, so the host fails.
+fn swarm_config(config: &HostConfig, tasks: Tasks, failed: Arc<Notify>) -> swarm::Config {
+    let executor = move |connection: futures::future::BoxFuture<'static, ()>| {
+        let failed = Arc::clone(&failed);
+        let on_panic = move || failed.notify_one();
+        tasks.spawn_for("host_connection", connection, on_panic);
+    };
+    swarm::Config::with_executor(executor)
         .with_idle_connection_timeout(config.connections.idle_timeout)
         .with_max_negotiating_inbound_streams(MAX_NEGOTIATING)
 }
@@ -259,6 +322,6 @@ async fn listen(
     Ok((listeners.into_iter().map(|(id, _)| id).collect(), bound))
 }
 
-fn lock(registry: &Mutex<Registry>) -> std::sync::MutexGuard<'_, Registry> {
-    registry.lock().unwrap_or_else(PoisonError::into_inner)
+fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

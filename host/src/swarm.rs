@@ -5,7 +5,11 @@
 
 mod addresses;
 
-use std::{collections::HashMap, time::Duration};
+use std::{
+    collections::HashMap,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::Duration,
+};
 
 use futures::StreamExt;
 use libp2p::{
@@ -17,7 +21,7 @@ use libp2p::{
     swarm::{ConnectionId, DialError, SwarmEvent, dial_opts::PeerCondition},
 };
 use tokio::{
-    sync::{broadcast, mpsc, oneshot, watch},
+    sync::{Notify, broadcast, mpsc, oneshot, watch},
     time::{Instant, Interval, MissedTickBehavior, interval, timeout_at},
 };
 use wakumix_role_api::{
@@ -35,8 +39,14 @@ use crate::{
     mix,
     nat::Nat,
     peers::PeerTable,
+    start::Durable,
     transport::{dial, without_peer},
 };
+
+#[expect(clippy::panic, reason = "a panic is how a task fails: the registry makes it again")]
+fn fail() -> ! {
+    panic!("a connection's task has panicked");
+}
 
 /// How often kept peers are looked after, mesh gauges set and waiting requests timed out.
 const TICK: Duration = Duration::from_millis(500);
@@ -64,7 +74,10 @@ type Event = SwarmEvent<HostBehaviourEvent>;
 pub(crate) struct Host {
     pub(crate) swarm: Swarm<HostBehaviour>,
     pub(crate) commands: Receiver<HostMessage>,
-    pub(crate) control: mpsc::Receiver<Control>,
+    pub(crate) control: Arc<tokio::sync::Mutex<mpsc::Receiver<Control>>>,
+    /// Told when a connection's task has panicked.
+    pub(crate) failed: Arc<Notify>,
+    pub(crate) durable: Arc<Mutex<Durable>>,
     pub(crate) listeners: Vec<ListenerId>,
     pub(crate) relay: Option<Address<RelayMessage>>,
     pub(crate) events: broadcast::Sender<PeerEvent>,
@@ -88,13 +101,16 @@ impl Host {
     /// Runs until it is told to stop or its owner is gone.
     pub(crate) async fn run(mut self) {
         let mut tick = ticker(TICK);
+        let (control, failed) = (Arc::clone(&self.control), Arc::clone(&self.failed));
+        let mut control = control.lock().await;
         let stop = loop {
             // In no fixed order: neither busy peers nor busy roles keep the other waiting.
             tokio::select! {
                 event = self.swarm.select_next_some() => self.on_event(event),
                 Some(command) = self.commands.recv() => self.on_command(command),
                 _ = tick.tick() => self.on_tick(),
-                control = self.control.recv() => break control,
+                control = control.recv() => break control,
+                () = failed.notified() => fail(),
             }
         };
         if let Some(Control::Stop { deadline, done }) = stop {
@@ -119,17 +135,22 @@ impl Host {
                 let _ = reply.send(published);
             }
             HostMessage::Subscribe { topic, reply } => {
+                self.durable().topics.insert(topic.clone());
                 let joined = self.gossip().is_some_and(|gossip| gossip::subscribe(gossip, &topic));
                 // Nobody waits any more.
                 let _ = reply.send(joined);
             }
             HostMessage::Unsubscribe { topic } => {
+                self.durable().topics.remove(&topic);
                 if let Some(gossip) = self.gossip() {
                     gossip::unsubscribe(gossip, &topic);
                 }
             }
             HostMessage::Verdict { id, source, verdict } => self.judge(id, &source, verdict),
-            HostMessage::KeepConnected(addresses) => self.keep_connected(addresses),
+            HostMessage::KeepConnected(addresses) => {
+                self.durable().kept.clone_from(&addresses);
+                self.keep_connected(addresses);
+            }
             HostMessage::Peers(reply) => {
                 // Nobody waits any more.
                 let _ = reply.send(self.swarm.connected_peers().copied().collect());
@@ -139,6 +160,23 @@ impl Host {
                 let _ = reply.send(self.status());
             }
         }
+    }
+
+    /// Does what was asked of the host before this one.
+    pub(crate) fn take_up(&mut self) {
+        let (kept, topics) = {
+            let durable = self.durable();
+            (durable.kept.clone(), durable.topics.clone())
+        };
+        self.keep_connected(kept);
+        if let Some(gossip) = self.gossip() {
+            topics.iter().for_each(|topic| _ = gossip::subscribe(gossip, topic));
+        }
+    }
+
+    /// No code panics while it holds the lock, so a poisoned value is still consistent.
+    fn durable(&self) -> MutexGuard<'_, Durable> {
+        self.durable.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn gossip(&mut self) -> Option<&mut gossip::Behaviour> {
@@ -206,6 +244,7 @@ impl Host {
                 }
                 if num_established.get() == 1 {
                     let dialled = endpoint.is_dialer().then(|| without_peer(endpoint.get_remote_address()));
+                    self.durable().connected.insert(peer_id);
                     self.tell(PeerEvent::Connected { peer: peer_id, dialled });
                 }
                 self.nat.connected(connection_id, peer_id, endpoint);
@@ -217,6 +256,7 @@ impl Host {
                 self.nat.closed(connection_id, &peer_id, num_established == 0);
                 if num_established == 0 {
                     self.forget_dialler(&peer_id);
+                    self.durable().connected.remove(&peer_id);
                     self.tell(PeerEvent::Disconnected { peer: peer_id });
                     self.peers.disconnected(&peer_id);
                     self.slow_peers.disconnected(&peer_id);

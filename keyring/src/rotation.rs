@@ -18,8 +18,6 @@ use crate::{
 /// How far clocks of senders may be ahead: so long before its time a key opens packets, but at most a quarter of a life.
 /// What is late has the overlap.
 pub const CLOCK_SKEW: Duration = Duration::from_secs(60);
-/// Time between two looks at the clock.
-const LOOK: Duration = Duration::from_secs(1);
 /// A clock that goes back less than this is being corrected; more is worth a line in the log. In seconds.
 const NOTABLE_JUMP: u64 = 30;
 /// An end that is so far from the one in the key's file is written down. In seconds.
@@ -28,7 +26,7 @@ const NOTABLE_SHIFT: u64 = 30;
 /// Gives the wall-clock time.
 pub(crate) type Clock = Box<dyn Fn() -> UnixSeconds + Send + Sync>;
 
-/// The task that replaces keys. Without it a ring stays as it was opened.
+/// What replaces keys. Unless its turn comes, once a second or so, a ring stays as it was opened.
 pub struct Rotation {
     clock: Clock,
     times: Times,
@@ -76,29 +74,6 @@ impl Rotation {
     ) -> Self {
         let latest = clock();
         Self { clock, times, store, keys, ended, state, shared, latest }
-    }
-
-    /// Looks at the clock once a second for ever, and does what is due on a thread that may block.
-    ///
-    /// Cancel safe: yes; a turn that has begun is finished.
-    pub async fn run(mut self) {
-        let shared = Arc::clone(&self.shared);
-        loop {
-            tokio::time::sleep(LOOK).await;
-            #[expect(clippy::disallowed_methods, reason = "one at a time: the next begins when this one has ended")]
-            let turned = tokio::task::spawn_blocking(move || {
-                self.turn();
-                self
-            });
-            match turned.await {
-                Ok(rotation) => self = rotation,
-                Err(error) => {
-                    tracing::error!(%error, "mix keys are no longer replaced");
-                    shared.report(Some(format!("mix keys are no longer replaced: {error}")));
-                    return;
-                }
-            }
-        }
     }
 
     /// Does what is due now. Blocks while files are written.

@@ -5,6 +5,7 @@
 
 mod addresses;
 mod formats;
+mod keys;
 mod local;
 mod metrics;
 mod queues;
@@ -17,16 +18,13 @@ use std::{net::SocketAddr, sync::Arc};
 
 use libp2p_identity::PeerId;
 use multiaddr::Multiaddr;
-use tokio::{
-    sync::{mpsc, watch},
-    task::JoinSet,
-};
+use tokio::sync::{mpsc, watch};
 use wakumix_discovery::{DiscoveryHandle, LocalRecord};
 use wakumix_host::RunningHost;
 use wakumix_mix::{Balance, Ledger, MixNode};
 use wakumix_role_api::{
-    ActorHandle, DirectoryReader, Fatal, Formats, LocalNode, Ports, RoleName, RunningRole, host::HostHandle,
-    relay::RelayHandle, sender::SenderHandle,
+    ActorHandle, DirectoryReader, Fatal, Formats, LocalNode, Ports, RoleName, RunningRole, TaskHandle, Tasks,
+    host::HostHandle, relay::RelayHandle, sender::SenderHandle,
 };
 use wakumix_telemetry::Telemetry;
 
@@ -55,8 +53,17 @@ pub struct Node {
     metrics: Option<Server>,
     fatal: mpsc::Receiver<Fatal>,
     record: watch::Receiver<Arc<LocalRecord>>,
-    /// Tasks that end when the node is dropped.
-    _housekeeping: JoinSet<()>,
+    tasks: Tasks,
+    _housekeeping: Housekeeping,
+}
+
+/// Tasks that end with the node.
+struct Housekeeping(Vec<TaskHandle<()>>);
+
+impl Drop for Housekeeping {
+    fn drop(&mut self) {
+        self.0.iter().for_each(TaskHandle::abort);
+    }
 }
 
 impl Node {
@@ -141,6 +148,11 @@ impl Node {
     /// The actor of a role, for fault injection in tests.
     pub fn actor(&self, role: RoleName) -> Option<ActorHandle> {
         self.roles.iter().find(|running| running.name() == role).map(|running| running.actor().clone())
+    }
+
+    /// What runs beside the actors.
+    pub fn tasks(&self) -> &Tasks {
+        &self.tasks
     }
 
     /// Waits until a part has failed for good. Never returns while the node is healthy.

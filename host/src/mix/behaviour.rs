@@ -23,7 +23,7 @@ use libp2p::{
 };
 use tokio::time::Instant;
 use wakumix_mix::HopAddress;
-use wakumix_role_api::host::{OutboundPacket, Reach, SendFailure};
+use wakumix_role_api::host::{OutboundPacket, PeerLine, PeerLines, Reach, SendFailure};
 use wakumix_sphinx::{Weakness, Weaknesses};
 
 use super::{
@@ -52,6 +52,8 @@ pub(crate) struct Behaviour {
     failures: Failures,
     /// `None` outside tests.
     dice: Option<Dice>,
+    /// Where it says which peers are being written to; `None` in tests that lose packets on purpose.
+    lines: Option<PeerLines>,
     /// At most a few per peer and turn.
     actions: VecDeque<ToSwarm<(), FromBehaviour>>,
     waker: Option<Waker>,
@@ -110,6 +112,7 @@ impl Behaviour {
         ingress: Ingress,
         gate: Gate,
         dice: Option<Dice>,
+        lines: PeerLines,
     ) -> Self {
         if weak.has(Weakness::Unbounded) {
             limits.inbound_streams = usize::MAX;
@@ -122,6 +125,7 @@ impl Behaviour {
             gate,
             peers: HashMap::new(),
             failures: Failures::default(),
+            lines: dice.is_none().then_some(lines),
             dice,
             actions: VecDeque::new(),
             waker: None,
@@ -182,12 +186,14 @@ impl Behaviour {
     /// Refuses new packets and closes each outgoing stream once its queue is empty.
     pub(crate) fn finish(&mut self) {
         self.stopped = true;
+        self.close_lines();
         self.peers.values().for_each(|peer| peer.queue.finish());
     }
 
     /// Settles everything that is left.
     pub(crate) fn abandon(&mut self) {
         self.stopped = true;
+        self.close_lines();
         self.peers.values().for_each(|peer| peer.queue.close(SendFailure::Stopped));
     }
 
@@ -267,12 +273,32 @@ impl Behaviour {
     fn write_on(&mut self, peer_id: PeerId, connection: ConnectionId) {
         if let Some(peer) = self.peers.get_mut(&peer_id) {
             peer.writer = Some(connection);
+            if let Some(lines) = self.lines.as_ref().filter(|_| !self.stopped) {
+                lines.open(peer_id, self.ingress.packet_len(), Arc::clone(&peer.queue) as Arc<dyn PeerLine>);
+            }
             self.act(ToSwarm::NotifyHandler {
                 peer_id,
                 handler: NotifyHandler::One(connection),
                 event: FromBehaviour::Write,
             });
         }
+    }
+
+    /// From now on packets for the peer come to the behaviour, which finds them another way.
+    fn writer_ended(&mut self, peer_id: PeerId, connection: ConnectionId) {
+        let Some(peer) = self.peers.get_mut(&peer_id) else { return };
+        if peer.writer.take_if(|writer| *writer == connection).is_some()
+            && let Some(lines) = &self.lines
+        {
+            lines.close(peer_id, self.ingress.packet_len());
+        }
+    }
+
+    /// No packet comes but through [`Self::send`].
+    fn close_lines(&self) {
+        let Some(lines) = &self.lines else { return };
+        let writing = self.peers.iter().filter(|(_, peer)| peer.writer.is_some());
+        writing.for_each(|(peer_id, _)| lines.close(*peer_id, self.ingress.packet_len()));
     }
 
     fn act(&mut self, action: ToSwarm<(), FromBehaviour>) {
@@ -309,9 +335,7 @@ impl Behaviour {
     fn disconnected(&mut self, peer_id: PeerId, connection: ConnectionId) {
         let Some(peer) = self.peers.get_mut(&peer_id) else { return };
         peer.connections.retain(|other| *other != connection);
-        if peer.writer == Some(connection) {
-            peer.writer = None;
-        }
+        self.writer_ended(peer_id, connection);
         self.find_way(peer_id, None);
     }
 
@@ -399,10 +423,8 @@ impl NetworkBehaviour for Behaviour {
     }
 
     fn on_connection_handler_event(&mut self, peer_id: PeerId, connection: ConnectionId, event: ToBehaviour) {
+        self.writer_ended(peer_id, connection);
         let Some(peer) = self.peers.get_mut(&peer_id) else { return };
-        if peer.writer == Some(connection) {
-            peer.writer = None;
-        }
         match event {
             ToBehaviour::StreamClosed | ToBehaviour::WriteFailed => self.find_way(peer_id, None),
             ToBehaviour::OpenFailed { unsupported: true } => {

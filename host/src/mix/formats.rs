@@ -3,17 +3,12 @@
 use std::sync::Arc;
 
 use libp2p::StreamProtocol;
-use tokio::sync::mpsc;
-use wakumix_mix::{Ledger, MIX_PROTOCOL, Packet, SPHINX_PACKET_PROTOCOL};
+use wakumix_mix::{Ledger, MIX_PROTOCOL, SPHINX_PACKET_PROTOCOL};
+use wakumix_role_api::{host::PeerLines, mixer::MixerHandle};
 use wakumix_sphinx::{BufferPool, FormatKind};
 use wakumix_telemetry::Telemetry;
 
-use super::{
-    behaviour::Behaviour,
-    gate::Gate,
-    inbound::{Ingress, ingress_channel},
-    loss::Dice,
-};
+use super::{behaviour::Behaviour, gate::Gate, inbound::Ingress, loss::Dice};
 use crate::{HostConfig, config::MixLimits, metrics::MixMetrics, start::MixPort};
 
 /// A behaviour for each format that is served.
@@ -29,18 +24,18 @@ struct Common<'a> {
     limits: MixLimits,
     gate: Gate,
     ledger: Arc<Ledger>,
-    packets: mpsc::Sender<Packet>,
+    mixer: MixerHandle,
+    lines: PeerLines,
     metrics: MixMetrics,
 }
 
 impl Protocols {
-    /// Behaviours for the formats of the port, and where the packets come out that they receive.
-    pub(crate) fn new(port: &MixPort, config: &HostConfig, telemetry: &Telemetry) -> (Self, mpsc::Receiver<Packet>) {
+    /// Behaviours for the formats of the port.
+    pub(crate) fn new(port: &MixPort, config: &HostConfig, telemetry: &Telemetry) -> Self {
         let formats = &port.formats;
         if let Some(loss) = config.mix.inject_loss {
             tracing::warn!(share = loss.share, seed = loss.seed, "THIS NODE LOSES PACKETS ON PURPOSE: for tests only");
         }
-        let (packets, receiver) = ingress_channel();
         let common = Common {
             config,
             // Dials are bounded in sum: each format has its part, and none can take that of another.
@@ -50,12 +45,12 @@ impl Protocols {
             },
             gate: Gate::new(formats, &config.mix, &port.pressure, config.weaknesses, telemetry),
             ledger: Arc::clone(&port.ledger),
-            packets,
+            mixer: port.mixer.clone(),
+            lines: port.lines.clone(),
             metrics: MixMetrics::new(telemetry),
         };
         let behaviour = |kind| formats.of_kind(kind).map(|served| common.behaviour(kind, served.buffers.clone()));
-        let protocols = Self { mix: behaviour(FormatKind::Mix), sphinx_packet: behaviour(FormatKind::SphinxPacket) };
-        (protocols, receiver)
+        Self { mix: behaviour(FormatKind::Mix), sphinx_packet: behaviour(FormatKind::SphinxPacket) }
     }
 }
 
@@ -64,13 +59,14 @@ impl Common<'_> {
         let ingress = Ingress {
             pool,
             ledger: self.ledger.clone(),
-            packets: self.packets.clone(),
+            mixer: self.mixer.clone(),
             turn: Arc::default(),
             frame_timeout: self.limits.frame_timeout,
             metrics: self.metrics.clone(),
         };
         let dice = self.limits.inject_loss.map(|loss| Dice::new(loss, kind));
-        Behaviour::new(protocol(kind), self.limits.clone(), self.config.weaknesses, ingress, self.gate.clone(), dice)
+        let (limits, gate, lines) = (self.limits.clone(), self.gate.clone(), self.lines.clone());
+        Behaviour::new(protocol(kind), limits, self.config.weaknesses, ingress, gate, dice, lines)
     }
 }
 

@@ -3,8 +3,8 @@
 //! Both styles of the fleet are read: many packets on one stream, and one packet per stream. We never write and never
 //! close first; a wrong length ends the stream, a wrong size only the frame (`spec/mix-wire.md §2`).
 //!
-//! Back-pressure, from the mixer to the remote: the mixer's queue is full → the ingress channel fills → streams are
-//! not read → the muxer's window closes. The same happens while no packet buffer is free.
+//! Back-pressure, to the remote: no packet buffer is free → streams are not read → the muxer's window closes. When the
+//! mixer's queue is full the newest packet is dropped, and the mixer says that packets pile up: then less is admitted.
 //!
 //! Before a frame takes a buffer, its peer is asked what it has sent and has in the node. What is refused is read into
 //! nothing, and then the stream rests: a flood costs its sender the window, and this node one frame a rest.
@@ -20,11 +20,11 @@ use std::{
 
 use futures::{AsyncRead, AsyncReadExt, AsyncWrite};
 use tokio::{
-    sync::{Mutex, mpsc},
+    sync::Mutex,
     time::{sleep, timeout},
 };
-use wakumix_mix::{DropReason, Ledger, Outcome, Packet, Stage};
-use wakumix_role_api::{Address, mixer::MixerMessage};
+use wakumix_mix::{DropReason, Ledger, Packet};
+use wakumix_role_api::mixer::MixerHandle;
 use wakumix_sphinx::{BufferPool, PacketBuf};
 
 use crate::{
@@ -34,13 +34,6 @@ use crate::{
 };
 
 use super::gate::{PeerGate, Refused};
-
-/// Packets that travel to the mixer in one message, at most. 64 packets fill the worker pool for some milliseconds;
-/// larger batches only add delay.
-const MAX_BATCH: usize = 64;
-
-/// Packets between the streams and the mixer's queue: two batches, one being filled while the other is handed over.
-const INGRESS_CAPACITY: usize = 2 * MAX_BATCH;
 
 /// How often an empty buffer pool is asked again.
 const POOL_RETRY: Duration = Duration::from_millis(2);
@@ -53,7 +46,7 @@ const SCRATCH: usize = 512;
 pub(crate) struct Ingress {
     pub(crate) pool: BufferPool,
     pub(crate) ledger: Arc<Ledger>,
-    pub(crate) packets: mpsc::Sender<Packet>,
+    pub(crate) mixer: MixerHandle,
     /// Streams that wait for a free buffer, first come first served; only the first asks the pool.
     pub(crate) turn: Arc<Mutex<()>>,
     /// How long a frame that has begun may take.
@@ -101,28 +94,6 @@ impl ReadEnd {
             Self::Closed | Self::Broken(_) | Self::Refused | Self::Stopping => None,
         }
     }
-}
-
-/// Makes the channel into which streams are read, and the task that hands its packets to the mixer.
-pub(crate) fn ingress_channel() -> (mpsc::Sender<Packet>, mpsc::Receiver<Packet>) {
-    mpsc::channel(INGRESS_CAPACITY)
-}
-
-/// Hands packets to the mixer in batches of whatever is there, until every sender is gone.
-pub(crate) async fn deliver(mut packets: mpsc::Receiver<Packet>, mixer: Address<MixerMessage>) {
-    let mut batch = Vec::with_capacity(MAX_BATCH);
-    while packets.recv_many(&mut batch, MAX_BATCH).await > 0 {
-        let message = MixerMessage::Received(std::mem::replace(&mut batch, Vec::with_capacity(MAX_BATCH)));
-        if let Err(refused) = mixer.send(message).await
-            && let MixerMessage::Received(packets) = refused.into_inner()
-        {
-            packets.into_iter().for_each(settle_stopped);
-        }
-    }
-}
-
-fn settle_stopped(packet: Packet) {
-    packet.settle(Outcome::Dropped { stage: Stage::Shutdown, reason: DropReason::Stopped });
 }
 
 /// What the readers of one connection share.
@@ -203,8 +174,7 @@ async fn read_frame<S: AsyncRead + Unpin>(
         packet.reject(DropReason::NoData);
     } else if length < ingress.packet_len() {
         packet.reject(DropReason::Size);
-    } else if let Err(refused) = reception.hold_back(ingress.packets.send(packet)).await {
-        settle_stopped(refused.0);
+    } else if !ingress.mixer.receive(packet) {
         return Err(ReadEnd::Stopping);
     }
     Ok(())

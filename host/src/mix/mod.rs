@@ -27,5 +27,4 @@ mod queue;
 
 pub(crate) use behaviour::{Behaviour, cannot_send};
 pub(crate) use formats::Protocols;
-pub(crate) use inbound::deliver;
 pub use loss::Loss;

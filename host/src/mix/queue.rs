@@ -11,7 +11,7 @@ use std::{
 
 use tokio::sync::oneshot;
 use wakumix_mix::{DropReason, Outcome, Packet, Stage};
-use wakumix_role_api::host::{Reach, SendFailure};
+use wakumix_role_api::host::{OutboundPacket, PeerLine, Reach, SendFailure};
 
 /// A write is tried at most this often: the first time and once more over a fresh stream (`spec/mix-wire.md §2`).
 const MAX_ATTEMPTS: u8 = 2;
@@ -61,6 +61,11 @@ impl Outgoing {
 
     /// Settles a packet that did not leave.
     pub(crate) fn fail(self, failure: SendFailure) {
+        // What must not be dialled has not failed by a dial.
+        let failure = match failure {
+            SendFailure::DialFailed if self.reach == Reach::ConnectedOnly => SendFailure::NotConnected,
+            other => other,
+        };
         let (stage, reason) = match failure {
             SendFailure::QueueFull => (Stage::Egress, DropReason::QueueFull),
             SendFailure::DialFailed => (Stage::Egress, DropReason::DialFailed),
@@ -237,6 +242,13 @@ impl PeerQueue {
 
     fn lock(&self) -> MutexGuard<'_, Inner> {
         self.inner.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl PeerLine for PeerQueue {
+    fn push(&self, packet: OutboundPacket) {
+        let OutboundPacket { reach, packet, done, .. } = packet;
+        self.push(Outgoing::new(packet, reach, done));
     }
 }
 

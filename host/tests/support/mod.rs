@@ -13,10 +13,10 @@ use tokio::{
 use wakumix_host::{HostConfig, HostParts, MixPort, RunningHost, start};
 use wakumix_mix::{HopAddress, Ledger, Origin, Packet, admission::Capacity};
 use wakumix_role_api::{
-    Address, Formats, Receiver, Services, StopReport,
+    Address, Formats, Receiver, Services, StopReport, Tasks,
     host::{HostAddresses, HostHandle, OutboundPacket, PeerEvent, Reach, SendFailure},
     mailbox,
-    mixer::MixerMessage,
+    mixer::MixerHandle,
     relay::RelayMessage,
 };
 use wakumix_sphinx::{BufferPool, FormatKind, WireFormat};
@@ -70,7 +70,7 @@ impl Setup {
             config,
             buffers: 1024,
             formats: vec![WireFormat::default()],
-            mixer_queue: 64,
+            mixer_queue: 8192,
             relay: None,
             services: Services::default(),
             mix: true,
@@ -84,13 +84,17 @@ impl Setup {
     pub(crate) async fn try_start(self) -> Result<Node, wakumix_host::HostError> {
         let telemetry = Telemetry::new();
         let (host_address, inbox) = mailbox("host", 1024, &telemetry);
-        let (mixer, mixer_inbox) = mailbox("mixer", self.mixer_queue, &telemetry);
+        let handle = HostHandle::new(host_address);
+        let (received, mixer_inbox) = mailbox("mixer", self.mixer_queue, &telemetry);
+        let (local, _) = mailbox("mixer_local", 1, &telemetry);
+        let (tasks, _fatal) = Tasks::new(tokio::runtime::Handle::current(), telemetry.clone());
         let formats = Formats::new(self.formats.iter().map(|format| format.format()), self.buffers);
         let buffers = formats.preferred().unwrap().buffers.clone();
         let ledger = Ledger::new();
         let (events, listener) = broadcast::channel(256);
         let mix = self.mix.then(|| MixPort {
-            mixer,
+            mixer: MixerHandle::new(received, local),
+            lines: handle.lines().clone(),
             formats: formats.clone(),
             ledger: ledger.clone(),
             pressure: Arc::default(),
@@ -103,13 +107,12 @@ impl Setup {
             relay: self.relay,
             services: self.services,
             telemetry: telemetry.clone(),
+            tasks,
         };
         let host = start(self.config, parts).await?;
         let packets = mixer_inbox.receiver().expect("the test is the only reader");
-        let handle = HostHandle::new(host_address);
-        let read = Vec::new();
         let identity = self.identity;
-        Ok(Node { host, handle, events: listener, packets, read, formats, buffers, ledger, telemetry, identity })
+        Ok(Node { host, handle, events: listener, packets, formats, buffers, ledger, telemetry, identity })
     }
 }
 
@@ -118,8 +121,7 @@ pub(crate) struct Node {
     pub(crate) host: RunningHost,
     pub(crate) handle: HostHandle,
     pub(crate) events: broadcast::Receiver<PeerEvent>,
-    pub(crate) packets: Receiver<MixerMessage>,
-    read: Vec<Packet>,
+    pub(crate) packets: Receiver<Packet>,
     pub(crate) formats: Formats,
     /// Those of the preferred format.
     pub(crate) buffers: BufferPool,
@@ -173,17 +175,7 @@ impl Node {
 
     /// The next packet that arrives.
     pub(crate) async fn receive(&mut self) -> Packet {
-        while self.read.is_empty() {
-            match within(self.packets.recv()).await {
-                Some(MixerMessage::Received(mut packets)) => {
-                    packets.reverse();
-                    self.read = packets;
-                }
-                Some(_) => panic!("only received packets come from the host"),
-                None => panic!("the host is gone"),
-            }
-        }
-        self.read.pop().unwrap()
+        within(self.packets.recv()).await.expect("the host is there")
     }
 
     /// The number of the next packet that arrives, after a look at all of its bytes.

@@ -19,6 +19,7 @@ use crate::config::{Config, Loaded};
 const LOOK_AGAIN: Duration = Duration::from_secs(1);
 
 /// The part of the record that never changes, and what the rest is made from.
+#[derive(Clone)]
 pub(super) struct Recorder {
     pub(super) config: Arc<Config>,
     pub(super) peer: PeerId,
@@ -79,6 +80,7 @@ pub(super) fn readiness(roles: &[Box<dyn RunningRole>]) -> impl Fn(RoleName) -> 
 }
 
 /// Who reads what this node is.
+#[derive(Clone)]
 pub(super) struct Readers {
     pub(super) record: watch::Sender<Arc<LocalRecord>>,
     pub(super) hop_address: watch::Sender<Option<HopAddress>>,

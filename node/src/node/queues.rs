@@ -14,8 +14,8 @@ use crate::config::Config;
 
 /// Commands to the host; a command carries a batch of packets.
 const HOST: usize = 1024;
-/// Batches from the network and packets made here that wait for the mixer.
-const MIXER: usize = 256;
+/// Packets made here that wait for the mixer.
+const LOCAL_PACKETS: usize = 256;
 /// Packets that wait for the exit: as many as it works on at a time by default.
 const EXIT: usize = 256;
 /// Requests and replies that wait for the sender.
@@ -29,8 +29,11 @@ pub(super) fn queues(config: &Config, telemetry: &Telemetry) -> (Ports, Inboxes,
     let mut ports = Ports { host: HostHandle::new(host), mixer: None, exit: None, sender: None, relay: None };
     let mut inboxes = Inboxes::default();
     if config.mixes() {
-        let (address, inbox) = mailbox("mixer", MIXER, telemetry);
-        (ports.mixer, inboxes.mixer) = (Some(MixerHandle::new(address)), Some(inbox));
+        let waiting = usize::try_from(config.mixer.max_waiting).unwrap_or(usize::MAX);
+        let (received, inbox) = mailbox("mixer", waiting, telemetry);
+        let (local, local_inbox) = mailbox("mixer_local", LOCAL_PACKETS, telemetry);
+        ports.mixer = Some(MixerHandle::new(received, local));
+        (inboxes.mixer, inboxes.local_packets) = (Some(inbox), Some(local_inbox));
     }
     if config.has_role(RoleName::Exit) {
         let (address, inbox) = mailbox("exit", EXIT, telemetry);

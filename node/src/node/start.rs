@@ -8,7 +8,6 @@ use std::{
 
 use tokio::{
     sync::{broadcast, watch},
-    task::JoinSet,
     time::Instant,
 };
 use wakumix_discovery::{Discovery, PrepareError, Surroundings};
@@ -17,11 +16,13 @@ use wakumix_keyring::{KeyRing, Rotation};
 use wakumix_mix::{Ledger, Reliability, admission::Pressure};
 use wakumix_role_api::{
     DirectoryPublisher, Formats, Inboxes, LocalNode, Role, RoleContext, RoleError, RunningRole, Services, Supervisor,
-    Workers,
+    Tasks, Workers,
 };
 use wakumix_telemetry::Telemetry;
 
-use super::{Node, formats, local, local::Recorder, metrics, queues::queues, roles, surfaces};
+use super::{
+    Housekeeping, Node, formats, keys::rotate, local, local::Recorder, metrics, queues::queues, roles, surfaces,
+};
 use crate::{
     clock,
     config::{Config, Loaded, Problems, parts::count},
@@ -111,13 +112,15 @@ impl Node {
         let capabilities: Vec<_> = roles.iter().map(|role| (role.name(), role.capabilities())).collect();
         let (events, _) = broadcast::channel(PEER_EVENTS);
         let (mix_keys, rotation) = key_ring(loaded).map_err(|error| StartError::Keys { error })?;
-        let workers = Workers::detect(tokio::runtime::Handle::current());
+        let (tasks, fatal) = Tasks::new(tokio::runtime::Handle::current(), telemetry.clone());
+        let workers = Workers::detect(tasks.clone());
         let mut host_config = HostConfig { weaknesses: *weaknesses, ..config.host() };
         host_config.mix.capacity = roles::capacity(config, &formats, &workers, &telemetry);
 
         let pressure = Arc::<Pressure>::default();
         let mix = ports.mixer.as_ref().map(|mixer| MixPort {
-            mixer: mixer.address().clone(),
+            mixer: mixer.clone(),
+            lines: ports.host.lines().clone(),
             formats: formats.clone(),
             ledger: Arc::clone(&ledger),
             pressure: Arc::clone(&pressure),
@@ -130,6 +133,7 @@ impl Node {
             services: services.clone(),
             events: events.clone(),
             telemetry: telemetry.clone(),
+            tasks: tasks.clone(),
         };
         let host = wakumix_host::start(host_config, parts).await.map_err(|error| StartError::Host { error })?;
         let listen_addresses = host.listen_addresses().to_vec();
@@ -140,7 +144,7 @@ impl Node {
         let (hop_sender, hop_address) = watch::channel(first.hop_address.clone());
         let (record_sender, record) = watch::channel(Arc::new(first));
 
-        let (supervisor, fatal) = Supervisor::new(tokio::runtime::Handle::current(), telemetry.clone());
+        let supervisor = Supervisor::new(tasks.clone());
         let (publisher, directory) = DirectoryPublisher::new();
         let context = RoleContext {
             node: LocalNode {
@@ -182,11 +186,25 @@ impl Node {
         record_sender.send_replace(Arc::new(told));
         let discovery = discovery.start(surroundings);
         metrics::export(&context, config);
-        let mut housekeeping = JoinSet::new();
-        housekeeping.spawn(metrics::keep_up(telemetry.clone()));
-        housekeeping.spawn(rotation.run());
+        let (upkeep, rotation) = (telemetry.clone(), Arc::new(Mutex::new(rotation)));
         let readers = local::Readers { record: record_sender, hop_address: hop_sender };
-        housekeeping.spawn(local::keep_up(recorder, host_addresses, mix_keys, Arc::clone(&roles), readers));
+        let (addresses, announced, ready_roles) = (host_addresses, mix_keys, Arc::clone(&roles));
+        let housekeeping = vec![
+            tasks.keep("metrics", move || metrics::keep_up(upkeep.clone())),
+            tasks.keep("key_rotation", {
+                let workers = context.workers.clone();
+                move || rotate(Arc::clone(&rotation), workers.clone())
+            }),
+            tasks.keep("local_record", move || {
+                local::keep_up(
+                    recorder.clone(),
+                    addresses.clone(),
+                    announced.clone(),
+                    Arc::clone(&ready_roles),
+                    readers.clone(),
+                )
+            }),
+        ];
 
         let mut node = Self {
             peer: keys.peer(),
@@ -205,7 +223,8 @@ impl Node {
             rest: None,
             metrics: None,
             fatal,
-            _housekeeping: housekeeping,
+            tasks,
+            _housekeeping: Housekeeping(housekeeping),
         };
         surfaces::export_readiness(&node.telemetry, &node.roles);
         if started.is_ok() {
@@ -276,7 +295,7 @@ mod tests {
     }
 
     fn all_queues_closed(ports: &wakumix_role_api::Ports) -> bool {
-        ports.mixer.as_ref().is_some_and(|mixer| mixer.address().is_closed())
+        ports.mixer.as_ref().is_some_and(|mixer| mixer.received().is_closed())
             && ports.exit.as_ref().is_some_and(wakumix_role_api::Address::is_closed)
             && ports.sender.as_ref().is_some_and(|sender| sender.address().is_closed())
             && ports.relay.as_ref().is_some_and(|relay| relay.address().is_closed())

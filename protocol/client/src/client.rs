@@ -171,6 +171,9 @@ pub enum Observation {
     },
 }
 
+/// How long after its limit a direct request is forgotten whose shell has not said so.
+const DIRECT_GRACE: Duration = Duration::from_secs(1);
+
 /// The mix client.
 ///
 /// Times are durations since an epoch of the caller's choice and must not run backwards. All state is ephemeral: it dies with
@@ -497,6 +500,8 @@ impl Client {
         exchange.phase = Phase::Direct;
         let (id, limit) = (exchange.id, exchange.time_left(turn.now));
         turn.outputs.push(Output::AskDirectly { id, reason, limit });
+        exchange.wake = turn.now.saturating_add(limit).saturating_add(DIRECT_GRACE);
+        self.wakes.insert((exchange.wake, id));
         self.exchanges.insert(id, exchange);
     }
 

@@ -206,6 +206,9 @@ impl Exchange {
 
     /// What was waited for did not happen until [`Self::wake`].
     pub(crate) fn woken<R: CryptoRng>(&mut self, common: &mut Common, turn: &mut Turn<'_, R>) -> Flow {
+        if self.phase == Phase::Direct {
+            return Flow::Ended(Err(ClientError::Deadline { limit: self.limit, tries: 1 }));
+        }
         if turn.now >= self.deadline() {
             return Flow::Ended(self.at_deadline(turn));
         }

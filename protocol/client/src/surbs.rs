@@ -42,7 +42,8 @@ pub enum Opening {
 
 impl SurbStore {
     /// A store for `cap` credentials, each kept for `ttl` at most.
-    pub(crate) fn new(cap: usize, ttl: Duration, weaknesses: Weaknesses) -> Self {
+    #[must_use]
+    pub fn new(cap: usize, ttl: Duration, weaknesses: Weaknesses) -> Self {
         let inner = Inner { replies: ReplyStore::new(cap, ttl), groups: BTreeMap::new() };
         Self { store: Arc::new(Mutex::new(inner)), weaknesses }
     }

@@ -8,12 +8,11 @@ use std::{future::Future, sync::Arc, time::Duration};
 use actix::{ActorContext, ActorFutureExt, AsyncContext, StreamHandler, WrapFuture};
 use futures::{FutureExt, future::BoxFuture, stream};
 use tokio::{
-    runtime::Handle,
-    sync::{Semaphore, mpsc, oneshot, watch},
+    sync::{Notify, OwnedSemaphorePermit, Semaphore, mpsc, oneshot, watch},
     time::Instant,
 };
 
-use crate::{Address, Inbox, address::Receiver};
+use crate::{Address, Inbox, OnPanic, Tasks, address::Receiver};
 
 /// State that handles messages one at a time.
 ///
@@ -29,8 +28,24 @@ pub trait Actor: Sized + Send + Unpin + 'static {
     /// Runs before the first message, also after a restart.
     fn started(&mut self, _context: &Context<Self::Message>) {}
 
+    /// How messages are taken from the inbox.
+    fn intake(&self) -> Intake {
+        Intake::default()
+    }
+
     /// Handles one message. Must not block.
     fn handle(&mut self, message: Self::Message, context: &Context<Self::Message>);
+
+    /// Handles what was taken at once, with the permits that its intake asked for. Must not block.
+    fn handle_batch(
+        &mut self,
+        batch: Vec<Self::Message>,
+        permits: Vec<OwnedSemaphorePermit>,
+        context: &Context<Self::Message>,
+    ) {
+        drop(permits);
+        batch.into_iter().for_each(|message| self.handle(message, context));
+    }
 
     /// Finishes what is held. Called once, after the last message; no message follows. The future is dropped at
     /// `deadline`.
@@ -39,12 +54,31 @@ pub trait Actor: Sized + Send + Unpin + 'static {
     }
 }
 
+/// How an actor takes messages from its inbox.
+#[derive(Clone, Debug)]
+pub struct Intake {
+    /// Messages that are taken at once, at most.
+    pub batch: usize,
+    /// Nothing is taken before there is a permit of each of these, in this order: what is not taken waits in the inbox, whose
+    /// bound is the back-pressure.
+    pub permits: Vec<Arc<Semaphore>>,
+}
+
+impl Default for Intake {
+    /// One message after the other, at once.
+    fn default() -> Self {
+        Self { batch: 1, permits: Vec::new() }
+    }
+}
+
 /// What an actor has around it. Cheap to clone.
 pub struct Context<M> {
     address: Address<M>,
-    runtime: Handle,
-    tasks: Arc<Semaphore>,
+    tasks: Tasks,
+    limit: Arc<Semaphore>,
     ended: watch::Receiver<()>,
+    /// Told when a task has panicked without which the actor cannot go on.
+    failed: Arc<Notify>,
 }
 
 /// The actor has as many tasks as it may have.
@@ -58,50 +92,91 @@ impl<M: Send + 'static> Context<M> {
         &self.address
     }
 
-    /// Runs a future beside the actor, on the node's runtime. It is dropped when the actor ends.
+    /// Runs a future beside the actor, on the node's runtime. It is dropped when the actor ends. Its panic is answered as
+    /// `on_panic` says; its owner is the actor, which is then restarted.
     ///
     /// # Errors
     /// [`TaskLimit`] when the actor's bound on tasks is reached; the future is dropped.
-    pub fn spawn(&self, task: impl Future<Output = ()> + Send + 'static) -> Result<(), TaskLimit> {
-        let permit = Arc::clone(&self.tasks).try_acquire_owned().map_err(|_| TaskLimit)?;
-        let mut ended = self.ended.clone();
-        self.runtime.spawn(async move {
-            tokio::select! {
-                // An error means that the actor is gone; the value never changes.
-                _ = ended.changed() => {}
-                () = task => {}
+    pub fn spawn(
+        &self,
+        name: &'static str,
+        on_panic: OnPanic,
+        task: impl Future<Output = ()> + Send + 'static,
+    ) -> Result<(), TaskLimit> {
+        let task = self.bounded(task)?;
+        let failed = Arc::clone(&self.failed);
+        self.tasks.spawn_for(name, task, move || {
+            if on_panic == OnPanic::FailOwner {
+                failed.notify_one();
             }
-            drop(permit);
         });
         Ok(())
     }
 
-    /// Sends the actor a message every `period`; a beat that finds the queue full is left out.
+    /// Runs the future that `factory` makes, and makes it again after a panic, until the actor ends.
     ///
     /// # Errors
     /// [`TaskLimit`] as for [`spawn`](Self::spawn).
-    pub fn every(&self, period: Duration, message: impl Fn() -> M + Send + 'static) -> Result<(), TaskLimit> {
+    pub fn keep<F>(&self, name: &'static str, mut factory: impl FnMut() -> F + Send + 'static) -> Result<(), TaskLimit>
+    where
+        F: Future<Output = ()> + Send + 'static,
+    {
+        let permit = Arc::clone(&self.limit).try_acquire_owned().map_err(|_| TaskLimit)?;
+        let (permit, ended) = (Arc::new(permit), self.ended.clone());
+        self.tasks.keep(name, move || until_ended(ended.clone(), Arc::clone(&permit), factory()));
+        Ok(())
+    }
+
+    /// Sends the actor a message every `period`; a tick that finds the queue full is left out.
+    ///
+    /// # Errors
+    /// [`TaskLimit`] as for [`spawn`](Self::spawn).
+    pub fn every(
+        &self,
+        name: &'static str,
+        period: Duration,
+        message: impl Fn() -> M + Clone + Send + 'static,
+    ) -> Result<(), TaskLimit> {
         let address = self.address.clone();
-        self.spawn(async move {
-            let mut beat = tokio::time::interval(period);
-            beat.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Skip);
-            beat.tick().await;
-            while !address.is_closed() {
-                beat.tick().await;
-                // A full queue means that the actor is behind; the next beat serves as well.
-                let _ = address.try_send(message());
+        self.keep(name, move || {
+            let (address, message) = (address.clone(), message.clone());
+            async move {
+                let mut ticks = tokio::time::interval(period);
+                ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Skip);
+                ticks.tick().await;
+                while !address.is_closed() {
+                    ticks.tick().await;
+                    // A full queue means that the actor is behind; the next tick serves as well.
+                    let _ = address.try_send(message());
+                }
             }
         })
     }
+
+    fn bounded<F: Future<Output = ()>>(&self, task: F) -> Result<impl Future<Output = ()> + use<F, M>, TaskLimit> {
+        let permit = Arc::clone(&self.limit).try_acquire_owned().map_err(|_| TaskLimit)?;
+        Ok(until_ended(self.ended.clone(), permit, task))
+    }
+}
+
+/// Runs a task until its actor ends, and holds its permit as long.
+async fn until_ended<P>(mut ended: watch::Receiver<()>, permit: P, task: impl Future<Output = ()>) {
+    tokio::select! {
+        // An error means that the actor is gone; the value never changes.
+        _ = ended.changed() => {}
+        () = task => {}
+    }
+    drop(permit);
 }
 
 impl<M> Clone for Context<M> {
     fn clone(&self) -> Self {
         Self {
             address: self.address.clone(),
-            runtime: self.runtime.clone(),
-            tasks: Arc::clone(&self.tasks),
+            tasks: self.tasks.clone(),
+            limit: Arc::clone(&self.limit),
             ended: self.ended.clone(),
+            failed: Arc::clone(&self.failed),
         }
     }
 }
@@ -130,18 +205,20 @@ pub(crate) struct Launch<A: Actor> {
     pub(crate) inbox: Inbox<A::Message>,
     pub(crate) control: mpsc::Receiver<Control>,
     pub(crate) ended: oneshot::Sender<End>,
-    pub(crate) runtime: Handle,
+    pub(crate) tasks: Tasks,
     pub(crate) task_limit: usize,
 }
 
 /// Starts the shell on the current arbiter. When the inbox is held by somebody else it ends at once.
 pub(crate) fn launch<A: Actor>(launch: Launch<A>) {
-    let Launch { actor, address, inbox, control, ended, runtime, task_limit } = launch;
+    let Launch { actor, address, inbox, control, ended, tasks, task_limit } = launch;
     let report = EndReport { ended: Some(ended), end: End::Panicked };
     let Some(receiver) = inbox.receiver() else { return };
     let (alive, ended) = watch::channel(());
-    let context = Context { address, runtime, tasks: Arc::new(Semaphore::new(task_limit)), ended };
-    let events = Events { control, inbox: receiver, stopping: None };
+    let (limit, failed) = (Arc::new(Semaphore::new(task_limit)), Arc::<Notify>::default());
+    let intake = actor.intake();
+    let events = Events { control, inbox: receiver, intake, failed: Arc::clone(&failed), stopping: None };
+    let context = Context { address, tasks, limit, ended, failed };
     let shell = Shell { actor, context, events: Some(events), report, _alive: alive };
     actix::Actor::start(shell);
 }
@@ -176,12 +253,12 @@ impl<A: Actor> actix::Actor for Shell<A> {
 impl<A: Actor> StreamHandler<Event<A::Message>> for Shell<A> {
     fn handle(&mut self, event: Event<A::Message>, shell: &mut Self::Context) {
         match event {
-            Event::Message(message) => self.actor.handle(message, &self.context),
+            Event::Messages(batch, permits) => self.actor.handle_batch(batch, permits, &self.context),
             Event::Stop(deadline) => {
                 let drained = tokio::time::timeout_at(deadline, self.actor.drain(deadline, &self.context));
                 shell.wait(drained.into_actor(self).map(|_, _, shell| shell.stop()));
             }
-            Event::Panic => inject_panic(),
+            Event::Panic(why) => fail(why),
         }
     }
 
@@ -190,21 +267,23 @@ impl<A: Actor> StreamHandler<Event<A::Message>> for Shell<A> {
     }
 }
 
-#[expect(clippy::panic, reason = "the panic is the fault that tests inject")]
-fn inject_panic() {
-    panic!("injected fault");
+#[expect(clippy::panic, reason = "a panic is how an actor fails: the supervisor makes it again")]
+fn fail(why: &str) {
+    panic!("{why}");
 }
 
 enum Event<M> {
-    Message(M),
+    Messages(Vec<M>, Vec<OwnedSemaphorePermit>),
     Stop(Instant),
-    Panic,
+    Panic(&'static str),
 }
 
 /// The inbox and the supervisor's word as one stream; control never waits behind messages.
 struct Events<M> {
     control: mpsc::Receiver<Control>,
     inbox: Receiver<M>,
+    intake: Intake,
+    failed: Arc<Notify>,
     stopping: Option<Instant>,
 }
 
@@ -220,9 +299,13 @@ impl<M: Send + 'static> Events<M> {
                     self.stopping = Some(deadline);
                     return self.next_while_stopping(deadline).await;
                 }
-                Control::Panic => Event::Panic,
+                Control::Panic => Event::Panic("injected fault"),
             },
-            message = self.inbox.recv() => Event::Message(message?),
+            () = self.failed.notified() => Event::Panic("a task of this actor has panicked"),
+            taken = take(&mut self.inbox, &self.intake) => {
+                let (batch, permits) = taken?;
+                Event::Messages(batch, permits)
+            }
         };
         Some((event, self))
     }
@@ -232,14 +315,34 @@ impl<M: Send + 'static> Events<M> {
         if self.control.is_closed() {
             return std::future::pending().await;
         }
-        if Instant::now() < deadline
-            && let Some(message) = self.inbox.try_recv()
+        if !self.inbox.is_empty()
+            && let Ok(Some((batch, permits))) =
+                tokio::time::timeout_at(deadline, take(&mut self.inbox, &self.intake)).await
         {
-            return Some((Event::Message(message), self));
+            return Some((Event::Messages(batch, permits), self));
         }
         self.control.close();
         Some((Event::Stop(deadline), self))
     }
+}
+
+/// The next messages, once there are permits for them; `None` when there will be none.
+///
+/// Cancel safe: yes; messages are taken last.
+async fn take<M>(inbox: &mut Receiver<M>, intake: &Intake) -> Option<(Vec<M>, Vec<OwnedSemaphorePermit>)> {
+    let mut permits = Vec::with_capacity(intake.permits.len());
+    for semaphore in &intake.permits {
+        permits.push(Arc::clone(semaphore).acquire_owned().await.ok()?);
+    }
+    let first = inbox.recv().await?;
+    let mut batch = Vec::with_capacity(intake.batch.min(1 + inbox.len()));
+    batch.push(first);
+    while batch.len() < intake.batch
+        && let Some(message) = inbox.try_recv()
+    {
+        batch.push(message);
+    }
+    Some((batch, permits))
 }
 
 /// Tells the supervisor how the shell ended, also when a panic unwinds through it.

@@ -3,7 +3,12 @@
 //! The host is the only room with sockets. Roles hold a [`HostHandle`] and see packets, requests and gossip as plain
 //! messages.
 
-use std::time::Duration;
+use std::{
+    collections::HashMap,
+    fmt,
+    sync::{Arc, PoisonError, RwLock},
+    time::Duration,
+};
 
 use libp2p_identity::PeerId;
 use multiaddr::Multiaddr;
@@ -245,16 +250,58 @@ impl HostStatus {
     }
 }
 
+/// Takes packets for one peer, in one packet format, that is being written to.
+pub trait PeerLine: Send + Sync {
+    /// Queues a packet, or settles it if there is no room.
+    fn push(&self, packet: OutboundPacket);
+}
+
+/// The peers that are being written to. Cheap to clone; all clones are one table. The host opens and closes lines; a packet
+/// whose peer has one goes there at once, without passing the host's queue. Bound: connections, one for each format.
+#[derive(Clone, Default)]
+pub struct PeerLines(Arc<RwLock<HashMap<(PeerId, usize), Arc<dyn PeerLine>>>>);
+
+impl PeerLines {
+    /// Packets of this length for this peer go there from now on.
+    pub fn open(&self, peer: PeerId, packet_len: usize, line: Arc<dyn PeerLine>) {
+        self.0.write().unwrap_or_else(PoisonError::into_inner).insert((peer, packet_len), line);
+    }
+
+    /// They no longer do. When this returns, every packet that took the line is in its queue.
+    pub fn close(&self, peer: PeerId, packet_len: usize) {
+        self.0.write().unwrap_or_else(PoisonError::into_inner).remove(&(peer, packet_len));
+    }
+
+    /// Gives the packet back if its peer has no line.
+    fn push(&self, packet: OutboundPacket) -> Option<OutboundPacket> {
+        let lines = self.0.read().unwrap_or_else(PoisonError::into_inner);
+        match lines.get(&(packet.to.peer(), packet.packet.bytes().len())) {
+            Some(line) => {
+                line.push(packet);
+                None
+            }
+            None => Some(packet),
+        }
+    }
+}
+
+impl fmt::Debug for PeerLines {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "PeerLines({})", self.0.read().unwrap_or_else(PoisonError::into_inner).len())
+    }
+}
+
 /// The roles' way to the host. Cheap to clone.
 #[derive(Clone, Debug)]
 pub struct HostHandle {
     address: Address<HostMessage>,
+    lines: PeerLines,
 }
 
 impl HostHandle {
-    /// Wraps the address of a host (or, in tests, of a stand-in that reads the inbox).
+    /// Wraps the address of a host (or, in tests, of a test double that reads the inbox).
     pub fn new(address: Address<HostMessage>) -> Self {
-        Self { address }
+        Self { address, lines: PeerLines::default() }
     }
 
     /// The queue itself.
@@ -262,8 +309,21 @@ impl HostHandle {
         &self.address
     }
 
-    /// Hands packets over; gives them all back when the host's queue is full or the host has stopped.
-    pub fn send_packets(&self, packets: Vec<OutboundPacket>) -> Result<(), SendError<Vec<OutboundPacket>>> {
+    /// Where the host says which peers are being written to.
+    pub fn lines(&self) -> &PeerLines {
+        &self.lines
+    }
+
+    /// Hands packets over: to the queue of their peer if that is being written to, the others to the host. Gives the latter
+    /// back when the host's queue is full or the host has stopped.
+    pub fn send_packets(&self, mut packets: Vec<OutboundPacket>) -> Result<(), SendError<Vec<OutboundPacket>>> {
+        if self.address.is_closed() {
+            return Err(SendError::Closed(packets));
+        }
+        packets = packets.into_iter().filter_map(|packet| self.lines.push(packet)).collect();
+        if packets.is_empty() {
+            return Ok(());
+        }
         match self.address.try_reserve() {
             Ok(slot) => {
                 slot.send(HostMessage::SendPackets(packets));

@@ -8,6 +8,7 @@
 //! - the messages of every actor ([`host`], [`mixer`], [`exit`], [`sender`], [`relay`], [`directory`]);
 //! - [`Address`] and [`Inbox`]: a queue with a bound, a refusal and a waiting-time histogram;
 //! - [`Actor`], [`Context`] and [`Supervisor`]: the shell around actix, restart with back-off, stop order;
+//! - [`Tasks`]: what runs beside the actors, each with a name and an answer to its panic;
 //! - [`Workers`]: where cryptography runs;
 //! - [`plain::PlainPush`]: a push without the mixnet, for whoever asks for one;
 //! - [`ConfigChecks`] and [`ConfigError`]: how the settings of a role are found wrong.
@@ -29,9 +30,10 @@ mod role;
 pub mod sender;
 mod service;
 mod supervisor;
+mod tasks;
 mod workers;
 
-pub use actor::{Actor, Context, TaskLimit};
+pub use actor::{Actor, Context, Intake, TaskLimit};
 pub use address::{Address, Inbox, NoRoom, Receiver, SendError, Slot, mailbox};
 pub use config::{ConfigChecks, ConfigError, ConfigProblem};
 pub use directory::{Directory, DirectoryPublisher, DirectoryReader};
@@ -41,4 +43,5 @@ pub use role::{
 };
 pub use service::{InboundRequest, Requester, Service, Services};
 pub use supervisor::{ActorHandle, Fatal, Supervisor};
+pub use tasks::{OnPanic, TaskHandle, TaskState, Tasks};
 pub use workers::{WorkerPanicked, Workers};

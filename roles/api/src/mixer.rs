@@ -3,20 +3,11 @@
 use std::time::Duration;
 
 use tokio::sync::oneshot;
-use wakumix_mix::{HopAddress, Packet};
+use wakumix_mix::{DropReason, HopAddress, Packet, Stage};
 
 use crate::{Address, SendError, host::SendFailure};
 
-/// A message to the mixer.
-#[derive(Debug)]
-pub enum MixerMessage {
-    /// Packets that arrived on `/mix/1.0.0`.
-    Received(Vec<Packet>),
-    /// A packet made on this node: a request or a reply through a SURB.
-    Send(Box<LocalPacket>),
-}
-
-/// A finished packet made on this node.
+/// A finished packet made on this node: a request or a reply through a SURB.
 #[derive(Debug)]
 pub struct LocalPacket {
     /// Its first hop.
@@ -32,28 +23,48 @@ pub struct LocalPacket {
 /// The way to the mixer. Cheap to clone.
 #[derive(Clone, Debug)]
 pub struct MixerHandle {
-    address: Address<MixerMessage>,
+    received: Address<Packet>,
+    local: Address<LocalPacket>,
 }
 
 impl MixerHandle {
-    /// Wraps the mixer's address.
-    pub fn new(address: Address<MixerMessage>) -> Self {
-        Self { address }
+    /// Wraps the mixer's queues: of packets that peers have sent, and of those that were made here. Neither waits behind the
+    /// other.
+    pub fn new(received: Address<Packet>, local: Address<LocalPacket>) -> Self {
+        Self { received, local }
     }
 
-    /// The queue itself, for the host's back-pressure.
-    pub fn address(&self) -> &Address<MixerMessage> {
-        &self.address
+    /// The queue of packets that arrived on a mix protocol: the first of three on their way through the node.
+    pub fn received(&self) -> &Address<Packet> {
+        &self.received
     }
 
-    /// Hands over a packet made here. When the mixer's queue is full the packet comes back.
-    pub fn send(&self, packet: LocalPacket) -> Result<(), SendError<Box<LocalPacket>>> {
-        match self.address.try_reserve() {
-            Ok(slot) => {
-                slot.send(MixerMessage::Send(Box::new(packet)));
-                Ok(())
+    /// The queue of packets that were made here.
+    pub fn local(&self) -> &Address<LocalPacket> {
+        &self.local
+    }
+
+    /// Takes a packet that a peer has sent. When the queue is full the newest is dropped; false when the mixer has stopped.
+    pub fn receive(&self, packet: Packet) -> bool {
+        let drop_for = |mut packet: Packet, stage, reason| {
+            packet.enter(stage);
+            packet.reject(reason);
+        };
+        match self.received.try_send(packet) {
+            Ok(()) => true,
+            Err(SendError::Full(packet)) => {
+                drop_for(packet, Stage::Unwrap, DropReason::QueueFull);
+                true
             }
-            Err(no_room) => Err(no_room.refuse(Box::new(packet))),
+            Err(SendError::Closed(packet)) => {
+                drop_for(packet, Stage::Shutdown, DropReason::Stopped);
+                false
+            }
         }
+    }
+
+    /// Hands over a packet made here. When the queue is full the packet comes back.
+    pub fn send(&self, packet: LocalPacket) -> Result<(), SendError<LocalPacket>> {
+        self.local.try_send(packet)
     }
 }

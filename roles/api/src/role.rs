@@ -11,7 +11,7 @@ use futures::future::BoxFuture;
 use libp2p_identity::PeerId;
 use tokio::{sync::watch, time::Instant};
 use wakumix_keyring::KeyRing;
-use wakumix_mix::{HopAddress, Ledger, Reliability, admission::Pressure};
+use wakumix_mix::{HopAddress, Ledger, Packet, Reliability, admission::Pressure};
 use wakumix_sphinx::{PublicKey, Weaknesses};
 use wakumix_telemetry::Telemetry;
 use wakumix_waku::record::Capabilities;
@@ -20,7 +20,7 @@ use crate::{
     ActorHandle, DirectoryReader, Formats, Inbox, Service, Services, Supervisor, Workers,
     exit::ExitMessage,
     host::{HostAddresses, HostHandle, Reachability},
-    mixer::{MixerHandle, MixerMessage},
+    mixer::{LocalPacket, MixerHandle},
     relay::{RelayHandle, RelayMessage},
     sender::{SenderHandle, SenderMessage},
 };
@@ -167,7 +167,9 @@ pub struct Ports {
 #[derive(Default)]
 pub struct Inboxes {
     /// The mixer's.
-    pub mixer: Option<Inbox<MixerMessage>>,
+    pub mixer: Option<Inbox<Packet>>,
+    /// The mixer's, for packets made here.
+    pub local_packets: Option<Inbox<LocalPacket>>,
     /// The exit's.
     pub exit: Option<Inbox<ExitMessage>>,
     /// The sender's.

@@ -1,20 +1,23 @@
 //! What the sender takes: lightpush requests and probes of local callers, and replies that came back.
 
-use std::time::Duration;
+use std::{
+    sync::{Arc, PoisonError, RwLock},
+    time::Duration,
+};
 
 use libp2p_identity::PeerId;
 use tokio::sync::oneshot;
-use wakumix_client::Input;
 pub use wakumix_client::{
     Anonymity, ClientError, LoopOutcome, LoopRequest,
     lightpush::{Answer, Certainty, DeliveryPath, DirectFailure, PushFailure},
 };
+use wakumix_client::{Input, Opening, SurbStore};
 pub use wakumix_mix::LoopPlace;
-use wakumix_mix::Packet;
+use wakumix_mix::{DropReason, Outcome, Packet, Stage};
 use wakumix_sphinx::SurbId;
 use wakumix_waku::WakuMessage;
 
-use crate::Address;
+use crate::{Address, Formats, NoRoom};
 
 /// A message to the sender.
 #[derive(Debug)]
@@ -23,8 +26,6 @@ pub enum SenderMessage {
     Push(Box<Push>),
     /// Send a packet through a node and back to this one.
     Loop(Loop),
-    /// A packet that is a reply to one of our SURBs.
-    Reply(ReplyPacket),
     /// What the sender's own tasks bring its client: results, timers.
     Client(Box<Input>),
 }
@@ -64,21 +65,71 @@ pub struct ReplyPacket {
     pub packet: Packet,
 }
 
+/// What opens the replies to this node's requests. Cheap to clone; all clones are one. The sender fills it whenever it
+/// starts.
+#[derive(Clone, Debug, Default)]
+pub struct ReplyOpener(Arc<RwLock<Option<SurbStore>>>);
+
+impl ReplyOpener {
+    /// Replies are opened with this store from now on.
+    pub fn serve(&self, surbs: SurbStore) {
+        *self.0.write().unwrap_or_else(PoisonError::into_inner) = Some(surbs);
+    }
+
+    fn current(&self) -> Option<SurbStore> {
+        self.0.read().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+}
+
 /// The way to the sender. Cheap to clone.
 #[derive(Clone, Debug)]
 pub struct SenderHandle {
     address: Address<SenderMessage>,
+    replies: ReplyOpener,
 }
 
 impl SenderHandle {
     /// Wraps the sender's address.
     pub fn new(address: Address<SenderMessage>) -> Self {
-        Self { address }
+        Self { address, replies: ReplyOpener::default() }
     }
 
     /// The queue itself.
     pub fn address(&self) -> &Address<SenderMessage> {
         &self.address
+    }
+
+    /// What opens replies.
+    pub fn replies(&self) -> &ReplyOpener {
+        &self.replies
+    }
+
+    /// Opens a reply on the calling thread, which takes half a millisecond, and brings the sender its bytes. There is room for
+    /// them before the reply block is used up.
+    pub fn open_reply(&self, formats: &Formats, reply: ReplyPacket) {
+        let ReplyPacket { id, mut packet } = reply;
+        packet.enter(Stage::Reply);
+        let surbs = self.replies.current().filter(|surbs| surbs.knows(&id));
+        let (Some(surbs), Some(served)) = (surbs, formats.of(&packet)) else {
+            return packet.reject(DropReason::UnknownReply);
+        };
+        let slot = match self.address.try_reserve() {
+            Ok(slot) => slot,
+            Err(NoRoom::Full) => return packet.reject(DropReason::QueueFull),
+            Err(NoRoom::Closed) => return packet.reject(DropReason::Stopped),
+        };
+        let (id, answer) = match surbs.open(&*served.format, &id, packet.bytes_mut()) {
+            Opening::Opened(id, answer) => {
+                packet.settle(Outcome::Replied);
+                (id, Some(answer))
+            }
+            Opening::Burned(id, reason) => {
+                packet.reject(reason);
+                (id, None)
+            }
+            Opening::Refused(reason) => return packet.reject(reason),
+        };
+        slot.send(SenderMessage::Client(Box::new(Input::Reply(id, answer))));
     }
 
     /// Pushes a message over the mixnet, or not at all, and waits for the outcome.

@@ -1,7 +1,6 @@
 //! Supervision: an actor that panics is made anew from its factory; one that keeps panicking stops the node.
 
 use std::{
-    collections::VecDeque,
     fmt,
     sync::{
         Arc,
@@ -19,21 +18,15 @@ use tokio::{
 use wakumix_telemetry::{Metric, Telemetry};
 
 use crate::{
-    Address, Inbox,
+    Address, Inbox, Tasks,
     actor::{Actor, Control, End, Launch, launch},
+    tasks::{RESTART_BUDGET, RESTART_WINDOW, RestartBudget},
 };
 
-/// Panics within [`RESTART_WINDOW`] that stop the node.
-const RESTART_BUDGET: usize = 3;
-/// The time in which [`RESTART_BUDGET`] panics are too many.
-const RESTART_WINDOW: Duration = Duration::from_secs(60);
-/// The wait before the first restart; it doubles with each further panic in the window.
-const FIRST_BACK_OFF: Duration = Duration::from_millis(50);
-
-/// An actor that could not be kept running. The node must stop.
+/// An actor or task that could not be kept running. The node must stop.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Fatal {
-    /// The actor's name.
+    /// Its name.
     pub actor: &'static str,
     /// Why.
     pub reason: String,
@@ -41,7 +34,7 @@ pub struct Fatal {
 
 impl fmt::Display for Fatal {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "the {} actor {}", self.actor, self.reason)
+        write!(f, "{} {}", self.actor, self.reason)
     }
 }
 
@@ -49,42 +42,29 @@ impl fmt::Display for Fatal {
 #[derive(Clone)]
 pub struct Supervisor {
     arbiter: ArbiterHandle,
-    runtime: Handle,
-    telemetry: Telemetry,
-    fatal: mpsc::Sender<Fatal>,
+    tasks: Tasks,
     /// Keeps the arbiter's thread; `None` when the caller's own thread is used.
     thread: Option<Arc<ArbiterThread>>,
 }
 
 impl Supervisor {
-    /// A supervisor whose actors share one thread of their own. Must be called inside an actix `System`; tasks run on
-    /// `runtime`. The first [`Fatal`] comes out of the receiver.
-    pub fn new(runtime: Handle, telemetry: Telemetry) -> (Self, mpsc::Receiver<Fatal>) {
+    /// A supervisor whose actors share one thread of their own, and whose failures are those of `tasks`. Must be called inside
+    /// an actix `System`.
+    pub fn new(tasks: Tasks) -> Self {
         let arbiter = Arbiter::new();
-        let handle = arbiter.handle();
-        let thread = Some(Arc::new(ArbiterThread(Some(arbiter))));
-        Self::on(handle, thread, runtime, telemetry)
+        Self { arbiter: arbiter.handle(), thread: Some(Arc::new(ArbiterThread(Some(arbiter)))), tasks }
     }
 
-    /// A supervisor whose actors run on the caller's thread, so that a paused clock governs them: for tests.
+    /// A supervisor whose actors run on the caller's thread, so that a paused clock governs them: for tests. The first
+    /// [`Fatal`] comes out of the receiver.
     pub fn on_current_thread(telemetry: Telemetry) -> (Self, mpsc::Receiver<Fatal>) {
-        Self::on(Arbiter::current(), None, Handle::current(), telemetry)
+        let (tasks, fatal) = Tasks::new(Handle::current(), telemetry);
+        (Self { arbiter: Arbiter::current(), thread: None, tasks }, fatal)
     }
 
-    fn on(
-        arbiter: ArbiterHandle,
-        thread: Option<Arc<ArbiterThread>>,
-        runtime: Handle,
-        telemetry: Telemetry,
-    ) -> (Self, mpsc::Receiver<Fatal>) {
-        // One report is enough: the node stops at the first.
-        let (fatal, reports) = mpsc::channel(1);
-        (Self { arbiter, runtime, telemetry, fatal, thread }, reports)
-    }
-
-    /// The runtime that tasks of actors run on.
-    pub fn runtime(&self) -> &Handle {
-        &self.runtime
+    /// The tasks beside the actors.
+    pub fn tasks(&self) -> &Tasks {
+        &self.tasks
     }
 
     /// Starts the actor that `factory` makes, and makes it again after a panic. It may have `task_limit` tasks.
@@ -104,10 +84,10 @@ impl Supervisor {
             task_limit,
             factory,
             restarts: Arc::clone(&restarts),
-            panics: VecDeque::new(),
+            panics: RestartBudget::default(),
             commands: receiver,
         };
-        self.runtime.spawn(supervision.run());
+        self.tasks.supervise(supervision.run());
         ActorHandle { name: A::NAME, commands, restarts, close: Arc::new(move || inbox.close()) }
     }
 }
@@ -185,7 +165,7 @@ struct Supervision<A: Actor, F> {
     task_limit: usize,
     factory: F,
     restarts: Arc<AtomicU64>,
-    panics: VecDeque<Instant>,
+    panics: RestartBudget,
     commands: mpsc::Receiver<Command>,
 }
 
@@ -202,11 +182,12 @@ impl<A: Actor, F: FnMut() -> A + Send + 'static> Supervision<A, F> {
                 }
                 Outcome::Ended(End::Stopped) => return,
                 Outcome::Ended(End::Panicked) => {
-                    if !self.restart_allowed() {
+                    let Some(wait) = self.panics.after_panic(Instant::now()) else {
                         self.give_up();
                         return;
-                    }
-                    tokio::time::sleep(self.back_off()).await;
+                    };
+                    self.record_restart(wait);
+                    tokio::time::sleep(wait).await;
                 }
             }
         }
@@ -221,7 +202,7 @@ impl<A: Actor, F: FnMut() -> A + Send + 'static> Supervision<A, F> {
             inbox: self.inbox.clone(),
             control: receiver,
             ended,
-            runtime: self.supervisor.runtime.clone(),
+            tasks: self.supervisor.tasks.clone(),
             task_limit: self.task_limit,
         };
         // A dead arbiter drops the parts, which reports the end.
@@ -248,24 +229,15 @@ impl<A: Actor, F: FnMut() -> A + Send + 'static> Supervision<A, F> {
         }
     }
 
-    fn restart_allowed(&mut self) -> bool {
-        let now = Instant::now();
-        self.panics.retain(|at| now.duration_since(*at) < RESTART_WINDOW);
-        self.panics.push_back(now);
-        self.panics.len() < RESTART_BUDGET
-    }
-
-    fn back_off(&mut self) -> Duration {
+    fn record_restart(&self, wait: Duration) {
         self.restarts.fetch_add(1, Ordering::Relaxed);
-        self.supervisor.telemetry.counter(Metric::ActorRestartsTotal, &[("actor", A::NAME)]).increment(1);
-        let doublings = u32::try_from(self.panics.len().saturating_sub(1)).unwrap_or(u32::MAX);
-        let wait = FIRST_BACK_OFF * 2_u32.saturating_pow(doublings);
+        let telemetry = self.supervisor.tasks.telemetry();
+        telemetry.counter(Metric::ActorRestartsTotal, &[("actor", A::NAME)]).increment(1);
         tracing::error!(
             actor = A::NAME,
             wait_ms = wait.as_millis(),
             "an actor panicked and is restarted; report this as a bug"
         );
-        wait
     }
 
     fn give_up(&self) {
@@ -273,7 +245,7 @@ impl<A: Actor, F: FnMut() -> A + Send + 'static> Supervision<A, F> {
         let reason = format!("panicked {RESTART_BUDGET} times within {} s", RESTART_WINDOW.as_secs());
         tracing::error!(actor = A::NAME, "{reason}; the node stops");
         // A report that is already waiting stops the node as well.
-        let _ = self.supervisor.fatal.try_send(Fatal { actor: A::NAME, reason });
+        let _ = self.supervisor.tasks.fatal().try_send(Fatal { actor: A::NAME, reason });
     }
 }
 
@@ -377,7 +349,7 @@ mod tests {
             fixture.handle.inject_panic().await;
         }
         let fatal = fixture.fatal.recv().await.unwrap();
-        assert_eq!(fatal.to_string(), "the adder actor panicked 3 times within 60 s");
+        assert_eq!(fatal.to_string(), "adder panicked 3 times within 60 s");
         assert!(fixture.address.is_closed());
     }
 

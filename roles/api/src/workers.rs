@@ -2,13 +2,18 @@
 
 use std::{num::NonZeroUsize, sync::Arc};
 
-use tokio::{runtime::Handle, sync::Semaphore};
+use tokio::sync::Semaphore;
+
+use crate::Tasks;
+
+/// The name under which jobs are counted.
+const WORKER: &str = "worker";
 
 /// A bounded set of worker threads. Cheap to clone.
 #[derive(Clone, Debug)]
 pub struct Workers {
     permits: Arc<Semaphore>,
-    runtime: Handle,
+    tasks: Tasks,
     count: usize,
 }
 
@@ -18,15 +23,15 @@ pub struct Workers {
 pub struct WorkerPanicked;
 
 impl Workers {
-    /// `count` jobs at a time, on the blocking threads of `runtime`.
-    pub fn new(count: NonZeroUsize, runtime: Handle) -> Self {
-        Self { permits: Arc::new(Semaphore::new(count.get())), runtime, count: count.get() }
+    /// `count` jobs at a time, on the blocking threads of the runtime of `tasks`, which counts their panics.
+    pub fn new(count: NonZeroUsize, tasks: Tasks) -> Self {
+        Self { permits: Arc::new(Semaphore::new(count.get())), tasks, count: count.get() }
     }
 
     /// As many workers as this process may use cores: the cgroup quota where there is one, else the affinity mask.
-    pub fn detect(runtime: Handle) -> Self {
+    pub fn detect(tasks: Tasks) -> Self {
         let count = std::thread::available_parallelism().unwrap_or(NonZeroUsize::MIN);
-        Self::new(count, runtime)
+        Self::new(count, tasks)
     }
 
     /// How many jobs run at a time.
@@ -44,13 +49,14 @@ impl Workers {
         T: Send + 'static,
     {
         let permit = Arc::clone(&self.permits).acquire_owned().await.map_err(|_| WorkerPanicked)?;
+        let tasks = self.tasks.clone();
         let job = move || {
             let _permit = permit;
-            job()
+            tasks.run_here(WORKER, job)
         };
         #[expect(clippy::disallowed_methods, reason = "the permits bound the jobs that are queued there")]
-        let done = self.runtime.spawn_blocking(job);
-        done.await.map_err(|_| WorkerPanicked)
+        let done = self.tasks.runtime().spawn_blocking(job);
+        done.await.ok().flatten().ok_or(WorkerPanicked)
     }
 }
 
@@ -58,12 +64,15 @@ impl Workers {
 mod tests {
     use std::sync::Barrier;
 
+    use wakumix_telemetry::Telemetry;
+
     use super::*;
 
     #[tokio::test]
     #[expect(clippy::disallowed_methods, reason = "two waits, no queue")]
     async fn a_job_whose_caller_is_gone_still_keeps_its_worker() {
-        let workers = Workers::new(NonZeroUsize::MIN, Handle::current());
+        let workers =
+            Workers::new(NonZeroUsize::MIN, Tasks::new(tokio::runtime::Handle::current(), Telemetry::new()).0);
         let (started, may_end) = (Arc::new(Barrier::new(2)), Arc::new(Barrier::new(2)));
         let job = {
             let (started, may_end) = (Arc::clone(&started), Arc::clone(&may_end));

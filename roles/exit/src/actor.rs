@@ -14,7 +14,7 @@ use wakumix_mix::{
     fragment::MAX_REASSEMBLED_LEN,
 };
 use wakumix_role_api::{
-    Actor, Context, DirectoryReader, Formats, LocalNode, Served, Services,
+    Actor, Context, DirectoryReader, Formats, LocalNode, OnPanic, Served, Services,
     exit::{ExitMessage, ExitPacket},
 };
 use wakumix_sphinx::{AddressBytes, Surb, Weaknesses};
@@ -59,7 +59,7 @@ impl Actor for Exit {
     fn started(&mut self, context: &Context<ExitMessage>) {
         if let Some(fragments) = self.fragments.clone() {
             // There is a task for it beside those of requests and refusals.
-            let _ = context.spawn(fragments.expire());
+            let _ = context.keep("exit_fragments", move || fragments.clone().expire());
         }
     }
 
@@ -129,7 +129,8 @@ impl Exit {
                 packet.settle(Outcome::Delivered);
                 let answering = self.answering(served, surbs, permit);
                 // There are as many tasks as places, so this cannot fail.
-                let _ = context.spawn(Exchange { errand, form, answering }.run());
+                let exchange = Exchange { errand, form, answering };
+                let _ = context.spawn("exit_request", OnPanic::Report, exchange.run());
             }
             Err(status) => {
                 packet.reject(status.drop_reason());
@@ -185,7 +186,8 @@ impl Exit {
         };
         let reply = refusal(form, status);
         // Likewise: as many tasks as places.
-        let _ = context.spawn(self.answering(served, surbs, permit).send(reply));
+        let refusal = self.answering(served, surbs, permit).send(reply);
+        let _ = context.spawn("exit_refusal", OnPanic::Report, refusal);
     }
 
     fn answering(&mut self, served: Served, surbs: Vec<Surb>, permit: OwnedSemaphorePermit) -> Answering {

@@ -1,56 +1,84 @@
-//! The mixer's actor: admits packets. It never waits and never computes, so its inbox is emptied at once.
+//! The mixer's actor: takes received packets in batches, each when a worker is free for it, and starts the work on them. What
+//! it does not take waits in its queue, whose bound is the back-pressure.
 
-use libp2p_identity::PeerId;
-use wakumix_mix::{DropReason, Packet, Stage};
-use wakumix_role_api::{
-    Actor, Address, Context, SendError,
-    host::{OutboundPacket, Reach, SendFailure},
-    mixer::{LocalPacket, MixerMessage},
+use std::sync::Arc;
+
+use futures::{FutureExt, future::BoxFuture};
+use tokio::{
+    sync::{OwnedSemaphorePermit, Semaphore},
+    time::Instant,
 };
+use wakumix_mix::{Packet, Stage, admission::Pressure};
+use wakumix_role_api::{Actor, Address, Context, Intake, OnPanic, Tasks};
 
-use crate::effects::{Effects, give_up, give_up_stopped};
+use crate::batches::Batches;
+
+/// Batches under way, most of them waiting for their tags to be written. With batches of 32 and 20 ms for a write, which a
+/// slow disk needs, they are 100 000 packets/s, more than can be admitted; they hold at most 2048 packets, 9.4 MB.
+const MAX_BATCHES: usize = 64;
+
+/// Quarters of the queue that may be full before packets count as piling up. The last one takes what comes until the host
+/// has heard of it, and bursts that end by themselves.
+const PILED_UP: usize = 3;
 
 /// All fields are derivable: the factory makes them anew after a panic. What must survive one, queues and tags, is
-/// not here.
+/// not here. Batches under way go on.
+#[derive(Clone)]
 pub(crate) struct MixerActor {
-    pub(crate) me: PeerId,
-    pub(crate) unwrap: Address<Packet>,
-    pub(crate) effects: Effects,
-}
-
-impl Actor for MixerActor {
-    type Message = MixerMessage;
-
-    const NAME: &'static str = "mixer";
-
-    fn handle(&mut self, message: MixerMessage, _: &Context<MixerMessage>) {
-        match message {
-            MixerMessage::Received(packets) => packets.into_iter().for_each(|packet| self.admit(packet)),
-            MixerMessage::Send(packet) => self.send(*packet),
-        }
-    }
+    pub(crate) queue: Address<Packet>,
+    pub(crate) max_waiting: usize,
+    pub(crate) max_batch: usize,
+    /// Raised when more than [`PILED_UP`] of the queue is full.
+    pub(crate) pressure: Arc<Pressure>,
+    pub(crate) batches: Batches,
+    pub(crate) tasks: Tasks,
+    /// One permit for each batch that may be under way.
+    pub(crate) under_way: Arc<Semaphore>,
 }
 
 impl MixerActor {
-    /// Puts a received packet into the queue for unwrapping, or drops it when that is full.
-    pub(crate) fn admit(&self, mut packet: Packet) {
-        packet.enter(Stage::Unwrap);
-        match self.unwrap.try_send(packet) {
-            Ok(()) => {}
-            Err(SendError::Full(packet)) => packet.reject(DropReason::QueueFull),
-            Err(SendError::Closed(packet)) => give_up_stopped(packet),
+    /// Room for all batches that may be under way.
+    pub(crate) fn room() -> Arc<Semaphore> {
+        Arc::new(Semaphore::new(MAX_BATCHES))
+    }
+}
+
+impl Actor for MixerActor {
+    type Message = Packet;
+
+    const NAME: &'static str = "mixer";
+
+    /// A batch takes what is waiting, so batches are small when there is little to do and large when there is much.
+    fn intake(&self) -> Intake {
+        Intake {
+            batch: self.max_batch,
+            permits: vec![Arc::clone(&self.under_way), Arc::clone(&self.batches.admissions)],
         }
     }
 
-    /// Sends a packet made here. No path of ours begins at ourselves, and a SURB that does cannot come from an honest
-    /// sender (`spec/mix-wire.md` §13: it leaves out the exit), so such a packet is refused, not looped back.
-    pub(crate) fn send(&self, packet: LocalPacket) {
-        let LocalPacket { to, packet, hold, done } = packet;
-        let outbound = OutboundPacket { to, reach: Reach::Dial, packet, done };
-        if outbound.to.peer() == self.me {
-            give_up(outbound, Stage::Egress, DropReason::InvalidDestination, SendFailure::DialFailed);
-            return;
+    fn handle(&mut self, packet: Packet, context: &Context<Packet>) {
+        self.handle_batch(vec![packet], Vec::new(), context);
+    }
+
+    fn handle_batch(&mut self, mut batch: Vec<Packet>, mut permits: Vec<OwnedSemaphorePermit>, _: &Context<Packet>) {
+        if self.queue.len() + batch.len() > self.max_waiting * PILED_UP / 4 {
+            self.pressure.raise();
         }
-        self.effects.send_after(hold, outbound);
+        batch.iter_mut().for_each(|packet| packet.enter(Stage::Unwrap));
+        // The permit to be admitted is free for the next batch sooner than the place of this one.
+        let admission = permits.pop();
+        let work = self.batches.clone().work(admission, batch);
+        // A panic loses its packets, which the ledger counts as abandoned. The work outlives an actor that is restarted.
+        self.tasks.spawn("mixer_batch", OnPanic::Report, async move {
+            let _place = permits;
+            work.await;
+        });
+    }
+
+    /// Waits for the batches under way; they stop waiting for their tags at the deadline.
+    fn drain(&mut self, _: Instant, _: &Context<Packet>) -> BoxFuture<'static, ()> {
+        let (under_way, all) = (Arc::clone(&self.under_way), u32::try_from(MAX_BATCHES).unwrap_or(u32::MAX));
+        // The semaphore is never closed.
+        async move { drop(under_way.acquire_many_owned(all).await) }.boxed()
     }
 }

@@ -125,7 +125,8 @@ mod tests {
         let telemetry = Telemetry::new();
         let formats = Formats::one(Sphinx::new(Profile::default()), 1);
         let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
-        let workers = Workers::new(std::num::NonZeroUsize::MIN, runtime.handle().clone());
+        let (tasks, _) = wakumix_role_api::Tasks::new(runtime.handle().clone(), telemetry.clone());
+        let workers = Workers::new(std::num::NonZeroUsize::MIN, tasks);
         let config = Config { capacity: Some(1234), ..Config::default() };
         let capacity = node_capacity(&config, &formats, &workers, &telemetry);
         assert_eq!((capacity.packets_per_second.get(), capacity.waiting, capacity.held), (1234, 1024, 8192));

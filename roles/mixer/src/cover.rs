@@ -41,6 +41,8 @@ pub(crate) struct Cover {
     directory: DirectoryReader,
     workers: Workers,
     effects: Effects,
+    /// By when to stop, once it is known.
+    stop: watch::Receiver<Option<Instant>>,
     /// Loops so far: served formats take turns.
     turn: usize,
     /// Whether the last loop could not be made, so that the log says it once.
@@ -65,7 +67,14 @@ enum NoLoop {
 
 impl Cover {
     /// Sends loops with this mean time between them, each hop asked for a delay of `delay_ms`.
-    pub(crate) fn new(mean: Duration, delay_ms: u16, rng: StdRng, context: &RoleContext, effects: Effects) -> Self {
+    pub(crate) fn new(
+        mean: Duration,
+        delay_ms: u16,
+        rng: StdRng,
+        context: &RoleContext,
+        effects: Effects,
+        stop: watch::Receiver<Option<Instant>>,
+    ) -> Self {
         Self {
             mean,
             delay_ms,
@@ -76,13 +85,33 @@ impl Cover {
             directory: context.directory.clone(),
             workers: context.workers.clone(),
             effects,
+            stop,
             turn: 0,
             is_idle: false,
         }
     }
 
-    /// Runs until `stop` names a deadline. Loops that are on their way then are forgotten.
-    pub(crate) async fn run(mut self, mut stop: watch::Receiver<Option<Instant>>) {
+    /// The same task once more: for its start with the generator that it was given, after a panic with another.
+    pub(crate) fn again(&mut self) -> Self {
+        Self {
+            mean: self.mean,
+            delay_ms: self.delay_ms,
+            rng: std::mem::replace(&mut self.rng, rand::make_rng()),
+            node: self.node.clone(),
+            formats: self.formats.clone(),
+            ledger: Arc::clone(&self.ledger),
+            directory: self.directory.clone(),
+            workers: self.workers.clone(),
+            effects: self.effects.clone(),
+            stop: self.stop.clone(),
+            turn: self.turn,
+            is_idle: false,
+        }
+    }
+
+    /// Runs until it is stopped. Loops that are on their way then are forgotten.
+    pub(crate) async fn run(mut self) {
+        let mut stop = self.stop.clone();
         let mut departures = FuturesUnordered::new();
         let stopped = stop_deadline(&mut stop);
         tokio::pin!(stopped);

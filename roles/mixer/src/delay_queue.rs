@@ -34,10 +34,12 @@ pub(crate) struct Delayed {
     pub(crate) outbound: OutboundPacket,
 }
 
-/// The task's side of the queue.
+/// The task's side of the queue. Cheap to clone: the queue outlives the task.
+#[derive(Clone)]
 pub(crate) struct Releaser {
     shared: Arc<Shared>,
     host: HostHandle,
+    stop: watch::Receiver<Option<Instant>>,
 }
 
 /// What became of the packets that were held when the node stopped.
@@ -98,10 +100,15 @@ struct Held {
 
 impl DelayQueue {
     /// A queue within `bounds` and the side that releases packets to `host`.
-    pub(crate) fn new(bounds: Bounds, host: HostHandle, metrics: DelayMetrics) -> (Self, Releaser) {
+    pub(crate) fn new(
+        bounds: Bounds,
+        host: HostHandle,
+        metrics: DelayMetrics,
+        stop: watch::Receiver<Option<Instant>>,
+    ) -> (Self, Releaser) {
         let held = HeldPackets { heap: BinaryHeap::new(), bytes: 0, next_turn: 0, is_closed: false };
         let shared = Arc::new(Shared { bounds, held: Mutex::new(held), changed: Notify::new(), metrics });
-        (Self { shared: Arc::clone(&shared) }, Releaser { shared, host })
+        (Self { shared: Arc::clone(&shared) }, Releaser { shared, host, stop })
     }
 
     /// Holds packets, each for its delay. Those for which there is no room are dropped and counted.
@@ -155,7 +162,8 @@ impl DelayQueue {
 impl Releaser {
     /// Releases packets at their times until `stop` names a deadline; then refuses new ones, goes on until nothing is
     /// left that is due before the deadline, and gives up the rest.
-    pub(crate) async fn run(self, mut stop: watch::Receiver<Option<Instant>>) -> Drained {
+    pub(crate) async fn run(self) -> Drained {
+        let mut stop = self.stop.clone();
         let stopped = stop_deadline(&mut stop);
         tokio::pin!(stopped);
         let deadline = loop {
@@ -323,7 +331,7 @@ mod tests {
         let (small, large) = (BufferPool::new(8, 100), BufferPool::new(8, 150));
         let host = HostHandle::new(mailbox("host", 1, &telemetry).0);
         let bounds = Bounds { packets: 4, bytes: 400 };
-        let (queue, _releaser) = DelayQueue::new(bounds, host, DelayMetrics::new(&telemetry));
+        let (queue, _releaser) = DelayQueue::new(bounds, host, DelayMetrics::new(&telemetry), watch::channel(None).1);
         queue.hold([&large, &large, &large, &small].map(|pool| delayed(pool, &ledger)));
         // The third large one found no room for its bytes, the small one did.
         assert_eq!((queue.len(), large.in_use(), small.in_use()), (3, 2, 1));

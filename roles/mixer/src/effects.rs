@@ -5,10 +5,10 @@ use std::time::Duration;
 
 use wakumix_mix::{DropReason, Outcome, Packet, Stage};
 use wakumix_role_api::{
-    Address, SendError,
+    Address, Formats, SendError,
     exit::{ExitMessage, ExitPacket},
     host::{HostHandle, OutboundPacket, SendFailure},
-    sender::{ReplyPacket, SenderHandle, SenderMessage},
+    sender::{ReplyPacket, SenderHandle},
 };
 
 use crate::delay_queue::{DelayQueue, Delayed};
@@ -24,6 +24,7 @@ pub(crate) struct Effects {
     pub(crate) exit: Option<Address<ExitMessage>>,
     /// `None` when this node sends nothing, so that no reply can be for it.
     pub(crate) sender: Option<SenderHandle>,
+    pub(crate) formats: Formats,
     /// The loops that this node has sent.
     pub(crate) loops: Loops,
 }
@@ -64,16 +65,12 @@ impl Effects {
         }
     }
 
+    /// The worker that has recognised a reply opens it.
     fn to_sender(&self, mut packet: ReplyPacket) {
         packet.packet.enter(Stage::Reply);
-        let Some(sender) = &self.sender else {
-            return packet.packet.reject(DropReason::UnknownReply);
-        };
-        if let Err(error) = sender.address().try_send(SenderMessage::Reply(packet)) {
-            let reason = refusal(&error);
-            if let SenderMessage::Reply(packet) = error.into_inner() {
-                packet.packet.reject(reason);
-            }
+        match &self.sender {
+            Some(sender) => sender.open_reply(&self.formats, packet),
+            None => packet.packet.reject(DropReason::UnknownReply),
         }
     }
 }

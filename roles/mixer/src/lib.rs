@@ -35,6 +35,7 @@
 
 mod actor;
 mod admit;
+mod batches;
 mod capacity;
 mod config;
 mod cover;
@@ -42,12 +43,12 @@ mod delay_queue;
 mod effects;
 #[cfg(any(test, feature = "fuzzing"))]
 pub mod fuzzing;
+mod local;
 mod loops;
 mod metrics;
 mod pipeline;
 mod policy;
 mod role;
-mod unwrapper;
 
 pub use capacity::{measure_capacity, node_capacity};
 pub use config::{

@@ -9,12 +9,10 @@ use crate::delay_queue::DelayQueue;
 use crate::loops::Loops;
 use crate::pipeline::Pipeline;
 
-/// Label of the queue of packets that wait to be unwrapped.
-pub(crate) const UNWRAP_QUEUE: &str = "unwrap";
 /// Label of the queue of packets that are held.
 pub(crate) const DELAY_QUEUE: &str = "delay";
 
-/// What the unwrapper records.
+/// What the work on batches records.
 #[derive(Clone)]
 pub(crate) struct UnwrapMetrics {
     /// Seconds in a worker, per batch.

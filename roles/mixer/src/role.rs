@@ -5,34 +5,32 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use futures::{FutureExt, future::BoxFuture};
 use rand::{SeedableRng, rngs::StdRng};
-use tokio::runtime::Handle;
 use tokio::sync::{Semaphore, watch};
-use tokio::task::JoinHandle;
 use tokio::time::Instant;
 use wakumix_keyring::UnixSeconds;
 use wakumix_mix::{DropReason, Packet, Stage, hop::ForwardDelay};
 use wakumix_role_api::{
     ActorHandle, Address, ConfigError, Inbox, Inboxes, Ports, Role, RoleContext, RoleError, RoleName, RunningRole,
-    Service, StopReport,
+    Service, StopReport, TaskHandle,
     host::{OutboundPacket, Reach, SendFailure},
-    mailbox,
-    mixer::{LocalPacket, MixerMessage},
+    mixer::LocalPacket,
 };
 use wakumix_sphinx::Weakness;
 use wakumix_waku::record::Capabilities;
 
 use crate::actor::MixerActor;
+use crate::batches::Batches;
 use crate::config::Config;
 use crate::cover::Cover;
 use crate::delay_queue::{Bounds, DelayQueue, Drained, Releaser};
 use crate::effects::{Effects, give_up, give_up_stopped};
+use crate::local::LocalPackets;
 use crate::loops::Loops;
-use crate::metrics::{self, DelayMetrics, LoopMetrics, UNWRAP_QUEUE, UnwrapMetrics};
+use crate::metrics::{self, DelayMetrics, LoopMetrics, UnwrapMetrics};
 use crate::pipeline::Pipeline;
 use crate::policy::Policy;
-use crate::unwrapper::{Batches, Unwrapper};
 
-/// Tasks that the actor itself may have: none, the role's two tasks outlive it.
+/// Tasks that the actor itself may have: none. The role's tasks, and batches, outlive it.
 const ACTOR_TASKS: usize = 0;
 
 /// A mixer that is configured and not yet running.
@@ -76,17 +74,27 @@ impl Mixer {
     /// Starts it, as [`Role::start`] does, and returns its own type.
     ///
     /// # Errors
-    /// When its inbox is not among `inboxes`.
+    /// When its inboxes are not among `inboxes`.
     pub fn start_mixer(self, context: &RoleContext, inboxes: &mut Inboxes) -> Result<RunningMixer, RoleError> {
-        let inbox = inboxes.mixer.take().ok_or_else(|| no_inbox("there is no inbox for it"))?;
+        let taken = inboxes.mixer.take().zip(inboxes.local_packets.take());
+        let (inbox, local) = taken.ok_or_else(|| no_inbox("there is no inbox for it"))?;
         let Some(handle) = &context.ports.mixer else {
             return Err(no_inbox("there is no address for it"));
         };
-        let parts = Parts::new(self, context);
-        let (me, unwrap, effects) = (context.node.peer, parts.unwrap.clone(), parts.effects.clone());
-        let factory = move || MixerActor { me, unwrap: unwrap.clone(), effects: effects.clone() };
-        let actor = context.supervisor.start(handle.address().clone(), inbox.clone(), ACTOR_TASKS, factory);
-        Ok(parts.run(context, actor, handle.address().clone(), inbox))
+        let address = handle.received().clone();
+        let Parts { actor, local, releaser, cover, stop } = Parts::new(self, context, address.clone(), local);
+        let pipeline = Arc::clone(&actor.batches.pipeline);
+        let actor = context.supervisor.start(address.clone(), inbox.clone(), ACTOR_TASKS, move || actor.clone());
+        let (tasks, local_inbox, mut cover) = (context.supervisor.tasks(), local.queue.clone(), cover);
+        let tasks = RunningTasks {
+            cover: cover.take().map(|mut cover| tasks.keep("mixer_cover", move || cover.again().run())),
+            local: tasks.keep("mixer_local", move || local.clone().run()),
+            releaser: tasks.keep("mixer_releaser", move || releaser.clone().run()),
+            inbox,
+            local_inbox,
+            stop,
+        };
+        Ok(RunningMixer { actor, address, pipeline, tasks: Mutex::new(Some(tasks)) })
     }
 }
 
@@ -111,37 +119,41 @@ impl Role for Mixer {
 /// A mixer that runs.
 pub struct RunningMixer {
     actor: ActorHandle,
-    address: Address<MixerMessage>,
+    address: Address<Packet>,
     pipeline: Arc<Pipeline>,
-    tasks: Mutex<Option<Tasks>>,
+    tasks: Mutex<Option<RunningTasks>>,
 }
 
-/// What must be stopped, in this order: cover, actor (its inbox), unwrapper, delay queue.
-struct Tasks {
+/// What must be stopped, in this order: cover, local packets, actor with its batches, delay queue.
+struct RunningTasks {
     /// `None` when this node sends no cover.
-    cover: Option<Task<()>>,
-    inbox: Inbox<MixerMessage>,
-    unwrapper: Task<u64>,
-    releaser: Task<Drained>,
+    cover: Option<TaskHandle<()>>,
+    local: TaskHandle<()>,
+    releaser: TaskHandle<Drained>,
+    inbox: Inbox<Packet>,
+    local_inbox: Inbox<LocalPacket>,
+    stop: Stops,
 }
 
-/// A task and the way to tell it by when to end.
-struct Task<T> {
-    stop: watch::Sender<Option<Instant>>,
-    handle: JoinHandle<T>,
+/// The words by which the parts are stopped, each with its deadline.
+struct Stops {
+    cover: watch::Sender<Option<Instant>>,
+    local: watch::Sender<Option<Instant>>,
+    batches: watch::Sender<Option<Instant>>,
+    releaser: watch::Sender<Option<Instant>>,
 }
 
 /// Everything between configuration and running tasks.
 struct Parts {
-    unwrap: Address<Packet>,
-    effects: Effects,
-    unwrapper: Unwrapper,
+    actor: MixerActor,
+    local: LocalPackets,
     releaser: Releaser,
     cover: Option<Cover>,
+    stop: Stops,
 }
 
 impl Parts {
-    fn new(mixer: Mixer, context: &RoleContext) -> Self {
+    fn new(mixer: Mixer, context: &RoleContext, queue: Address<Packet>, local: Inbox<LocalPacket>) -> Self {
         let Mixer { config, forward, rngs: Rngs { delays: rng, cover: cover_rng } } = mixer;
         let telemetry = &context.telemetry;
         let policy = Policy {
@@ -165,45 +177,36 @@ impl Parts {
         } else {
             Bounds::new(config.max_held, &context.formats)
         };
-        let (delays, releaser) = DelayQueue::new(bounds, host.clone(), DelayMetrics::new(telemetry));
+        let [cover_stop, local_stop, batches_stop, releaser_stop] = std::array::from_fn(|_| watch::channel(None));
+        let (delays, releaser) = DelayQueue::new(bounds, host.clone(), DelayMetrics::new(telemetry), releaser_stop.1);
         let loops = loops(&config, context);
         metrics::export(telemetry, &delays, &pipeline, &loops);
-        let sender = context.ports.sender.clone();
-        let effects = Effects { host, delays, exit: context.ports.exit.clone(), sender, loops };
-        let (unwrap, queue) = mailbox(UNWRAP_QUEUE, config.max_waiting, telemetry);
+        let (sender, formats) = (context.ports.sender.clone(), context.formats.clone());
+        let effects = Effects { host, delays, exit: context.ports.exit.clone(), sender, formats, loops };
         let batches = Batches {
             workers: context.workers.clone(),
             admissions: Arc::new(Semaphore::new(context.workers.count())),
             pipeline,
             effects: effects.clone(),
             metrics: UnwrapMetrics::new(telemetry),
+            stop: batches_stop.1,
         };
-        let unwrapper = Unwrapper {
+        let actor = MixerActor {
             queue,
-            batches,
+            max_waiting: config.max_waiting,
             max_batch: config.max_batch,
             pressure: Arc::clone(&context.pressure),
-            max_waiting: config.max_waiting,
+            batches,
+            tasks: context.supervisor.tasks().clone(),
+            under_way: MixerActor::room(),
         };
-        let mean = config.cover.mean(forward);
-        let cover = mean.map(|mean| Cover::new(mean, config.cover_delay.encode(), cover_rng, context, effects.clone()));
-        Self { unwrap, effects, unwrapper, releaser, cover }
-    }
-
-    fn run(
-        self,
-        context: &RoleContext,
-        actor: ActorHandle,
-        address: Address<MixerMessage>,
-        inbox: Inbox<MixerMessage>,
-    ) -> RunningMixer {
-        let pipeline = Arc::clone(&self.unwrapper.batches.pipeline);
-        let runtime = context.supervisor.runtime();
-        let unwrapper = Task::spawn(runtime, |stopped| self.unwrapper.run(stopped));
-        let releaser = Task::spawn(runtime, |stopped| self.releaser.run(stopped));
-        let cover = self.cover.map(|cover| Task::spawn(runtime, |stopped| cover.run(stopped)));
-        let tasks = Tasks { cover, inbox, unwrapper, releaser };
-        RunningMixer { actor, address, pipeline, tasks: Mutex::new(Some(tasks)) }
+        let local = LocalPackets { me: context.node.peer, queue: local, effects: effects.clone(), stop: local_stop.1 };
+        let delay_ms = config.cover_delay.encode();
+        let cover = config.cover.mean(forward);
+        let cover = cover.map(|mean| Cover::new(mean, delay_ms, cover_rng, context, effects, cover_stop.1));
+        let stop =
+            Stops { cover: cover_stop.0, local: local_stop.0, batches: batches_stop.0, releaser: releaser_stop.0 };
+        Self { actor, local, releaser, cover, stop }
     }
 }
 
@@ -224,16 +227,16 @@ fn loops(config: &Config, context: &RoleContext) -> Loops {
     Loops::new(longest * hops_that_delay, Arc::clone(&context.reliability), context.epoch, metrics)
 }
 
-impl Tasks {
+impl RunningTasks {
     /// Whether one of them has ended by itself, which is a defect.
     fn has_ended(&self) -> bool {
-        let cover = self.cover.as_ref().is_some_and(|cover| cover.handle.is_finished());
-        cover || self.unwrapper.handle.is_finished() || self.releaser.handle.is_finished()
+        let cover = self.cover.as_ref().is_some_and(TaskHandle::is_finished);
+        cover || self.local.is_finished() || self.releaser.is_finished()
     }
 }
 
 impl RunningMixer {
-    fn take_tasks(&self) -> Option<Tasks> {
+    fn take_tasks(&self) -> Option<RunningTasks> {
         self.tasks.lock().unwrap_or_else(PoisonError::into_inner).take()
     }
 }
@@ -282,56 +285,38 @@ impl RunningRole for RunningMixer {
     }
 }
 
-async fn stop(actor: ActorHandle, tasks: Tasks, deadline: Instant) -> StopReport {
-    if let Some(cover) = tasks.cover {
-        cover.stop(deadline).await;
+async fn stop(actor: ActorHandle, tasks: RunningTasks, deadline: Instant) -> StopReport {
+    let RunningTasks { cover, mut local, mut releaser, inbox, local_inbox, stop } = tasks;
+    stop.cover.send_replace(Some(deadline));
+    if let Some(mut cover) = cover {
+        cover.join().await;
     }
+    stop.local.send_replace(Some(deadline));
+    local.join().await;
+    stop.batches.send_replace(Some(deadline));
     let in_time = actor.stop(deadline).await;
-    let unread = give_up_unread(&tasks.inbox);
-    let unopened = tasks.unwrapper.stop(deadline).await.unwrap_or_default();
-    let drained = tasks.releaser.stop(deadline).await;
+    let unread = give_up_unread(&inbox, &local_inbox);
+    stop.releaser.send_replace(Some(deadline));
+    let drained = releaser.join().await;
     let Drained { released, given_up } = drained.unwrap_or_default();
-    let report = StopReport {
-        finished: released,
-        abandoned: unread + unopened + given_up,
-        in_time: in_time && drained.is_some(),
-    };
+    let report = StopReport { finished: released, abandoned: unread + given_up, in_time: in_time && drained.is_some() };
     tracing::info!(released, given_up = report.abandoned, in_time = report.in_time, "the mixer has stopped");
     report
 }
 
-/// Settles what an actor that was too slow has left in its inbox; how many packets.
-fn give_up_unread(inbox: &Inbox<MixerMessage>) -> u64 {
-    let Some(mut unread) = inbox.receiver() else { return 0 };
+/// Settles what an actor that was too slow has left in its inbox, and a task that has failed in its own; how many packets.
+fn give_up_unread(inbox: &Inbox<Packet>, local: &Inbox<LocalPacket>) -> u64 {
     let mut given_up = 0;
-    while let Some(message) = unread.try_recv() {
-        given_up += match message {
-            MixerMessage::Received(packets) => packets.into_iter().map(give_up_stopped).count(),
-            MixerMessage::Send(packet) => {
-                let LocalPacket { to, packet, done, .. } = *packet;
-                let outbound = OutboundPacket { to, reach: Reach::Dial, packet, done };
-                give_up(outbound, Stage::Shutdown, DropReason::Stopped, SendFailure::Stopped);
-                1
-            }
-        };
+    if let Some(mut unread) = inbox.receiver() {
+        given_up += std::iter::from_fn(|| unread.try_recv()).map(give_up_stopped).count();
+    }
+    if let Some(mut unread) = local.receiver() {
+        let outbound = |LocalPacket { to, packet, done, .. }| OutboundPacket { to, reach: Reach::Dial, packet, done };
+        let packets = std::iter::from_fn(|| unread.try_recv()).map(outbound);
+        let settled = packets.map(|packet| give_up(packet, Stage::Shutdown, DropReason::Stopped, SendFailure::Stopped));
+        given_up += settled.count();
     }
     u64::try_from(given_up).unwrap_or(u64::MAX)
-}
-
-impl<T: Send + 'static> Task<T> {
-    fn spawn<F>(runtime: &Handle, run: impl FnOnce(watch::Receiver<Option<Instant>>) -> F) -> Self
-    where
-        F: Future<Output = T> + Send + 'static,
-    {
-        let (stop, stopped) = watch::channel(None);
-        Self { stop, handle: runtime.spawn(run(stopped)) }
-    }
-
-    /// Tells the task its deadline and waits for its end; `None` if it had ended by a panic.
-    async fn stop(self, deadline: Instant) -> Option<T> {
-        self.stop.send_replace(Some(deadline));
-        self.handle.await.ok()
-    }
 }
 
 fn no_inbox(problem: &str) -> RoleError {

@@ -13,7 +13,6 @@ use std::alloc::System;
 use stats_alloc::{INSTRUMENTED_SYSTEM, Region, StatsAlloc};
 use support::{Fixture, Setup, written};
 use wakumix_mix::Packet;
-use wakumix_role_api::mixer::MixerMessage;
 
 #[global_allocator]
 static ALLOCATOR: &StatsAlloc<System> = &INSTRUMENTED_SYSTEM;
@@ -48,8 +47,8 @@ async fn cost(batch: usize, delay_ms: u16) -> Cost {
     let mut fixture = Fixture::start(Setup::default());
     let mut batches = Vec::new();
     for _ in 0..WARM_UP + COUNTED {
-        let packets = (0..batch).map(|_| received(&mut fixture, delay_ms)).collect();
-        batches.push(MixerMessage::Received(packets));
+        let packets: Vec<_> = (0..batch).map(|_| received(&mut fixture, delay_ms)).collect();
+        batches.push(packets);
     }
     let counted = batches.split_off(WARM_UP);
     forward(&fixture, batches, batch).await;
@@ -68,9 +67,9 @@ async fn cost(batch: usize, delay_ms: u16) -> Cost {
 }
 
 /// Hands the batches over, each when the one before has left.
-async fn forward(fixture: &Fixture, batches: Vec<MixerMessage>, batch: usize) {
-    for message in batches {
-        fixture.handle.address().send(message).await.unwrap();
+async fn forward(fixture: &Fixture, batches: Vec<Vec<Packet>>, batch: usize) {
+    for packets in batches {
+        packets.into_iter().for_each(|packet| assert!(fixture.handle.receive(packet)));
         let mut left = batch;
         while left > 0 {
             let packets = fixture.next_to_host().await;

@@ -31,7 +31,7 @@ fn gated() -> (Fixture, watch::Sender<Option<bool>>) {
 
 /// One packet of each kind.
 fn all_kinds(fixture: &mut Fixture) -> Vec<Vec<u8>> {
-    vec![fixture.forward_packet(0), fixture.forward_packet(5), fixture.exit_packet(), fixture.reply_packet().0]
+    vec![fixture.forward_packet(0), fixture.forward_packet(5), fixture.exit_packet(), fixture.reply_packet()]
 }
 
 #[actix::test]
@@ -76,7 +76,7 @@ async fn batches_that_wait_hold_no_worker_and_their_number_has_a_bound() {
         fixture.run_for(SHORT).await;
     }
     let page = fixture.telemetry.render();
-    let depth = page.lines().find_map(|line| line.strip_prefix("waku_mix_queue_depth{queue=\"unwrap\"} "));
+    let depth = page.lines().find_map(|line| line.strip_prefix("waku_mix_queue_depth{queue=\"mixer\"} "));
     assert_eq!(depth, Some("32"));
     gate.send_replace(Some(true));
     fixture.run_for(Duration::from_millis(50)).await;

@@ -153,7 +153,7 @@ fn any_packet(fixture: &mut Fixture, rng: &mut StdRng, seen: &[Vec<u8>]) -> Vec<
         1 => fixture.foreign_packet(),
         2 => fixture.looping_packet(),
         3 => fixture.exit_packet(),
-        4 => fixture.reply_packet().0,
+        4 => fixture.reply_packet(),
         5 => {
             let mut packet = fixture.exit_packet();
             let at = rng.random_range(0..packet.len());

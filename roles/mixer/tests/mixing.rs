@@ -204,7 +204,7 @@ async fn a_known_node_is_reached_in_any_network_but_only_where_discovery_says() 
 #[actix::test]
 async fn a_node_that_does_not_forward_still_takes_what_ends_at_it() {
     let mut fixture = Fixture::start(Setup { forward: false, ..Setup::default() });
-    let packets = [fixture.forward_packet(5), fixture.exit_packet(), fixture.reply_packet().0];
+    let packets = [fixture.forward_packet(5), fixture.exit_packet(), fixture.reply_packet()];
     fixture.receive(&packets).await;
     fixture.run_to_rest().await;
     assert_eq!(fixture.dropped(Stage::Unwrap, DropReason::NotForwarding), 1);
@@ -226,21 +226,19 @@ async fn an_exit_packet_reaches_the_exit_with_its_body() {
 }
 
 #[actix::test]
-async fn a_reply_reaches_the_sender_and_can_be_opened() {
+async fn a_reply_is_opened_and_reaches_the_sender() {
     let mut fixture = Fixture::start(Setup::default());
-    let (packet, keys) = fixture.reply_packet();
+    let packet = fixture.reply_packet();
     fixture.receive(&[packet]).await;
     fixture.run_for(SHORT).await;
-    let mut replies = fixture.at_sender();
-    assert_eq!(replies.len(), 1);
-    assert_eq!(replies[0].id, keys.id());
-    assert_eq!(fixture.open_reply(&keys, &mut replies[0]), BODY);
+    assert_eq!(fixture.at_sender(), [BODY]);
+    assert_eq!(fixture.balance().replied, 1);
 }
 
 #[actix::test]
 async fn what_ends_at_a_node_without_exit_and_sender_is_dropped() {
     let mut fixture = Fixture::start(Setup { exit_queue: None, sender_queue: None, ..Setup::default() });
-    let packets = [fixture.exit_packet(), fixture.reply_packet().0];
+    let packets = [fixture.exit_packet(), fixture.reply_packet()];
     fixture.receive(&packets).await;
     fixture.run_to_rest().await;
     assert_eq!(fixture.dropped(Stage::Exit, DropReason::NoExit), 1);
@@ -280,8 +278,8 @@ async fn a_full_exit_or_sender_does_not_hold_up_the_others() {
     let packets = [
         fixture.exit_packet(),
         fixture.exit_packet(),
-        fixture.reply_packet().0,
-        fixture.reply_packet().0,
+        fixture.reply_packet(),
+        fixture.reply_packet(),
         fixture.forward_packet(5),
     ];
     fixture.receive(&packets).await;

@@ -10,7 +10,7 @@ use tokio::sync::oneshot;
 use tokio::time::Instant;
 use wakumix_role_api::host::{GossipMessage, HostHandle, HostMessage, Verdict};
 use wakumix_role_api::relay::{Published, RelayMessage};
-use wakumix_role_api::{Actor, Context, InboundRequest, SendError};
+use wakumix_role_api::{Actor, Context, InboundRequest, OnPanic, SendError};
 use wakumix_waku::lightpush::StatusCode;
 use wakumix_waku::{MessageHash, PubsubTopic, WakuMessage};
 
@@ -80,7 +80,7 @@ impl RelayActor {
         let host = host.clone();
         // A host that has stopped needs no verdict.
         let wait_for_room = async move { drop(host.address().send(verdict).await) };
-        if context.spawn(wait_for_room).is_err() {
+        if context.spawn("relay_verdict", OnPanic::Report, wait_for_room).is_err() {
             self.shared.metrics.verdict_lost();
         }
     }
@@ -147,7 +147,7 @@ impl RelayActor {
             answer(shared.publish(publication).await);
             pending.answered();
         };
-        if context.spawn(publishing).is_err() {
+        if context.spawn("relay_publish", OnPanic::Report, publishing).is_err() {
             // The bound on requests in progress keeps below the one on tasks.
             tracing::error!("the relay has more tasks than it may have; a request stays without an answer");
         }
@@ -185,7 +185,7 @@ impl RelayActor {
             let _ = reply.send(if joined { Ok(()) } else { Err("the host runs no gossipsub".to_owned()) });
             pending.answered();
         };
-        if context.spawn(confirmation).is_err() {
+        if context.spawn("relay_subscribe", OnPanic::Report, confirmation).is_err() {
             // The bound on requests in progress keeps below the one on tasks.
             tracing::error!("the relay has more tasks than it may have; a subscription stays unconfirmed");
         }
@@ -245,7 +245,8 @@ impl Actor for RelayActor {
     const NAME: &'static str = "relay";
 
     fn started(&mut self, context: &Context<RelayMessage>) {
-        if context.spawn(Arc::clone(&self.shared).join_all()).is_err() {
+        let shared = Arc::clone(&self.shared);
+        if context.keep("relay_join", move || Arc::clone(&shared).join_all()).is_err() {
             tracing::error!("the relay has no task to join its topics");
         }
     }

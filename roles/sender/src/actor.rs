@@ -17,16 +17,16 @@ use wakumix_client::{
     RequestId,
     lightpush::{self, Certainty, DirectPush, Prepared, PushReader, PushRules, held_bytes},
 };
-use wakumix_mix::{DropReason, Reliability, Stage};
+use wakumix_mix::Reliability;
 use wakumix_role_api::{
-    Actor, Context,
+    Actor, Context, OnPanic,
     relay::RelayHandle,
-    sender::{Answer, DeliveryPath, Loop, Push, PushFailure, ReplyPacket, SenderMessage},
+    sender::{Answer, DeliveryPath, Loop, Push, PushFailure, ReplyOpener, SenderMessage},
 };
 
 use crate::{
     caller::{Caller, attend, attend_loop},
-    dispatch::{dispatch, open_reply},
+    dispatch::dispatch,
     shell::Shell,
     surroundings::{Surroundings, follow_directory},
     timer::keep_time,
@@ -39,6 +39,8 @@ pub(crate) struct Sender {
     pub(crate) shell: Arc<Shell>,
     pub(crate) surroundings: Surroundings,
     pub(crate) relay: Option<RelayHandle>,
+    /// Where the mixer's workers find what opens replies.
+    pub(crate) replies: ReplyOpener,
     pub(crate) reliability: Arc<Mutex<Reliability>>,
     pub(crate) rules: PushRules,
     pub(crate) rng: StdRng,
@@ -70,11 +72,15 @@ impl Actor for Sender {
 
     fn started(&mut self, context: &Context<SenderMessage>) {
         self.show();
+        self.replies.serve(self.client.surbs());
         // An actor's first tasks always fit its limit.
-        let _ = context.spawn(keep_time(self.wake.subscribe(), context.address().clone()));
-        let _ = context.spawn(follow_directory(self.shell.directory.clone(), context.address().clone()));
+        let (wake, address) = (self.wake.clone(), context.address().clone());
+        let _ = context.keep("sender_timer", move || keep_time(wake.subscribe(), address.clone()));
+        let (directory, address) = (self.shell.directory.clone(), context.address().clone());
+        let _ = context.keep("sender_directory", move || follow_directory(directory.clone(), address.clone()));
         if let Some(relay) = self.relay.clone() {
-            let _ = context.spawn(follow(relay, Arc::clone(&self.shell.watchlist), context.address().clone()));
+            let (list, address) = (Arc::clone(&self.shell.watchlist), context.address().clone());
+            let _ = context.keep("sender_relay", move || follow(relay.clone(), Arc::clone(&list), address.clone()));
         }
     }
 
@@ -85,7 +91,6 @@ impl Actor for Sender {
         match message {
             SenderMessage::Push(push) => self.push(*push, context),
             SenderMessage::Loop(request) => self.send_loop(request, context),
-            SenderMessage::Reply(reply) => self.reply(reply, context),
             SenderMessage::Client(input) => self.feed(*input, context),
         }
     }
@@ -114,7 +119,8 @@ impl Sender {
         let id = self.next_id();
         let (sink, outcome) = oneshot::channel();
         // There are as many tasks as open requests, so this cannot fail; if it did, the caller would hear.
-        let _ = context.spawn(attend(caller, outcome, id, context.address().clone()));
+        let attend = attend(caller, outcome, id, context.address().clone());
+        let _ = context.spawn("sender_caller", OnPanic::Report, attend);
         let hash = reader.message_hash().filter(|_| self.relay.is_some());
         let watch = hash.map(|hash| self.shell.watchlist.watch(hash, id));
         let open = OpenPush { reader, direct, outcome: sink, _watch: watch };
@@ -128,7 +134,8 @@ impl Sender {
         let (sink, outcome) = oneshot::channel();
         let (shell, address) = (Arc::clone(&self.shell), context.address().clone());
         // A loop has a place like a request.
-        let _ = context.spawn(attend_loop(shell, reply, outcome, id, address));
+        let attend = attend_loop(shell, reply, outcome, id, address);
+        let _ = context.spawn("sender_caller", OnPanic::Report, attend);
         self.open.insert(id, Open::Loop(sink));
         if self.shell.work.is_closed() {
             return self.loop_ended(id, Err(ClientError::Stopped));
@@ -141,16 +148,6 @@ impl Sender {
             return Err(ClientError::Stopped.into());
         }
         Ok(self.client.has_room(bytes)?)
-    }
-
-    fn reply(&self, mut reply: ReplyPacket, context: &Context<SenderMessage>) {
-        reply.packet.enter(Stage::Reply);
-        if !self.client.surbs().knows(&reply.id) {
-            return reply.packet.reject(DropReason::UnknownReply);
-        }
-        // A reply block yields one reply, since the mixer knows its tag: the tasks have room for all of them.
-        let _ =
-            context.spawn(open_reply(Arc::clone(&self.shell), self.client.surbs(), reply, context.address().clone()));
     }
 
     /// Gives the client an input, and carries out what follows.
@@ -190,7 +187,8 @@ impl Sender {
     fn dispatch(&mut self, packets: Box<Dispatch>, context: &Context<SenderMessage>) -> Option<Input> {
         let (shell, surbs, id) = (Arc::clone(&self.shell), self.client.surbs(), packets.id);
         let task = dispatch(shell, surbs, packets, self.rng.fork(), context.address().clone());
-        context.spawn(task).err().map(|_| Input::NotDispatched(id, NotDispatched::Congested))
+        let spawned = context.spawn("sender_dispatch", OnPanic::Report, task);
+        spawned.err().map(|_| Input::NotDispatched(id, NotDispatched::Congested))
     }
 
     fn ask_directly(
@@ -214,7 +212,7 @@ impl Sender {
             let _ = outcome.send(answer.map(|answer| Answer { path, ..answer }));
         };
         // Its caller's task is one of those that fit the limit; so is this.
-        let _ = context.spawn(ask);
+        let _ = context.spawn("sender_direct", OnPanic::Report, ask);
     }
 
     fn ended(&mut self, id: RequestId, ended: Result<Exchanged, ClientError>) {

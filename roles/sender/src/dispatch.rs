@@ -1,4 +1,4 @@
-//! Packets on their way out and replies on their way in: what workers do.
+//! Packets on their way out: what workers do.
 
 use std::sync::Arc;
 
@@ -6,13 +6,9 @@ use futures::{StreamExt, stream::FuturesUnordered};
 use libp2p_identity::PeerId;
 use rand::rngs::StdRng;
 use tokio::sync::oneshot;
-use wakumix_client::{ClientError, Dispatch, Input, NotDispatched, Opening, SendFailure, SurbStore, TryId};
-use wakumix_mix::{DropReason, Outcome, Packet};
-use wakumix_role_api::{
-    Address, NoRoom,
-    mixer::{LocalPacket, MixerMessage},
-    sender::{ReplyPacket, SenderMessage},
-};
+use wakumix_client::{ClientError, Dispatch, Input, NotDispatched, SendFailure, SurbStore, TryId};
+use wakumix_mix::{DropReason, Packet};
+use wakumix_role_api::{Address, NoRoom, mixer::LocalPacket, sender::SenderMessage};
 
 use crate::shell::Shell;
 
@@ -31,14 +27,30 @@ pub(crate) async fn dispatch(
     sender: Address<SenderMessage>,
 ) {
     let (id, workers) = (packets.id, shell.workers.clone());
+    let undispatched = Undispatched { id, sender: &sender };
     let handed_over = workers.run(move || hand_over(&shell, &surbs, &packets, &mut rng)).await;
     let failed = NotDispatched::Failed(ClientError::Internal("building the packet failed"));
+    std::mem::forget(undispatched);
     match handed_over.unwrap_or(Err(failed)) {
         Ok(first_hops) => {
             tell(&sender, Input::Dispatched(id)).await;
             follow_first_hops(id, first_hops, &sender).await;
         }
         Err(reason) => tell(&sender, Input::NotDispatched(id, reason)).await,
+    }
+}
+
+/// Tells the client that a try is lost whose task ends before its packets were handed over: by a panic.
+struct Undispatched<'a> {
+    id: TryId,
+    sender: &'a Address<SenderMessage>,
+}
+
+impl Drop for Undispatched<'_> {
+    fn drop(&mut self) {
+        let reason = NotDispatched::Failed(ClientError::Internal("the task that sends the packet failed"));
+        // Where there is no room for it the request ends at its deadline.
+        let _ = self.sender.try_send(SenderMessage::Client(Box::new(Input::NotDispatched(self.id, reason))));
     }
 }
 
@@ -62,7 +74,7 @@ fn hand_over(
     rng: &mut StdRng,
 ) -> Result<Vec<FirstHop>, NotDispatched> {
     let room = || {
-        shell.mixer.address().try_reserve().map_err(|no_room| match no_room {
+        shell.mixer.local().try_reserve().map_err(|no_room| match no_room {
             NoRoom::Full => NotDispatched::Congested,
             NoRoom::Closed => NotDispatched::Failed(ClientError::Stopped),
         })
@@ -95,48 +107,10 @@ fn hand_over(
     for (((room, packet), to), hold) in rooms.into_iter().zip(packets).zip(dispatch.first_hops()).zip(&dispatch.holds) {
         let (done, left) = oneshot::channel();
         let local = LocalPacket { to: to.clone(), packet, hold: *hold, done: Some(done) };
-        room.send(MixerMessage::Send(Box::new(local)));
+        room.send(local);
         first_hops.push(FirstHop { to: to.peer(), left });
     }
     Ok(first_hops)
-}
-
-/// Opens a reply on a worker and brings the client its bytes.
-pub(crate) async fn open_reply(
-    shell: Arc<Shell>,
-    surbs: SurbStore,
-    reply: ReplyPacket,
-    sender: Address<SenderMessage>,
-) {
-    let _work = shell.work.reply();
-    let workers = shell.workers.clone();
-    // A panicking job loses its packet, which the ledger counts as abandoned.
-    let opened = workers.run(move || settle_reply(&shell, &surbs, reply)).await;
-    if let Ok(Some((id, answer))) = opened {
-        tell(&sender, Input::Reply(id, answer)).await;
-    }
-}
-
-fn settle_reply(shell: &Shell, surbs: &SurbStore, reply: ReplyPacket) -> Option<(TryId, Option<Vec<u8>>)> {
-    let ReplyPacket { id, mut packet } = reply;
-    let Some(served) = shell.formats.of(&packet) else {
-        packet.reject(DropReason::Size);
-        return None;
-    };
-    match surbs.open(&*served.format, &id, packet.bytes_mut()) {
-        Opening::Opened(id, answer) => {
-            packet.settle(Outcome::Replied);
-            Some((id, Some(answer)))
-        }
-        Opening::Burned(id, reason) => {
-            packet.reject(reason);
-            Some((id, None))
-        }
-        Opening::Refused(reason) => {
-            packet.reject(reason);
-            None
-        }
-    }
 }
 
 async fn tell(sender: &Address<SenderMessage>, input: Input) {

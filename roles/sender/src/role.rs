@@ -15,7 +15,10 @@ use wakumix_client::{
 };
 use wakumix_role_api::{
     ActorHandle, ConfigError, DirectoryReader, Inboxes, LocalNode, Ports, Role, RoleContext, RoleError, RoleName,
-    RunningRole, Service, StopReport, mixer::MixerHandle, plain::PlainPush, sender::SenderHandle,
+    RunningRole, Service, StopReport,
+    mixer::MixerHandle,
+    plain::PlainPush,
+    sender::{ReplyOpener, SenderHandle},
 };
 use wakumix_waku::record::Capabilities;
 
@@ -78,7 +81,8 @@ impl Role for SenderRole {
         };
         let (metrics, work) = (Arc::new(Metrics::new(&context.telemetry)), Work::new());
         let task_limit = task_limit(&config);
-        let factory = factory(context.clone(), config, mixer, metrics, Arc::clone(&work), rng);
+        let replies = handle.replies().clone();
+        let factory = factory(context.clone(), config, mixer, replies, metrics, Arc::clone(&work), rng);
         let actor = context.supervisor.start(handle.address().clone(), inbox, task_limit, factory);
         let (node, directory) = (context.node.clone(), context.directory.clone());
         Ok(Box::new(RunningSender { actor, work, node, directory, handle }))
@@ -86,10 +90,10 @@ impl Role for SenderRole {
 }
 
 /// The timer and the readers of the directory and of the relay; two tasks for each request or loop, one of its caller and one
-/// of a direct request; one for each try until its packets have left; one for each reply block.
+/// of a direct request; one for each try until its packets have left.
 fn task_limit(config: &Config) -> usize {
     let client = config.client();
-    3 + 2 * client.in_flight + client.max_tries() + client.max_credentials()
+    3 + 2 * client.in_flight + client.max_tries()
 }
 
 fn cannot_start(problem: String) -> RoleError {
@@ -102,6 +106,7 @@ fn factory(
     context: RoleContext,
     config: Config,
     mixer: MixerHandle,
+    replies: ReplyOpener,
     metrics: Arc<Metrics>,
     work: Arc<Work>,
     mut rng: StdRng,
@@ -128,6 +133,7 @@ fn factory(
             shell: Arc::new(shell),
             surroundings: Surroundings::of(own),
             relay: context.ports.relay.clone(),
+            replies: replies.clone(),
             reliability: Arc::clone(&context.reliability),
             rules: PushRules { version: Version::V3, auto_shards: config.auto_shards, weaknesses },
             rng: rng.fork(),

@@ -31,22 +31,18 @@ impl Shell {
     }
 }
 
-/// Counts callers that wait and replies that are being opened, and says when there are none.
+/// Counts callers that wait, and says when there are none.
 #[derive(Debug)]
 pub(crate) struct Work(watch::Sender<WorkCount>);
 
 #[derive(Clone, Copy, Debug, Default)]
 struct WorkCount {
     requests: usize,
-    replies: usize,
     is_closed: bool,
 }
 
-/// One caller or reply; dropping it ends it.
-pub(crate) struct WorkGuard {
-    work: Arc<Work>,
-    is_request: bool,
-}
+/// One caller; dropping it ends its wait.
+pub(crate) struct WorkGuard(Arc<Work>);
 
 impl Work {
     pub(crate) fn new() -> Arc<Self> {
@@ -56,13 +52,7 @@ impl Work {
     /// A caller waits.
     pub(crate) fn request(self: &Arc<Self>) -> WorkGuard {
         self.0.send_modify(|count| count.requests += 1);
-        WorkGuard { work: Arc::clone(self), is_request: true }
-    }
-
-    /// A reply is being opened; the packet buffers bound these.
-    pub(crate) fn reply(self: &Arc<Self>) -> WorkGuard {
-        self.0.send_modify(|count| count.replies += 1);
-        WorkGuard { work: Arc::clone(self), is_request: false }
+        WorkGuard(Arc::clone(self))
     }
 
     /// Callers that wait.
@@ -85,15 +75,12 @@ impl Work {
     /// Cancel safe: yes.
     pub(crate) async fn idle(&self) {
         // The sender lives as long as `self`, so the wait cannot fail.
-        let _ = self.0.subscribe().wait_for(|count| count.requests + count.replies == 0).await;
+        let _ = self.0.subscribe().wait_for(|count| count.requests == 0).await;
     }
 }
 
 impl Drop for WorkGuard {
     fn drop(&mut self) {
-        self.work.0.send_modify(|count| {
-            let of_kind = if self.is_request { &mut count.requests } else { &mut count.replies };
-            *of_kind = of_kind.saturating_sub(1);
-        });
+        self.0.0.send_modify(|count| count.requests = count.requests.saturating_sub(1));
     }
 }

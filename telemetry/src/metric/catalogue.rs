@@ -43,6 +43,10 @@ catalogue! {
         "1 while every readiness latch of the node is set, else 0.";
     ActorRestartsTotal: "waku_mix_actor_restarts_total", Kind::Counter, Count, ["actor"],
         "Restarts of an actor after a panic.";
+    TaskPanicsTotal: "waku_mix_task_panics_total", Kind::Counter, Count, ["task"],
+        "Panics of the tasks of one name, about 40 names: each is a bug. Worker jobs count as worker.";
+    TaskRestartsTotal: "waku_mix_task_restarts_total", Kind::Counter, Count, ["task"],
+        "Restarts of tasks after a panic, of those that are made again.";
 
     // Packets: the balance. Read from the ledger when scraped.
     PacketsReceivedTotal: "waku_mix_packets_received_total", Kind::Counter, Count, [],

@@ -7,9 +7,9 @@ use libp2p::{
         behaviour::{ConnectionClosed, ConnectionEstablished},
     },
 };
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::oneshot;
 use wakumix_mix::{HopAddress, Ledger, Origin, Packet};
-use wakumix_role_api::Formats;
+use wakumix_role_api::{Formats, Inbox, mailbox, mixer::MixerHandle};
 use wakumix_sphinx::{BufferPool, Profile, Sphinx};
 use wakumix_telemetry::Telemetry;
 
@@ -21,7 +21,7 @@ struct Bench {
     pool: BufferPool,
     ledger: Arc<Ledger>,
     /// Packets that readers would deliver: none here.
-    _packets: mpsc::Receiver<Packet>,
+    _packets: Inbox<Packet>,
 }
 
 type Outcome = oneshot::Receiver<Result<(), SendFailure>>;
@@ -29,11 +29,13 @@ type Outcome = oneshot::Receiver<Result<(), SendFailure>>;
 impl Bench {
     fn new() -> Self {
         let (pool, ledger) = (BufferPool::new(64, 8), Ledger::new());
-        let (packets, receiver) = super::super::inbound::ingress_channel();
+        let (received, receiver) = mailbox("mixer", 8, &Telemetry::new());
+        let (local, _) = mailbox("mixer_local", 1, &Telemetry::new());
+        let mixer = MixerHandle::new(received, local);
         let ingress = Ingress {
             pool: pool.clone(),
             ledger: ledger.clone(),
-            packets,
+            mixer,
             turn: Arc::default(),
             frame_timeout: std::time::Duration::from_secs(1),
             metrics: MixMetrics::new(&Telemetry::new()),
@@ -42,7 +44,7 @@ impl Bench {
         let formats = Formats::one(Sphinx::new(Profile::default()), 8);
         let gate = Gate::new(&formats, &limits, &Arc::default(), Weaknesses::NONE, &Telemetry::new());
         let protocol = StreamProtocol::new("/mix/1.0.0");
-        let behaviour = Behaviour::new(protocol, limits, Weaknesses::NONE, ingress, gate, None);
+        let behaviour = Behaviour::new(protocol, limits, Weaknesses::NONE, ingress, gate, None, PeerLines::default());
         Self { behaviour, pool, ledger, _packets: receiver }
     }
 

@@ -8,7 +8,7 @@ use std::{num::NonZeroUsize, ops::Range, sync::Arc, time::Duration};
 
 use libp2p_identity::{Keypair, PeerId, secp256k1};
 use rand::{SeedableRng, rngs::StdRng};
-use tokio::{runtime::Handle, sync::watch, time::Instant};
+use tokio::{sync::watch, time::Instant};
 use wakumix_exit::{Config, ExitRole};
 use wakumix_keyring::KeyRing;
 use wakumix_mix::{
@@ -22,7 +22,7 @@ use wakumix_role_api::{
     exit::{ExitMessage, ExitPacket},
     host::{HostAddresses, HostHandle, HostMessage, OutboundRequest},
     mailbox,
-    mixer::{LocalPacket, MixerHandle, MixerMessage},
+    mixer::{LocalPacket, MixerHandle},
 };
 use wakumix_sphinx::{
     ADDRESS_LEN, AddressBytes, BufferPool, FormatKind, Opened, PacketFormat, PathHop, PrivateKey, ReplyKeys, Surb,
@@ -80,7 +80,7 @@ pub(crate) struct World {
     pub(crate) role: Box<dyn RunningRole>,
     pub(crate) directory: DirectoryPublisher,
     pub(crate) service: Receiver<InboundRequest>,
-    pub(crate) mixer: Receiver<MixerMessage>,
+    pub(crate) mixer: Receiver<LocalPacket>,
     pub(crate) host: Receiver<HostMessage>,
     pub(crate) workers: Workers,
     pub(crate) buffers: BufferPool,
@@ -103,7 +103,8 @@ impl World {
         let telemetry = Telemetry::new();
         let (supervisor, _fatal) = Supervisor::on_current_thread(telemetry.clone());
         let (address, inbox) = mailbox("exit", 32, &telemetry);
-        let (mixer_address, mixer_inbox) = mailbox("mixer", 64, &telemetry);
+        let (received, _) = mailbox("mixer", 1, &telemetry);
+        let (mixer_address, mixer_inbox) = mailbox("mixer_local", 64, &telemetry);
         let (host_address, host_inbox) = mailbox("host", 8, &telemetry);
         let (service_address, service_inbox) = mailbox::<InboundRequest>("relay", 1, &telemetry);
         // A request that does not fit is dropped, which tells its asker that there is no answer.
@@ -112,6 +113,7 @@ impl World {
         publisher.publish(Directory { mix_nodes: vec![node(1), node(2)], ..Directory::default() });
         let (_, hop_address) = watch::channel(Some(node(EXIT).address));
         let (_, host_addresses) = watch::channel(HostAddresses::default());
+        let workers = Workers::new(NonZeroUsize::MIN, supervisor.tasks().clone());
         let context = RoleContext {
             node: LocalNode {
                 peer: peer(EXIT),
@@ -127,14 +129,14 @@ impl World {
             epoch: Instant::now(),
             ports: Ports {
                 host: HostHandle::new(host_address),
-                mixer: Some(MixerHandle::new(mixer_address)),
+                mixer: Some(MixerHandle::new(received, mixer_address)),
                 exit: Some(address.clone()),
                 sender: None,
                 relay: None,
             },
             services: Services::new(vec![service]),
             supervisor,
-            workers: Workers::new(NonZeroUsize::MIN, Handle::current()),
+            workers,
             telemetry: telemetry.clone(),
             weaknesses: Weaknesses::NONE,
         };
@@ -244,7 +246,7 @@ impl World {
     /// The next packet that the mixer is given.
     pub(crate) async fn departure(&mut self) -> LocalPacket {
         match self.mixer.recv().await {
-            Some(MixerMessage::Send(packet)) => *packet,
+            Some(packet) => packet,
             other => panic!("unexpected: {other:?}"),
         }
     }

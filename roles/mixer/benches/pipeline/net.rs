@@ -13,10 +13,10 @@ use wakumix_keyring::KeyRing;
 use wakumix_mix::{HopAddress, Ledger, Outcome, Packet};
 use wakumix_mixer::{Config, DelayRule, Mixer, RunningMixer};
 use wakumix_role_api::{
-    DirectoryPublisher, Formats, Inbox, Inboxes, LocalNode, Ports, RoleContext, Services, Supervisor, Workers,
+    DirectoryPublisher, Formats, Inbox, Inboxes, LocalNode, Ports, RoleContext, Services, Supervisor, Tasks, Workers,
     host::{HostAddresses, HostHandle, HostMessage},
     mailbox,
-    mixer::{MixerHandle, MixerMessage},
+    mixer::MixerHandle,
 };
 use wakumix_sphinx::{ADDRESS_LEN, BufferPool, Opened, PathHop, PrivateKey, Sphinx, Weaknesses};
 use wakumix_telemetry::Telemetry;
@@ -52,11 +52,13 @@ impl Net {
         let key = Arc::new(key);
         let telemetry = Telemetry::new();
         let (host_address, host) = mailbox("host", 1024, &telemetry);
-        let (mixer_address, inbox) = mailbox("mixer", 256, &telemetry);
-        let mixer = MixerHandle::new(mixer_address);
+        let (received, inbox) = mailbox("mixer", 4096, &telemetry);
+        let (local, local_inbox) = mailbox("mixer_local", 256, &telemetry);
+        let mixer = MixerHandle::new(received, local);
         let (_, hop_address) = watch::channel(Some(addresses[0].clone()));
         let (_, host_addresses) = watch::channel(HostAddresses::default());
-        let (supervisor, _) = Supervisor::new(Handle::current(), telemetry.clone());
+        let (tasks, _) = Tasks::new(Handle::current(), telemetry.clone());
+        let supervisor = Supervisor::new(tasks.clone());
         let context = RoleContext {
             node: LocalNode {
                 peer: addresses[0].peer(),
@@ -79,12 +81,12 @@ impl Net {
             },
             services: Services::default(),
             supervisor,
-            workers: Workers::new(NonZeroUsize::MIN, Handle::current()),
+            workers: Workers::new(NonZeroUsize::MIN, tasks),
             telemetry,
             weaknesses: Weaknesses::NONE,
         };
         let config = Config { delay: DelayRule::Exponential, ..Config::default() };
-        let mut inboxes = Inboxes { mixer: Some(inbox), ..Inboxes::default() };
+        let mut inboxes = Inboxes { mixer: Some(inbox), local_packets: Some(local_inbox), ..Inboxes::default() };
         let running = Mixer::new(config, true).unwrap().start_mixer(&context, &mut inboxes).unwrap();
         Self {
             format,
@@ -134,8 +136,7 @@ impl Net {
                 && let Some(chunk) = messages.next()
             {
                 on_the_way += chunk.len();
-                let received = chunk.iter().map(|bytes| self.received(bytes)).collect();
-                self.mixer.address().try_send(MixerMessage::Received(received)).unwrap();
+                chunk.iter().for_each(|bytes| assert!(self.mixer.receive(self.received(bytes))));
             }
             let Some(HostMessage::SendPackets(released)) = host.recv().await else { panic!("the mixer has ended") };
             on_the_way -= released.len();

@@ -17,18 +17,18 @@ use wakumix_role_api::{
     exit::ExitMessage,
     host::{HostHandle, HostMessage, SendFailure},
     mailbox,
-    mixer::LocalPacket,
-    sender::{SenderHandle, SenderMessage},
+    mixer::{LocalPacket, MixerHandle},
+    sender::SenderHandle,
 };
 use wakumix_sphinx::{ReplayTag, Weaknesses};
 use wakumix_telemetry::Telemetry;
 
 use super::keys::Keys;
 use super::packets::{FORMATS, ME, OTHER};
-use crate::actor::MixerActor;
 use crate::admit::Pending;
 use crate::delay_queue::{Bounds, DelayQueue, Releaser};
 use crate::effects::{Effects, give_up};
+use crate::local::LocalPackets;
 use crate::loops::Loops;
 use crate::metrics::{DelayMetrics, LoopMetrics};
 use crate::pipeline::Pipeline;
@@ -39,7 +39,6 @@ pub(super) const MAX_WAITING: usize = 6;
 const MAX_HELD: usize = 3;
 const AT_HOST: usize = 3;
 const AT_EXIT: usize = 2;
-const AT_SENDER: usize = 2;
 /// Batches that wait for their tags.
 const MAX_PENDING: usize = 4;
 /// Buffers of each format.
@@ -58,7 +57,8 @@ pub(super) struct Node {
 }
 
 struct Parts {
-    actor: MixerActor,
+    mixer: MixerHandle,
+    local: LocalPackets,
     queue: Inbox<Packet>,
     pipeline: Pipeline,
     releaser: Releaser,
@@ -66,7 +66,6 @@ struct Parts {
     pending: Vec<(Pending, usize)>,
     host: Inbox<HostMessage>,
     exit: Inbox<ExitMessage>,
-    sender: Inbox<SenderMessage>,
 }
 
 impl Node {
@@ -97,7 +96,7 @@ impl Node {
         };
         let mut packet = Packet::received(buffer, &self.ledger);
         packet.bytes_mut().copy_from_slice(bytes);
-        self.parts().actor.admit(packet);
+        assert!(self.parts().mixer.receive(packet), "the queue is open");
     }
 
     pub(super) fn receive_garbage(&self, format: usize, fill: u8) {
@@ -135,12 +134,12 @@ impl Node {
         assert!(tags.is_empty() || keys.would_know(&tags, gone), "packets are opened whose tags are not on the disk");
         assert!(tags.into_iter().all(|tag| opened.insert(tag)), "a packet is opened a second time");
         let decisions = parts.pipeline.dispatch(fresh);
-        parts.actor.effects.carry_out(decisions);
+        parts.local.effects.carry_out(decisions);
     }
 
     /// All that waits before the delay queue goes on.
     pub(super) fn finish(&mut self, keys: &Keys, opened: &mut HashSet<ReplayTag>) {
-        while !self.parts().pending.is_empty() || !self.parts().actor.unwrap.is_empty() {
+        while !self.parts().pending.is_empty() || !self.parts().mixer.received().is_empty() {
             self.work(MAX_WAITING, keys);
             self.commit(0, true, keys, opened);
             self.be_emptied(true);
@@ -157,12 +156,12 @@ impl Node {
         let Some(buffer) = self.formats.preferred().and_then(|served| served.buffers.take()) else { return };
         let packet = Packet::originated(buffer, &self.ledger, Origin::Request);
         let to = if to_itself { ME.clone() } else { OTHER.clone() };
-        self.parts().actor.send(LocalPacket { to, packet, hold, done: None });
+        self.parts().local.send(LocalPacket { to, packet, hold, done: None });
     }
 
-    /// Host, exit and sender take all that is there for them.
+    /// Host and exit take all that is there for them.
     pub(super) fn be_emptied(&self, succeeds: bool) {
-        let Parts { host, exit, sender, .. } = self.parts();
+        let Parts { host, exit, .. } = self.parts();
         let ended = |packet: Packet, outcome| {
             if succeeds { packet.settle(outcome) } else { packet.reject(DropReason::QueueFull) }
         };
@@ -180,11 +179,6 @@ impl Node {
         for ExitMessage::Packet(packet) in drain(exit) {
             ended(packet.packet, Outcome::Delivered);
         }
-        for message in drain(sender) {
-            if let SenderMessage::Reply(reply) = message {
-                ended(reply.packet, Outcome::Replied);
-            }
-        }
     }
 
     /// No packet is lost, and none is counted twice.
@@ -197,9 +191,9 @@ impl Node {
 
     /// No bound is passed.
     pub(super) fn check_bounds(&self) {
-        let Parts { actor, pipeline, pending, .. } = self.parts();
-        assert!(actor.unwrap.len() <= MAX_WAITING && pending.len() <= MAX_PENDING);
-        let delays = &actor.effects.delays;
+        let Parts { mixer, local, pipeline, pending, .. } = self.parts();
+        assert!(mixer.received().len() <= MAX_WAITING && pending.len() <= MAX_PENDING);
+        let delays = &local.effects.delays;
         let bytes = self.formats.preferred().map_or(0, |served| served.format.packet_len()) * MAX_HELD;
         assert!(delays.len() <= MAX_HELD && delays.bytes() <= bytes);
         assert!(pipeline.keys.keys().iter().all(|key| key.tags() <= key.tag_capacity()));
@@ -217,17 +211,21 @@ impl Parts {
         let telemetry = telemetry();
         let (host_address, host) = mailbox("host", AT_HOST, &telemetry);
         let (exit_address, exit) = mailbox("exit", AT_EXIT, &telemetry);
-        let (sender_address, sender) = mailbox("sender", AT_SENDER, &telemetry);
-        let (unwrap, queue) = mailbox("unwrap", MAX_WAITING, &telemetry);
+        let (sender, _) = mailbox("sender", 1, &telemetry);
+        let (received, queue) = mailbox("mixer", MAX_WAITING, &telemetry);
+        let (local_address, local_queue) = mailbox("mixer_local", 1, &telemetry);
+        let stop = watch::Sender::new(None);
         let host_handle = HostHandle::new(host_address);
         let bounds = Bounds::new(MAX_HELD, formats);
-        let (delays, releaser) = DelayQueue::new(bounds, host_handle.clone(), DelayMetrics::new(&telemetry));
+        let (delays, releaser) =
+            DelayQueue::new(bounds, host_handle.clone(), DelayMetrics::new(&telemetry), stop.subscribe());
         let loops = Loops::new(Duration::ZERO, Arc::default(), Instant::now(), LoopMetrics::new(&telemetry));
         let effects = Effects {
             host: host_handle,
             delays,
             exit: Some(exit_address),
-            sender: Some(SenderHandle::new(sender_address)),
+            sender: Some(SenderHandle::new(sender)),
+            formats: formats.clone(),
             loops,
         };
         let (_, directory) = DirectoryPublisher::new();
@@ -246,8 +244,9 @@ impl Parts {
             rng: Mutex::new(StdRng::from_seed([7; 32])),
             weaknesses: Weaknesses::NONE,
         };
-        let actor = MixerActor { me: ME.peer(), unwrap, effects };
-        Self { actor, queue, pipeline, releaser, pending: Vec::new(), host, exit, sender }
+        let local = LocalPackets { me: ME.peer(), queue: local_queue, effects, stop: stop.subscribe() };
+        let mixer = MixerHandle::new(received, local_address);
+        Self { mixer, local, queue, pipeline, releaser, pending: Vec::new(), host, exit }
     }
 }
 

@@ -9,12 +9,13 @@ use std::time::Duration;
 use libp2p_identity::{Keypair, PeerId, secp256k1};
 use rand::SeedableRng as _;
 use rand::rngs::StdRng;
-use tokio::runtime::Handle;
 use tokio::sync::{oneshot, watch};
 use tokio::time::Instant;
+use wakumix_client::{Input, RequestId, SurbStore, TryId};
 use wakumix_keyring::KeyRing;
 use wakumix_mix::{
     Balance, DropReason, HopAddress, Ledger, MixNode, Origin, Outcome, Packet, Reliability, Stage, encode_cover,
+    encode_reply,
 };
 use wakumix_mixer::{Config, CoverRule, Mixer, RunningMixer};
 use wakumix_role_api::{
@@ -23,12 +24,11 @@ use wakumix_role_api::{
     exit::{ExitMessage, ExitPacket},
     host::{HostAddresses, HostHandle, HostMessage, OutboundPacket, SendFailure},
     mailbox,
-    mixer::{LocalPacket, MixerHandle, MixerMessage},
-    sender::{ReplyPacket, SenderHandle, SenderMessage},
+    mixer::{LocalPacket, MixerHandle},
+    sender::{SenderHandle, SenderMessage},
 };
 use wakumix_sphinx::{
-    ADDRESS_LEN, BufferPool, FormatKind, Opened, PathHop, PrivateKey, Profile, ReplyKeys, Sphinx, Weaknesses,
-    WireFormat,
+    ADDRESS_LEN, BufferPool, FormatKind, Opened, PathHop, PrivateKey, Profile, Sphinx, Weaknesses, WireFormat,
 };
 use wakumix_telemetry::Telemetry;
 
@@ -137,6 +137,8 @@ pub(crate) struct Fixture {
     host: Inbox<HostMessage>,
     exit: Option<Inbox<ExitMessage>>,
     sender: Option<Inbox<SenderMessage>>,
+    /// What opens the replies to this node.
+    surbs: SurbStore,
     format: Sphinx,
     rng: StdRng,
 }
@@ -147,15 +149,19 @@ impl Fixture {
         tokio::time::pause();
         let telemetry = Telemetry::new();
         let (host_address, host) = mailbox("host", setup.host_queue, &telemetry);
-        let (address, inbox) = mailbox("mixer", 64, &telemetry);
+        let (received, inbox) = mailbox("mixer", setup.config.max_waiting, &telemetry);
+        let (local, local_inbox) = mailbox("mixer_local", 64, &telemetry);
         let exit = setup.exit_queue.map(|room| mailbox("exit", room, &telemetry));
         let sender = setup.sender_queue.map(|room| mailbox("sender", room, &telemetry));
-        let handle = MixerHandle::new(address);
+        let surbs = SurbStore::new(1024, Duration::from_secs(3600), Weaknesses::NONE);
+        let sender_handle = sender.as_ref().map(|(address, _)| SenderHandle::new(address.clone()));
+        sender_handle.iter().for_each(|sender| sender.replies().serve(surbs.clone()));
+        let handle = MixerHandle::new(received, local);
         let ports = Ports {
             host: HostHandle::new(host_address),
             mixer: Some(handle.clone()),
             exit: exit.as_ref().map(|(address, _)| address.clone()),
-            sender: sender.as_ref().map(|(address, _)| SenderHandle::new(address.clone())),
+            sender: sender_handle,
             relay: None,
         };
         let mut me = Peer::at(1, setup.ip);
@@ -168,10 +174,11 @@ impl Fixture {
         let mut context = context(&me, ring.clone(), formats, reader, ports, &telemetry);
         context.weaknesses = setup.weaknesses;
         let mixer = Mixer::with_seed(setup.config, setup.forward, SEED).unwrap();
-        let mut inboxes = Inboxes { mixer: Some(inbox), ..Inboxes::default() };
+        let mut inboxes = Inboxes { mixer: Some(inbox), local_packets: Some(local_inbox), ..Inboxes::default() };
         let fixture = Self {
             mixer: mixer.start_mixer(&context, &mut inboxes).unwrap(),
             handle,
+            surbs,
             me,
             others: [2, 3, 4].map(Peer::new),
             reliability: context.reliability,
@@ -217,10 +224,11 @@ impl Fixture {
 
     // What arrives.
 
-    /// Hands bytes to the mixer as the host does, all in one message.
+    /// Hands bytes to the mixer as the host does, all at once.
     pub(crate) async fn receive(&self, packets: &[Vec<u8>]) {
-        let packets = packets.iter().map(|bytes| self.received(bytes)).collect();
-        self.handle.address().send(MixerMessage::Received(packets)).await.unwrap();
+        for bytes in packets {
+            assert!(self.handle.receive(self.received(bytes)), "the mixer has stopped");
+        }
     }
 
     /// A packet whose first hop is the mixer under test and whose second is `others[0]`.
@@ -257,14 +265,16 @@ impl Fixture {
         packet
     }
 
-    /// A reply through a SURB of the mixer under test, as it arrives there, and the keys that open it.
-    pub(crate) fn reply_packet(&mut self) -> (Vec<u8>, ReplyKeys) {
+    /// A reply to a request of this node, as it arrives there.
+    pub(crate) fn reply_packet(&mut self) -> Vec<u8> {
         let path = [self.others[0].hop(1), self.others[1].hop(1), self.me.hop(0)];
         let (surb, keys) = self.format.create_surb(&mut self.rng, &path).unwrap();
+        let request = RequestId(u64::try_from(self.surbs.len()).unwrap());
+        self.surbs.insert(Duration::ZERO, TryId { request, number: 0 }, vec![keys]).unwrap();
         let mut packet = vec![0; self.buffers.buffer_len()];
-        self.format.use_surb(&mut self.rng, surb, BODY, &mut packet).unwrap();
+        self.format.use_surb(&mut self.rng, surb, &encode_reply(BODY), &mut packet).unwrap();
         self.pass(&mut packet);
-        (packet, keys)
+        packet
     }
 
     // What a role of this node sends.
@@ -314,14 +324,15 @@ impl Fixture {
         packets
     }
 
-    /// All replies that wait at the sender.
-    pub(crate) fn at_sender(&self) -> Vec<ReplyPacket> {
+    /// The answers that wait at the sender.
+    pub(crate) fn at_sender(&self) -> Vec<Vec<u8>> {
         let mut receiver = self.sender.as_ref().unwrap().receiver().unwrap();
-        let mut packets = Vec::new();
-        while let Some(SenderMessage::Reply(packet)) = receiver.try_recv() {
-            packets.push(packet);
+        let mut answers = Vec::new();
+        while let Some(SenderMessage::Client(input)) = receiver.try_recv() {
+            let Input::Reply(_, Some(answer)) = *input else { panic!("{input:?}") };
+            answers.push(answer);
         }
-        packets
+        answers
     }
 
     /// Takes everything that waits at host, exit and sender and ends it as they would; how many of each.
@@ -330,7 +341,6 @@ impl Fixture {
         let counts = (host.len(), exit.len(), sender.len());
         host.into_iter().for_each(written);
         exit.into_iter().for_each(|packet| packet.packet.settle(Outcome::Delivered));
-        sender.into_iter().for_each(|packet| packet.packet.settle(Outcome::Replied));
         counts
     }
 
@@ -360,11 +370,6 @@ impl Fixture {
         self.assert_balanced();
         assert_eq!(self.formats.held(), 0);
         assert_eq!(self.balance().residue(0), 0);
-    }
-
-    /// Reads what a reply says.
-    pub(crate) fn open_reply(&self, keys: &ReplyKeys, packet: &mut ReplyPacket) -> Vec<u8> {
-        self.format.open_reply(keys, packet.packet.bytes_mut()).unwrap().to_vec()
     }
 
     /// Whether a packet opens at `peer`.
@@ -467,6 +472,7 @@ fn context(
     let (_, hop_address) = watch::channel(Some(me.address.clone()));
     let (_, host_addresses) = watch::channel(HostAddresses::default());
     let (supervisor, _) = Supervisor::on_current_thread(telemetry.clone());
+    let workers = Workers::new(NonZeroUsize::new(2).unwrap(), supervisor.tasks().clone());
     RoleContext {
         node: LocalNode { peer: me.address.peer(), mix_keys, hop_address, addresses: host_addresses },
         formats,
@@ -478,7 +484,7 @@ fn context(
         ports,
         services: Services::default(),
         supervisor,
-        workers: Workers::new(NonZeroUsize::new(2).unwrap(), Handle::current()),
+        workers,
         telemetry: telemetry.clone(),
         weaknesses: Weaknesses::NONE,
     }

@@ -5,7 +5,6 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use libp2p_identity::PeerId;
-use tokio::runtime::Handle;
 use tokio::sync::{oneshot, watch};
 use tokio::time::Instant;
 use wakumix_keyring::KeyRing;
@@ -67,6 +66,7 @@ pub(crate) fn start_with_host_queue(config: Config, host_queue: usize) -> Fixtur
 
 fn context(ports: Ports, services: Services, telemetry: &Telemetry) -> RoleContext {
     let (supervisor, _) = Supervisor::on_current_thread(telemetry.clone());
+    let workers = Workers::new(NonZeroUsize::MIN, supervisor.tasks().clone());
     let (_, directory) = DirectoryPublisher::new();
     let (_, hop_address) = watch::channel(None);
     let (_, host_addresses) = watch::channel(HostAddresses::default());
@@ -82,7 +82,7 @@ fn context(ports: Ports, services: Services, telemetry: &Telemetry) -> RoleConte
         ports,
         services,
         supervisor,
-        workers: Workers::new(NonZeroUsize::MIN, Handle::current()),
+        workers,
         telemetry: telemetry.clone(),
         weaknesses: Weaknesses::NONE,
     }

@@ -15,7 +15,7 @@ use wakumix_mix::{
 };
 use wakumix_role_api::{
     host::HostMessage,
-    mixer::{LocalPacket, MixerMessage},
+    mixer::LocalPacket,
     sender::{Answer, PushFailure},
 };
 use wakumix_sphinx::Surb;
@@ -188,8 +188,8 @@ impl World {
                 biased;
                 outcomes = &mut all => return outcomes.into_iter().map(Result::unwrap).collect(),
                 message = self.mixer.recv() => {
-                    let Some(MixerMessage::Send(local)) = message else { panic!("{message:?}") };
-                    self.pass(net, *local);
+                    let Some(local) = message else { panic!("the sender is gone") };
+                    self.pass(net, local);
                 }
                 () = next_due => self.deliver(net).await,
             }

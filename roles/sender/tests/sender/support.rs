@@ -13,7 +13,7 @@ use std::{
 use futures::future::BoxFuture;
 use libp2p_identity::{Keypair, PeerId, secp256k1};
 use rand::{SeedableRng, rngs::StdRng};
-use tokio::{runtime::Handle, sync::watch, task::JoinHandle, time::Instant};
+use tokio::{sync::watch, task::JoinHandle, time::Instant};
 use wakumix_keyring::KeyRing;
 use wakumix_mix::{
     Body, HopAddress, Ledger, LoopPlace, MixNode, Outcome, Packet, Request, encode_reply, reliability::Reliability,
@@ -24,9 +24,9 @@ use wakumix_role_api::{
     directory::ServiceNode,
     host::{HostAddresses, HostHandle, HostMessage},
     mailbox,
-    mixer::{LocalPacket, MixerHandle, MixerMessage},
+    mixer::{LocalPacket, MixerHandle},
     relay::{RelayHandle, RelayMessage},
-    sender::{Anonymity, Answer, ClientError, LoopOutcome, PushFailure, ReplyPacket, SenderHandle, SenderMessage},
+    sender::{Anonymity, Answer, ClientError, LoopOutcome, PushFailure, ReplyPacket, SenderHandle},
 };
 use wakumix_sender::{Config, SenderRole};
 use wakumix_sphinx::{
@@ -86,7 +86,7 @@ pub(crate) struct World {
     pub(crate) buffers: BufferPool,
     pub(crate) hop_address: watch::Sender<Option<HopAddress>>,
     pub(crate) host: watch::Sender<HostAddresses>,
-    pub(crate) mixer: Receiver<MixerMessage>,
+    pub(crate) mixer: Receiver<LocalPacket>,
     /// What the sender asks the host for.
     pub(crate) host_inbox: Receiver<HostMessage>,
     /// What the sender asks the relay for, if there is one.
@@ -166,7 +166,8 @@ impl World {
         let telemetry = Telemetry::new();
         let (supervisor, _fatal) = Supervisor::on_current_thread(telemetry.clone());
         let (sender_address, sender_inbox) = mailbox("sender", 512, &telemetry);
-        let (mixer_address, mixer_inbox) = mailbox("mixer", mixer_queue, &telemetry);
+        let (received, _) = mailbox("mixer", 1, &telemetry);
+        let (mixer_address, mixer_inbox) = mailbox("mixer_local", mixer_queue, &telemetry);
         let (host_address, host_inbox) = mailbox("host", 4, &telemetry);
         let (relay_address, relay_inbox) = mailbox("relay", 4, &telemetry);
         let (hop_address, local_address) = watch::channel(Some(node(ME).address));
@@ -174,6 +175,7 @@ impl World {
         let (publisher, reader) = DirectoryPublisher::new();
         publisher.publish(directory(6));
         let handle = SenderHandle::new(sender_address);
+        let workers = Workers::new(NonZeroUsize::MIN, supervisor.tasks().clone());
         let context = RoleContext {
             node: LocalNode {
                 peer: peer(ME),
@@ -189,14 +191,14 @@ impl World {
             epoch: Instant::now(),
             ports: Ports {
                 host: HostHandle::new(host_address),
-                mixer: Some(MixerHandle::new(mixer_address)),
+                mixer: Some(MixerHandle::new(received, mixer_address)),
                 exit: None,
                 sender: Some(handle.clone()),
                 relay: has_relay.then(|| RelayHandle::new(relay_address)),
             },
             services: Services::default(),
             supervisor,
-            workers: Workers::new(NonZeroUsize::MIN, Handle::current()),
+            workers,
             telemetry: telemetry.clone(),
             weaknesses: Weaknesses::NONE,
         };
@@ -246,7 +248,7 @@ impl World {
     /// The next packet that the mixer is given.
     pub(crate) async fn departure(&mut self) -> LocalPacket {
         match self.mixer.recv().await {
-            Some(MixerMessage::Send(packet)) => *packet,
+            Some(packet) => packet,
             other => panic!("unexpected: {other:?}"),
         }
     }
@@ -322,7 +324,7 @@ impl World {
         let mut packet = Packet::received(served.unwrap().buffers.take().unwrap(), &self.ledger);
         packet.bytes_mut().copy_from_slice(&reply.bytes);
         let reply = ReplyPacket { id: reply.id, packet };
-        self.handle.address().send(SenderMessage::Reply(reply)).await.unwrap();
+        self.handle.open_reply(&self.formats, reply);
     }
 
     /// Waits until no packet is held: every one has its outcome. Those that wait in the mixer's queue are written, and get
@@ -339,7 +341,7 @@ impl World {
     pub(crate) fn write_all(&mut self) -> usize {
         let mut written = 0;
         while let Some(message) = self.mixer.try_recv() {
-            let MixerMessage::Send(local) = message else { panic!() };
+            let local = message;
             local.packet.settle(Outcome::Sent);
             let _ = local.done.unwrap().send(Ok(()));
             written += 1;
