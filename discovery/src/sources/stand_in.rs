@@ -23,9 +23,9 @@ use wakumix_waku::{
 };
 
 use crate::{
-    actor::DiscoveryMessage,
     finding::{Finding, SourceName},
     local::LocalRecord,
+    messages::DiscoveryMessage,
     source::{Findings, Source, SourceContext},
 };
 
