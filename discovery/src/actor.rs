@@ -9,7 +9,7 @@ use std::{
 };
 
 use futures::{FutureExt, future::BoxFuture};
-use libp2p_identity::{Keypair, PeerId};
+use libp2p_identity::Keypair;
 use multiaddr::Multiaddr;
 use tokio::{
     sync::{broadcast, oneshot, watch},
@@ -22,54 +22,28 @@ use wakumix_role_api::{
 use wakumix_telemetry::Telemetry;
 
 use crate::{
-    book::{self, Book, Rules},
-    cache::{self, CacheFile, Remembered},
+    cache::{self, CacheFile},
     clock::Now,
     entry::PeerAddress,
-    finding::{Finding, Refusal, SourceName},
+    finding::{Finding, Refusal, Remembered, SourceName},
     local::LocalRecord,
+    messages::DiscoveryMessage,
     own_record::OwnRecord,
-    pool::{self, CheckOutcome, Diversity, PARALLEL_CHECKS, PoolEntry, Schedule, View},
+    peer_table::{self, CheckOutcome, PeerTable, Rules},
+    pool::{self, Diversity, PARALLEL_CHECKS, Schedule, View},
     source::{Findings, Source, SourceContext},
 };
 
 pub(crate) use metrics::Metrics;
 
-/// Between two looks at the book for what only time changes.
-const BEAT: Duration = Duration::from_millis(250);
-/// Between two snapshots that show nothing but who was reached.
-const SHOW_PACE: Duration = Duration::from_millis(50);
+/// Between two looks at the peer table for what only time changes.
+const TICK: Duration = Duration::from_millis(250);
+/// Between two snapshots at least; the first change after a quiet time is shown at once. Making one looks at every node
+/// of the peer table. Senders wait seconds for an answer: that they learn of a lost connection this much later costs
+/// nothing.
+const SHOW_PACE: Duration = Duration::from_millis(100);
 /// How old the answer to who asks what is known may be: servers ask for each request.
 const KNOWN_PACE: Duration = Duration::from_secs(1);
-
-/// A message to discovery. Those with `done` are acknowledged once the directory shows them.
-#[derive(Debug)]
-pub(crate) enum DiscoveryMessage {
-    /// Records were found.
-    Found { source: SourceName, findings: Vec<Finding>, done: oneshot::Sender<()> },
-    /// An earlier run knew of nodes.
-    Remembered { source: SourceName, nodes: Vec<Remembered>, done: oneshot::Sender<()> },
-    /// Something that was received is no record that could be reported.
-    Refused { source: SourceName, refusal: Refusal, count: u64 },
-    /// A source has asked somebody.
-    LookedUp { source: SourceName, answered: bool },
-    /// The operator's peers to stay connected to.
-    Keep { peers: Vec<PeerAddress>, done: oneshot::Sender<()> },
-    /// What is known of every peer.
-    Known { reply: oneshot::Sender<Arc<[Finding]>> },
-    /// Every mix node and its state.
-    Pool { reply: oneshot::Sender<Vec<PoolEntry>> },
-    /// Something happened to a connection.
-    Event(PeerEvent),
-    /// These peers are connected, whatever events were missed.
-    Connected(Vec<PeerId>),
-    /// A check has ended.
-    Checked { peer: PeerId, outcome: CheckOutcome },
-    /// What is worth keeping for a later run.
-    Memory { reply: oneshot::Sender<Vec<Remembered>> },
-    /// Time has passed.
-    Beat,
-}
 
 /// What every instance of the actor is made of.
 pub(crate) struct Parts {
@@ -98,9 +72,9 @@ pub(crate) struct Written {
 }
 
 impl Parts {
-    /// Sources, checks, the own record, and the tasks of [`tasks`] with the beat.
+    /// Sources, checks, the own record, the tasks of [`tasks`] with the tick, and the wait for the next snapshot.
     pub(crate) fn task_limit(&self) -> usize {
-        self.sources.len() + PARALLEL_CHECKS + 6
+        self.sources.len() + PARALLEL_CHECKS + 7
     }
 
     /// Whether some source looks for nodes that neither the operator nor an earlier run has named.
@@ -118,22 +92,26 @@ impl Parts {
 pub(crate) struct Discovery {
     parts: Arc<Parts>,
     /// Derivable: sources tell again, checks reach again; until then the snapshot that was published last stands in.
-    book: Book,
+    table: PeerTable,
     /// Ephemeral.
     schedule: Schedule,
     /// Ephemeral: checks on their way.
     checks: usize,
-    /// Derivable: from the book. Read by the task that talks to the host.
+    /// Derivable: from the peer table. Read by the task that talks to the host.
     connections: watch::Sender<Vec<Multiaddr>>,
-    /// Derivable: what was published last and when, unshuffled.
-    shown: View,
-    shown_at: Option<Instant>,
-    /// Ephemeral: the book may show something else than what was published last.
+    /// Derivable: what this instance published last, unshuffled.
+    shown: Option<View>,
+    /// Ephemeral: the peer table may show something else than what was published last.
     is_stale: bool,
-    /// Derivable: the answer to [`DiscoveryMessage::Known`], when it was made, whether the book has changed since.
+    /// Ephemeral: no snapshot is made before; whether [`DiscoveryMessage::Show`] comes then.
+    next_show: Instant,
+    is_show_due: bool,
+    /// Ephemeral: calls that wait for the next snapshot, each held by whoever made it.
+    waiting: Vec<oneshot::Sender<()>>,
+    /// Derivable: the answer to [`DiscoveryMessage::Known`], when it was made, whether the table has changed since.
     known: Option<(Arc<[Finding]>, Instant)>,
     has_news: bool,
-    /// Ephemeral: whether the operator has been told that the book is full.
+    /// Ephemeral: whether the operator has been told that the peer table is full.
     has_warned: bool,
 }
 
@@ -141,13 +119,15 @@ impl Discovery {
     pub(crate) fn new(parts: Arc<Parts>) -> Self {
         let now = Now::read();
         let mut discovery = Self {
-            book: Book::new(parts.rules.clone()),
+            table: PeerTable::new(parts.rules.clone()),
             schedule: Schedule::new(now.at),
             checks: 0,
             connections: watch::Sender::new(Vec::new()),
-            shown: View::default(),
-            shown_at: None,
+            shown: None,
             is_stale: true,
+            next_show: now.at,
+            is_show_due: false,
+            waiting: Vec::new(),
             known: None,
             has_news: true,
             has_warned: false,
@@ -165,7 +145,7 @@ impl Discovery {
         let mut rng = rand::rng();
         let mut taken = 0;
         for finding in findings {
-            match self.book.report(source, finding, now, &mut rng) {
+            match self.table.report(source, finding, now, &mut rng) {
                 Ok(is_news) => {
                     taken += 1;
                     self.is_stale |= is_news;
@@ -184,7 +164,7 @@ impl Discovery {
         for node in nodes {
             let last_seen = node.last_seen.and_then(|seen| now.instant_of(seen));
             for (told_by, finding) in node.records {
-                match self.book.remember(told_by, finding, last_seen, now, &mut rng) {
+                match self.table.remember(told_by, finding, last_seen, now, &mut rng) {
                     Ok(()) => taken += 1,
                     Err(refusal) => self.refused(source, refusal, 1),
                 }
@@ -210,27 +190,27 @@ impl Discovery {
     fn on_event(&mut self, event: &PeerEvent, now: Now) {
         let mut rng = rand::rng();
         self.is_stale |= match event {
-            PeerEvent::Connected { peer, .. } => self.book.connected(*peer, now, &mut rng),
-            PeerEvent::Disconnected { peer } => self.book.disconnected(peer, now),
-            PeerEvent::DialFailed { peer } => self.book.dial_failed(peer, now, &mut rng),
+            PeerEvent::Connected { peer, .. } => self.table.connected(*peer, now, &mut rng),
+            PeerEvent::Disconnected { peer } => self.table.disconnected(peer, now),
+            PeerEvent::DialFailed { peer } => self.table.dial_failed(peer, now, &mut rng),
             PeerEvent::Identified { .. } => false,
         };
         self.schedule.reconsider();
     }
 
-    fn on_beat(&mut self, now: Now) {
-        let has_changed = self.book.sweep(now);
+    fn on_tick(&mut self, now: Now) {
+        let has_changed = self.table.expire(now);
         self.is_stale |= has_changed;
         self.has_news |= has_changed;
-        self.parts.metrics.looked_over(&self.book, now);
+        self.parts.metrics.update_gauges(&self.table, now);
     }
 
     /// Starts as many checks as may run.
     fn check(&mut self, now: Now, context: &Context<DiscoveryMessage>) {
         let mut rng = rand::rng();
         while self.parts.rules.pool.is_checked && self.checks < PARALLEL_CHECKS {
-            let Some(peer) = self.schedule.next(&self.book, now.at, &mut rng) else { return };
-            let Some(addresses) = self.book.checking(&peer, now) else { continue };
+            let Some(peer) = self.schedule.next(&self.table, now.at, &mut rng) else { return };
+            let Some(addresses) = self.table.checking(&peer, now) else { continue };
             let (host, address) = (self.parts.host.clone(), context.address().clone());
             let check = async move {
                 let outcome = pool::check(&host, peer, addresses).await;
@@ -238,40 +218,65 @@ impl Discovery {
                 let _ = address.send(DiscoveryMessage::Checked { peer, outcome }).await;
             };
             if context.spawn("discovery_check", OnPanic::FailOwner, check).is_err() {
-                self.book.checked(&peer, CheckOutcome::Abandoned, now, &mut rng);
+                self.table.checked(&peer, CheckOutcome::Abandoned, now, &mut rng);
                 return;
             }
             self.checks += 1;
         }
     }
 
-    /// Publishes what is new, if anything is.
-    fn show(&mut self, now: Now) {
-        if !std::mem::take(&mut self.is_stale) {
-            return;
+    /// Publishes what is new, if anything is; then nobody has to wait for it any longer.
+    fn show(&mut self) {
+        if std::mem::take(&mut self.is_stale) {
+            self.publish();
         }
-        let is_first = self.shown_at.replace(now.at).is_none();
+        for done in self.waiting.drain(..) {
+            // Whoever waited may be gone.
+            let _ = done.send(());
+        }
+    }
+
+    fn publish(&mut self) {
         let Parts { publisher, metrics, max_connected, .. } = &*self.parts;
-        let view = View::of(&self.book, self.own_operator().as_deref());
+        let view = View::of(&self.table, self.own_operator().as_deref());
         let connections =
-            self.parts.with_written(|written| pool::connections(&self.book, &written.static_peers, *max_connected));
+            self.parts.with_written(|written| pool::connections(&self.table, &written.static_peers, *max_connected));
         self.connections.send_if_modified(|current| {
             let is_new = *current != connections;
             *current = connections;
             is_new
         });
-        if view != self.shown || is_first {
+        if self.shown.as_ref() != Some(&view) {
             publisher.publish(view.directory(&mut rand::rng(), self.parts.is_searching()));
             metrics.shown(&view.pool, Diversity::of(&view.mix_nodes));
-            self.shown = view;
+            self.shown = Some(view);
         }
     }
 
-    /// Publishes, unless that was done just now: the next beat does.
-    fn show_soon(&mut self, now: Now) {
-        if self.shown_at.is_none_or(|shown| now.since(shown) >= SHOW_PACE) {
-            self.show(now);
+    /// Publishes what is new at once or, where that was done just now, as soon as the pace allows.
+    fn show_at_pace(&mut self, now: Now, context: &Context<DiscoveryMessage>) {
+        if self.is_stale && now.at < self.next_show {
+            self.show_later(context);
+            return;
         }
+        if self.is_stale {
+            self.next_show = now.at + SHOW_PACE;
+        }
+        self.show();
+    }
+
+    fn show_later(&mut self, context: &Context<DiscoveryMessage>) {
+        if self.is_show_due {
+            return;
+        }
+        let (next, address) = (self.next_show, context.address().clone());
+        let wait = async move {
+            tokio::time::sleep_until(next).await;
+            // A discovery that has stopped has shown everything.
+            let _ = address.send(DiscoveryMessage::Show).await;
+        };
+        // Without room for it, the next message shows what is new.
+        self.is_show_due = context.spawn("discovery_show", OnPanic::FailOwner, wait).is_ok();
     }
 
     fn known(&mut self, now: Now) -> Arc<[Finding]> {
@@ -279,7 +284,7 @@ impl Discovery {
             Some((known, at)) if !self.has_news || now.since(*at) < KNOWN_PACE => Arc::clone(known),
             _ => {
                 self.has_news = false;
-                let known = book::known(&self.book, now.unix);
+                let known = peer_table::known(self.table.nodes(), now.unix);
                 self.known = Some((Arc::clone(&known), now.at));
                 known
             }
@@ -290,45 +295,45 @@ impl Discovery {
         self.parts.local.borrow().operator.clone()
     }
 
-    /// Handles a message that nobody waits for the end of.
-    fn on_message(&mut self, message: DiscoveryMessage, now: Now) -> Option<oneshot::Sender<()>> {
+    /// Whoever waits for an answer may be gone.
+    fn on_message(&mut self, message: DiscoveryMessage, now: Now) {
         match message {
             DiscoveryMessage::Found { source, findings, done } => {
                 if source == SourceName::Static {
                     self.write_down(&findings);
                 }
                 self.take(source, findings, now);
-                return Some(done);
+                let _ = done.send(());
             }
             DiscoveryMessage::Remembered { source, nodes, done } => {
                 self.remember(source, nodes, now);
-                return Some(done);
+                let _ = done.send(());
             }
             DiscoveryMessage::Keep { peers, done } => {
                 self.parts.with_written(|written| written.static_peers.extend(peers));
                 self.is_stale = true;
-                return Some(done);
+                let _ = done.send(());
             }
+            DiscoveryMessage::Shown { done } => self.waiting.push(done),
+            DiscoveryMessage::Show => self.is_show_due = false,
             DiscoveryMessage::Refused { source, refusal, count } => self.refused(source, refusal, count),
             DiscoveryMessage::LookedUp { source, answered } => self.parts.metrics.looked_up(source, answered),
-            // Who asked may be gone.
             DiscoveryMessage::Known { reply } => drop(reply.send(self.known(now))),
             DiscoveryMessage::Pool { reply } => {
-                drop(reply.send(pool::entries(&self.book, self.own_operator().as_deref(), now)));
+                drop(reply.send(pool::entries(&self.table, self.own_operator().as_deref(), now)));
             }
             DiscoveryMessage::Event(event) => self.on_event(&event, now),
             DiscoveryMessage::Connected(peers) => {
-                self.is_stale |= self.book.set_connected(peers, now, &mut rand::rng());
+                self.is_stale |= self.table.set_connected(peers, now, &mut rand::rng());
             }
             DiscoveryMessage::Checked { peer, outcome } => {
                 self.checks = self.checks.saturating_sub(1);
                 self.parts.metrics.checked(outcome);
-                self.is_stale |= self.book.checked(&peer, outcome, now, &mut rand::rng());
+                self.is_stale |= self.table.checked(&peer, outcome, now, &mut rand::rng());
             }
-            DiscoveryMessage::Memory { reply } => drop(reply.send(cache::of_book(&self.book, now))),
-            DiscoveryMessage::Beat => self.on_beat(now),
+            DiscoveryMessage::Memory { reply } => drop(reply.send(cache::of_table(&self.table, now))),
+            DiscoveryMessage::Tick => self.on_tick(now),
         }
-        None
     }
 
     /// Keeps the operator's entries for an instance that follows a panic, one a peer and kind.
@@ -355,7 +360,7 @@ impl Actor for Discovery {
 
     fn started(&mut self, context: &Context<DiscoveryMessage>) {
         let now = Now::read();
-        self.show(now);
+        self.show();
         let Parts { host, reader, local, identity, telemetry, events, .. } = &*self.parts;
         // There is room for exactly these tasks.
         let (to, connections) = (host.clone(), self.connections.clone());
@@ -371,7 +376,7 @@ impl Actor for Discovery {
         }
         let (own, me, now_local) = (self.parts.own_record.clone(), identity.clone(), local.clone());
         let _ = context.keep("discovery_record", move || own.clone().follow(me.clone(), now_local.clone()));
-        let _ = context.every("discovery_tick", BEAT, || DiscoveryMessage::Beat);
+        let _ = context.every("discovery_tick", TICK, || DiscoveryMessage::Tick);
         for source in &self.parts.sources {
             let findings = Findings::new(source.name(), context.address().clone(), events.clone());
             let surroundings = SourceContext {
@@ -390,21 +395,15 @@ impl Actor for Discovery {
 
     fn handle(&mut self, message: DiscoveryMessage, context: &Context<DiscoveryMessage>) {
         let now = Now::read();
-        match self.on_message(message, now) {
-            Some(done) => {
-                self.show(now);
-                // Who found it need not wait.
-                let _ = done.send(());
-            }
-            None => self.show_soon(now),
-        }
+        self.on_message(message, now);
+        self.show_at_pace(now, context);
         self.check(now, context);
     }
 
     fn drain(&mut self, _: Instant, _: &Context<DiscoveryMessage>) -> BoxFuture<'static, ()> {
-        let now = Now::read();
+        self.show();
         match self.parts.cache.clone() {
-            Some(cache) => tasks::store(cache, cache::of_book(&self.book, now)).boxed(),
+            Some(cache) => tasks::store(cache, cache::of_table(&self.table, Now::read())).boxed(),
             None => std::future::ready(()).boxed(),
         }
     }

@@ -4,14 +4,13 @@
 mod file;
 mod form;
 
-use libp2p_identity::PeerId;
 use wakumix_role_api::Directory;
 use wakumix_waku::record::Capabilities;
 
 use crate::{
-    book::Book,
     clock::Now,
-    finding::{Finding, SourceName, UnixSeconds},
+    finding::{Finding, Remembered, SourceName, UnixSeconds},
+    peer_table::PeerTable,
 };
 
 pub(crate) use file::{CacheFile, Loaded};
@@ -21,19 +20,9 @@ pub(crate) use form::{decode, encode};
 /// Nodes in the cache, those that were reached last: forty times a good pool (`spec/waku.md §5.4`).
 const MAX_NODES: usize = 4096;
 
-/// A node as an earlier run knew it.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Remembered {
-    pub(crate) peer: PeerId,
-    /// When it was reached last.
-    pub(crate) last_seen: Option<UnixSeconds>,
-    /// What each source told of it.
-    pub(crate) records: Vec<(SourceName, Finding)>,
-}
-
-/// What is worth keeping of the book: nodes that were reached. The operator's entries are kept elsewhere.
-pub(crate) fn of_book(book: &Book, now: Now) -> Vec<Remembered> {
-    let mut seen: Vec<_> = book.nodes().filter_map(|node| Some((node.contact.last_seen?, node))).collect();
+/// What is worth keeping of the peer table: nodes that were reached. The operator's entries are kept elsewhere.
+pub(crate) fn of_table(table: &PeerTable, now: Now) -> Vec<Remembered> {
+    let mut seen: Vec<_> = table.nodes().filter_map(|node| Some((node.contact.last_seen?, node))).collect();
     seen.sort_by_key(|(seen, node)| (std::cmp::Reverse(*seen), node.peer));
     let remembered = seen.into_iter().map(|(seen, node)| {
         let told = node.slots().iter().filter(|slot| slot.source != SourceName::Static);

@@ -8,7 +8,7 @@ use wakumix_sphinx::{Weaknesses, WireFormat};
 
 use crate::{
     entry::{MixNodeEntry, PeerAddress},
-    pool::PoolConfig,
+    peer_table::PoolConfig,
     sources::{DescriptorsConfig, Discv5Config, DnsConfig, PeerExchangeConfig, ServiceDiscoveryConfig},
 };
 

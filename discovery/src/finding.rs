@@ -108,6 +108,16 @@ pub struct Finding {
     pub record: Option<SignedRecord>,
 }
 
+/// A node as an earlier run knew it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Remembered {
+    pub(crate) peer: PeerId,
+    /// When it was reached last.
+    pub(crate) last_seen: Option<UnixSeconds>,
+    /// What each source told of it.
+    pub(crate) records: Vec<(SourceName, Finding)>,
+}
+
 /// A signed record that proves itself to whoever it is passed on to.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum SignedRecord {

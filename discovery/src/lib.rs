@@ -8,9 +8,10 @@
 //! | [`entry`] | peers and mix nodes as operators write them |
 //! | [`finding`] | what a source reports |
 //! | `source`, `sources` | what finds nodes |
-//! | `book` | the rules of merging, without I/O |
+//! | `peer_table` | the rules of merging, without I/O |
 //! | `pool` | who may carry packets, who is checked next, how diverse the pool is |
 //! | `cache` | the last good directory on disk |
+//! | `messages` | what the actor is told and asked |
 //! | `actor` | the shell |
 //!
 //! Non-goals: reputation. A node is judged by whether this node reaches it, and by nothing that others say or that
@@ -29,7 +30,6 @@
 //! ```
 
 mod actor;
-mod book;
 mod cache;
 mod clock;
 mod config;
@@ -38,8 +38,10 @@ pub mod finding;
 #[cfg(fuzzing)]
 pub mod fuzzing;
 mod local;
+mod messages;
 mod node_record;
 mod own_record;
+mod peer_table;
 mod pool;
 mod source;
 mod sources;
@@ -60,17 +62,21 @@ use wakumix_role_api::{
     mailbox,
 };
 use wakumix_telemetry::Telemetry;
+use wakumix_waku::record::Shards;
 
-use actor::{DiscoveryMessage, Written};
-use book::Rules;
+use actor::Written;
 use cache::CacheFile;
 use entry::PeerAddress;
 use finding::{Finding, SourceName};
+use messages::DiscoveryMessage;
+use peer_table::Rules;
+use sources::{DescriptorsSource, Discv5Source, Dns, PeerExchange, Rendezvous, ServiceDiscovery};
 
 pub use config::{Config, DEFAULT_MAX_CONNECTED, DEFAULT_MAX_NODES, DEFAULT_REFRESH};
 pub use local::LocalRecord;
 pub use own_record::{Endpoint, OwnRecord, record_fields};
-pub use pool::{PoolConfig, PoolEntry};
+pub use peer_table::PoolConfig;
+pub use pool::PoolEntry;
 pub use source::{Findings, PrepareError, Source, SourceContext};
 pub use sources::{
     BootstrapError, CacheSource, DescriptorsConfig, Discv5Config, DnsConfig, PeerExchangeConfig, Resolver,
@@ -114,7 +120,7 @@ impl Discovery {
     /// Discovery with the sources that `config` turns on.
     #[must_use]
     pub fn new(config: Config) -> Self {
-        let sources = sources::configured(&config);
+        let sources = configured(&config);
         Self::with_sources(config, sources)
     }
 
@@ -146,7 +152,7 @@ impl Discovery {
         let metrics = actor::Metrics::new(&telemetry);
         let (address, inbox) = mailbox("discovery", QUEUE, &telemetry);
         let parts = Arc::new(actor::Parts {
-            rules: Rules::new(me, &config),
+            rules: rules(me, &config),
             max_connected: config.max_connected,
             written: Mutex::new(Written { static_peers: config.static_peers, ..Written::default() }),
             cache: config.cache.map(|path| Arc::new(CacheFile::new(path, config.cluster))),
@@ -166,6 +172,50 @@ impl Discovery {
         let factory = move || actor::Discovery::new(Arc::clone(&parts));
         let actor = supervisor.start(address.clone(), inbox, task_limit, factory);
         DiscoveryHandle { address, reader, own_record, actor }
+    }
+}
+
+/// The sources that a configuration turns on.
+fn configured(config: &Config) -> Vec<Box<dyn Source>> {
+    let mut sources: Vec<Box<dyn Source>> =
+        vec![Box::new(StaticSource::new(config.mix_nodes.clone(), &config.lightpush, config.refresh))];
+    if let Some(path) = &config.cache {
+        sources.push(Box::new(CacheSource::new(path.clone(), config.cluster)));
+    }
+    if let Some(descriptors) = &config.descriptors {
+        sources.push(Box::new(DescriptorsSource::new(descriptors.clone(), config.weaknesses)));
+    }
+    if let Some(discv5) = &config.discv5 {
+        let shards = Shards { cluster: config.cluster, shards: config.shards.clone() };
+        sources.push(Box::new(Discv5Source::new(discv5.clone(), shards, config.allow_private)));
+    }
+    if config.rendezvous {
+        sources.push(Box::new(Rendezvous::new(config.cluster)));
+    }
+    if let Some(peer_exchange) = &config.peer_exchange {
+        sources.push(Box::new(PeerExchange::new(peer_exchange.clone(), config.cluster)));
+    }
+    if let Some(dns) = &config.dns {
+        sources.push(Box::new(Dns::new(dns.clone())));
+    }
+    if let Some(service_discovery) = &config.service_discovery {
+        sources.push(Box::new(ServiceDiscovery::new(service_discovery.clone(), config.allow_private)));
+    }
+    sources
+}
+
+/// What records are measured by.
+fn rules(me: PeerId, config: &Config) -> Rules {
+    Rules {
+        me,
+        cluster: config.cluster,
+        shards: config.shards.clone(),
+        profiles: config.profiles.clone(),
+        family: config.family.clone(),
+        allow_private: config.allow_private,
+        relays: config.relays,
+        max_nodes: config.max_nodes,
+        pool: config.pool.clone(),
     }
 }
 
@@ -201,11 +251,16 @@ impl DiscoveryHandle {
 
     /// Stays connected to these peers as well.
     pub async fn add_static_peers(&self, peers: Vec<PeerAddress>) -> bool {
-        self.send(|done| DiscoveryMessage::Keep { peers, done }).await
+        self.change(|done| DiscoveryMessage::Keep { peers, done }).await
     }
 
     async fn add(&self, findings: Vec<Finding>) -> bool {
-        self.send(|done| DiscoveryMessage::Found { source: SourceName::Static, findings, done }).await
+        self.change(|done| DiscoveryMessage::Found { source: SourceName::Static, findings, done }).await
+    }
+
+    /// Sends a change and waits until the directory shows it.
+    async fn change(&self, message: impl FnOnce(oneshot::Sender<()>) -> DiscoveryMessage) -> bool {
+        self.send(message).await && self.send(|done| DiscoveryMessage::Shown { done }).await
     }
 
     async fn send(&self, message: impl FnOnce(oneshot::Sender<()>) -> DiscoveryMessage) -> bool {

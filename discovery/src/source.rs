@@ -12,10 +12,9 @@ use wakumix_role_api::{
 use wakumix_telemetry::Telemetry;
 
 use crate::{
-    actor::DiscoveryMessage,
-    cache::Remembered,
-    finding::{Finding, Refusal, SourceName},
+    finding::{Finding, Refusal, Remembered, SourceName},
     local::LocalRecord,
+    messages::DiscoveryMessage,
     own_record::OwnRecord,
 };
 
@@ -90,8 +89,8 @@ impl Findings {
         Self { source, address, events }
     }
 
-    /// Records were found. Those that break a rule are refused and counted one by one; the rest is taken. True once the
-    /// directory shows them; false when discovery has stopped.
+    /// Records were found. Those that break a rule are refused and counted one by one; the rest is taken. True once that is
+    /// done, and the next snapshot shows them; false when discovery has stopped.
     ///
     /// Cancel safe: yes; the records are then taken or not.
     pub async fn report(&self, findings: Vec<Finding>) -> bool {

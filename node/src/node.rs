@@ -142,7 +142,7 @@ impl Node {
 
     /// What the node waits for, one line each; empty when it is ready.
     pub fn missing(&self) -> Vec<String> {
-        surfaces::missing(&self.roles)
+        surfaces::missing(&self.roles, self.tasks.problem())
     }
 
     /// The actor of a role, for fault injection in tests.

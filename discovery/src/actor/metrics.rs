@@ -6,10 +6,10 @@ use wakumix_role_api::directory::{PoolCounts, PoolState};
 use wakumix_telemetry::{Counter, Gauge, Metric, Telemetry};
 
 use crate::{
-    book::Book,
     clock::Now,
     finding::{Refusal, SourceName},
-    pool::{CheckOutcome, Diversity},
+    peer_table::{CheckOutcome, PeerTable},
+    pool::Diversity,
 };
 
 /// Handles, taken once; counters that may never be needed when they are.
@@ -25,7 +25,7 @@ pub(crate) struct Metrics {
     median_age: Gauge,
     oldest_age: Gauge,
     reached: Gauge,
-    strangers: Gauge,
+    unverified: Gauge,
 }
 
 /// A number of groups and how many equally large ones would be as diverse.
@@ -59,7 +59,7 @@ impl Metrics {
             median_age: age("median"),
             oldest_age: age("oldest"),
             reached: nodes("reached"),
-            strangers: nodes("stranger"),
+            unverified: nodes("stranger"),
         }
     }
 
@@ -99,9 +99,9 @@ impl Metrics {
         }
     }
 
-    /// What changes without a new snapshot: ages, sources, how full the book is.
-    pub(crate) fn looked_over(&self, book: &Book, now: Now) {
-        let usable = || book.nodes().filter(|node| node.state.is_some_and(|(state, _)| state == PoolState::Usable));
+    /// What changes without a new snapshot: ages, sources, how full the peer table is.
+    pub(crate) fn update_gauges(&self, table: &PeerTable, now: Now) {
+        let usable = || table.nodes().filter(|node| node.state.is_some_and(|(state, _)| state == PoolState::Usable));
         let mut by_source = [0_usize; SourceName::ALL.len()];
         for source in usable().flat_map(|node| node.sources()) {
             if let Some(count) = by_source.get_mut(source as usize) {
@@ -115,8 +115,8 @@ impl Metrics {
         ages.sort_unstable();
         self.median_age.set(ages.get(ages.len() / 2).map_or(0.0, Duration::as_secs_f64));
         self.oldest_age.set(ages.last().map_or(0.0, Duration::as_secs_f64));
-        self.strangers.set(number(book.strangers()));
-        self.reached.set(number(book.len().saturating_sub(book.strangers())));
+        self.unverified.set(number(table.unverified()));
+        self.reached.set(number(table.len().saturating_sub(table.unverified())));
     }
 }
 

@@ -12,11 +12,8 @@ use tokio::{
     sync::Mutex,
 };
 
-use super::{
-    Remembered,
-    form::{self, FormError, Read},
-};
-use crate::finding::UnixSeconds;
+use super::form::{self, FormError, Read};
+use crate::finding::{Remembered, UnixSeconds};
 
 /// The longest file. 4096 nodes with descriptor and node record take some 12 MiB.
 const MAX_LEN: usize = 16 << 20;

@@ -16,8 +16,7 @@ use libp2p_identity::PeerId;
 use serde::{Deserialize, Serialize};
 use wakumix_waku::record::{Capabilities, Shards};
 
-use super::Remembered;
-use crate::finding::{Finding, SignedRecord, SourceName, UnixSeconds};
+use crate::finding::{Finding, Remembered, SignedRecord, SourceName, UnixSeconds};
 
 /// What every such file says it is.
 const FORMAT: &str = "wakumix directory";

@@ -7,34 +7,12 @@ use multiaddr::Multiaddr;
 use wakumix_records::descriptor::{MAX_LEN, PROTOCOL, Request};
 use wakumix_role_api::host::{HostHandle, ReadRule, RequestFailure};
 
+use crate::peer_table::CheckOutcome;
+
 /// Checks at a time. A pool of 45 is through in three rounds; so many dials trouble no home router.
 pub(crate) const PARALLEL_CHECKS: usize = 16;
 /// How long an answer may take, dialling included. QUIC gives a silent address up after 5 s, and then TCP gets its turn.
 pub(crate) const CHECK_TIMEOUT: Duration = Duration::from_secs(8);
-
-/// How a check ended.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub(crate) enum CheckOutcome {
-    /// The peer was there.
-    Alive,
-    /// It could not be reached.
-    Failed,
-    /// This node had no room to try.
-    Abandoned,
-}
-
-impl CheckOutcome {
-    pub(crate) const ALL: [Self; 3] = [Self::Alive, Self::Failed, Self::Abandoned];
-
-    /// The metric label.
-    pub(crate) const fn as_str(self) -> &'static str {
-        match self {
-            Self::Alive => "alive",
-            Self::Failed => "failed",
-            Self::Abandoned => "abandoned",
-        }
-    }
-}
 
 /// Asks a node for its own descriptor. The answer is not read: that the peer proves its key on the connection is what
 /// counts, so a node that does not speak the protocol is as alive as one that does.

@@ -1,4 +1,5 @@
-//! What is shown of the book: the snapshot that everyone reads, the table for operators, whom to stay connected to.
+//! What is shown of the peer table: the snapshot that everyone reads, the list for operators, the peers to stay connected
+//! to.
 
 use std::collections::BTreeSet;
 
@@ -13,15 +14,14 @@ use wakumix_role_api::{
 use wakumix_waku::record::Capabilities;
 
 use super::{
-    PoolEntry,
+    entry::PoolEntry,
     family::{Own, families},
-    state,
 };
 use crate::{
-    book::{Book, Node, Rules, Slot},
     clock::Now,
     entry::PeerAddress,
     finding::SourceName,
+    peer_table::{self, Node, PeerTable, Rules, Slot},
 };
 
 /// Relays that a relaying node keeps connections to: gossipsub's mesh wants 6 and takes up to 12.
@@ -40,17 +40,17 @@ pub(crate) struct View {
 }
 
 impl View {
-    /// The book now.
-    pub(crate) fn of(book: &Book, own_operator: Option<&str>) -> Self {
-        let rules = book.rules();
+    /// The peer table now.
+    pub(crate) fn of(table: &PeerTable, own_operator: Option<&str>) -> Self {
+        let rules = table.rules();
         let mut pool = PoolCounts::default();
-        book.nodes().filter_map(|node| node.state).for_each(|(state, _)| pool.add(state));
-        let usable = by_rank(book, is_usable);
+        table.nodes().filter_map(|node| node.state).for_each(|(state, _)| pool.add(state));
+        let usable = by_rank(table, is_usable);
         let connected = usable.iter().filter(|node| node.contact.is_connected).map(|node| node.peer).collect();
         let (families, own_family) = families(&usable, Own { operator: own_operator, family: &rules.family });
         let mix_nodes =
             usable.iter().zip(families).filter_map(|(node, family)| mix_node(node, family, rules)).collect();
-        let services = by_rank(book, |node| is_service(node, rules));
+        let services = by_rank(table, |node| is_service(node, rules));
         let lightpush = services.into_iter().map(service).collect();
         Self { mix_nodes, lightpush, connected, pool, own_family }
     }
@@ -72,10 +72,10 @@ impl View {
 }
 
 /// The table of all mix nodes, usable ones first, then by peer id.
-pub(crate) fn entries(book: &Book, own_operator: Option<&str>, now: Now) -> Vec<PoolEntry> {
-    let nodes = by_rank(book, |node| node.state.is_some());
-    let (families, _) = families(&nodes, Own { operator: own_operator, family: &book.rules().family });
-    let entry = |(node, family): (&&Node, _)| entry(node, family, book.rules(), now);
+pub(crate) fn entries(table: &PeerTable, own_operator: Option<&str>, now: Now) -> Vec<PoolEntry> {
+    let nodes = by_rank(table, |node| node.state.is_some());
+    let (families, _) = families(&nodes, Own { operator: own_operator, family: &table.rules().family });
+    let entry = |(node, family): (&&Node, _)| entry(node, family, table.rules(), now);
     let mut entries: Vec<_> = nodes.iter().zip(families).filter_map(entry).collect();
     entries.sort_by_cached_key(|entry| (entry.state, entry.peer.to_base58()));
     entries
@@ -101,7 +101,7 @@ fn entry(node: &Node, family: Option<Family>, rules: &Rules, now: Now) -> Option
         last_seen: contact.last_seen.map(|seen| now.since(seen)),
         failures: contact.failures,
         state,
-        reason: state::reason(node, state, rules, now),
+        reason: peer_table::reason(node, state, rules, now),
         since: now.since(since),
         next_check,
     })
@@ -109,14 +109,14 @@ fn entry(node: &Node, family: Option<Family>, rules: &Rules, now: Now) -> Option
 
 /// Whom to stay connected to, one address a peer, `max` in all: the operator's peers, services, relays of a node that
 /// relays, and where the pool is checked, pool nodes.
-pub(crate) fn connections(book: &Book, static_peers: &[PeerAddress], max: usize) -> Vec<Multiaddr> {
-    let rules = book.rules();
+pub(crate) fn connections(table: &PeerTable, static_peers: &[PeerAddress], max: usize) -> Vec<Multiaddr> {
+    let rules = table.rules();
     let static_peers = static_peers.iter().map(|entry| (entry.peer, entry.full()));
-    let services = by_rank(book, |node| is_service(node, rules));
+    let services = by_rank(table, |node| is_service(node, rules));
     let (written, found): (Vec<_>, Vec<_>) = services.into_iter().partition(|node| node.is_entry());
     let services = written.into_iter().chain(found.into_iter().take(SERVICES));
-    let relays = by_rank(book, |node| rules.relays && is_relay(node, rules)).into_iter().take(RELAYS);
-    let pool = by_rank(book, |node| rules.pool.is_checked && is_usable(node));
+    let relays = by_rank(table, |node| rules.relays && is_relay(node, rules)).into_iter().take(RELAYS);
+    let pool = by_rank(table, |node| rules.pool.is_checked && is_usable(node));
     let nodes = services.chain(relays).chain(pool).filter_map(full_address);
     let mut seen = BTreeSet::from([rules.me]);
     let all = static_peers.chain(nodes).filter(|(peer, _)| seen.insert(*peer));
@@ -124,8 +124,8 @@ pub(crate) fn connections(book: &Book, static_peers: &[PeerAddress], max: usize)
 }
 
 /// The operator's entries in their order, then everybody else in an order of this node's own that never changes.
-fn by_rank(book: &Book, mut filter: impl FnMut(&Node) -> bool) -> Vec<&Node> {
-    let mut nodes: Vec<_> = book.nodes().filter(|node| filter(node)).collect();
+fn by_rank(table: &PeerTable, mut filter: impl FnMut(&Node) -> bool) -> Vec<&Node> {
+    let mut nodes: Vec<_> = table.nodes().filter(|node| filter(node)).collect();
     nodes.sort_by_key(|node| (node.rank, node.peer));
     nodes
 }
@@ -139,7 +139,7 @@ fn mix_node(node: &Node, family: Option<Family>, rules: &Rules) -> Option<MixNod
         address: node.view.hop.clone()?,
         key: node.view.key?,
         family,
-        formats: state::formats(node, rules),
+        formats: peer_table::formats(node, rules),
         reassembles: node.view.reassembles.unwrap_or(false),
     })
 }

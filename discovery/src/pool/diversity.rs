@@ -4,7 +4,7 @@ use std::{collections::HashMap, hash::Hash};
 
 use wakumix_mix::MixNode;
 
-use crate::book::Block;
+use crate::peer_table::Block;
 
 /// Groups of the pool: how many there are, and how many equally large ones would be as diverse.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]

@@ -8,7 +8,7 @@ use std::collections::HashMap;
 use libp2p_identity::PeerId;
 use wakumix_mix::Family;
 
-use crate::book::Node;
+use crate::peer_table::Node;
 
 /// Who runs this node: what its operator calls itself and lists as its own.
 #[derive(Clone, Copy, Debug, Default)]
@@ -91,8 +91,8 @@ impl Sets {
 mod tests {
     use super::*;
     use crate::{
-        book::Rank,
         finding::{Finding, SourceName},
+        peer_table::Rank,
     };
 
     fn node(peer: PeerId, operator: Option<&str>, family: &[PeerId]) -> Node {

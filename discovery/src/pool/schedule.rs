@@ -10,8 +10,8 @@ use rand::{Rng, seq::SliceRandom};
 use tokio::time::Instant;
 
 use crate::{
-    book::{Block, Book, Node},
     finding::SourceName,
+    peer_table::{Block, Node, PeerTable},
 };
 
 /// Checks that may start at once after a quiet time: a pool of 45 at the start of a node.
@@ -35,18 +35,18 @@ impl Schedule {
     }
 
     /// The next node to check, unless the pace forbids.
-    pub(crate) fn next<R: Rng + ?Sized>(&mut self, book: &Book, now: Instant, rng: &mut R) -> Option<PeerId> {
+    pub(crate) fn next<R: Rng + ?Sized>(&mut self, table: &PeerTable, now: Instant, rng: &mut R) -> Option<PeerId> {
         self.refill(now);
         if self.tokens == 0 {
             return None;
         }
-        let is_due = |peer: &PeerId| book.get(peer).is_some_and(|node| node.contact.is_due(now));
+        let is_due = |peer: &PeerId| table.get(peer).is_some_and(|node| node.contact.is_due(now));
         let next = loop {
             match self.queue.pop_front() {
                 Some(peer) if is_due(&peer) => break peer,
                 Some(_) => {}
                 None => {
-                    self.queue = choose(book, now, rng).into();
+                    self.queue = choose(table, now, rng).into();
                     if self.queue.is_empty() {
                         return None;
                     }
@@ -74,16 +74,16 @@ impl Schedule {
 }
 
 /// Nodes that are due, by turns: one that was reached before or is an entry, longest due first; one that never was.
-fn choose<R: Rng + ?Sized>(book: &Book, now: Instant, rng: &mut R) -> Vec<PeerId> {
-    let due = book.nodes().filter(|node| node.contact.is_due(now) && book.is_wanted(node));
-    let (mut known, strangers): (Vec<_>, Vec<_>) = due.partition(|node| node.is_kept());
+fn choose<R: Rng + ?Sized>(table: &PeerTable, now: Instant, rng: &mut R) -> Vec<PeerId> {
+    let due = table.nodes().filter(|node| node.contact.is_due(now) && table.is_wanted(node));
+    let (mut known, unverified): (Vec<_>, Vec<_>) = due.partition(|node| node.is_kept());
     known.shuffle(rng);
     known.sort_by_key(|node| node.contact.due);
     let mut known = known.into_iter().map(|node| node.peer);
-    let mut strangers = by_turns(strangers, rng).into_iter();
+    let mut unverified = by_turns(unverified, rng).into_iter();
     let mut chosen = Vec::new();
     while chosen.len() < BATCH {
-        let next = [known.next(), strangers.next()];
+        let next = [known.next(), unverified.next()];
         if next == [None, None] {
             break;
         }
@@ -92,12 +92,12 @@ fn choose<R: Rng + ?Sized>(book: &Book, now: Instant, rng: &mut R) -> Vec<PeerId
     chosen
 }
 
-/// Strangers by turns over the sources that introduced them, and within a source over the parts of the network, so that
-/// a flood from one source, or from one /24, delays the others by its turns and no more.
-fn by_turns<R: Rng + ?Sized>(mut strangers: Vec<&Node>, rng: &mut R) -> Vec<PeerId> {
-    strangers.shuffle(rng);
+/// Unverified peers by turns over the sources that introduced them, and within a source over the parts of the network, so
+/// that a flood from one source, or from one /24, delays the others by its turns and no more.
+fn by_turns<R: Rng + ?Sized>(mut unverified: Vec<&Node>, rng: &mut R) -> Vec<PeerId> {
+    unverified.shuffle(rng);
     let mut parts: HashMap<(SourceName, Option<Block>), Vec<PeerId>> = HashMap::new();
-    for node in strangers {
+    for node in unverified {
         let subnet = node.blocks.iter().find(|block| matches!(block, Block::Subnet4(_) | Block::Subnet6(_)));
         parts.entry((node.introduced_by, subnet.copied())).or_default().push(node.peer);
     }
@@ -133,10 +133,14 @@ mod tests {
     use wakumix_waku::record::{Capabilities, Shards};
 
     use super::*;
-    use crate::{book::Rules, clock::Now, config::Config, finding::Finding, pool::CheckOutcome};
+    use crate::{
+        clock::Now,
+        finding::Finding,
+        peer_table::{CheckOutcome, Rules},
+    };
 
     struct World {
-        book: Book,
+        table: PeerTable,
         schedule: Schedule,
         rng: StdRng,
         now: Now,
@@ -144,9 +148,9 @@ mod tests {
 
     impl World {
         fn new() -> Self {
-            let book = Book::new(Rules::new(PeerId::random(), &Config::default()));
+            let table = PeerTable::new(Rules::of_cluster_2(PeerId::random(), 16_384));
             let now = Now { unix: 1_000_000, at: Instant::now() };
-            Self { book, schedule: Schedule::new(now.at), rng: StdRng::seed_from_u64(3), now }
+            Self { table, schedule: Schedule::new(now.at), rng: StdRng::seed_from_u64(3), now }
         }
 
         fn report(&mut self, source: SourceName, subnet: u32, host: u8) -> PeerId {
@@ -155,10 +159,10 @@ mod tests {
             let finding = Finding {
                 addresses: vec![format!("/ip4/{}.{b}.{c}.{host}/tcp/1", 11 + a).parse().unwrap()],
                 capabilities: Some(Capabilities::MIX),
-                shards: Some(Shards { cluster: 0, shards: Vec::new() }),
+                shards: Some(Shards { cluster: 2, shards: Vec::new() }),
                 ..Finding::new(peer, 1)
             };
-            self.book.report(source, finding, self.now, &mut self.rng).unwrap();
+            self.table.report(source, finding, self.now, &mut self.rng).unwrap();
             peer
         }
 
@@ -172,8 +176,8 @@ mod tests {
         /// Starts checks until the pace forbids or nobody is due.
         fn round(&mut self) -> Vec<PeerId> {
             let mut started = Vec::new();
-            while let Some(peer) = self.schedule.next(&self.book, self.now.at, &mut self.rng) {
-                self.book.checking(&peer, self.now);
+            while let Some(peer) = self.schedule.next(&self.table, self.now.at, &mut self.rng) {
+                self.table.checking(&peer, self.now);
                 started.push(peer);
             }
             started
@@ -202,8 +206,8 @@ mod tests {
         let peer = world.report(SourceName::Discv5, 1, 1);
         assert_eq!(world.round(), [peer]);
         assert_eq!(world.round(), []);
-        let (book, now) = (&mut world.book, world.now);
-        book.checked(&peer, CheckOutcome::Alive, now, &mut world.rng);
+        let (table, now) = (&mut world.table, world.now);
+        table.checked(&peer, CheckOutcome::Alive, now, &mut world.rng);
         assert_eq!(world.round(), []);
         world.pass(Duration::from_secs(60));
         assert_eq!(world.round(), [peer]);
@@ -219,7 +223,7 @@ mod tests {
     }
 
     #[test]
-    fn a_crowded_subnet_gets_the_turns_of_one() {
+    fn a_full_subnet_gets_the_turns_of_one() {
         let mut world = World::new();
         for host in 1..=60 {
             world.report(SourceName::Discv5, 1, host);
@@ -234,7 +238,7 @@ mod tests {
         let mut world = World::new();
         let friends: Vec<_> = (0..20).map(|subnet| world.report(SourceName::Discv5, subnet, 1)).collect();
         for peer in &friends {
-            world.book.reached(peer, world.now, &mut world.rng);
+            world.table.reached(peer, world.now, &mut world.rng);
         }
         world.pass(Duration::from_secs(60));
         world.report_many(100..1000);

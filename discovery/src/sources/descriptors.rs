@@ -35,14 +35,14 @@ use wakumix_waku::frame;
 use self::{
     asker::{Ask, Asker, Outcome},
     check::Reader,
-    server::Server,
+    server::{Clock, Server},
     shelf::Shelf,
 };
 use super::speakers::Speakers;
 use crate::{
     clock::Now,
     entry::PeerAddress,
-    finding::{SourceName, UnixSeconds},
+    finding::SourceName,
     source::{Source, SourceContext},
 };
 
@@ -67,12 +67,9 @@ pub struct DescriptorsConfig {
     pub longest_hold: Duration,
 }
 
-/// The wall clock in Unix seconds.
-type Clock = Arc<dyn Fn() -> UnixSeconds + Send + Sync>;
-
 /// Fetches, checks, reports and serves descriptors.
 #[derive(Clone)]
-pub(super) struct DescriptorsSource {
+pub(crate) struct DescriptorsSource {
     config: DescriptorsConfig,
     weaknesses: Weaknesses,
     server: Arc<Server>,
@@ -81,7 +78,7 @@ pub(super) struct DescriptorsSource {
 
 impl DescriptorsSource {
     /// The source with these settings.
-    pub(super) fn new(config: DescriptorsConfig, weaknesses: Weaknesses) -> Self {
+    pub(crate) fn new(config: DescriptorsConfig, weaknesses: Weaknesses) -> Self {
         Self::with_clock(config, weaknesses, Arc::new(|| Now::read().unix))
     }
 

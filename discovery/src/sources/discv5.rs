@@ -23,7 +23,6 @@ use futures::{FutureExt, future::BoxFuture};
 use wakumix_waku::record::Shards;
 
 use crate::{
-    config::Config,
     finding::SourceName,
     own_record::{Endpoint, OwnRecord},
     source::{PrepareError, Source, SourceContext},
@@ -76,10 +75,8 @@ struct Prepared {
 }
 
 impl Discv5Source {
-    pub(crate) fn new(config: &Discv5Config, all: &Config) -> Self {
-        let wanted = Shards { cluster: all.cluster, shards: all.shards.clone() };
-        let allow_private = all.allow_private;
-        Self(Arc::new(Shared { config: config.clone(), wanted, allow_private, prepared: OnceLock::new() }))
+    pub(crate) fn new(config: Discv5Config, wanted: Shards, allow_private: bool) -> Self {
+        Self(Arc::new(Shared { config, wanted, allow_private, prepared: OnceLock::new() }))
     }
 }
 

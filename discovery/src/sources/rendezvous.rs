@@ -31,9 +31,6 @@ use client::Client;
 use metrics::Metrics;
 use point::Point;
 
-/// The longest signed record that is taken and made, in bytes: twice that of a node with two names and an address.
-const MAX_RECORD: usize = 1024;
-
 /// The source.
 #[derive(Debug)]
 pub(crate) struct Rendezvous {

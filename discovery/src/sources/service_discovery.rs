@@ -12,6 +12,7 @@
 //! | module | what |
 //! |---|---|
 //! | `position`, `table` | the key space, and the peers that answer in it |
+//! | `parameters` | what the specification sets |
 //! | `client` | requests, walks, look-ups |
 //! | `server` | the answers to others, with `registrar`, `similarity` and `store` |
 //! | `advertiser` | registrations and the own record |
@@ -35,12 +36,13 @@ use wakumix_role_api::{DirectoryReader, InboundRequest, Service, host::PeerEvent
 use crate::{
     clock::Now,
     entry::PeerAddress,
-    finding::{SourceName, UnixSeconds},
+    finding::SourceName,
     source::{Source, SourceContext},
 };
 
 mod advertiser;
 mod client;
+mod parameters;
 mod position;
 mod record;
 mod registrar;
@@ -50,30 +52,10 @@ mod store;
 mod table;
 
 use client::Client;
+use parameters::{ALPHA, REFRESH, SMALLEST_WAIT};
 use record::Reading;
 use server::Server;
 
-// Parameters of the specification (`spec/waku.md §6.6`).
-
-/// `k`: peers of one bucket of the routing table, and peers that an answer names.
-const K: usize = 20;
-/// `α`: requests of one walk at a time.
-const ALPHA: usize = 10;
-/// `K_lookup`: registrars that are asked in each bucket.
-const PER_BUCKET: usize = 5;
-/// `F_lookup`: advertisements that are enough for one look-up.
-const LOOKED_UP: usize = 30;
-/// `F_return`: advertisements that one registrar returns.
-const RETURNED: usize = 10;
-/// `E`: how long a registrar keeps an advertisement, in seconds.
-const EXPIRY: UnixSeconds = 900;
-/// Buckets around the place of a service.
-const SERVICE_BUCKETS: usize = 16;
-/// Between two refreshes of what is in the DHT and in the routing table.
-const REFRESH: Duration = Duration::from_secs(600);
-
-/// The first wait between two searches; it doubles while the pool is small, up to that of the configuration.
-const SMALLEST_WAIT: Duration = Duration::from_secs(1);
 /// Mix nodes below which the pool is small: four times the least that a path needs (`spec/waku.md §5.4`).
 const SMALL_POOL: usize = 16;
 

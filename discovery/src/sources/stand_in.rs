@@ -24,9 +24,9 @@ use wakumix_waku::{
 };
 
 use crate::{
-    actor::DiscoveryMessage,
     finding::{Finding, SourceName},
     local::LocalRecord,
+    messages::DiscoveryMessage,
     source::{Findings, Source, SourceContext},
 };
 

@@ -15,7 +15,6 @@ use wakumix_mix::MixNode;
 use wakumix_role_api::directory::ServiceNode;
 
 use crate::{
-    config::Config,
     entry::MixNodeEntry,
     finding::{Finding, SourceName},
     source::{Findings, Source, SourceContext},
@@ -39,21 +38,17 @@ pub struct StaticSource {
 }
 
 impl StaticSource {
-    /// The entries of `config`; names are resolved by the system.
+    /// These entries; names are resolved by the system and believed for `refresh`.
     #[must_use]
-    pub fn new(config: &Config) -> Self {
-        Self::with_resolver(config, Arc::new(|name, port| resolve(name, port).boxed()))
+    pub fn new(mix_nodes: Vec<MixNodeEntry>, lightpush: &[ServiceNode], refresh: Duration) -> Self {
+        let resolver = Arc::new(|name, port| resolve(name, port).boxed());
+        Self { mix_nodes, lightpush: merge_addresses(lightpush), refresh, resolver }
     }
 
     /// The same with another resolver.
     #[must_use]
-    pub fn with_resolver(config: &Config, resolver: Resolver) -> Self {
-        Self {
-            mix_nodes: config.mix_nodes.clone(),
-            lightpush: merge_addresses(&config.lightpush),
-            refresh: config.refresh,
-            resolver,
-        }
+    pub fn with_resolver(self, resolver: Resolver) -> Self {
+        Self { resolver, ..self }
     }
 
     async fn report(self, findings: Findings) {

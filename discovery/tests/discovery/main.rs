@@ -21,7 +21,9 @@ use wakumix_role_api::{Directory, directory::PoolState, host::PeerEvent};
 use wakumix_sphinx::{FormatKind, FormatSet, PrivateKey};
 use wakumix_waku::record::{Capabilities, Shards};
 
-use world::{ME, Scripted, World, entry, entry_at, full, named, node, peer, private, scripted, service, told, unknown};
+use world::{
+    ME, Scripted, World, entry, entry_at, full, named, node, peer, private, scripted, service, told, unchecked, unknown,
+};
 
 #[actix::test]
 async fn the_directory_shows_the_entries_without_this_node() {
@@ -120,9 +122,11 @@ async fn the_host_is_asked_to_stay_connected_to_all_of_them() {
 async fn a_name_joins_the_pool_once_it_resolves_and_moves_when_it_changes() {
     let first = Ok(vec!["::1".parse().unwrap(), "192.0.2.1".parse().unwrap()]);
     let second = Ok(vec!["192.0.2.2".parse().unwrap()]);
-    let source = StaticSource::with_resolver(&named(), scripted(vec![unknown(), Ok(Vec::new()), first, second]));
+    let config = named();
+    let source = StaticSource::new(config.mix_nodes.clone(), &config.lightpush, config.refresh)
+        .with_resolver(scripted(vec![unknown(), Ok(Vec::new()), first, second]));
     let started = Instant::now();
-    let mut world = World::with_sources(named(), vec![Box::new(source)]);
+    let mut world = World::with_sources(config, vec![Box::new(source)]);
     assert_eq!(world.pool_of(1).await, [node(1)]);
     world.metric("waku_mix_pool_nodes{state=\"unresolved\"} 1").await;
     assert_eq!(world.entry(2).await.reason, "its name does not resolve");
@@ -259,12 +263,66 @@ async fn a_pool_of_forty_five_is_usable_within_seconds() {
     assert_ne!(order(world.reader.snapshot()), before, "the order of the pool tells nothing");
 }
 
+/// Ten thousand records and a thousand connections that come or go, all within two seconds.
+#[actix::test]
+async fn a_burst_of_changes_costs_a_snapshot_at_once_and_then_ten_a_second() {
+    const PACE: Duration = Duration::from_millis(100);
+    let (source, report) = Scripted::boxed(SourceName::Discv5);
+    let mut world = World::with_sources(unchecked(), vec![source]);
+    assert!(world.discovery.add_mix_nodes(vec![node(30)]).await);
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    assert!(world.reader.changed().await);
+    let (start, mut reader) = (Instant::now(), world.reader.clone());
+    let shown = actix::spawn(async move {
+        let mut shown = Vec::new();
+        while let Ok(true) = tokio::time::timeout(Duration::from_secs(1), reader.changed()).await {
+            shown.push(start.elapsed());
+        }
+        shown
+    });
+    let told: Vec<_> = (1..=20).map(told).collect();
+    let peers: Vec<_> = told.iter().map(|finding| finding.peer).collect();
+    for round in 0..500_u16 {
+        let moved = told.iter().cloned().zip(1..).map(|(finding, seed)| Finding {
+            version: round.into(),
+            addresses: vec![format!("/ip4/10.0.0.{seed}/tcp/{}", 5000 + round).parse().unwrap()],
+            ..finding
+        });
+        world.tell(PeerEvent::Connected { peer: peers[usize::from(round) % 20], dialled: None });
+        world.tell(PeerEvent::Disconnected { peer: peers[usize::from(round + 10) % 20] });
+        report.send(moved.collect()).await.unwrap();
+        tokio::time::sleep(Duration::from_millis(2)).await;
+    }
+    let end = start.elapsed();
+    let shown = shown.await.unwrap();
+    assert_eq!(shown[0], Duration::ZERO, "virtual time: the first change at once");
+    assert!(shown.windows(2).all(|pair| pair[1] - pair[0] >= PACE), "{shown:?}");
+    assert!(shown.len() >= 10 && *shown.last().unwrap() <= end + PACE, "{shown:?}");
+    let last = world.reader.snapshot();
+    let is_last = |node: &&MixNode| node.address.multiaddr().to_string().ends_with("/5499");
+    assert_eq!((last.mix_nodes.iter().filter(is_last).count(), last.mix_nodes.len()), (20, 21), "the last state");
+    assert_eq!(last.connected.len(), 10);
+}
+
+#[actix::test]
+async fn a_stop_publishes_what_waits_for_the_next_snapshot() {
+    let (source, report) = Scripted::boxed(SourceName::Discv5);
+    let mut world = World::with_sources(unchecked(), vec![source]);
+    report.send(vec![told(1)]).await.unwrap();
+    world.pool_of(1).await;
+    report.send(vec![told(2)]).await.unwrap();
+    while world.discovery.pool().await.len() < 2 {
+        tokio::task::yield_now().await;
+    }
+    assert_eq!(world.pool(), [node(1)]);
+    assert!(world.discovery.stop(Instant::now() + Duration::from_secs(1)).await);
+    assert_eq!(world.pool(), [1, 2].map(node));
+}
+
 #[actix::test]
 async fn a_node_that_does_not_check_asks_nobody_and_believes_records() {
     let (source, report) = Scripted::boxed(SourceName::Discv5);
-    let mut config = private();
-    config.pool.is_checked = false;
-    let mut world = World::with_sources(config, vec![source]);
+    let mut world = World::with_sources(unchecked(), vec![source]);
     report.send(vec![told(1)]).await.unwrap();
     assert_eq!(world.pool_of(1).await, [node(1)]);
     assert_eq!(world.network(|network| network.asked.len()), 0);

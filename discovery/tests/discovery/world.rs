@@ -69,7 +69,7 @@ pub(crate) struct World {
 
 impl World {
     pub(crate) fn new(config: Config) -> Self {
-        let source = StaticSource::new(&config);
+        let source = StaticSource::new(config.mix_nodes.clone(), &config.lightpush, config.refresh);
         Self::with_sources(config, vec![Box::new(source)])
     }
 
@@ -229,6 +229,13 @@ pub(crate) fn told(seed: u16) -> Finding {
 
 pub(crate) fn private() -> Config {
     Config { allow_private: true, ..Config::default() }
+}
+
+/// The same for a node that does not check others: it believes records.
+pub(crate) fn unchecked() -> Config {
+    let mut config = private();
+    config.pool.is_checked = false;
+    config
 }
 
 /// A resolver that gives these answers in turn, the last one for ever.

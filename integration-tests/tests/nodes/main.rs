@@ -9,6 +9,7 @@
 )]
 
 mod discovery;
+mod drill;
 mod durability;
 mod faults;
 mod fleet;

@@ -226,7 +226,7 @@ impl Node {
             tasks,
             _housekeeping: Housekeeping(housekeeping),
         };
-        surfaces::export_readiness(&node.telemetry, &node.roles);
+        surfaces::export_readiness(&node.telemetry, &node.roles, &node.tasks);
         if started.is_ok() {
             started = node.start_servers(config);
         }

@@ -11,7 +11,7 @@ use std::{
 use futures::FutureExt;
 use multiaddr::{Multiaddr, Protocol as Part};
 use tokio::sync::Semaphore;
-use wakumix_role_api::{RoleName, RunningRole, plain::PlainPush};
+use wakumix_role_api::{RoleName, RunningRole, Tasks, plain::PlainPush};
 use wakumix_telemetry::{
     Metric, Telemetry,
     health::{ConnectionStatus, Health, Protocol, ProtocolHealth},
@@ -26,6 +26,7 @@ use crate::{
 /// The state of the HTTP handlers.
 pub(super) fn api(node: &Node, config: &Config) -> Api {
     let (for_health, for_missing) = (Arc::clone(&node.roles), Arc::clone(&node.roles));
+    let (health_tasks, missing_tasks) = (node.tasks.clone(), node.tasks.clone());
     let serves_lightpush = node.ports.relay.is_some() && config.relay.lightpush;
     let was_ready = AtomicBool::new(false);
     let discovery = node.discovery.clone();
@@ -38,8 +39,8 @@ pub(super) fn api(node: &Node, config: &Config) -> Api {
         directory: node.directory.clone(),
         sharding: Sharding { cluster: config.cluster_id, shards: NonZeroU16::new(config.num_shards_in_network) },
         max_message: config.max_msg_size.as_len(),
-        health: Arc::new(move |peers| health(&for_health, serves_lightpush, &was_ready, peers)),
-        missing: Arc::new(move || missing(&for_missing)),
+        health: Arc::new(move |peers| health(&for_health, &health_tasks, serves_lightpush, &was_ready, peers)),
+        missing: Arc::new(move || missing(&for_missing, missing_tasks.problem())),
         telemetry: node.telemetry.clone(),
         allowed_hosts: config.rest_allow_host.clone().into(),
         admin: config.rest_admin || config.rest_address.is_loopback(),
@@ -66,16 +67,17 @@ fn info(node: &Node) -> Arc<dyn Fn() -> Info + Send + Sync> {
     })
 }
 
-/// What the roles wait for, one line each.
-pub(super) fn missing(roles: &[Box<dyn RunningRole>]) -> Vec<String> {
-    roles.iter().filter_map(|role| role.ready().err().map(|reason| format!("{}: {reason}", role.name()))).collect()
+/// What the node waits for: its roles, one line each, and tasks that are restarted.
+pub(super) fn missing(roles: &[Box<dyn RunningRole>], task_problem: Option<String>) -> Vec<String> {
+    let of_role = |role: &dyn RunningRole| role.ready().err().map(|reason| format!("{}: {reason}", role.name()));
+    roles.iter().filter_map(|role| of_role(&**role)).chain(task_problem).collect()
 }
 
-/// Shows as a metric whether every role is ready. The roles hold the telemetry, so it must not hold them.
-pub(super) fn export_readiness(telemetry: &Telemetry, roles: &Arc<[Box<dyn RunningRole>]>) {
-    let roles = Arc::downgrade(roles);
+/// Shows as a metric whether the node is ready. Roles and tasks hold the telemetry, so it must not hold them.
+pub(super) fn export_readiness(telemetry: &Telemetry, roles: &Arc<[Box<dyn RunningRole>]>, tasks: &Tasks) {
+    let (roles, task_problem) = (Arc::downgrade(roles), tasks.watch_problem());
     telemetry.on_scrape(move |telemetry| {
-        let is_ready = roles.upgrade().is_some_and(|roles| missing(&roles).is_empty());
+        let is_ready = roles.upgrade().is_some_and(|roles| missing(&roles, task_problem()).is_empty());
         telemetry.gauge(Metric::Ready, &[]).set(if is_ready { 1.0 } else { 0.0 });
     });
 }
@@ -83,6 +85,7 @@ pub(super) fn export_readiness(telemetry: &Telemetry, roles: &Arc<[Box<dyn Runni
 /// nwaku's report: the mix protocol is ready when every mix role of this node is.
 fn health(
     roles: &[Box<dyn RunningRole>],
+    tasks: &Tasks,
     serves_lightpush: bool,
     was_ready: &AtomicBool,
     connected_peers: usize,
@@ -104,7 +107,7 @@ fn health(
         of(Protocol::LegacyLightpush, serves_lightpush, &relay),
         of(Protocol::Mix, has(RoleName::Mixer), &mix),
     ];
-    let is_ready = missing(roles).is_empty();
+    let is_ready = missing(roles, tasks.problem()).is_empty();
     let connection = match (connected_peers, is_ready) {
         (0, _) => ConnectionStatus::Disconnected,
         (_, true) => ConnectionStatus::Connected,

@@ -76,15 +76,18 @@ impl Net {
             .of(&[Kind::Exit])
             .map(|(_, node)| ServiceNode::new(node.peer_id(), node.listen_addresses().to_vec()))
             .collect();
-        for (_, node) in self.of(&Kind::ALL) {
-            node.discovery().add_mix_nodes(pool.clone()).await;
-            node.discovery().add_lightpush(exits.clone()).await;
-        }
+        // All at once: each call waits for a snapshot.
+        let introductions = self.of(&Kind::ALL).map(|(_, node)| {
+            let discovery = node.discovery();
+            futures::future::join(discovery.add_mix_nodes(pool.clone()), discovery.add_lightpush(exits.clone()))
+        });
+        futures::future::join_all(introductions).await;
         let relays: Vec<&Node> = self.of(&[Kind::Relay, Kind::Exit]).map(|(_, node)| node).collect();
-        for (index, node) in relays.iter().enumerate() {
+        let linked = relays.iter().enumerate().map(|(index, node)| {
             let links = relays.iter().cycle().skip(index + 1).take(RELAY_LINKS.min(relays.len() - 1));
-            node.discovery().add_static_peers(links.filter_map(|other| entry(other)).collect()).await;
-        }
+            node.discovery().add_static_peers(links.filter_map(|other| entry(other)).collect())
+        });
+        futures::future::join_all(linked).await;
     }
 
     /// The pools of the senders.

@@ -259,7 +259,10 @@ pub trait PeerLine: Send + Sync {
 /// The peers that are being written to. Cheap to clone; all clones are one table. The host opens and closes lines; a packet
 /// whose peer has one goes there at once, without passing the host's queue. Bound: connections, one for each format.
 #[derive(Clone, Default)]
-pub struct PeerLines(Arc<RwLock<HashMap<(PeerId, usize), Arc<dyn PeerLine>>>>);
+pub struct PeerLines(Arc<RwLock<Lines>>);
+
+/// By peer and packet length.
+type Lines = HashMap<(PeerId, usize), Arc<dyn PeerLine>>;
 
 impl PeerLines {
     /// Packets of this length for this peer go there from now on.

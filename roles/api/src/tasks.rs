@@ -206,6 +206,12 @@ impl Tasks {
         Some(format!("the task {} has panicked and is restarted; report this as a bug", state.name))
     }
 
+    /// Reads [`Self::problem`] for whoever must not keep the registry alive.
+    pub fn watch_problem(&self) -> impl Fn() -> Option<String> + Send + Sync + 'static {
+        let shared = Arc::downgrade(&self.shared);
+        move || Self { shared: shared.upgrade()? }.problem()
+    }
+
     /// Makes a task of this name panic, as a bug would: the one that runs longest, or the next that starts. For drills.
     pub fn inject_panic(&self, name: &'static str) {
         self.entry(name).faults.add_permits(1);

@@ -9,7 +9,7 @@ use wakumix_records::descriptor::{
 };
 use wakumix_waku::record::{Capabilities, MAX_LISTED_SHARDS, Shards};
 
-use super::{Clock, server::Server};
+use super::server::{Clock, Server};
 use crate::{finding::UnixSeconds, local::LocalRecord, source::SourceContext};
 
 /// Seconds that a descriptor of this node is believed: readers look for a newer one after half of it, and a node that has

@@ -12,8 +12,11 @@ use wakumix_records::descriptor::{Request, Response};
 use wakumix_role_api::InboundRequest;
 use wakumix_telemetry::{Counter, Metric, Telemetry};
 
-use super::{Clock, shelf::Shelf};
-use crate::sources::budget::{Budget, Pace};
+use super::shelf::Shelf;
+use crate::{
+    finding::UnixSeconds,
+    sources::budget::{Budget, Pace},
+};
 
 /// Requests for this node's own descriptor: a thousand nodes that look after it every minute, three times over.
 const OWN_OF_ALL: Pace = Pace { burst: 1000, refill: Duration::from_millis(20) };
@@ -23,6 +26,9 @@ const OWN_OF_ONE: Pace = Pace { burst: 10, refill: Duration::from_secs(2) };
 const OTHERS_OF_ALL: Pace = Pace { burst: 200, refill: Duration::from_millis(50) };
 /// The same of one peer: a node that starts asks several times, and then every few minutes.
 const OTHERS_OF_ONE: Pace = Pace { burst: 8, refill: Duration::from_secs(15) };
+
+/// The wall clock in Unix seconds.
+pub(super) type Clock = Arc<dyn Fn() -> UnixSeconds + Send + Sync>;
 
 /// The answering side.
 pub(super) struct Server {

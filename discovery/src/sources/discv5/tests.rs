@@ -6,7 +6,7 @@ use super::*;
 
 fn source(listen: SocketAddr) -> Discv5Source {
     let config = Discv5Config { listen, announce_ip: None, bootstrap: Vec::new(), auto_update: false };
-    Discv5Source::new(&config, &Config::default())
+    Discv5Source::new(config, Shards { cluster: 0, shards: Vec::new() }, false)
 }
 
 #[tokio::test]

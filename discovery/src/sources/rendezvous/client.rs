@@ -15,7 +15,7 @@ use wakumix_records::{
 use wakumix_role_api::host::{ReadRule, RequestFailure};
 use wakumix_waku::{frame, record::Capabilities};
 
-use super::{MAX_RECORD, SharedPoint};
+use super::{SharedPoint, registrations::MAX_RECORD};
 use crate::{
     clock::Now,
     finding::{Finding, Refusal, UnixSeconds},

@@ -11,10 +11,7 @@ use wakumix_records::rendezvous::{
 };
 use wakumix_role_api::Requester;
 
-use super::{
-    MAX_RECORD,
-    registrations::{Registrations, Told},
-};
+use super::registrations::{MAX_RECORD, Registrations, Told};
 use crate::sources::budget::{Budget, Pace};
 
 /// Registrations are granted no longer than this, in seconds. The fleet's nodes ask for [`MIN_TTL`] and renew every 10 s,

@@ -9,7 +9,10 @@ use libp2p_identity::PeerId;
 use rand::{Rng, RngExt, seq::IteratorRandom};
 use tokio::time::Instant;
 
-/// Registrations of a namespace. With [`MAX_RECORD`](super::MAX_RECORD) bytes each they take at most 1 MiB. A newcomer that finds no room takes the
+/// The longest signed record that is taken and made, in bytes: twice that of a node with two names and an address.
+pub(super) const MAX_RECORD: usize = 1024;
+
+/// Registrations of a namespace. With [`MAX_RECORD`] bytes each they take at most 1 MiB. A newcomer that finds no room takes the
 /// place of a random one: whoever registers faster than others gets his share of the places and no more, and nobody keeps
 /// the others out by coming first.
 pub(super) const MAX_REGISTRATIONS: usize = 1024;

@@ -8,8 +8,9 @@ use wakumix_records::rendezvous::{
 use wakumix_role_api::host::{OutboundRequest, ReadRule, RequestFailure};
 
 use super::{
-    MAX_RECORD, Rendezvous,
+    Rendezvous,
     client::{INTERVAL, signed},
+    registrations::MAX_RECORD,
 };
 use crate::{
     local::LocalRecord,

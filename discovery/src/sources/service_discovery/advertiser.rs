@@ -15,8 +15,8 @@ use wakumix_records::service_discovery::{
 use wakumix_waku::record::Capabilities;
 
 use super::{
-    EXPIRY, REFRESH, SERVICE_BUCKETS, SMALLEST_WAIT,
     client::{Client, bucket_of},
+    parameters::{EXPIRY, REFRESH, SERVICE_BUCKETS, SMALLEST_WAIT},
     position::Position,
     record::advertisement,
 };

@@ -14,11 +14,15 @@ use wakumix_records::service_discovery::{Contact, MAX_MESSAGE, Message, MessageK
 use wakumix_role_api::host::{HostHandle, ReadRule, RequestFailure};
 use wakumix_waku::frame;
 
-use super::{ALPHA, K, LOOKED_UP, PER_BUCKET, SERVICE_BUCKETS, position::Position, server::Server};
+use super::{
+    parameters::{ALPHA, K, LOOKED_UP, PER_BUCKET, SERVICE_BUCKETS},
+    position::Position,
+    server::Server,
+};
 use crate::{
-    book::place::believable,
     clock::Now,
     finding::{Finding, Refusal, UnixSeconds},
+    peer_table::believable,
     source::Findings,
 };
 

@@ -9,7 +9,7 @@ use wakumix_records::{
 };
 use wakumix_waku::record::Capabilities;
 
-use super::RETURNED;
+use super::parameters::RETURNED;
 use crate::{
     finding::{Finding, Refusal, UnixSeconds},
     local::LocalRecord,

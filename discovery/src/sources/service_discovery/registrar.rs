@@ -15,8 +15,12 @@ use libp2p_identity::{Keypair, PeerId};
 use rand::{Rng, seq::IndexedRandom};
 use wakumix_records::service_discovery::{PeerRecord, Register, Status, Ticket};
 
-use super::{EXPIRY, RETURNED, similarity::Prefixes, table::public_ipv4};
-use crate::{book::place::believable, finding::UnixSeconds};
+use super::{
+    parameters::{EXPIRY, RETURNED},
+    similarity::Prefixes,
+    table::public_ipv4,
+};
+use crate::{finding::UnixSeconds, peer_table::believable};
 
 /// `C`: advertisements that are kept, 1 KiB each at most.
 const CAPACITY: usize = 1000;

@@ -9,7 +9,7 @@ use wakumix_records::service_discovery::{Contact, Message, MessageKind, ValueRec
 use wakumix_role_api::Requester;
 
 use super::{
-    K,
+    parameters::K,
     position::Position,
     registrar::{Registrar, ServiceKey},
     store::Store,

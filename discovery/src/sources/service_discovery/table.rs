@@ -9,7 +9,7 @@ use wakumix_mix::is_public;
 use wakumix_records::service_discovery::Contact;
 
 use super::{
-    K,
+    parameters::K,
     position::{Distance, Position},
 };
 

@@ -10,7 +10,7 @@ use wakumix_role_api::{
 };
 use wakumix_sphinx::PrivateKey;
 
-use super::*;
+use super::{parameters::K, *};
 use crate::{
     local::LocalRecord,
     sources::stand_in::{self, Node, answer, body_of, key, peer, sender},

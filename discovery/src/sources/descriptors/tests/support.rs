@@ -25,8 +25,8 @@ use wakumix_waku::{
 
 use crate::{
     LocalRecord,
-    actor::DiscoveryMessage,
     finding::{Finding, Refusal, SignedRecord, SourceName},
+    messages::DiscoveryMessage,
     source::{Findings, Source, SourceContext},
     sources::descriptors::{DescriptorsConfig, DescriptorsSource},
 };
@@ -65,7 +65,7 @@ pub(super) fn sealed(seed: u16) -> Vec<u8> {
     descriptor(seed).seal(&keypair(seed)).unwrap()
 }
 
-/// What the book knows of a peer whose descriptor it has.
+/// What the peer table knows of a peer whose descriptor it has.
 pub(super) fn known(seed: u16) -> Finding {
     let Descriptor { peer, issued, expires, addresses, mix_key, capabilities, .. } = descriptor(seed);
     Finding {
@@ -105,7 +105,7 @@ pub(super) async fn ask(service: &Service, from: Requester, body: Vec<u8>) -> Op
     answer.await.ok().map(|bytes| Response::decode(&bytes).unwrap().descriptors)
 }
 
-/// What the source has told the book.
+/// What the source has told the peer table.
 #[derive(Debug, Default)]
 pub(super) struct Told {
     pub(super) findings: HashMap<PeerId, Finding>,
@@ -117,7 +117,7 @@ pub(super) struct Told {
 
 type Answer = Result<Vec<u8>, RequestFailure>;
 
-/// A running source, a book that believes everything, and a host that answers as it is told.
+/// A running source, a peer table that believes everything, and a host that answers as it is told.
 pub(super) struct World {
     pub(super) told: Arc<Mutex<Told>>,
     pub(super) asked: Arc<Mutex<Vec<(PeerId, Request)>>>,
@@ -140,7 +140,7 @@ impl World {
         let clock = Arc::new(move || NOW + start.elapsed().as_secs());
         let source = DescriptorsSource::with_clock(config, Weaknesses::NONE, clock);
         let telemetry = Telemetry::new();
-        let (book_address, book) = mailbox("discovery", 64, &telemetry);
+        let (discovery_address, inbox) = mailbox("discovery", 64, &telemetry);
         let (host_address, host) = mailbox("host", 64, &telemetry);
         let (publisher, directory) = DirectoryPublisher::new();
         let (local, follow_local) = watch::channel(Arc::new(record));
@@ -148,10 +148,10 @@ impl World {
         let told = Arc::new(Mutex::new(Told::default()));
         told.lock().unwrap().findings = known.into_iter().map(|finding| (finding.peer, finding)).collect();
         let asked = Arc::default();
-        tokio::spawn(book_task(book.receiver().unwrap(), Arc::clone(&told)));
+        tokio::spawn(discovery_task(inbox.receiver().unwrap(), Arc::clone(&told)));
         tokio::spawn(host_task(host.receiver().unwrap(), Arc::clone(&asked), answer));
         let context = SourceContext {
-            findings: Findings::new(SourceName::Descriptors, book_address, events.clone()),
+            findings: Findings::new(SourceName::Descriptors, discovery_address, events.clone()),
             host: HostHandle::new(host_address),
             directory,
             local: follow_local,
@@ -192,7 +192,7 @@ impl World {
     }
 }
 
-async fn book_task(mut inbox: wakumix_role_api::Receiver<DiscoveryMessage>, told: Arc<Mutex<Told>>) {
+async fn discovery_task(mut inbox: wakumix_role_api::Receiver<DiscoveryMessage>, told: Arc<Mutex<Told>>) {
     while let Some(message) = inbox.recv().await {
         let mut told = told.lock().unwrap();
         match message {

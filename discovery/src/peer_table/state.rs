@@ -6,10 +6,8 @@ use wakumix_mix::{AddressError, address::is_secp256k1};
 use wakumix_role_api::directory::PoolState;
 use wakumix_sphinx::{FormatKind, FormatSet, WireFormat};
 
-use crate::{
-    book::{Node, Rules},
-    clock::Now,
-};
+use super::{node::Node, rules::Rules};
+use crate::clock::Now;
 
 /// What a node can be used for; `None` for one that does not mix.
 ///

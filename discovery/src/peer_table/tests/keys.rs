@@ -4,7 +4,7 @@ use proptest::prelude::*;
 use wakumix_sphinx::{FormatKind, FormatSet};
 
 use super::*;
-use crate::{book::slot::KEY_CHANGE_INTERVAL, pool::View};
+use crate::{peer_table::slot::KEY_CHANGE_INTERVAL, pool::View};
 
 /// A record of one key and what follows it.
 fn told(peer: PeerId, version: u64, now: u8, next: Option<(u8, UnixSeconds)>) -> Finding {
@@ -116,7 +116,7 @@ fn a_cache_of_before_a_rotation_is_read_as_what_it_has_become() {
     let mut world = World::new();
     let (peer, now) = (secp256k1_peer(), world.now);
     let cached = told(peer, 10, 1, Some((2, START - 5)));
-    world.book.remember(SourceName::Descriptors, cached, now.instant_of(START - 60), now, &mut world.rng).unwrap();
+    world.table.remember(SourceName::Descriptors, cached, now.instant_of(START - 60), now, &mut world.rng).unwrap();
     assert_eq!((key_of(&world, &peer), world.state(&peer)), (Some(key(2)), PoolState::Usable));
     world.report(SourceName::Discv5, told(peer, 3, 1, None)).unwrap();
     assert_eq!(key_of(&world, &peer), Some(key(2)), "a node record may be older than the cache");
@@ -132,7 +132,7 @@ fn who_passes_records_on_sees_that_they_tell_different_keys_but_none_that_is_ove
     let mut world = World::new();
     let peer = secp256k1_peer();
     let keys = |world: &World| {
-        let known = known(&world.book, world.now.unix);
+        let known = known(world.table.nodes(), world.now.unix);
         known.iter().map(|finding| finding.mix_key).collect::<Vec<_>>()
     };
     let descriptor = told(peer, 10, 1, Some((2, START + 60)));
@@ -152,7 +152,7 @@ fn a_peers_own_descriptor_says_what_it_is_able_to_do_and_an_entry_stands_until_i
     let mut world = World::new();
     let peer = secp256k1_peer();
     let able = |world: &World| {
-        let view = View::of(&world.book, None);
+        let view = View::of(&world.table, None);
         view.mix_nodes.iter().map(|node| (node.formats, node.reassembles)).collect::<Vec<_>>()
     };
     let both = FormatSet::MIX.with(FormatKind::SphinxPacket);
@@ -190,7 +190,7 @@ fn the_pool_has_every_node_that_shares_a_kind_of_packets_with_this_one() {
         (vec![second], None, false, Some(sphinx_packet)),
         (vec![second], None, true, Some(sphinx_packet)),
     ] {
-        let mut world = World::with(&Config { cluster: 2, profiles: ours.clone(), ..Config::default() });
+        let mut world = World::with(Rules { profiles: ours.clone(), ..Rules::of_cluster_2(secp256k1_peer(), 400) });
         let peer = secp256k1_peer();
         if is_entry {
             let entry = Finding { addresses: at(1), mix_key: Some(key(1)), ..Finding::new(peer, 0) };
@@ -198,7 +198,7 @@ fn the_pool_has_every_node_that_shares_a_kind_of_packets_with_this_one() {
         }
         world.report(SourceName::Descriptors, Finding { profiles: theirs.clone(), ..record(peer, 1) }).unwrap();
         world.reach(&peer);
-        let pool = View::of(&world.book, None).mix_nodes;
+        let pool = View::of(&world.table, None).mix_nodes;
         let found: Vec<_> = pool.iter().map(|node| node.formats).collect();
         assert_eq!(found, formats.into_iter().collect::<Vec<_>>(), "{ours:?} {theirs:?}");
         assert_eq!(world.state(&peer) == PoolState::OtherProfile, formats.is_none());

@@ -1,4 +1,4 @@
-//! The rules of the book, one by one. `histories` tries them in random order.
+//! The rules of the peer table, one by one. `histories` tries them in random order.
 
 mod histories;
 mod hostile;
@@ -9,11 +9,11 @@ use std::time::Duration;
 use multiaddr::Multiaddr;
 use rand::{SeedableRng, rngs::StdRng};
 use wakumix_role_api::directory::PoolState;
-use wakumix_sphinx::{PrivateKey, PublicKey};
+use wakumix_sphinx::{PrivateKey, PublicKey, WireFormat};
 use wakumix_waku::record::Shards;
 
 use super::{
-    place::{MAX_UNTRIED_PER_ADDRESS, MAX_UNTRIED_PER_SUBNET},
+    subnet_limits::{MAX_UNTRIED_PER_ADDRESS, MAX_UNTRIED_PER_SUBNET},
     *,
 };
 
@@ -49,43 +49,43 @@ fn record(peer: PeerId, version: u64) -> Finding {
 }
 
 struct World {
-    book: Book,
+    table: PeerTable,
     rng: StdRng,
     now: Now,
 }
 
 impl World {
     fn new() -> Self {
-        Self::with(&Config { cluster: 2, max_nodes: 400, ..Config::default() })
+        Self::with(Rules::of_cluster_2(secp256k1_peer(), 400))
     }
 
-    fn with(config: &Config) -> Self {
-        let book = Book::new(Rules::new(secp256k1_peer(), config));
-        Self { book, rng: StdRng::seed_from_u64(7), now: Now { unix: START, at: Instant::now() } }
+    fn with(rules: Rules) -> Self {
+        let table = PeerTable::new(rules);
+        Self { table, rng: StdRng::seed_from_u64(7), now: Now { unix: START, at: Instant::now() } }
     }
 
     fn pass(&mut self, seconds: u64) {
         self.now.unix += seconds;
         self.now.at += Duration::from_secs(seconds);
-        self.book.sweep(self.now);
+        self.table.expire(self.now);
     }
 
     fn report(&mut self, source: SourceName, finding: Finding) -> Result<bool, Refusal> {
-        let result = self.book.report(source, finding, self.now, &mut self.rng);
-        self.book.assert_whole();
+        let result = self.table.report(source, finding, self.now, &mut self.rng);
+        self.table.assert_whole();
         result
     }
 
     fn reach(&mut self, peer: &PeerId) {
-        self.book.reached(peer, self.now, &mut self.rng);
+        self.table.reached(peer, self.now, &mut self.rng);
     }
 
     fn fail(&mut self, peer: &PeerId) {
-        self.book.checked(peer, CheckOutcome::Failed, self.now, &mut self.rng);
+        self.table.checked(peer, CheckOutcome::Failed, self.now, &mut self.rng);
     }
 
     fn node(&self, peer: &PeerId) -> &Node {
-        self.book.get(peer).unwrap()
+        self.table.get(peer).unwrap()
     }
 
     fn state(&self, peer: &PeerId) -> PoolState {
@@ -93,25 +93,25 @@ impl World {
     }
 }
 
-impl Book {
+impl PeerTable {
     /// What holds at any time.
     pub(super) fn assert_whole(&self) {
         assert!(self.nodes.len() <= self.rules.max_nodes);
         assert!(!self.nodes.contains_key(&self.rules.me));
         for source in SourceName::ALL {
-            let strangers = self.nodes().filter(|node| !node.is_kept() && node.introduced_by == source);
-            let of_source = strangers.count();
-            assert_eq!(of_source, self.room.of(source));
-            assert!(of_source <= self.room.share(), "{source:?} has {of_source}");
+            let unverified = self.nodes().filter(|node| !node.is_kept() && node.introduced_by == source);
+            let of_source = unverified.count();
+            assert_eq!(of_source, self.quota.of(source));
+            assert!(of_source <= self.quota.share(), "{source:?} has {of_source}");
         }
-        let mut crowds = Crowds::default();
+        let mut subnet_limits = SubnetLimits::default();
         for node in self.nodes() {
             assert!(!node.is_forgotten());
             if node.is_untried() {
-                crowds.enter(&node.blocks);
+                subnet_limits.enter(&node.blocks);
             }
         }
-        assert_eq!(crowds, self.crowds);
+        assert_eq!(subnet_limits, self.subnet_limits);
     }
 }
 
@@ -120,7 +120,7 @@ fn each_broken_rule_has_its_reason() {
     let mut world = World::new();
     let peer = secp256k1_peer();
     let good = || record(peer, 1);
-    let me = world.book.rules().me;
+    let me = world.table.rules().me;
     let nothing = Some(Capabilities::FILTER);
     let table = [
         (record(me, 1), Refusal::Irrelevant),
@@ -135,7 +135,7 @@ fn each_broken_rule_has_its_reason() {
     for (finding, refusal) in table {
         assert_eq!(world.report(SourceName::Discv5, finding), Err(refusal));
     }
-    assert_eq!(world.book.len(), 0);
+    assert_eq!(world.table.len(), 0);
     assert_eq!(world.report(SourceName::Discv5, good()), Ok(true));
     assert_eq!(world.report(SourceName::Discv5, good()), Ok(false), "the same again is no news");
 }
@@ -211,7 +211,7 @@ fn headers_carry_no_address_that_a_descriptor_of_this_run_has_left_out() {
     let descriptor = |addresses| Finding { addresses, ..record(peer, 7) };
     let unaddressable = || address("/dns4/a.org/tcp/1/wss");
     world.report(SourceName::Discv5, record(peer, 1)).unwrap();
-    world.book.remember(SourceName::Descriptors, descriptor(unaddressable()), None, now, &mut world.rng).unwrap();
+    world.table.remember(SourceName::Descriptors, descriptor(unaddressable()), None, now, &mut world.rng).unwrap();
     assert_eq!(hop(&world), at(1).pop(), "what an earlier run was told may be the older word");
     world.report(SourceName::Descriptors, Finding { addresses: at(2), ..record(peer, 8) }).unwrap();
     assert_eq!(hop(&world), at(2).pop());
@@ -228,7 +228,7 @@ fn what_an_earlier_run_was_told_stands_until_its_source_says_more() {
     let mut world = World::new();
     let (peer, now) = (secp256k1_peer(), world.now);
     let seen = now.instant_of(START - 60);
-    world.book.remember(SourceName::Descriptors, record(peer, 7), seen, now, &mut world.rng).unwrap();
+    world.table.remember(SourceName::Descriptors, record(peer, 7), seen, now, &mut world.rng).unwrap();
     assert_eq!((world.state(&peer), world.node(&peer).sources()), (PoolState::Usable, vec![SourceName::Cache]));
     let entry = Finding { addresses: at(1), mix_key: Some(key(9)), ..Finding::new(peer, 0) };
     world.report(SourceName::Static, entry).unwrap();
@@ -242,17 +242,17 @@ fn what_an_earlier_run_was_told_stands_until_its_source_says_more() {
 fn a_remembered_node_ages() {
     let mut world = World::new();
     let (fresh, old, now) = (secp256k1_peer(), secp256k1_peer(), world.now);
-    let max_age = world.book.rules().pool.max_age.as_secs();
+    let max_age = world.table.rules().pool.max_age.as_secs();
     for (peer, age) in [(fresh, max_age), (old, max_age + 1)] {
         let seen = now.instant_of(START - age);
-        world.book.remember(SourceName::Discv5, record(peer, 1), seen, now, &mut world.rng).unwrap();
+        world.table.remember(SourceName::Discv5, record(peer, 1), seen, now, &mut world.rng).unwrap();
     }
     assert_eq!((world.state(&fresh), world.state(&old)), (PoolState::Usable, PoolState::Expired));
     assert!(world.node(&old).contact.is_due(now.at), "it is tried before it is forgotten");
 }
 
 #[test]
-fn untried_strangers_crowd_an_address_and_a_subnet() {
+fn untried_peers_fill_an_address_and_a_subnet() {
     let mut world = World::new();
     let mut report = |addresses| world.report(SourceName::Discv5, Finding { addresses, ..record(secp256k1_peer(), 1) });
     for _ in 0..MAX_UNTRIED_PER_ADDRESS {
@@ -264,7 +264,7 @@ fn untried_strangers_crowd_an_address_and_a_subnet() {
     }
     assert_eq!(report(at(200)), Err(Refusal::Flood));
     assert_eq!(report(at(0x100)), Ok(true), "the next /24");
-    let tried = world.book.nodes().find(|node| node.view.addresses == at(1)).unwrap().peer;
+    let tried = world.table.nodes().find(|node| node.view.addresses == at(1)).unwrap().peer;
     world.fail(&tried);
     let honest = Finding { addresses: at(1), ..record(secp256k1_peer(), 1) };
     assert_eq!(world.report(SourceName::Discv5, honest), Ok(true), "one that was tried in vain makes room");
@@ -272,7 +272,7 @@ fn untried_strangers_crowd_an_address_and_a_subnet() {
 
 #[test]
 fn a_test_net_may_live_at_one_address() {
-    let mut world = World::with(&Config { cluster: 2, allow_private: true, max_nodes: 1000, ..Config::default() });
+    let mut world = World::with(Rules { allow_private: true, ..Rules::of_cluster_2(secp256k1_peer(), 1000) });
     for _ in 0..200 {
         let finding = Finding { addresses: address("/ip4/127.0.0.1/tcp/1"), ..record(secp256k1_peer(), 1) };
         assert_eq!(world.report(SourceName::Discv5, finding), Ok(true));
@@ -280,7 +280,7 @@ fn a_test_net_may_live_at_one_address() {
 }
 
 #[test]
-fn a_node_that_no_longer_mixes_leaves_the_pool_and_one_of_another_cluster_the_book() {
+fn a_node_that_no_longer_mixes_leaves_the_pool_and_one_of_another_cluster_the_table() {
     let mut world = World::new();
     let peer = secp256k1_peer();
     world.report(SourceName::Discv5, record(peer, 1)).unwrap();
@@ -289,7 +289,7 @@ fn a_node_that_no_longer_mixes_leaves_the_pool_and_one_of_another_cluster_the_bo
     assert_eq!(world.node(&peer).state, None);
     let gone = Finding { shards: Some(Shards { cluster: 9, shards: vec![] }), ..record(peer, 3) };
     assert_eq!(world.report(SourceName::Discv5, gone), Err(Refusal::Cluster));
-    assert_eq!(world.book.len(), 0);
+    assert_eq!(world.table.len(), 0);
 }
 
 #[test]
@@ -312,25 +312,25 @@ fn a_node_without_a_live_record_expires_and_is_forgotten() {
     world.pass(10);
     assert_eq!(world.state(&peer), PoolState::Expired);
     world.pass(FORGET_EXPIRED_AFTER + 1);
-    assert!(world.book.get(&peer).is_none());
+    assert!(world.table.get(&peer).is_none());
 }
 
 #[test]
-fn strangers_are_given_up_and_friends_get_a_day() {
+fn unverified_peers_are_given_up_and_friends_get_a_day() {
     let mut world = World::new();
-    let (stranger, friend) = (secp256k1_peer(), secp256k1_peer());
-    world.report(SourceName::Discv5, record(stranger, 1)).unwrap();
+    let (unverified, friend) = (secp256k1_peer(), secp256k1_peer());
+    world.report(SourceName::Discv5, record(unverified, 1)).unwrap();
     world.report(SourceName::Discv5, record(friend, 1)).unwrap();
     world.reach(&friend);
     for _ in 0..GIVE_UP {
-        world.fail(&stranger);
+        world.fail(&unverified);
         world.fail(&friend);
     }
     world.pass(1);
-    assert!(world.book.get(&stranger).is_none());
+    assert!(world.table.get(&unverified).is_none());
     assert_eq!(world.state(&friend), PoolState::Unreachable);
     world.pass(FORGET_AFTER.as_secs());
-    assert!(world.book.get(&friend).is_none());
+    assert!(world.table.get(&friend).is_none());
 }
 
 #[test]
@@ -338,10 +338,10 @@ fn a_peer_that_is_connected_before_it_is_found_counts_as_reached() {
     let mut world = World::new();
     let peer = secp256k1_peer();
     let now = world.now;
-    world.book.connected(peer, now, &mut world.rng);
+    world.table.connected(peer, now, &mut world.rng);
     world.report(SourceName::Discv5, record(peer, 1)).unwrap();
     assert_eq!(world.state(&peer), PoolState::Usable);
-    assert!(world.book.set_connected(Vec::new(), now, &mut world.rng), "an event was missed");
+    assert!(world.table.set_connected(Vec::new(), now, &mut world.rng), "an event was missed");
     assert!(!world.node(&peer).contact.is_connected && world.node(&peer).contact.is_due(now.at));
 }
 

@@ -1,4 +1,4 @@
-//! Random histories: whatever happens in whatever order, the book stays whole and forgets nobody whom it must keep.
+//! Random histories: whatever happens in whatever order, the table stays whole and forgets nobody that it must keep.
 
 use proptest::prelude::*;
 
@@ -70,10 +70,10 @@ fn apply(world: &mut World, peers: &[PeerId], step: &Step) {
         Step::Reach(peer) => world.reach(&peers[peer]),
         Step::Fail(peer) => world.fail(&peers[peer]),
         Step::Connect(peer) => {
-            world.book.connected(peers[peer], world.now, &mut world.rng);
+            world.table.connected(peers[peer], world.now, &mut world.rng);
         }
         Step::Disconnect(peer) => {
-            world.book.disconnected(&peers[peer], world.now);
+            world.table.disconnected(&peers[peer], world.now);
         }
         Step::Pass(seconds) => world.pass(seconds),
     }
@@ -83,17 +83,17 @@ proptest! {
     #![proptest_config(ProptestConfig::with_cases(128))]
 
     #[test]
-    fn the_book_stays_whole(steps in proptest::collection::vec(step(), 1..80)) {
-        let mut world = World::with(&Config { cluster: 2, max_nodes: 16, ..Config::default() });
+    fn the_table_stays_whole(steps in proptest::collection::vec(step(), 1..80)) {
+        let mut world = World::with(Rules::of_cluster_2(secp256k1_peer(), 16));
         let peers: Vec<_> = (0..PEERS).map(|_| secp256k1_peer()).collect();
         for step in steps {
             let displaces = matches!(step, Step::Report { .. });
-            let kept: Vec<_> = world.book.nodes().filter(|node| node.is_kept()).map(|node| node.peer).collect();
+            let kept: Vec<_> = world.table.nodes().filter(|node| node.is_kept()).map(|node| node.peer).collect();
             apply(&mut world, &peers, &step);
-            world.book.assert_whole();
+            world.table.assert_whole();
             if displaces {
                 for peer in kept {
-                    prop_assert!(world.book.get(&peer).is_some(), "a node was displaced that must stay");
+                    prop_assert!(world.table.get(&peer).is_some(), "a node was displaced that must stay");
                 }
             }
         }

@@ -9,13 +9,11 @@ use wakumix_sphinx::{FormatSet, PublicKey, WireFormat};
 use wakumix_waku::record::{Capabilities, Shards};
 
 use super::{
-    place::{self, Block},
+    contact::Contact,
     slot::{Slot, Trust},
+    subnet_limits::{self, Block},
 };
-use crate::{
-    finding::{Finding, Refusal, SourceName, UnixSeconds},
-    pool::Contact,
-};
+use crate::finding::{Finding, Refusal, SourceName, UnixSeconds};
 
 /// Replaced keys that are remembered of a peer. Other sources tell keys for hours, so with daily rotation one would do.
 const MAX_RETIRED: usize = 4;
@@ -34,7 +32,7 @@ pub(crate) struct Node {
     /// Its place among its like: the operator's entries in their order, everybody else at random, for ever. Not to be
     /// guessed from outside, so that nobody is chosen for having come first.
     pub(crate) rank: Rank,
-    /// Whose share of the room it takes while it was not reached.
+    /// Whose share of the quota it takes while it was not reached.
     pub(crate) introduced_by: SourceName,
     /// The parts of the network that its addresses lie in.
     pub(crate) blocks: Vec<Block>,
@@ -104,7 +102,7 @@ impl Node {
         self.is_entry() || self.contact.was_seen()
     }
 
-    /// Whether its untried records count as a crowd.
+    /// Whether it counts against the limits of its subnets.
     pub(super) fn is_untried(&self) -> bool {
         !self.is_kept() && self.contact.failures == 0
     }
@@ -233,7 +231,7 @@ impl Node {
             mixes: self.mixes(now, is_expired),
             is_expired,
         };
-        self.blocks = place::blocks(&self.view.addresses);
+        self.blocks = subnet_limits::blocks(&self.view.addresses);
     }
 
     /// The slots in the order in which their word on the key and on abilities counts: the most trusted first, but the

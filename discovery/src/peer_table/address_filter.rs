@@ -1,9 +1,6 @@
-//! Which addresses are believed, and how crowded a part of the network is.
+//! Which addresses are believed.
 
-use std::{
-    collections::HashMap,
-    net::{IpAddr, Ipv4Addr},
-};
+use std::net::{IpAddr, Ipv4Addr};
 
 use libp2p_identity::PeerId;
 use multiaddr::{Multiaddr, Protocol};
@@ -11,12 +8,6 @@ use wakumix_mix::is_public;
 
 /// Bytes of the longest address that is kept: a name of 253 bytes and a circuit behind it. Real ones have below 100.
 const MAX_ADDRESS_LEN: usize = 384;
-
-/// Nodes at one IPv4 address (or IPv6 /64) that are known and neither reached nor tried yet. A host runs a few nodes; a
-/// whole fleet behind one address enters as its first nodes are reached.
-pub(super) const MAX_UNTRIED_PER_ADDRESS: u32 = 16;
-/// The same for one /24 (or IPv6 /48): four crowded addresses.
-pub(super) const MAX_UNTRIED_PER_SUBNET: u32 = 64;
 
 /// The addresses of a record that can be believed, without repetitions and without `/p2p/<peer>` at the end, at most
 /// `max`. `allow_private` also takes those that mean something only within one network.
@@ -60,85 +51,6 @@ fn is_local_name(name: &str) -> bool {
 fn is_unicast(ip: IpAddr) -> bool {
     let is_broadcast = matches!(ip, IpAddr::V4(Ipv4Addr::BROADCAST));
     !ip.is_unspecified() && !ip.is_multicast() && !is_broadcast
-}
-
-/// A part of the network whose crowd is counted.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub(crate) enum Block {
-    /// One IPv4 address.
-    Address4(Ipv4Addr),
-    /// The first three bytes of one.
-    Subnet4([u8; 3]),
-    /// The first 64 bits of an IPv6 address: what one host gets.
-    Address6([u8; 8]),
-    /// The first 48: what one site gets.
-    Subnet6([u8; 6]),
-}
-
-impl Block {
-    /// The /24 of an address.
-    pub(crate) fn subnet4(ip: Ipv4Addr) -> Self {
-        let [a, b, c, _] = ip.octets();
-        Self::Subnet4([a, b, c])
-    }
-
-    /// Most nodes in it that are neither reached nor tried yet.
-    fn capacity(self) -> u32 {
-        match self {
-            Self::Address4(_) | Self::Address6(_) => MAX_UNTRIED_PER_ADDRESS,
-            Self::Subnet4(_) | Self::Subnet6(_) => MAX_UNTRIED_PER_SUBNET,
-        }
-    }
-}
-
-/// The blocks that a node's addresses lie in, without repetitions. Names lie in none: the room of the source bounds them.
-pub(super) fn blocks(addresses: &[Multiaddr]) -> Vec<Block> {
-    let mut blocks = Vec::new();
-    for address in addresses {
-        let own = match address.iter().next() {
-            Some(Protocol::Ip4(ip)) => [Block::Address4(ip), Block::subnet4(ip)],
-            Some(Protocol::Ip6(ip)) => {
-                let [a, b, c, d, e, f, g, h, ..] = ip.octets();
-                [Block::Address6([a, b, c, d, e, f, g, h]), Block::Subnet6([a, b, c, d, e, f])]
-            }
-            _ => continue,
-        };
-        blocks.extend(own.into_iter().filter(|block| !blocks.contains(block)).collect::<Vec<_>>());
-    }
-    blocks
-}
-
-/// How many untried nodes each block has. Bounded by the book: a node has at most two blocks an address.
-#[derive(Debug, Default, PartialEq)]
-pub(super) struct Crowds(HashMap<Block, u32>);
-
-impl Crowds {
-    pub(super) fn is_crowded(&self, block: Block) -> bool {
-        self.0.get(&block).is_some_and(|&count| count >= block.capacity())
-    }
-
-    pub(super) fn enter(&mut self, blocks: &[Block]) {
-        for block in blocks {
-            *self.0.entry(*block).or_default() += 1;
-        }
-    }
-
-    pub(super) fn leave(&mut self, blocks: &[Block]) {
-        for block in blocks {
-            if let Some(count) = self.0.get_mut(block) {
-                *count = count.saturating_sub(1);
-                if *count == 0 {
-                    self.0.remove(block);
-                }
-            }
-        }
-    }
-
-    /// Blocks with anybody in them.
-    #[cfg(test)]
-    pub(super) fn len(&self) -> usize {
-        self.0.len()
-    }
 }
 
 #[cfg(test)]

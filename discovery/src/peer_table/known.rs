@@ -4,15 +4,15 @@ use std::sync::Arc;
 
 use wakumix_sphinx::PublicKey;
 
-use super::{Book, node::Node};
+use super::node::Node;
 use crate::finding::{Finding, SignedRecord, UnixSeconds};
 
 /// Everything known of every peer whose records are not over, those that were reached first: one merged finding for each
 /// signed record of the peer that can be passed on, the descriptor first, and one for a peer without any.
-pub(crate) fn known(book: &Book, now: UnixSeconds) -> Arc<[Finding]> {
-    let live = || book.nodes().filter(|node| !node.view.is_expired);
-    let seen = live().filter(|node| node.contact.was_seen());
-    seen.chain(live().filter(|node| !node.contact.was_seen())).flat_map(|node| of_node(node, now)).collect()
+pub(crate) fn known<'a>(nodes: impl Iterator<Item = &'a Node>, now: UnixSeconds) -> Arc<[Finding]> {
+    let live = nodes.filter(|node| !node.view.is_expired);
+    let (seen, unseen): (Vec<_>, Vec<_>) = live.partition(|node| node.contact.was_seen());
+    seen.into_iter().chain(unseen).flat_map(|node| of_node(node, now)).collect()
 }
 
 fn of_node(node: &Node, now: UnixSeconds) -> Vec<Finding> {

@@ -8,12 +8,12 @@ use std::time::Duration;
 use rand::{Rng, RngExt};
 use tokio::time::Instant;
 
-use super::PoolConfig;
+use super::rules::PoolConfig;
 
 /// The wait after the first failure to reach a node that was reached before; it doubles with each further one.
 pub(crate) const FIRST_BACK_OFF: Duration = Duration::from_secs(1);
 /// The same for a node that has never been reached: most of those never will be.
-pub(crate) const FIRST_BACK_OFF_OF_STRANGERS: Duration = Duration::from_secs(15);
+pub(crate) const FIRST_BACK_OFF_OF_UNVERIFIED: Duration = Duration::from_secs(15);
 /// The longest wait.
 pub(crate) const LONGEST_BACK_OFF: Duration = Duration::from_secs(10 * 60);
 
@@ -45,7 +45,7 @@ impl Contact {
 
     /// It could not be reached.
     pub(crate) fn failed<R: Rng + ?Sized>(&mut self, now: Instant, rng: &mut R) {
-        let first = if self.last_seen.is_some() { FIRST_BACK_OFF } else { FIRST_BACK_OFF_OF_STRANGERS };
+        let first = if self.last_seen.is_some() { FIRST_BACK_OFF } else { FIRST_BACK_OFF_OF_UNVERIFIED };
         let doublings = self.failures.min(16);
         let wait = first.saturating_mul(1 << doublings).min(LONGEST_BACK_OFF);
         self.failures = self.failures.saturating_add(1);
@@ -76,6 +76,30 @@ impl Contact {
     /// Whether a failure is held against it. Where nobody checks nodes, it is forgotten when its wait is over.
     pub(crate) fn is_blamed(&self, now: Instant, config: &PoolConfig) -> bool {
         self.failures > 0 && !self.is_connected && (config.is_checked || self.due.is_some_and(|due| now < due))
+    }
+}
+
+/// How a check ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(crate) enum CheckOutcome {
+    /// The peer was there.
+    Alive,
+    /// It could not be reached.
+    Failed,
+    /// This node had no room to try.
+    Abandoned,
+}
+
+impl CheckOutcome {
+    pub(crate) const ALL: [Self; 3] = [Self::Alive, Self::Failed, Self::Abandoned];
+
+    /// The metric label.
+    pub(crate) const fn as_str(self) -> &'static str {
+        match self {
+            Self::Alive => "alive",
+            Self::Failed => "failed",
+            Self::Abandoned => "abandoned",
+        }
     }
 }
 
@@ -124,7 +148,7 @@ mod tests {
         contact.failed(now, &mut rng);
         let unchecked = PoolConfig { is_checked: false, ..PoolConfig::default() };
         assert!(contact.is_blamed(now, &unchecked));
-        let later = now + FIRST_BACK_OFF_OF_STRANGERS;
+        let later = now + FIRST_BACK_OFF_OF_UNVERIFIED;
         assert!(!contact.is_blamed(later, &unchecked));
         assert!(contact.is_blamed(later, &PoolConfig::default()));
     }

@@ -30,11 +30,15 @@
 //! | a quarter of that | nodes of one source that were not reached | one of them leaves, those tried in vain first |
 //! | 16 an address, 64 a /24 | nodes neither reached nor tried yet | the new one is refused; not where private addresses are allowed |
 
+mod address_filter;
+mod contact;
 mod known;
 mod node;
-pub(crate) mod place;
-mod room;
+mod quota;
+mod rules;
 mod slot;
+mod state;
+mod subnet_limits;
 #[cfg(test)]
 mod tests;
 
@@ -43,23 +47,27 @@ use std::collections::{HashMap, HashSet};
 use libp2p_identity::PeerId;
 use rand::{Rng, RngExt};
 use tokio::time::Instant;
-use wakumix_sphinx::WireFormat;
 use wakumix_waku::record::Capabilities;
 
 use crate::{
     clock::Now,
-    config::Config,
     finding::{Finding, Refusal, SourceName, UnixSeconds},
-    pool::{CheckOutcome, PoolConfig, is_alive, state_of},
 };
 
+pub(crate) use address_filter::believable;
+pub(crate) use contact::CheckOutcome;
 pub(crate) use known::known;
 pub(crate) use node::{Node, Rank};
-pub(crate) use place::Block;
+pub(crate) use rules::Rules;
 pub(crate) use slot::Slot;
+pub(crate) use state::{formats, reason};
+pub(crate) use subnet_limits::Block;
 
-use place::Crowds;
-use room::{Room, Verdict};
+pub use rules::PoolConfig;
+
+use quota::{Quota, Verdict};
+use state::{is_alive, state_of};
+use subnet_limits::SubnetLimits;
 
 /// Members of one family that a record may list, and wire profiles. Descriptors hold 16 and 8.
 const MAX_LISTED: usize = 16;
@@ -70,52 +78,29 @@ const FORGET_AFTER: std::time::Duration = std::time::Duration::from_secs(24 * 60
 /// A node whose every record has been over for so long is forgotten.
 const FORGET_EXPIRED_AFTER: UnixSeconds = 60 * 60;
 
-/// What records are measured by.
-#[derive(Clone, Debug)]
-pub(crate) struct Rules {
-    pub(crate) me: PeerId,
-    pub(crate) cluster: u16,
-    pub(crate) shards: Vec<u16>,
-    pub(crate) profiles: Vec<WireFormat>,
-    pub(crate) family: Vec<PeerId>,
-    pub(crate) allow_private: bool,
-    pub(crate) relays: bool,
-    pub(crate) max_nodes: usize,
-    pub(crate) pool: PoolConfig,
-}
-
-impl Rules {
-    pub(crate) fn new(me: PeerId, config: &Config) -> Self {
-        Self {
-            me,
-            cluster: config.cluster,
-            shards: config.shards.clone(),
-            profiles: config.profiles.clone(),
-            family: config.family.clone(),
-            allow_private: config.allow_private,
-            relays: config.relays,
-            max_nodes: config.max_nodes,
-            pool: config.pool.clone(),
-        }
-    }
-}
-
 /// The merged knowledge.
 #[derive(Debug)]
-pub(crate) struct Book {
+pub(crate) struct PeerTable {
     rules: Rules,
     nodes: HashMap<PeerId, Node>,
-    room: Room,
-    crowds: Crowds,
+    quota: Quota,
+    subnet_limits: SubnetLimits,
     /// Peers that are connected now, known or not. Bounded by the connections that the host accepts.
     connected: HashSet<PeerId>,
     entries: u64,
 }
 
-impl Book {
+impl PeerTable {
     pub(crate) fn new(rules: Rules) -> Self {
-        let room = Room::new(rules.max_nodes);
-        Self { rules, nodes: HashMap::new(), room, crowds: Crowds::default(), connected: HashSet::new(), entries: 0 }
+        let quota = Quota::new(rules.max_nodes);
+        Self {
+            rules,
+            nodes: HashMap::new(),
+            quota,
+            subnet_limits: SubnetLimits::default(),
+            connected: HashSet::new(),
+            entries: 0,
+        }
     }
 
     pub(crate) fn rules(&self) -> &Rules {
@@ -136,8 +121,8 @@ impl Book {
     }
 
     /// Nodes that were not reached and are no entries.
-    pub(crate) fn strangers(&self) -> usize {
-        self.room.len()
+    pub(crate) fn unverified(&self) -> usize {
+        self.quota.len()
     }
 
     /// Takes one record; true when it tells anything new.
@@ -253,7 +238,7 @@ impl Book {
     }
 
     /// Lets keys turn, records run out and nodes be forgotten; true when anything changed.
-    pub(crate) fn sweep(&mut self, now: Now) -> bool {
+    pub(crate) fn expire(&mut self, now: Now) -> bool {
         let turning: Vec<_> = self.nodes().filter(|node| node.is_turning(now.unix)).map(|node| node.peer).collect();
         for peer in &turning {
             self.change(*peer, now, |node| node.turn(now.unix));
@@ -308,8 +293,7 @@ impl Book {
     fn screen_addresses(&self, mut finding: Finding) -> Result<Finding, Refusal> {
         let told = finding.addresses.len();
         let addresses = std::mem::take(&mut finding.addresses);
-        finding.addresses =
-            place::believable(addresses, &finding.peer, self.rules.allow_private, Finding::MAX_ADDRESSES);
+        finding.addresses = believable(addresses, &finding.peer, self.rules.allow_private, Finding::MAX_ADDRESSES);
         let is_unreachable = finding.addresses.is_empty() && (told > 0 || !self.nodes.contains_key(&finding.peer));
         if is_unreachable { Err(Refusal::Address) } else { Ok(finding) }
     }
@@ -318,9 +302,9 @@ impl Book {
     fn admit<R: Rng + ?Sized>(&mut self, source: SourceName, finding: &Finding, rng: &mut R) -> Result<(), Refusal> {
         let known = self.nodes.get(&finding.peer);
         if source != SourceName::Static && !self.rules.allow_private && known.is_none_or(Node::is_untried) {
-            let new = place::blocks(&finding.addresses);
+            let new = subnet_limits::blocks(&finding.addresses);
             let is_new = |block: &Block| known.is_none_or(|node| !node.blocks.contains(block));
-            if new.into_iter().filter(is_new).any(|block| self.crowds.is_crowded(block)) {
+            if new.into_iter().filter(is_new).any(|block| self.subnet_limits.is_full(block)) {
                 return Err(Refusal::Flood);
             }
         }
@@ -328,7 +312,7 @@ impl Book {
             return Ok(());
         }
         let failures = |peer: &PeerId| self.nodes.get(peer).map_or(0, |node| node.contact.failures);
-        match self.room.make(source, self.nodes.len(), failures, rng) {
+        match self.quota.make_room(source, self.nodes.len(), failures, rng) {
             Verdict::Full => return Err(Refusal::Full),
             Verdict::InPlaceOf(peer) => self.remove(&peer),
             Verdict::Free => {}
@@ -347,7 +331,7 @@ impl Book {
         self.nodes.insert(peer, Node::new(peer, rank, source));
     }
 
-    /// Changes a node and keeps the counts of room and crowds true.
+    /// Changes a node and keeps the counts of quota and subnet limits true.
     fn change<T>(&mut self, peer: PeerId, now: Now, change: impl FnOnce(&mut Node) -> T) -> Option<T> {
         let node = self.nodes.get_mut(&peer)?;
         let before = (node.is_untried() && !node.is_forgotten()).then(|| node.blocks.clone());
@@ -357,19 +341,19 @@ impl Book {
             node.contact.last_seen = Some(now.at);
         }
         judge(node, &self.rules, now);
-        self.crowds.leave(&before.unwrap_or_default());
+        self.subnet_limits.leave(&before.unwrap_or_default());
         if node.is_forgotten() {
-            self.room.leave(&peer);
+            self.quota.leave(&peer);
             self.nodes.remove(&peer);
             return Some(result);
         }
         if node.is_untried() {
-            self.crowds.enter(&node.blocks);
+            self.subnet_limits.enter(&node.blocks);
         }
         if node.is_kept() {
-            self.room.leave(&peer);
+            self.quota.leave(&peer);
         } else {
-            self.room.enter(peer, node.introduced_by);
+            self.quota.enter(peer, node.introduced_by);
         }
         Some(result)
     }
@@ -383,9 +367,9 @@ impl Book {
     fn remove(&mut self, peer: &PeerId) {
         let Some(node) = self.nodes.remove(peer) else { return };
         if node.is_untried() {
-            self.crowds.leave(&node.blocks);
+            self.subnet_limits.leave(&node.blocks);
         }
-        self.room.leave(peer);
+        self.quota.leave(peer);
     }
 }
 

@@ -1,0 +1,55 @@
+//! What records and nodes are measured by: plain values, for the rules of the peer table and of the pool.
+
+use std::time::Duration;
+
+use libp2p_identity::PeerId;
+use wakumix_sphinx::WireFormat;
+
+/// What records are measured by.
+#[derive(Clone, Debug)]
+pub(crate) struct Rules {
+    pub(crate) me: PeerId,
+    pub(crate) cluster: u16,
+    pub(crate) shards: Vec<u16>,
+    pub(crate) profiles: Vec<WireFormat>,
+    pub(crate) family: Vec<PeerId>,
+    pub(crate) allow_private: bool,
+    pub(crate) relays: bool,
+    pub(crate) max_nodes: usize,
+    pub(crate) pool: PoolConfig,
+}
+
+/// The rules of the pool.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PoolConfig {
+    /// Whether this node uses the pool itself and so has to know who is alive: senders.
+    pub is_checked: bool,
+    /// Between two checks of a node that answers; each wait is drawn between half of it and the whole.
+    pub check_interval: Duration,
+    /// A node that has not been reached for this long is expired.
+    pub max_age: Duration,
+}
+
+impl Default for PoolConfig {
+    fn default() -> Self {
+        Self { is_checked: true, check_interval: Duration::from_secs(60), max_age: Duration::from_secs(30 * 60) }
+    }
+}
+
+#[cfg(test)]
+impl Rules {
+    /// Those of a node of cluster 2, some of them open for tests to change.
+    pub(crate) fn of_cluster_2(me: PeerId, max_nodes: usize) -> Self {
+        Self {
+            me,
+            cluster: 2,
+            shards: Vec::new(),
+            profiles: vec![WireFormat::default()],
+            family: Vec::new(),
+            allow_private: false,
+            relays: false,
+            max_nodes,
+            pool: PoolConfig::default(),
+        }
+    }
+}
