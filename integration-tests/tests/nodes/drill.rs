@@ -5,8 +5,9 @@ use std::{collections::BTreeSet, time::Duration};
 use tempfile::TempDir;
 use wakumix::node::Node;
 use wakumix_integration_tests::{
+    TOPIC,
     http::{self, metric},
-    net::{Net, Plan, TOPIC, plans, push, push_as},
+    net::{Net, Plan, plans, push, push_as},
     run, until,
 };
 use wakumix_role_api::{RoleName, sender::Anonymity};
