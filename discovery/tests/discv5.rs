@@ -4,7 +4,7 @@
 
 use std::{net::Ipv4Addr, sync::Arc, time::Duration};
 
-use libp2p_identity::{Keypair, PeerId, secp256k1};
+use libp2p_identity::PeerId;
 use tokio::sync::{broadcast, watch};
 use wakumix_discovery::{
     Config, Discovery, DiscoveryHandle, Discv5Config, LocalRecord, PoolConfig, Surroundings, parse_bootstrap,
@@ -15,24 +15,15 @@ use wakumix_role_api::{
     host::{HostHandle, HostMessage},
     mailbox,
 };
-use wakumix_sphinx::PrivateKey;
+use wakumix_role_testkit::{keypair, mix_key, peer};
 use wakumix_telemetry::Telemetry;
 use wakumix_waku::record::{Capabilities, Shards};
 
 const CLUSTER: u16 = 2;
 /// Nodes of the net, the bootstrap node included.
-const NODES: u8 = 12;
+const NODES: u16 = 12;
 /// No test waits longer; it is no measure of speed.
 const LIMIT: Duration = Duration::from_secs(120);
-
-fn keypair(seed: u8) -> Keypair {
-    let secret = secp256k1::SecretKey::try_from_bytes([seed; 32]).unwrap();
-    Keypair::from(secp256k1::Keypair::from(secret))
-}
-
-fn peer(seed: u8) -> PeerId {
-    keypair(seed).public().to_peer_id()
-}
 
 /// One node: discovery with discv5 alone, and a host that nobody reads.
 struct Node {
@@ -43,15 +34,15 @@ struct Node {
 }
 
 impl Node {
-    fn start(seed: u8, bootstrap: Vec<String>, capabilities: Capabilities) -> Self {
-        let address = format!("/ip4/127.0.0.1/tcp/{}", 4000 + u16::from(seed)).parse().unwrap();
+    fn start(seed: u16, bootstrap: Vec<String>, capabilities: Capabilities) -> Self {
+        let address = format!("/ip4/127.0.0.1/tcp/{}", 4000 + seed).parse().unwrap();
         let local = watch::Sender::new(Arc::new(LocalRecord {
             peer: peer(seed),
             hop_address: HopAddress::from_multiaddr(&address, peer(seed)).ok(),
             addresses: vec![address],
             capabilities,
             shards: Shards { cluster: CLUSTER, shards: vec![0] },
-            mix_key: Some(PrivateKey::from_bytes([seed; 32]).public()),
+            mix_key: Some(mix_key(seed).public()),
             next_key: None,
             reassembles: false,
             profiles: Vec::new(),

@@ -36,7 +36,7 @@ async fn flood(peer: &mut RawPeer, node: &Node, number: u32) -> tokio::task::Joi
 async fn pass_a_flooder(node: &mut Node, muxer: Muxer) {
     let (mut hostile, mut honest) = (peer_of(node, muxer).await, peer_of(node, Muxer::Yamux).await);
     let flood = flood(&mut hostile, node, 7).await;
-    until(|| node.dropped(Stage::Ingress, DropReason::PeerRate) > 2).await;
+    until(async || node.dropped(Stage::Ingress, DropReason::PeerRate) > 2).await;
     let mut stream = honest.open(node.peer(), MIX).await;
     within(stream.write_all(&packet_frame(1))).await.unwrap();
     within(stream.flush()).await.unwrap();
@@ -48,7 +48,7 @@ async fn pass_a_flooder(node: &mut Node, muxer: Muxer) {
 async fn a_flooder_is_refused_without_a_buffer_while_a_modest_peer_passes() {
     let mut node = bearing(20).await;
     pass_a_flooder(&mut node, Muxer::Yamux).await;
-    until(|| node.metric("waku_mix_streams{direction=\"inbound\"}") == 0).await;
+    until(async || node.metric("waku_mix_streams{direction=\"inbound\"}") == 0).await;
     let refused = node.metric("waku_mix_admission_frames_total{outcome=\"peer_rate\"}");
     assert_eq!(node.dropped(Stage::Ingress, DropReason::PeerRate), refused);
     while node.formats.held() > 0 {
@@ -75,7 +75,7 @@ async fn packets_of_one_peer_take_no_more_than_their_share_of_the_buffers() {
         within(stream.write_all(&packet_frame(7))).await.unwrap();
     }
     within(stream.flush()).await.unwrap();
-    until(|| node.dropped(Stage::Ingress, DropReason::PeerFrames) == 1).await;
+    until(async || node.dropped(Stage::Ingress, DropReason::PeerFrames) == 1).await;
     assert_eq!(node.buffers.in_use() as u64, ALLOWED);
 
     let mut second = other.open(node.peer(), MIX).await;
@@ -98,7 +98,7 @@ async fn short_frames_of_a_flooder_cost_it_as_much_as_long_ones() {
     let mut stream = hostile.open(node.peer(), MIX).await;
     let empty = vec![0u8; PACKET_LEN];
     tokio::spawn(async move { while stream.write_all(&empty).await.is_ok() {} });
-    until(|| node.dropped(Stage::Ingress, DropReason::PeerRate) > 0).await;
+    until(async || node.dropped(Stage::Ingress, DropReason::PeerRate) > 0).await;
     assert!(node.dropped(Stage::Ingress, DropReason::NoData) > 0);
     assert_eq!(node.buffers.in_use(), 0);
 }

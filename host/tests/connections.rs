@@ -49,7 +49,7 @@ async fn one_node_cannot_use_a_port_twice() {
     let address = node.host.listen_addresses()[0].to_string();
     drop(node);
     let both = [address.as_str(), &format!("{address}/ws")];
-    until(|| std::net::TcpListener::bind(("127.0.0.1", port(&address))).is_ok()).await;
+    until(async || std::net::TcpListener::bind(("127.0.0.1", port(&address))).is_ok()).await;
     let failure = Setup::listening(&both).try_start().await.map(|_| ()).unwrap_err();
     assert!(matches!(failure, HostError::AddressInUse { protocol: "WebSocket", .. }), "{failure}");
 }
@@ -89,7 +89,7 @@ async fn dials_a_kept_peer_until_it_is_there_and_again_when_it_is_lost() {
     there.stop().await;
     let here = Setup::listening(&[]).start().await;
     here.handle.keep_connected(vec![full]).await;
-    until(|| here.metric("waku_mix_dials_total{outcome=\"failed\"}") > 0).await;
+    until(async || here.metric("waku_mix_dials_total{outcome=\"failed\"}") > 0).await;
     for _ in 0..2 {
         let mut setup = Setup::listening(&[&address]);
         setup.identity = identity.clone();
@@ -128,7 +128,7 @@ async fn nodes_of_one_cluster_stay_connected_and_tell_their_metadata() {
     here.connect(there.full_address(0)).await;
     for direction in ["inbound", "outbound"] {
         let series = format!("waku_mix_metadata_exchanges_total{{direction=\"{direction}\",outcome=\"same_cluster\"}}");
-        until(|| here.metric(&series) == 1 && there.metric(&series) == 1).await;
+        until(async || here.metric(&series) == 1 && there.metric(&series) == 1).await;
     }
     here.peers(1).await;
 }
@@ -150,7 +150,7 @@ async fn disconnects_a_node_of_another_cluster() {
             .iter()
             .sum::<u64>()
     };
-    until(|| refused(&here) + refused(&there) > 0).await;
+    until(async || refused(&here) + refused(&there) > 0).await;
     here.peers(0).await;
 }
 
@@ -163,7 +163,7 @@ async fn a_peer_without_metadata_stays_unless_it_is_required() {
         let mut peer = RawPeer::start(Muxer::Yamux).await;
         peer.connect(node.full_address(0)).await;
         let series = "waku_mix_metadata_exchanges_total{direction=\"outbound\",outcome=\"unsupported\"}";
-        until(|| node.metric(series) == 1).await;
+        until(async || node.metric(series) == 1).await;
         if required {
             peer.disconnected().await;
         } else {

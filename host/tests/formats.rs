@@ -100,6 +100,6 @@ async fn a_peer_has_one_share_for_all_formats() {
         let mut stream = peer.open(node.peer(), protocol).await;
         tokio::spawn(async move { while stream.write_all(&frame).await.is_ok() {} });
     }
-    until(|| node.dropped(Stage::Ingress, DropReason::PeerRate) > 2).await;
+    until(async || node.dropped(Stage::Ingress, DropReason::PeerRate) > 2).await;
     assert_eq!(node.metric("waku_mix_admission_active_peers"), 1);
 }

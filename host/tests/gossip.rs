@@ -127,7 +127,7 @@ async fn drops_messages_without_blame_while_the_relay_is_behind() {
     for number in 0..5u8 {
         here.publish(&[number]).await;
     }
-    support::until(|| there.node.metric("waku_mix_gossip_messages_total{verdict=\"overload\"}") == 4).await;
+    support::until(async || there.node.metric("waku_mix_gossip_messages_total{verdict=\"overload\"}") == 4).await;
     assert_eq!(there.next().await.data, [0]);
     assert!(there.messages.try_recv().is_none());
     there.node.peers(1).await;
@@ -143,8 +143,8 @@ async fn shows_the_health_of_its_topics_where_harnesses_look() {
         others.push(other);
     }
     hub.mesh(4).await;
-    support::until(|| hub.node.metric("libp2p_gossipsub_healthy_peers_topics") == 1).await;
-    support::until(|| others[0].node.metric("libp2p_gossipsub_healthy_peers_topics") == 0).await;
+    support::until(async || hub.node.metric("libp2p_gossipsub_healthy_peers_topics") == 1).await;
+    support::until(async || others[0].node.metric("libp2p_gossipsub_healthy_peers_topics") == 0).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -238,7 +238,7 @@ async fn a_star_hears_everything_after(rate: u64) {
     }
     hub.node.peers(14).await;
     let first = &others[0];
-    support::until(|| first.node.metric("libp2p_gossipsub_low_peers_topics") == 1).await;
+    support::until(async || first.node.metric("libp2p_gossipsub_low_peers_topics") == 1).await;
     let mut next = tokio::time::interval(Duration::from_micros(1_000_000 / rate));
     for number in 0..6 * rate {
         next.tick().await;
@@ -273,7 +273,7 @@ async fn a_star_of_fifteen_hears_everything_after_400_messages_a_second() {
 async fn two_relays_are_alive_after_more_than_they_can_carry() {
     let (here, there) = (Listener::start().await, Listener::start().await);
     here.node.connect(there.node.full_address(0)).await;
-    support::until(|| here.node.metric("libp2p_gossipsub_low_peers_topics") == 1).await;
+    support::until(async || here.node.metric("libp2p_gossipsub_low_peers_topics") == 1).await;
     let mut refused = 0;
     for number in 0..20_000_u32 {
         let mut data = vec![0; 4096];
@@ -318,7 +318,7 @@ async fn a_peer_whose_gossip_does_not_get_away_is_disconnected() {
         }
     })
     .await;
-    support::until(|| node.metric("waku_mix_gossip_slow_peers_total") == 1).await;
+    support::until(async || node.metric("waku_mix_gossip_slow_peers_total") == 1).await;
     node.peers(0).await;
 }
 

@@ -190,7 +190,7 @@ async fn beyond_a_full_mixer_the_newest_packets_are_dropped_and_counted() {
         let dropped = there.ledger.snapshot().dropped;
         dropped.iter().find(|(stage, ..)| *stage == Stage::Unwrap).map_or(0, |(.., count)| *count)
     };
-    until(|| dropped() == 249).await;
+    until(async || dropped() == 249).await;
     assert_eq!(there.receive_number().await, 0, "the first has its place");
     there.assert_balanced();
 }
@@ -226,7 +226,7 @@ async fn a_peer_that_nobody_can_reach_costs_its_packets_and_says_so() {
         assert_eq!(within(outcome).await.unwrap(), Err(SendFailure::DialFailed));
     }
     assert_eq!(here.dropped(Stage::Egress, DropReason::DialFailed), 10);
-    until(|| here.metric("waku_mix_dials_total{outcome=\"failed\"}") >= 1).await;
+    until(async || here.metric("waku_mix_dials_total{outcome=\"failed\"}") >= 1).await;
     here.assert_balanced();
 }
 
@@ -299,7 +299,7 @@ async fn a_stopping_host_settles_what_it_cannot_write() {
     for outcome in sent {
         assert!(matches!(within(outcome).await.unwrap(), Ok(()) | Err(SendFailure::Stopped)));
     }
-    until(|| buffers.in_use() == 0).await;
+    until(async || buffers.in_use() == 0).await;
     assert_eq!(ledger.snapshot().residue(0), 0);
     let stopped = ledger.snapshot().dropped;
     assert!(stopped.iter().any(|(stage, reason, _)| (*stage, *reason) == (Stage::Shutdown, DropReason::Stopped)));

@@ -137,7 +137,7 @@ async fn a_relay_gives_no_more_reservations_than_it_may() {
     let second = behind(&relay).await;
     second.peers(1).await;
     let denied = "libp2p_relay_events_total{event=\"ReservationReqDenied\"}";
-    until(|| relay.metric(denied) > 0).await;
+    until(async || relay.metric(denied) > 0).await;
     assert!(second.host.addresses().borrow().relayed.is_empty());
     assert!(!first.host.addresses().borrow().relayed.is_empty());
     // The place of the first is free once it is gone, and the second still asks.

@@ -53,7 +53,7 @@ async fn reads_one_packet_per_stream() {
         ended(stream).await;
     }
     assert_eq!(node.receive_numbers(20).await, (0..20).collect::<Vec<_>>());
-    until(|| node.metric("waku_mix_streams{direction=\"inbound\"}") == 0).await;
+    until(async || node.metric("waku_mix_streams{direction=\"inbound\"}") == 0).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -144,7 +144,7 @@ async fn an_idle_stream_and_half_a_frame_hold_no_buffer_for_long() {
     node.assert_balanced();
     assert_eq!(node.ledger.snapshot().received, 0);
     // The reader of the refused stream leaves the gauge a moment after the remote has learnt of the end.
-    until(|| node.metric("waku_mix_streams{direction=\"inbound\"}") == 1).await;
+    until(async || node.metric("waku_mix_streams{direction=\"inbound\"}") == 1).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -156,8 +156,8 @@ async fn half_frames_on_many_streams_hold_one_buffer_each() {
         write(&mut stream, &packet_frame(1)[..100]).await;
         streams.push(stream);
     }
-    until(|| node.metric("waku_mix_streams{direction=\"inbound\"}") == 10).await;
-    until(|| node.buffers.in_use() == 10).await;
+    until(async || node.metric("waku_mix_streams{direction=\"inbound\"}") == 10).await;
+    until(async || node.buffers.in_use() == 10).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -174,7 +174,7 @@ async fn refuses_the_eleventh_stream_of_a_peer_and_takes_another_after_one_ends(
     assert_eq!(node.metric("waku_mix_frames_refused_total{reason=\"stream_limit\"}"), 1);
 
     within(streams.pop().unwrap().close()).await.unwrap();
-    until(|| node.metric("waku_mix_streams{direction=\"inbound\"}") == 9).await;
+    until(async || node.metric("waku_mix_streams{direction=\"inbound\"}") == 9).await;
     let mut next = peer.open(node.peer(), MIX).await;
     write(&mut next, &packet_frame(11)).await;
     assert_eq!(node.receive_number().await, 11);
@@ -189,7 +189,7 @@ async fn counts_streams_of_all_connections_of_a_peer_together() {
     for _ in 0..10 {
         streams.push(peer.open(node.peer(), MIX).await);
     }
-    until(|| node.metric("waku_mix_streams{direction=\"inbound\"}") == 10).await;
+    until(async || node.metric("waku_mix_streams{direction=\"inbound\"}") == 10).await;
     ended(peer.open(node.peer(), MIX).await).await;
 }
 
@@ -209,7 +209,7 @@ async fn opens_a_new_stream_after_the_peer_has_reset_the_old_one() {
         assert_eq!(read_packet(&mut stream).await, packet_frame(number));
         all_sent(vec![sent]).await;
         drop(stream);
-        until(|| node.metric("waku_mix_streams{direction=\"outbound\"}") == 0).await;
+        until(async || node.metric("waku_mix_streams{direction=\"outbound\"}") == 0).await;
     }
     assert_eq!(node.metric("waku_mix_dials_total{outcome=\"connected\"}"), 0, "the live connection served");
     node.assert_balanced();

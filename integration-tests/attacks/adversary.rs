@@ -9,8 +9,7 @@ use libp2p::{PeerId, Stream, StreamProtocol};
 use tokio::sync::{Mutex, watch};
 use wakumix::node::Node;
 use wakumix_integration_tests::{
-    eventually,
-    net::CLUSTER,
+    CLUSTER, eventually,
     peer::{MIX, Muxer, RawPeer, read_frame, write_frame},
     within,
 };

@@ -4,8 +4,8 @@ use futures::{AsyncWriteExt as _, StreamExt as _};
 use rand::RngExt as _;
 use wakumix::node::Node;
 use wakumix_integration_tests::{
-    eventually,
-    net::{CLUSTER, Net, Plan, TOPIC, message},
+    CLUSTER, TOPIC, eventually,
+    net::{Net, Plan, message},
     peer::{MIX, Muxer, RawPeer},
     run, until,
 };

@@ -7,8 +7,8 @@ use sha2::Digest as _;
 use tokio::sync::watch;
 use wakumix::node::Node;
 use wakumix_integration_tests::{
-    eventually,
-    net::{CLUSTER, Net, Plan, address_with},
+    CLUSTER, eventually,
+    net::{Net, Plan, address_with},
     peer::{Muxer, RawPeer},
     run, until,
 };

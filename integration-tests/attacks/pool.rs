@@ -9,8 +9,8 @@ use libp2p::{PeerId, Stream, StreamProtocol, identity::Keypair};
 use multiaddr::{Multiaddr, Protocol};
 use wakumix::node::Node;
 use wakumix_integration_tests::{
-    eventually,
-    net::{CLUSTER, Net, Plan, plans, push_many, record_of},
+    CLUSTER, eventually,
+    net::{Net, Plan, plans, push_many, record_of},
     peer::{Muxer, RawPeer, read_frame, write_frame},
     ports::nobody,
     run, until,

@@ -17,7 +17,7 @@ use tokio::{
     time::{Instant, sleep_until, timeout_at},
 };
 use wakumix_integration_tests::{
-    net::CLUSTER,
+    CLUSTER,
     peer::{MIX, Muxer, RawPeer},
 };
 use wakumix_mix::{HopAddress, MixNode};

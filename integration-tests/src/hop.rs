@@ -23,7 +23,7 @@ use wakumix_waku::{
 };
 
 use crate::{
-    net::TOPIC,
+    CLUSTER, TOPIC,
     peer::{MIX, Muxer, RawPeer, read_frame, write_frame},
     within,
 };
@@ -99,7 +99,7 @@ struct Asked {
 impl FleetNode {
     /// Starts a node.
     pub async fn start(profile: Profile, muxer: Muxer, conduct: Conduct) -> Self {
-        let peer = RawPeer::start(muxer, crate::net::CLUSTER).await;
+        let peer = RawPeer::start(muxer, CLUSTER).await;
         let incoming = peer.accept(MIX);
         let inner = Inner {
             peer,

@@ -29,6 +29,13 @@ use std::time::Duration;
 
 use tokio::time::{Instant, timeout};
 
+/// The cluster of every net.
+pub const CLUSTER: u16 = 66;
+/// The only shard of every net.
+pub const TOPIC: &str = "/waku/2/rs/66/0";
+/// Where test messages go.
+pub const CONTENT_TOPIC: &str = "/wakumix/1/integration/proto";
+
 /// After this a test has hung.
 pub const DEADLINE: Duration = Duration::from_secs(60);
 

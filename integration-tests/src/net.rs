@@ -5,10 +5,7 @@ use std::{
     time::Duration,
 };
 
-use libp2p::{
-    PeerId,
-    identity::{Keypair, secp256k1},
-};
+use libp2p::{PeerId, identity::secp256k1};
 use multiaddr::{Multiaddr, Protocol};
 use tokio::sync::broadcast;
 use wakumix::{
@@ -25,14 +22,8 @@ use wakumix_role_api::{
 use wakumix_sphinx::{PrivateKey, Weaknesses};
 use wakumix_waku::WakuMessage;
 
-use crate::{eventually, hop::FleetNode, http, ports, until, within};
+use crate::{CLUSTER, CONTENT_TOPIC, TOPIC, eventually, hop::FleetNode, http, ports, until, within};
 
-/// The cluster of every net.
-pub const CLUSTER: u16 = 66;
-/// The only shard of every net.
-pub const TOPIC: &str = "/waku/2/rs/66/0";
-/// Where test messages go.
-pub const CONTENT_TOPIC: &str = "/wakumix/1/integration/proto";
 /// How long a node may take to stop; longer than any test lets it hold a packet.
 pub const STOP_LIMIT: Duration = Duration::from_secs(30);
 
@@ -508,9 +499,4 @@ fn given_to_others(nodes: &[(u64, Balance)]) -> i64 {
 
 fn signed(count: u64) -> i64 {
     i64::try_from(count).expect("few packets")
-}
-
-/// A new secp256k1 identity.
-pub(crate) fn identity() -> Keypair {
-    secp256k1::Keypair::generate().into()
 }

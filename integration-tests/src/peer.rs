@@ -9,7 +9,7 @@ use libp2p::{
     Multiaddr, PeerId, Stream, StreamProtocol, Swarm, Transport as _,
     core::{muxing::StreamMuxerBox, transport::Boxed, upgrade::Version},
     dns,
-    identity::Keypair,
+    identity::{Keypair, secp256k1},
     noise,
     swarm::{
         SwarmEvent,
@@ -20,7 +20,7 @@ use libp2p::{
 use tokio::sync::{mpsc, watch};
 use wakumix_waku::{frame, metadata::Metadata};
 
-use crate::{DEADLINE, net::identity, within};
+use crate::{DEADLINE, within};
 
 /// The protocol of packets.
 pub const MIX: StreamProtocol = StreamProtocol::new(wakumix_mix::MIX_PROTOCOL);
@@ -62,7 +62,7 @@ pub struct RawPeer {
 impl RawPeer {
     /// Starts a peer of this cluster: it asks for metadata on every new connection and answers always, as wakunode2.
     pub async fn start(muxer: Muxer, cluster: u16) -> Self {
-        let identity = identity();
+        let identity = Keypair::from(secp256k1::Keypair::generate());
         let config = libp2p::swarm::Config::with_tokio_executor().with_idle_connection_timeout(DEADLINE);
         let peer = identity.public().to_peer_id();
         let mut swarm = Swarm::new(transport(&identity, muxer), libp2p_stream::Behaviour::new(), peer, config);

@@ -5,7 +5,6 @@
 
 mod config;
 mod config_args;
-mod conformance;
 mod enr;
 mod key;
 mod node;
@@ -25,6 +24,7 @@ use std::{
 };
 
 use clap::{Parser, Subcommand};
+use wakumix_conformance::CommandError;
 
 pub use config_args::ConfigArgs;
 
@@ -62,7 +62,8 @@ enum Command {
     /// Show or decode node records
     #[command(subcommand)]
     Enr(enr::EnrCommand),
-    Conformance(conformance::ConformanceCommand),
+    // The same as the program of that name.
+    Conformance(wakumix_conformance::Command),
 }
 
 /// Why a command did not do its work.
@@ -104,6 +105,15 @@ impl From<KeyError> for Failure {
     }
 }
 
+impl From<CommandError> for Failure {
+    fn from(error: CommandError) -> Self {
+        match error {
+            CommandError::Input { message, help } => Self::Input(Problem::new(message, help).into()),
+            error => Self::while_running(error),
+        }
+    }
+}
+
 impl From<io::Error> for Failure {
     fn from(error: io::Error) -> Self {
         Self::while_running(format_args!("the output cannot be written: {error}"))
@@ -139,7 +149,7 @@ impl Command {
             Self::Config(command) => command.run(out),
             Self::Key(command) => command.run(out),
             Self::Enr(command) => command.run(out),
-            Self::Conformance(command) => command.run(out),
+            Self::Conformance(command) => Ok(command.run(out)?),
         }
     }
 }

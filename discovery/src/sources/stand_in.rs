@@ -7,7 +7,7 @@ use std::{
     sync::{Arc, Mutex},
 };
 
-use libp2p_identity::{Keypair, PeerId, secp256k1};
+use libp2p_identity::PeerId;
 use tokio::{
     sync::{broadcast, oneshot, watch},
     task::JoinHandle,
@@ -17,7 +17,8 @@ use wakumix_role_api::{
     host::{HostHandle, HostMessage, OutboundRequest, PeerEvent, RequestFailure},
     mailbox,
 };
-use wakumix_sphinx::PrivateKey;
+pub(super) use wakumix_role_testkit::{keypair as key, peer, secret};
+use wakumix_role_testkit::{mix_key, shows};
 use wakumix_telemetry::Telemetry;
 use wakumix_waku::{
     frame,
@@ -34,22 +35,6 @@ use crate::{
 /// The cluster of everybody in these tests.
 pub(super) const CLUSTER: u16 = 2;
 
-/// The secret key of a test peer.
-pub(super) fn secret(seed: u16) -> [u8; 32] {
-    let mut secret = [7; 32];
-    secret[..2].copy_from_slice(&seed.to_be_bytes());
-    secret
-}
-
-/// The identity of a test peer.
-pub(super) fn key(seed: u16) -> Keypair {
-    secp256k1::Keypair::from(secp256k1::SecretKey::try_from_bytes(secret(seed)).unwrap()).into()
-}
-
-pub(super) fn peer(seed: u16) -> PeerId {
-    key(seed).public().to_peer_id()
-}
-
 /// A mixer that can be reached.
 pub(super) fn mixer(seed: u16) -> LocalRecord {
     let [high, low] = seed.to_be_bytes();
@@ -59,7 +44,7 @@ pub(super) fn mixer(seed: u16) -> LocalRecord {
         hop_address: None,
         capabilities: Capabilities::MIX,
         shards: Shards { cluster: CLUSTER, shards: vec![0] },
-        mix_key: Some(PrivateKey::from_bytes([low.max(1); 32]).public()),
+        mix_key: Some(mix_key(seed).public()),
         next_key: None,
         reassembles: false,
         profiles: Vec::new(),
@@ -179,7 +164,7 @@ impl Node {
     }
 
     pub(super) fn has_metric(&self, line: &str) -> bool {
-        self.telemetry.render().lines().any(|found| found == line)
+        shows(&self.telemetry, line)
     }
 }
 

@@ -9,7 +9,7 @@ use std::{
 };
 
 use futures::{FutureExt, future::BoxFuture};
-use libp2p_identity::{Keypair, PeerId, secp256k1};
+use libp2p_identity::PeerId;
 use multiaddr::Multiaddr;
 use tokio::sync::{broadcast, mpsc, watch};
 use wakumix_discovery::{
@@ -25,39 +25,27 @@ use wakumix_role_api::{
     host::{HostHandle, HostMessage, PeerEvent, RequestFailure},
     mailbox,
 };
-use wakumix_sphinx::PrivateKey;
+pub(crate) use wakumix_role_testkit::{keypair, node, peer};
+use wakumix_role_testkit::{metric_appears, mix_key, shows};
 use wakumix_telemetry::Telemetry;
 use wakumix_waku::record::{Capabilities, Shards};
 
-pub(crate) const ME: u8 = 100;
+pub(crate) const ME: u16 = 100;
 
-pub(crate) fn keypair(seed: u8) -> Keypair {
-    let secret = secp256k1::SecretKey::try_from_bytes([seed; 32]).unwrap();
-    Keypair::from(secp256k1::Keypair::from(secret))
-}
-
-pub(crate) fn peer(seed: u8) -> PeerId {
-    keypair(seed).public().to_peer_id()
-}
-
-pub(crate) fn entry_at(place: &str, seed: u8) -> MixNodeEntry {
-    let key = PrivateKey::from_bytes([seed; 32]).public();
+pub(crate) fn entry_at(place: &str, seed: u16) -> MixNodeEntry {
+    let key = mix_key(seed).public();
     format!("{place}/p2p/{}:{key}", peer(seed)).parse().unwrap()
 }
 
-pub(crate) fn entry(seed: u8) -> MixNodeEntry {
+pub(crate) fn entry(seed: u16) -> MixNodeEntry {
     entry_at(&format!("/ip4/10.0.0.{seed}/tcp/4000"), seed)
 }
 
-pub(crate) fn node(seed: u8) -> MixNode {
-    entry(seed).node().unwrap()
-}
-
-pub(crate) fn service(seed: u8, address: &str) -> ServiceNode {
+pub(crate) fn service(seed: u16, address: &str) -> ServiceNode {
     ServiceNode::new(peer(seed), vec![address.parse().unwrap()])
 }
 
-pub(crate) fn full(address: &str, seed: u8) -> Multiaddr {
+pub(crate) fn full(address: &str, seed: u16) -> Multiaddr {
     format!("{address}/p2p/{}", peer(seed)).parse().unwrap()
 }
 
@@ -124,12 +112,12 @@ impl World {
         nodes
     }
 
-    pub(crate) async fn entry(&self, seed: u8) -> PoolEntry {
+    pub(crate) async fn entry(&self, seed: u16) -> PoolEntry {
         self.discovery.pool().await.into_iter().find(|entry| entry.peer == peer(seed)).unwrap()
     }
 
     /// Waits until a node is in a state.
-    pub(crate) async fn in_state(&self, seed: u8, state: PoolState) -> PoolEntry {
+    pub(crate) async fn in_state(&self, seed: u16, state: PoolState) -> PoolEntry {
         loop {
             let entry = self.discovery.pool().await.into_iter().find(|entry| entry.peer == peer(seed));
             if let Some(entry) = entry.filter(|entry| entry.state == state) {
@@ -143,11 +131,11 @@ impl World {
         work(&mut self.network.lock().unwrap())
     }
 
-    pub(crate) fn kill(&self, seed: u8) {
+    pub(crate) fn kill(&self, seed: u16) {
         self.network(|network| network.dead.insert(peer(seed)));
     }
 
-    pub(crate) fn revive(&self, seed: u8) {
+    pub(crate) fn revive(&self, seed: u16) {
         self.network(|network| network.dead.remove(&peer(seed)));
     }
 
@@ -156,17 +144,11 @@ impl World {
     }
 
     pub(crate) fn has_metric(&self, line: &str) -> bool {
-        self.telemetry.render().lines().any(|found| found == line)
+        shows(&self.telemetry, line)
     }
 
     pub(crate) async fn metric(&self, line: &str) {
-        for _ in 0..1000 {
-            if self.has_metric(line) {
-                return;
-            }
-            tokio::time::sleep(Duration::from_millis(1)).await;
-        }
-        panic!("{line} is not on the page");
+        metric_appears(&self.telemetry, line).await;
     }
 }
 
@@ -239,7 +221,7 @@ impl Source for Scripted {
 }
 
 /// What a mix node tells in a node record of cluster 0.
-pub(crate) fn told(seed: u8) -> Finding {
+pub(crate) fn told(seed: u16) -> Finding {
     let capabilities = Some(Capabilities::RELAY | Capabilities::MIX);
     let shards = Some(Shards { cluster: 0, shards: vec![0] });
     Finding { version: 1, capabilities, shards, ..Finding::from(node(seed)) }

@@ -8,7 +8,7 @@ use std::{num::NonZeroU32, sync::Arc, time::Duration};
 use libp2p::{Multiaddr, PeerId, identity::Keypair, multiaddr::Protocol};
 use tokio::{
     sync::{broadcast, oneshot},
-    time::{Instant, timeout},
+    time::Instant,
 };
 use wakumix_host::{HostConfig, HostParts, MixPort, RunningHost, start};
 use wakumix_mix::{HopAddress, Ledger, Origin, Packet, admission::Capacity};
@@ -19,34 +19,16 @@ use wakumix_role_api::{
     mixer::MixerHandle,
     relay::RelayMessage,
 };
+pub(crate) use wakumix_role_testkit::{until, within};
 use wakumix_sphinx::{BufferPool, FormatKind, WireFormat};
 use wakumix_telemetry::Telemetry;
 
 /// Bytes of a packet without proof.
 pub(crate) const PACKET_LEN: usize = 4608;
 
-/// After this a test has hung. Nothing is asserted about how long anything takes.
-pub(crate) const DEADLINE: Duration = Duration::from_secs(60);
-
 pub(crate) const TCP: &str = "/ip4/127.0.0.1/tcp/0";
 pub(crate) const QUIC: &str = "/ip4/127.0.0.1/udp/0/quic-v1";
 pub(crate) const WEBSOCKET: &str = "/ip4/127.0.0.1/tcp/0/ws";
-
-/// What the test expects to happen.
-pub(crate) async fn within<T>(what: impl Future<Output = T>) -> T {
-    timeout(DEADLINE, what).await.expect("it did not happen")
-}
-
-/// Waits for a condition that has no event of its own.
-pub(crate) async fn until(condition: impl Fn() -> bool) {
-    let mut look = tokio::time::interval(Duration::from_millis(2));
-    within(async {
-        while !condition() {
-            look.tick().await;
-        }
-    })
-    .await;
-}
 
 /// How a node of a test differs from the usual one.
 pub(crate) struct Setup {
@@ -226,13 +208,7 @@ impl Node {
 
     /// Waits until so many peers are connected.
     pub(crate) async fn peers(&self, count: usize) {
-        let mut look = tokio::time::interval(Duration::from_millis(2));
-        within(async {
-            while self.handle.status().await.unwrap().connected_peers != count {
-                look.tick().await;
-            }
-        })
-        .await;
+        until(async || self.handle.status().await.unwrap().connected_peers == count).await;
     }
 
     /// The value of a series on the metrics page; 0 if it is not there.

@@ -6,8 +6,8 @@ use multiaddr::{Multiaddr, Protocol};
 use tempfile::TempDir;
 use wakumix::node::Node;
 use wakumix_integration_tests::{
-    eventually, http,
-    net::{CLUSTER, CONTENT_TOPIC, Net, Plan, all_with, plans, push, push_many},
+    CLUSTER, CONTENT_TOPIC, eventually, http,
+    net::{Net, Plan, all_with, plans, push, push_many},
     process::{Process, run_program},
     run,
 };

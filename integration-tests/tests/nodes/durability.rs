@@ -14,8 +14,8 @@ use rand::{RngExt as _, SeedableRng as _, rngs::StdRng};
 use tempfile::TempDir;
 use tokio::sync::watch;
 use wakumix_integration_tests::{
-    eventually, http,
-    net::{CLUSTER, Plan},
+    CLUSTER, eventually, http,
+    net::Plan,
     peer::{MIX, Muxer, RawPeer, read_frame, write_frame},
     process::Process,
     run, within,

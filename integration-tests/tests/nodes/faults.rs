@@ -5,12 +5,11 @@ use std::{net::TcpListener, time::Duration};
 use futures::StreamExt as _;
 use multiaddr::{Multiaddr, Protocol};
 use wakumix_integration_tests::{
-    DEADLINE, eventually,
+    DEADLINE, TOPIC, eventually,
     hop::{Conduct, FleetNode},
     http::metric,
     net::{
-        Drops, Net, Plan, STOP_LIMIT, TOPIC, all_with, drops, message, parse_mix_node, plans, push, push_many, tell,
-        usual,
+        Drops, Net, Plan, STOP_LIMIT, all_with, drops, message, parse_mix_node, plans, push, push_many, tell, usual,
     },
     peer::Muxer,
     ports::nobody,

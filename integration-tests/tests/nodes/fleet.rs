@@ -7,10 +7,10 @@ use libp2p::Stream;
 use multiaddr::{Multiaddr, Protocol};
 use wakumix::node::Node;
 use wakumix_integration_tests::{
-    eventually,
+    CLUSTER, TOPIC, eventually,
     hop::{Conduct, FleetNode, Passage, RELAY_PEERS},
     http::metric,
-    net::{CLUSTER, Net, Plan, TOPIC, address_with, all_with, drops, hop_of, message, plans, push, tell, usual},
+    net::{Net, Plan, address_with, all_with, drops, hop_of, message, plans, push, tell, usual},
     peer::{MIX, Muxer, RawPeer, write_frame},
     run, until, within,
 };

@@ -4,8 +4,9 @@ use std::{collections::HashSet, time::Duration};
 
 use multiaddr::Protocol;
 use wakumix_integration_tests::{
+    TOPIC,
     http::metric,
-    net::{Net, Plan, TOPIC, all_with, drops, message, plans, push, push_as, push_many, usual},
+    net::{Net, Plan, all_with, drops, message, plans, push, push_as, push_many, usual},
     run, within,
 };
 use wakumix_mix::Balance;

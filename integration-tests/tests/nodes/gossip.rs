@@ -6,9 +6,9 @@ use futures::StreamExt as _;
 use libp2p::StreamProtocol;
 use serde_json::Value;
 use wakumix_integration_tests::{
-    eventually,
+    CLUSTER, TOPIC, eventually,
     http::metric,
-    net::{CLUSTER, Net, TOPIC, message, plans},
+    net::{Net, message, plans},
     peer::{Muxer, RawPeer, read_frame, write_frame},
     run, until, within,
 };

@@ -8,8 +8,9 @@ use multiaddr::Protocol;
 use tokio::time::{Instant, interval};
 use wakumix::node::Node;
 use wakumix_integration_tests::{
+    CLUSTER,
     http::metric,
-    net::{CLUSTER, Net, Plan, address_with, drops, hop_of, plans, push},
+    net::{Net, Plan, address_with, drops, hop_of, plans, push},
     peer::{MIX, Muxer, RawPeer, write_frame},
     run, until, within,
 };

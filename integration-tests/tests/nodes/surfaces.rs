@@ -7,9 +7,9 @@ use enr::{Enr, k256::ecdsa::SigningKey};
 use multiaddr::{Multiaddr, Protocol};
 use serde_json::{Value, json};
 use wakumix_integration_tests::{
-    eventually,
+    CONTENT_TOPIC, TOPIC, eventually,
     http::{self, metric},
-    net::{CONTENT_TOPIC, Net, Plan, TOPIC, all_with, plans, usual},
+    net::{Net, Plan, all_with, plans, usual},
     run,
 };
 

@@ -194,4 +194,13 @@ mod tests {
         let message = "150".parse::<ByteSize>().unwrap_err().to_string();
         assert!(message.contains("150KiB"), "{message}");
     }
+    #[test]
+    fn refuses_forms_that_other_readers_of_units_take() {
+        for text in ["1h 30m", "1h30m", "2 days", "1month", "10us", "1.5s", "0", "+1s", "1_000ms", "1e3ms"] {
+            assert!(text.parse::<Timespan>().is_err(), "{text}");
+        }
+        for text in ["64", "1.5MiB", "64M", "64Mi", "64k", "1TiB", "1 000B"] {
+            assert!(text.parse::<ByteSize>().is_err(), "{text}");
+        }
+    }
 }

@@ -34,7 +34,7 @@ pub(super) fn export(context: &RoleContext, config: &Config) {
         let held = u64::try_from(formats.held()).unwrap_or(u64::MAX);
         let balance = ledger.snapshot();
         packets(telemetry, &balance, held);
-        fleet(telemetry, &ledger.fleet_counts());
+        fleet(telemetry, &FleetCounts::of(&ledger));
         let capacity = u64::try_from(formats.capacity()).unwrap_or(u64::MAX);
         gauge(telemetry, Metric::PacketBuffersInUse, held);
         gauge(telemetry, Metric::PacketBuffersCapacity, capacity);

@@ -5,7 +5,7 @@
 
 use std::collections::BTreeMap;
 
-use crate::ledger::Balance;
+use crate::ledger::{Balance, Ledger};
 use crate::outcome::{DropReason, HopKind, Origin, Stage};
 
 /// `mix_messages_recvd{type}` for requests that this node's own user handed in.
@@ -112,11 +112,12 @@ pub struct FleetCounts {
 }
 
 impl FleetCounts {
-    pub(crate) fn new(
-        balance: &Balance,
-        drops: impl Iterator<Item = (Option<Origin>, Stage, DropReason, u64)>,
-    ) -> Self {
-        Self { received: received(balance), forwarded: forwarded(balance), errors: errors(drops) }
+    /// What a ledger says now.
+    #[must_use]
+    pub fn of(ledger: &Ledger) -> Self {
+        let balance = ledger.snapshot();
+        let errors = errors(ledger.drops_by_origin());
+        Self { received: received(&balance), forwarded: forwarded(&balance), errors }
     }
 }
 
@@ -149,12 +150,10 @@ fn errors(
 
 #[cfg(test)]
 mod tests {
-    use std::sync::Arc;
-
     use wakumix_sphinx::BufferPool;
 
     use super::*;
-    use crate::{Ledger, Outcome, Packet};
+    use crate::{Outcome, Packet};
 
     /// All labels of §18.
     const TYPES: [&str; 9] = [
@@ -245,7 +244,7 @@ mod tests {
         made(Origin::Reply).settle(Outcome::Sent);
         received().reject(DropReason::Size);
         received().reject(DropReason::Stopped);
-        let counts = Arc::clone(&ledger).fleet_counts();
+        let counts = FleetCounts::of(&ledger);
         assert_eq!(counts.received, [("Entry", 2), ("Intermediate", 1), ("Exit", 1)]);
         assert_eq!(counts.forwarded, [("Entry", 1), ("Reply", 1), ("Cover", 0), ("Intermediate", 1), ("Exit", 1)]);
         assert_eq!(counts.errors, [("Entry", "DIAL_FAILED", 1), ("Intermediate/Exit", "INVALID_SPHINX", 1)]);

@@ -19,7 +19,6 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use wakumix_sphinx::PacketBuf;
 
 use crate::admission::Place;
-use crate::fleet::FleetCounts;
 use crate::outcome::{DropReason, HopKind, Origin, Outcome, Stage};
 
 /// Counters by origin, with one place more for packets received.
@@ -78,12 +77,6 @@ impl Ledger {
         }
     }
 
-    /// The counts under the fleet's metric labels (`spec/mix-wire.md` §18).
-    #[must_use]
-    pub fn fleet_counts(&self) -> FleetCounts {
-        FleetCounts::new(&self.snapshot(), self.drops_by_origin())
-    }
-
     /// Counts a packet that a peer sent and that was refused before it had a buffer: it is received and dropped in one
     /// step, so the balance stays.
     pub fn refuse(&self, reason: DropReason) {
@@ -106,7 +99,7 @@ impl Ledger {
     }
 
     /// Every drop count with the origin of the packets, `None` for those received.
-    fn drops_by_origin(&self) -> impl Iterator<Item = (Option<Origin>, Stage, DropReason, u64)> {
+    pub(crate) fn drops_by_origin(&self) -> impl Iterator<Item = (Option<Origin>, Stage, DropReason, u64)> {
         let origins = Origin::ALL.iter().copied().map(Some).chain([None]);
         origins.flat_map(move |origin| {
             let source = &self.dropped[source_index(origin)];

@@ -20,6 +20,7 @@
 //! | [`hop`] | what a mix node decides about a packet: keys, next hop, delay, cover | §10, §21 |
 //! | [`exit`] | what an exit decides about a request: policy, fragments, replies | §11, §21 W8 |
 //! | [`admission`] | what a node takes from which peer under load | §21 |
+//! | [`budget`] | token buckets: how many requests a service answers, of one and of all | |
 //! | [`exit_status`] | what an exit says of a request that came to nothing | |
 //! | [`outcome`] | what may become of a packet | §10, §11 |
 //! | [`ledger`] | packet accounting: nothing gets lost uncounted | |
@@ -38,6 +39,7 @@
 
 pub mod address;
 pub mod admission;
+pub mod budget;
 pub mod capacity;
 pub mod cover;
 pub mod delay;
@@ -61,6 +63,7 @@ mod testing;
 
 pub use address::{AddressError, HopAddress, Transport};
 pub use admission::{Admission, Place, Places};
+pub use budget::{Budget, Refill, TokenBucket};
 pub use capacity::{reply_capacity, request_capacity};
 pub use delay::DelayLaw;
 pub use exit_status::ExitStatus;

@@ -3,7 +3,6 @@
 use ctr::cipher::{StreamCipher, StreamCipherSeek};
 use zeroize::{Zeroize, ZeroizeOnDrop, Zeroizing};
 
-use crate::build::{BuildError, PathHop};
 use crate::curve::{Bytes32, Multiplier};
 use crate::kdf::{blinding, header_keystream, header_mac};
 use crate::layout::{
@@ -11,6 +10,7 @@ use crate::layout::{
     ROUTING_LEN, SURB_ID_LEN, routing,
 };
 use crate::packet::HeaderMut;
+use crate::path::{BuildError, PathHop};
 use crate::scalar::ScalarChain;
 
 /// What the last hop finds in its routing block.

@@ -9,7 +9,6 @@ use core::ops::Range;
 use ctr::cipher::{KeyIvInit, StreamCipher, StreamCipherSeek};
 
 use crate::block::Checks;
-use crate::build::{BuildError, PathHop};
 use crate::curve;
 use crate::header::{self, Final, Secrets};
 use crate::kdf::{self, Keystream};
@@ -19,6 +18,7 @@ use crate::layout::{
 };
 use crate::lioness::{self, LEFT_LEN, Lioness};
 use crate::packet::HeaderMut;
+use crate::path::{BuildError, PathHop};
 use crate::profile::{Cipher, Profile};
 use crate::scalar::ScalarChain;
 use crate::surb::{ReplyKeys, ReplyLayers, SurbId};

@@ -113,6 +113,7 @@ mod keys;
 mod layout;
 mod lioness;
 mod packet;
+mod path;
 mod payload;
 mod pool;
 mod profile;
@@ -126,7 +127,6 @@ mod weakness;
 #[cfg(test)]
 mod testing;
 
-pub use build::{BuildError, PathHop};
 pub use format::{FormatKind, FormatSet, PacketFormat, WireFormat, WireFormatError};
 pub use keys::{KeyError, PrivateKey, PublicKey};
 pub use layout::{
@@ -134,6 +134,7 @@ pub use layout::{
     HEADER_LEN, HOP_LEN, MAX_PATH_LEN, MAX_SURBS, MESSAGE_LEN, PACKET_LEN, PAD_LENGTH_LEN, PATH_LEN, SECURITY_LEN,
     SEQUENCE_LEN, SURB_ID_LEN, SURB_KEY_LEN, SURB_LEN, ZERO_PREFIX_LEN,
 };
+pub use path::{BuildError, PathHop};
 pub use pool::{BufferPool, PacketBuf};
 pub use profile::{Block, Cipher, MAX_PROOF_LEN, Profile, ProfileError};
 #[cfg(feature = "sphinx-packet")]

@@ -18,7 +18,7 @@ use zeroize::{Zeroize, ZeroizeOnDrop, Zeroizing};
 
 use crate::Sphinx;
 use crate::block::{Checks, Damage, is_zero};
-use crate::build::{BuildError, PathHop, packet_mut, random_sequence, write_plaintext};
+use crate::build::{packet_mut, random_sequence, write_plaintext};
 use crate::curve::is_canonical_nonzero;
 use crate::format::FormatKind;
 use crate::header::{self, Final, Secrets};
@@ -27,6 +27,7 @@ use crate::layout::{
     SURB_KEY_LEN, SURB_LEN,
 };
 use crate::packet::{HeaderMut, HeaderRef, PacketMut};
+use crate::path::{BuildError, PathHop};
 
 /// The id by which the sender of a request recognises the reply.
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]

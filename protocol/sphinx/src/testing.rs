@@ -2,9 +2,9 @@
 
 use sha2::{Digest, Sha256};
 
-use crate::build::PathHop;
 use crate::keys::PrivateKey;
 use crate::layout::AddressBytes;
+use crate::path::PathHop;
 
 /// 00 01 … 1f.
 pub(crate) const COUNTING: [u8; 32] = {

@@ -39,7 +39,7 @@ async fn the_packet_is_delivered_as_soon_as_its_request_is_taken() {
     let mut world = World::new(Config::default());
     world.lightpush(Vec::new(), b"request").await;
     let _asked = world.asked().await;
-    assert_eq!((world.balance().delivered, world.buffers.in_use()), (1, 0));
+    assert_eq!((world.balance().delivered, world.around.buffers().in_use()), (1, 0));
 }
 
 #[actix::test]
@@ -130,7 +130,7 @@ async fn a_known_service_is_passed_requests_at_the_address_of_the_directory() {
     let mut world = World::new(Config::default());
     let address: multiaddr::Multiaddr = "/ip4/192.168.0.9/tcp/60000".parse().unwrap();
     let known = ServiceNode::new(peer(9), vec![address.clone()]);
-    world.publish(Directory { lightpush: vec![known], ..Directory::default() });
+    world.around.directory.publish(Directory { lightpush: vec![known], ..Directory::default() });
     world.request(node(9).address.encode(), V3_PROTOCOL, Vec::new(), b"\x00").await;
     let asked = world.asked_elsewhere().await;
     assert_eq!((asked.addresses, asked.read), (vec![address], ReadRule::Nothing));
@@ -144,7 +144,7 @@ async fn without_free_buffers_replies_are_given_up() {
     let (surbs, _) = world.surbs(1);
     world.lightpush(surbs, b"request").await;
     let asked = world.asked().await;
-    let taken: Vec<_> = std::iter::from_fn(|| world.buffers.take()).collect();
+    let taken: Vec<_> = std::iter::from_fn(|| world.around.buffers().take()).collect();
     asked.respond.send(b"answer".to_vec()).unwrap();
     world.counts("waku_mix_exit_replies_total{outcome=\"no_buffer\"} 1").await;
     drop(taken);

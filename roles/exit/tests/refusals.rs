@@ -248,7 +248,7 @@ async fn a_reply_goes_where_the_directory_says_and_not_where_the_reply_block_say
 #[actix::test]
 async fn an_exit_that_knows_no_mix_nodes_sends_no_replies() {
     let mut world = World::new(Config::default());
-    world.publish(Directory::default());
+    world.around.directory.publish(Directory::default());
     let (surbs, _) = world.surbs(2);
     world.request(HERE, V2_PROTOCOL, surbs, b"").await;
     world.counts("waku_mix_exit_replies_total{outcome=\"strange_hop\"} 2").await;
@@ -280,9 +280,10 @@ async fn refusals_beyond_their_own_bound_are_withheld_and_crowd_out_no_request()
     // The one worker is held up, so that no refusal can end. A still clock would wait for it.
     tokio::time::resume();
     let (hold, held) = std::sync::mpsc::sync_channel::<()>(1);
-    let workers = world.workers.clone();
-    let busy = tokio::spawn(async move { workers.run(move || held.recv().is_err()).await });
-    tokio::task::yield_now().await;
+    let workers = world.around.context.workers.clone();
+    let (begin, begun) = tokio::sync::oneshot::channel();
+    let busy = tokio::spawn(async move { workers.run(move || begin.send(()).is_ok() && held.recv().is_err()).await });
+    begun.await.unwrap();
     for _ in 0..REFUSALS + 3 {
         let (surbs, _) = world.surbs(1);
         world.request(HERE, "/ipfs/id/1.0.0", surbs, b"").await;

@@ -81,7 +81,7 @@ async fn forward(fixture: &Fixture, batches: Vec<Vec<Packet>>, batch: usize) {
 
 fn received(fixture: &mut Fixture, delay_ms: u16) -> Packet {
     let bytes = fixture.forward_packet(delay_ms);
-    let mut packet = Packet::received(fixture.buffers.take().unwrap(), &fixture.ledger);
+    let mut packet = Packet::received(fixture.around.buffers().take().unwrap(), &fixture.around.context.ledger);
     packet.bytes_mut().copy_from_slice(&bytes);
     packet
 }

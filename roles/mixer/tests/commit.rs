@@ -41,7 +41,7 @@ async fn nothing_is_done_with_a_packet_before_its_tag_is_kept() {
     fixture.receive(&packets).await;
     fixture.run_for(Duration::from_secs(30)).await;
     assert_eq!(fixture.consume_all(), (0, 0, 0));
-    assert_eq!((fixture.buffers.in_use(), fixture.balance().dropped_total()), (4, 0));
+    assert_eq!((fixture.around.buffers().in_use(), fixture.balance().dropped_total()), (4, 0));
     // Not even that they were for this node.
     assert!(fixture.balance().opened.iter().all(|(_, count)| *count == 0));
     gate.send_replace(Some(true));
@@ -75,7 +75,7 @@ async fn batches_that_wait_hold_no_worker_and_their_number_has_a_bound() {
         fixture.receive(&packets).await;
         fixture.run_for(SHORT).await;
     }
-    let page = fixture.telemetry.render();
+    let page = fixture.around.context.telemetry.render();
     let depth = page.lines().find_map(|line| line.strip_prefix("waku_mix_queue_depth{queue=\"mixer\"} "));
     assert_eq!(depth, Some("32"));
     gate.send_replace(Some(true));
@@ -164,6 +164,6 @@ async fn one_batch_may_hold_packets_of_several_keys() {
     fixture.receive(&mixed).await;
     fixture.run_for(SHORT).await;
     assert_eq!(fixture.consume_all(), (6, 0, 0));
-    assert!(fixture.telemetry.render().contains("waku_mix_replay_tags 6"));
+    assert!(fixture.around.context.telemetry.render().contains("waku_mix_replay_tags 6"));
     fixture.assert_settled();
 }

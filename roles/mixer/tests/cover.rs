@@ -47,7 +47,7 @@ fn travelled(fixture: &Fixture, outbound: OutboundPacket) -> Vec<u8> {
 }
 
 fn counted(fixture: &Fixture, outcome: &str) -> u64 {
-    let page = fixture.telemetry.render();
+    let page = fixture.around.context.telemetry.render();
     let name = format!("waku_mix_cover_loops_total{{outcome=\"{outcome}\"}} ");
     let line = page.lines().find_map(|line| line.strip_prefix(&name));
     line.unwrap_or("0").parse().unwrap()
@@ -55,7 +55,7 @@ fn counted(fixture: &Fixture, outcome: &str) -> u64 {
 
 /// Loss and number of trips through a node; `None` if nothing is known of it.
 fn known_of(fixture: &Fixture, peer: &Peer) -> Option<(f64, f64)> {
-    let estimate = fixture.reliability.lock().unwrap().estimate(Duration::ZERO, &peer.id());
+    let estimate = fixture.around.context.reliability.lock().unwrap().estimate(Duration::ZERO, &peer.id());
     estimate.map(|estimate| (estimate.loss, estimate.trips))
 }
 
@@ -158,7 +158,7 @@ async fn a_first_hop_that_takes_no_loop_is_paused_and_nobody_is_said_to_lose_pac
         if is_paused {
             break;
         }
-        let reliability = fixture.reliability.lock().unwrap();
+        let reliability = fixture.around.context.reliability.lock().unwrap();
         assert!(reliability.weight(Duration::ZERO, &to.peer()) < 1.0);
         assert!(
             fixture
@@ -179,7 +179,7 @@ async fn a_loop_that_the_own_node_had_no_room_for_says_nothing_of_its_first_hop(
     done.unwrap().send(Err(SendFailure::QueueFull)).unwrap();
     next_loop(&fixture).await;
     assert_eq!(counted(&fixture, "not_sent"), 1);
-    assert!(fixture.reliability.lock().unwrap().weight(Duration::ZERO, &to.peer()) >= 1.0);
+    assert!(fixture.around.context.reliability.lock().unwrap().weight(Duration::ZERO, &to.peer()) >= 1.0);
 }
 
 #[actix::test]

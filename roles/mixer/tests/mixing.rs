@@ -256,7 +256,7 @@ async fn a_full_delay_queue_refuses_the_newest_but_lets_packets_without_delay_pa
     fixture.run_to_rest().await;
     assert_eq!(fixture.dropped(Stage::Delay, DropReason::QueueFull), 1);
     assert_eq!(fixture.consume_all(), (3, 0, 0));
-    assert!(fixture.telemetry.render().contains("waku_mix_queue_refused_total{queue=\"delay\"} 1"));
+    assert!(fixture.around.context.telemetry.render().contains("waku_mix_queue_refused_total{queue=\"delay\"} 1"));
     fixture.assert_settled();
 }
 
@@ -320,7 +320,7 @@ async fn tags_that_are_used_up_refuse_packets_and_readiness_says_so() {
     fixture.receive(&[packet]).await;
     fixture.run_to_rest().await;
     assert_eq!(fixture.dropped(Stage::Unwrap, DropReason::TagsFull), 1);
-    let page = fixture.telemetry.render();
+    let page = fixture.around.context.telemetry.render();
     assert!(page.contains("waku_mix_replay_tags 1024"), "{page}");
     let memory = page.lines().find_map(|line| line.strip_prefix("waku_mix_replay_tags_memory_bytes ")).unwrap();
     assert!(memory.parse::<f64>().unwrap() >= 1024.0 * 8.0, "{memory}");

@@ -1,110 +1,45 @@
 //! Request budgets of the lightpush service (spec/waku.md §4.2): one for direct clients, of which a single client gets at
 //! most three quarters, and one for the mixnet as a whole. Both lightpush versions draw on the same budgets.
 
-use std::collections::HashMap;
 use std::time::Duration;
 
 use libp2p_identity::PeerId;
+use wakumix_mix::{Budget, Refill, TokenBucket};
 use wakumix_role_api::Requester;
 
 use crate::config::RateLimit;
 
-/// A token bucket, told by the time at which it will be full again: one number instead of a level and an update time.
-#[derive(Debug, Clone, Copy, Default)]
-struct Bucket {
-    full_at: Duration,
+/// How the bucket of all fills.
+fn refill(limit: RateLimit) -> Refill {
+    Refill { token: limit.period / limit.volume.max(1), bucket: limit.period * limit.burst_periods() }
 }
 
-impl Bucket {
-    /// When the bucket would be full again after a request that costs `cost`; `None` if it has not enough tokens, that
-    /// is, if refilling would take longer than `window`.
-    fn after(self, cost: Duration, window: Duration, now: Duration) -> Option<Self> {
-        let full_at = self.full_at.max(now).saturating_add(cost);
-        (full_at.saturating_sub(now) <= window).then_some(Self { full_at })
-    }
-}
-
-/// How the numbers of a [`RateLimit`] enter a bucket.
-#[derive(Debug, Clone, Copy)]
-struct Pace {
-    /// Time that refills one token.
-    cost: Duration,
-    /// Time that refills an empty bucket.
-    window: Duration,
-}
-
-impl Pace {
-    fn new(limit: RateLimit) -> Self {
-        Self { cost: limit.period / limit.volume.max(1), window: limit.period * limit.burst_periods() }
-    }
-
-    /// The pace of one client: three quarters of the tokens in the same window.
-    fn of_one_client(self) -> Self {
-        Self { cost: self.cost * 4 / 3, window: self.window }
-    }
-}
-
-/// The budget of direct clients.
-///
-/// A client is remembered only after a token of the shared bucket was spent on it, and forgotten when its own bucket is
-/// full again, at the latest two windows later: `clients` has at most about three times the burst entries.
-#[derive(Debug)]
-struct Direct {
-    pace: Pace,
-    shared: Bucket,
-    clients: HashMap<PeerId, Bucket>,
-    next_sweep: Duration,
-}
-
-impl Direct {
-    fn admit(&mut self, peer: PeerId, now: Duration) -> bool {
-        self.sweep(now);
-        let own = self.pace.of_one_client();
-        let client = self.clients.get(&peer).copied().unwrap_or_default();
-        let Some(shared) = self.shared.after(self.pace.cost, self.pace.window, now) else { return false };
-        // A client over its own budget does not use up that of the others.
-        let Some(client) = client.after(own.cost, own.window, now) else { return false };
-        self.shared = shared;
-        self.clients.insert(peer, client);
-        true
-    }
-
-    fn sweep(&mut self, now: Duration) {
-        if now >= self.next_sweep {
-            self.clients.retain(|_, client| client.full_at > now);
-            self.next_sweep = now.saturating_add(self.pace.window);
-        }
-    }
+/// How the bucket of one client fills: three quarters of the tokens in the same time.
+fn refill_of_one_client(limit: RateLimit) -> Refill {
+    let all = refill(limit);
+    Refill { token: all.token * 4 / 3, ..all }
 }
 
 /// Decides which requests are read at all.
 #[derive(Debug)]
 pub(crate) struct Limiter {
-    direct: Option<Direct>,
-    anonymous: Option<(Pace, Bucket)>,
+    /// Its table of clients has at most about three times the burst entries.
+    direct: Option<Budget<PeerId>>,
+    anonymous: Option<(Refill, TokenBucket)>,
 }
 
 impl Limiter {
     /// Full buckets; `None` admits everything.
     pub(crate) fn new(direct: Option<RateLimit>, anonymous: Option<RateLimit>) -> Self {
-        let direct = direct.map(|limit| Direct {
-            pace: Pace::new(limit),
-            shared: Bucket::default(),
-            clients: HashMap::new(),
-            next_sweep: Duration::ZERO,
-        });
-        Self { direct, anonymous: anonymous.map(|limit| (Pace::new(limit), Bucket::default())) }
+        let direct = direct.map(|limit| Budget::new(refill(limit), refill_of_one_client(limit)));
+        Self { direct, anonymous: anonymous.map(|limit| (refill(limit), TokenBucket::default())) }
     }
 
     /// Spends a token of the requester's budget; false if there is none. `now` counts from any fixed moment.
     pub(crate) fn admit(&mut self, requester: Requester, now: Duration) -> bool {
         match requester {
             Requester::Peer(peer) => self.direct.as_mut().is_none_or(|direct| direct.admit(peer, now)),
-            Requester::Anonymous => self.anonymous.as_mut().is_none_or(|(pace, bucket)| {
-                let after = bucket.after(pace.cost, pace.window, now);
-                *bucket = after.unwrap_or(*bucket);
-                after.is_some()
-            }),
+            Requester::Anonymous => self.anonymous.as_mut().is_none_or(|(refill, bucket)| bucket.take(*refill, now)),
         }
     }
 }
@@ -184,7 +119,7 @@ mod tests {
         let mut largest = 0;
         for step in 0..5000 {
             limiter.admit(client(step), Duration::from_millis(10) * step);
-            largest = largest.max(limiter.direct.as_ref().map_or(0, |direct| direct.clients.len()));
+            largest = largest.max(limiter.direct.as_ref().map_or(0, Budget::requesters));
         }
         assert!(largest <= 3 * limit.burst() as usize, "{largest} clients");
     }

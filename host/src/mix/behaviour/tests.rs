@@ -330,6 +330,6 @@ async fn a_stream_that_cannot_be_opened_is_tried_again_where_nothing_may_be_dial
         let failed = ToBehaviour::OpenFailed { unsupported: false };
         bench.behaviour.on_connection_handler_event(peer, connection(1), failed);
     }
-    assert_eq!(outcome.try_recv(), Ok(Err(SendFailure::DialFailed)));
+    assert_eq!(outcome.try_recv(), Ok(Err(SendFailure::NotConnected)));
     assert_eq!(bench.asks(), None);
 }

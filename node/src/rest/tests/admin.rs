@@ -1,14 +1,14 @@
 //! `/admin`: the pool, probes, and who may ask.
 
-use libp2p_identity::{Keypair, PeerId, secp256k1};
+use libp2p_identity::PeerId;
 use wakumix_discovery::{PoolEntry, finding::SourceName};
-use wakumix_mix::{Family, HopAddress, LoopPlace, MixNode};
+use wakumix_mix::{Family, LoopPlace};
 use wakumix_role_api::{
     Directory,
     directory::PoolState,
     sender::{Loop, LoopOutcome, LoopRequest},
 };
-use wakumix_sphinx::PrivateKey;
+use wakumix_role_testkit::node;
 use wakumix_waku::record::{Capabilities, Shards};
 
 use super::*;
@@ -16,15 +16,7 @@ use super::*;
 const POOL: &str = "/admin/v1/pool";
 const PROBE: &str = "/admin/v1/probe";
 
-fn node(seed: u8) -> MixNode {
-    let secret = secp256k1::SecretKey::try_from_bytes([seed; 32]).unwrap();
-    let peer = Keypair::from(secp256k1::Keypair::from(secret)).public().to_peer_id();
-    let address = format!("/ip4/10.0.{seed}.1/tcp/4000").parse().unwrap();
-    let key = PrivateKey::from_bytes([seed; 32]).public();
-    MixNode::new(HopAddress::from_multiaddr(&address, peer).unwrap(), key)
-}
-
-fn entry(seed: u8, state: PoolState, family: Option<u32>) -> PoolEntry {
+fn entry(seed: u16, state: PoolState, family: Option<u32>) -> PoolEntry {
     let node = node(seed);
     PoolEntry {
         peer: node.peer(),
@@ -76,7 +68,8 @@ async fn the_pool_tells_of_every_node_usable_ones_first() {
     let entries = [
         entry(1, PoolState::Expired, None),
         entry(2, PoolState::Usable, Some(1)),
-        entry(3, PoolState::Usable, Some(1)),
+        // In another /24.
+        entry(0x103, PoolState::Usable, Some(1)),
     ];
     world.api.pool = Arc::new(move || std::future::ready(entries.to_vec()).boxed());
     let (status, body) = world.get(POOL).await;
@@ -103,7 +96,7 @@ async fn the_pool_tells_of_every_node_usable_ones_first() {
             "failures": 0,
             "connected": true,
             "shards": { "cluster": 66, "shards": [0] },
-            "addresses": ["/ip4/10.0.1.1/tcp/4000"],
+            "addresses": ["/ip4/10.0.0.1/tcp/4000"],
             "hopAddress": node(1).address.to_string(),
             "mixPubKey": format!("0x{}", node(1).key),
         })

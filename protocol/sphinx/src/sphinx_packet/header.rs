@@ -4,9 +4,9 @@ use ctr::cipher::{StreamCipher, StreamCipherSeek};
 use rand_core::CryptoRng;
 use zeroize::Zeroizing;
 
-use crate::build::{BuildError, PathHop};
 use crate::header::agree;
 use crate::layout::PATH_LEN;
+use crate::path::{BuildError, PathHop};
 use crate::sphinx_packet::address::Compact;
 use crate::sphinx_packet::keys::HopKeys;
 use crate::sphinx_packet::layout::{EXTENDED_LEN, FILLER_LEN, ROUTING_LEN, STEP_LEN};

@@ -9,8 +9,8 @@ use sphinx_packet::version::CURRENT_VERSION;
 use zeroize::Zeroizing;
 
 use crate::block::is_zero;
-use crate::build::BuildError;
 use crate::layout::{AddressBytes, GAMMA_LEN, NO_ADDRESS, SURB_ID_LEN};
+use crate::path::BuildError;
 use crate::sphinx_packet::address::Compact;
 use crate::sphinx_packet::keys::HopKeys;
 use crate::sphinx_packet::layout::{CONTACT_LEN, COORDINATE_LEN, EXTENDED_LEN, FINAL_LEN, ROUTING_LEN, STEP_LEN};

@@ -8,10 +8,10 @@
 use rand_core::CryptoRng;
 
 use crate::block::is_zero;
-use crate::build::{BuildError, PathHop};
 use crate::curve::is_canonical_nonzero;
 use crate::format::FormatKind;
 use crate::layout::{ALPHA_LEN, GAMMA_LEN, PATH_LEN, SURB_ID_LEN};
+use crate::path::{BuildError, PathHop};
 use crate::sphinx_packet::address::Compact;
 use crate::sphinx_packet::header;
 use crate::sphinx_packet::layout::{CONTACT_LEN, COORDINATE_LEN, HEADER_LEN, ROUTING_LEN, SURB_LEN};

@@ -4,31 +4,25 @@
 #![allow(clippy::unwrap_used, clippy::panic, reason = "helpers of tests fail the test by panicking")]
 #![allow(dead_code, reason = "each file of tests uses its share")]
 
-use std::{num::NonZeroUsize, ops::Range, sync::Arc, time::Duration};
+use std::{ops::Range, sync::Arc, time::Duration};
 
-use libp2p_identity::{Keypair, PeerId, secp256k1};
 use rand::{SeedableRng, rngs::StdRng};
-use tokio::{sync::watch, time::Instant};
 use wakumix_exit::{Config, ExitRole};
-use wakumix_keyring::KeyRing;
 use wakumix_mix::{
-    Balance, DropReason, ExitStatus, HopAddress, Ledger, MixNode, Outcome, Packet, Request, Stage, decode_reply,
+    Balance, DropReason, ExitStatus, HopAddress, Outcome, Packet, Request, Stage, decode_reply,
     fragment::{FRAGMENT_CODEC, Shards, cut},
     request_capacity,
 };
 use wakumix_role_api::{
-    Address, Directory, DirectoryPublisher, Formats, InboundRequest, Inboxes, LocalNode, Ports, Receiver, Role,
-    RoleContext, RunningRole, Service, Services, Supervisor, Workers,
+    Directory, Formats, InboundRequest, Receiver, RunningRole, Service, Services,
     exit::{ExitMessage, ExitPacket},
-    host::{HostAddresses, HostHandle, HostMessage, OutboundRequest},
+    host::{HostMessage, OutboundRequest},
     mailbox,
-    mixer::{LocalPacket, MixerHandle},
+    mixer::LocalPacket,
 };
-use wakumix_sphinx::{
-    ADDRESS_LEN, AddressBytes, BufferPool, FormatKind, Opened, PacketFormat, PathHop, PrivateKey, ReplyKeys, Surb,
-    Weaknesses, WireFormat,
-};
-use wakumix_telemetry::Telemetry;
+use wakumix_role_testkit::{Queues, Surroundings, hop, hop_address, metric_appears, mix_key, walk};
+pub(crate) use wakumix_role_testkit::{node, peer};
+use wakumix_sphinx::{ADDRESS_LEN, AddressBytes, FormatKind, Opened, PacketFormat, ReplyKeys, Surb, WireFormat};
 use wakumix_waku::{
     frame,
     lightpush::{V3_PROTOCOL, v3},
@@ -36,27 +30,13 @@ use wakumix_waku::{
 
 pub(crate) const HERE: AddressBytes = [0; ADDRESS_LEN];
 /// The exit and the sender of requests among the nodes of [`peer`].
-pub(crate) const EXIT: u8 = 100;
-pub(crate) const SENDER: u8 = 200;
+pub(crate) const EXIT: u16 = 100;
+pub(crate) const SENDER: u16 = 200;
 const BUFFERS: usize = 16;
-
-pub(crate) fn peer(seed: u8) -> PeerId {
-    let secret = secp256k1::SecretKey::try_from_bytes([seed; 32]).unwrap();
-    Keypair::from(secp256k1::Keypair::from(secret)).public().to_peer_id()
-}
-
-pub(crate) fn mix_key(seed: u8) -> PrivateKey {
-    PrivateKey::from_bytes([seed; 32])
-}
-
-pub(crate) fn node(seed: u8) -> MixNode {
-    let address = format!("/ip4/10.0.0.{seed}/tcp/4000").parse().unwrap();
-    MixNode::new(HopAddress::from_multiaddr(&address, peer(seed)).unwrap(), mix_key(seed).public())
-}
 
 /// The destination of a service at this address.
 pub(crate) fn at(address: &str) -> AddressBytes {
-    HopAddress::from_multiaddr(&address.parse().unwrap(), peer(9)).unwrap().encode()
+    hop_address(9, address).encode()
 }
 
 /// A request body of this length.
@@ -78,16 +58,10 @@ pub(crate) fn response(answer: &[u8]) -> v3::Response {
 /// The exit and its surroundings.
 pub(crate) struct World {
     pub(crate) role: Box<dyn RunningRole>,
-    pub(crate) directory: DirectoryPublisher,
+    pub(crate) around: Surroundings,
     pub(crate) service: Receiver<InboundRequest>,
     pub(crate) mixer: Receiver<LocalPacket>,
     pub(crate) host: Receiver<HostMessage>,
-    pub(crate) workers: Workers,
-    pub(crate) buffers: BufferPool,
-    address: Address<ExitMessage>,
-    telemetry: Telemetry,
-    ledger: Arc<Ledger>,
-    formats: Formats,
     format: Arc<dyn PacketFormat>,
     rng: StdRng,
 }
@@ -100,71 +74,28 @@ impl World {
     /// An exit that serves these formats, and requests in the first of them. It knows the nodes of [`World::surbs`].
     pub(crate) fn serving(config: Config, formats: &[WireFormat]) -> Self {
         tokio::time::pause();
-        let telemetry = Telemetry::new();
-        let (supervisor, _fatal) = Supervisor::on_current_thread(telemetry.clone());
-        let (address, inbox) = mailbox("exit", 32, &telemetry);
-        let (received, _) = mailbox("mixer", 1, &telemetry);
-        let (mixer_address, mixer_inbox) = mailbox("mixer_local", 64, &telemetry);
-        let (host_address, host_inbox) = mailbox("host", 8, &telemetry);
-        let (service_address, service_inbox) = mailbox::<InboundRequest>("relay", 1, &telemetry);
+        let formats = Formats::new(formats.iter().map(|wire| wire.format()), BUFFERS);
+        let queues = Queues { mixer: Some(64), exit: Some(32), ..Queues::default() };
+        let mut around = Surroundings::new(EXIT, formats, queues);
+        let (service_address, service) = mailbox::<InboundRequest>("relay", 1, &around.context.telemetry);
         // A request that does not fit is dropped, which tells its asker that there is no answer.
-        let service = Service::new(V3_PROTOCOL, 4096, move |request| service_address.try_send(request).unwrap_or(()));
-        let (publisher, reader) = DirectoryPublisher::new();
-        publisher.publish(Directory { mix_nodes: vec![node(1), node(2)], ..Directory::default() });
-        let (_, hop_address) = watch::channel(Some(node(EXIT).address));
-        let (_, host_addresses) = watch::channel(HostAddresses::default());
-        let workers = Workers::new(NonZeroUsize::MIN, supervisor.tasks().clone());
-        let context = RoleContext {
-            node: LocalNode {
-                peer: peer(EXIT),
-                mix_keys: KeyRing::fixed(mix_key(EXIT), 1),
-                hop_address,
-                addresses: host_addresses,
-            },
-            formats: Formats::new(formats.iter().map(|wire| wire.format()), BUFFERS),
-            ledger: Ledger::new(),
-            directory: reader,
-            pressure: Arc::default(),
-            reliability: Arc::default(),
-            epoch: Instant::now(),
-            ports: Ports {
-                host: HostHandle::new(host_address),
-                mixer: Some(MixerHandle::new(received, mixer_address)),
-                exit: Some(address.clone()),
-                sender: None,
-                relay: None,
-            },
-            services: Services::new(vec![service]),
-            supervisor,
-            workers,
-            telemetry: telemetry.clone(),
-            weaknesses: Weaknesses::NONE,
-        };
-        let mut inboxes = Inboxes { exit: Some(inbox), ..Inboxes::default() };
-        let role = Box::new(ExitRole::with_rng(config, StdRng::seed_from_u64(7)).unwrap());
-        let role = role.start(&context, &mut inboxes).unwrap();
+        let answers = Service::new(V3_PROTOCOL, 4096, move |request| service_address.try_send(request).unwrap_or(()));
+        around.context.services = Services::new(vec![answers]);
+        around.directory.publish(Directory { mix_nodes: vec![node(1), node(2)], ..Directory::default() });
         Self {
-            role,
-            directory: publisher,
-            service: service_inbox.receiver().unwrap(),
-            mixer: mixer_inbox.receiver().unwrap(),
-            host: host_inbox.receiver().unwrap(),
-            workers: context.workers.clone(),
-            buffers: context.formats.preferred().unwrap().buffers.clone(),
-            address,
-            telemetry,
-            ledger: context.ledger,
-            format: context.formats.preferred().unwrap().format.clone(),
-            formats: context.formats,
+            role: around.start(ExitRole::with_rng(config, StdRng::seed_from_u64(7)).unwrap()),
+            service: service.receiver().unwrap(),
+            mixer: around.inboxes.local_packets.as_ref().unwrap().receiver().unwrap(),
+            host: around.host.receiver().unwrap(),
+            format: Arc::clone(&around.preferred().format),
+            around,
             rng: StdRng::seed_from_u64(8),
         }
     }
 
     /// From now on requests come in packets of this format.
     pub(crate) fn speak(&mut self, kind: FormatKind) {
-        let served = self.formats.of_kind(kind).unwrap();
-        self.format = Arc::clone(&served.format);
-        self.buffers = served.buffers.clone();
+        self.format = Arc::clone(&self.around.context.formats.of_kind(kind).unwrap().format);
     }
 
     /// Reply blocks through nodes 1 and 2 to the sender.
@@ -172,11 +103,8 @@ impl World {
         self.surbs_through([1, 2, SENDER], count)
     }
 
-    pub(crate) fn surbs_through(&mut self, path: [u8; 3], count: usize) -> (Vec<Surb>, Vec<ReplyKeys>) {
-        let hops = path.map(|seed| {
-            let node = node(seed);
-            PathHop { key: node.key, address: node.address.encode(), delay_ms: 0 }
-        });
+    pub(crate) fn surbs_through(&mut self, path: [u16; 3], count: usize) -> (Vec<Surb>, Vec<ReplyKeys>) {
+        let hops = path.map(|seed| hop(&node(seed), 0));
         (0..count).map(|_| self.format.create_surb(&mut self.rng, &hops).unwrap()).unzip()
     }
 
@@ -216,18 +144,18 @@ impl World {
 
     pub(crate) async fn deliver_range(&self, destination: AddressBytes, body: &[u8], range: Range<usize>) {
         let buffer = loop {
-            match self.buffers.take() {
+            match self.around.served(self.format.packet_len()).buffers.take() {
                 Some(buffer) => break buffer,
                 // The host reads no further either.
                 None => tokio::time::sleep(Duration::from_millis(1)).await,
             }
         };
-        let mut packet = Packet::received(buffer, &self.ledger);
+        let mut packet = Packet::received(buffer, &self.around.context.ledger);
         if let Some(place) = packet.bytes_mut().get_mut(range.clone()) {
             place.copy_from_slice(body);
         }
         let message = ExitMessage::Packet(ExitPacket { destination, packet, body: range });
-        self.address.send(message).await.unwrap();
+        self.around.context.ports.exit.as_ref().unwrap().send(message).await.unwrap();
     }
 
     /// The next request that the local service is asked.
@@ -245,10 +173,7 @@ impl World {
 
     /// The next packet that the mixer is given.
     pub(crate) async fn departure(&mut self) -> LocalPacket {
-        match self.mixer.recv().await {
-            Some(packet) => packet,
-            other => panic!("unexpected: {other:?}"),
-        }
+        self.mixer.recv().await.unwrap()
     }
 
     /// The next reply, carried to the sender and opened with the keys that fit.
@@ -262,53 +187,31 @@ impl World {
         assert_eq!(to, node(1).address);
         let mut bytes = packet.bytes().to_vec();
         packet.settle(Outcome::Sent);
-        for hop in [1, 2] {
-            let authenticated = self.format.authenticate(&mix_key(hop), &bytes).unwrap();
-            let Opened::Forward { blinding, .. } = self.format.open(&mut bytes, authenticated).unwrap() else {
-                panic!()
-            };
-            self.format.blind(&mut bytes, blinding).unwrap();
-        }
-        let authenticated = self.format.authenticate(&mix_key(SENDER), &bytes).unwrap();
-        let Opened::Reply { id } = self.format.open(&mut bytes, authenticated).unwrap() else { panic!() };
+        let played = [1, 2, SENDER].map(|seed| (peer(seed), mix_key(seed)));
+        let key_of = |hop: &HopAddress| played.iter().find(|(peer, _)| *peer == hop.peer()).map(|(_, key)| key);
+        let Some(Opened::Reply { id }) = walk(&*self.format, &to, &mut bytes, key_of).end else { panic!() };
         let keys = keys.iter().find(|keys| keys.id() == id).unwrap();
         let body = self.format.open_reply(keys, &mut bytes).unwrap();
         decode_reply(&bytes[body]).unwrap().to_vec()
     }
 
-    pub(crate) fn publish(&self, directory: Directory) {
-        self.directory.publish(directory);
-    }
-
     /// How often packets were dropped for a reason at the exit.
     pub(crate) fn dropped(&self, reason: DropReason) -> u64 {
-        let found = self.balance().dropped.into_iter().find(|(stage, why, _)| (*stage, *why) == (Stage::Exit, reason));
-        found.map_or(0, |(.., count)| count)
+        self.around.dropped(Stage::Exit, reason)
     }
 
     pub(crate) fn balance(&self) -> Balance {
-        self.ledger.snapshot()
+        self.around.balance()
     }
 
-    /// Whether this line is on the metrics page, now or once what is under way has ended.
+    /// Waits until this line is on the metrics page.
     pub(crate) async fn counts(&self, line: &str) {
-        let mut page = String::new();
-        for _ in 0..1000 {
-            page = self.telemetry.render();
-            if page.lines().any(|found| found == line) {
-                return;
-            }
-            tokio::time::sleep(Duration::from_millis(1)).await;
-        }
-        panic!("{line} is not on the page:\n{page}");
+        metric_appears(&self.around.context.telemetry, line).await;
     }
 
     /// Waits until no packet is held; then every one has its outcome, and no reply is left that the test did not expect.
     pub(crate) async fn settled(&mut self) {
-        while self.formats.held() > 0 {
-            tokio::time::sleep(Duration::from_millis(1)).await;
-        }
-        assert_eq!(self.balance().residue(0), 0, "{:?}", self.balance());
+        self.around.settled().await;
         assert!(self.mixer.try_recv().is_none());
     }
 }

@@ -3,34 +3,28 @@
 #![allow(dead_code, reason = "each test file uses its part")]
 
 use std::num::NonZeroUsize;
-use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use libp2p_identity::{Keypair, PeerId, secp256k1};
+use libp2p_identity::PeerId;
 use rand::SeedableRng as _;
 use rand::rngs::StdRng;
-use tokio::sync::{oneshot, watch};
+use tokio::sync::oneshot;
 use tokio::time::Instant;
 use wakumix_client::{Input, RequestId, SurbStore, TryId};
 use wakumix_keyring::KeyRing;
 use wakumix_mix::{
-    Balance, DropReason, HopAddress, Ledger, MixNode, Origin, Outcome, Packet, Reliability, Stage, encode_cover,
-    encode_reply,
+    Balance, DropReason, HopAddress, MixNode, Origin, Outcome, Packet, Stage, encode_cover, encode_reply,
 };
 use wakumix_mixer::{Config, CoverRule, Mixer, RunningMixer};
 use wakumix_role_api::{
-    Directory, DirectoryPublisher, DirectoryReader, Formats, Inbox, Inboxes, LocalNode, Ports, RoleContext, Served,
-    Services, Supervisor, Workers,
+    Directory, Formats, Workers,
     exit::{ExitMessage, ExitPacket},
-    host::{HostAddresses, HostHandle, HostMessage, OutboundPacket, SendFailure},
-    mailbox,
+    host::{HostMessage, OutboundPacket, SendFailure},
     mixer::{LocalPacket, MixerHandle},
-    sender::{SenderHandle, SenderMessage},
+    sender::SenderMessage,
 };
-use wakumix_sphinx::{
-    ADDRESS_LEN, BufferPool, FormatKind, Opened, PathHop, PrivateKey, Profile, Sphinx, Weaknesses, WireFormat,
-};
-use wakumix_telemetry::Telemetry;
+use wakumix_role_testkit::{Queues, Surroundings, hop, hop_address, mix_key, walk};
+use wakumix_sphinx::{ADDRESS_LEN, FormatKind, PathHop, PrivateKey, Profile, Sphinx, Weaknesses, WireFormat};
 
 pub(crate) const SEED: [u8; 32] = [7; 32];
 pub(crate) const BODY: &[u8] = b"a message";
@@ -43,25 +37,18 @@ pub(crate) struct Peer {
 }
 
 impl Peer {
-    pub(crate) fn new(n: u8) -> Self {
+    pub(crate) fn new(n: u16) -> Self {
         Self::at(n, &format!("10.0.0.{n}"))
     }
 
     /// One at another address.
-    pub(crate) fn at(n: u8, ip: &str) -> Self {
+    pub(crate) fn at(n: u16, ip: &str) -> Self {
         Self::at_port(n, ip, 60_000)
     }
 
     /// One at another address and port.
-    pub(crate) fn at_port(n: u8, ip: &str, port: u16) -> Self {
-        let mut secret = [n; 32];
-        secret[0] = 1;
-        let identity = Keypair::from(secp256k1::Keypair::from(secp256k1::SecretKey::try_from_bytes(secret).unwrap()));
-        let address = format!("/ip4/{ip}/tcp/{port}").parse().unwrap();
-        Self {
-            key: PrivateKey::from_bytes([n; 32]),
-            address: HopAddress::from_multiaddr(&address, identity.public().to_peer_id()).unwrap(),
-        }
+    pub(crate) fn at_port(n: u16, ip: &str, port: u16) -> Self {
+        Self { key: mix_key(n), address: hop_address(n, &format!("/ip4/{ip}/tcp/{port}")) }
     }
 
     pub(crate) fn id(&self) -> PeerId {
@@ -75,7 +62,7 @@ impl Peer {
     }
 
     fn hop(&self, delay_ms: u16) -> PathHop {
-        PathHop { key: self.key.public(), address: self.address.encode(), delay_ms }
+        hop(&self.node(), delay_ms)
     }
 }
 
@@ -127,16 +114,7 @@ pub(crate) struct Fixture {
     pub(crate) handle: MixerHandle,
     pub(crate) me: Peer,
     pub(crate) others: [Peer; 3],
-    pub(crate) ledger: Arc<Ledger>,
-    pub(crate) buffers: BufferPool,
-    pub(crate) formats: Formats,
-    pub(crate) telemetry: Telemetry,
-    pub(crate) reliability: Arc<Mutex<Reliability>>,
-    ring: KeyRing,
-    directory: DirectoryPublisher,
-    host: Inbox<HostMessage>,
-    exit: Option<Inbox<ExitMessage>>,
-    sender: Option<Inbox<SenderMessage>>,
+    pub(crate) around: Surroundings,
     /// What opens the replies to this node.
     surbs: SurbStore,
     format: Sphinx,
@@ -147,50 +125,30 @@ impl Fixture {
     /// Pauses the clock of the actix system it runs in and starts a mixer: one a system.
     pub(crate) fn start(setup: Setup) -> Self {
         tokio::time::pause();
-        let telemetry = Telemetry::new();
-        let (host_address, host) = mailbox("host", setup.host_queue, &telemetry);
-        let (received, inbox) = mailbox("mixer", setup.config.max_waiting, &telemetry);
-        let (local, local_inbox) = mailbox("mixer_local", 64, &telemetry);
-        let exit = setup.exit_queue.map(|room| mailbox("exit", room, &telemetry));
-        let sender = setup.sender_queue.map(|room| mailbox("sender", room, &telemetry));
-        let surbs = SurbStore::new(1024, Duration::from_secs(3600), Weaknesses::NONE);
-        let sender_handle = sender.as_ref().map(|(address, _)| SenderHandle::new(address.clone()));
-        sender_handle.iter().for_each(|sender| sender.replies().serve(surbs.clone()));
-        let handle = MixerHandle::new(received, local);
-        let ports = Ports {
-            host: HostHandle::new(host_address),
-            mixer: Some(handle.clone()),
-            exit: exit.as_ref().map(|(address, _)| address.clone()),
-            sender: sender_handle,
-            relay: None,
-        };
         let mut me = Peer::at(1, setup.ip);
-        let ring = setup.ring.unwrap_or_else(|| KeyRing::fixed(me.key.clone(), setup.tags));
-        me.key = ring.keys()[0].private().clone();
         let second = setup.serves_both.then_some(WireFormat::SphinxPacket);
         let served = [WireFormat::default()].into_iter().chain(second);
         let formats = Formats::new(served.map(WireFormat::format), BUFFERS);
-        let (directory, reader) = DirectoryPublisher::new();
-        let mut context = context(&me, ring.clone(), formats, reader, ports, &telemetry);
+        let Setup { host_queue: host, exit_queue: exit, sender_queue: sender, .. } = setup;
+        let received = setup.config.max_waiting;
+        let queues = Queues { host, mixer: Some(64), received, exit, sender, relay: None };
+        let mut around = Surroundings::new(1, formats, queues);
+        around.hop_address.send_replace(Some(me.address.clone()));
+        let context = &mut around.context;
+        context.node.mix_keys = setup.ring.unwrap_or_else(|| KeyRing::fixed(me.key.clone(), setup.tags));
+        context.workers = Workers::new(NonZeroUsize::new(2).unwrap(), context.supervisor.tasks().clone());
         context.weaknesses = setup.weaknesses;
+        me.key = context.node.mix_keys.keys()[0].private().clone();
+        let surbs = SurbStore::new(1024, Duration::from_secs(3600), Weaknesses::NONE);
+        context.ports.sender.iter().for_each(|sender| sender.replies().serve(surbs.clone()));
         let mixer = Mixer::with_seed(setup.config, setup.forward, SEED).unwrap();
-        let mut inboxes = Inboxes { mixer: Some(inbox), local_packets: Some(local_inbox), ..Inboxes::default() };
         let fixture = Self {
-            mixer: mixer.start_mixer(&context, &mut inboxes).unwrap(),
-            handle,
-            surbs,
+            mixer: mixer.start_mixer(context, &mut around.inboxes).unwrap(),
+            handle: context.ports.mixer.clone().unwrap(),
             me,
             others: [2, 3, 4].map(Peer::new),
-            reliability: context.reliability,
-            directory,
-            ring,
-            ledger: context.ledger,
-            buffers: context.formats.preferred().unwrap().buffers.clone(),
-            formats: context.formats,
-            telemetry,
-            host,
-            exit: exit.map(|(_, inbox)| inbox),
-            sender: sender.map(|(_, inbox)| inbox),
+            around,
+            surbs,
             format: Sphinx::new(Profile::default()),
             rng: StdRng::from_seed(SEED),
         };
@@ -202,14 +160,16 @@ impl Fixture {
 
     /// Packets are made for the key that is current now.
     pub(crate) fn take_up_current_key(&mut self) {
-        let current = self.ring.public();
-        let keys = self.ring.keys();
+        let ring = &self.around.context.node.mix_keys;
+        let (current, keys) = (ring.public(), ring.keys());
         self.me.key = keys.iter().find(|key| key.public() == current).unwrap().private().clone();
     }
 
     /// Discovery knows these nodes from now on.
     pub(crate) fn discover(&self, nodes: &[Peer]) {
-        self.directory.publish(Directory { mix_nodes: nodes.iter().map(Peer::node).collect(), ..Directory::default() });
+        self.around
+            .directory
+            .publish(Directory { mix_nodes: nodes.iter().map(Peer::node).collect(), ..Directory::default() });
     }
 
     /// Lets everything happen that happens within a time.
@@ -227,7 +187,7 @@ impl Fixture {
     /// Hands bytes to the mixer as the host does, all at once.
     pub(crate) async fn receive(&self, packets: &[Vec<u8>]) {
         for bytes in packets {
-            assert!(self.handle.receive(self.received(bytes)), "the mixer has stopped");
+            assert!(self.handle.receive(self.around.received(bytes)), "the mixer has stopped");
         }
     }
 
@@ -271,7 +231,7 @@ impl Fixture {
         let (surb, keys) = self.format.create_surb(&mut self.rng, &path).unwrap();
         let request = RequestId(u64::try_from(self.surbs.len()).unwrap());
         self.surbs.insert(Duration::ZERO, TryId { request, number: 0 }, vec![keys]).unwrap();
-        let mut packet = vec![0; self.buffers.buffer_len()];
+        let mut packet = vec![0; self.around.buffers().buffer_len()];
         self.format.use_surb(&mut self.rng, surb, &encode_reply(BODY), &mut packet).unwrap();
         self.pass(&mut packet);
         packet
@@ -287,7 +247,8 @@ impl Fixture {
     ) -> (LocalPacket, oneshot::Receiver<Result<(), SendFailure>>) {
         let path = [self.others[0].hop(1), self.others[1].hop(1), self.others[2].hop(0)];
         let bytes = self.build(&path);
-        let mut packet = Packet::originated(self.buffers.take().unwrap(), &self.ledger, Origin::Request);
+        let mut packet =
+            Packet::originated(self.around.buffers().take().unwrap(), &self.around.context.ledger, Origin::Request);
         packet.bytes_mut().copy_from_slice(&bytes);
         let (done, outcome) = oneshot::channel();
         (LocalPacket { to: to.clone(), packet, hold, done: Some(done) }, outcome)
@@ -297,7 +258,7 @@ impl Fixture {
 
     /// The packets of the next message to the host; fails when none can come any more.
     pub(crate) async fn next_to_host(&self) -> Vec<OutboundPacket> {
-        let mut receiver = self.host.receiver().unwrap();
+        let mut receiver = self.around.host.receiver().unwrap();
         match tokio::time::timeout_at(far_off(), receiver.recv()).await.unwrap().unwrap() {
             HostMessage::SendPackets(packets) => packets,
             other => panic!("not a packet: {other:?}"),
@@ -306,7 +267,7 @@ impl Fixture {
 
     /// All packets that wait at the host.
     pub(crate) fn at_host(&self) -> Vec<OutboundPacket> {
-        let mut receiver = self.host.receiver().unwrap();
+        let mut receiver = self.around.host.receiver().unwrap();
         let mut packets = Vec::new();
         while let Some(HostMessage::SendPackets(more)) = receiver.try_recv() {
             packets.extend(more);
@@ -316,7 +277,7 @@ impl Fixture {
 
     /// All packets that wait at the exit.
     pub(crate) fn at_exit(&self) -> Vec<ExitPacket> {
-        let mut receiver = self.exit.as_ref().unwrap().receiver().unwrap();
+        let mut receiver = self.around.inboxes.exit.as_ref().unwrap().receiver().unwrap();
         let mut packets = Vec::new();
         while let Some(ExitMessage::Packet(packet)) = receiver.try_recv() {
             packets.push(packet);
@@ -326,7 +287,7 @@ impl Fixture {
 
     /// The answers that wait at the sender.
     pub(crate) fn at_sender(&self) -> Vec<Vec<u8>> {
-        let mut receiver = self.sender.as_ref().unwrap().receiver().unwrap();
+        let mut receiver = self.around.inboxes.sender.as_ref().unwrap().receiver().unwrap();
         let mut answers = Vec::new();
         while let Some(SenderMessage::Client(input)) = receiver.try_recv() {
             let Input::Reply(_, Some(answer)) = *input else { panic!("{input:?}") };
@@ -347,28 +308,26 @@ impl Fixture {
     // The books.
 
     pub(crate) fn balance(&self) -> Balance {
-        self.ledger.snapshot()
+        self.around.balance()
     }
 
     pub(crate) fn dropped(&self, stage: Stage, reason: DropReason) -> u64 {
-        let dropped = self.balance().dropped;
-        dropped.iter().find(|(at, why, _)| (*at, *why) == (stage, reason)).map_or(0, |(.., count)| *count)
+        self.around.dropped(stage, reason)
     }
 
     /// At rest no packet is unaccounted for and none was let go of without an outcome.
     #[track_caller]
     pub(crate) fn assert_balanced(&self) {
+        self.around.assert_balanced();
         let balance = self.balance();
-        assert_eq!(balance.residue(u64::try_from(self.formats.held()).unwrap()), 0, "{balance:?}");
-        let abandoned = balance.dropped.iter().any(|(_, reason, _)| *reason == DropReason::Abandoned);
-        assert!(!abandoned, "{balance:?}");
+        assert!(balance.dropped.iter().all(|(_, reason, _)| *reason != DropReason::Abandoned), "{balance:?}");
     }
 
     /// As [`Self::assert_balanced`], and nothing is held anywhere.
     #[track_caller]
     pub(crate) fn assert_settled(&self) {
         self.assert_balanced();
-        assert_eq!(self.formats.held(), 0);
+        assert_eq!(self.around.context.formats.held(), 0);
         assert_eq!(self.balance().residue(0), 0);
     }
 
@@ -377,20 +336,8 @@ impl Fixture {
         self.format.authenticate(&peer.key, bytes).is_ok()
     }
 
-    fn received(&self, bytes: &[u8]) -> Packet {
-        let buffer = self.served(bytes.len()).buffers.take().unwrap();
-        let mut packet = Packet::received(buffer, &self.ledger);
-        packet.bytes_mut().copy_from_slice(bytes);
-        packet
-    }
-
-    /// The format whose packets have this length.
-    fn served(&self, len: usize) -> &Served {
-        self.formats.all().iter().find(|served| served.format.packet_len() == len).unwrap()
-    }
-
     fn build(&mut self, path: &[PathHop; 3]) -> Vec<u8> {
-        let mut packet = vec![0; self.buffers.buffer_len()];
+        let mut packet = vec![0; self.around.buffers().buffer_len()];
         self.format.build(&mut self.rng, path, &[0; ADDRESS_LEN], BODY, &mut packet).unwrap();
         packet
     }
@@ -398,25 +345,17 @@ impl Fixture {
     /// Carries a packet from its first hop over the others until it is for the mixer under test; which delays it asked
     /// for on the way, in milliseconds.
     pub(crate) fn carry(&self, first: &HopAddress, packet: &mut [u8]) -> Vec<u16> {
-        let (mut at, mut delays) = (first.clone(), Vec::new());
-        let format = &self.served(packet.len()).format;
-        while at != self.me.address {
-            let hop = self.others.iter().find(|other| other.address == at).unwrap();
-            let authenticated = format.authenticate(&hop.key, packet).unwrap();
-            let Opened::Forward { next, delay_ms, blinding } = format.open(packet, authenticated).unwrap() else {
-                panic!("the path goes on");
-            };
-            format.blind(packet, blinding).unwrap();
-            delays.push(delay_ms);
-            at = HopAddress::decode(&next).unwrap();
-        }
-        delays
+        let format = &self.around.served(packet.len()).format;
+        let played = |at: &HopAddress| self.others.iter().find(|other| other.address == *at).map(|other| &other.key);
+        let walk = walk(&**format, first, packet, played);
+        assert_eq!(walk.hops.last(), Some(&self.me.address));
+        walk.delays
     }
 
     /// A packet whose path ends at the mixer under test with this body.
     pub(crate) fn packet_with(&mut self, destination: &[u8; ADDRESS_LEN], body: &[u8]) -> Vec<u8> {
         let path = [self.others[0].hop(1), self.others[1].hop(1), self.me.hop(0)];
-        let mut packet = vec![0; self.buffers.buffer_len()];
+        let mut packet = vec![0; self.around.buffers().buffer_len()];
         self.format.build(&mut self.rng, &path, destination, body, &mut packet).unwrap();
         self.pass(&mut packet);
         packet
@@ -429,13 +368,7 @@ impl Fixture {
 
     /// Carries a packet over `others[0]` and `others[1]`.
     fn pass(&self, packet: &mut [u8]) {
-        for peer in &self.others[..2] {
-            let authenticated = self.format.authenticate(&peer.key, packet).unwrap();
-            let Opened::Forward { blinding, .. } = self.format.open(packet, authenticated).unwrap() else {
-                panic!("the path goes on");
-            };
-            self.format.blind(packet, blinding).unwrap();
-        }
+        self.carry(&self.others[0].address, packet);
     }
 }
 
@@ -459,33 +392,4 @@ pub(crate) fn assert_is_due(started: Instant, delay: Duration) {
 /// By when a stop must be done that has time for everything.
 pub(crate) fn far_off() -> Instant {
     Instant::now() + Duration::from_secs(100)
-}
-
-fn context(
-    me: &Peer,
-    mix_keys: KeyRing,
-    formats: Formats,
-    directory: DirectoryReader,
-    ports: Ports,
-    telemetry: &Telemetry,
-) -> RoleContext {
-    let (_, hop_address) = watch::channel(Some(me.address.clone()));
-    let (_, host_addresses) = watch::channel(HostAddresses::default());
-    let (supervisor, _) = Supervisor::on_current_thread(telemetry.clone());
-    let workers = Workers::new(NonZeroUsize::new(2).unwrap(), supervisor.tasks().clone());
-    RoleContext {
-        node: LocalNode { peer: me.address.peer(), mix_keys, hop_address, addresses: host_addresses },
-        formats,
-        ledger: Ledger::new(),
-        directory,
-        pressure: Arc::default(),
-        reliability: Arc::default(),
-        epoch: Instant::now(),
-        ports,
-        services: Services::default(),
-        supervisor,
-        workers,
-        telemetry: telemetry.clone(),
-        weaknesses: Weaknesses::NONE,
-    }
 }

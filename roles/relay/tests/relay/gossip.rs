@@ -182,7 +182,7 @@ async fn counts_gossip_by_verdict() {
     fixture.gossip(TOPIC, message("x").encode());
     fixture.gossip(TOPIC, vec![0xff]);
     settle().await;
-    let page = fixture.telemetry.render();
+    let page = fixture.around.context.telemetry.render();
     assert!(page.contains("waku_mix_gossip_messages_total{verdict=\"accept\"} 1"), "{page}");
     assert!(page.contains("waku_mix_gossip_messages_total{verdict=\"ignore\"} 1"));
     assert!(page.contains("waku_mix_gossip_unusable_total{reason=\"undecodable\"} 1"));

@@ -230,7 +230,10 @@ async fn publishes_for_this_node_by_the_same_rules() {
 #[actix::test]
 async fn serves_nothing_when_lightpush_is_off() {
     let fixture = joined(Config { lightpush: false, ..config() }).await;
-    assert!(fixture.services.get(V3_PROTOCOL).is_none() && fixture.services.get(V2_PROTOCOL).is_none());
+    assert!(
+        fixture.around.context.services.get(V3_PROTOCOL).is_none()
+            && fixture.around.context.services.get(V2_PROTOCOL).is_none()
+    );
 }
 
 #[actix::test]
@@ -240,7 +243,7 @@ async fn counts_responses_by_version_and_class() {
     let response = fixture.push(Some(TOPIC), message("x"));
     host_answers(&fixture, Err(PublishFailure::NoPeers)).await;
     status(response).await;
-    let page = fixture.telemetry.render();
+    let page = fixture.around.context.telemetry.render();
     for line in [
         "waku_mix_lightpush_responses_total{version=\"v3\",class=\"refused\"} 1",
         "waku_mix_lightpush_responses_total{version=\"v3\",class=\"no_peers\"} 1",

@@ -1,23 +1,16 @@
 //! A relay with a host that the test plays: it reads what the relay asks of the host and answers as it likes.
 
-use std::num::NonZeroUsize;
-use std::sync::Arc;
 use std::time::Duration;
 
-use libp2p_identity::PeerId;
-use tokio::sync::{oneshot, watch};
+use tokio::sync::oneshot;
 use tokio::time::Instant;
-use wakumix_keyring::KeyRing;
-use wakumix_mix::Ledger;
 use wakumix_relay::{Config, Relay};
-use wakumix_role_api::host::{GossipMessage, HostAddresses, HostHandle, HostMessage, PublishFailure, Verdict};
+use wakumix_role_api::host::{GossipMessage, HostMessage, PublishFailure, Verdict};
 use wakumix_role_api::relay::{RelayHandle, RelayMessage};
-use wakumix_role_api::{
-    DirectoryPublisher, Formats, InboundRequest, Inbox, Inboxes, LocalNode, Ports, Requester, Role, RoleContext,
-    RunningRole, Services, Supervisor, Workers, mailbox,
-};
-use wakumix_sphinx::{PrivateKey, Profile, Sphinx, Weaknesses};
-use wakumix_telemetry::Telemetry;
+use wakumix_role_api::{Formats, InboundRequest, Requester, Role, RunningRole, Services};
+pub(crate) use wakumix_role_testkit::peer;
+use wakumix_role_testkit::{Queues, Surroundings};
+use wakumix_sphinx::{Profile, Sphinx};
 use wakumix_waku::WakuMessage;
 use wakumix_waku::lightpush::{V3_PROTOCOL, v3};
 
@@ -27,9 +20,7 @@ pub(crate) const QUEUE: usize = 64;
 pub(crate) struct Fixture {
     pub(crate) relay: RelayHandle,
     pub(crate) running: Box<dyn RunningRole>,
-    pub(crate) services: Services,
-    pub(crate) telemetry: Telemetry,
-    host: Inbox<HostMessage>,
+    pub(crate) around: Surroundings,
 }
 
 pub(crate) type PublishReply = oneshot::Sender<Result<usize, PublishFailure>>;
@@ -46,46 +37,13 @@ pub(crate) fn start(config: Config) -> Fixture {
 
 pub(crate) fn start_with_host_queue(config: Config, host_queue: usize) -> Fixture {
     tokio::time::pause();
-    let telemetry = Telemetry::new();
-    let (host_address, host) = mailbox("host", host_queue, &telemetry);
-    let (relay_address, inbox) = mailbox::<RelayMessage>("relay", QUEUE, &telemetry);
-    let relay = RelayHandle::new(relay_address);
-    let ports = Ports {
-        host: HostHandle::new(host_address),
-        mixer: None,
-        exit: None,
-        sender: None,
-        relay: Some(relay.clone()),
-    };
-    let role = Box::new(Relay::new(config).unwrap());
-    let services = Services::new(role.services(&ports));
-    let mut inboxes = Inboxes { relay: Some(inbox), ..Inboxes::default() };
-    let running = role.start(&context(ports, services.clone(), &telemetry), &mut inboxes).unwrap();
-    Fixture { relay, running, services, telemetry, host }
-}
-
-fn context(ports: Ports, services: Services, telemetry: &Telemetry) -> RoleContext {
-    let (supervisor, _) = Supervisor::on_current_thread(telemetry.clone());
-    let workers = Workers::new(NonZeroUsize::MIN, supervisor.tasks().clone());
-    let (_, directory) = DirectoryPublisher::new();
-    let (_, hop_address) = watch::channel(None);
-    let (_, host_addresses) = watch::channel(HostAddresses::default());
-    let mix_keys = KeyRing::fixed(PrivateKey::generate(&mut rand::rng()), 1);
-    RoleContext {
-        node: LocalNode { peer: peer(1), mix_keys, hop_address, addresses: host_addresses },
-        formats: Formats::one(Sphinx::new(Profile::default()), 1),
-        ledger: Ledger::new(),
-        directory,
-        pressure: Arc::default(),
-        reliability: Arc::default(),
-        epoch: Instant::now(),
-        ports,
-        services,
-        supervisor,
-        workers,
-        telemetry: telemetry.clone(),
-        weaknesses: Weaknesses::NONE,
-    }
+    let formats = Formats::one(Sphinx::new(Profile::default()), 1);
+    let queues = Queues { host: host_queue, relay: Some(QUEUE), ..Queues::default() };
+    let mut around = Surroundings::new(1, formats, queues);
+    let role = Relay::new(config).unwrap();
+    around.context.services = Services::new(role.services(&around.context.ports));
+    let relay = around.context.ports.relay.clone().unwrap();
+    Fixture { relay, running: around.start(role), around }
 }
 
 /// A relay whose host has joined its topics.
@@ -108,13 +66,13 @@ pub(crate) async fn settle() {
 impl Fixture {
     /// What the relay asks of the host next.
     pub(crate) async fn asked(&self) -> HostMessage {
-        self.host.receiver().unwrap().recv().await.unwrap()
+        self.around.host.receiver().unwrap().recv().await.unwrap()
     }
 
     /// Whether the relay has asked nothing of the host.
     pub(crate) async fn asked_nothing(&self) -> bool {
         settle().await;
-        self.host.receiver().unwrap().try_recv().is_none()
+        self.around.host.receiver().unwrap().try_recv().is_none()
     }
 
     /// The host joins the topic that the relay asks for next.
@@ -152,7 +110,7 @@ impl Fixture {
     pub(crate) fn request(&self, protocol: &'static str, from: Requester, body: Vec<u8>) -> oneshot::Receiver<Vec<u8>> {
         let (respond, response) = oneshot::channel();
         let request = InboundRequest { protocol, from, body, respond };
-        self.services.get(protocol).unwrap().submit(request);
+        self.around.context.services.get(protocol).unwrap().submit(request);
         response
     }
 
@@ -174,11 +132,6 @@ impl Fixture {
     pub(crate) async fn stop(&self, within: Duration) -> wakumix_role_api::StopReport {
         self.running.stop(Instant::now() + within).await
     }
-}
-
-/// A peer id without a key behind it: an identity multihash of one byte.
-pub(crate) fn peer(number: u8) -> PeerId {
-    PeerId::from_bytes(&[0, 1, number]).unwrap()
 }
 
 /// Status and text of a v3 response.

@@ -131,7 +131,7 @@ async fn a_deadline_while_a_try_is_made_counts_it_and_one_before_prevents_it() {
     drop(open);
     world.departure().await.packet.settle(Outcome::Sent);
     world.settled().await;
-    assert_eq!((format.begun.load(Ordering::SeqCst), world.balance().originated), (1, 1));
+    assert_eq!((format.begun.load(Ordering::SeqCst), world.around.balance().originated), (1, 1));
     while !world.has_no_credentials() {
         tokio::task::yield_now().await;
     }

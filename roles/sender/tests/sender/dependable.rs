@@ -24,7 +24,7 @@ use crate::{
 };
 
 /// The pool `1..=size` in which the first `services` serve lightpush and put fragments together.
-fn services(size: u8, services: u8) -> Directory {
+fn services(size: u16, services: u16) -> Directory {
     let mut directory = directory(size);
     directory.mix_nodes[..usize::from(services)].iter_mut().for_each(|node| node.reassembles = true);
     let service = |seed| ServiceNode::new(peer(seed), vec![node(seed).address.multiaddr()]);
@@ -32,24 +32,24 @@ fn services(size: u8, services: u8) -> Directory {
     directory
 }
 
-fn world(size: u8, count: u8) -> World {
+fn world(size: u16, count: u16) -> World {
     world_with(Config::default(), size, count)
 }
 
 /// Stops the clock too, as a test's first world does.
-fn world_with(config: Config, size: u8, count: u8) -> World {
+fn world_with(config: Config, size: u16, count: u16) -> World {
     tokio::time::pause();
     another_with(config, size, count)
 }
 
 /// A further world of a test.
-fn another(size: u8, count: u8) -> World {
+fn another(size: u16, count: u16) -> World {
     another_with(Config::default(), size, count)
 }
 
-fn another_with(config: Config, size: u8, count: u8) -> World {
+fn another_with(config: Config, size: u16, count: u16) -> World {
     let world = World::with_profile(config, Profile::default());
-    world.directory.publish(services(size, count));
+    world.around.directory.publish(services(size, count));
     world
 }
 
@@ -97,7 +97,7 @@ async fn a_burst_of_400_is_paced_and_answered() {
     assert_eq!(net.published.len(), 400);
     world.settled().await;
     let in_vain = |(_, reason, _): &(Stage, DropReason, u64)| *reason != DropReason::UnknownReply;
-    assert!(!world.balance().dropped.iter().any(in_vain), "there is room before a packet is made");
+    assert!(!world.around.balance().dropped.iter().any(in_vain), "there is room before a packet is made");
     assert!(net.packets < 420, "{} packets", net.packets);
 }
 
@@ -148,7 +148,7 @@ async fn beyond_the_open_requests_and_their_bytes_a_request_is_refused_at_once()
     let mut world = another_with(Config { queue_bytes: 256 << 10, ..Config::default() }, 6, 1);
     let large = vec![0; 200 << 10];
     let open = world.push_as(Anonymity::None, &large);
-    let Some(HostMessage::Request(_asked)) = world.host_inbox.recv().await else { panic!() };
+    let Some(HostMessage::Request(_asked)) = world.host.recv().await else { panic!() };
     assert_eq!(world.push_as(Anonymity::None, &large).await.unwrap(), Err(PushFailure::Client(ClientError::Busy)));
     open.abort();
 }
@@ -289,7 +289,7 @@ async fn a_first_hop_that_cannot_be_reached_is_replaced_at_once_and_remembered()
     assert_ne!(next.to.peer(), dead_hop);
     let mut at_exit = world.carry(next);
     assert_eq!(at_exit.surbs.len(), 1, "nothing was lost");
-    let weight = |peer| world.reliability.lock().unwrap().weight(Duration::ZERO, &peer);
+    let weight = |peer| world.around.context.reliability.lock().unwrap().weight(Duration::ZERO, &peer);
     assert!(weight(dead_hop) < 1.0);
     let reply = world.answer(at_exit.surbs.pop().unwrap(), &response(&at_exit.request, StatusCode::SUCCESS, 3));
     world.reply(&reply).await;
@@ -305,11 +305,11 @@ async fn a_request_whose_only_exit_has_gone_before_it_left_goes_to_one_that_is_f
     let mut world = world(8, 1);
     let mut outcome = world.push(b"hello");
     let dead = world.departure().await;
-    world.directory.publish(searching(services(8, 0)));
+    world.around.directory.publish(searching(services(8, 0)));
     dead.packet.reject(DropReason::DialFailed);
     dead.done.unwrap().send(Err(SendFailure::DialFailed)).unwrap();
     assert!(tokio::time::timeout(Duration::from_secs(3), &mut outcome).await.is_err(), "it waits");
-    world.directory.publish(searching(services(8, 1)));
+    world.around.directory.publish(searching(services(8, 1)));
     let mut at_exit = world.arrival().await;
     let reply = world.answer(at_exit.surbs.pop().unwrap(), &response(&at_exit.request, StatusCode::SUCCESS, 3));
     world.reply(&reply).await;
@@ -348,14 +348,14 @@ async fn where_both_speak_it_the_second_format_carries_4096_bytes_in_one_packet(
     let formats = vec![Arc::new(Sphinx::new(Profile::default())) as _, WireFormat::SphinxPacket.format()];
     let mut world = World::with(Setup { formats, ..Setup::default() });
     let mut known = directory(6);
-    world.directory.publish(known.clone());
+    world.around.directory.publish(known.clone());
     let refused = world.push(&[7; 4096]).await.unwrap();
     assert!(
         matches!(refused, Err(PushFailure::Client(ClientError::TooLarge { limit: 3205, .. }))),
         "the exit speaks one: {refused:?}"
     );
     known.mix_nodes.iter_mut().for_each(|node| node.formats = node.formats.with(FormatKind::SphinxPacket));
-    world.directory.publish(known);
+    world.around.directory.publish(known);
     let mut net = Net::new(14);
     let outcome = world.push(&[7; 4096]);
     let answer = world.play(&mut net, outcome).await.unwrap();
@@ -434,9 +434,9 @@ async fn preferred_anonymity_uses_the_mixnet_where_it_can_and_never_falls_back_o
     assert_eq!(world.play(&mut net, outcome).await.map(|answer| answer.path), Ok(DeliveryPath::Mixnet));
     let outcome = world.push_as(Anonymity::Preferred, b"lost");
     world.departure().await.packet.settle(Outcome::Sent);
-    world.directory.publish(directory(2));
+    world.around.directory.publish(directory(2));
     assert_eq!(outcome.await.unwrap().unwrap_err().kind(), "deadline");
-    assert!(world.host_inbox.try_recv().is_none());
+    assert!(world.host.try_recv().is_none());
     world.settled().await;
 }
 

@@ -44,7 +44,7 @@ async fn an_answer_comes_back_through_the_reply_block_in_every_profile() {
         let expected = *MessageHash::of(TOPIC, &message(b"hello")).as_bytes();
         assert_eq!(answer.message_hash, Some(expected));
         world.settled().await;
-        assert_eq!((world.balance().sent, world.balance().replied), (1, 1));
+        assert_eq!((world.around.balance().sent, world.around.balance().replied), (1, 1));
         assert!(world.has_no_credentials());
         assert!(world.metric("waku_mix_requests_total{outcome=\"confirmed\"} 1"));
         assert!(world.metric("waku_mix_round_trip_seconds_count 1"));
@@ -98,7 +98,7 @@ async fn a_service_outside_the_pool_is_named_as_destination() {
     let address = "/ip4/10.0.0.77/tcp/4000".parse().unwrap();
     let mut known = directory(6);
     known.lightpush = vec![ServiceNode::new(peer(77), vec![address])];
-    world.directory.publish(known);
+    world.around.directory.publish(known);
     let outcome = world.push(b"hello");
     let mut at_exit = world.arrival().await;
     assert_eq!(HopAddress::decode(&at_exit.destination), Ok(node(77).address));
@@ -124,7 +124,7 @@ async fn a_small_pool_is_refused_at_once_with_its_numbers() {
     let mut world = World::new(Config::default());
     let mut known = directory(3);
     known.pool.add(PoolState::Expired);
-    world.directory.publish(known);
+    world.around.directory.publish(known);
     let failure = world.push(b"hello").await.unwrap().unwrap_err();
     assert_eq!(
         failure,
@@ -137,7 +137,7 @@ async fn a_small_pool_is_refused_at_once_with_its_numbers() {
     assert_eq!(failure.to_string(), "pool 3 of 4 needed: 1 expired");
     assert_eq!(world.role.ready(), Err(failure.to_string()));
     world.settled().await;
-    assert_eq!(world.balance().originated, 0);
+    assert_eq!(world.around.balance().originated, 0);
     assert!(world.metric("waku_mix_requests_total{outcome=\"pool_too_small\"} 1"));
 }
 
@@ -147,14 +147,14 @@ async fn readiness_names_what_is_missing() {
     assert_eq!(world.role.ready(), Ok(()));
     let mut without_service = directory(4);
     without_service.lightpush.clear();
-    world.directory.publish(without_service);
+    world.around.directory.publish(without_service);
     assert_eq!(world.role.ready(), Err("no node that serves lightpush is known".to_owned()));
-    world.hop_address.send_replace(None);
+    world.around.hop_address.send_replace(None);
     assert_eq!(world.role.ready(), Err(PushFailure::Client(ClientError::NoReplyAddress).to_string()));
     assert_eq!(world.push(b"hello").await.unwrap(), Err(PushFailure::Client(ClientError::NoReplyAddress)));
     let private = HostAddresses { reachability: Reachability::Private, ..HostAddresses::default() };
-    world.host.send_replace(private);
-    world.hop_address.send_replace(Some(node(ME).address));
+    world.around.host_addresses.send_replace(private);
+    world.around.hop_address.send_replace(Some(node(ME).address));
     assert_eq!(world.role.ready(), Err(PushFailure::Client(ClientError::NoConnectedHop).to_string()));
 }
 
@@ -163,7 +163,7 @@ async fn a_message_goes_to_an_exit_of_its_shard_or_nowhere() {
     let world = World::new(Config::default());
     let mut known = directory(6);
     known.lightpush[0].shards = Some(Shards { cluster: 2, shards: vec![1] });
-    world.directory.publish(known);
+    world.around.directory.publish(known);
     let topic = TOPIC.parse().ok();
     assert_eq!(
         world.push(b"hello").await.unwrap(),
@@ -215,7 +215,7 @@ async fn a_request_without_answer_ends_at_its_limit_and_frees_its_credentials() 
     let late = world.answer(at_exit.surbs.pop().unwrap(), &response(&at_exit.request, StatusCode::SUCCESS, 1));
     world.reply(&late).await;
     world.settled().await;
-    assert_eq!(world.balance().dropped, [(Stage::Reply, DropReason::UnknownReply, 1)]);
+    assert_eq!(world.around.balance().dropped, [(Stage::Reply, DropReason::UnknownReply, 1)]);
 }
 
 #[actix::test]
@@ -252,8 +252,8 @@ async fn garbage_burns_no_credentials_in_any_profile() {
         world.reply(&good).await;
         assert_eq!(outcome.await.unwrap().unwrap().status, 200);
         world.settled().await;
-        assert_eq!((world.balance().replied, world.balance().dropped_total()), (1, 2));
-        assert!(world.balance().dropped.contains(&(Stage::Reply, DropReason::BadMessage, 1)));
+        assert_eq!((world.around.balance().replied, world.around.balance().dropped_total()), (1, 2));
+        assert!(world.around.balance().dropped.contains(&(Stage::Reply, DropReason::BadMessage, 1)));
     }
 }
 
@@ -273,8 +273,8 @@ async fn the_first_of_several_replies_wins() {
     }
     assert_eq!(outcome.await.unwrap().unwrap().relay_peer_count, Some(2));
     world.settled().await;
-    assert_eq!(world.balance().replied, 1);
-    assert_eq!(world.balance().dropped, [(Stage::Reply, DropReason::UnknownReply, 2)]);
+    assert_eq!(world.around.balance().replied, 1);
+    assert_eq!(world.around.balance().dropped, [(Stage::Reply, DropReason::UnknownReply, 2)]);
 }
 
 #[actix::test]
@@ -298,7 +298,7 @@ async fn a_caller_that_goes_away_frees_its_request() {
 #[actix::test]
 async fn without_a_free_buffer_until_the_deadline_the_sender_is_busy() {
     let mut world = World::new(Config::default());
-    let taken: Vec<_> = std::iter::from_fn(|| world.buffers.take()).collect();
+    let taken: Vec<_> = std::iter::from_fn(|| world.around.buffers().take()).collect();
     assert_eq!(world.push(b"hello").await.unwrap(), Err(PushFailure::Client(ClientError::Busy)));
     drop(taken);
     world.settled().await;
@@ -375,7 +375,7 @@ async fn after_a_panic_callers_are_told_and_requests_are_taken_again() {
     world.reply(&reply).await;
     assert_eq!(outcome.await.unwrap().unwrap().status, 200);
     world.settled().await;
-    assert_eq!(world.balance().dropped, [(Stage::Reply, DropReason::UnknownReply, 1)]);
+    assert_eq!(world.around.balance().dropped, [(Stage::Reply, DropReason::UnknownReply, 1)]);
 }
 
 #[actix::test]
@@ -383,7 +383,7 @@ async fn own_addresses_of_the_pool_are_never_hops() {
     let mut world = World::new(Config::default());
     let mut known = directory(4);
     known.mix_nodes.push(node(ME));
-    world.directory.publish(known);
+    world.around.directory.publish(known);
     for _ in 0..5 {
         let outcome = world.push(b"hello");
         assert_ne!(world.departure().await.to.peer(), peer(ME));

@@ -217,7 +217,7 @@ impl World {
 
     /// Plays the service that the host is to ask directly.
     pub(crate) async fn serve_directly(&mut self) {
-        let Some(HostMessage::Request(asked)) = self.host_inbox.recv().await else { panic!() };
+        let Some(HostMessage::Request(asked)) = self.host.recv().await else { panic!() };
         let (body, _) = frame::decode(&asked.bytes, 1 << 20).unwrap().unwrap();
         let request = v3::Request::decode(body).unwrap();
         asked.reply.send(Ok(response(&request, StatusCode::SUCCESS, 5))).unwrap();

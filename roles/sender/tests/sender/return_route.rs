@@ -12,7 +12,7 @@ use wakumix_role_api::{
 use wakumix_sender::Config;
 use wakumix_waku::lightpush::StatusCode;
 
-fn connected_to(seeds: &[u8]) -> Directory {
+fn connected_to(seeds: &[u16]) -> Directory {
     Directory { connected: seeds.iter().copied().map(peer).collect(), ..directory(6) }
 }
 
@@ -23,8 +23,8 @@ fn private() -> HostAddresses {
 #[actix::test]
 async fn replies_to_a_sender_behind_nat_end_at_a_node_that_it_is_connected_to() {
     let mut world = World::new(Config::default());
-    world.host.send_replace(private());
-    world.directory.publish(connected_to(&[4]));
+    world.around.host_addresses.send_replace(private());
+    world.around.directory.publish(connected_to(&[4]));
     for _ in 0..5 {
         let outcome = world.push(b"hello");
         let mut at_exit = world.arrival().await;
@@ -35,7 +35,7 @@ async fn replies_to_a_sender_behind_nat_end_at_a_node_that_it_is_connected_to() 
         world.reply(&reply).await;
         assert_eq!(outcome.await.unwrap().unwrap().status, 200);
     }
-    world.directory.publish(connected_to(&[]));
+    world.around.directory.publish(connected_to(&[]));
     assert_eq!(world.push(b"hello").await.unwrap(), Err(ClientError::NoConnectedHop.into()));
     assert!(world.metric("waku_mix_requests_total{outcome=\"no_connected_hop\"} 1"));
 }
@@ -43,8 +43,8 @@ async fn replies_to_a_sender_behind_nat_end_at_a_node_that_it_is_connected_to() 
 #[actix::test]
 async fn a_sender_without_any_address_gets_its_replies_over_a_connection() {
     let mut world = World::new(Config::default());
-    world.hop_address.send_replace(None);
-    world.directory.publish(connected_to(&[2, 3]));
+    world.around.hop_address.send_replace(None);
+    world.around.directory.publish(connected_to(&[2, 3]));
     assert_eq!(world.role.ready(), Ok(()));
     let outcome = world.push(b"hello");
     let mut at_exit = world.arrival().await;
@@ -68,7 +68,7 @@ async fn a_loop_passes_its_node_and_comes_back() {
         assert!(after >= Duration::from_millis(70));
     }
     world.settled().await;
-    assert_eq!((world.balance().sent, world.balance().replied), (2, 2));
+    assert_eq!((world.around.balance().sent, world.around.balance().replied), (2, 2));
     assert!(world.has_no_credentials());
     assert!(world.metric("waku_mix_loops_total{outcome=\"returned\"} 2"));
 }
@@ -98,7 +98,7 @@ async fn a_loop_that_cannot_leave_says_why() {
     local.done.unwrap().send(Err(SendFailure::DialFailed)).unwrap();
     assert_eq!(outcome.await.unwrap(), Err(ClientError::FirstHop(SendFailure::DialFailed)));
 
-    world.directory.publish(Directory { mix_nodes: vec![node(5)], ..directory(1) });
+    world.around.directory.publish(Directory { mix_nodes: vec![node(5)], ..directory(1) });
     let small = world.probe(peer(5), LoopPlace::First, None).await.unwrap();
     assert!(matches!(small, Err(ClientError::PoolTooSmall { usable: 1, needed: 2, .. })), "{small:?}");
     world.settled().await;

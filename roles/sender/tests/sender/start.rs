@@ -14,12 +14,12 @@ use wakumix_sphinx::Profile;
 use crate::support::{AtExit, Outcomes, World, directory, message, peer};
 
 /// The pool `1..=size` of a node whose sources search.
-fn growing(size: u8) -> Directory {
+fn growing(size: u16) -> Directory {
     Directory { is_searching: true, ..directory(size) }
 }
 
 /// The pool `1..=size` with so many entries of the operator that have not been reached.
-fn written(size: u8, unchecked: u32) -> Directory {
+fn written(size: u16, unchecked: u32) -> Directory {
     let mut directory = directory(size);
     directory.pool.add_many(PoolState::Unchecked, unchecked);
     directory
@@ -34,7 +34,7 @@ fn world(known: Directory) -> World {
 /// A further world of a test.
 fn another(known: Directory) -> World {
     let world = World::with_profile(Config::default(), Profile::default());
-    world.directory.publish(known);
+    world.around.directory.publish(known);
     world
 }
 
@@ -66,9 +66,9 @@ async fn a_request_waits_for_a_pool_that_is_being_found_and_leaves_when_it_is_th
         let mut world = another(small);
         let outcome = world.push(b"hello");
         accepted(&world, &outcome).await;
-        world.directory.publish(growing(3));
+        world.around.directory.publish(growing(3));
         tokio::time::advance(Duration::from_secs(5)).await;
-        world.directory.publish(directory(6));
+        world.around.directory.publish(directory(6));
         assert_eq!(leaves(&mut world, outcome).await.exit, peer(1));
         world.settled().await;
     }
@@ -79,12 +79,12 @@ async fn a_request_waits_for_an_exit_that_is_being_found() {
     let mut world = world(Directory { lightpush: Vec::new(), ..growing(6) });
     let outcome = world.push(b"hello");
     accepted(&world, &outcome).await;
-    world.directory.publish(growing(6));
+    world.around.directory.publish(growing(6));
     leaves(&mut world, outcome).await;
 
     let outcome = world.push_with(message(b"hello"), Some(peer(7)), None);
     accepted(&world, &outcome).await;
-    world.directory.publish(growing(7));
+    world.around.directory.publish(growing(7));
     assert_eq!(leaves(&mut world, outcome).await.exit, peer(7));
 }
 
@@ -109,11 +109,11 @@ async fn where_there_is_nothing_to_wait_for_a_request_is_refused_at_once() {
     let world = world(directory(3));
     let asked = Instant::now();
     for known in [directory(3), written(2, 1), written(3, 0)] {
-        world.directory.publish(known);
+        world.around.directory.publish(known);
         let outcome = world.push(b"hello").await.unwrap();
         assert_eq!(outcome.unwrap_err().kind(), "pool_too_small", "nobody else can come");
     }
-    world.directory.publish(Directory { lightpush: Vec::new(), ..directory(6) });
+    world.around.directory.publish(Directory { lightpush: Vec::new(), ..directory(6) });
     assert_eq!(world.push(b"hello").await.unwrap().unwrap_err().kind(), "no_exit");
     assert_eq!(asked.elapsed(), Duration::ZERO);
 }

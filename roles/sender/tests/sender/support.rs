@@ -3,36 +3,25 @@
 
 #![allow(clippy::unwrap_used, clippy::panic, reason = "helpers of tests fail the test by panicking")]
 
-use std::{
-    collections::HashMap,
-    num::NonZeroUsize,
-    sync::{Arc, Mutex},
-    time::Duration,
-};
+use std::{collections::HashMap, sync::Arc, time::Duration};
 
 use futures::future::BoxFuture;
-use libp2p_identity::{Keypair, PeerId, secp256k1};
+use libp2p_identity::PeerId;
 use rand::{SeedableRng, rngs::StdRng};
-use tokio::{sync::watch, task::JoinHandle, time::Instant};
-use wakumix_keyring::KeyRing;
-use wakumix_mix::{
-    Body, HopAddress, Ledger, LoopPlace, MixNode, Outcome, Packet, Request, encode_reply, reliability::Reliability,
-};
+use tokio::{task::JoinHandle, time::Instant};
+use wakumix_mix::{Body, HopAddress, LoopPlace, Outcome, Request, encode_reply};
 use wakumix_role_api::{
-    Directory, DirectoryPublisher, Formats, Inboxes, LocalNode, Ports, Receiver, Role, RoleContext, RunningRole,
-    Services, Supervisor, Workers,
+    Directory, Formats, Receiver, RunningRole,
     directory::ServiceNode,
-    host::{HostAddresses, HostHandle, HostMessage},
-    mailbox,
-    mixer::{LocalPacket, MixerHandle},
-    relay::{RelayHandle, RelayMessage},
+    host::HostMessage,
+    mixer::LocalPacket,
+    relay::RelayMessage,
     sender::{Anonymity, Answer, ClientError, LoopOutcome, PushFailure, ReplyPacket, SenderHandle},
 };
+use wakumix_role_testkit::{Queues, Surroundings, Walk, mix_key, shows, walk};
+pub(crate) use wakumix_role_testkit::{node, peer};
 use wakumix_sender::{Config, SenderRole};
-use wakumix_sphinx::{
-    AddressBytes, BufferPool, Opened, PacketFormat, PrivateKey, Profile, Sphinx, Surb, SurbId, Weaknesses,
-};
-use wakumix_telemetry::Telemetry;
+use wakumix_sphinx::{AddressBytes, Opened, PacketFormat, PrivateKey, Profile, Sphinx, Surb, SurbId};
 use wakumix_waku::{
     WakuMessage, frame,
     lightpush::{StatusCode, v3},
@@ -40,27 +29,13 @@ use wakumix_waku::{
 
 pub(crate) const TOPIC: &str = "/waku/2/rs/2/0";
 /// The sender among the nodes of [`peer`].
-pub(crate) const ME: u8 = 200;
+pub(crate) const ME: u16 = 200;
 const BUFFERS: usize = 32;
 /// Packets that the stand-in mixer's queue holds.
 pub(crate) const MIXER_QUEUE: usize = 8;
 
-pub(crate) fn peer(seed: u8) -> PeerId {
-    let secret = secp256k1::SecretKey::try_from_bytes([seed; 32]).unwrap();
-    Keypair::from(secp256k1::Keypair::from(secret)).public().to_peer_id()
-}
-
-pub(crate) fn mix_key(seed: u8) -> PrivateKey {
-    PrivateKey::from_bytes([seed; 32])
-}
-
-pub(crate) fn node(seed: u8) -> MixNode {
-    let address = format!("/ip4/10.0.0.{seed}/tcp/4000").parse().unwrap();
-    MixNode::new(HopAddress::from_multiaddr(&address, peer(seed)).unwrap(), mix_key(seed).public())
-}
-
 /// The pool `1..=size` in which node 1 serves lightpush.
-pub(crate) fn directory(size: u8) -> Directory {
+pub(crate) fn directory(size: u16) -> Directory {
     let service = ServiceNode::new(peer(1), vec![node(1).address.multiaddr()]);
     Directory { mix_nodes: (1..=size).map(node).collect(), lightpush: vec![service], ..Directory::default() }
 }
@@ -80,20 +55,13 @@ pub(crate) type Loops = JoinHandle<Result<LoopOutcome, ClientError>>;
 /// The sender and its surroundings.
 pub(crate) struct World {
     pub(crate) handle: SenderHandle,
-    pub(crate) directory: DirectoryPublisher,
     pub(crate) role: Box<dyn RunningRole>,
-    pub(crate) telemetry: Telemetry,
-    pub(crate) buffers: BufferPool,
-    pub(crate) hop_address: watch::Sender<Option<HopAddress>>,
-    pub(crate) host: watch::Sender<HostAddresses>,
+    pub(crate) around: Surroundings,
     pub(crate) mixer: Receiver<LocalPacket>,
     /// What the sender asks the host for.
-    pub(crate) host_inbox: Receiver<HostMessage>,
+    pub(crate) host: Receiver<HostMessage>,
     /// What the sender asks the relay for, if there is one.
     pub(crate) relay: Option<Receiver<RelayMessage>>,
-    pub(crate) reliability: Arc<Mutex<Reliability>>,
-    ledger: Arc<Ledger>,
-    formats: Formats,
     keys: HashMap<PeerId, PrivateKey>,
     rng: StdRng,
 }
@@ -163,62 +131,17 @@ impl World {
 
     pub(crate) fn with(setup: Setup) -> Self {
         let Setup { config, formats, has_relay, mixer_queue, buffers } = setup;
-        let telemetry = Telemetry::new();
-        let (supervisor, _fatal) = Supervisor::on_current_thread(telemetry.clone());
-        let (sender_address, sender_inbox) = mailbox("sender", 512, &telemetry);
-        let (received, _) = mailbox("mixer", 1, &telemetry);
-        let (mixer_address, mixer_inbox) = mailbox("mixer_local", mixer_queue, &telemetry);
-        let (host_address, host_inbox) = mailbox("host", 4, &telemetry);
-        let (relay_address, relay_inbox) = mailbox("relay", 4, &telemetry);
-        let (hop_address, local_address) = watch::channel(Some(node(ME).address));
-        let (host, addresses) = watch::channel(HostAddresses::default());
-        let (publisher, reader) = DirectoryPublisher::new();
-        publisher.publish(directory(6));
-        let handle = SenderHandle::new(sender_address);
-        let workers = Workers::new(NonZeroUsize::MIN, supervisor.tasks().clone());
-        let context = RoleContext {
-            node: LocalNode {
-                peer: peer(ME),
-                mix_keys: KeyRing::fixed(mix_key(ME), 1),
-                hop_address: local_address,
-                addresses,
-            },
-            formats: Formats::new(formats, buffers),
-            ledger: Ledger::new(),
-            directory: reader,
-            pressure: Arc::default(),
-            reliability: Arc::default(),
-            epoch: Instant::now(),
-            ports: Ports {
-                host: HostHandle::new(host_address),
-                mixer: Some(MixerHandle::new(received, mixer_address)),
-                exit: None,
-                sender: Some(handle.clone()),
-                relay: has_relay.then(|| RelayHandle::new(relay_address)),
-            },
-            services: Services::default(),
-            supervisor,
-            workers,
-            telemetry: telemetry.clone(),
-            weaknesses: Weaknesses::NONE,
-        };
-        let mut inboxes = Inboxes { sender: Some(sender_inbox), ..Inboxes::default() };
-        let role = Box::new(SenderRole::with_rng(config, StdRng::seed_from_u64(7)).unwrap());
-        let role = role.start(&context, &mut inboxes).unwrap();
+        let relay = has_relay.then_some(4);
+        let queues = Queues { mixer: Some(mixer_queue), sender: Some(512), relay, ..Queues::default() };
+        let mut around = Surroundings::new(ME, Formats::new(formats, buffers), queues);
+        around.directory.publish(directory(6));
         Self {
-            handle,
-            directory: publisher,
-            role,
-            telemetry,
-            buffers: context.formats.preferred().unwrap().buffers.clone(),
-            hop_address,
-            host,
-            mixer: mixer_inbox.receiver().unwrap(),
-            host_inbox: host_inbox.receiver().unwrap(),
-            relay: relay_inbox.receiver().filter(|_| has_relay),
-            reliability: context.reliability,
-            ledger: context.ledger,
-            formats: context.formats,
+            handle: around.context.ports.sender.clone().unwrap(),
+            role: around.start(SenderRole::with_rng(config, StdRng::seed_from_u64(7)).unwrap()),
+            mixer: around.inboxes.local_packets.as_ref().unwrap().receiver().unwrap(),
+            host: around.host.receiver().unwrap(),
+            relay: around.inboxes.relay.as_ref().map(|inbox| inbox.receiver().unwrap()),
+            around,
             keys: (1..=30).chain([ME]).map(|seed| (peer(seed), mix_key(seed))).collect(),
             rng: StdRng::seed_from_u64(8),
         }
@@ -247,10 +170,7 @@ impl World {
 
     /// The next packet that the mixer is given.
     pub(crate) async fn departure(&mut self) -> LocalPacket {
-        match self.mixer.recv().await {
-            Some(packet) => packet,
-            other => panic!("unexpected: {other:?}"),
-        }
+        self.mixer.recv().await.unwrap()
     }
 
     /// The next packet, written to its first hop and carried to its exit.
@@ -268,12 +188,12 @@ impl World {
     /// Writes a packet to its first hop and carries it to its exit.
     pub(crate) fn land(&self, local: LocalPacket) -> Landed {
         let LocalPacket { to, packet, done, .. } = local;
-        let format = Arc::clone(&self.formats.of(&packet).unwrap().format);
+        let format = Arc::clone(&self.around.context.formats.of(&packet).unwrap().format);
         let mut bytes = packet.bytes().to_vec();
         packet.settle(Outcome::Sent);
         // The request may be over.
         let _ = done.unwrap().send(Ok(()));
-        let (way, opened) = self.walk(to, &mut bytes);
+        let (way, opened) = self.way(&to, &mut bytes);
         let Opened::Exit { destination, body } = opened else { panic!("{opened:?}") };
         let Body::Request(request) = Request::decode(&*format, &bytes[body]).unwrap() else { panic!("cover") };
         Landed {
@@ -295,10 +215,17 @@ impl World {
     pub(crate) fn answer_body(&mut self, surb: Surb, body: &[u8]) -> AtSender {
         let hop = HopAddress::decode(&surb.hop).unwrap();
         // A reply block has the length of its format's.
-        let format = self.formats.all().iter().find(|served| served.format.surb_len() == surb.encoded_len()).unwrap();
+        let format = self
+            .around
+            .context
+            .formats
+            .all()
+            .iter()
+            .find(|served| served.format.surb_len() == surb.encoded_len())
+            .unwrap();
         let mut bytes = vec![0; format.format.packet_len()];
         format.format.use_surb(&mut self.rng, surb, body, &mut bytes).unwrap();
-        self.come_back(hop, bytes)
+        self.come_back(&hop, bytes)
     }
 
     /// The next packet, which must be a loop, at the sender's door.
@@ -307,11 +234,11 @@ impl World {
         let bytes = packet.bytes().to_vec();
         packet.settle(Outcome::Sent);
         done.unwrap().send(Ok(())).unwrap();
-        self.come_back(to, bytes)
+        self.come_back(&to, bytes)
     }
 
-    fn come_back(&self, first: HopAddress, mut bytes: Vec<u8>) -> AtSender {
-        let (mut way, opened) = self.walk(first, &mut bytes);
+    fn come_back(&self, first: &HopAddress, mut bytes: Vec<u8>) -> AtSender {
+        let (mut way, opened) = self.way(first, &mut bytes);
         let Opened::Reply { id } = opened else { panic!("{opened:?}") };
         let address = way.pop().unwrap();
         assert_eq!(address.peer(), peer(ME));
@@ -320,28 +247,24 @@ impl World {
 
     /// Gives the sender a reply as the mixer does.
     pub(crate) async fn reply(&self, reply: &AtSender) {
-        let served = self.formats.all().iter().find(|served| served.format.packet_len() == reply.bytes.len());
-        let mut packet = Packet::received(served.unwrap().buffers.take().unwrap(), &self.ledger);
-        packet.bytes_mut().copy_from_slice(&reply.bytes);
-        let reply = ReplyPacket { id: reply.id, packet };
-        self.handle.open_reply(&self.formats, reply);
+        let reply = ReplyPacket { id: reply.id, packet: self.around.received(&reply.bytes) };
+        self.handle.open_reply(&self.around.context.formats, reply);
     }
 
     /// Waits until no packet is held: every one has its outcome. Those that wait in the mixer's queue are written, and get
     /// no answer.
     pub(crate) async fn settled(&mut self) {
-        while self.formats.held() > 0 {
+        while self.around.context.formats.held() > 0 {
             self.write_all();
             tokio::time::sleep(Duration::from_millis(1)).await;
         }
-        self.assert_balanced();
+        self.around.assert_balanced();
     }
 
     /// Writes what is in the mixer's queue; how many packets.
     pub(crate) fn write_all(&mut self) -> usize {
         let mut written = 0;
-        while let Some(message) = self.mixer.try_recv() {
-            let local = message;
+        while let Some(local) = self.mixer.try_recv() {
             local.packet.settle(Outcome::Sent);
             let _ = local.done.unwrap().send(Ok(()));
             written += 1;
@@ -349,17 +272,8 @@ impl World {
         written
     }
 
-    pub(crate) fn assert_balanced(&self) {
-        let held = u64::try_from(self.formats.held()).unwrap();
-        assert_eq!(self.ledger.snapshot().residue(held), 0, "{:?}", self.ledger.snapshot());
-    }
-
-    pub(crate) fn balance(&self) -> wakumix_mix::Balance {
-        self.ledger.snapshot()
-    }
-
     pub(crate) fn metric(&self, line: &str) -> bool {
-        self.telemetry.render().lines().any(|found| found == line)
+        shows(&self.around.context.telemetry, line)
     }
 
     pub(crate) fn has_no_credentials(&self) -> bool {
@@ -371,20 +285,10 @@ impl World {
     }
 
     /// Unwraps a packet at one hop after the other; where it was.
-    fn walk(&self, first: HopAddress, bytes: &mut [u8]) -> (Vec<HopAddress>, Opened) {
-        let served = self.formats.all().iter().find(|served| served.format.packet_len() == bytes.len());
-        let (format, mut way) = (&served.unwrap().format, vec![first]);
-        loop {
-            let at = way.last().unwrap().peer();
-            let authenticated = format.authenticate(&self.keys[&at], bytes).unwrap();
-            match format.open(bytes, authenticated).unwrap() {
-                Opened::Forward { next, blinding, .. } => {
-                    format.blind(bytes, blinding).unwrap();
-                    way.push(HopAddress::decode(&next).unwrap());
-                }
-                end => return (way, end),
-            }
-        }
+    fn way(&self, first: &HopAddress, bytes: &mut [u8]) -> (Vec<HopAddress>, Opened) {
+        let format = &self.around.served(bytes.len()).format;
+        let Walk { hops, end, .. } = walk(&**format, first, bytes, |hop| self.keys.get(&hop.peer()));
+        (hops, end.unwrap())
     }
 }
 

@@ -7,7 +7,7 @@ use std::{
     sync::{Arc, Mutex},
 };
 
-use libp2p_identity::{Keypair, PeerId, secp256k1};
+use libp2p_identity::PeerId;
 use multiaddr::Multiaddr;
 use tokio::sync::{broadcast, watch};
 use wakumix_mix::{HopAddress, MixNode};
@@ -17,7 +17,8 @@ use wakumix_role_api::{
     host::{HostHandle, HostMessage, OutboundRequest, PeerEvent, RequestFailure},
     mailbox,
 };
-use wakumix_sphinx::{PrivateKey, PublicKey, Weaknesses};
+pub(super) use wakumix_role_testkit::{keypair, peer};
+use wakumix_sphinx::{PublicKey, Weaknesses};
 use wakumix_telemetry::Telemetry;
 use wakumix_waku::{
     frame,
@@ -35,20 +36,8 @@ use crate::{
 pub(super) const NOW: u64 = 1_800_000_000;
 pub(super) const ME: u16 = 60_000;
 
-pub(super) fn keypair(seed: u16) -> Keypair {
-    let mut secret = [7; 32];
-    secret[..2].copy_from_slice(&seed.to_be_bytes());
-    secp256k1::Keypair::from(secp256k1::SecretKey::try_from_bytes(secret).unwrap()).into()
-}
-
-pub(super) fn peer(seed: u16) -> PeerId {
-    keypair(seed).public().to_peer_id()
-}
-
 pub(super) fn mix_key(seed: u16) -> PublicKey {
-    let mut secret = [9; 32];
-    secret[..2].copy_from_slice(&seed.to_be_bytes());
-    PrivateKey::from_bytes(secret).public()
+    wakumix_role_testkit::mix_key(seed).public()
 }
 
 pub(super) fn address(seed: u16) -> Multiaddr {

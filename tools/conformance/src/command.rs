@@ -1,17 +1,14 @@
-//! `wakumix conformance`: vector files for everyone who implements the mix wire format.
+//! The command line: `wakumix-conformance`, and `wakumix conformance`, which is the same.
 
 use std::{
-    io::Write,
+    io::{self, Write},
     path::{Path, PathBuf},
 };
 
-use clap::Args;
 use serde_json::json;
-use wakumix_conformance::{FileReport, check_file, generate, render_text};
 use wakumix_sphinx::Profile;
 
-use super::Failure;
-use crate::config::Problem;
+use crate::{FileReport, GenerateError, check_file, generate, render_text};
 
 /// Check vector files of the mix wire format against this implementation, or write one
 ///
@@ -24,8 +21,8 @@ use crate::config::Problem;
 ///
 /// To test an implementation of your own, write a file with --generate and compare with what yours makes of its inputs,
 /// or record your own in the same form and check it here.
-#[derive(Debug, Args)]
-pub(super) struct ConformanceCommand {
+#[derive(Debug, clap::Args)]
+pub struct Command {
     /// Vector files
     #[arg(value_name = "FILE", required_unless_present = "generate", conflicts_with = "generate")]
     files: Vec<PathBuf>,
@@ -43,15 +40,44 @@ pub(super) struct ConformanceCommand {
     output: Option<PathBuf>,
 }
 
-impl ConformanceCommand {
-    pub(super) fn run(&self, out: &mut impl Write) -> Result<(), Failure> {
+/// Why a command did not do its work.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum CommandError {
+    /// Something is wrong with what was given.
+    #[error("{message}")]
+    Input {
+        /// What is wrong.
+        message: String,
+        /// What to do.
+        help: &'static str,
+    },
+    /// It failed while writing vectors.
+    #[error("the vectors of seed {seed} cannot be made: {source}")]
+    Generate {
+        /// Of the vectors.
+        seed: u64,
+        /// Why.
+        source: GenerateError,
+    },
+    /// It failed while writing its output.
+    #[error("the output cannot be written: {0}")]
+    Output(#[from] io::Error),
+}
+
+impl Command {
+    /// Checks or writes vector files; what it has to say goes to `out`.
+    ///
+    /// # Errors
+    /// [`CommandError::Input`] if a file did not pass or cannot be written, the others if the command itself failed.
+    pub fn run(&self, out: &mut impl Write) -> Result<(), CommandError> {
         match self.generate {
             Some(seed) => self.write(seed, out),
             None => self.check(out),
         }
     }
 
-    fn check(&self, out: &mut impl Write) -> Result<(), Failure> {
+    fn check(&self, out: &mut impl Write) -> Result<(), CommandError> {
         let reports: Vec<FileReport> = self.files.iter().map(check_file).collect();
         let bad: Vec<&str> = reports.iter().filter(|report| !report.ok()).map(|report| report.file.as_str()).collect();
         if self.json {
@@ -63,13 +89,11 @@ impl ConformanceCommand {
             return Ok(());
         }
         let message = format!("{} of {} vector files did not pass: {}", bad.len(), reports.len(), bad.join(", "));
-        Err(Failure::Input(Problem::new(message, "the report says which entries, hops and fields differ").into()))
+        Err(CommandError::Input { message, help: "the report says which entries, hops and fields differ" })
     }
 
-    fn write(&self, seed: u64, out: &mut impl Write) -> Result<(), Failure> {
-        let text = generate(seed, self.profile).map_err(|error| {
-            Failure::while_running(format_args!("the vectors of seed {seed} cannot be made: {error}"))
-        })?;
+    fn write(&self, seed: u64, out: &mut impl Write) -> Result<(), CommandError> {
+        let text = generate(seed, self.profile).map_err(|source| CommandError::Generate { seed, source })?;
         match &self.output {
             Some(path) => write_file(path, &text),
             None => Ok(out.write_all(text.as_bytes())?),
@@ -77,9 +101,9 @@ impl ConformanceCommand {
     }
 }
 
-fn write_file(path: &Path, text: &str) -> Result<(), Failure> {
-    std::fs::write(path, text).map_err(|error| {
-        let message = format!("vector file {} cannot be written: {error}", path.display());
-        Failure::Input(Problem::new(message, "name a file in a folder that you may write to").into())
+fn write_file(path: &Path, text: &str) -> Result<(), CommandError> {
+    std::fs::write(path, text).map_err(|error| CommandError::Input {
+        message: format!("vector file {} cannot be written: {error}", path.display()),
+        help: "name a file in a folder that you may write to",
     })
 }

@@ -11,12 +11,13 @@
 //! - sections and constants of unknown name are counted as not checked, unknown fields of an entry are tolerated;
 //! - where the recorded reference accepts what `spec/mix-wire.md` §21 tells us to refuse, or decides by a bug of its
 //!   time, the entry counts as stricter, under the name of the [`Rule`], and all of its other bytes are still compared;
-//! - nothing is printed.
+//! - nothing is printed: [`Command`] writes to what it is given.
 //!
 //! The library reads files but no clock, network or random source. Non-goal: speed.
 
 mod block;
 mod check;
+mod command;
 mod fragments;
 mod generate;
 mod hops;
@@ -37,6 +38,7 @@ mod section;
 mod show;
 
 pub use check::{check_file, check_str};
+pub use command::{Command, CommandError};
 pub use generate::{GenerateError, generate};
 pub use render::{render_json, render_text};
 pub use report::{Failure, FileReport, SectionReport, Totals};

@@ -1,0 +1,163 @@
+//! Everything around one role.
+
+use std::{num::NonZeroUsize, sync::Arc, time::Duration};
+
+use tokio::{sync::watch, time::Instant};
+use wakumix_keyring::KeyRing;
+use wakumix_mix::{Balance, DropReason, HopAddress, Ledger, Packet, Stage};
+use wakumix_role_api::{
+    DirectoryPublisher, Formats, Inbox, Inboxes, LocalNode, Ports, Role, RoleContext, RunningRole, Served, Services,
+    Supervisor, Workers,
+    host::{HostAddresses, HostHandle, HostMessage},
+    mailbox,
+    mixer::MixerHandle,
+    relay::RelayHandle,
+    sender::SenderHandle,
+};
+use wakumix_sphinx::{BufferPool, Weaknesses};
+use wakumix_telemetry::Telemetry;
+
+use crate::{mix_key, node};
+
+/// How many messages the queue of each actor takes; `None`: the node does not have that role.
+#[derive(Clone, Copy, Debug)]
+pub struct Queues {
+    /// The host's.
+    pub host: usize,
+    /// The mixer's, for packets made here.
+    pub mixer: Option<usize>,
+    /// The mixer's, for packets that come from the host.
+    pub received: usize,
+    /// The exit's.
+    pub exit: Option<usize>,
+    /// The sender's.
+    pub sender: Option<usize>,
+    /// The relay's.
+    pub relay: Option<usize>,
+}
+
+impl Default for Queues {
+    fn default() -> Self {
+        Self { host: 8, mixer: None, received: 1, exit: None, sender: None, relay: None }
+    }
+}
+
+/// What one role is started with, and the ends of it that the test holds. Actors run on the caller's thread, so that its
+/// clock governs them.
+pub struct Surroundings {
+    /// Of the role under test. What a test wants otherwise it changes before the start.
+    pub context: RoleContext,
+    /// Those of the roles; the role under test takes its own.
+    pub inboxes: Inboxes,
+    /// The host's.
+    pub host: Inbox<HostMessage>,
+    /// What discovery knows: nothing yet.
+    pub directory: DirectoryPublisher,
+    /// Where a header addresses this node.
+    pub hop_address: watch::Sender<Option<HopAddress>>,
+    /// What the host knows of this node's addresses: nothing yet.
+    pub host_addresses: watch::Sender<HostAddresses>,
+}
+
+impl Surroundings {
+    /// Around the node of this seed, with these formats and queues.
+    #[must_use]
+    pub fn new(seed: u16, formats: Formats, queues: Queues) -> Self {
+        let telemetry = Telemetry::new();
+        let (host_address, host) = mailbox("host", queues.host, &telemetry);
+        let (local, local_packets) = queues.mixer.map(|room| mailbox("mixer_local", room, &telemetry)).unzip();
+        let (received, mixer) = mailbox("mixer", queues.received, &telemetry);
+        let (exit, exit_inbox) = queues.exit.map(|room| mailbox("exit", room, &telemetry)).unzip();
+        let (sender, sender_inbox) = queues.sender.map(|room| mailbox("sender", room, &telemetry)).unzip();
+        let (relay, relay_inbox) = queues.relay.map(|room| mailbox("relay", room, &telemetry)).unzip();
+        let me = node(seed).address;
+        let peer = me.peer();
+        let (hop_address, own_hop_address) = watch::channel(Some(me));
+        let (host_addresses, addresses) = watch::channel(HostAddresses::default());
+        let (supervisor, _fatal) = Supervisor::on_current_thread(telemetry.clone());
+        let (publisher, directory) = DirectoryPublisher::new();
+        let mix_keys = KeyRing::fixed(mix_key(seed), 4096);
+        let context = RoleContext {
+            node: LocalNode { peer, mix_keys, hop_address: own_hop_address, addresses },
+            formats,
+            ledger: Ledger::new(),
+            directory,
+            pressure: Arc::default(),
+            reliability: Arc::default(),
+            epoch: Instant::now(),
+            ports: Ports {
+                host: HostHandle::new(host_address),
+                mixer: local.map(|local| MixerHandle::new(received, local)),
+                exit,
+                sender: sender.map(SenderHandle::new),
+                relay: relay.map(RelayHandle::new),
+            },
+            services: Services::default(),
+            workers: Workers::new(NonZeroUsize::MIN, supervisor.tasks().clone()),
+            supervisor,
+            telemetry,
+            weaknesses: Weaknesses::NONE,
+        };
+        let inboxes =
+            Inboxes { mixer: Some(mixer), local_packets, exit: exit_inbox, sender: sender_inbox, relay: relay_inbox };
+        Self { context, inboxes, host, directory: publisher, hop_address, host_addresses }
+    }
+
+    /// Starts the role under test.
+    pub fn start(&mut self, role: impl Role + 'static) -> Box<dyn RunningRole> {
+        Box::new(role).start(&self.context, &mut self.inboxes).unwrap()
+    }
+
+    /// The preferred format with its buffers.
+    #[must_use]
+    pub fn preferred(&self) -> &Served {
+        self.context.formats.preferred().unwrap()
+    }
+
+    /// The buffers of the preferred format.
+    #[must_use]
+    pub fn buffers(&self) -> &BufferPool {
+        &self.preferred().buffers
+    }
+
+    /// The format whose packets have this length.
+    #[must_use]
+    pub fn served(&self, packet_len: usize) -> &Served {
+        self.context.formats.all().iter().find(|served| served.format.packet_len() == packet_len).unwrap()
+    }
+
+    /// A packet with these bytes, as it comes from the host.
+    pub fn received(&self, bytes: &[u8]) -> Packet {
+        let mut packet = Packet::received(self.served(bytes.len()).buffers.take().unwrap(), &self.context.ledger);
+        packet.bytes_mut().copy_from_slice(bytes);
+        packet
+    }
+
+    /// How many packets of which kind came in and how they ended.
+    #[must_use]
+    pub fn balance(&self) -> Balance {
+        self.context.ledger.snapshot()
+    }
+
+    /// How many packets were dropped at this place for this reason.
+    #[must_use]
+    pub fn dropped(&self, stage: Stage, reason: DropReason) -> u64 {
+        let dropped = self.balance().dropped;
+        dropped.iter().find(|(at, why, _)| (*at, *why) == (stage, reason)).map_or(0, |(.., count)| *count)
+    }
+
+    /// Every packet is held or has its outcome.
+    #[track_caller]
+    pub fn assert_balanced(&self) {
+        let balance = self.balance();
+        assert_eq!(balance.residue(u64::try_from(self.context.formats.held()).unwrap()), 0, "{balance:?}");
+    }
+
+    /// Waits until no packet is held; every one has its outcome.
+    pub async fn settled(&self) {
+        while self.context.formats.held() > 0 {
+            tokio::time::sleep(Duration::from_millis(1)).await;
+        }
+        self.assert_balanced();
+    }
+}
