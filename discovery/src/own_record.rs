@@ -259,6 +259,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
+    #[expect(clippy::disallowed_methods, reason = "the test waits for it")]
     async fn follows_what_this_node_is() {
         let own = OwnRecord::default();
         let sender = watch::Sender::new(Arc::new(local(&ADDRESSES)));

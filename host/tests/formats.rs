@@ -1,4 +1,5 @@
 //! Several packet formats on one host, over real sockets.
+#![allow(clippy::disallowed_methods, reason = "a test sees a panic of what it starts: it fails")]
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "test helpers fail the test")]
 
 mod support;

@@ -1,4 +1,5 @@
 //! Gossipsub between hosts, with the test as the relay that judges.
+#![allow(clippy::disallowed_methods, reason = "a test sees a panic of what it starts: it fails")]
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "test helpers fail the test")]
 
 mod support;

@@ -10,6 +10,7 @@
 //!
 //! Rules: nothing sleeps to be in time for something, and nothing is asserted about how long anything takes. What has no
 //! event of its own is looked at until it is there ([`eventually`]), or the test has hung ([`DEADLINE`]).
+#![allow(clippy::disallowed_methods, reason = "a test sees a panic of what it starts: it fails")]
 #![expect(
     clippy::unwrap_used,
     clippy::expect_used,

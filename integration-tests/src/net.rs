@@ -216,8 +216,8 @@ impl Net {
 
     /// A node by its name.
     pub fn node(&self, name: &str) -> &Node {
-        let member = self.members.iter().find(|member| member.plan.name == name);
-        member.and_then(|member| member.node.as_ref()).unwrap_or_else(|| panic!("{name} runs"))
+        let mut lives = self.members.iter().filter(|member| member.plan.name == name);
+        lives.find_map(|member| member.node.as_ref()).unwrap_or_else(|| panic!("{name} runs"))
     }
 
     /// The pool entries of all mixers and exits.
@@ -288,14 +288,17 @@ impl Net {
 
     /// Stops a node in order, within a limit.
     pub async fn stop(&mut self, name: &str, limit: Duration) {
-        let member = self.members.iter_mut().find(|member| member.plan.name == name).expect("a node of this name");
-        member.node.take().expect("it runs").stop(limit).await;
+        self.take(name).stop(limit).await;
     }
 
     /// Kills a node: it says nothing to anybody.
     pub async fn kill(&mut self, name: &str) {
-        let member = self.members.iter_mut().find(|member| member.plan.name == name).expect("a node of this name");
-        member.node.take().expect("it runs").kill().await;
+        self.take(name).kill().await;
+    }
+
+    fn take(&mut self, name: &str) -> Node {
+        let mut lives = self.members.iter_mut().filter(|member| member.plan.name == name);
+        lives.find_map(|member| member.node.take()).unwrap_or_else(|| panic!("{name} runs"))
     }
 
     /// Waits until a node's pool is these nodes and no others.

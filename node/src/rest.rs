@@ -147,6 +147,7 @@ impl Server {
         .map_err(failed)?
         .run();
         let handle = server.handle();
+        #[expect(clippy::disallowed_methods, reason = "actix-web restarts the workers that this waits for")]
         actix_web::rt::spawn(server);
         Ok(Self { address, handle })
     }

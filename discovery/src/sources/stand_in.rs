@@ -1,5 +1,7 @@
 //! What a source runs between in tests: a host whose requests the test answers, and a discovery that writes everything down.
 
+#![allow(clippy::disallowed_methods, reason = "a test sees a panic of what it starts: it fails")]
+
 use std::{
     collections::BTreeMap,
     sync::{Arc, Mutex},

@@ -1,5 +1,7 @@
 //! A bare libp2p peer: one swarm that lets the test open and accept streams by hand.
 
+#![allow(clippy::disallowed_methods, reason = "a test sees a panic of what it starts: it fails")]
+
 use futures::StreamExt;
 use libp2p::{
     Multiaddr, PeerId, Stream, StreamProtocol, Swarm, SwarmBuilder,

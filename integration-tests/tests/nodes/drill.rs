@@ -128,6 +128,8 @@ fn a_panic_inside_any_task_is_counted_and_the_node_serves_on() {
         let mut ran = BTreeSet::new();
         for life in LIVES {
             net.add(vec![plan(&cache)]).await;
+            net.tell_all(&net.pool(), &net.services()).await;
+            net.link_relays().await;
             net.ready().await;
             for (task, stimulus) in *life {
                 let node = net.node(DRILLED);

@@ -1,6 +1,7 @@
 //! Whole nodes over real sockets: what a user, an operator and a peer see.
 //!
 //! One program for all of them: it is linked once.
+#![allow(clippy::disallowed_methods, reason = "a test sees a panic of what it starts: it fails")]
 #![allow(
     clippy::unwrap_used,
     clippy::expect_used,

@@ -9,6 +9,7 @@
 
 use std::{
     io, mem,
+    panic::{AssertUnwindSafe, catch_unwind},
     sync::{
         Arc, Condvar, Mutex, MutexGuard, PoisonError,
         atomic::{AtomicU64, Ordering},
@@ -29,6 +30,9 @@ const MAX_WAITING: usize = 65_536;
 const MAX_UNSYNCED: usize = 65_536;
 /// Time between two tries to write to a log that failed.
 const RETRY: Duration = Duration::from_secs(1);
+
+/// The problem of a log whose thread is gone.
+const PANICKED: &str = "the thread that writes replay tags panicked; restart the node and report this as a bug";
 
 /// How a log is kept.
 pub(crate) struct Settings {
@@ -126,7 +130,15 @@ impl Committer {
             waiting: AtomicU64::new(0),
         });
         let writer = Writer { records, settings, shared: Arc::clone(&shared), deadline: None, failing: false };
-        let thread = thread::Builder::new().name("replay-tags".to_owned()).spawn(move || writer.run())?;
+        let keep = {
+            let shared = Arc::clone(&shared);
+            move || shared.close_if_it_panics(|| writer.run())
+        };
+        #[expect(
+            clippy::disallowed_methods,
+            reason = "it closes the log if it panics, and the node is no longer ready"
+        )]
+        let thread = thread::Builder::new().name("replay-tags".to_owned()).spawn(keep)?;
         Ok(Self { shared, thread: Some(thread) })
     }
 
@@ -138,6 +150,9 @@ impl Committer {
     /// Queues tags for the next group.
     pub(crate) fn commit(&self, tags: &[Tag]) -> Commit {
         let mut queue = lock(&self.shared.queue);
+        if queue.closing {
+            return Commit(Group::new().done.subscribe());
+        }
         queue.group.tags.extend_from_slice(tags);
         queue.group.since.get_or_insert_with(Instant::now);
         self.shared.waiting.fetch_add(tags.len() as u64, Ordering::Relaxed);
@@ -168,7 +183,7 @@ impl Drop for Committer {
         lock(&self.shared.queue).closing = true;
         self.shared.wake.notify_one();
         if let Some(thread) = self.thread.take() {
-            // A panic of the thread was printed; nobody waits for its result.
+            // The thread answers its panics; nobody waits for its result.
             let _ = thread.join();
         }
     }
@@ -181,6 +196,16 @@ impl Group {
 }
 
 impl Shared {
+    /// A log that nothing writes any more takes no tags, and says why.
+    fn close_if_it_panics(&self, writes: impl FnOnce()) {
+        if catch_unwind(AssertUnwindSafe(writes)).is_err() {
+            *lock(&self.problem) = Some(PANICKED.to_owned());
+            let mut queue = lock(&self.queue);
+            queue.closing = true;
+            queue.group = Group::new();
+        }
+    }
+
     /// Waits for tags, for the deadline, or for the end.
     fn next(&self, deadline: Option<Instant>) -> Work {
         let mut queue = lock(&self.queue);

@@ -130,6 +130,7 @@ mod tests {
     use super::*;
 
     /// A server of one answer to a GET; its address.
+    #[expect(clippy::disallowed_methods, reason = "a test waits for its answer")]
     fn server(answer: &'static str) -> String {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let address = listener.local_addr().unwrap();

@@ -187,6 +187,7 @@ mod tests {
     }
 
     #[test]
+    #[expect(clippy::disallowed_methods, reason = "the test waits for its answer")]
     fn nothing_is_held_while_roles_are_asked() {
         let (host, addresses) = watch::channel(HostAddresses::default());
         let recorder = recorder("sender");

@@ -100,6 +100,7 @@ impl View {
 pub(super) fn watch(mut screen: Screen, view: View, started: Instant) -> Watch {
     let (stop, mut stopped) = oneshot::channel();
     let period = if screen.terminal { REDRAW } else { LINE_EVERY };
+    #[expect(clippy::disallowed_methods, reason = "the screen of a test net is no part of a node")]
     let task = tokio::spawn(async move {
         let mut beat = tokio::time::interval(period);
         loop {

@@ -147,6 +147,7 @@ impl Net {
     }
 
     /// Counts what every relay receives, until the returned tasks are aborted.
+    #[expect(clippy::disallowed_methods, reason = "what watches a test net is no part of a node")]
     pub(super) async fn follow(&self, tally: &Tally) -> Followers {
         let mut tasks = JoinSet::new();
         for (subscriber, (_, node)) in self.of(&[Kind::Relay]).enumerate() {

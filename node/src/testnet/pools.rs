@@ -99,6 +99,7 @@ impl Pools {
     }
 
     /// Notes when every pool has enough for a path and when it has most of the mixers, counted from `start`.
+    #[expect(clippy::disallowed_methods, reason = "what watches a test net is no part of a node")]
     pub(super) fn note_times(&self, start: Instant) -> Noting {
         let mut tasks = JoinSet::new();
         let pools = self.clone();

@@ -64,6 +64,7 @@ impl MixerHandle {
     }
 
     /// Hands over a packet made here. When the queue is full the packet comes back.
+    #[expect(clippy::result_large_err, reason = "the packet comes back whole, without an allocation for each one sent")]
     pub fn send(&self, packet: LocalPacket) -> Result<(), SendError<LocalPacket>> {
         self.local.try_send(packet)
     }

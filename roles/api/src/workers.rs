@@ -69,7 +69,7 @@ mod tests {
     use super::*;
 
     #[tokio::test]
-    #[expect(clippy::disallowed_methods, reason = "two waits, no queue")]
+    #[expect(clippy::disallowed_methods, reason = "the test waits for all of them")]
     async fn a_job_whose_caller_is_gone_still_keeps_its_worker() {
         let workers =
             Workers::new(NonZeroUsize::MIN, Tasks::new(tokio::runtime::Handle::current(), Telemetry::new()).0);

@@ -1,5 +1,7 @@
 //! The exit through its queue: services here and elsewhere, bounds, stopping.
 
+#![allow(clippy::disallowed_methods, reason = "a test sees a panic of what it starts: it fails")]
+
 mod support;
 
 use std::time::Duration;

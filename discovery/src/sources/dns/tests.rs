@@ -1,3 +1,5 @@
+#![allow(clippy::disallowed_methods, reason = "a test sees a panic of what it starts: it fails")]
+
 use std::{
     collections::HashMap,
     net::Ipv4Addr,

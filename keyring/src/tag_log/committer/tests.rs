@@ -268,3 +268,18 @@ fn the_queue_takes_no_more_than_its_bound() {
     assert!(log.takes(MAX_WAITING - 1));
     go.send(()).unwrap();
 }
+
+#[tokio::test]
+async fn a_log_whose_thread_panics_takes_no_tags_and_says_why() {
+    let disk = disk();
+    let (log, _totals) = start(&disk, Duration::ZERO, HOUR);
+    // The file panics where nobody hears of the sync.
+    lock(&disk.0).gate = Some((sync_channel(0).0, sync_channel(0).1));
+    assert!(!log.commit(&tags(0..1)).wait().await);
+    while log.problem().is_none() {
+        tokio::task::yield_now().await;
+    }
+    assert_eq!(log.problem().unwrap(), PANICKED);
+    assert!(!log.takes(1));
+    assert!(!log.commit(&tags(1..2)).wait().await);
+}

@@ -1,5 +1,7 @@
 //! What `wakumix send` refuses, asks and prints.
 
+#![allow(clippy::disallowed_methods, reason = "a test sees a panic of what it starts: it fails")]
+
 use wakumix_role_api::{
     directory::{PoolCounts, PoolState},
     sender::{Certainty, ClientError, DeliveryPath, PushFailure},

@@ -123,6 +123,7 @@ impl Damage {
 /// Closes rings, whose threads are waited for, while the next run goes on; so many wait for it.
 static CLOSING: LazyLock<SyncSender<Durable>> = LazyLock::new(|| {
     let (closing, closed) = mpsc::sync_channel::<Durable>(8);
+    #[expect(clippy::disallowed_methods, reason = "fuzzing is no part of a node")]
     thread::spawn(move || closed.into_iter().for_each(drop));
     closing
 });
