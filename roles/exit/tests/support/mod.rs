@@ -32,7 +32,8 @@ pub(crate) const HERE: AddressBytes = [0; ADDRESS_LEN];
 /// The exit and the sender of requests among the nodes of [`peer`].
 pub(crate) const EXIT: u16 = 100;
 pub(crate) const SENDER: u16 = 200;
-const BUFFERS: usize = 16;
+/// Room for every reply that a test leaves with the mixer, and for the requests.
+const BUFFERS: usize = 128;
 
 /// The destination of a service at this address.
 pub(crate) fn at(address: &str) -> AddressBytes {
