@@ -5,8 +5,9 @@ use std::{collections::BTreeSet, time::Duration};
 use tempfile::TempDir;
 use wakumix::node::Node;
 use wakumix_integration_tests::{
+    TOPIC,
     http::{self, metric},
-    net::{Net, Plan, TOPIC, plans, push, push_as},
+    net::{Net, Plan, plans, push, push_as},
     run, until,
 };
 use wakumix_role_api::{RoleName, sender::Anonymity};
@@ -25,7 +26,7 @@ enum Stimulus {
     Direct,
     /// A push of another node, which this one serves as the exit and publishes.
     Serve,
-    /// A subscription over REST.
+    /// A subscription to a topic over REST.
     Subscribe,
     /// A new start of the relay.
     StartRelay,
@@ -106,8 +107,8 @@ async fn stimulate(net: &Net, stimulus: Stimulus) {
         }
         Stimulus::Subscribe => {
             let rest = node.rest_address().unwrap();
-            let topic = format!("[\"{TOPIC}\"]");
-            drop(http::post(rest, "/relay/v1/subscriptions", topic).await);
+            let answer = http::post(rest, "/relay/v1/subscriptions", r#"["/waku/2/rs/66/1"]"#).await;
+            assert_ne!(answer.status, 200, "{}", answer.body);
         }
         Stimulus::StartRelay => node.actor(RoleName::Relay).unwrap().inject_panic().await,
         Stimulus::StartDiscovery => node.discovery().actor().inject_panic().await,
@@ -128,6 +129,7 @@ fn a_panic_inside_any_task_is_counted_and_the_node_serves_on() {
         for life in LIVES {
             net.add(vec![plan(&cache)]).await;
             net.tell_all(&net.pool(), &net.services()).await;
+            net.tell_all(&net.pool_of(&[DRILLED]), &[]).await;
             net.link_relays().await;
             net.ready().await;
             for (task, stimulus) in *life {
