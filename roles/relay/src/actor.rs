@@ -185,7 +185,7 @@ impl RelayActor {
             let _ = reply.send(if joined { Ok(()) } else { Err("the host runs no gossipsub".to_owned()) });
             pending.answered();
         };
-        if context.spawn("relay_subscribe", OnPanic::Report, confirmation).is_err() {
+        if context.spawn("relay_subscribe", OnPanic::FailOwner, confirmation).is_err() {
             // The bound on requests in progress keeps below the one on tasks.
             tracing::error!("the relay has more tasks than it may have; a subscription stays unconfirmed");
         }
