@@ -1,8 +1,9 @@
 //! The mixer role: unwraps packets, delays and forwards them.
 //!
 //! Contract:
-//! - Takes [`MixerMessage`](wakumix_role_api::mixer::MixerMessage)s: packets from the wire, and finished packets that
-//!   this node made. Every one of them ends in exactly one outcome of the ledger, here or with whom it was handed to.
+//! - Takes packets from the wire and finished packets that this node made, through
+//!   [`MixerHandle`](wakumix_role_api::mixer::MixerHandle). Every one of them ends in exactly one outcome of the ledger, here
+//!   or with whom it was handed to.
 //! - Nothing is done with a packet before its replay tag is kept as durably as the key ring promises.
 //! - A packet that is not for us, damaged, replayed or unwanted is dropped silently and counted by reason.
 //! - Every queue has a bound and refuses the newest; no full queue makes another packet wait.
@@ -12,12 +13,12 @@
 //! Non-goals: making packets (sender, exit), opening messages and replies (exit, sender), sockets (host).
 //!
 //! ```text
-//! Received ─ actor ─> unwrap queue ─> worker: authenticate, tags ─ tags are kept ─ worker: open, blind ─┬─> delay queue ─> host
-//! Send ───── actor ────────────────────────────────────────────────────────────────── (its hold) ───────┤
-//! cover ──── a packet to this node itself through two others, at Poisson times ─────────────────────────┤
-//!                                                                                                       ├─> exit
-//!                                                                                                       ├─> sender
-//!                                                                                                       └─> own loops
+//! received ─ actor takes a batch ─> worker: authenticate, tags ─ tags are kept ─ worker: open, blind ─┬─> delay queue ─> peer
+//! made here ─ local packets ────────────────────────────────────────────────────────── (its hold) ────┤
+//! cover ──── a packet to this node itself through two others, at Poisson times ───────────────────────┤
+//!                                                                                                     ├─> exit
+//!                                                                                                     ├─> sender: its reply opener
+//!                                                                                                     └─> own loops
 //! ```
 //!
 //! ```
