@@ -211,8 +211,8 @@ impl Sender {
             // A caller that has gone needs no outcome.
             let _ = outcome.send(answer.map(|answer| Answer { path, ..answer }));
         };
-        // Its caller's task is one of those that fit the limit; so is this.
-        let _ = context.spawn("sender_direct", OnPanic::Report, ask);
+        // Its caller's task is one of those that fit the limit; so is this. The client waits for its end without a limit.
+        let _ = context.spawn("sender_direct", OnPanic::FailOwner, ask);
     }
 
     fn ended(&mut self, id: RequestId, ended: Result<Exchanged, ClientError>) {
