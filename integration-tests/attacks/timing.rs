@@ -7,8 +7,8 @@
 //! It measures pairs of refusals, one for a MAC that is wrong in its first byte and one for its last, in random order. Where
 //! the comparison is sound the two are drawn from one distribution, whatever the machine does, so either is the slower
 //! one in half of the pairs; a round of 5000 is never off by a tenth, which is 14 standard deviations. Without the
-//! countermeasure seven or eight of ten pairs give the last byte away, on a busy machine too. That holds for the test profile,
-//! which does not optimise the comparison; with optimisation it takes a few nanoseconds.
+//! countermeasure seven or eight of ten pairs give the last byte away, on a busy machine too. That holds where the
+//! comparison is not optimised, which the suite's command sees to; with optimisation it takes a few nanoseconds.
 
 use std::{hint::black_box, sync::Arc, time::Instant};
 
