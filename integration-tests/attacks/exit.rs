@@ -137,7 +137,9 @@ fn an_exit_speaks_no_protocol_but_lightpush() {
             let spoken = spoken.clone();
             tokio::spawn(async move {
                 while streams.next().await.is_some() {
-                    spoken.send_modify(|spoken| drop(spoken.insert(codec)));
+                    spoken.send_modify(|spoken| {
+                        spoken.insert(codec);
+                    });
                 }
             });
             scene.ask(codec, &scene.beside()).await;
