@@ -1,7 +1,7 @@
 //! Starting a host, and what its owner holds of it.
 
 use std::{
-    collections::{BTreeSet, HashMap, HashSet},
+    collections::{HashMap, HashSet},
     sync::{Arc, Mutex, PoisonError},
     time::Duration,
 };
@@ -31,6 +31,7 @@ use wakumix_telemetry::Telemetry;
 use crate::{
     HostConfig, HostError,
     behaviour::HostBehaviour,
+    durable::Durable,
     gossip::{MeshHealth, SlowPeers, Unsent},
     kept::Kept,
     metrics::HostMetrics,
@@ -100,14 +101,6 @@ struct Factory {
     control: Arc<tokio::sync::Mutex<mpsc::Receiver<Control>>>,
     addresses: watch::Sender<HostAddresses>,
     durable: Arc<Mutex<Durable>>,
-}
-
-/// What outlives a panic of the host: what the roles have asked for, and who must hear that connections are gone.
-#[derive(Debug, Default)]
-pub(crate) struct Durable {
-    pub(crate) kept: Vec<Multiaddr>,
-    pub(crate) topics: BTreeSet<String>,
-    pub(crate) connected: BTreeSet<PeerId>,
 }
 
 /// How often a host that is made again tries to listen where it did, and how long it waits in between: sockets of the one

@@ -32,6 +32,7 @@ use wakumix_role_api::{
 
 use crate::{
     behaviour::{HostBehaviour, HostBehaviourEvent},
+    durable::Durable,
     gossip::{self, MeshHealth, SlowPeers, Unsent},
     kept::Kept,
     metadata,
@@ -39,7 +40,6 @@ use crate::{
     mix,
     nat::Nat,
     peers::PeerTable,
-    start::Durable,
     transport::{dial, without_peer},
 };
 

@@ -9,6 +9,7 @@ mod check;
 mod choices;
 mod counters;
 mod kill;
+mod kind;
 mod live;
 mod net;
 mod options;

@@ -3,7 +3,7 @@
 use wakumix_keyring::{MAX_LIFETIME, MIN_LIFETIME};
 use wakumix_mix::{MIN_POOL, fragment::MAX_PAYLOAD_LEN};
 
-use super::{choices::Discovery, options::Options, plan::Kind};
+use super::{choices::Discovery, kind::Kind, options::Options};
 use crate::config::Problem;
 
 /// More nodes than this in one process run into the limit of open files.

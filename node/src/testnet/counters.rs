@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use super::{plan::Kind, report::RolePackets};
+use super::kind::Kind;
 use crate::node::Accounts;
 
 /// Reads the packet accounting of all nodes. Cheap to clone.
@@ -95,13 +95,6 @@ impl Counters {
             }
         }
         all
-    }
-}
-
-impl From<Row> for RolePackets {
-    fn from(row: Row) -> Self {
-        let Row { received, originated, forwarded, sent, delivered, replied, dropped, held, .. } = row;
-        Self { received, originated, forwarded, sent, delivered, replied, dropped, held }
     }
 }
 

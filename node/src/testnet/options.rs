@@ -4,7 +4,7 @@ use wakumix_sphinx::WireFormat;
 
 use super::{
     choices::{Discovery, Payload, Share, percent},
-    plan::Kind,
+    kind::Kind,
 };
 use crate::config::{CoverTime, MixDelay, Percent, Timespan};
 

@@ -9,7 +9,7 @@ use rand_chacha::rand_core::{Rng as _, SeedableRng as _};
 use wakumix_sphinx::PrivateKey;
 use wakumix_waku::{PubsubTopic, WakuMessage};
 
-use super::{TestnetError, check::problems, options::Options};
+use super::{TestnetError, check::problems, kind::Kind, options::Options};
 use crate::config::{CoverTime, Problem, Problems};
 
 /// The customary cluster of isolated tests (`spec/waku.md §7`).
@@ -22,28 +22,6 @@ pub(super) const SHARDS: Option<NonZeroU16> = NonZeroU16::new(1);
 pub(super) const CONTENT_TOPIC: &str = "/wakumix/1/testnet/proto";
 /// Requests that one sender has open at a time, unless something else is asked for.
 const OPEN_REQUESTS: usize = 8;
-
-/// What a node of the net is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) enum Kind {
-    Relay,
-    Mixer,
-    Exit,
-    Sender,
-}
-
-impl Kind {
-    pub(super) const ALL: [Self; 4] = [Self::Relay, Self::Mixer, Self::Exit, Self::Sender];
-
-    pub(super) const fn as_str(self) -> &'static str {
-        match self {
-            Self::Relay => "relay",
-            Self::Mixer => "mixer",
-            Self::Exit => "exit",
-            Self::Sender => "sender",
-        }
-    }
-}
 
 /// One node to be built.
 pub(super) struct NodePlan {

@@ -13,9 +13,10 @@ use serde::Serialize;
 use wakumix_mix::DelayLaw;
 
 use super::{
-    counters::Counters,
+    counters::{Counters, Row},
     kill::Killed,
-    plan::{Kind, Plan},
+    kind::Kind,
+    plan::Plan,
     pools::Pools,
     traffic::{Answered, Counts, Tally},
 };
@@ -174,6 +175,13 @@ pub struct RolePackets {
     pub dropped: u64,
     /// Held at the end.
     pub held: u64,
+}
+
+impl From<Row> for RolePackets {
+    fn from(row: Row) -> Self {
+        let Row { received, originated, forwarded, sent, delivered, replied, dropped, held, .. } = row;
+        Self { received, originated, forwarded, sent, delivered, replied, dropped, held }
+    }
 }
 
 impl Percentiles {

@@ -4,7 +4,8 @@ use libp2p_identity::Keypair;
 
 use super::{
     choices::Discovery,
-    plan::{CLUSTER, Kind, NodePlan, Plan, SHARD, SHARDS},
+    kind::Kind,
+    plan::{CLUSTER, NodePlan, Plan, SHARD, SHARDS},
 };
 use crate::{
     config::{Flag, Inputs, Timespan, load},

@@ -12,11 +12,10 @@ use tokio::time::{Instant, sleep_until};
 use wakumix_mix::Packet;
 use wakumix_role_api::{WorkerPanicked, Workers};
 
-use crate::admit::Pending;
 use crate::delay_queue::stop_deadline;
 use crate::effects::Effects;
 use crate::metrics::UnwrapMetrics;
-use crate::pipeline::Pipeline;
+use crate::pipeline::{Pending, Pipeline};
 
 /// What works on a batch. Cheap to clone.
 #[derive(Clone)]

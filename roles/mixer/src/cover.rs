@@ -26,8 +26,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::delay_queue::{stop_deadline, until};
-use crate::effects::{Effects, give_up};
+use crate::effects::Effects;
 use crate::loops::Loops;
+use crate::outbound::give_up;
 
 /// What the task is made of.
 pub(crate) struct Cover {

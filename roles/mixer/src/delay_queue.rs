@@ -16,8 +16,8 @@ use wakumix_role_api::{
     host::{HostHandle, OutboundPacket, SendFailure},
 };
 
-use crate::effects::{give_up, send_now};
 use crate::metrics::DelayMetrics;
+use crate::outbound::{give_up, send_now};
 
 /// Packets released in one message to the host at most.
 const RELEASE_BATCH: usize = 64;

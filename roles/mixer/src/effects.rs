@@ -1,18 +1,19 @@
 //! Carries out what was decided: to the host, the delay queue, the exit, the sender. Decides nothing but what a refusal
-//! means: the packet is dropped and counted, and whoever waits for it is told.
+//! means: the packet is dropped and counted.
 
 use std::time::Duration;
 
-use wakumix_mix::{DropReason, Outcome, Packet, Stage};
+use wakumix_mix::{DropReason, Stage};
 use wakumix_role_api::{
     Address, Formats, SendError,
     exit::{ExitMessage, ExitPacket},
-    host::{HostHandle, OutboundPacket, SendFailure},
+    host::{HostHandle, OutboundPacket},
     sender::{ReplyPacket, SenderHandle},
 };
 
 use crate::delay_queue::{DelayQueue, Delayed};
 use crate::loops::Loops;
+use crate::outbound::send_now;
 use crate::pipeline::Decisions;
 
 /// Where packets go from here. Cheap to clone.
@@ -73,38 +74,6 @@ impl Effects {
             None => packet.packet.reject(DropReason::UnknownReply),
         }
     }
-}
-
-/// Hands packets to the host. What it refuses is dropped and counted.
-pub(crate) fn send_now(host: &HostHandle, mut packets: Vec<OutboundPacket>) {
-    for outbound in &mut packets {
-        outbound.packet.enter(Stage::Egress);
-    }
-    if let Err(error) = host.send_packets(packets) {
-        let is_full = error.is_full();
-        for outbound in error.into_inner() {
-            if is_full {
-                give_up(outbound, Stage::Egress, DropReason::QueueFull, SendFailure::QueueFull);
-            } else {
-                give_up(outbound, Stage::Shutdown, DropReason::Stopped, SendFailure::Stopped);
-            }
-        }
-    }
-}
-
-/// Drops a packet and tells whoever waits for it.
-pub(crate) fn give_up(outbound: OutboundPacket, stage: Stage, reason: DropReason, failure: SendFailure) {
-    outbound.packet.settle(Outcome::Dropped { stage, reason });
-    if let Some(done) = outbound.done {
-        // A caller that has gone away needs no answer.
-        let _ = done.send(Err(failure));
-    }
-}
-
-/// Drops a packet that nobody waits for because the node stops.
-pub(crate) fn give_up_stopped(mut packet: Packet) {
-    packet.enter(Stage::Shutdown);
-    packet.reject(DropReason::Stopped);
 }
 
 /// How a packet is counted that a queue gave back.

@@ -35,7 +35,6 @@
 //! ```
 
 mod actor;
-mod admit;
 mod batches;
 mod capacity;
 mod config;
@@ -44,9 +43,11 @@ mod delay_queue;
 mod effects;
 #[cfg(any(test, feature = "fuzzing"))]
 pub mod fuzzing;
+mod gauges;
 mod local;
 mod loops;
 mod metrics;
+mod outbound;
 mod pipeline;
 mod policy;
 mod role;

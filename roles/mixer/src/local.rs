@@ -10,7 +10,8 @@ use wakumix_role_api::{
 };
 
 use crate::delay_queue::stop_deadline;
-use crate::effects::{Effects, give_up};
+use crate::effects::Effects;
+use crate::outbound::give_up;
 
 /// The task that takes them. Its queue outlives it.
 #[derive(Clone)]

@@ -1,6 +1,6 @@
 //! What becomes of a received packet: the decisions of [`wakumix_mix::hop`] about a batch.
 //!
-//! [admit](crate::admit) → open (each) → blind (those that go on). What fails on the way is dropped and counted here; nobody
+//! [admit](admit) → open (each) → blind (those that go on). What fails on the way is dropped and counted here; nobody
 //! on the wire is told.
 
 use std::sync::{Arc, Mutex, PoisonError};
@@ -17,9 +17,13 @@ use wakumix_mix::{
 use wakumix_role_api::{Formats, exit::ExitPacket, host::OutboundPacket, sender::ReplyPacket};
 use wakumix_sphinx::{Blinding, Weaknesses};
 
-use crate::admit::Fresh;
 use crate::delay_queue::Delayed;
 use crate::policy::Policy;
+
+mod admit;
+
+use admit::Fresh;
+pub(crate) use admit::Pending;
 
 /// What to do with the packets of a batch that were accepted. A list that stays empty takes no memory.
 #[derive(Default)]

@@ -23,10 +23,12 @@ use crate::batches::Batches;
 use crate::config::Config;
 use crate::cover::Cover;
 use crate::delay_queue::{Bounds, DelayQueue, Drained, Releaser};
-use crate::effects::{Effects, give_up, give_up_stopped};
+use crate::effects::Effects;
+use crate::gauges;
 use crate::local::LocalPackets;
 use crate::loops::Loops;
-use crate::metrics::{self, DelayMetrics, LoopMetrics, UnwrapMetrics};
+use crate::metrics::{DelayMetrics, LoopMetrics, UnwrapMetrics};
+use crate::outbound::{give_up, give_up_stopped};
 use crate::pipeline::Pipeline;
 use crate::policy::Policy;
 
@@ -180,7 +182,7 @@ impl Parts {
         let [cover_stop, local_stop, batches_stop, releaser_stop] = std::array::from_fn(|_| watch::channel(None));
         let (delays, releaser) = DelayQueue::new(bounds, host.clone(), DelayMetrics::new(telemetry), releaser_stop.1);
         let loops = loops(&config, context);
-        metrics::export(telemetry, &delays, &pipeline, &loops);
+        gauges::export(telemetry, &delays, &pipeline, &loops);
         let (sender, formats) = (context.ports.sender.clone(), context.formats.clone());
         let effects = Effects { host, delays, exit: context.ports.exit.clone(), sender, formats, loops };
         let batches = Batches {

@@ -25,13 +25,13 @@ use wakumix_telemetry::Telemetry;
 
 use super::keys::Keys;
 use super::packets::{FORMATS, ME, OTHER};
-use crate::admit::Pending;
 use crate::delay_queue::{Bounds, DelayQueue, Releaser};
-use crate::effects::{Effects, give_up};
+use crate::effects::Effects;
 use crate::local::LocalPackets;
 use crate::loops::Loops;
 use crate::metrics::{DelayMetrics, LoopMetrics};
-use crate::pipeline::Pipeline;
+use crate::outbound::give_up;
+use crate::pipeline::{Pending, Pipeline};
 use crate::policy::Policy;
 
 /// Room of the queues: little, so that it is used up.

@@ -10,8 +10,8 @@ use wakumix_keyring::{Admitted, MixKey};
 use wakumix_mix::{DropReason, Packet, hop};
 use wakumix_sphinx::{ALPHA_LEN, Authenticated, ReplayTag, Weakness, inspect};
 
-use crate::effects::give_up_stopped;
-use crate::pipeline::Pipeline;
+use super::Pipeline;
+use crate::outbound::give_up_stopped;
 
 /// A packet whose header is authentic and whose tag is new.
 pub(crate) struct Fresh {
