@@ -175,7 +175,8 @@ impl Tasks {
         future: impl Future<Output = T> + Send + 'static,
         panicked: impl FnOnce() + Send + 'static,
     ) -> TaskHandle<T> {
-        let entry = self.entry(name);
+        // On the heap: every wrapper would hold another copy of it.
+        let (entry, future) = (self.entry(name), Box::pin(future));
         self.run(async move {
             match entry.guarded(future).await {
                 Ok(output) => Some(output),
