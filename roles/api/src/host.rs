@@ -4,6 +4,7 @@
 //! messages.
 
 use std::{
+    cell::Cell,
     collections::HashMap,
     fmt,
     sync::{Arc, PoisonError, RwLock},
@@ -76,6 +77,12 @@ pub struct OutboundPacket {
     pub packet: Packet,
     /// Told how it ended, for packets that a local caller waits for.
     pub done: Option<oneshot::Sender<Result<(), SendFailure>>>,
+}
+
+impl AsMut<Self> for OutboundPacket {
+    fn as_mut(&mut self) -> &mut Self {
+        self
+    }
 }
 
 /// One request–response exchange with a peer.
@@ -275,15 +282,21 @@ impl PeerLines {
         self.0.write().unwrap_or_else(PoisonError::into_inner).remove(&(peer, packet_len));
     }
 
-    /// Gives the packet back if its peer has no line.
-    fn push(&self, packet: OutboundPacket) -> Option<OutboundPacket> {
+    /// Takes those packets out whose peers have lines.
+    fn push_all(&self, packets: &mut Vec<OutboundPacket>) {
         let lines = self.0.read().unwrap_or_else(PoisonError::into_inner);
-        match lines.get(&(packet.to.peer(), packet.packet.bytes().len())) {
-            Some(line) => {
+        if lines.is_empty() {
+            return;
+        }
+        let line = Cell::new(None);
+        let has_line = |outbound: &mut OutboundPacket| {
+            line.set(lines.get(&(outbound.to.peer(), outbound.packet.bytes().len())));
+            line.get().is_some()
+        };
+        for packet in packets.extract_if(.., has_line) {
+            if let Some(line) = line.take() {
                 line.push(packet);
-                None
             }
-            None => Some(packet),
         }
     }
 }
@@ -323,7 +336,7 @@ impl HostHandle {
         if self.address.is_closed() {
             return Err(SendError::Closed(packets));
         }
-        packets = packets.into_iter().filter_map(|packet| self.lines.push(packet)).collect();
+        self.lines.push_all(&mut packets);
         if packets.is_empty() {
             return Ok(());
         }
