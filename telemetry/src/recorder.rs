@@ -4,9 +4,10 @@ use std::fmt;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use metrics::{Counter, Gauge, Histogram, Key, KeyName, Label, Level, Metadata, Recorder, SharedString};
-use metrics_exporter_prometheus::{Matcher, PrometheusBuilder, PrometheusHandle, PrometheusRecorder};
+use metrics_exporter_prometheus::{PrometheusBuilder, PrometheusHandle, PrometheusRecorder};
 use prometheus_client::registry::Registry;
 
+use crate::histogram::Histograms;
 use crate::metric::{Kind, Metric};
 use crate::page;
 
@@ -26,6 +27,7 @@ pub struct Telemetry {
 struct Inner {
     recorder: PrometheusRecorder,
     page: PrometheusHandle,
+    histograms: Histograms,
     libp2p: Arc<Mutex<Registry>>,
     refreshers: Mutex<Vec<Refresher>>,
 }
@@ -33,7 +35,7 @@ struct Inner {
 impl Telemetry {
     /// An empty set of metrics that knows help and buckets of each [`Metric`].
     pub fn new() -> Self {
-        let recorder = build_recorder();
+        let recorder = PrometheusBuilder::new().build_recorder();
         for metric in Metric::ALL {
             describe(&recorder, *metric);
         }
@@ -42,6 +44,7 @@ impl Telemetry {
             inner: Arc::new(Inner {
                 recorder,
                 page,
+                histograms: Histograms::default(),
                 libp2p: Arc::new(Mutex::new(Registry::default())),
                 refreshers: Mutex::new(Vec::new()),
             }),
@@ -72,7 +75,7 @@ impl Telemetry {
         if !fits(metric, matches!(metric.kind(), Kind::Histogram(_)), labels) {
             return Histogram::noop();
         }
-        self.inner.recorder.register_histogram(&key(metric, labels), &METADATA)
+        self.inner.histograms.register(metric, labels)
     }
 
     /// Where libp2p registers its own metrics. They appear on the same page after ours.
@@ -91,14 +94,16 @@ impl Telemetry {
         for refresh in self.refreshers() {
             refresh(self);
         }
-        let mut text = page::sorted(&self.inner.page.render());
+        let mut page = self.inner.page.render();
+        page.push_str("\n\n");
+        self.inner.histograms.append(&mut page);
+        let mut text = page::sorted(&page);
         let registry = self.inner.libp2p.lock().unwrap_or_else(PoisonError::into_inner);
         page::append_registry(&mut text, &registry);
         text
     }
 
-    /// Moves histogram samples into their buckets. Call it every few seconds: without it and without scrapes the
-    /// samples pile up.
+    /// Lets the recorder tidy up. Call it every few seconds.
     pub fn upkeep(&self) {
         self.inner.page.run_upkeep();
     }
@@ -121,28 +126,13 @@ impl fmt::Debug for Telemetry {
     }
 }
 
-fn build_recorder() -> PrometheusRecorder {
-    let mut builder = PrometheusBuilder::new();
-    for metric in Metric::ALL {
-        if let Kind::Histogram(buckets) = metric.kind() {
-            let matcher = Matcher::Full(metric.name().to_owned());
-            match builder.set_buckets_for_metric(matcher, buckets) {
-                Ok(with_buckets) => builder = with_buckets,
-                // Only an empty list of buckets is refused, and a test forbids one.
-                Err(_) => return PrometheusBuilder::new().build_recorder(),
-            }
-        }
-    }
-    builder.build_recorder()
-}
-
 fn describe(recorder: &PrometheusRecorder, metric: Metric) {
     let name = KeyName::from_const_str(metric.name());
     let help = SharedString::const_str(metric.help());
     match metric.kind() {
         Kind::Counter => recorder.describe_counter(name, None, help),
         Kind::Gauge => recorder.describe_gauge(name, None, help),
-        Kind::Histogram(_) => recorder.describe_histogram(name, None, help),
+        Kind::Histogram(_) => {}
     }
 }
 
