@@ -23,14 +23,15 @@ use std::{
     process::ExitCode,
 };
 
-use clap::{Parser, Subcommand};
+use clap::{CommandFactory as _, FromArgMatches as _, Parser, Subcommand};
 use wakumix_conformance::CommandError;
 
 pub use config_args::ConfigArgs;
 
 use crate::{
-    config::{Problem, Problems},
+    config::{Problem, Problems, schema::Schema},
     keys::KeyError,
+    roles::Roles,
 };
 
 /// Something is wrong with what was given.
@@ -120,14 +121,13 @@ impl From<io::Error> for Failure {
     }
 }
 
-/// Runs the command of a command line, the program's name first.
-pub fn run(arguments: impl IntoIterator<Item = impl Into<OsString> + Clone>) -> ExitCode {
-    let cli = match Cli::try_parse_from(arguments) {
-        Ok(cli) => cli,
-        Err(error) => error.exit(),
-    };
+/// Runs the command of a command line, the program's name first. Its nodes can have these roles: those of this build
+/// ([`Roles::built_in`]), or those and a program's own.
+pub fn run(roles: &Roles, arguments: impl IntoIterator<Item = impl Into<OsString> + Clone>) -> ExitCode {
     let mut out = io::stdout().lock();
-    let done = cli.command.run(&mut out).and_then(|()| out.flush().map_err(Failure::from));
+    let parsed = Cli::parse_with(roles, arguments);
+    let done =
+        parsed.and_then(|cli| cli.command.run(roles, &mut out)).and_then(|()| out.flush().map_err(Failure::from));
     match done {
         Ok(()) => ExitCode::SUCCESS,
         Err(failure) => {
@@ -138,17 +138,46 @@ pub fn run(arguments: impl IntoIterator<Item = impl Into<OsString> + Clone>) -> 
     }
 }
 
+/// As [`run`], with the output to `out`. A wrong command line ends the program.
+///
+/// # Errors
+/// Why the command did not do its work.
+pub fn execute(
+    roles: &Roles,
+    arguments: impl IntoIterator<Item = impl Into<OsString> + Clone>,
+    out: &mut impl Write,
+) -> Result<(), Failure> {
+    Cli::parse_with(roles, arguments)?.command.run(roles, out)
+}
+
+impl Cli {
+    /// Reads a command line. A wrong one ends the program.
+    fn parse_with(
+        roles: &Roles,
+        arguments: impl IntoIterator<Item = impl Into<OsString> + Clone>,
+    ) -> Result<Self, Failure> {
+        let matches = Self::command_with(roles)?.try_get_matches_from(arguments);
+        Ok(matches.and_then(|matches| Self::from_arg_matches(&matches)).unwrap_or_else(|error| error.exit()))
+    }
+
+    /// What the command line understands, with the flags of every key of these roles.
+    fn command_with(roles: &Roles) -> Result<clap::Command, Failure> {
+        let schema = Schema::new(roles).map_err(Failure::while_running)?;
+        Ok(config_args::with_keys(Self::command(), &schema))
+    }
+}
+
 impl Command {
-    fn run(&self, out: &mut impl Write) -> Result<(), Failure> {
+    fn run(&self, roles: &Roles, out: &mut impl Write) -> Result<(), Failure> {
         match self {
             Self::Testnet(command) => command.run(),
-            Self::Node(command) => command.run(),
-            Self::Send(command) => command.run(out),
+            Self::Node(command) => command.run(roles),
+            Self::Send(command) => command.run(roles, out),
             Self::Pool(command) => command.run(out),
             Self::Probe(command) => command.run(out),
-            Self::Config(command) => command.run(out),
+            Self::Config(command) => command.run(roles, out),
             Self::Key(command) => command.run(out),
-            Self::Enr(command) => command.run(out),
+            Self::Enr(command) => command.run(roles, out),
             Self::Conformance(command) => Ok(command.run(out)?),
         }
     }

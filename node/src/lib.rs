@@ -6,6 +6,7 @@ pub mod config;
 pub mod keys;
 pub mod node;
 pub mod rest;
+pub mod roles;
 pub mod runtime;
 pub mod testnet;
 

@@ -1,7 +1,7 @@
 //! Names of the existing fleet (`wakunode2`, `spec/waku.md §7.1`) that are not keys of ours: synonyms, switches of
 //! roles, and options without effect here.
 
-use wakumix_role_api::RoleName;
+use wakumix_role_api::{RoleName, exit, mixer, relay};
 
 /// Other names, and the key that each means.
 pub(crate) const SYNONYMS: &[(&str, &str)] =
@@ -23,13 +23,13 @@ pub(crate) struct Switch {
 pub(crate) const SWITCHES: &[Switch] = &[
     Switch {
         name: "relay",
-        roles: &[RoleName::Relay],
+        roles: &[relay::NAME],
         default: true,
         doc: "fleet switch for the relay role; use roles instead",
     },
     Switch {
         name: "mix",
-        roles: &[RoleName::Mixer, RoleName::Exit],
+        roles: &[mixer::NAME, exit::NAME],
         default: false,
         doc: "fleet switch for the mixer and exit roles; use roles instead",
     },

@@ -203,6 +203,12 @@ impl<M> std::fmt::Debug for Address<M> {
     }
 }
 
+impl<M> std::fmt::Debug for Inbox<M> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Inbox")
+    }
+}
+
 impl<M: Send + 'static> Inbox<M> {
     /// Takes the receiving end out. It goes back into the inbox when dropped, so a restarted owner finds the rest of
     /// the queue. `None` while somebody else holds it.

@@ -29,7 +29,7 @@ impl PlainPush {
     /// Through these ports, to services of this directory.
     #[must_use]
     pub fn new(ports: &Ports, directory: DirectoryReader) -> Self {
-        Self { host: ports.host.clone(), relay: ports.relay.clone(), directory }
+        Self { host: ports.host.clone(), relay: ports.get(), directory }
     }
 
     /// Publishes from the own relay if there is one, else asks the first service of the directory. The answer's path is

@@ -18,8 +18,11 @@ const TIME: Duration = Duration::from_millis(80);
 /// What the admission of packets is to be made for: packets a second of the whole node that the operator has set, else that
 /// [`measure_capacity`] finds, and what the mixer's queues have room for. Exports the first.
 #[must_use]
-pub fn node_capacity(config: &Config, formats: &Formats, workers: &Workers, telemetry: &Telemetry) -> Capacity {
-    let rate = config.capacity.unwrap_or_else(|| measure_capacity(formats, workers.count()));
+pub(crate) fn node_capacity(config: &Config, formats: &Formats, workers: &Workers, telemetry: &Telemetry) -> Capacity {
+    let rate = match config.capacity {
+        0 => measure_capacity(formats, workers.count()),
+        set => set,
+    };
     telemetry.gauge(Metric::CapacityPacketsPerSecond, &[]).set(f64::from(rate));
     Capacity {
         packets_per_second: NonZeroU32::new(rate).unwrap_or(NonZeroU32::MIN),
@@ -127,7 +130,7 @@ mod tests {
         let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
         let (tasks, _) = wakumix_role_api::Tasks::new(runtime.handle().clone(), telemetry.clone());
         let workers = Workers::new(std::num::NonZeroUsize::MIN, tasks);
-        let config = Config { capacity: Some(1234), ..Config::default() };
+        let config = Config { capacity: 1234, ..Config::default() };
         let capacity = node_capacity(&config, &formats, &workers, &telemetry);
         assert_eq!((capacity.packets_per_second.get(), capacity.waiting, capacity.held), (1234, 1024, 8192));
         assert!(telemetry.render().contains("waku_mix_capacity_packets_per_second 1234"));

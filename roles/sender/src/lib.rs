@@ -38,4 +38,4 @@ pub use config::{
     AutoShards, Config, DEFAULT_IN_FLIGHT, DEFAULT_MAX_TIMEOUT, DEFAULT_PARITY, DEFAULT_QUEUE_BYTES, DEFAULT_SURBS,
     DEFAULT_TIMEOUT, DEFAULT_WINDOW,
 };
-pub use role::SenderRole;
+pub use role::{SenderFactory, SenderRole};
