@@ -18,7 +18,7 @@ use wakumix_role_api::{
     DirectoryPublisher, Formats, Inboxes, LocalNode, Role, RoleContext, RoleError, RunningRole, Services, Supervisor,
     Tasks, Workers,
 };
-use wakumix_telemetry::Telemetry;
+use wakumix_telemetry::{CatalogueError, Telemetry};
 
 use super::{
     Housekeeping, Node, formats, keys::rotate, local, local::Recorder, metrics, queues::queues, roles, surfaces,
@@ -26,6 +26,7 @@ use super::{
 use crate::{
     clock,
     config::{Config, Loaded, Problems, parts::count},
+    metrics::catalogues,
     rest::{BindError, Server},
 };
 
@@ -48,6 +49,9 @@ pub enum StartError {
         /// Why.
         error: HostError,
     },
+    /// Two crates of the node have a metric of the same name.
+    #[error("{0}; this is a defect of the program")]
+    Metrics(#[from] CatalogueError),
     /// A role did not start.
     #[error(transparent)]
     Role(#[from] RoleError),
@@ -100,7 +104,7 @@ impl Node {
     /// Starts one part after the other, up to the first that fails. The outer error comes before anything runs.
     async fn start_parts(loaded: &Loaded) -> Result<(Self, Result<(), StartError>), StartError> {
         let Loaded { config, keys, weaknesses, .. } = loaded;
-        let telemetry = Telemetry::new();
+        let telemetry = Telemetry::new(catalogues())?;
         let ledger = Ledger::new();
         let formats = Formats::new(formats::of(loaded), count(config.mix.buffers));
         let (ports, mut inboxes, host_inbox) = queues(config, &telemetry);

@@ -13,13 +13,14 @@ use multiaddr::{Multiaddr, Protocol as Part};
 use tokio::sync::Semaphore;
 use wakumix_role_api::{RoleName, RunningRole, Tasks, plain::PlainPush};
 use wakumix_telemetry::{
-    Metric, Telemetry,
+    Telemetry,
     health::{ConnectionStatus, Health, Protocol, ProtocolHealth},
 };
 
 use super::Node;
 use crate::{
     config::Config,
+    metrics::Metric,
     rest::{Api, Info, Sharding},
 };
 

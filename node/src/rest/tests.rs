@@ -56,7 +56,7 @@ struct Queues {
 
 impl World {
     fn new(roles: Roles) -> (Self, Queues) {
-        let telemetry = Telemetry::new();
+        let telemetry = Telemetry::new(crate::metrics::catalogues()).unwrap();
         let (sender, sender_inbox) = mailbox("sender", 4, &telemetry);
         let (relay, relay_inbox) = mailbox("relay", 4, &telemetry);
         let (host, host_inbox) = mailbox("host", 4, &telemetry);

@@ -23,6 +23,7 @@ pub mod directory;
 pub mod exit;
 mod formats;
 pub mod host;
+pub mod metrics;
 pub mod mixer;
 pub mod plain;
 pub mod relay;
@@ -38,6 +39,7 @@ pub use address::{Address, Inbox, NoRoom, Receiver, SendError, Slot, mailbox};
 pub use config::{ConfigChecks, ConfigError, ConfigProblem};
 pub use directory::{Directory, DirectoryPublisher, DirectoryReader};
 pub use formats::{Formats, Served};
+pub use metrics::METRICS;
 pub use role::{
     Inboxes, LocalNode, Ports, Role, RoleContext, RoleError, RoleName, RunningRole, StopReport, UnknownRole,
 };

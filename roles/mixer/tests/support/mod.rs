@@ -132,7 +132,7 @@ impl Fixture {
         let Setup { host_queue: host, exit_queue: exit, sender_queue: sender, .. } = setup;
         let received = setup.config.max_waiting;
         let queues = Queues { host, mixer: Some(64), received, exit, sender, relay: None };
-        let mut around = Surroundings::new(1, formats, queues);
+        let mut around = Surroundings::new(&wakumix_mixer::METRICS, 1, formats, queues);
         around.hop_address.send_replace(Some(me.address.clone()));
         let context = &mut around.context;
         context.node.mix_keys = setup.ring.unwrap_or_else(|| KeyRing::fixed(me.key.clone(), setup.tags));
