@@ -21,7 +21,7 @@ use wakumix_role_api::{
     DirectoryPublisher, Formats, LocalNode, Opening, Ports, Role, RoleContext, RoleError, ServiceConflict, Services,
     Supervisor, Tasks, Workers, host::HostHandle, mailbox, relay::RelayHandle,
 };
-use wakumix_telemetry::Telemetry;
+use wakumix_telemetry::{CatalogueError, Telemetry};
 
 use super::{
     Housekeeping, Node, RunningPart, RunningRoles, formats, keys::rotate, local, local::Recorder, metrics, surfaces,
@@ -29,6 +29,7 @@ use super::{
 use crate::{
     clock,
     config::{Loaded, Problems, parts::count},
+    metrics::catalogues,
     rest::{BindError, Server},
     roles::NotConfigured,
 };
@@ -58,6 +59,9 @@ pub enum StartError {
     /// The roles cannot be made.
     #[error(transparent)]
     Roles(#[from] NotConfigured),
+    /// Two crates of the node have a metric of the same name.
+    #[error("{0}; this is a defect of the program")]
+    Metrics(#[from] CatalogueError),
     /// A role did not start.
     #[error(transparent)]
     Role(#[from] RoleError),
@@ -113,7 +117,7 @@ impl Node {
     /// Starts one part after the other, up to the first that fails. The outer error comes before anything runs.
     async fn start_parts(loaded: &Loaded) -> Result<(Self, Result<(), StartError>), StartError> {
         let Loaded { config, keys, weaknesses, .. } = loaded;
-        let telemetry = Telemetry::new();
+        let telemetry = Telemetry::new(catalogues(&loaded.roles))?;
         let ledger = Ledger::new();
         let formats = Formats::new(formats::of(loaded), count(config.mix.buffers));
         let mut roles = loaded.configured_roles()?;

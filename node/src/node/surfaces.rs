@@ -13,13 +13,14 @@ use multiaddr::{Multiaddr, Protocol as Part};
 use tokio::sync::Semaphore;
 use wakumix_role_api::{RoleName, Tasks, mixer::MixerHandle, plain::PlainPush};
 use wakumix_telemetry::{
-    Metric, Telemetry,
+    Telemetry,
     health::{ConnectionStatus, Health, Protocol, ProtocolHealth},
 };
 
 use super::{Node, RunningPart, RunningRoles};
 use crate::{
     config::Loaded,
+    metrics::Metric,
     rest::{Api, Info, RoleRoute, Sharding},
 };
 

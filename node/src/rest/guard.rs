@@ -28,9 +28,10 @@ use actix_web::{
     middleware::Next,
     web,
 };
-use wakumix_telemetry::{Counter, Metric, Telemetry};
+use wakumix_telemetry::{Counter, Telemetry};
 
 use super::{Api, body::Refused};
+use crate::metrics::Metric;
 
 /// What browsers say of where a request comes from (W3C Fetch Metadata).
 const SEC_FETCH_SITE: HeaderName = HeaderName::from_static("sec-fetch-site");

@@ -10,7 +10,9 @@ use std::sync::{
 };
 
 use tokio::{sync::mpsc, time::Instant};
-use wakumix_telemetry::{Metric, Telemetry};
+use wakumix_telemetry::Telemetry;
+
+use crate::metrics::Metric;
 
 /// Makes a queue of `capacity` messages; `name` labels its metrics.
 pub fn mailbox<M: Send + 'static>(
@@ -311,10 +313,11 @@ impl<M> Shared<M> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::metrics::telemetry;
 
     #[tokio::test]
     async fn refuses_the_newest_when_full_and_gives_it_back() {
-        let (address, inbox) = mailbox("test", 2, &Telemetry::new());
+        let (address, inbox) = mailbox("test", 2, &telemetry());
         address.try_send(1).unwrap();
         address.clone().try_send(2).unwrap();
         let refused = address.clone().try_send(3).unwrap_err();
@@ -328,7 +331,7 @@ mod tests {
 
     #[tokio::test]
     async fn keeps_the_queue_when_the_reader_is_replaced() {
-        let (address, inbox) = mailbox("test", 4, &Telemetry::new());
+        let (address, inbox) = mailbox("test", 4, &telemetry());
         for n in 0..3 {
             address.try_send(n).unwrap();
         }
@@ -343,7 +346,7 @@ mod tests {
 
     #[tokio::test]
     async fn a_closed_address_refuses_but_what_waits_is_still_read() {
-        let (address, inbox) = mailbox("test", 4, &Telemetry::new());
+        let (address, inbox) = mailbox("test", 4, &telemetry());
         address.try_send(1).unwrap();
         address.close();
         assert!(matches!(address.try_send(2), Err(SendError::Closed(2))));

@@ -24,6 +24,7 @@ pub mod directory;
 pub mod exit;
 mod formats;
 pub mod host;
+pub mod metrics;
 pub mod mixer;
 pub mod plain;
 mod ports;
@@ -41,6 +42,7 @@ pub use address::{Address, Inbox, NoRoom, Receiver, SendError, Slot, mailbox};
 pub use config::{ConfigChecks, ConfigError, ConfigProblem};
 pub use directory::{Directory, DirectoryPublisher, DirectoryReader};
 pub use formats::{Formats, Served};
+pub use metrics::METRICS;
 pub use ports::{Opening, Ports};
 pub use role::{
     Advertisement, LocalNode, Mixing, Role, RoleContext, RoleError, RoleFactory, RoleName, RunningRole, StopReport,

@@ -124,7 +124,7 @@ mod tests {
 
     #[test]
     fn a_handle_is_found_by_its_type_and_no_type_has_two() {
-        let (host, _inbox) = mailbox("host", 1, &Telemetry::default());
+        let (host, _inbox) = mailbox("host", 1, &Telemetry::new([&crate::METRICS]).unwrap());
         let mut ports = Ports::new(HostHandle::new(host));
         assert_eq!(ports.get::<Port>(), None);
         assert_eq!(

@@ -12,7 +12,7 @@ use tokio::{sync::watch, time::Instant};
 use wakumix_keyring::KeyRing;
 use wakumix_mix::{HopAddress, Ledger, Reliability, admission::Pressure};
 use wakumix_sphinx::{PublicKey, Weaknesses};
-use wakumix_telemetry::{Telemetry, health::Protocol};
+use wakumix_telemetry::{Catalogue, Telemetry, health::Protocol};
 use wakumix_waku::record::Capabilities;
 
 use crate::{
@@ -117,6 +117,11 @@ pub trait RoleFactory: Send + Sync {
     /// Its configuration keys.
     fn keys(&self) -> Vec<Key> {
         Vec::new()
+    }
+
+    /// The metrics that it records.
+    fn metrics(&self) -> Option<&'static Catalogue> {
+        None
     }
 
     /// Its routes of the REST interface. Where the role is off, the node answers them by saying so.

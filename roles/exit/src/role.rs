@@ -16,7 +16,7 @@ use wakumix_role_api::{
     mixer::{self, MixerHandle},
     relay,
 };
-use wakumix_telemetry::health::Protocol;
+use wakumix_telemetry::{Catalogue, health::Protocol};
 use wakumix_waku::record::Capabilities;
 
 use crate::{
@@ -24,7 +24,7 @@ use crate::{
     config::Config,
     exchange::Shared,
     fragments::Fragments,
-    metrics::Metrics,
+    metrics::{METRICS, Metrics},
     reply::Replier,
     tally::Tally,
 };
@@ -68,6 +68,10 @@ impl RoleFactory for ExitFactory {
 
     fn keys(&self) -> Vec<Key> {
         Config::keys()
+    }
+
+    fn metrics(&self) -> Option<&'static Catalogue> {
+        Some(&METRICS)
     }
 
     fn configure(&self, settings: &Settings<'_>) -> Result<Box<dyn Role>, ConfigError> {

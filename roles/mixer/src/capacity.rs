@@ -7,9 +7,9 @@ use std::time::{Duration, Instant};
 use wakumix_mix::{DelayLaw, admission::Capacity, encode_cover};
 use wakumix_role_api::{Formats, Workers};
 use wakumix_sphinx::{ADDRESS_LEN, Opened, PacketFormat, PathHop, PrivateKey};
-use wakumix_telemetry::{Metric, Telemetry};
+use wakumix_telemetry::Telemetry;
 
-use crate::{config::Config, delay_queue::Bounds};
+use crate::{config::Config, delay_queue::Bounds, metrics::Metric};
 
 /// What a measurement takes in all: some hundred packets a worker, so that a few interruptions do not matter, and not enough
 /// to be felt at a start.
@@ -125,7 +125,7 @@ mod tests {
 
     #[test]
     fn what_is_set_is_not_measured_and_both_are_exported() {
-        let telemetry = Telemetry::new();
+        let telemetry = wakumix_role_testkit::telemetry(&crate::METRICS);
         let formats = Formats::one(Sphinx::new(Profile::default()), 1);
         let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
         let (tasks, _) = wakumix_role_api::Tasks::new(runtime.handle().clone(), telemetry.clone());

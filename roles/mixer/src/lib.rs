@@ -57,4 +57,5 @@ pub use config::{
     Config, CoverRule, DEFAULT_COVER, DEFAULT_MAX_BATCH, DEFAULT_MAX_DELAY, DEFAULT_MAX_HELD, DEFAULT_MAX_WAITING,
     DelayRule,
 };
+pub use metrics::METRICS;
 pub use role::{Mixer, MixerFactory, RunningMixer};

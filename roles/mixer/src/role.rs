@@ -17,7 +17,7 @@ use wakumix_role_api::{
     mixer::{LocalPacket, MixerHandle, NAME},
 };
 use wakumix_sphinx::Weakness;
-use wakumix_telemetry::health::Protocol;
+use wakumix_telemetry::{Catalogue, health::Protocol};
 use wakumix_waku::record::Capabilities;
 
 use crate::actor::MixerActor;
@@ -30,7 +30,7 @@ use crate::effects::Effects;
 use crate::gauges;
 use crate::local::LocalPackets;
 use crate::loops::Loops;
-use crate::metrics::{DelayMetrics, LoopMetrics, UnwrapMetrics};
+use crate::metrics::{DelayMetrics, LoopMetrics, METRICS, UnwrapMetrics};
 use crate::outbound::{give_up, give_up_stopped};
 use crate::pipeline::Pipeline;
 use crate::policy::Policy;
@@ -68,6 +68,10 @@ impl RoleFactory for MixerFactory {
 
     fn keys(&self) -> Vec<Key> {
         Config::keys()
+    }
+
+    fn metrics(&self) -> Option<&'static Catalogue> {
+        Some(&METRICS)
     }
 
     fn configure(&self, settings: &Settings<'_>) -> Result<Box<dyn Role>, ConfigError> {

@@ -36,4 +36,5 @@ pub use config::{
     Config, DEFAULT_CACHE_CAPACITY, DEFAULT_FOLLOW_CAPACITY, DEFAULT_LIGHTPUSH_RATE, DEFAULT_LIGHTPUSH_RATE_MIX,
     DEFAULT_MAX_IN_FLIGHT, RateLimit,
 };
+pub use metrics::METRICS;
 pub use role::{Relay, RelayFactory};

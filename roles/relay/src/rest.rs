@@ -132,7 +132,6 @@ mod tests {
     use wakumix_role_api::host::HostHandle;
     use wakumix_role_api::relay::{NAME, Published, RelayMessage};
     use wakumix_role_api::{Receiver, mailbox};
-    use wakumix_telemetry::Telemetry;
     use wakumix_waku::MessageHash;
 
     use super::*;
@@ -141,7 +140,7 @@ mod tests {
 
     /// The routes, and the relay behind them as the test plays it.
     fn world() -> (Ports, Receiver<RelayMessage>) {
-        let telemetry = Telemetry::new();
+        let telemetry = wakumix_role_testkit::telemetry(&crate::metrics::METRICS);
         let (host, _) = mailbox("host", 1, &telemetry);
         let (relay, inbox) = mailbox("relay", 4, &telemetry);
         let mut ports = Ports::new(HostHandle::new(host));

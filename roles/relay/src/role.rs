@@ -12,7 +12,7 @@ use wakumix_role_api::{
     ActorHandle, Advertisement, ConfigError, InboundRequest, Inbox, Opening, Ports, Role, RoleContext, RoleError,
     RoleFactory, RoleName, RunningRole, SendError, Service, StopReport,
 };
-use wakumix_telemetry::health::Protocol;
+use wakumix_telemetry::{Catalogue, health::Protocol};
 use wakumix_waku::PubsubTopic;
 use wakumix_waku::lightpush::max_request_len;
 use wakumix_waku::record::Capabilities;
@@ -20,7 +20,7 @@ use wakumix_waku::record::Capabilities;
 use crate::actor::{RelayActor, Shared, task_limit};
 use crate::config::Config;
 use crate::delivery::Delivery;
-use crate::metrics::Metrics;
+use crate::metrics::{METRICS, Metrics};
 use crate::pending::InFlight;
 use crate::rest::{self, RestPort};
 use crate::service::Version;
@@ -47,6 +47,10 @@ impl RoleFactory for RelayFactory {
 
     fn keys(&self) -> Vec<Key> {
         Config::keys()
+    }
+
+    fn metrics(&self) -> Option<&'static Catalogue> {
+        Some(&METRICS)
     }
 
     fn routes(&self) -> Vec<Route> {

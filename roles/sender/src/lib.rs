@@ -38,4 +38,5 @@ pub use config::{
     AutoShards, Config, DEFAULT_IN_FLIGHT, DEFAULT_MAX_TIMEOUT, DEFAULT_PARITY, DEFAULT_QUEUE_BYTES, DEFAULT_SURBS,
     DEFAULT_TIMEOUT, DEFAULT_WINDOW,
 };
+pub use metrics::METRICS;
 pub use role::{SenderFactory, SenderRole};

@@ -22,12 +22,12 @@ use wakumix_role_api::{
     relay,
     sender::{NAME, ReplyOpener, SenderHandle, SenderMessage},
 };
-use wakumix_telemetry::health::Protocol;
+use wakumix_telemetry::{Catalogue, health::Protocol};
 
 use crate::{
     actor::Sender,
     config::Config,
-    metrics::Metrics,
+    metrics::{METRICS, Metrics},
     shell::{Shell, Work},
     surroundings::{Surroundings, own_node, snapshot},
     watch::Watchlist,
@@ -72,6 +72,10 @@ impl RoleFactory for SenderFactory {
 
     fn keys(&self) -> Vec<Key> {
         Config::keys()
+    }
+
+    fn metrics(&self) -> Option<&'static Catalogue> {
+        Some(&METRICS)
     }
 
     fn configure(&self, settings: &Settings<'_>) -> Result<Box<dyn Role>, ConfigError> {

@@ -16,9 +16,9 @@ use wakumix_role_api::{
     sender::{self, SenderHandle, SenderMessage},
 };
 use wakumix_sphinx::{BufferPool, Weaknesses};
-use wakumix_telemetry::Telemetry;
+use wakumix_telemetry::Catalogue;
 
-use crate::{mix_key, node};
+use crate::{mix_key, node, telemetry};
 
 /// How many messages the queue of each other actor takes; `None`: the node does not have that role.
 #[derive(Clone, Copy, Debug)]
@@ -76,10 +76,10 @@ pub struct Surroundings {
 }
 
 impl Surroundings {
-    /// Around the node of this seed, with these formats and queues.
+    /// Around the node of this seed, with the metrics of the role under test and these formats and queues.
     #[must_use]
-    pub fn new(seed: u16, formats: Formats, queues: Queues) -> Self {
-        let telemetry = Telemetry::new();
+    pub fn new(metrics: &'static Catalogue, seed: u16, formats: Formats, queues: Queues) -> Self {
+        let telemetry = telemetry(metrics);
         let (host_address, host) = mailbox("host", queues.host, &telemetry);
         let mut ports = Ports::new(HostHandle::new(host_address));
         let mut inboxes = Inboxes::default();

@@ -77,7 +77,7 @@ impl World {
         tokio::time::pause();
         let formats = Formats::new(formats.iter().map(|wire| wire.format()), BUFFERS);
         let queues = Queues { mixer: Some(64), own: &[("exit", 32)], ..Queues::default() };
-        let mut around = Surroundings::new(EXIT, formats, queues);
+        let mut around = Surroundings::new(&wakumix_exit::METRICS, EXIT, formats, queues);
         let (service_address, service) = mailbox::<InboundRequest>("relay", 1, &around.context.telemetry);
         // A request that does not fit is dropped, which tells its asker that there is no answer.
         let answers = Service::new(V3_PROTOCOL, 4096, move |request| service_address.try_send(request).unwrap_or(()));

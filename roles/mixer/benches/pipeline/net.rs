@@ -34,7 +34,7 @@ impl Net {
     pub(crate) fn start(profile: &str, rounds: usize, packets: usize) -> Self {
         let format = Sphinx::new(profile.parse().unwrap());
         let queues = Queues { host: 1024, ..Queues::default() };
-        let mut around = Surroundings::new(1, Formats::one(format, 2 * WINDOW), queues);
+        let mut around = Surroundings::new(&wakumix_mixer::METRICS, 1, Formats::one(format, 2 * WINDOW), queues);
         let context = &mut around.context;
         context.node.mix_keys = KeyRing::fixed(mix_key(1), (rounds * packets).max(1024));
         // As in a node: the actors have a thread.

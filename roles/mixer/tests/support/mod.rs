@@ -131,7 +131,7 @@ impl Fixture {
         let formats = Formats::new(served.map(WireFormat::format), BUFFERS);
         let Setup { host_queue: host, exit_queue: exit, sender_queue: sender, .. } = setup;
         let queues = Queues { host, exit, sender, own: &[("mixer_local", 64)], ..Queues::default() };
-        let mut around = Surroundings::new(1, formats, queues);
+        let mut around = Surroundings::new(&wakumix_mixer::METRICS, 1, formats, queues);
         around.hop_address.send_replace(Some(me.address.clone()));
         let context = &mut around.context;
         context.node.mix_keys = setup.ring.unwrap_or_else(|| KeyRing::fixed(me.key.clone(), setup.tags));

@@ -39,7 +39,7 @@ pub(crate) fn start_with_host_queue(config: Config, host_queue: usize) -> Fixtur
     tokio::time::pause();
     let formats = Formats::one(Sphinx::new(Profile::default()), 1);
     let queues = Queues { host: host_queue, own: &[("relay", QUEUE)], ..Queues::default() };
-    let mut around = Surroundings::new(1, formats, queues);
+    let mut around = Surroundings::new(&wakumix_relay::METRICS, 1, formats, queues);
     let running = around.start(Relay::new(config).unwrap());
     Fixture { relay: around.context.ports.get().unwrap(), running, around }
 }

@@ -133,7 +133,7 @@ impl World {
         let Setup { config, formats, has_relay, mixer_queue, buffers } = setup;
         let relay = has_relay.then_some(4);
         let queues = Queues { mixer: Some(mixer_queue), relay, own: &[("sender", 512)], ..Queues::default() };
-        let mut around = Surroundings::new(ME, Formats::new(formats, buffers), queues);
+        let mut around = Surroundings::new(&wakumix_sender::METRICS, ME, Formats::new(formats, buffers), queues);
         around.directory.publish(directory(6));
         let role = around.start(SenderRole::with_rng(config, StdRng::seed_from_u64(7)).unwrap());
         Self {
