@@ -87,7 +87,7 @@ pub struct Catalogue {
 #[non_exhaustive]
 pub enum CatalogueError {
     /// Two catalogues, or one twice, have a metric of this name.
-    #[error("the metric {name} is in two catalogues, of {} and of {}; rename one", owners[0], owners[1])]
+    #[error("the metric {name} is in the catalogues of both {} and {}", owners[0], owners[1])]
     NameTwice {
         /// The metric.
         name: &'static str,
@@ -109,8 +109,7 @@ pub enum CatalogueError {
 /// [`Telemetry::new`](crate::Telemetry::new). An entry is
 /// `Variant: "name", Kind, Unit, [labels], "help";`.
 ///
-/// A variant is its name in CamelCase, without our prefix `waku_mix_`; anything else does not compile. Where the enum
-/// is private to the crate, the compiler also warns of a variant that nothing records.
+/// A variant is its name in CamelCase, without our prefix `waku_mix_`; anything else does not compile.
 ///
 /// ```
 /// const LATENESS: &[f64] = &[0.001, 0.01, 0.1];
