@@ -11,7 +11,7 @@
 //! | GET `/health/live`, `/health/ready` | probes: process up; every role ready (503 says what is missing) |
 //! | GET `/metrics` | Prometheus text |
 //! | GET `/admin/v1/pool` | every known mix node, its state and why |
-//! | POST `/admin/v1/probe` | loops through every usable mix node: loss and latency |
+//! | POST `/admin/v1/probe` | loops through every usable mix node: loss and latency (the sender role's) |
 //!
 //! What a web page sends is refused: see `guard`.
 
@@ -22,7 +22,6 @@ mod guard;
 mod health;
 mod lightpush;
 pub(crate) mod pool;
-pub(crate) mod probe;
 mod role;
 #[cfg(test)]
 mod tests;
@@ -35,7 +34,6 @@ use std::{
 
 use actix_web::{App, HttpServer, dev::ServerHandle, middleware, web};
 use futures::future::BoxFuture;
-use tokio::sync::Semaphore;
 use wakumix_discovery::PoolEntry;
 use wakumix_role_api::{
     DirectoryReader, Ports, RoleName, host::HostHandle, plain::PlainPush, rest::Route, sender::SenderHandle,
@@ -80,8 +78,6 @@ pub struct Api {
     pub allowed_hosts: Arc<[String]>,
     /// Asks discovery for every known mix node.
     pub pool: Arc<dyn Fn() -> BoxFuture<'static, Vec<PoolEntry>> + Send + Sync>,
-    /// One permit for each probe that may run at a time.
-    pub probes: Arc<Semaphore>,
 }
 
 /// A route that a role brings.
@@ -176,7 +172,7 @@ impl Server {
 /// Every endpoint of the REST interface.
 fn routes(config: &mut web::ServiceConfig, api: &Api) {
     config.configure(lightpush::routes).configure(debug::routes).configure(health::routes);
-    config.configure(pool::routes).configure(probe::routes).configure(|config| role::routes(config, &api.routes));
+    config.configure(pool::routes).configure(|config| role::routes(config, &api.routes));
 }
 
 /// What handlers work on, and how much of a body they read.

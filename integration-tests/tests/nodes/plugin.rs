@@ -131,12 +131,15 @@ fn it_serves_is_counted_restarted_and_stopped() {
         assert_eq!(ready().await.status, 200);
         let answer = http::get(rest, "/echo/v1/over%20REST").await;
         assert_eq!((answer.status, answer.body.as_str()), (200, "OVER REST"));
+        let via = rest.to_string();
+        let asked = tokio::task::spawn_blocking(move || printed(&["echo", "by-command", "--via", &via]));
+        assert_eq!(within(asked).await.unwrap(), "BY-COMMAND\n");
         let page = http::get(rest, "/metrics").await.body;
         assert!(
             page.contains("# HELP waku_mix_echo_answers_total Requests that the echo role has answered."),
             "{page}"
         );
-        assert_eq!(metric(&page, "waku_mix_echo_answers_total"), Some(2.0));
+        assert_eq!(metric(&page, "waku_mix_echo_answers_total"), Some(3.0));
 
         node.actor(echo::NAME).unwrap().inject_panic().await;
         assert_eq!(ask(&asker, &node, "again").await, "AGAIN");

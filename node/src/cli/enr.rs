@@ -14,12 +14,9 @@ use enr::k256::ecdsa::SigningKey;
 use serde::Deserialize;
 use wakumix_discovery::record_fields;
 use wakumix_records::node_record::NodeRecord;
+use wakumix_role_api::command::DEFAULT_NODE;
 
-use super::{
-    ConfigArgs, Failure,
-    config::warn,
-    rest::{DEFAULT_NODE, RestNode},
-};
+use super::{ConfigArgs, Failure, config::warn, rest::RestNode};
 use crate::{
     config::{self, Loaded, Problem, Problems},
     node::expected_record,

@@ -50,6 +50,11 @@ impl Schema {
                 owners.push(role.name().as_str());
             }
         }
+        for role in roles.iter() {
+            if let Some(key) = role.shared_keys().into_iter().find(|path| keys.iter().all(|key| key.path != *path)) {
+                return Err(RolesError { problem: format!("{} reads the key `{key}`, which nobody has", role.name()) });
+            }
+        }
         Ok(Self { keys: keys.into() })
     }
 

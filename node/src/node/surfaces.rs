@@ -10,7 +10,6 @@ use std::{
 
 use futures::FutureExt;
 use multiaddr::{Multiaddr, Protocol as Part};
-use tokio::sync::Semaphore;
 use wakumix_role_api::{RoleName, Tasks, mixer::MixerHandle, plain::PlainPush};
 use wakumix_telemetry::{
     Telemetry,
@@ -53,7 +52,6 @@ pub(super) fn api(node: &Node, loaded: &Loaded) -> Api {
             let discovery = discovery.clone();
             async move { discovery.pool().await }.boxed()
         }),
-        probes: Arc::new(Semaphore::new(1)),
     }
 }
 

@@ -33,16 +33,6 @@ impl Refused {
     pub(super) fn new(status: StatusCode, words: impl Into<String>) -> Self {
         Self { status, words: words.into() }
     }
-
-    /// The caller's request is wrong.
-    pub(super) fn bad_request(words: impl Into<String>) -> Self {
-        Self::new(StatusCode::BAD_REQUEST, words)
-    }
-
-    /// This node cannot do it, or not now.
-    pub(super) fn unavailable(words: impl Into<String>) -> Self {
-        Self::new(StatusCode::SERVICE_UNAVAILABLE, words)
-    }
 }
 
 impl ResponseError for Refused {

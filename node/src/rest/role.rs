@@ -1,11 +1,12 @@
 //! The routes of the roles, carried by this server.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, convert::Infallible};
 
-use actix_web::{HttpRequest, HttpResponse, Resource, http::StatusCode, web};
-use wakumix_role_api::rest::{Method, Request};
+use actix_web::{HttpRequest, HttpResponse, Resource, ResponseError as _, http::StatusCode, web};
+use futures::StreamExt as _;
+use wakumix_role_api::rest::{Access, Body, Method, Request, Response, RouteContext};
 
-use super::{Api, RoleRoute, body::text};
+use super::{Api, RoleRoute, admin, body::text};
 
 pub(super) fn routes(config: &mut web::ServiceConfig, routes: &[RoleRoute]) {
     let mut resources: BTreeMap<&'static str, Resource> = BTreeMap::new();
@@ -36,10 +37,23 @@ async fn answer(
     parameters: BTreeMap<String, String>,
     body: web::Bytes,
 ) -> HttpResponse {
+    if route.access == Access::Operators
+        && let Err(refused) = admin::permit(&api)
+    {
+        return refused.error_response();
+    }
     if !is_on {
         return text(StatusCode::SERVICE_UNAVAILABLE, format!("the {role} role is off; add it to roles"));
     }
-    let response = (route.handler)(api.ports.clone(), Request { parameters, body: body.into() }).await;
-    let status = StatusCode::from_u16(response.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
-    HttpResponse::build(status).content_type(response.content_type).body(response.body)
+    let context = RouteContext { ports: api.ports.clone(), directory: api.directory.clone() };
+    let Response { status, content_type, body } =
+        (route.handler)(context, Request { parameters, body: body.into() }).await;
+    let mut response = HttpResponse::build(StatusCode::from_u16(status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR));
+    match body {
+        Body::Full(bytes) => response.content_type(content_type).body(bytes),
+        Body::Pieces(pieces) => {
+            let pieces = pieces.map(|piece| Ok::<_, Infallible>(web::Bytes::from(piece)));
+            response.content_type(content_type).streaming(pieces)
+        }
+    }
 }

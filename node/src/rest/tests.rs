@@ -8,7 +8,6 @@ use std::{num::NonZeroU16, sync::Arc, time::Duration};
 use actix_web::{App, http::StatusCode, middleware::from_fn, test, web};
 use futures::FutureExt;
 use serde_json::{Value, json};
-use tokio::sync::Semaphore;
 use wakumix_mix::ExitStatus;
 use wakumix_role_api::{
     DirectoryPublisher, Ports, Receiver, RoleName,
@@ -17,7 +16,7 @@ use wakumix_role_api::{
     mailbox,
     plain::PlainPush,
     relay::{self, Published, RelayHandle, RelayMessage},
-    rest::{Method, Request, Response, Route},
+    rest::{Access, Method, Request, Response, Route, RouteContext},
     sender::{Anonymity, Answer, Certainty, ClientError, DeliveryPath, Push, PushFailure, SenderHandle, SenderMessage},
 };
 use wakumix_telemetry::{
@@ -45,7 +44,8 @@ const NEITHER: Roles = Roles { sender: false, relay: false };
 /// The interface.
 struct World {
     api: Api,
-    directory: DirectoryPublisher,
+    /// Keeps the directory as it is.
+    _directory: DirectoryPublisher,
 }
 
 /// The other ends of its queues.
@@ -59,7 +59,13 @@ struct Queues {
 fn routes_of(roles: Roles) -> Arc<[RoleRoute]> {
     let built_in = crate::roles::Roles::built_in();
     let routes = built_in.iter().flat_map(|role| role.routes().into_iter().map(move |route| (role.name(), route)));
-    routes.map(|(role, route)| RoleRoute { role, is_on: role == relay::NAME && roles.relay, route }).collect()
+    routes
+        .map(|(role, route)| RoleRoute {
+            role,
+            is_on: if role == relay::NAME { roles.relay } else { roles.sender },
+            route,
+        })
+        .collect()
 }
 
 impl World {
@@ -98,14 +104,13 @@ impl World {
             admin: true,
             allowed_hosts: Arc::from([]),
             pool: Arc::new(|| std::future::ready(Vec::new()).boxed()),
-            probes: Arc::new(Semaphore::new(1)),
         };
         let queues = Queues {
             sender: sender_inbox.receiver().unwrap(),
             relay: relay_inbox.receiver().unwrap(),
             host: host_inbox.receiver().unwrap(),
         };
-        (Self { api, directory: publisher }, queues)
+        (Self { api, _directory: publisher }, queues)
     }
 
     /// Sends a request as programs do: to an address, a body as JSON.
@@ -366,7 +371,7 @@ async fn a_deadline_says_how_often_the_message_was_sent() {
 
 #[actix::test]
 async fn a_route_of_a_role_gets_path_and_body_and_is_refused_where_the_role_is_off() {
-    let echo = |_: Ports, request: Request| {
+    let echo = |_: RouteContext, request: Request| {
         let words = format!("{} {:?}", request.parameter("topic"), String::from_utf8_lossy(&request.body));
         async move { Response::text(418, words) }.boxed()
     };
@@ -374,7 +379,7 @@ async fn a_route_of_a_role_gets_path_and_body_and_is_refused_where_the_role_is_o
     let route = |path, is_on| RoleRoute {
         role: RoleName::new("echo"),
         is_on,
-        route: Route { method: Method::Post, path, handler: echo },
+        route: Route { access: Access::Everybody, method: Method::Post, path, handler: echo },
     };
     world.api.routes = Arc::from([route("/echo/{topic}", true), route("/off", false)]);
     let (status, words) = world.post("/echo/%2Fwaku%2F2", "[7]").await;

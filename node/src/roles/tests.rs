@@ -3,7 +3,7 @@
 use wakumix_role_api::{
     ConfigError, Mixing, Role, RoleFactory, RoleName,
     config::{Key, Kind, Settings},
-    rest::{Method, Response, Route},
+    rest::{Access, Method, Response, Route},
 };
 
 use super::{Roles, RolesError};
@@ -15,6 +15,7 @@ struct Stub {
     needs: &'static [RoleName],
     uses: &'static [RoleName],
     key: &'static str,
+    shared: &'static [&'static str],
     path: &'static str,
 }
 
@@ -39,9 +40,13 @@ impl RoleFactory for Stub {
         vec![Key::new("Stub role", self.key, Kind::Bool, "does nothing").or("true")]
     }
 
+    fn shared_keys(&self) -> Vec<&'static str> {
+        self.shared.to_vec()
+    }
+
     fn routes(&self) -> Vec<Route> {
         let handler = |_, _| Box::pin(async { Response::text(200, "") }) as _;
-        vec![Route { method: Method::Get, path: self.path, handler }]
+        vec![Route { access: Access::Everybody, method: Method::Get, path: self.path, handler }]
     }
 
     fn configure(&self, _: &Settings<'_>) -> Result<Box<dyn Role>, ConfigError> {
@@ -50,7 +55,7 @@ impl RoleFactory for Stub {
 }
 
 const fn stub(name: &'static str, needs: &'static [RoleName], uses: &'static [RoleName]) -> Stub {
-    Stub { name, needs, uses, key: name, path: name }
+    Stub { name, needs, uses, key: name, shared: &[], path: name }
 }
 
 static A: Stub = stub("a", &[], &[]);
@@ -107,6 +112,24 @@ fn two_roles_that_claim_the_same_are_refused_with_both_names() {
     let roles = of(&[&KEY_OF_THE_NODE]);
     let refused = load(&Inputs { roles, ..Inputs::default() }).map(|loaded| loaded.config.roles).unwrap_err();
     assert_eq!(refused.to_string(), "error: the node and other both have the key `tcp-port`");
+}
+
+#[test]
+fn a_role_that_reads_a_key_of_nobody_is_refused() {
+    static CURIOUS: Stub = Stub { shared: &["cluster-id", "cluster"], ..stub("curious", &[], &[]) };
+    let problem = Schema::new(&of(&[&CURIOUS])).unwrap_err().problem;
+    assert_eq!(problem, "curious reads the key `cluster`, which nobody has");
+}
+
+#[cfg(all(feature = "relay", feature = "exit", feature = "sender"))]
+#[test]
+fn the_default_configuration_is_the_default_of_every_role() {
+    let loaded = load(&Inputs::default()).unwrap();
+    let settings = loaded.settings();
+    assert_eq!(wakumix_mixer::Config::read(&settings), Ok(wakumix_mixer::Config::default()));
+    assert_eq!(wakumix_exit::Config::read(&settings), Ok(wakumix_exit::Config::default()));
+    assert_eq!(wakumix_sender::Config::read(&settings), Ok(wakumix_sender::Config::default()));
+    assert_eq!(wakumix_relay::Config::read(&settings), Ok(wakumix_relay::Config::default()));
 }
 
 #[test]

@@ -6,7 +6,7 @@
 //! - [`RoleFactory`], [`Role`] and [`RunningRole`]: the plugin interface; `node` knows roles only through it;
 //! - [`Ports`]: the handles of the roles, found by their type;
 //! - [`config`]: keys, written once in the role, and what they are read into;
-//! - [`rest`]: routes that a role brings;
+//! - [`rest`] and [`command`]: routes and subcommands that a role brings;
 //! - the messages of every actor ([`host`], [`mixer`], [`exit`], [`sender`], [`relay`], [`directory`]);
 //! - [`Address`] and [`Inbox`]: a queue with a bound, a refusal and a waiting-time histogram;
 //! - [`Actor`], [`Context`] and [`Supervisor`]: the shell around actix, restart with back-off, stop order;
@@ -19,6 +19,7 @@
 
 mod actor;
 mod address;
+pub mod command;
 pub mod config;
 pub mod directory;
 pub mod exit;

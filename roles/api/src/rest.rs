@@ -5,10 +5,10 @@ mod message;
 
 use std::collections::BTreeMap;
 
-use futures::future::BoxFuture;
+use futures::{Stream, StreamExt as _, future::BoxFuture, stream::BoxStream};
 use serde::{Serialize, de::DeserializeOwned};
 
-use crate::Ports;
+use crate::{DirectoryReader, Ports};
 
 pub use message::MessageJson;
 
@@ -33,22 +33,49 @@ pub struct Request {
 }
 
 /// What is answered.
-#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Response {
     /// The HTTP status.
     pub status: u16,
     /// Value of the `Content-Type` header.
     pub content_type: &'static str,
     /// The body.
-    pub body: Vec<u8>,
+    pub body: Body,
+}
+
+/// The body of an answer.
+pub enum Body {
+    /// All of it.
+    Full(Vec<u8>),
+    /// It comes in pieces; a caller that goes away drops the rest.
+    Pieces(BoxStream<'static, Vec<u8>>),
+}
+
+/// What a route works on.
+#[derive(Clone, Debug)]
+pub struct RouteContext {
+    /// The handles of the roles.
+    pub ports: Ports,
+    /// What discovery knows.
+    pub directory: DirectoryReader,
 }
 
 /// Answers a request of a route.
-pub type Handler = fn(Ports, Request) -> BoxFuture<'static, Response>;
+pub type Handler = fn(RouteContext, Request) -> BoxFuture<'static, Response>;
+
+/// Who may use a route.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Access {
+    /// Every program that reaches the interface.
+    Everybody,
+    /// Operators: programs on this machine, elsewhere only where `rest-admin` says so. Its path begins with `/admin/`.
+    Operators,
+}
 
 /// One route.
 #[derive(Clone, Copy, Debug)]
 pub struct Route {
+    /// Who may use it.
+    pub access: Access,
     /// Its verb.
     pub method: Method,
     /// Its path, with `{name}` for a part that a request chooses: `/relay/v1/messages/{topic}`.
@@ -78,15 +105,29 @@ impl Response {
     /// An answer in words.
     #[must_use]
     pub fn text(status: u16, words: impl Into<String>) -> Self {
-        Self { status, content_type: "text/plain; charset=utf-8", body: words.into().into_bytes() }
+        Self { status, content_type: "text/plain; charset=utf-8", body: Body::Full(words.into().into_bytes()) }
     }
 
     /// 200 with a JSON body.
     #[must_use]
     pub fn json(value: &impl Serialize) -> Self {
         match serde_json::to_vec(value) {
-            Ok(body) => Self { status: 200, content_type: "application/json", body },
+            Ok(body) => Self { status: 200, content_type: "application/json", body: Body::Full(body) },
             Err(error) => Self::text(500, format!("the answer cannot be written: {error}")),
+        }
+    }
+
+    /// 200 with JSON objects, one per line, as they come.
+    #[must_use]
+    pub fn json_lines(lines: impl Stream<Item = Vec<u8>> + Send + 'static) -> Self {
+        Self { status: 200, content_type: "application/x-ndjson", body: Body::Pieces(lines.boxed()) }
+    }
+
+    /// The whole body.
+    pub async fn into_bytes(self) -> Vec<u8> {
+        match self.body {
+            Body::Full(bytes) => bytes,
+            Body::Pieces(pieces) => pieces.concat().await,
         }
     }
 

@@ -17,6 +17,7 @@ use wakumix_waku::record::Capabilities;
 
 use crate::{
     ActorHandle, ConfigError, DirectoryReader, Formats, Opening, Ports, Service, Services, Supervisor, Workers,
+    command::Subcommand,
     config::{Key, Settings},
     host::{HostAddresses, Reachability},
     rest::Route,
@@ -119,6 +120,11 @@ pub trait RoleFactory: Send + Sync {
         Vec::new()
     }
 
+    /// Keys of the node that it reads besides its own.
+    fn shared_keys(&self) -> Vec<&'static str> {
+        Vec::new()
+    }
+
     /// The metrics that it records.
     fn metrics(&self) -> Option<&'static Catalogue> {
         None
@@ -126,6 +132,11 @@ pub trait RoleFactory: Send + Sync {
 
     /// Its routes of the REST interface. Where the role is off, the node answers them by saying so.
     fn routes(&self) -> Vec<Route> {
+        Vec::new()
+    }
+
+    /// Subcommands of the program.
+    fn commands(&self) -> Vec<Subcommand> {
         Vec::new()
     }
 

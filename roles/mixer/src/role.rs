@@ -70,6 +70,10 @@ impl RoleFactory for MixerFactory {
         Config::keys()
     }
 
+    fn shared_keys(&self) -> Vec<&'static str> {
+        Config::shared_keys()
+    }
+
     fn metrics(&self) -> Option<&'static Catalogue> {
         Some(&METRICS)
     }

@@ -25,7 +25,7 @@ pub const DEFAULT_LIGHTPUSH_RATE: RateLimit = RateLimit { volume: 5, period: Dur
 pub const DEFAULT_LIGHTPUSH_RATE_MIX: RateLimit = RateLimit { volume: 100, period: Duration::from_secs(1) };
 
 /// The key of the budgets of all services.
-const BUDGETS: &str = "rate-limit";
+pub(crate) const BUDGETS: &str = "rate-limit";
 
 /// A request budget: `volume` requests per `period` on average. A requester that was quiet may send a burst, see
 /// [`RateLimit::burst`].

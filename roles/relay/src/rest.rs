@@ -4,7 +4,7 @@ use futures::FutureExt as _;
 use serde::Serialize;
 use wakumix_role_api::Ports;
 use wakumix_role_api::relay::{Received, RelayHandle};
-use wakumix_role_api::rest::{MessageJson, Method, Request, Response, Route};
+use wakumix_role_api::rest::{Access, MessageJson, Method, Request, Response, Route, RouteContext};
 use wakumix_waku::{PubsubTopic, WakuMessage};
 
 /// What the routes work on.
@@ -29,24 +29,28 @@ pub(crate) fn routes() -> Vec<Route> {
     const MESSAGES: &str = "/relay/v1/messages/{topic}";
     vec![
         Route {
+            access: Access::Everybody,
             method: Method::Post,
             path: SUBSCRIPTIONS,
-            handler: |ports, request| answer(subscribe(ports, request)).boxed(),
+            handler: |RouteContext { ports, .. }, request| answer(subscribe(ports, request)).boxed(),
         },
         Route {
+            access: Access::Everybody,
             method: Method::Delete,
             path: SUBSCRIPTIONS,
-            handler: |ports, request| answer(unsubscribe(ports, request)).boxed(),
+            handler: |RouteContext { ports, .. }, request| answer(unsubscribe(ports, request)).boxed(),
         },
         Route {
+            access: Access::Everybody,
             method: Method::Get,
             path: MESSAGES,
-            handler: |ports, request| answer(messages(ports, request)).boxed(),
+            handler: |RouteContext { ports, .. }, request| answer(messages(ports, request)).boxed(),
         },
         Route {
+            access: Access::Everybody,
             method: Method::Post,
             path: MESSAGES,
-            handler: |ports, request| answer(publish(ports, request)).boxed(),
+            handler: |RouteContext { ports, .. }, request| answer(publish(ports, request)).boxed(),
         },
     ]
 }
@@ -131,7 +135,7 @@ mod tests {
     use serde_json::{Value, json};
     use wakumix_role_api::host::HostHandle;
     use wakumix_role_api::relay::{NAME, Published, RelayMessage};
-    use wakumix_role_api::{Receiver, mailbox};
+    use wakumix_role_api::{DirectoryPublisher, Receiver, mailbox};
     use wakumix_waku::MessageHash;
 
     use super::*;
@@ -152,8 +156,9 @@ mod tests {
         let route = routes().into_iter().find(|route| route.method == method && route.path.starts_with(path)).unwrap();
         let parameters = [("topic".to_owned(), TOPIC.to_owned())].into();
         let request = Request { parameters, body: body.to_string().into_bytes() };
-        let response = (route.handler)(ports.clone(), request).await;
-        (response.status, String::from_utf8(response.body).unwrap())
+        let (_publisher, directory) = DirectoryPublisher::new();
+        let response = (route.handler)(RouteContext { ports: ports.clone(), directory }, request).await;
+        (response.status, String::from_utf8(response.into_bytes().await).unwrap())
     }
 
     fn message() -> Value {

@@ -18,7 +18,7 @@ use wakumix_waku::lightpush::max_request_len;
 use wakumix_waku::record::Capabilities;
 
 use crate::actor::{RelayActor, Shared, task_limit};
-use crate::config::Config;
+use crate::config::{BUDGETS, Config};
 use crate::delivery::Delivery;
 use crate::metrics::{METRICS, Metrics};
 use crate::pending::InFlight;
@@ -47,6 +47,10 @@ impl RoleFactory for RelayFactory {
 
     fn keys(&self) -> Vec<Key> {
         Config::keys()
+    }
+
+    fn shared_keys(&self) -> Vec<&'static str> {
+        [Config::shared_keys(), vec![BUDGETS]].concat()
     }
 
     fn metrics(&self) -> Option<&'static Catalogue> {

@@ -14,6 +14,8 @@ use wakumix_role_api::{
 };
 use wakumix_sphinx::MAX_SURBS;
 
+/// The keys of the node that say which shards the network has.
+pub(crate) const SHARDING_KEYS: [&str; 2] = ["cluster-id", "num-shards-in-network"];
 /// One hour in milliseconds: longer than anything here should ever wait.
 const HOUR_MS: u64 = 3_600_000;
 /// One message of the largest size that nodes of the network relay, and more.
@@ -62,8 +64,9 @@ impl Config {
     /// # Errors
     /// What is wrong with the first that is.
     pub(crate) fn read_all(settings: &Settings<'_>) -> Result<Self, ConfigError> {
-        let cluster = settings.read("cluster-id", &number(0..=65_535), 0)?;
-        let shards: u16 = settings.read("num-shards-in-network", &number(0..=1024), 0)?;
+        let [cluster, shards] = SHARDING_KEYS;
+        let cluster = settings.read(cluster, &number(0..=65_535), 0)?;
+        let shards: u16 = settings.read(shards, &number(0..=1024), 0)?;
         let auto_shards = NonZeroU16::new(shards).map(|shards| AutoShards { cluster, shards });
         Ok(Self { auto_shards, ..Self::read(settings)? })
     }

@@ -28,6 +28,7 @@ mod caller;
 mod config;
 mod dispatch;
 mod metrics;
+mod probe;
 mod role;
 mod shell;
 mod surroundings;

@@ -16,18 +16,21 @@ use wakumix_client::{
 use wakumix_role_api::{
     ActorHandle, ConfigError, DirectoryReader, Inbox, LocalNode, Mixing, Opening, Role, RoleContext, RoleError,
     RoleFactory, RoleName, RunningRole, StopReport,
+    command::Subcommand,
     config::{Key, Settings},
     mixer::{self, MixerHandle},
     plain::PlainPush,
     relay,
+    rest::Route,
     sender::{NAME, ReplyOpener, SenderHandle, SenderMessage},
 };
 use wakumix_telemetry::{Catalogue, health::Protocol};
 
 use crate::{
     actor::Sender,
-    config::Config,
+    config::{Config, SHARDING_KEYS},
     metrics::{METRICS, Metrics},
+    probe::{self, ProbeRuns},
     shell::{Shell, Work},
     surroundings::{Surroundings, own_node, snapshot},
     watch::Watchlist,
@@ -74,8 +77,20 @@ impl RoleFactory for SenderFactory {
         Config::keys()
     }
 
+    fn shared_keys(&self) -> Vec<&'static str> {
+        [Config::shared_keys(), SHARDING_KEYS.to_vec()].concat()
+    }
+
     fn metrics(&self) -> Option<&'static Catalogue> {
         Some(&METRICS)
+    }
+
+    fn routes(&self) -> Vec<Route> {
+        vec![probe::route()]
+    }
+
+    fn commands(&self) -> Vec<Subcommand> {
+        vec![probe::command()]
     }
 
     fn configure(&self, settings: &Settings<'_>) -> Result<Box<dyn Role>, ConfigError> {
@@ -119,6 +134,7 @@ impl Role for SenderRole {
         let (address, inbox) = opening.queue("sender", QUEUE);
         let handle = SenderHandle::new(address);
         opening.port(handle.clone())?;
+        opening.port(ProbeRuns::one())?;
         self.queue = Some((handle, inbox));
         Ok(())
     }

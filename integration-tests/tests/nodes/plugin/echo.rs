@@ -1,17 +1,22 @@
 //! A role of its own: it answers what it is sent, over a protocol and over REST.
 
-use std::sync::{
-    Arc,
-    atomic::{AtomicBool, Ordering},
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::Duration,
 };
 
+use clap::ArgMatches;
 use futures::{FutureExt as _, future::BoxFuture};
 use tokio::{sync::oneshot, time::Instant};
 use wakumix_role_api::{
     Actor, ActorHandle, Address, ConfigChecks, ConfigError, Context, InboundRequest, Inbox, Opening, Ports, Role,
     RoleContext, RoleError, RoleFactory, RoleName, RunningRole, Service, StopReport,
+    command::{CommandContext, DEFAULT_NODE, Subcommand},
     config::{Key, Settings, flag, number},
-    rest::{Method, Request, Response, Route},
+    rest::{Access, Method, Request, Response, Route, RouteContext},
 };
 use wakumix_telemetry::{Catalogue, Counter, health::Protocol};
 
@@ -114,9 +119,11 @@ impl RoleFactory for EchoFactory {
     }
 
     fn routes(&self) -> Vec<Route> {
-        let handler = |ports: Ports, request: Request| {
+        let handler = |context: RouteContext, request: Request| {
             async move {
-                let Some(echo) = ports.get::<EchoHandle>() else { return Response::unavailable("no echo role") };
+                let Some(echo) = context.ports.get::<EchoHandle>() else {
+                    return Response::unavailable("no echo role");
+                };
                 match echo.echo(request.parameter("word").to_owned()).await {
                     Some(answer) => Response::text(200, answer),
                     None => Response::unavailable("the echo role is overloaded; try again later"),
@@ -124,7 +131,23 @@ impl RoleFactory for EchoFactory {
             }
             .boxed()
         };
-        vec![Route { method: Method::Get, path: "/echo/v1/{word}", handler }]
+        vec![Route { access: Access::Everybody, method: Method::Get, path: "/echo/v1/{word}", handler }]
+    }
+
+    fn commands(&self) -> Vec<Subcommand> {
+        let command = || {
+            clap::Command::new("echo")
+                .about("Ask a running node for an echo")
+                .arg(clap::Arg::new("word").required(true).value_name("WORD"))
+                .arg(clap::Arg::new("via").long("via").value_name("NODE").default_value(DEFAULT_NODE))
+        };
+        let run = |matches: &ArgMatches, context: &mut CommandContext<'_>| {
+            let text = |name| matches.get_one::<String>(name).map_or("", String::as_str);
+            let node = (context.connect)(text("via"), Duration::from_secs(10))?;
+            std::io::copy(&mut node.get(&format!("/echo/v1/{}", text("word")))?, context.out)?;
+            Ok(writeln!(context.out)?)
+        };
+        vec![Subcommand { command, run }]
     }
 
     fn configure(&self, settings: &Settings<'_>) -> Result<Box<dyn Role>, ConfigError> {

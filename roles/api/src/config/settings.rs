@@ -52,7 +52,7 @@ impl Settings<'_> {
 /// A line is `field: type = default, form, "key", "meaning";`, under the heading of the keys. Lines in `shared` are values
 /// of keys that the node has for all roles, or of no key.
 ///
-/// Made are the struct, its `Default`, `keys()` for the factory, `read()` from [`Settings`], and `check_ranges()`, which
+/// Made are the struct, its `Default`, `keys()` and `shared_keys()` for the factory, `read()` from [`Settings`], and `check_ranges()`, which
 /// reports every field that its form does not accept.
 ///
 /// ```
@@ -107,6 +107,12 @@ macro_rules! settings {
             pub fn keys() -> Vec<$crate::config::Key> {
                 let defaults = Self::default();
                 vec![$($crate::config::Key::of($group, $key, &$form, &defaults.$field, $doc)),*]
+            }
+
+            /// The keys of the node that it reads.
+            #[must_use]
+            pub fn shared_keys() -> Vec<&'static str> {
+                vec![$($($($shared_key,)?)*)?]
             }
 
             /// The values in force.
