@@ -379,7 +379,7 @@ async fn a_route_of_a_role_gets_path_and_body_and_is_refused_where_the_role_is_o
     let route = |path, is_on| RoleRoute {
         role: RoleName::new("echo"),
         is_on,
-        route: Route { access: Access::Everybody, method: Method::Post, path, handler: echo },
+        route: Route { access: Access::Everybody, method: Method::Post, path, takes: false, handler: echo },
     };
     world.api.routes = Arc::from([route("/echo/{topic}", true), route("/off", false)]);
     let (status, words) = world.post("/echo/%2Fwaku%2F2", "[7]").await;

@@ -46,7 +46,7 @@ impl RoleFactory for Stub {
 
     fn routes(&self) -> Vec<Route> {
         let handler = |_, _| Box::pin(async { Response::text(200, "") }) as _;
-        vec![Route { access: Access::Everybody, method: Method::Get, path: self.path, handler }]
+        vec![Route { access: Access::Everybody, method: Method::Get, path: self.path, takes: false, handler }]
     }
 
     fn configure(&self, _: &Settings<'_>) -> Result<Box<dyn Role>, ConfigError> {

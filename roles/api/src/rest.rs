@@ -80,8 +80,18 @@ pub struct Route {
     pub method: Method,
     /// Its path, with `{name}` for a part that a request chooses: `/relay/v1/messages/{topic}`.
     pub path: &'static str,
+    /// Whether reading takes away what is read: browsers, which any page can make read an address, are then refused.
+    pub takes: bool,
     /// Answers it. Called only while the role runs.
     pub handler: Handler,
+}
+
+impl Route {
+    /// The path up to the first part that a request chooses.
+    #[must_use]
+    pub fn fixed_path(&self) -> &'static str {
+        self.path.split('{').next().unwrap_or(self.path)
+    }
 }
 
 impl Request {

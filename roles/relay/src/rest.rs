@@ -32,24 +32,28 @@ pub(crate) fn routes() -> Vec<Route> {
             access: Access::Everybody,
             method: Method::Post,
             path: SUBSCRIPTIONS,
+            takes: false,
             handler: |RouteContext { ports, .. }, request| answer(subscribe(ports, request)).boxed(),
         },
         Route {
             access: Access::Everybody,
             method: Method::Delete,
             path: SUBSCRIPTIONS,
+            takes: false,
             handler: |RouteContext { ports, .. }, request| answer(unsubscribe(ports, request)).boxed(),
         },
         Route {
             access: Access::Everybody,
             method: Method::Get,
             path: MESSAGES,
+            takes: true,
             handler: |RouteContext { ports, .. }, request| answer(messages(ports, request)).boxed(),
         },
         Route {
             access: Access::Everybody,
             method: Method::Post,
             path: MESSAGES,
+            takes: false,
             handler: |RouteContext { ports, .. }, request| answer(publish(ports, request)).boxed(),
         },
     ]

@@ -131,7 +131,7 @@ impl RoleFactory for EchoFactory {
             }
             .boxed()
         };
-        vec![Route { access: Access::Everybody, method: Method::Get, path: "/echo/v1/{word}", handler }]
+        vec![Route { access: Access::Everybody, method: Method::Get, path: "/echo/v1/{word}", takes: false, handler }]
     }
 
     fn commands(&self) -> Vec<Subcommand> {

@@ -44,7 +44,7 @@ impl ProbeRuns {
 pub(crate) fn route() -> Route {
     let handler =
         |context, request: Request| async move { probe(&context, &request).unwrap_or_else(|refused| refused) }.boxed();
-    Route { access: Access::Operators, method: Method::Post, path: "/admin/v1/probe", handler }
+    Route { access: Access::Operators, method: Method::Post, path: "/admin/v1/probe", takes: false, handler }
 }
 
 /// What the caller wants; an empty body takes all defaults.
