@@ -41,7 +41,7 @@ use wakumix_telemetry::logging;
 pub use addresses::{PortUse, Transport};
 pub use check::Keys;
 pub use entry_node::EntryNode;
-pub(crate) use fleet::{SWITCHES, SYNONYMS, WITHOUT_EFFECT};
+pub(crate) use fleet::{SWITCHES, WITHOUT_EFFECT};
 pub use layers::{ENV_PREFIX, Flag, Inputs};
 pub use load::{Loaded, load};
 pub use nat::Nat;

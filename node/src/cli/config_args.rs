@@ -10,7 +10,7 @@ use wakumix_role_api::config::{Key, Kind};
 
 use crate::{
     config::{
-        Flag, Inputs, SWITCHES, SYNONYMS, WITHOUT_EFFECT,
+        Flag, Inputs, SWITCHES, WITHOUT_EFFECT,
         schema::{Schema, capitalised, sentence},
     },
     roles::Roles,
@@ -87,12 +87,13 @@ fn key_flags(schema: &Schema) -> Vec<Arg> {
     let switches = SWITCHES.iter().map(|switch| {
         boolean(Arg::new(switch.name).long(switch.name).help_heading(FLEET).help(capitalised(switch.doc)))
     });
-    let synonyms = SYNONYMS.iter().filter_map(|(name, path)| {
-        let key = schema.find(path)?;
-        let help = format!("Other name of --{path}");
-        Some(valued(key, Arg::new(*name).long(*name)).help_heading(FLEET).help(help))
+    let aliases = schema.keys().iter().flat_map(|key| {
+        let help = format!("Other name of --{}", key.path);
+        key.aliases
+            .iter()
+            .map(move |name| valued(key, Arg::new(*name).long(*name)).help_heading(FLEET).help(help.clone()))
     });
-    keys.chain(switches).chain(synonyms).collect()
+    keys.chain(switches).chain(aliases).collect()
 }
 
 fn key_flag(key: &Key) -> Arg {

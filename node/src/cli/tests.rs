@@ -4,7 +4,7 @@ use clap::FromArgMatches as _;
 
 use super::{Cli, Failure};
 use crate::{
-    config::{SWITCHES, SYNONYMS, WITHOUT_EFFECT, schema::Schema},
+    config::{SWITCHES, WITHOUT_EFFECT, schema::Schema},
     roles::Roles,
 };
 
@@ -39,9 +39,10 @@ fn every_key_and_every_name_of_the_fleet_is_a_flag() {
     let command = command();
     let check = command.find_subcommand("config").unwrap().find_subcommand("check").unwrap();
     let flags: Vec<&str> = check.get_arguments().filter_map(|argument| argument.get_long()).collect();
-    let others = SYNONYMS.iter().map(|(name, _)| *name).chain(WITHOUT_EFFECT.iter().copied());
-    let switches = SWITCHES.iter().map(|switch| switch.name);
     let schema = Schema::new(&Roles::built_in()).unwrap();
+    let aliases = schema.keys().iter().flat_map(|key| key.aliases).copied();
+    let others = aliases.chain(WITHOUT_EFFECT.iter().copied());
+    let switches = SWITCHES.iter().map(|switch| switch.name);
     for name in schema.keys().iter().map(|key| key.path).chain(others).chain(switches) {
         assert!(flags.contains(&name), "{name}");
     }

@@ -207,7 +207,7 @@ impl Judge {
         for entry in entries {
             if let Some(switch) = fleet::switch(&entry.name) {
                 self.switch(switch.name, &entry);
-            } else if let Some(key) = key_of(&schema, &entry.name) {
+            } else if let Some(key) = schema.written_as(&entry.name) {
                 if let Some(other) = seen.insert(key.path, entry.name.clone()) {
                     self.twice(key, &other, &entry);
                 }
@@ -300,10 +300,6 @@ pub(super) fn spelled(path: &str, source: &Source) -> String {
     }
 }
 
-fn key_of<'a>(schema: &'a Schema, name: &str) -> Option<&'a Key> {
-    schema.find(fleet::synonym(name).unwrap_or(name))
-}
-
 /// The known name that was probably meant.
 fn nearest(schema: &Schema, name: &str) -> Option<&'static str> {
     let paths = || schema.keys().iter().map(|key| key.path);
@@ -315,7 +311,7 @@ fn nearest(schema: &Schema, name: &str) -> Option<&'static str> {
     let limit = (name.len() / 3).max(2);
     paths()
         .chain(tables)
-        .chain(fleet::SYNONYMS.iter().map(|(name, _)| *name))
+        .chain(schema.keys().iter().flat_map(|key| key.aliases).copied())
         .map(|path| (strsim::damerau_levenshtein(path, name), path))
         .filter(|(distance, _)| *distance <= limit)
         .min_by_key(|(distance, _)| *distance)

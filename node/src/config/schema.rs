@@ -41,7 +41,7 @@ impl Schema {
         let mut owners: Vec<&'static str> = vec!["the node"; keys.len()];
         for role in roles.iter() {
             for key in role.keys() {
-                if let Some(at) = keys.iter().position(|known| known.path == key.path) {
+                if let Some(at) = keys.iter().position(|known| clash(known, &key)) {
                     let other = owners.get(at).copied().unwrap_or_default();
                     let problem = format!("{other} and {} both have the key `{}`", role.name(), key.path);
                     return Err(RolesError { problem });
@@ -79,10 +79,21 @@ impl Schema {
         self.keys().iter().find(|key| key.path == path)
     }
 
+    /// The key that is written with this name: its own, or another one.
+    pub(crate) fn written_as(&self, name: &str) -> Option<&Key> {
+        self.find(name).or_else(|| self.keys().iter().find(|key| key.aliases.contains(&name)))
+    }
+
     /// Whether some key stands in the table of this name.
     pub(crate) fn is_table(&self, name: &str) -> bool {
         self.keys().iter().any(|key| key.split().0 == Some(name))
     }
+}
+
+/// Whether two keys have a name in common.
+fn clash(first: &Key, second: &Key) -> bool {
+    let names = |key: &Key| [&[key.path], key.aliases].concat();
+    names(first).iter().any(|name| names(second).contains(name))
 }
 
 /// What a key means, as the beginning of a sentence.
@@ -123,7 +134,7 @@ fn own(roles: &Roles) -> Vec<Key> {
         Key::new(NODE, "preset", preset(),
             "bundle of values for a known network; stands between the defaults and the file"),
         Key::new(NODE, "roles", role(roles),
-            "what the node is; without it the fleet's switches decide: relay is on unless relay = false, mix = true adds mixer and exit. An exit forwards packets of others like a mixer: paths run through every node of a pool").unset_list(),
+            "what the node is; without it the fleet's switches decide: relay is on unless relay = false, mix = true adds mixer and exit. An exit forwards packets of others like a mixer: paths run through every node of a pool").also(&["role"]).unset_list(),
         Key::new(NODE, "drain-timeout", time(0, HOUR_MS),
             "how long a stopping node may spend on sending what it holds; keep it below the supervisor's kill time").or("20s"),
 
@@ -205,7 +216,7 @@ fn own(roles: &Roles) -> Vec<Key> {
         Key::new(DISCOVERY, "dns-discovery-url", kind::dns_tree(),
             "the lists, enrtree://<key>@<domain>").list(),
         Key::new(DISCOVERY, "dns-addrs-name-server", Kind::Ip,
-            "name servers that are asked for lists; without any, those of the system").list(),
+            "name servers that are asked for lists; without any, those of the system").also(&["dns-discovery-name-server"]).list(),
         Key::new(DISCOVERY, "mix-allow-all-addresses", Kind::Bool,
             "take nodes at private and loopback addresses: for test nets and closed fleets only, a stranger could make this node dial what lies behind it").or("false"),
         Key::new(DISCOVERY, "local-storage-path", Kind::File,

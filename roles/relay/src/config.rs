@@ -57,7 +57,7 @@ impl RateLimit {
 wakumix_role_api::settings! {
     /// Settings of the relay role. None is reloadable.
     "Relay role" {
-        lightpush: bool = true, flag(), "relay.lightpush",
+        lightpush: bool = true, flag(), "relay.lightpush" also "lightpush",
             "serve lightpush v3 and v2 to peers and, with the exit role, to the mixnet";
         follow_capacity: usize = DEFAULT_FOLLOW_CAPACITY, number(1..=1_000_000), "relay.follow-capacity",
             "messages that a local reader may lag behind before it loses the oldest";

@@ -3,7 +3,7 @@
 use std::{fmt::Write as _, path::Path};
 
 use crate::{
-    config::{SWITCHES, SYNONYMS, ShowFormat, WITHOUT_EFFECT, show_defaults},
+    config::{SWITCHES, ShowFormat, WITHOUT_EFFECT, schema::Schema, show_defaults},
     roles::Roles,
 };
 
@@ -30,8 +30,11 @@ fn page() -> String {
         let roles: Vec<&str> = switch.roles.iter().map(|role| role.as_str()).collect();
         let _ = writeln!(page, "| `{} = true` | `roles` with {} |", switch.name, roles.join(" and "));
     }
-    for (name, key) in SYNONYMS {
-        let _ = writeln!(page, "| `{name}` | `{key}` |");
+    let schema = Schema::new(&Roles::built_in()).unwrap();
+    for key in schema.keys() {
+        for alias in key.aliases {
+            let _ = writeln!(page, "| `{alias}` | `{}` |", key.path);
+        }
     }
     let _ = writeln!(page, "\nAccepted without effect: `{}`.", WITHOUT_EFFECT.join("`, `"));
     page

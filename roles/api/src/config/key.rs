@@ -7,6 +7,8 @@ use super::{Form, Kind};
 pub struct Key {
     /// Its name as in a file; a dot separates a table from a key in it.
     pub path: &'static str,
+    /// Its names in nwaku, where they differ.
+    pub aliases: &'static [&'static str],
     /// What it accepts.
     pub kind: Kind,
     /// Whether it takes a list of such values.
@@ -23,14 +25,21 @@ impl Key {
     /// A key that is unset by default.
     #[must_use]
     pub const fn new(group: &'static str, path: &'static str, kind: Kind, doc: &'static str) -> Self {
-        Self { path, kind, many: false, default: None, group, doc }
+        Self { path, aliases: &[], kind, many: false, default: None, group, doc }
     }
 
     /// The key of a field that has this form and default.
     #[must_use]
     pub fn of<T>(group: &'static str, path: &'static str, form: &impl Form<T>, default: &T, doc: &'static str) -> Self {
         let default = Some(form.write(default).join(","));
-        Self { path, kind: form.kind().clone(), many: form.is_list(), default, group, doc }
+        Self { path, aliases: &[], kind: form.kind().clone(), many: form.is_list(), default, group, doc }
+    }
+
+    /// With these other names.
+    #[must_use]
+    pub const fn also(mut self, aliases: &'static [&'static str]) -> Self {
+        self.aliases = aliases;
+        self
     }
 
     /// With this default.

@@ -49,7 +49,8 @@ impl Settings<'_> {
 
 /// Makes the `Config` of a role from the table of its keys.
 ///
-/// A line is `field: type = default, form, "key", "meaning";`, under the heading of the keys. Lines in `shared` are values
+/// A line is `field: type = default, form, "key", "meaning";`, under the heading of the keys; `"key" also "name"` where
+/// nwaku has another name for it. Lines in `shared` are values
 /// of keys that the node has for all roles, or of no key.
 ///
 /// Made are the struct, its `Default`, `keys()` and `shared_keys()` for the factory, `read()` from [`Settings`], and `check_ranges()`, which
@@ -82,7 +83,7 @@ macro_rules! settings {
     (
         $(#[$attribute:meta])*
         $group:literal {
-            $($(#[$note:meta])* $field:ident: $type:ty = $default:expr, $form:expr, $key:literal, $doc:literal;)*
+            $($(#[$note:meta])* $field:ident: $type:ty = $default:expr, $form:expr, $key:literal $(also $alias:literal)*, $doc:literal;)*
         }
         $(shared {
             $($(#[$shared_note:meta])* $shared:ident: $shared_type:ty = $shared_default:expr $(, $shared_form:expr, $shared_key:literal)?;)*
@@ -106,7 +107,7 @@ macro_rules! settings {
             #[must_use]
             pub fn keys() -> Vec<$crate::config::Key> {
                 let defaults = Self::default();
-                vec![$($crate::config::Key::of($group, $key, &$form, &defaults.$field, $doc)),*]
+                vec![$($crate::config::Key::of($group, $key, &$form, &defaults.$field, $doc).also(&[$($alias),*])),*]
             }
 
             /// The keys of the node that it reads.
