@@ -39,6 +39,7 @@ pub mod finding;
 pub mod fuzzing;
 mod local;
 mod messages;
+mod metrics;
 mod node_record;
 mod own_record;
 mod peer_table;
@@ -74,6 +75,7 @@ use sources::{DescriptorsSource, Discv5Source, Dns, PeerExchange, Rendezvous, Se
 
 pub use config::{Config, DEFAULT_MAX_CONNECTED, DEFAULT_MAX_NODES, DEFAULT_REFRESH};
 pub use local::LocalRecord;
+pub use metrics::METRICS;
 pub use own_record::{Endpoint, OwnRecord, record_fields};
 pub use peer_table::PoolConfig;
 pub use pool::PoolEntry;

@@ -16,7 +16,6 @@ use wakumix_role_api::{
     mailbox,
 };
 use wakumix_role_testkit::{keypair, mix_key, peer};
-use wakumix_telemetry::Telemetry;
 use wakumix_waku::record::{Capabilities, Shards};
 
 const CLUSTER: u16 = 2;
@@ -59,7 +58,7 @@ impl Node {
             ..Config::default()
         });
         discovery.prepare().unwrap();
-        let telemetry = Telemetry::new();
+        let telemetry = wakumix_role_testkit::telemetry(&wakumix_discovery::METRICS);
         let (supervisor, _fatal) = Supervisor::on_current_thread(telemetry.clone());
         let (host, inbox) = mailbox("host", 64, &telemetry);
         let (publisher, reader) = DirectoryPublisher::new();

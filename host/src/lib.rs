@@ -30,6 +30,7 @@ mod transport;
 
 pub use config::{AutonatTimes, CircuitRelayLimits, ConnectionLimits, HostConfig, MixLimits, RequestLimits};
 pub use error::HostError;
+pub use metrics::METRICS;
 pub use mix::Loss;
 pub use nat::is_public;
 pub use start::{HostParts, MixPort, RunningHost, start};

@@ -1,7 +1,15 @@
-//! What the host counts. Names and help texts live in `wakumix_telemetry`.
+//! What the host counts.
 
-use wakumix_role_api::host::{HostAddresses, Reachability};
-use wakumix_telemetry::{Counter, Gauge, Metric, Telemetry};
+mod catalogue;
+
+use wakumix_role_api::{
+    host::{HostAddresses, Reachability},
+    metrics::Metric as SharedMetric,
+};
+use wakumix_telemetry::{Counter, Gauge, Telemetry};
+
+pub use catalogue::METRICS;
+pub(crate) use catalogue::Metric;
 
 /// Which side opened a stream or connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -247,7 +255,7 @@ impl HostMetrics {
             // The fleet's words: spec/waku.md §7.3.
             fleet_dials: ["successful", "failed", "failed"]
                 .map(|outcome| telemetry.counter(Metric::WakuPeersDialsTotal, &[("outcome", outcome)])),
-            gossip_overload: telemetry.counter(Metric::GossipMessagesTotal, &[("verdict", "overload")]),
+            gossip_overload: telemetry.counter(SharedMetric::GossipMessagesTotal, &[("verdict", "overload")]),
             gossip_slow_peers: telemetry.counter(Metric::GossipSlowPeersTotal, &[]),
             reachability: [Reachability::Unknown, Reachability::Public, Reachability::Private]
                 .map(|state| (state, telemetry.gauge(Metric::Reachability, &[("state", state_label(state))]))),

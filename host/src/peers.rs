@@ -4,10 +4,10 @@ use std::collections::HashMap;
 
 use libp2p::{PeerId, StreamProtocol};
 use wakumix_mix::{MIX_PROTOCOL, SPHINX_PACKET_PROTOCOL};
-use wakumix_telemetry::{Metric, Telemetry};
+use wakumix_telemetry::Telemetry;
 use wakumix_waku::{RELAY_PROTOCOL, lightpush, metadata};
 
-use crate::metrics::Direction;
+use crate::metrics::{Direction, Metric};
 
 /// The protocols that the gauge tells apart.
 const PROTOCOLS: [&str; 6] = [

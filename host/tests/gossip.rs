@@ -20,7 +20,7 @@ use wakumix_role_api::{
     mailbox,
     relay::RelayMessage,
 };
-use wakumix_telemetry::Telemetry;
+use wakumix_role_testkit::telemetry;
 
 const TOPIC: &str = "/waku/2/rs/66/0";
 const RELAY: StreamProtocol = StreamProtocol::new(wakumix_waku::RELAY_PROTOCOL);
@@ -32,7 +32,7 @@ struct Relay {
 
 impl Relay {
     async fn start(queue: usize) -> Self {
-        let (address, inbox) = mailbox("relay", queue, &Telemetry::new());
+        let (address, inbox) = mailbox("relay", queue, &telemetry(&wakumix_host::METRICS));
         let mut setup = Setup::listening(&[TCP]);
         setup.relay = Some(address);
         setup.mix = false;

@@ -32,7 +32,7 @@ fn backwards() -> Services {
             request.respond.send(body).ok();
         }
     };
-    Services::new(vec![Service::new(V3_PROTOCOL, MAX_REQUEST, answer)])
+    Services::new([("test", vec![Service::new(V3_PROTOCOL, MAX_REQUEST, answer)])]).unwrap()
 }
 
 async fn server() -> Node {

@@ -1,7 +1,6 @@
 //! One key and its tags.
 
 use std::{
-    borrow::Borrow,
     fmt,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
@@ -101,8 +100,8 @@ impl MixKey {
     /// Tags whose commit fails stay remembered, so a packet that was dropped for a failing disk is not taken when it comes
     /// again. While the log is known to fail, tags are looked up and not remembered: nothing grows.
     #[must_use]
-    pub fn admit<T: Borrow<ReplayTag>>(&self, tags: impl IntoIterator<Item = T>) -> Admitted {
-        let tags = tags.into_iter().map(|tag| kept(tag.borrow()));
+    pub fn admit(&self, tags: impl IntoIterator<Item = ReplayTag>) -> Admitted {
+        let tags = tags.into_iter().map(|tag| kept(&tag));
         let Some(log) = &self.log else {
             let mut seen = self.lock();
             let verdicts = tags.map(|tag| seen.insert(&tag)).collect();

@@ -9,10 +9,8 @@ mod enr;
 mod key;
 mod node;
 mod pool;
-mod probe;
 mod rest;
 mod send;
-mod table;
 mod testnet;
 #[cfg(test)]
 mod tests;
@@ -21,16 +19,20 @@ use std::{
     ffi::OsString,
     io::{self, Write},
     process::ExitCode,
+    time::Duration,
 };
 
-use clap::{Parser, Subcommand};
+use clap::{ArgMatches, CommandFactory as _, FromArgMatches as _, Parser};
 use wakumix_conformance::CommandError;
+use wakumix_role_api::command::{self as role_command, CommandContext, NodeClient, Subcommand};
 
 pub use config_args::ConfigArgs;
 
+use self::rest::RestNode;
 use crate::{
-    config::{Problem, Problems},
+    config::{Problem, Problems, schema::Schema},
     keys::KeyError,
+    roles::Roles,
 };
 
 /// Something is wrong with what was given.
@@ -46,13 +48,12 @@ struct Cli {
     command: Command,
 }
 
-#[derive(Debug, Subcommand)]
+#[derive(Debug, clap::Subcommand)]
 enum Command {
     Testnet(testnet::TestnetCommand),
     Node(node::NodeCommand),
     Send(send::SendCommand),
     Pool(pool::PoolCommand),
-    Probe(probe::ProbeCommand),
     /// Check or show a configuration
     #[command(subcommand)]
     Config(config::ConfigCommand),
@@ -114,20 +115,42 @@ impl From<CommandError> for Failure {
     }
 }
 
+impl From<role_command::CommandError> for Failure {
+    fn from(error: role_command::CommandError) -> Self {
+        match error {
+            role_command::CommandError::Input { message, help } => Self::Input(Problem::new(message, help).into()),
+            role_command::CommandError::Runtime { message, help: Some(help) } => {
+                Self::Runtime(Problem::new(message, help))
+            }
+            error => Self::while_running(error),
+        }
+    }
+}
+
+impl From<Failure> for role_command::CommandError {
+    fn from(failure: Failure) -> Self {
+        match failure {
+            Failure::Input(Problems(problems)) => {
+                let first = problems.into_iter().next();
+                let Problem { message, help } = first.unwrap_or_else(|| Problem::bare("it is refused"));
+                Self::Input { message, help: help.unwrap_or_default() }
+            }
+            Failure::Runtime(Problem { message, help }) => Self::Runtime { message, help },
+        }
+    }
+}
+
 impl From<io::Error> for Failure {
     fn from(error: io::Error) -> Self {
         Self::while_running(format_args!("the output cannot be written: {error}"))
     }
 }
 
-/// Runs the command of a command line, the program's name first.
-pub fn run(arguments: impl IntoIterator<Item = impl Into<OsString> + Clone>) -> ExitCode {
-    let cli = match Cli::try_parse_from(arguments) {
-        Ok(cli) => cli,
-        Err(error) => error.exit(),
-    };
+/// Runs the command of a command line, the program's name first. Its nodes can have these roles: those of this build
+/// ([`Roles::built_in`]), or those and a program's own.
+pub fn run(roles: &Roles, arguments: impl IntoIterator<Item = impl Into<OsString> + Clone>) -> ExitCode {
     let mut out = io::stdout().lock();
-    let done = cli.command.run(&mut out).and_then(|()| out.flush().map_err(Failure::from));
+    let done = execute(roles, arguments, &mut out).and_then(|()| out.flush().map_err(Failure::from));
     match done {
         Ok(()) => ExitCode::SUCCESS,
         Err(failure) => {
@@ -138,17 +161,62 @@ pub fn run(arguments: impl IntoIterator<Item = impl Into<OsString> + Clone>) -> 
     }
 }
 
+/// As [`run`], with the output to `out`. A wrong command line ends the program.
+///
+/// # Errors
+/// Why the command did not do its work.
+pub fn execute(
+    roles: &Roles,
+    arguments: impl IntoIterator<Item = impl Into<OsString> + Clone>,
+    out: &mut impl Write,
+) -> Result<(), Failure> {
+    let matches = Cli::command_with(roles)?.try_get_matches_from(arguments).unwrap_or_else(|error| error.exit());
+    if let Some((command, own)) = command_of(roles, &matches) {
+        let connect = |via: &str, limit: Duration| Ok(Box::new(RestNode::at(via, limit)?) as Box<dyn NodeClient>);
+        return Ok((command.run)(own, &mut CommandContext { out, connect: &connect })?);
+    }
+    Cli::from_arg_matches(&matches).unwrap_or_else(|error| error.exit()).command.run(roles, out)
+}
+
+/// The subcommand of a role that was given, with its arguments.
+fn command_of<'a>(roles: &Roles, matches: &'a ArgMatches) -> Option<(Subcommand, &'a ArgMatches)> {
+    let (name, own) = matches.subcommand()?;
+    let commands = roles.iter().flat_map(|role| role.commands());
+    commands.map(|command| (command, own)).find(|(command, _)| (command.command)().get_name() == name)
+}
+
+impl Cli {
+    /// What the command line understands, with the flags of every key of these roles.
+    fn command_with(roles: &Roles) -> Result<clap::Command, Failure> {
+        let schema = Schema::new(roles).map_err(Failure::while_running)?;
+        let own = config_args::with_keys(Self::command(), &schema);
+        roles.iter().flat_map(|role| role.commands().into_iter().map(move |command| (role, command))).try_fold(
+            own,
+            |own, (role, Subcommand { command, .. })| {
+                let command = command();
+                let name = command.get_name();
+                match own.find_subcommand(name) {
+                    Some(_) => Err(Failure::while_running(format_args!(
+                        "{} has the subcommand {name}, which there is already",
+                        role.name()
+                    ))),
+                    None => Ok(own.subcommand(command)),
+                }
+            },
+        )
+    }
+}
+
 impl Command {
-    fn run(&self, out: &mut impl Write) -> Result<(), Failure> {
+    fn run(&self, roles: &Roles, out: &mut impl Write) -> Result<(), Failure> {
         match self {
             Self::Testnet(command) => command.run(),
-            Self::Node(command) => command.run(),
-            Self::Send(command) => command.run(out),
+            Self::Node(command) => command.run(roles),
+            Self::Send(command) => command.run(roles, out),
             Self::Pool(command) => command.run(out),
-            Self::Probe(command) => command.run(out),
-            Self::Config(command) => command.run(out),
+            Self::Config(command) => command.run(roles, out),
             Self::Key(command) => command.run(out),
-            Self::Enr(command) => command.run(out),
+            Self::Enr(command) => command.run(roles, out),
             Self::Conformance(command) => Ok(command.run(out)?),
         }
     }

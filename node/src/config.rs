@@ -9,7 +9,6 @@
 
 pub(crate) mod addresses;
 mod check;
-mod delay;
 mod entry_node;
 mod fleet;
 #[cfg(any(test, fuzzing))]
@@ -17,57 +16,55 @@ pub mod fuzzing;
 pub(crate) mod kind;
 mod layers;
 mod load;
-mod mixing;
 mod nat;
 pub(crate) mod parts;
+mod percent;
 mod presets;
 mod problem;
-mod rate;
 pub(crate) mod schema;
 mod show;
 mod text;
-mod values;
 
 #[cfg(test)]
 mod tests;
 
 use std::{net::IpAddr, path::PathBuf};
 
-use ipnet::IpNet;
 use libp2p_identity::PeerId;
 use multiaddr::Multiaddr;
 use serde::{Deserialize, Serialize};
 use wakumix_discovery::entry::{MixNodeEntry, PeerAddress};
-use wakumix_role_api::RoleName;
+use wakumix_role_api::{Mixing, RoleName};
 use wakumix_sphinx::WireFormat;
 use wakumix_telemetry::logging;
 
 pub use addresses::{PortUse, Transport};
 pub use check::Keys;
-pub use delay::{DelayRule, MixDelay};
 pub use entry_node::EntryNode;
-pub(crate) use fleet::{SWITCHES, SYNONYMS, WITHOUT_EFFECT};
+pub(crate) use fleet::{SWITCHES, WITHOUT_EFFECT};
 pub use layers::{ENV_PREFIX, Flag, Inputs};
 pub use load::{Loaded, load};
-pub use mixing::{CoverTime, Percent, PortRange};
 pub use nat::Nat;
+pub use percent::Percent;
 pub use problem::{Problem, Problems, Source};
-pub use rate::RateLimit;
 pub use show::{ShowFormat, show, show_defaults};
-pub use values::{ByteSize, Timespan, ValueError};
+pub use wakumix_role_api::config::{ByteSize, MixDelay, RateLimit, Timespan, ValueError};
 
 use crate::keys::Secret;
 
-/// The whole configuration. Made by [`load`]; its keys are described in the table that `wakumix config show
-/// --defaults` prints.
+/// The node's own configuration. Made by [`load`]; its keys are described in the table that `wakumix config show
+/// --defaults` prints. What the roles are set to they read themselves.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case", deny_unknown_fields)]
 pub struct Config {
     /// The preset in use.
     pub preset: Option<String>,
     /// What the node is; never empty.
-    #[serde(with = "text")]
+    #[serde(skip)]
     pub roles: Vec<RoleName>,
+    /// What it does with packets because of these roles.
+    #[serde(skip)]
+    pub mixing: Mixing,
     /// How long stopping may take.
     pub drain_timeout: Timespan,
 
@@ -211,14 +208,6 @@ pub struct Config {
     pub mix: MixConfig,
     /// The mix keys and their replay tags.
     pub keys: KeysConfig,
-    /// The mixer role.
-    pub mixer: MixerConfig,
-    /// The exit role.
-    pub exit: ExitConfig,
-    /// The sender role.
-    pub sender: SenderConfig,
-    /// The relay role.
-    pub relay: RelayConfig,
 }
 
 /// Which nodes may carry packets: table `[pool]`.
@@ -274,118 +263,20 @@ pub struct KeysConfig {
     pub replay_tags: u32,
 }
 
-/// The mixer role: table `[mixer]`.
-#[derive(Clone, Debug, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case", deny_unknown_fields)]
-pub struct MixerConfig {
-    /// How the delay in a header becomes the time that a packet is held.
-    pub delay_rule: DelayRule,
-    /// Longest that a packet is held.
-    pub max_delay: Timespan,
-    /// Packets held for their delay.
-    pub max_held: u32,
-    /// Packets that wait to be unwrapped.
-    pub max_waiting: u32,
-    /// Packets that one worker takes at a time.
-    pub max_batch: u32,
-    /// Mean time between two loops of cover.
-    pub cover: CoverTime,
-    /// Packets a second that the node takes; 0 measures it.
-    pub capacity: u32,
-}
-
-/// The exit role: table `[exit]`.
-#[derive(Clone, Debug, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case", deny_unknown_fields)]
-pub struct ExitConfig {
-    /// Protocols that requests out of the mixnet may use.
-    pub codecs: Vec<String>,
-    /// Whether requests are passed on to services of other nodes.
-    pub forward: bool,
-    /// Whether they may go to addresses that are not public.
-    pub allow_private_addresses: bool,
-    /// Networks that they may go to besides.
-    #[serde(with = "text")]
-    pub networks: Vec<IpNet>,
-    /// Ports that they may go to.
-    #[serde(with = "text")]
-    pub ports: Vec<PortRange>,
-    /// Requests at work at a time.
-    pub max_requests: u32,
-    /// Wait for the answer of a service.
-    pub service_timeout: Timespan,
-    /// Wait of each answer before it leaves.
-    pub hold: MixDelay,
-    /// Sets of fragments that may be incomplete.
-    pub max_fragment_sets: u32,
-    /// Bytes of incomplete sets.
-    pub max_fragment_bytes: ByteSize,
-    /// Time that a set may take.
-    pub fragment_timeout: Timespan,
-}
-
-/// The sender role: table `[sender]`.
-#[derive(Clone, Debug, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case", deny_unknown_fields)]
-pub struct SenderConfig {
-    /// Wait for an answer.
-    pub timeout: Timespan,
-    /// Longest wait that a request may ask for.
-    pub max_timeout: Timespan,
-    /// Reply blocks in a request.
-    pub surbs: u8,
-    /// Fragments beyond those needed, in each request that is cut.
-    pub parity: u8,
-    /// Requests that may wait for their answers.
-    pub in_flight: u32,
-    /// Bytes of requests that may wait for their answers.
-    pub queue_bytes: ByteSize,
-    /// Tries that may be under way.
-    pub window: u32,
-    /// Wait of packets made here before they leave.
-    pub hold: MixDelay,
-}
-
-/// The relay role: table `[relay]`.
-#[derive(Clone, Debug, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case", deny_unknown_fields)]
-pub struct RelayConfig {
-    /// Whether lightpush is served.
-    pub lightpush: bool,
-    /// Messages that a local reader may lag behind.
-    pub follow_capacity: u32,
-    /// Publications in progress.
-    pub max_in_flight: u32,
-}
-
 impl Config {
     /// Whether a role is on.
     pub fn has_role(&self, role: RoleName) -> bool {
         self.roles.contains(&role)
     }
 
-    /// The budget of a service: its own entry, else the one for all services. `None` for no limit.
-    pub fn rate_limit_of(&self, service: &str) -> Option<&RateLimit> {
-        let own = |limit: &&RateLimit| limit.service.as_deref() == Some(service);
-        let common = |limit: &&RateLimit| limit.service.is_none();
-        let limits = &self.rate_limit;
-        limits.iter().rfind(own).or_else(|| limits.iter().rfind(common))
-    }
-
-    /// Whether the node passes packets of others on. An exit does so too: every node of a pool may be drawn for any place
-    /// of a path (`spec/mix-wire.md §13`).
+    /// Whether the node passes packets of others on.
     pub fn forwards(&self) -> bool {
-        self.has_role(RoleName::Mixer) || self.has_role(RoleName::Exit)
+        self.mixing.forwards
     }
 
-    /// Whether the node puts fragments of requests together: an exit that has room for them.
-    pub fn reassembles(&self) -> bool {
-        self.has_role(RoleName::Exit) && self.exit.max_fragment_sets > 0
-    }
-
-    /// Whether any role is on that needs a mixer, a mix key and a secp256k1 identity: all but the relay.
+    /// Whether any role is on that needs a mixer, a mix key and a secp256k1 identity.
     pub fn mixes(&self) -> bool {
-        self.roles.iter().any(|role| *role != RoleName::Relay)
+        self.mixing.any()
     }
 
     /// The wire profiles for people: `lioness/pad, sphinx-packet`.

@@ -4,8 +4,10 @@ pub mod cli;
 pub mod clock;
 pub mod config;
 pub mod keys;
+pub mod metrics;
 pub mod node;
 pub mod rest;
+pub mod roles;
 pub mod runtime;
 pub mod testnet;
 

@@ -1,15 +1,14 @@
 //! The composition root: from a configuration to running roles around one host, and back to a stop.
 //!
-//! Start order: queues, host, discovery, roles, servers. Stop order: servers, sender, exit, relay, mixer, discovery,
-//! host; each has its share of the time limit, refuses new work first and settles every packet it holds.
+//! Start order: queues of the roles, host, roles (what a role needs or uses before it), discovery, servers. Stop order:
+//! servers, roles in reverse, discovery, host; each has its share of the time limit, refuses new work first and settles
+//! every packet it holds.
 
 mod addresses;
 mod formats;
 mod keys;
 mod local;
 mod metrics;
-mod queues;
-mod roles;
 mod start;
 mod stop;
 mod surfaces;
@@ -23,10 +22,10 @@ use wakumix_discovery::{DiscoveryHandle, LocalRecord};
 use wakumix_host::RunningHost;
 use wakumix_mix::{Balance, Ledger, MixNode};
 use wakumix_role_api::{
-    ActorHandle, DirectoryReader, Fatal, Formats, LocalNode, Ports, RoleName, RunningRole, TaskHandle, Tasks,
-    host::HostHandle, relay::RelayHandle, sender::SenderHandle,
+    ActorHandle, DirectoryReader, Fatal, Formats, LocalNode, Ports, RoleFactory, RoleName, RunningRole, TaskHandle,
+    Tasks, host::HostHandle, mixer::MixerHandle, relay::RelayHandle, sender::SenderHandle,
 };
-use wakumix_telemetry::Telemetry;
+use wakumix_telemetry::{Telemetry, health::Protocol};
 
 use crate::rest::Server;
 
@@ -48,13 +47,24 @@ pub struct Node {
     directory: DirectoryReader,
     host: RunningHost,
     discovery: DiscoveryHandle,
-    roles: Arc<[Box<dyn RunningRole>]>,
+    roles: RunningRoles,
     rest: Option<Server>,
     metrics: Option<Server>,
     fatal: mpsc::Receiver<Fatal>,
     record: watch::Receiver<Arc<LocalRecord>>,
     tasks: Tasks,
     _housekeeping: Housekeeping,
+}
+
+/// The roles that run, in the order in which they started.
+type RunningRoles = Arc<[RunningPart]>;
+
+/// A role that runs, and what the node knows of its kind.
+struct RunningPart {
+    factory: &'static dyn RoleFactory,
+    /// Entries of the health report that it stands behind.
+    protocols: Vec<Protocol>,
+    role: Box<dyn RunningRole>,
 }
 
 /// Tasks that end with the node.
@@ -79,20 +89,20 @@ impl Node {
 
     /// Its entry in the pools of others; `None` when no role mixes or no header can address it.
     pub fn mix_node(&self) -> Option<MixNode> {
-        self.ports.mixer.as_ref()?;
+        self.ports.get::<MixerHandle>()?;
         let address = self.local.hop_address.borrow().clone()?;
         let (formats, reassembles) = (self.formats.kinds(), self.reassembles);
         Some(MixNode { formats, reassembles, ..MixNode::new(address, self.local.mix_public_key()) })
     }
 
     /// Pushes over the mixnet; `None` without the sender role.
-    pub fn sender(&self) -> Option<&SenderHandle> {
-        self.ports.sender.as_ref()
+    pub fn sender(&self) -> Option<SenderHandle> {
+        self.ports.get()
     }
 
     /// Publishes and follows; `None` without the relay role.
-    pub fn relay(&self) -> Option<&RelayHandle> {
-        self.ports.relay.as_ref()
+    pub fn relay(&self) -> Option<RelayHandle> {
+        self.ports.get()
     }
 
     /// The host.
@@ -147,7 +157,12 @@ impl Node {
 
     /// The actor of a role, for fault injection in tests.
     pub fn actor(&self, role: RoleName) -> Option<ActorHandle> {
-        self.roles.iter().find(|running| running.name() == role).map(|running| running.actor().clone())
+        self.roles.iter().find(|part| part.role.name() == role).map(|part| part.role.actor().clone())
+    }
+
+    /// The roles that run, in the order in which they started.
+    pub fn roles(&self) -> Vec<RoleName> {
+        self.roles.iter().map(|part| part.role.name()).collect()
     }
 
     /// What runs beside the actors.

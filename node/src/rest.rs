@@ -11,7 +11,7 @@
 //! | GET `/health/live`, `/health/ready` | probes: process up; every role ready (503 says what is missing) |
 //! | GET `/metrics` | Prometheus text |
 //! | GET `/admin/v1/pool` | every known mix node, its state and why |
-//! | POST `/admin/v1/probe` | loops through every usable mix node: loss and latency |
+//! | POST `/admin/v1/probe` | loops through every usable mix node: loss and latency (the sender role's) |
 //!
 //! What a web page sends is refused: see `guard`.
 
@@ -22,8 +22,7 @@ mod guard;
 mod health;
 mod lightpush;
 pub(crate) mod pool;
-pub(crate) mod probe;
-mod relay;
+mod role;
 #[cfg(test)]
 mod tests;
 
@@ -35,9 +34,10 @@ use std::{
 
 use actix_web::{App, HttpServer, dev::ServerHandle, middleware, web};
 use futures::future::BoxFuture;
-use tokio::sync::Semaphore;
 use wakumix_discovery::PoolEntry;
-use wakumix_role_api::{DirectoryReader, host::HostHandle, plain::PlainPush, relay::RelayHandle, sender::SenderHandle};
+use wakumix_role_api::{
+    DirectoryReader, Ports, RoleName, host::HostHandle, plain::PlainPush, rest::Route, sender::SenderHandle,
+};
 use wakumix_telemetry::{Telemetry, health::Health};
 
 pub use debug::Info;
@@ -52,8 +52,10 @@ pub struct Api {
     pub info: Arc<dyn Fn() -> Info + Send + Sync>,
     /// Pushes over the mixnet, if the sender role is on.
     pub sender: Option<SenderHandle>,
-    /// Publishes and keeps messages, if the relay role is on.
-    pub relay: Option<RelayHandle>,
+    /// The handles of the roles, for their routes.
+    pub ports: Ports,
+    /// Routes of every role that this node could have.
+    pub routes: Arc<[RoleRoute]>,
     /// Pushes without the mixnet.
     pub plain: PlainPush,
     /// For the state of the host.
@@ -76,8 +78,17 @@ pub struct Api {
     pub allowed_hosts: Arc<[String]>,
     /// Asks discovery for every known mix node.
     pub pool: Arc<dyn Fn() -> BoxFuture<'static, Vec<PoolEntry>> + Send + Sync>,
-    /// One permit for each probe that may run at a time.
-    pub probes: Arc<Semaphore>,
+}
+
+/// A route that a role brings.
+#[derive(Clone, Copy, Debug)]
+pub struct RoleRoute {
+    /// The role.
+    pub role: RoleName,
+    /// Whether it runs.
+    pub is_on: bool,
+    /// The route.
+    pub route: Route,
 }
 
 /// The cluster of this node and how content topics map to its shards.
@@ -127,7 +138,7 @@ impl Server {
         address: SocketAddr,
         setting: &'static str,
         is_guarded: bool,
-        routes: fn(&mut web::ServiceConfig),
+        routes: fn(&mut web::ServiceConfig, &Api),
     ) -> Result<Self, BindError> {
         let failed = |source| BindError { address, setting, source };
         let listener = TcpListener::bind(address).map_err(failed)?;
@@ -137,7 +148,7 @@ impl Server {
                 .wrap(middleware::Condition::new(is_guarded, middleware::from_fn(guard::guard)))
                 .wrap(middleware::NormalizePath::trim())
                 .configure(state(&api))
-                .configure(routes)
+                .configure(|config| routes(config, &api))
         })
         .workers(1)
         .disable_signals()
@@ -159,9 +170,9 @@ impl Server {
 }
 
 /// Every endpoint of the REST interface.
-fn routes(config: &mut web::ServiceConfig) {
-    config.configure(lightpush::routes).configure(relay::routes).configure(debug::routes).configure(health::routes);
-    config.configure(pool::routes).configure(probe::routes);
+fn routes(config: &mut web::ServiceConfig, api: &Api) {
+    config.configure(lightpush::routes).configure(debug::routes).configure(health::routes);
+    config.configure(pool::routes).configure(|config| role::routes(config, &api.routes));
 }
 
 /// What handlers work on, and how much of a body they read.

@@ -36,7 +36,7 @@ pub enum ConnectionStatus {
     Disconnected,
 }
 
-/// A protocol under the name that nwaku gives it.
+/// A protocol under the name that nwaku gives it, or one that nwaku does not have.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Protocol {
     /// Gossip of messages.
@@ -67,10 +67,12 @@ pub enum Protocol {
     Rendezvous,
     /// The mix protocol.
     Mix,
+    /// One of a role that nwaku does not have, by its name in the report.
+    Other(&'static str),
 }
 
 impl Protocol {
-    /// nwaku's name, a key in the report.
+    /// Its name, a key in the report.
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Relay => "Relay",
@@ -87,6 +89,7 @@ impl Protocol {
             Self::PeerExchangeClient => "Peer Exchange Client",
             Self::Rendezvous => "Rendezvous",
             Self::Mix => "Mix",
+            Self::Other(name) => name,
         }
     }
 }

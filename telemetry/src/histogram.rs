@@ -11,7 +11,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use metrics::{Histogram, HistogramFn};
 
-use crate::metric::{Kind, Metric};
+use crate::metric::{Description, Kind};
 
 /// All histograms of a node. As many as there are metrics and values of their labels.
 #[derive(Default)]
@@ -36,11 +36,11 @@ struct Buckets {
 
 impl Histograms {
     /// The histogram of these labels; one that counts nothing for a metric of another kind.
-    pub(crate) fn register(&self, metric: Metric, labels: &[(&'static str, &str)]) -> Histogram {
-        let Kind::Histogram(bounds) = metric.kind() else { return Histogram::noop() };
+    pub(crate) fn register(&self, metric: &Description, labels: &[(&'static str, &str)]) -> Histogram {
+        let Kind::Histogram(bounds) = metric.kind else { return Histogram::noop() };
         let mut families = self.lock();
-        let new = || Family { help: metric.help(), series: BTreeMap::new() };
-        let series = &mut families.entry(metric.name()).or_insert_with(new).series;
+        let new = || Family { help: metric.help, series: BTreeMap::new() };
+        let series = &mut families.entry(metric.name).or_insert_with(new).series;
         Histogram::from_arc(Arc::clone(series.entry(shown(labels)).or_insert_with(|| Arc::new(Buckets::new(bounds)))))
     }
 
@@ -105,6 +105,7 @@ fn shown(labels: &[(&'static str, &str)]) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::metric::Unit;
 
     #[test]
     fn a_sample_counts_in_the_bucket_of_its_bound_and_in_all_above() {
@@ -124,13 +125,20 @@ mod tests {
 
     #[test]
     fn one_histogram_of_the_same_labels_is_shared() {
+        let metric = Description {
+            owner: "test",
+            name: "packets",
+            kind: Kind::Histogram(&[1.0]),
+            unit: Unit::Count,
+            labels: &[],
+            help: "Packets.",
+        };
         let histograms = Histograms::default();
         for _ in 0..2 {
-            histograms.register(Metric::BatchPackets, &[]).record(1.0);
+            histograms.register(&metric, &[]).record(1.0);
         }
         let mut page = String::new();
         histograms.append(&mut page);
-        let count = format!("{}_count 2", Metric::BatchPackets.name());
-        assert!(page.lines().any(|line| line == count), "{page}");
+        assert!(page.lines().any(|line| line == "packets_count 2"), "{page}");
     }
 }

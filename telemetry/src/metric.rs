@@ -1,14 +1,7 @@
-//! The one list of all metric names.
+//! What is fixed about a metric, and the catalogue in which a crate describes all of its own.
 //!
-//! Ours begin with `waku_mix_`. Two more families are the fleet's and keep its names, so that dashboards that exist
+//! Our names begin with `waku_mix_`. Two more families are the fleet's and keep its names, so that dashboards that exist
 //! find them: `mix_*` (spec/mix-wire.md §18, spec/waku.md §5.6) and `waku_*` (spec/waku.md §7.3).
-
-mod buckets;
-mod catalogue;
-
-use std::fmt::Write as _;
-
-pub use catalogue::Metric;
 
 /// How a metric behaves over time.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -66,6 +59,8 @@ impl Unit {
 /// All that is fixed about one metric.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Description {
+    /// The crate that records it.
+    pub owner: &'static str,
     /// Full name as exported, with prefix and `_total`.
     pub name: &'static str,
     /// Counter, gauge or histogram.
@@ -78,49 +73,130 @@ pub struct Description {
     pub help: &'static str,
 }
 
-impl Metric {
-    /// Full name as exported.
-    pub fn name(self) -> &'static str {
-        self.describe().name
-    }
-
-    /// Counter, gauge or histogram.
-    pub fn kind(self) -> Kind {
-        self.describe().kind
-    }
-
-    /// Unit of the value.
-    pub fn unit(self) -> Unit {
-        self.describe().unit
-    }
-
-    /// Text of the `# HELP` line.
-    pub fn help(self) -> &'static str {
-        self.describe().help
-    }
-
-    /// Label names that each series has.
-    pub fn labels(self) -> &'static [&'static str] {
-        self.describe().labels
-    }
+/// The metrics of one crate. Made by [`catalogue!`](crate::catalogue).
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Catalogue {
+    /// The crate that records them.
+    pub owner: &'static str,
+    /// All of them, in the order in which the crate lists them.
+    pub metrics: &'static [Description],
 }
 
-/// The inventory of all metrics as a Markdown page: the content of `telemetry/metrics.md`.
-pub fn inventory() -> String {
-    let mut page = String::from(
-        "# Metrics\n\n\
-         Every metric that a node can export, from the one list in `telemetry/src/metric/catalogue.rs`.\n\
-         Regenerate with `WRITE_INVENTORY=1 cargo test -p wakumix-telemetry --test inventory`.\n\n\
-         | name | kind | unit | labels | help |\n|---|---|---|---|---|\n",
-    );
-    for metric in Metric::ALL {
-        let Description { name, kind, unit, labels, help } = metric.describe();
-        let kind = kind.as_str();
-        let unit = unit.as_str();
-        let labels = if labels.is_empty() { "–".to_owned() } else { labels.join(", ") };
-        let help = help.replace('|', "\\|");
-        // Writing to a String cannot fail.
-        let _ = writeln!(page, "| `{name}` | {kind} | {unit} | {labels} | {help} |");
+/// Why catalogues do not make one [`Telemetry`](crate::Telemetry).
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum CatalogueError {
+    /// Two catalogues, or one twice, have a metric of this name.
+    #[error("the metric {name} is in the catalogues of both {} and {}", owners[0], owners[1])]
+    NameTwice {
+        /// The metric.
+        name: &'static str,
+        /// The crates, in the order of their catalogues.
+        owners: [&'static str; 2],
+    },
+    /// A histogram without buckets.
+    #[error("the histogram {name} of {owner} has no buckets")]
+    NoBuckets {
+        /// The metric.
+        name: &'static str,
+        /// Its crate.
+        owner: &'static str,
+    },
+}
+
+/// Writes a crate's list of metrics: an enum `Metric`, which [`Telemetry`](crate::Telemetry) takes wherever it asks for
+/// a metric, and a static [`Catalogue`] `METRICS`, which the crate exports for
+/// [`Telemetry::new`](crate::Telemetry::new). An entry is
+/// `Variant: "name", Kind, Unit, [labels], "help";`.
+///
+/// A variant is its name in CamelCase, without our prefix `waku_mix_`; anything else does not compile.
+///
+/// ```
+/// const LATENESS: &[f64] = &[0.001, 0.01, 0.1];
+///
+/// wakumix_telemetry::catalogue! {
+///     PacketsHeld: "waku_mix_packets_held", Gauge, Count, [], "Packets in the node now.";
+///     LatenessSeconds: "waku_mix_lateness_seconds", Histogram(LATENESS), Seconds, [], "From deadline to release.";
+/// }
+/// # fn main() {
+/// assert_eq!(METRICS.metrics.len(), 2);
+/// # }
+/// ```
+#[macro_export]
+macro_rules! catalogue {
+    ($(
+        $variant:ident: $name:literal, $kind:ident $(($buckets:expr))?, $unit:ident, [$($label:literal),*], $help:literal;
+    )*) => {
+        /// Every metric that this crate describes.
+        #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+        pub enum Metric {
+            $(#[doc = concat!("`", $name, "`: ", $help)] $variant,)*
+        }
+
+        /// The descriptions of all metrics of this crate.
+        pub static METRICS: $crate::Catalogue = $crate::Catalogue {
+            owner: env!("CARGO_PKG_NAME"),
+            metrics: &[$($crate::Description {
+                owner: env!("CARGO_PKG_NAME"),
+                name: $name,
+                kind: $crate::Kind::$kind $(($buckets))?,
+                unit: $crate::Unit::$unit,
+                labels: &[$($label),*],
+                help: $help,
+            }),*],
+        };
+
+        impl From<Metric> for &'static $crate::Description {
+            fn from(metric: Metric) -> Self {
+                // Both lists come from one table.
+                &METRICS.metrics[metric as usize]
+            }
+        }
+
+        const _: () = {
+            $(assert!($crate::is_variant_of(stringify!($variant), $name), concat!("not the variant of ", $name));)*
+        };
+    };
+}
+
+/// Whether a variant is this name in CamelCase, without our prefix.
+#[doc(hidden)]
+#[must_use]
+pub const fn is_variant_of(variant: &str, name: &str) -> bool {
+    let (mut variant, mut name) = (variant.as_bytes(), name.as_bytes());
+    if let [b'w', b'a', b'k', b'u', b'_', b'm', b'i', b'x', b'_', rest @ ..] = name {
+        name = rest;
     }
-    page
+    let mut starts_word = true;
+    while let [letter, rest @ ..] = name {
+        name = rest;
+        if *letter == b'_' {
+            starts_word = true;
+            continue;
+        }
+        let expected = if starts_word { letter.to_ascii_uppercase() } else { *letter };
+        match variant {
+            [found, rest @ ..] if *found == expected => variant = rest,
+            _ => return false,
+        }
+        starts_word = false;
+    }
+    variant.is_empty()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::is_variant_of;
+
+    #[test]
+    fn a_variant_is_its_name_in_camel_case_without_our_prefix() {
+        for (variant, name) in
+            [("PacketsHeld", "waku_mix_packets_held"), ("WakuLightpushV3ErrorsTotal", "waku_lightpush_v3_errors_total")]
+        {
+            assert!(is_variant_of(variant, name), "{variant}");
+        }
+        for variant in ["Packetsheld", "PacketsHeldNow", "Packets", "WakuMixPacketsHeld", "packets_held"] {
+            assert!(!is_variant_of(variant, "waku_mix_packets_held"), "{variant}");
+        }
+    }
 }

@@ -1,5 +1,6 @@
 //! One node's metrics: a recorder of its own, handles to it, and the page for Prometheus.
 
+use std::collections::HashMap;
 use std::fmt;
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -8,7 +9,7 @@ use metrics_exporter_prometheus::{PrometheusBuilder, PrometheusHandle, Prometheu
 use prometheus_client::registry::Registry;
 
 use crate::histogram::Histograms;
-use crate::metric::{Kind, Metric};
+use crate::metric::{Catalogue, CatalogueError, Description, Kind};
 use crate::page;
 
 /// Value of the `Content-Type` header for [`Telemetry::render`].
@@ -25,6 +26,8 @@ pub struct Telemetry {
 }
 
 struct Inner {
+    /// By name; fixed.
+    known: HashMap<&'static str, &'static Description>,
     recorder: PrometheusRecorder,
     page: PrometheusHandle,
     histograms: Histograms,
@@ -33,46 +36,58 @@ struct Inner {
 }
 
 impl Telemetry {
-    /// An empty set of metrics that knows help and buckets of each [`Metric`].
-    pub fn new() -> Self {
-        let recorder = PrometheusBuilder::new().build_recorder();
-        for metric in Metric::ALL {
-            describe(&recorder, *metric);
+    /// The metrics of these catalogues, none of which has a value yet.
+    ///
+    /// # Errors
+    /// A name that two catalogues have, or a histogram without buckets.
+    pub fn new(catalogues: impl IntoIterator<Item = &'static Catalogue>) -> Result<Self, CatalogueError> {
+        let mut known = HashMap::new();
+        for metric in catalogues.into_iter().flat_map(|catalogue| catalogue.metrics) {
+            if let Some(Description { name, owner, .. }) = known.insert(metric.name, metric) {
+                return Err(CatalogueError::NameTwice { name, owners: [owner, metric.owner] });
+            }
         }
+        let recorder = build_recorder(known.values().copied())?;
         let page = recorder.handle();
-        Self {
+        Ok(Self {
             inner: Arc::new(Inner {
+                known,
                 recorder,
                 page,
                 histograms: Histograms::default(),
                 libp2p: Arc::new(Mutex::new(Registry::default())),
                 refreshers: Mutex::new(Vec::new()),
             }),
-        }
+        })
     }
 
     /// The counter of these labels. Take it once and keep it: looking it up costs more than counting.
     ///
-    /// `labels` has the names of [`Metric::labels`] in their order. A metric of another kind or other label names is
-    /// a defect of the caller: it panics in debug builds and yields a handle that counts nothing in release builds.
-    pub fn counter(&self, metric: Metric, labels: &[(&'static str, &str)]) -> Counter {
-        if !fits(metric, matches!(metric.kind(), Kind::Counter), labels) {
+    /// `metric` is a variant of the enum that [`catalogue!`](crate::catalogue) makes, and `labels` has the names of its
+    /// description in their order. A metric of a catalogue that this telemetry was not made of, one of another kind or
+    /// other label names are a defect of the caller: it panics in debug builds and yields a handle that counts nothing
+    /// in release builds.
+    pub fn counter(&self, metric: impl Into<&'static Description>, labels: &[(&'static str, &str)]) -> Counter {
+        let metric = metric.into();
+        if !self.fits(metric, matches!(metric.kind, Kind::Counter), labels) {
             return Counter::noop();
         }
         self.inner.recorder.register_counter(&key(metric, labels), &METADATA)
     }
 
     /// The gauge of these labels; the rules of [`Telemetry::counter`] hold.
-    pub fn gauge(&self, metric: Metric, labels: &[(&'static str, &str)]) -> Gauge {
-        if !fits(metric, matches!(metric.kind(), Kind::Gauge), labels) {
+    pub fn gauge(&self, metric: impl Into<&'static Description>, labels: &[(&'static str, &str)]) -> Gauge {
+        let metric = metric.into();
+        if !self.fits(metric, matches!(metric.kind, Kind::Gauge), labels) {
             return Gauge::noop();
         }
         self.inner.recorder.register_gauge(&key(metric, labels), &METADATA)
     }
 
     /// The histogram of these labels; the rules of [`Telemetry::counter`] hold.
-    pub fn histogram(&self, metric: Metric, labels: &[(&'static str, &str)]) -> Histogram {
-        if !fits(metric, matches!(metric.kind(), Kind::Histogram(_)), labels) {
+    pub fn histogram(&self, metric: impl Into<&'static Description>, labels: &[(&'static str, &str)]) -> Histogram {
+        let metric = metric.into();
+        if !self.fits(metric, matches!(metric.kind, Kind::Histogram(_)), labels) {
             return Histogram::noop();
         }
         self.inner.histograms.register(metric, labels)
@@ -112,11 +127,16 @@ impl Telemetry {
     fn refreshers(&self) -> Vec<Refresher> {
         self.inner.refreshers.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
-}
 
-impl Default for Telemetry {
-    fn default() -> Self {
-        Self::new()
+    /// Whether the metric is known here, and kind and label names are those of its description.
+    fn fits(&self, metric: &Description, kind_fits: bool, labels: &[(&'static str, &str)]) -> bool {
+        let Description { owner, name, .. } = metric;
+        let known = self.inner.known.get(name).is_some_and(|known| known.owner == *owner);
+        let names_fit = labels.iter().map(|(name, _)| *name).eq(metric.labels.iter().copied());
+        debug_assert!(known, "{name} is in a catalogue of {owner} that this telemetry was not made of");
+        debug_assert!(kind_fits, "{name} of {owner} is a {}", metric.kind.as_str());
+        debug_assert!(names_fit, "{name} of {owner} has the labels {:?}", metric.labels);
+        known && kind_fits && names_fit
     }
 }
 
@@ -126,25 +146,29 @@ impl fmt::Debug for Telemetry {
     }
 }
 
-fn describe(recorder: &PrometheusRecorder, metric: Metric) {
-    let name = KeyName::from_const_str(metric.name());
-    let help = SharedString::const_str(metric.help());
-    match metric.kind() {
+fn build_recorder(metrics: impl Iterator<Item = &'static Description>) -> Result<PrometheusRecorder, CatalogueError> {
+    let recorder = PrometheusBuilder::new().build_recorder();
+    for metric in metrics {
+        if let Description { name, owner, kind: Kind::Histogram([]), .. } = metric {
+            return Err(CatalogueError::NoBuckets { name, owner });
+        }
+        describe(&recorder, metric);
+    }
+    Ok(recorder)
+}
+
+fn describe(recorder: &PrometheusRecorder, metric: &Description) {
+    let name = KeyName::from_const_str(metric.name);
+    let help = SharedString::const_str(metric.help);
+    match metric.kind {
         Kind::Counter => recorder.describe_counter(name, None, help),
         Kind::Gauge => recorder.describe_gauge(name, None, help),
+        // Kept here, not there.
         Kind::Histogram(_) => {}
     }
 }
 
-fn key(metric: Metric, labels: &[(&'static str, &str)]) -> Key {
+fn key(metric: &Description, labels: &[(&'static str, &str)]) -> Key {
     let labels: Vec<Label> = labels.iter().map(|(name, value)| Label::new(*name, (*value).to_owned())).collect();
-    Key::from_parts(metric.name(), labels)
-}
-
-/// Whether kind and label names are those of the list.
-fn fits(metric: Metric, kind_fits: bool, labels: &[(&'static str, &str)]) -> bool {
-    let names_fit = labels.iter().map(|(name, _)| *name).eq(metric.labels().iter().copied());
-    debug_assert!(kind_fits, "{metric:?} is a {}", metric.kind().as_str());
-    debug_assert!(names_fit, "{metric:?} has the labels {:?}", metric.labels());
-    kind_fits && names_fit
+    Key::from_parts(metric.name, labels)
 }

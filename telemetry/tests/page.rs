@@ -12,9 +12,33 @@ use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family as Series;
 use prometheus_client::metrics::histogram::Histogram;
 use prometheus_client::metrics::info::Info;
-use wakumix_telemetry::{Kind, Metric, Telemetry};
+use wakumix_telemetry::{Catalogue, CatalogueError, Description, Kind, Telemetry, Unit, catalogue};
 
 use parser::{Page, parse};
+
+const WAIT: &[f64] = &[0.01, 0.1, 1.0];
+
+catalogue! {
+    PacketsForwardedTotal: "waku_mix_packets_forwarded_total", Counter, Count, [], "Packets passed on.";
+    PacketsDroppedTotal: "waku_mix_packets_dropped_total", Counter, Count, ["stage", "reason"], "Packets dropped.";
+    PacketsHeld: "waku_mix_packets_held", Gauge, Count, [], "Packets in the node.";
+    DialsTotal: "waku_mix_dials_total", Counter, Count, ["outcome"], "Connection attempts.";
+    QueueWaitSeconds: "waku_mix_queue_wait_seconds", Histogram(WAIT), Seconds, ["queue"], "Time in a queue.";
+}
+
+const HELD_ELSEWHERE: Description = Description {
+    owner: "elsewhere",
+    name: "waku_mix_packets_held",
+    kind: Kind::Gauge,
+    unit: Unit::Count,
+    labels: &[],
+    help: "Packets held by somebody else.",
+};
+static ELSEWHERE: Catalogue = Catalogue { owner: "elsewhere", metrics: &[HELD_ELSEWHERE] };
+
+fn new_node() -> Telemetry {
+    Telemetry::new([&METRICS]).unwrap()
+}
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct Transport {
@@ -23,10 +47,10 @@ struct Transport {
 
 /// A node that uses each of its metrics, and libp2p metrics of every form.
 fn busy_node() -> Telemetry {
-    let telemetry = Telemetry::new();
-    for metric in Metric::ALL.iter().copied() {
-        let labels: Vec<_> = metric.labels().iter().map(|name| (*name, "a \"quoted\\\nvalue")).collect();
-        match metric.kind() {
+    let telemetry = new_node();
+    for metric in METRICS.metrics {
+        let labels: Vec<_> = metric.labels.iter().map(|name| (*name, "a \"quoted\\\nvalue")).collect();
+        match metric.kind {
             Kind::Counter => telemetry.counter(metric, &labels).increment(2),
             Kind::Gauge => telemetry.gauge(metric, &labels).set(-1.5),
             Kind::Histogram(buckets) => telemetry.histogram(metric, &labels).record(buckets[0]),
@@ -57,13 +81,13 @@ fn page_of(telemetry: &Telemetry) -> Page {
 #[test]
 fn the_page_of_a_busy_node_is_valid_and_has_every_metric() {
     let page = page_of(&busy_node());
-    for metric in Metric::ALL {
-        let family = &page.families[metric.name()];
-        assert_eq!(family.kind, metric.kind().as_str(), "{metric:?}");
-        assert_eq!(family.help, metric.help(), "{metric:?}");
+    for metric in METRICS.metrics {
+        let family = &page.families[metric.name];
+        assert_eq!(family.kind, metric.kind.as_str(), "{metric:?}");
+        assert_eq!(family.help, metric.help, "{metric:?}");
         let labels: Vec<_> =
             family.samples[0].labels.iter().map(|(name, _)| name.as_str()).filter(|name| *name != "le").collect();
-        assert_eq!(labels, metric.labels(), "{metric:?}");
+        assert_eq!(labels, metric.labels, "{metric:?}");
     }
 }
 
@@ -80,11 +104,11 @@ fn libp2p_counters_keep_their_type_on_the_shared_page() {
 #[test]
 fn histograms_have_the_buckets_of_the_list() {
     let page = page_of(&busy_node());
-    for metric in Metric::ALL {
-        let Kind::Histogram(bounds) = metric.kind() else {
+    for metric in METRICS.metrics {
+        let Kind::Histogram(bounds) = metric.kind else {
             continue;
         };
-        let family = &page.families[metric.name()];
+        let family = &page.families[metric.name];
         let found: Vec<f64> = family.samples.iter().filter_map(|sample| sample.bound()).collect();
         let expected: Vec<f64> = bounds.iter().copied().chain([f64::INFINITY]).collect();
         assert_eq!(found, expected, "{metric:?}");
@@ -93,7 +117,7 @@ fn histograms_have_the_buckets_of_the_list() {
 
 #[test]
 fn two_nodes_in_one_process_do_not_share_metrics() {
-    let (one, other) = (Telemetry::new(), Telemetry::new());
+    let (one, other) = (new_node(), new_node());
     one.counter(Metric::PacketsForwardedTotal, &[]).increment(5);
     assert_eq!(page_of(&one).families["waku_mix_packets_forwarded_total"].samples[0].value, 5.0);
     assert!(page_of(&other).families.is_empty());
@@ -101,7 +125,7 @@ fn two_nodes_in_one_process_do_not_share_metrics() {
 
 #[test]
 fn handles_of_the_same_labels_count_together() {
-    let telemetry = Telemetry::new();
+    let telemetry = new_node();
     let clone = telemetry.clone();
     telemetry.counter(Metric::DialsTotal, &[("outcome", "connected")]).increment(1);
     clone.counter(Metric::DialsTotal, &[("outcome", "connected")]).increment(1);
@@ -114,7 +138,7 @@ fn handles_of_the_same_labels_count_together() {
 
 #[test]
 fn numbers_kept_elsewhere_are_refreshed_at_each_scrape() {
-    let telemetry = Telemetry::new();
+    let telemetry = new_node();
     let forwarded = Arc::new(AtomicU64::new(3));
     let source = Arc::clone(&forwarded);
     telemetry.on_scrape(move |telemetry| {
@@ -131,7 +155,7 @@ fn numbers_kept_elsewhere_are_refreshed_at_each_scrape() {
 
 #[test]
 fn upkeep_keeps_the_samples_that_no_scrape_has_seen() {
-    let telemetry = Telemetry::new();
+    let telemetry = new_node();
     let wait = telemetry.histogram(Metric::QueueWaitSeconds, &[("queue", "delay")]);
     wait.record(0.2);
     telemetry.upkeep();
@@ -143,15 +167,41 @@ fn upkeep_keeps_the_samples_that_no_scrape_has_seen() {
 }
 
 #[test]
-#[should_panic(expected = "PacketsHeld is a gauge")]
+#[should_panic(expected = "waku_mix_packets_held of wakumix-telemetry is a gauge")]
 fn a_metric_of_another_kind_is_a_defect_of_the_caller() {
-    Telemetry::new().counter(Metric::PacketsHeld, &[]).increment(1);
+    new_node().counter(Metric::PacketsHeld, &[]).increment(1);
 }
 
 #[test]
-#[should_panic(expected = "PacketsDroppedTotal has the labels [\"stage\", \"reason\"]")]
+#[should_panic(expected = "waku_mix_packets_dropped_total of wakumix-telemetry has the labels [\"stage\", \"reason\"]")]
 fn other_labels_than_those_of_the_list_are_a_defect_of_the_caller() {
-    Telemetry::new().counter(Metric::PacketsDroppedTotal, &[("reason", "mac")]).increment(1);
+    new_node().counter(Metric::PacketsDroppedTotal, &[("reason", "mac")]).increment(1);
+}
+
+#[test]
+#[should_panic(
+    expected = "waku_mix_packets_held is in a catalogue of wakumix-telemetry that this telemetry was not made of"
+)]
+fn a_metric_of_a_catalogue_that_was_not_given_is_a_defect_of_the_caller() {
+    // Another crate's metric of that name does not count.
+    Telemetry::new([&ELSEWHERE]).unwrap().gauge(Metric::PacketsHeld, &[]).set(1.0);
+}
+
+#[test]
+fn a_name_in_two_catalogues_is_refused_with_both_owners() {
+    let error = Telemetry::new([&METRICS, &ELSEWHERE]).unwrap_err();
+    let owners = ["wakumix-telemetry", "elsewhere"];
+    assert_eq!(error, CatalogueError::NameTwice { name: "waku_mix_packets_held", owners });
+    let text = error.to_string();
+    assert!(owners.iter().chain(&["waku_mix_packets_held"]).all(|part| text.contains(part)), "{text}");
+}
+
+#[test]
+fn a_histogram_without_buckets_is_refused() {
+    static BARE: Catalogue =
+        Catalogue { owner: "elsewhere", metrics: &[Description { kind: Kind::Histogram(&[]), ..HELD_ELSEWHERE }] };
+    let refused = CatalogueError::NoBuckets { name: "waku_mix_packets_held", owner: "elsewhere" };
+    assert_eq!(Telemetry::new([&BARE]).unwrap_err(), refused);
 }
 
 #[test]

@@ -3,11 +3,12 @@
 use std::{collections::HashMap, time::Duration};
 
 use wakumix_role_api::directory::{PoolCounts, PoolState};
-use wakumix_telemetry::{Counter, Gauge, Metric, Telemetry};
+use wakumix_telemetry::{Counter, Gauge, Telemetry};
 
 use crate::{
     clock::Now,
     finding::{Refusal, SourceName},
+    metrics::Metric,
     peer_table::{CheckOutcome, PeerTable},
     pool::Diversity,
 };

@@ -17,11 +17,12 @@ use rand::rngs::StdRng;
 use tokio::time::{Instant, sleep};
 use wakumix_records::peer_exchange::{MAX_RECORDS, MAX_REQUEST, PROTOCOL};
 use wakumix_role_api::{InboundRequest, Service};
-use wakumix_telemetry::{Counter, Metric, Telemetry};
+use wakumix_telemetry::{Counter, Telemetry};
 
 use crate::{
     entry::PeerAddress,
     finding::SourceName,
+    metrics::Metric,
     source::{Source, SourceContext},
 };
 

@@ -90,7 +90,7 @@ impl Node {
 
     /// The same, where discovery knows peers.
     pub(super) fn knowing(seed: u16, local: LocalRecord, source: &impl Source, known: Vec<Finding>) -> Self {
-        let telemetry = Telemetry::new();
+        let telemetry = wakumix_role_testkit::telemetry(&crate::METRICS);
         let (address, inbox) = mailbox("discovery", 1024, &telemetry);
         let (host, host_inbox) = mailbox("host", 64, &telemetry);
         let (publisher, directory) = DirectoryPublisher::new();

@@ -75,7 +75,7 @@ impl World {
 
     pub(crate) fn with_sources(config: Config, sources: Vec<Box<dyn Source>>) -> Self {
         tokio::time::pause();
-        let telemetry = Telemetry::new();
+        let telemetry = wakumix_role_testkit::telemetry(&wakumix_discovery::METRICS);
         let (supervisor, _fatal) = Supervisor::on_current_thread(telemetry.clone());
         let (host_address, host_inbox) = mailbox("host", 64, &telemetry);
         let (publisher, reader) = DirectoryPublisher::new();

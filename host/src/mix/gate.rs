@@ -17,11 +17,11 @@ use wakumix_mix::{
 };
 use wakumix_role_api::Formats;
 use wakumix_sphinx::{Weakness, Weaknesses};
-use wakumix_telemetry::{Metric, Telemetry};
+use wakumix_telemetry::Telemetry;
 
 use crate::{
     config::MixLimits,
-    metrics::{AdmissionMetrics, Admitted},
+    metrics::{AdmissionMetrics, Admitted, Metric},
 };
 
 /// Shortest and longest time that a stream is not read after a refusal. Shorter costs more wake-ups than it saves reads;
@@ -224,7 +224,7 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn a_peer_is_one_peer_however_often_it_is_asked_for_and_forgotten_with_its_last_holder() {
-        let telemetry = Telemetry::new();
+        let telemetry = wakumix_role_testkit::telemetry(&crate::METRICS);
         let gate = gate(Some(1000), 16, &telemetry);
         let peer = PeerId::random();
         let (first, second) = (gate.peer(peer), gate.peer(peer));
@@ -239,7 +239,7 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn a_flooder_is_refused_and_rests_while_a_modest_peer_passes() {
-        let telemetry = Telemetry::new();
+        let telemetry = wakumix_role_testkit::telemetry(&crate::METRICS);
         let gate = gate(Some(1000), 16_384, &telemetry);
         let (hostile, honest) = (gate.peer(PeerId::random()), gate.peer(PeerId::random()));
         let refused = (0..10_000).find_map(|_| hostile.admit(4608).err()).unwrap();
@@ -255,7 +255,7 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn packets_of_one_peer_leave_room_for_others() {
-        let telemetry = Telemetry::new();
+        let telemetry = wakumix_role_testkit::telemetry(&crate::METRICS);
         let gate = gate(None, 4096, &telemetry);
         let (greedy, other) = (gate.peer(PeerId::random()), gate.peer(PeerId::random()));
         let mut held: Vec<_> = (0..2048).map(|_| greedy.admit(4608).unwrap()).collect();

@@ -321,7 +321,7 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn the_silent_give_way_before_the_slow_and_the_young_last() {
-        let setups = Setups::new(&Telemetry::new());
+        let setups = Setups::new(&wakumix_role_testkit::telemetry(&crate::METRICS));
         let (mut slow, silent) = (comes(&setups, 1), comes(&setups, 2));
         assert_eq!(slow.spoken(), UNDER_WAY);
         advance(SILENCE_GRACE).await;
@@ -339,7 +339,7 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn one_that_is_set_up_gives_way_to_nobody_and_is_forgotten() {
-        let setups = Setups::new(&Telemetry::new());
+        let setups = Setups::new(&wakumix_role_testkit::telemetry(&crate::METRICS));
         let mut ticket = comes(&setups, 1);
         setups.ended(ConnectionId::new_unchecked(1));
         advance(SILENCE_LIMIT).await;

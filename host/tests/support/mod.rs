@@ -64,7 +64,7 @@ impl Setup {
     }
 
     pub(crate) async fn try_start(self) -> Result<Node, wakumix_host::HostError> {
-        let telemetry = Telemetry::new();
+        let telemetry = wakumix_role_testkit::telemetry(&wakumix_host::METRICS);
         let (host_address, inbox) = mailbox("host", 1024, &telemetry);
         let handle = HostHandle::new(host_address);
         let (received, mixer_inbox) = mailbox("mixer", self.mixer_queue, &telemetry);

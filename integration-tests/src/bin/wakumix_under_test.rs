@@ -2,6 +2,8 @@
 
 use std::process::ExitCode;
 
+use wakumix::roles::Roles;
+
 fn main() -> ExitCode {
-    wakumix::cli::run(std::env::args_os())
+    wakumix::cli::run(&Roles::built_in(), std::env::args_os())
 }

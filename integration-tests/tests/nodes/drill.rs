@@ -10,7 +10,7 @@ use wakumix_integration_tests::{
     net::{Net, Plan, plans, push, push_as},
     run, until,
 };
-use wakumix_role_api::{RoleName, sender::Anonymity};
+use wakumix_role_api::{relay, sender::Anonymity};
 
 /// The node under drill: every role, every source that works on loopback, REST.
 const DRILLED: &str = "drilled";
@@ -113,7 +113,7 @@ async fn stimulate(net: &Net, stimulus: Stimulus) {
             let answer = http::post(rest, "/relay/v1/subscriptions", r#"["/waku/2/rs/66/1"]"#).await;
             assert_ne!(answer.status, 200, "{}", answer.body);
         }
-        Stimulus::StartRelay => node.actor(RoleName::Relay).unwrap().inject_panic().await,
+        Stimulus::StartRelay => node.actor(relay::NAME).unwrap().inject_panic().await,
         Stimulus::StartDiscovery => node.discovery().actor().inject_panic().await,
     }
 }

@@ -18,10 +18,11 @@ use wakumix_integration_tests::{
 };
 use wakumix_mix::{ExitStatus, HopAddress, MixNode};
 use wakumix_role_api::{
-    RoleName,
     directory::ServiceNode,
+    exit,
     host::SendFailure,
-    sender::{Answer, ClientError, PushFailure},
+    mixer, relay,
+    sender::{self, Answer, ClientError, PushFailure},
 };
 use wakumix_sphinx::{PrivateKey, Profile};
 
@@ -273,10 +274,10 @@ fn an_actor_that_panics_during_traffic_is_restarted_and_counted() {
         let net = Net::start(all_with(usual(), "sender.timeout", "5s")).await;
         let sender = net.node("sender-1");
         let panics = [
-            ("mixer-1", RoleName::Mixer, "mixer"),
-            ("exit-1", RoleName::Exit, "exit"),
-            ("exit-1", RoleName::Relay, "relay"),
-            ("sender-1", RoleName::Sender, "sender"),
+            ("mixer-1", mixer::NAME, "mixer"),
+            ("exit-1", exit::NAME, "exit"),
+            ("exit-1", relay::NAME, "relay"),
+            ("sender-1", sender::NAME, "sender"),
         ];
         let faults = async {
             for (node, role, _) in panics {
@@ -363,7 +364,7 @@ fn a_node_that_has_no_time_to_drain_counts_the_packets_that_it_gives_up() {
 
 /// Stops the sender while one request is under way; gives how that request ended.
 async fn stopped_with_a_request(net: &mut Net, limit: Duration) -> Result<Answer, PushFailure> {
-    let sender = net.node("sender-1").sender().unwrap().clone();
+    let sender = net.node("sender-1").sender().unwrap();
     let open = tokio::spawn(async move { sender.push(message("open"), Some(TOPIC.to_owned()), None, None).await });
     until("the request has left", async || net.balance("sender-1").sent == 1).await;
     net.stop("sender-1", limit).await;

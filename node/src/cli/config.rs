@@ -5,7 +5,10 @@ use std::io::{self, Write};
 use clap::Subcommand;
 
 use super::{ConfigArgs, Failure};
-use crate::config::{self, Loaded, PortUse, ShowFormat};
+use crate::{
+    config::{self, Loaded, PortUse, ShowFormat},
+    roles::Roles,
+};
 
 /// Check or show a configuration.
 #[derive(Debug, Subcommand)]
@@ -33,18 +36,18 @@ pub(super) enum ConfigCommand {
 }
 
 impl ConfigCommand {
-    pub(super) fn run(&self, out: &mut impl Write) -> Result<(), Failure> {
+    pub(super) fn run(&self, roles: &Roles, out: &mut impl Write) -> Result<(), Failure> {
         match self {
             Self::Check { config } => {
-                let loaded = config::load(&config.inputs())?;
+                let loaded = config::load(&config.inputs(roles))?;
                 warn(&loaded)?;
                 summary(&loaded, out)?;
             }
             Self::Show { defaults: true, format, .. } => {
-                out.write_all(config::show_defaults(*format).as_bytes())?;
+                out.write_all(config::show_defaults(roles, *format)?.as_bytes())?;
             }
             Self::Show { format, config, .. } => {
-                let loaded = config::load(&config.inputs())?;
+                let loaded = config::load(&config.inputs(roles))?;
                 warn(&loaded)?;
                 out.write_all(config::show(&loaded, *format).as_bytes())?;
             }

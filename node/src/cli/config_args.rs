@@ -1,29 +1,41 @@
-//! The flags of a configuration, made from the table of keys: their names cannot drift from those in files.
+//! The flags of a configuration, made from the keys: their names cannot drift from those in files.
 
-use std::path::PathBuf;
+use std::{convert::Infallible, path::PathBuf};
 
-use clap::{Arg, ArgAction, ArgMatches, Args, Command, FromArgMatches, builder::ValueParser};
+use clap::{
+    Arg, ArgAction, ArgMatches, Args, Command, FromArgMatches,
+    builder::{TypedValueParser as _, ValueParser},
+};
+use wakumix_role_api::config::{Key, Kind};
 
-use crate::config::{
-    Flag, Inputs, SWITCHES, SYNONYMS, WITHOUT_EFFECT,
-    kind::Kind,
-    schema::{self, KEYS, Key, capitalised},
+use crate::{
+    config::{
+        Flag, Inputs, SWITCHES, WITHOUT_EFFECT,
+        schema::{Schema, capitalised, sentence},
+    },
+    roles::Roles,
 };
 
-/// `--config` and one flag for every key.
+/// `--config` and one flag for every key. The flags of keys come with [`with_keys`], once it is known which roles the
+/// program has.
 #[derive(Clone, Debug, Default)]
 pub struct ConfigArgs {
     file: Option<PathBuf>,
     flags: Vec<Flag>,
 }
 
+/// The value of a flag of a key, which tells it from those of other flags.
+#[derive(Clone)]
+struct KeyText(String);
+
 const FILE: &str = "config";
 const FLEET: &str = "Other names";
 
 impl ConfigArgs {
-    /// These flags over the process's environment.
-    pub fn inputs(&self) -> Inputs {
-        Inputs { file: self.file.clone(), flags: self.flags.clone(), ..Inputs::from_process() }
+    /// These flags over the process's environment, for a node that can have these roles.
+    pub fn inputs(&self, roles: &Roles) -> Inputs {
+        let roles = roles.clone();
+        Inputs { file: self.file.clone(), flags: self.flags.clone(), roles, ..Inputs::from_process() }
     }
 }
 
@@ -36,18 +48,9 @@ impl Args for ConfigArgs {
             .value_name("FILE")
             .value_parser(ValueParser::path_buf())
             .help("Configuration file, TOML or YAML [env: WAKUMIX_CONFIG]");
-        let command = command.arg(file).args(KEYS.iter().map(key_flag));
-        let switches = SWITCHES.iter().map(|switch| {
-            boolean(Arg::new(switch.name).long(switch.name).help_heading(FLEET).help(capitalised(switch.doc)))
-        });
-        let synonyms = SYNONYMS.iter().filter_map(|(name, path)| {
-            let key = schema::find(path)?;
-            let help = format!("Other name of --{path}");
-            Some(valued(key, Arg::new(*name).long(*name)).help_heading(FLEET).help(help))
-        });
         let ignored =
             WITHOUT_EFFECT.iter().map(|name| boolean(Arg::new(*name).long(*name).hide(true).action(ArgAction::Append)));
-        command.args(switches).args(synonyms).args(ignored)
+        command.arg(file).args(ignored)
     }
 
     fn augment_args_for_update(command: Command) -> Command {
@@ -57,15 +60,9 @@ impl Args for ConfigArgs {
 
 impl FromArgMatches for ConfigArgs {
     fn from_arg_matches(matches: &ArgMatches) -> Result<Self, clap::Error> {
-        let names = KEYS
-            .iter()
-            .map(|key| key.path)
-            .chain(SWITCHES.iter().map(|switch| switch.name))
-            .chain(SYNONYMS.iter().map(|(name, _)| *name))
-            .chain(WITHOUT_EFFECT.iter().copied());
-        let flags = names.filter_map(|name| {
-            let values = matches.get_many::<String>(name)?.cloned().collect();
-            Some(Flag { name: name.to_owned(), values })
+        let flags = matches.ids().filter_map(|id| {
+            let values = matches.try_get_many::<KeyText>(id.as_str()).ok()??;
+            Some(Flag { name: id.as_str().to_owned(), values: values.map(|KeyText(text)| text.clone()).collect() })
         });
         Ok(Self { file: matches.get_one::<PathBuf>(FILE).cloned(), flags: flags.collect() })
     }
@@ -76,19 +73,40 @@ impl FromArgMatches for ConfigArgs {
     }
 }
 
+/// Gives each command that takes a configuration the flags of these keys.
+pub(super) fn with_keys(command: Command, schema: &Schema) -> Command {
+    let names: Vec<String> = command.get_subcommands().map(|inner| inner.get_name().to_owned()).collect();
+    let command =
+        names.into_iter().fold(command, |command, name| command.mut_subcommand(name, |inner| with_keys(inner, schema)));
+    let takes_configuration = command.get_arguments().any(|argument| argument.get_id() == WITHOUT_EFFECT[0]);
+    if takes_configuration { command.args(key_flags(schema)) } else { command }
+}
+
+fn key_flags(schema: &Schema) -> Vec<Arg> {
+    let keys = schema.keys().iter().map(key_flag);
+    let switches = SWITCHES.iter().map(|switch| {
+        boolean(Arg::new(switch.name).long(switch.name).help_heading(FLEET).help(capitalised(switch.doc)))
+    });
+    let aliases = schema.keys().iter().flat_map(|key| {
+        let help = format!("Other name of --{}", key.path);
+        key.aliases
+            .iter()
+            .map(move |name| valued(key, Arg::new(*name).long(*name)).help_heading(FLEET).help(help.clone()))
+    });
+    keys.chain(switches).chain(aliases).collect()
+}
+
 fn key_flag(key: &Key) -> Arg {
-    let default = match key.default {
+    let default = match key.default.as_deref() {
         None | Some("") => String::new(),
         Some(default) => format!(" [default: {default}]"),
     };
-    valued(key, Arg::new(key.path).long(key.path))
-        .help_heading(key.group.title())
-        .help(format!("{}{default}", key.sentence()))
+    valued(key, Arg::new(key.path).long(key.path)).help_heading(key.group).help(format!("{}{default}", sentence(key)))
 }
 
 /// Gives a flag the values that its key takes.
 fn valued(key: &Key, flag: Arg) -> Arg {
-    let flag = flag.value_name(key.kind.placeholder());
+    let flag = flag.value_name(key.kind.placeholder()).value_parser(key_text());
     match key.kind {
         Kind::Bool => boolean(flag),
         _ if key.many => flag.action(ArgAction::Append).num_args(1),
@@ -98,5 +116,10 @@ fn valued(key: &Key, flag: Arg) -> Arg {
 
 /// `--rest`, `--rest=true`, `--rest True`: as the fleet's command line has it.
 fn boolean(flag: Arg) -> Arg {
-    flag.value_name("BOOL").num_args(0..=1).default_missing_value("true")
+    flag.value_name("BOOL").num_args(0..=1).default_missing_value("true").value_parser(key_text())
+}
+
+fn key_text() -> ValueParser {
+    let parser = clap::builder::StringValueParser::new();
+    ValueParser::new(parser.try_map(|text| Ok::<_, Infallible>(KeyText(text))))
 }

@@ -14,15 +14,13 @@ use enr::k256::ecdsa::SigningKey;
 use serde::Deserialize;
 use wakumix_discovery::record_fields;
 use wakumix_records::node_record::NodeRecord;
+use wakumix_role_api::command::DEFAULT_NODE;
 
-use super::{
-    ConfigArgs, Failure,
-    config::warn,
-    rest::{DEFAULT_NODE, RestNode},
-};
+use super::{ConfigArgs, Failure, config::warn, rest::RestNode};
 use crate::{
     config::{self, Loaded, Problem, Problems},
     node::expected_record,
+    roles::Roles,
 };
 use fields::RecordJson;
 
@@ -70,17 +68,17 @@ pub(super) struct ShowArgs {
 }
 
 impl EnrCommand {
-    pub(super) fn run(&self, out: &mut impl Write) -> Result<(), Failure> {
+    pub(super) fn run(&self, roles: &Roles, out: &mut impl Write) -> Result<(), Failure> {
         match self {
-            Self::Show(arguments) => arguments.run(out),
+            Self::Show(arguments) => arguments.run(roles, out),
             Self::Decode { records, json } => decode(records, *json, out),
         }
     }
 }
 
 impl ShowArgs {
-    fn run(&self, out: &mut impl Write) -> Result<(), Failure> {
-        let inputs = self.config.inputs();
+    fn run(&self, roles: &Roles, out: &mut impl Write) -> Result<(), Failure> {
+        let inputs = self.config.inputs(roles);
         let record = if inputs.file.is_some() || !inputs.flags.is_empty() {
             let loaded = config::load(&inputs)?;
             warn(&loaded)?;

@@ -9,6 +9,7 @@ use super::{ConfigArgs, Failure};
 use crate::{
     config::{Loaded, load},
     node::Node,
+    roles::Roles,
     runtime::{self, StopSignals},
 };
 
@@ -23,8 +24,8 @@ pub(super) struct NodeCommand {
 }
 
 impl NodeCommand {
-    pub(super) fn run(&self) -> Result<(), Failure> {
-        let loaded = load(&self.config.inputs())?;
+    pub(super) fn run(&self, roles: &Roles) -> Result<(), Failure> {
+        let loaded = load(&self.config.inputs(roles))?;
         logging::init(loaded.config.log_format, &loaded.config.log_level).map_err(Failure::while_running)?;
         for warning in &loaded.warnings {
             tracing::warn!("{warning}");

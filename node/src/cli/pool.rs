@@ -5,11 +5,9 @@ mod tests;
 
 use std::{io::Write, time::Duration};
 
-use super::{
-    Failure,
-    rest::{DEFAULT_NODE, RestNode},
-    table::{Layout, Side, short_peer, short_time},
-};
+use super::{Failure, rest::RestNode};
+use wakumix_role_api::command::{DEFAULT_NODE, Layout, Side, short_peer, short_time};
+
 use crate::rest::pool::{NodeJson, PoolJson};
 
 /// How long a node may take to answer.

@@ -1,14 +1,13 @@
 //! Asking a running node over REST, and telling a node from other servers and from silence.
 
-use std::time::Duration;
+use std::{io::Read, time::Duration};
 
 use serde::de::DeserializeOwned;
+use wakumix_role_api::command::{CommandError, NodeClient};
 
 use super::Failure;
 use crate::config::Problem;
 
-/// Where a node's REST interface is unless it is set elsewhere.
-pub(super) const DEFAULT_NODE: &str = "http://127.0.0.1:8645";
 /// The longest answer that is read: a directory of 16 384 nodes at a kilobyte each, and as much again.
 const MAX_ANSWER: u64 = 32 << 20;
 
@@ -67,6 +66,16 @@ impl RestNode {
     }
 }
 
+impl NodeClient for RestNode {
+    fn get(&self, path: &str) -> Result<Box<dyn Read>, CommandError> {
+        Ok(Box::new(Self::get(self, path)?.success()?.into_reader()))
+    }
+
+    fn post(&self, path: &str, body: &serde_json::Value) -> Result<Box<dyn Read>, CommandError> {
+        Ok(Box::new(Self::post(self, path, body)?.success()?.into_reader()))
+    }
+}
+
 impl Answer<'_> {
     /// The HTTP status.
     pub(super) fn status(&self) -> u16 {
@@ -110,7 +119,7 @@ impl Answer<'_> {
     }
 
     /// Its body as it comes.
-    pub(super) fn into_reader(self) -> impl std::io::Read {
+    pub(super) fn into_reader(self) -> impl Read + use<> {
         self.response.into_body().into_reader()
     }
 

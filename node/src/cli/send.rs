@@ -20,6 +20,7 @@ use crate::{
     clock,
     config::{Flag, Inputs, Loaded, Problem, Timespan, load},
     node::Node,
+    roles::Roles,
     runtime,
 };
 
@@ -147,11 +148,11 @@ struct MessageBody<'a> {
 }
 
 impl SendCommand {
-    pub(super) fn run(&self, out: &mut impl Write) -> Result<(), Failure> {
+    pub(super) fn run(&self, roles: &Roles, out: &mut impl Write) -> Result<(), Failure> {
         self.check()?;
         let outcome = match &self.via {
             Some(node) => self.ask(&RestNode::at(node, self.http_limit())?)?,
-            None => self.start_and_push()?,
+            None => self.start_and_push(roles)?,
         };
         self.print(&outcome, out)?;
         if outcome.status == 200 { Ok(()) } else { Err(Failure::while_running(outcome.failure())) }
@@ -202,8 +203,8 @@ impl SendCommand {
     }
 
     /// Starts a sender node from the configuration and pushes through it.
-    fn start_and_push(&self) -> Result<Outcome, Failure> {
-        let mut inputs = Inputs { file: self.config.clone(), ..Inputs::from_process() };
+    fn start_and_push(&self, roles: &Roles) -> Result<Outcome, Failure> {
+        let mut inputs = Inputs { file: self.config.clone(), roles: roles.clone(), ..Inputs::from_process() };
         if inputs.file().is_none() {
             let help = "name a running sender node, such as --via http://127.0.0.1:8645, or a configuration file";
             return Err(Failure::Input(Problem::new("neither --via nor --config is given", help).into()));

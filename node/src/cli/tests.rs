@@ -1,35 +1,49 @@
 //! What the command line understands and prints.
 
-use clap::{CommandFactory, Parser};
+use clap::FromArgMatches as _;
 
 use super::{Cli, Failure};
-use crate::config::{SWITCHES, SYNONYMS, WITHOUT_EFFECT, schema::KEYS};
+use crate::{
+    config::{SWITCHES, WITHOUT_EFFECT, schema::Schema},
+    roles::Roles,
+};
 
 /// Runs a command line and gives what it printed.
 fn wakumix(arguments: &[&str]) -> Result<String, Failure> {
-    let cli = Cli::try_parse_from([&["wakumix"], arguments].concat()).unwrap();
+    let cli = parsed(arguments).unwrap();
     let mut out = Vec::new();
-    cli.command.run(&mut out)?;
+    cli.command.run(&Roles::built_in(), &mut out)?;
     Ok(String::from_utf8(out).unwrap())
 }
 
+fn parsed(arguments: &[&str]) -> Result<Cli, clap::Error> {
+    let matches = command().try_get_matches_from([&["wakumix"], arguments].concat())?;
+    Cli::from_arg_matches(&matches)
+}
+
+fn command() -> clap::Command {
+    Cli::command_with(&Roles::built_in()).unwrap()
+}
+
 fn refused(arguments: &[&str]) -> clap::Error {
-    Cli::try_parse_from([&["wakumix"], arguments].concat()).unwrap_err()
+    parsed(arguments).unwrap_err()
 }
 
 #[test]
 fn the_command_line_is_consistent() {
-    Cli::command().debug_assert();
+    command().debug_assert();
 }
 
 #[test]
 fn every_key_and_every_name_of_the_fleet_is_a_flag() {
-    let command = Cli::command();
+    let command = command();
     let check = command.find_subcommand("config").unwrap().find_subcommand("check").unwrap();
     let flags: Vec<&str> = check.get_arguments().filter_map(|argument| argument.get_long()).collect();
-    let others = SYNONYMS.iter().map(|(name, _)| *name).chain(WITHOUT_EFFECT.iter().copied());
+    let schema = Schema::new(&Roles::built_in()).unwrap();
+    let aliases = schema.keys().iter().flat_map(|key| key.aliases).copied();
+    let others = aliases.chain(WITHOUT_EFFECT.iter().copied());
     let switches = SWITCHES.iter().map(|switch| switch.name);
-    for name in KEYS.iter().map(|key| key.path).chain(others).chain(switches) {
+    for name in schema.keys().iter().map(|key| key.path).chain(others).chain(switches) {
         assert!(flags.contains(&name), "{name}");
     }
 }

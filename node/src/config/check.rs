@@ -5,8 +5,9 @@ use std::time::Duration;
 use libp2p_identity::{KeyType, Keypair, PeerId};
 use multiaddr::Multiaddr;
 use wakumix_mix::MIN_POOL;
-use wakumix_role_api::{ConfigProblem, RoleName};
+use wakumix_role_api::{ConfigProblem, Mixing, RoleFactory, RoleName, config::Settings};
 use wakumix_sphinx::{FormatKind, PrivateKey, WireFormat};
+use wakumix_waku::record::Capabilities;
 
 use super::{
     Config,
@@ -15,7 +16,10 @@ use super::{
     parts,
     problem::{Problem, Source},
 };
-use crate::keys::{self, KeyError, Secret};
+use crate::{
+    keys::{self, KeyError, Secret},
+    roles::{Roles, RolesError},
+};
 
 /// How long a record that announces no next key may stand for a node after its key has changed: a registrar of service
 /// discovery keeps an advertisement for 15 minutes, tables of discv5 hear of a newer record with the next ping within five.
@@ -39,11 +43,10 @@ impl Keys {
 
 /// Judges a configuration whose single values are good, and reads its keys. `None` when a key cannot be had; the reason
 /// is then among the problems.
-pub(super) fn check(config: &Config, judge: &mut Judge) -> Option<Keys> {
-    let mut review = Review { config, judge };
-    review.roles();
+pub(super) fn check(config: &Config, settings: &Settings<'_>, roles: &Roles, judge: &mut Judge) -> Option<Keys> {
+    let mut review = Review { config, roles, judge };
+    let running = review.roles();
     review.ports();
-    review.shards();
     review.network();
     review.discovery();
     review.inline_secrets();
@@ -51,20 +54,21 @@ pub(super) fn check(config: &Config, judge: &mut Judge) -> Option<Keys> {
     let mix = review.mix_key();
     if config.mixes() {
         review.wire();
-        review.unwanted_exit();
+        review.unwanted_exit(&running, settings);
         if let Some(node) = &node {
             review.mix_identity(node);
         }
     }
-    if config.has_role(RoleName::Sender) {
+    if config.mixing.sends {
         review.sender(node.as_ref().map(|node| node.public().to_peer_id()));
     }
-    review.parts();
+    review.parts(&running, settings);
     Some(Keys { node: node?, mix: mix? })
 }
 
 struct Review<'a> {
     config: &'a Config,
+    roles: &'a Roles,
     judge: &'a mut Judge,
 }
 
@@ -88,15 +92,24 @@ impl Review<'_> {
         }
     }
 
-    fn roles(&mut self) {
-        if self.config.roles.is_empty() {
+    /// The roles that the node would run, those that are needed besides the named ones included.
+    fn roles(&mut self) -> Vec<&'static dyn RoleFactory> {
+        let config = self.config;
+        if config.roles.is_empty() {
             let message = format!("{} turns every role off", self.named("roles"));
-            self.problem(&["roles"], message, "name at least one of relay, mixer, exit, sender");
+            let names: Vec<_> = self.roles.names().into_iter().map(RoleName::as_str).collect();
+            self.problem(&["roles"], message, format!("name at least one of {}", names.join(", ")));
         }
-        let absent = |role: &&RoleName| !parts::BUILT.contains(role);
-        for role in self.config.roles.iter().filter(absent) {
+        for role in config.roles.iter().filter(|role| self.roles.find(**role).is_none()) {
             let message = format!("{} names {role}, which is not in this build", self.named("roles"));
             self.problem(&["roles"], message, format!("build with the feature {role}, or leave it out"));
+        }
+        match self.roles.in_order(&config.roles) {
+            Ok(running) => running,
+            Err(RolesError { problem }) => {
+                self.problem(&["roles"], problem, "build a program that has both, or leave it out");
+                Vec::new()
+            }
         }
     }
 
@@ -130,14 +143,6 @@ impl Review<'_> {
                 let help = format!("give {} another port", second.key);
                 self.problem(&[first.key, second.key], message, help);
             }
-        }
-    }
-
-    fn shards(&mut self) {
-        let config = self.config;
-        if config.has_role(RoleName::Relay) && config.shard.is_empty() {
-            let message = format!("{} is empty, so the relay joins nothing", self.named("shard"));
-            self.problem(&["shard"], message, "name at least one shard, such as shard = [0]");
         }
     }
 
@@ -320,7 +325,7 @@ impl Review<'_> {
 
     fn mix_roles(&self) -> String {
         let names: Vec<&str> =
-            self.config.roles.iter().filter(|role| **role != RoleName::Relay).map(|role| role.as_str()).collect();
+            self.config.roles.iter().filter(|role| self.roles.mixes(**role)).map(|role| role.as_str()).collect();
         names.join(", ")
     }
 
@@ -352,10 +357,13 @@ impl Review<'_> {
     }
 
     /// Senders of the fleet take every node of the pool that serves lightpush for an exit (`spec/waku.md §5.4`).
-    fn unwanted_exit(&mut self) {
-        let config = self.config;
-        let is_taken_for_one = config.forwards() && config.has_role(RoleName::Relay) && config.relay.lightpush;
-        if is_taken_for_one && !config.has_role(RoleName::Exit) {
+    fn unwanted_exit(&mut self, running: &[&dyn RoleFactory], settings: &Settings<'_>) {
+        let serves_lightpush = || {
+            let configured = running.iter().filter_map(|role| role.configure(settings).ok());
+            configured.map(|role| role.advertises().capabilities).any(|own| own.contains(Capabilities::LIGHTPUSH))
+        };
+        let Mixing { forwards, exits, .. } = self.config.mixing;
+        if forwards && !exits && serves_lightpush() {
             let roles = self.named("roles");
             self.warn(format!(
                 "{roles} makes this node a mixer that serves lightpush but is no exit: senders of the fleet take it for \
@@ -416,8 +424,8 @@ impl Review<'_> {
     }
 
     /// What the parts of the node find wrong with what they would be given.
-    fn parts(&mut self) {
-        for (key, ConfigProblem { problem, help, .. }) in parts::problems(self.config) {
+    fn parts(&mut self, running: &[&dyn RoleFactory], settings: &Settings<'_>) {
+        for ConfigProblem { field: key, problem, help } in parts::problems(self.config, running, settings) {
             let message = format!("{} {problem}", self.named(key));
             self.problem(&[key], message, help);
         }

@@ -1,11 +1,7 @@
-//! Names of the existing fleet (`wakunode2`, `spec/waku.md §7.1`) that are not keys of ours: synonyms, switches of
-//! roles, and options without effect here.
+//! Names of the existing fleet (`wakunode2`, `spec/waku.md §7.1`) that are not keys of ours: switches of roles, and options without
+//! effect here. Other names of a key stand with the key.
 
-use wakumix_role_api::RoleName;
-
-/// Other names, and the key that each means.
-pub(crate) const SYNONYMS: &[(&str, &str)] =
-    &[("dns-discovery-name-server", "dns-addrs-name-server"), ("lightpush", "relay.lightpush"), ("role", "roles")];
+use wakumix_role_api::{RoleName, exit, mixer, relay};
 
 /// A boolean of the fleet that turns roles on or off.
 pub(crate) struct Switch {
@@ -23,13 +19,13 @@ pub(crate) struct Switch {
 pub(crate) const SWITCHES: &[Switch] = &[
     Switch {
         name: "relay",
-        roles: &[RoleName::Relay],
+        roles: &[relay::NAME],
         default: true,
         doc: "fleet switch for the relay role; use roles instead",
     },
     Switch {
         name: "mix",
-        roles: &[RoleName::Mixer, RoleName::Exit],
+        roles: &[mixer::NAME, exit::NAME],
         default: false,
         doc: "fleet switch for the mixer and exit roles; use roles instead",
     },
@@ -100,11 +96,6 @@ pub(crate) const WITHOUT_EFFECT: &[&str] = &[
 /// The switch of a name.
 pub(crate) fn switch(name: &str) -> Option<&'static Switch> {
     SWITCHES.iter().find(|switch| switch.name == name)
-}
-
-/// The key that a synonym means.
-pub(crate) fn synonym(name: &str) -> Option<&'static str> {
-    SYNONYMS.iter().find(|(synonym, _)| *synonym == name).map(|(_, key)| *key)
 }
 
 /// Whether an option is accepted without effect.

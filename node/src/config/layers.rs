@@ -9,17 +9,17 @@ use figment::{
     providers::{Format, Yaml},
     value::{Dict, Value},
 };
+use wakumix_role_api::config::{Key, Kind, ValueError};
 use zeroize::Zeroizing;
 
 use super::{
     fleet,
-    kind::{Kind, scalar_text},
+    kind::{read, scalar_text},
     presets::Preset,
     problem::{Problem, Source},
-    schema::{self, KEYS, Key},
-    values::ValueError,
+    schema::Schema,
 };
-use crate::keys::Secret;
+use crate::{keys::Secret, roles::Roles};
 
 /// What every environment variable of ours begins with.
 pub const ENV_PREFIX: &str = "WAKUMIX_";
@@ -36,6 +36,8 @@ pub struct Inputs {
     pub environment: Vec<(String, String)>,
     /// Flags as given.
     pub flags: Vec<Flag>,
+    /// The roles that the node can have: those of this build unless a program adds its own.
+    pub roles: Roles,
 }
 
 /// One flag and its values, several for a list.
@@ -57,8 +59,9 @@ pub(super) struct Entry {
 }
 
 /// What the first pass finds.
-#[derive(Default)]
 pub(super) struct Judge {
+    /// Every key.
+    pub(super) schema: Schema,
     /// Good values in canonical form, one table of tables for each layer, lowest first.
     pub(super) layers: Vec<Dict>,
     /// Good values that must not be shown; they never enter `layers`.
@@ -97,32 +100,32 @@ impl Inputs {
 }
 
 /// The lowest layer.
-pub(super) fn defaults() -> Vec<Entry> {
+pub(super) fn defaults(schema: &Schema) -> Vec<Entry> {
     let entry = |key: &Key, text: &str| Entry { name: key.path.to_owned(), raw: text.into(), source: Source::Default };
-    KEYS.iter().filter_map(|key| key.default.map(|text| entry(key, text))).collect()
+    schema.keys().iter().filter_map(|key| key.default.as_deref().map(|text| entry(key, text))).collect()
 }
 
-/// The layer of a preset.
-pub(super) fn preset(preset: &Preset) -> Vec<Entry> {
+/// The layer of a preset, without keys of roles that are not in this build.
+pub(super) fn preset(schema: &Schema, preset: &Preset) -> Vec<Entry> {
     let source = Source::Preset(preset.name);
     let entry =
         |(name, text): &(&str, &str)| Entry { name: (*name).to_owned(), raw: (*text).into(), source: source.clone() };
-    preset.values.iter().map(entry).collect()
+    preset.values.iter().filter(|(name, _)| schema.find(name).is_some()).map(entry).collect()
 }
 
 /// The layer of a file.
-pub(super) fn file(path: &Path) -> Result<Vec<Entry>, Problem> {
+pub(super) fn file(schema: &Schema, path: &Path) -> Result<Vec<Entry>, Problem> {
     let bytes = std::fs::read_to_string(path).map_err(|error| {
         Problem::new(
             format!("configuration file {} cannot be read: {error}", path.display()),
             "name a file that exists with --config, or leave it out",
         )
     })?;
-    file_of(path, &Zeroizing::new(bytes))
+    file_of(schema, path, &Zeroizing::new(bytes))
 }
 
 /// The layer of a file with this text.
-pub(super) fn file_of(path: &Path, text: &str) -> Result<Vec<Entry>, Problem> {
+pub(super) fn file_of(schema: &Schema, path: &Path, text: &str) -> Result<Vec<Entry>, Problem> {
     let table = match path.extension().and_then(|extension| extension.to_str()) {
         Some("toml") => parse_toml(text),
         Some("yaml" | "yml") => parse_yaml(text),
@@ -140,7 +143,7 @@ pub(super) fn file_of(path: &Path, text: &str) -> Result<Vec<Entry>, Problem> {
         )
     })?;
     let mut entries = Vec::new();
-    flatten("", table, &Source::File(path.to_owned()), &mut entries);
+    flatten(schema, "", table, &Source::File(path.to_owned()), &mut entries);
     Ok(entries)
 }
 
@@ -182,14 +185,29 @@ pub(super) fn last_text(entries: &[&[Entry]], name: &str) -> Option<String> {
 }
 
 impl Judge {
+    /// Nothing is found yet.
+    pub(super) fn new(schema: Schema) -> Self {
+        Self {
+            schema,
+            layers: Vec::new(),
+            secrets: BTreeMap::new(),
+            switches: BTreeMap::new(),
+            sources: BTreeMap::new(),
+            bad: BTreeSet::new(),
+            problems: Vec::new(),
+            warnings: Vec::new(),
+        }
+    }
+
     /// Judges one more layer, above those before it.
     pub(super) fn layer(&mut self, entries: Vec<Entry>) {
+        let schema = self.schema.clone();
         let mut table = Dict::new();
         let mut seen: BTreeMap<&'static str, String> = BTreeMap::new();
         for entry in entries {
             if let Some(switch) = fleet::switch(&entry.name) {
                 self.switch(switch.name, &entry);
-            } else if let Some(key) = key_of(&entry.name) {
+            } else if let Some(key) = schema.written_as(&entry.name) {
                 if let Some(other) = seen.insert(key.path, entry.name.clone()) {
                     self.twice(key, &other, &entry);
                 }
@@ -207,11 +225,8 @@ impl Judge {
     }
 
     fn switch(&mut self, name: &'static str, entry: &Entry) {
-        match Kind::Bool.read(&entry.raw) {
-            Ok(value) => {
-                let on = value.to_bool().unwrap_or_default();
-                self.switches.insert(name, (on, entry.source.clone()));
-            }
+        match Kind::Bool.read(scalar_text(&entry.raw).trim()) {
+            Ok(value) => drop(self.switches.insert(name, (value == "true", entry.source.clone()))),
             Err(error) => {
                 self.bad.insert("roles");
                 self.problems.push(Problem::new(
@@ -222,7 +237,7 @@ impl Judge {
         }
     }
 
-    fn value(&mut self, key: &'static Key, entry: Entry, table: &mut Dict) {
+    fn value(&mut self, key: &Key, entry: Entry, table: &mut Dict) {
         let Entry { name, raw, source } = entry;
         // Start scripts pass on variables that may be empty: an optional key is then simply not set.
         if key.default.is_none() && matches!(&raw, Value::String(_, text) if text.trim().is_empty()) {
@@ -230,15 +245,15 @@ impl Judge {
         }
         let read = match raw {
             Value::String(_, text) if key.kind.is_secret() => self.secret(key, text),
-            raw => key.read(raw).map(|value| insert(table, key, value)),
+            raw => read(key, raw).map(|value| insert(table, key, value)),
         };
         match read {
             Ok(()) => drop(self.sources.insert(key.path, source)),
             Err(errors) => {
                 self.bad.insert(key.path);
-                let default = key.default.filter(|text| !text.is_empty());
+                let default = key.default.as_deref().filter(|text| !text.is_empty());
                 let default = default.map(|text| format!("; the default is {text}"));
-                let help = format!("write {}{}", key.form(), default.unwrap_or_default());
+                let help = format!("write {}{}", key.accepts(), default.unwrap_or_default());
                 self.problems.extend(
                     errors
                         .into_iter()
@@ -249,14 +264,14 @@ impl Judge {
     }
 
     /// Moves a secret to where it is wiped when dropped.
-    fn secret(&mut self, key: &'static Key, text: String) -> Result<(), Vec<ValueError>> {
+    fn secret(&mut self, key: &Key, text: String) -> Result<(), Vec<ValueError>> {
         let secret = Secret::new(text);
-        key.kind.check_secret(secret.expose()).map_err(|error| vec![error])?;
+        key.kind.read(secret.expose()).map_err(|error| vec![error])?;
         self.secrets.insert(key.path, secret);
         Ok(())
     }
 
-    fn twice(&mut self, key: &'static Key, other: &str, entry: &Entry) {
+    fn twice(&mut self, key: &Key, other: &str, entry: &Entry) {
         self.bad.insert(key.path);
         self.problems.push(Problem::new(
             format!("`{other}` and `{}` in {} are the same key", entry.name, entry.source),
@@ -265,7 +280,7 @@ impl Judge {
     }
 
     fn unknown(&mut self, entry: &Entry) {
-        let help = match nearest(&entry.name) {
+        let help = match nearest(&self.schema, &entry.name) {
             Some(name) => format!("did you mean `{}`?", spelled(name, &entry.source)),
             None => "`wakumix config show --defaults` lists every key".to_owned(),
         };
@@ -285,13 +300,9 @@ pub(super) fn spelled(path: &str, source: &Source) -> String {
     }
 }
 
-fn key_of(name: &str) -> Option<&'static Key> {
-    schema::find(fleet::synonym(name).unwrap_or(name))
-}
-
 /// The known name that was probably meant.
-fn nearest(name: &str) -> Option<&'static str> {
-    let paths = || KEYS.iter().map(|key| key.path);
+fn nearest(schema: &Schema, name: &str) -> Option<&'static str> {
+    let paths = || schema.keys().iter().map(|key| key.path);
     // The right key outside of its table.
     if let Some(path) = paths().find(|path| path.split_once('.').is_some_and(|(_, key)| key == name)) {
         return Some(path);
@@ -300,7 +311,7 @@ fn nearest(name: &str) -> Option<&'static str> {
     let limit = (name.len() / 3).max(2);
     paths()
         .chain(tables)
-        .chain(fleet::SYNONYMS.iter().map(|(name, _)| *name))
+        .chain(schema.keys().iter().flat_map(|key| key.aliases).copied())
         .map(|path| (strsim::damerau_levenshtein(path, name), path))
         .filter(|(distance, _)| *distance <= limit)
         .min_by_key(|(distance, _)| *distance)
@@ -308,12 +319,12 @@ fn nearest(name: &str) -> Option<&'static str> {
 }
 
 /// Takes a parsed file apart into its values; unknown tables stay whole and become one unknown key.
-fn flatten(prefix: &str, table: Dict, source: &Source, entries: &mut Vec<Entry>) {
+fn flatten(schema: &Schema, prefix: &str, table: Dict, source: &Source, entries: &mut Vec<Entry>) {
     for (name, value) in table {
         let path = format!("{prefix}{name}");
         match value {
-            Value::Dict(_, inner) if schema::is_table(&path) => {
-                flatten(&format!("{path}."), inner, source, entries);
+            Value::Dict(_, inner) if schema.is_table(&path) => {
+                flatten(schema, &format!("{path}."), inner, source, entries);
             }
             raw => entries.push(Entry { name: path, raw, source: source.clone() }),
         }

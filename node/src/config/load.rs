@@ -7,31 +7,58 @@ use figment::{
     providers::Serialized,
     value::{Dict, Value},
 };
-use wakumix_role_api::RoleName;
+use wakumix_role_api::{
+    Role, RoleName,
+    config::{Key, Settings, Values},
+};
 use wakumix_sphinx::Weaknesses;
 
 use super::{
     Config, check,
     check::Keys,
-    fleet::SWITCHES,
+    fleet::{SWITCHES, Switch},
+    kind,
     layers::{self, Entry, Inputs, Judge},
     presets,
     problem::{Problem, Problems, Source},
+    schema::Schema,
 };
+use crate::roles::{NotConfigured, Roles, RolesError};
 
 /// A configuration without a problem.
 #[derive(Debug)]
 pub struct Loaded {
-    /// The values in force.
+    /// The node's own values in force.
     pub config: Config,
+    /// The values in force of every key, as texts.
+    pub values: Values,
     /// The node's private keys.
     pub keys: Keys,
     /// Where each value comes from, by the key's path; keys that are not set are absent.
     pub sources: BTreeMap<&'static str, Source>,
     /// What the operator should know, one sentence each.
     pub warnings: Vec<String>,
+    /// The roles that this node could have.
+    pub roles: Roles,
+    /// Every key.
+    pub(crate) schema: Schema,
     /// Countermeasures that are missing: none, and none can be named in a configuration. For the attack suite.
     pub weaknesses: Weaknesses,
+}
+
+impl Loaded {
+    /// What the roles are configured from.
+    pub(crate) fn settings(&self) -> Settings<'_> {
+        Settings { values: &self.values, forwards: self.config.forwards() }
+    }
+
+    /// The roles that the node runs, configured, in the order in which they start.
+    ///
+    /// # Errors
+    /// None, since this configuration was checked with the same roles.
+    pub(crate) fn configured_roles(&self) -> Result<Vec<Box<dyn Role>>, NotConfigured> {
+        self.roles.configured(&self.config.roles, &self.settings())
+    }
 }
 
 /// Reads and checks a configuration, key files included.
@@ -39,10 +66,11 @@ pub struct Loaded {
 /// # Errors
 /// Everything that is wrong with it, in all layers at once.
 pub fn load(inputs: &Inputs) -> Result<Loaded, Problems> {
-    let mut judge = Judge::default();
+    let schema = Schema::new(&inputs.roles).map_err(|RolesError { problem }| Problem::bare(problem))?;
+    let mut judge = Judge::new(schema.clone());
     let environment = layers::environment(&inputs.environment);
     let flags = layers::flags(&inputs.flags);
-    let file = match inputs.file().map(|path| layers::file(&path)).transpose() {
+    let file = match inputs.file().map(|path| layers::file(&schema, &path)).transpose() {
         Ok(file) => file.unwrap_or_default(),
         Err(problem) => {
             // Without the file nothing can be said about the whole, but about the other layers one by one.
@@ -52,36 +80,50 @@ pub fn load(inputs: &Inputs) -> Result<Loaded, Problems> {
             return Err(Problems(judge.problems));
         }
     };
-    together(judge, [file, environment, flags])
+    together(judge, &inputs.roles, [file, environment, flags])
 }
 
 /// Judges the layers that were written, those of later ones above, over defaults and preset, and then what they mean together.
-pub(super) fn together(mut judge: Judge, written: [Vec<Entry>; 3]) -> Result<Loaded, Problems> {
+pub(super) fn together(mut judge: Judge, roles: &Roles, written: [Vec<Entry>; 3]) -> Result<Loaded, Problems> {
     let preset = layers::last_text(&written.each_ref().map(Vec::as_slice), "preset");
-    judge.layer(layers::defaults());
-    judge.layer(preset.and_then(|name| presets::find(name.trim())).map(layers::preset).unwrap_or_default());
+    let defaults = layers::defaults(&judge.schema);
+    judge.layer(defaults);
+    judge.layer(
+        preset
+            .and_then(|name| presets::find(name.trim()))
+            .map(|preset| layers::preset(&judge.schema, preset))
+            .unwrap_or_default(),
+    );
     written.into_iter().for_each(|layer| judge.layer(layer));
-    apply_switches(&mut judge);
+    apply_switches(&mut judge, roles);
 
-    let config = merge(&mut judge)?;
-    let keys = check::check(&config, &mut judge);
+    let (config, values) = merge(&mut judge, roles)?;
+    let keys = check::check(&config, &Settings { values: &values, forwards: config.forwards() }, roles, &mut judge);
     match keys {
-        Some(keys) if judge.problems.is_empty() => {
-            Ok(Loaded { config, keys, sources: judge.sources, warnings: judge.warnings, weaknesses: Weaknesses::NONE })
-        }
+        Some(keys) if judge.problems.is_empty() => Ok(Loaded {
+            config,
+            values,
+            keys,
+            sources: judge.sources,
+            warnings: judge.warnings,
+            roles: roles.clone(),
+            schema: judge.schema,
+            weaknesses: Weaknesses::NONE,
+        }),
         _ => Err(Problems(judge.problems)),
     }
 }
 
 /// Turns the fleet's switches into roles, or says where they contradict the roles that were named.
-fn apply_switches(judge: &mut Judge) {
+fn apply_switches(judge: &mut Judge, built: &Roles) {
     let Some(source) = judge.sources.get("roles").cloned() else {
-        let on = |name: &str, default| judge.switches.get(name).map_or(default, |(on, _)| *on);
-        let roles: Vec<&str> = SWITCHES
-            .iter()
-            .filter(|switch| on(switch.name, switch.default))
-            .flat_map(|switch| switch.roles.iter().map(|role| role.as_str()))
-            .collect();
+        // A default turns on what this build has; what is written is taken at its word.
+        let has = |switch: &&Switch| match judge.switches.get(switch.name) {
+            Some((on, _)) => *on,
+            None => switch.default && switch.roles.iter().all(|role| built.find(*role).is_some()),
+        };
+        let roles: Vec<&str> =
+            SWITCHES.iter().filter(has).flat_map(|switch| switch.roles.iter().map(|role| role.as_str())).collect();
         let source = judge.switches.values().last().map_or(Source::Derived, |(_, source)| source.clone());
         judge.sources.insert("roles", source);
         judge.layers.push(Dict::from([("roles".to_owned(), Value::from(roles))]));
@@ -102,20 +144,54 @@ fn apply_switches(judge: &mut Judge) {
     }
 }
 
-/// Merges the layers into the typed tree. The first pass has judged every value, so an error here is a disagreement
-/// between the table of keys and the tree: a bug, reported as a problem.
-fn merge(judge: &mut Judge) -> Result<Config, Problems> {
+/// Merges the layers into the typed tree of the node and the texts of every key. The first pass has judged every value, so
+/// an error here is a disagreement between the table of keys and the tree: a bug, reported as a problem.
+fn merge(judge: &mut Judge, roles: &Roles) -> Result<(Config, Values), Problems> {
     let layers = std::mem::take(&mut judge.layers);
     let figment = layers.into_iter().fold(Figment::new(), |figment, layer| figment.merge(Serialized::defaults(layer)));
-    let mut config: Config = figment.extract().map_err(|error| {
-        let mut problems = std::mem::take(&mut judge.problems);
-        problems.push(Problem::new(
-            format!("the configuration does not fit together: {error}"),
-            "this is a bug of wakumix; please report it",
-        ));
-        Problems(problems)
-    })?;
+    let mut tree: Dict = figment.extract().map_err(|error| bug(judge, &error))?;
+    let texts = |key: &Key| Some((key.path, kind::texts(value_of(&tree, key)?)));
+    let values = Values::new(judge.schema.keys().iter().filter_map(texts));
+    roles.iter().flat_map(|role| role.keys()).for_each(|key| remove(&mut tree, &key));
+    tree.remove("roles");
+    let own = Figment::from(Serialized::defaults(tree));
+    let mut config: Config = own.extract().map_err(|error| bug(judge, &error))?;
+    let named = values.get("roles").unwrap_or_default();
+    config.roles =
+        named.iter().filter_map(|name| roles.names().into_iter().find(|role| role.as_str() == name)).collect();
+    config.mixing = roles.mixing(&config.roles);
     config.nodekey = judge.secrets.remove("nodekey");
     config.mixkey = judge.secrets.remove("mixkey");
-    Ok(config)
+    Ok((config, values))
+}
+
+fn bug(judge: &mut Judge, error: &figment::Error) -> Problems {
+    let mut problems = std::mem::take(&mut judge.problems);
+    problems.push(Problem::new(
+        format!("the configuration does not fit together: {error}"),
+        "this is a bug of wakumix; please report it",
+    ));
+    Problems(problems)
+}
+
+/// The value of a key in a tree of all keys.
+fn value_of<'a>(tree: &'a Dict, key: &Key) -> Option<&'a Value> {
+    let (table, name) = key.split();
+    let table = table.map_or(Some(tree), |table| tree.get(table)?.as_dict())?;
+    table.get(name)
+}
+
+/// Takes a key out of a tree, and its table with the last one.
+fn remove(tree: &mut Dict, key: &Key) {
+    let (table, name) = key.split();
+    let Some(table) = table else {
+        tree.remove(name);
+        return;
+    };
+    if let Some(Value::Dict(_, inner)) = tree.get_mut(table) {
+        inner.remove(name);
+        if inner.is_empty() {
+            tree.remove(table);
+        }
+    }
 }

@@ -4,7 +4,7 @@ use std::{fmt, net::IpAddr, str::FromStr};
 
 use serde::{Deserialize, Serialize};
 
-use super::values::{ValueError, convert_through_text};
+use wakumix_role_api::{config::ValueError, convert_through_text};
 
 /// How others reach a node behind address translation.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]

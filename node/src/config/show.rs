@@ -4,11 +4,15 @@ use std::fmt::Write as _;
 
 use serde_json::{Map, Value, json};
 
+use wakumix_role_api::config::{Key, Kind};
+
 use super::{
-    Config, Loaded,
+    Loaded, kind,
     presets::PRESETS,
-    schema::{Group, KEYS, Key},
+    problem::{Problem, Problems},
+    schema::{Schema, sentence},
 };
+use crate::roles::{Roles, RolesError};
 
 /// Where comments break.
 const COMMENT_WIDTH: usize = 100;
@@ -24,19 +28,18 @@ pub enum ShowFormat {
 
 /// The configuration in force: each value with its source, secrets redacted.
 pub fn show(loaded: &Loaded, format: ShowFormat) -> String {
-    let values = Values::of(&loaded.config);
     let source = |key: &Key| loaded.sources.get(key.path).map(ToString::to_string);
     match format {
         ShowFormat::Json => {
             let mut object = Map::new();
-            for key in KEYS {
-                let entry = json!({ "value": values.get(key), "source": source(key) });
+            for key in loaded.schema.keys() {
+                let entry = json!({ "value": value(loaded, key), "source": source(key) });
                 object.insert(key.path.to_owned(), entry);
             }
             pretty(&Value::Object(object))
         }
         ShowFormat::Toml => {
-            let line = |key: &Key, name: &str| match (values.get(key), source(key)) {
+            let line = |key: &Key, name: &str| match (value(loaded, key), source(key)) {
                 (Value::Null, _) => format!("# {name} is not set\n"),
                 (_, source) if key.kind.is_secret() => {
                     format!("# {name} = [redacted]  # {}\n", source.unwrap_or_default())
@@ -45,15 +48,23 @@ pub fn show(loaded: &Loaded, format: ShowFormat) -> String {
                     format!("{name} = {}  # {}\n", toml_literal(&value), source.unwrap_or_default())
                 }
             };
-            tables(|_| String::new(), line)
+            tables(&loaded.schema, |_| String::new(), line)
         }
     }
 }
 
 /// Every key with its default and its meaning; as TOML it is a file that changes nothing.
-pub fn show_defaults(format: ShowFormat) -> String {
+///
+/// # Errors
+/// Roles that do not fit together.
+pub fn show_defaults(roles: &Roles, format: ShowFormat) -> Result<String, Problems> {
+    let schema = Schema::new(roles).map_err(|RolesError { problem }| Problem::bare(problem))?;
+    Ok(defaults(&schema, format))
+}
+
+fn defaults(schema: &Schema, format: ShowFormat) -> String {
     match format {
-        ShowFormat::Json => pretty(&Value::Array(KEYS.iter().map(described).collect())),
+        ShowFormat::Json => pretty(&Value::Array(schema.keys().iter().map(described).collect())),
         ShowFormat::Toml => {
             let mut out = String::from(
                 "# Every key of wakumix with its default. The same names hold as flags (--mix.delay 50ms) and in the\n\
@@ -65,14 +76,15 @@ pub fn show_defaults(format: ShowFormat) -> String {
                 out.push_str(&comment("# ", &format!("- {}: {} ({})", preset.name, preset.doc, values.join(", "))));
             }
             out + &tables(
-                |group| format!("\n## {}\n", group.title()),
+                schema,
+                |group| format!("\n## {group}\n"),
                 |key, name| {
-                    let line = match key.default {
+                    let line = match &key.default {
                         Some(default) => format!("{name} = {}", toml_literal(&default_value(key, default))),
                         None => format!("# {name} ="),
                     };
-                    let meaning = comment("# ", &format!("{}.", key.sentence()));
-                    let form = comment("# ", &format!("Accepts {}.", key.form()));
+                    let meaning = comment("# ", &format!("{}.", sentence(key)));
+                    let form = comment("# ", &format!("Accepts {}.", key.accepts()));
                     format!("\n{meaning}{form}{line}\n")
                 },
             )
@@ -97,15 +109,12 @@ fn comment(start: &str, text: &str) -> String {
 }
 
 /// Writes all keys, table by table.
-fn tables(heading: impl Fn(Group) -> String, line: impl Fn(&Key, &str) -> String) -> String {
+fn tables(schema: &Schema, heading: impl Fn(&str) -> String, line: impl Fn(&Key, &str) -> String) -> String {
     let mut out = String::new();
     let mut open = None;
-    for group in Group::ALL {
-        let mut keys = KEYS.iter().filter(|key| key.group == group).peekable();
-        if keys.peek().is_some() {
-            out.push_str(&heading(group));
-        }
-        for key in keys {
+    for group in schema.groups() {
+        out.push_str(&heading(group));
+        for key in schema.keys().iter().filter(|key| key.group == group) {
             let (table, name) = key.split();
             if table != open {
                 open = table;
@@ -117,31 +126,33 @@ fn tables(heading: impl Fn(Group) -> String, line: impl Fn(&Key, &str) -> String
     out
 }
 
-/// The values of a configuration by path.
-struct Values(Value);
-
-impl Values {
-    fn of(config: &Config) -> Self {
-        // The tree holds texts, numbers, booleans and lists of them; none can fail to be written.
-        Self(serde_json::to_value(config).unwrap_or_default())
+/// The value in force of a key.
+fn value(loaded: &Loaded, key: &Key) -> Value {
+    if key.kind.is_secret() {
+        return loaded.sources.get(key.path).map_or(Value::Null, |_| "[redacted]".into());
     }
+    match loaded.values.get(key.path) {
+        Some(texts) if key.many => texts.iter().map(|text| typed(&key.kind, text)).collect(),
+        Some([text]) => typed(&key.kind, text),
+        _ => Value::Null,
+    }
+}
 
-    fn get(&self, key: &Key) -> Value {
-        let found = match key.split() {
-            (Some(table), name) => self.0.get(table).and_then(|table| table.get(name)),
-            (None, name) => self.0.get(name),
-        };
-        found.cloned().unwrap_or_default()
+/// A canonical text as the type that it stands for.
+fn typed(kind: &Kind, text: &str) -> Value {
+    match kind {
+        Kind::Bool | Kind::Port | Kind::Number { .. } => serde_json::from_str(text).unwrap_or_else(|_| text.into()),
+        _ => text.into(),
     }
 }
 
 fn described(key: &Key) -> Value {
     json!({
         "key": key.path,
-        "group": key.group.title(),
-        "accepts": key.form(),
+        "group": key.group,
+        "accepts": key.accepts(),
         "list": key.many,
-        "default": key.default.map(|default| default_value(key, default)),
+        "default": key.default.as_deref().map(|default| default_value(key, default)),
         "secret": key.kind.is_secret(),
         "doc": key.doc,
     })
@@ -149,7 +160,7 @@ fn described(key: &Key) -> Value {
 
 /// A default in the form that a file would have it.
 fn default_value(key: &Key, text: &str) -> Value {
-    let read = key.read(text.into()).unwrap_or_else(|_| text.into());
+    let read = kind::read(key, text.into()).unwrap_or_else(|_| text.into());
     serde_json::to_value(&read).unwrap_or_default()
 }
 

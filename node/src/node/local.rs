@@ -9,11 +9,14 @@ use tokio::sync::watch;
 use wakumix_discovery::LocalRecord;
 use wakumix_keyring::{Announced, KeyRing};
 use wakumix_mix::HopAddress;
-use wakumix_role_api::{RoleError, RoleName, RunningRole, host::HostAddresses};
+use wakumix_role_api::{Advertisement, RoleName, host::HostAddresses};
 use wakumix_waku::record::{Capabilities, Shards};
 
-use super::{addresses, roles};
-use crate::config::{Config, Loaded};
+use super::{RunningPart, RunningRoles, addresses};
+use crate::{
+    config::{Config, Loaded},
+    roles::NotConfigured,
+};
 
 /// Readiness has no event of its own; it is looked at this often.
 const LOOK_AGAIN: Duration = Duration::from_secs(1);
@@ -23,8 +26,8 @@ const LOOK_AGAIN: Duration = Duration::from_secs(1);
 pub(super) struct Recorder {
     pub(super) config: Arc<Config>,
     pub(super) peer: PeerId,
-    /// What each role offers while it is ready.
-    pub(super) capabilities: Vec<(RoleName, Capabilities)>,
+    /// What each role makes known while it is ready.
+    pub(super) advertised: Vec<(RoleName, Advertisement)>,
 }
 
 impl Recorder {
@@ -35,18 +38,18 @@ impl Recorder {
         keys: Option<Announced>,
         is_ready: impl Fn(RoleName) -> bool,
     ) -> LocalRecord {
-        let ready: Vec<_> = self.capabilities.iter().filter(|(role, _)| is_ready(*role)).collect();
+        let ready: Vec<_> = self.advertised.iter().filter(|(role, _)| is_ready(*role)).map(|(_, own)| own).collect();
         // A node that does not forward has a key that it never uses.
         let keys = keys.filter(|_| self.config.forwards());
         LocalRecord {
             peer: self.peer,
             addresses: self.announced(host),
             hop_address: addresses::hop_address(&self.config, host, self.peer),
-            capabilities: ready.iter().fold(Capabilities::NONE, |all, (_, own)| all | *own),
+            capabilities: ready.iter().fold(Capabilities::NONE, |all, own| all | own.capabilities),
             shards: Shards { cluster: self.config.cluster_id, shards: self.config.shard.clone() },
             mix_key: keys.map(|keys| keys.current),
             next_key: keys.and_then(|keys| keys.next),
-            reassembles: self.config.reassembles() && ready.iter().any(|(role, _)| *role == RoleName::Exit),
+            reassembles: ready.iter().any(|own| own.reassembles),
             profiles: if keys.is_some() { self.config.mix.profile.clone() } else { Vec::new() },
             operator: self.config.operator.clone(),
             family: self.config.family.clone(),
@@ -61,22 +64,22 @@ impl Recorder {
 /// What a node with this configuration tells once all its roles are ready, as far as that is known before it runs.
 ///
 /// # Errors
-/// A role that this program was built without.
-pub(crate) fn expected(loaded: &Loaded) -> Result<LocalRecord, RoleError> {
+/// None, since the roles were checked when the configuration was loaded.
+pub(crate) fn expected(loaded: &Loaded) -> Result<LocalRecord, NotConfigured> {
     let Loaded { config, keys, .. } = loaded;
-    let roles = roles::configured(config)?;
+    let roles = loaded.configured_roles()?;
     let recorder = Recorder {
         config: Arc::new(config.clone()),
         peer: keys.peer(),
-        capabilities: roles.iter().map(|role| (role.name(), role.capabilities())).collect(),
+        advertised: roles.iter().map(|role| (role.name(), role.advertises())).collect(),
     };
     let keys = keys.mix.as_ref().map(|key| Announced { current: key.public(), next: None });
     Ok(recorder.record(&HostAddresses::default(), keys, |_| true))
 }
 
 /// Tells which of these roles are ready.
-pub(super) fn readiness(roles: &[Box<dyn RunningRole>]) -> impl Fn(RoleName) -> bool {
-    |name| roles.iter().any(|role| role.name() == name && role.ready().is_ok())
+pub(super) fn readiness(roles: &[RunningPart]) -> impl Fn(RoleName) -> bool {
+    |name| roles.iter().any(|part| part.role.name() == name && part.role.ready().is_ok())
 }
 
 /// Who reads what this node is.
@@ -91,7 +94,7 @@ pub(super) async fn keep_up(
     recorder: Recorder,
     mut host: watch::Receiver<HostAddresses>,
     mut keys: KeyRing,
-    roles: Arc<[Box<dyn RunningRole>]>,
+    roles: RunningRoles,
     readers: Readers,
 ) {
     let Readers { record, hop_address } = readers;
@@ -120,7 +123,9 @@ fn replace<T: PartialEq>(current: &mut T, new: T) -> bool {
 mod tests {
     use futures::future::BoxFuture;
     use tokio::time::Instant;
-    use wakumix_role_api::{ActorHandle, StopReport};
+    use wakumix_role_api::{
+        ActorHandle, ConfigError, Role, RoleFactory, RunningRole, StopReport, config::Settings, exit, sender,
+    };
     use wakumix_sphinx::PrivateKey;
 
     use super::*;
@@ -129,10 +134,10 @@ mod tests {
     fn recorder(roles: &str) -> Recorder {
         let flag = |name: &str, value: &str| Flag { name: name.to_owned(), values: vec![value.to_owned()] };
         let flags = vec![flag("preset", "local"), flag("roles", roles)];
-        let Loaded { config, keys, .. } = load(&Inputs { flags, ..Inputs::default() }).unwrap();
-        let configured = roles::configured(&config).unwrap();
-        let capabilities = configured.iter().map(|role| (role.name(), role.capabilities())).collect();
-        Recorder { peer: keys.peer(), config: Arc::new(config), capabilities }
+        let loaded = load(&Inputs { flags, ..Inputs::default() }).unwrap();
+        let configured = loaded.configured_roles().unwrap();
+        let advertised = configured.iter().map(|role| (role.name(), role.advertises())).collect();
+        Recorder { peer: loaded.keys.peer(), config: Arc::new(loaded.config), advertised }
     }
 
     fn announced() -> Announced {
@@ -155,7 +160,7 @@ mod tests {
             recorder("mixer,exit").record(&HostAddresses::default(), Some(announced()), is_ready)
         };
         assert!(record(|_| true).reassembles);
-        assert!(!record(|role| role != RoleName::Exit).reassembles);
+        assert!(!record(|role| role != exit::NAME).reassembles);
         assert!(!recorder("mixer").record(&HostAddresses::default(), Some(announced()), |_| true).reassembles);
     }
 
@@ -167,7 +172,7 @@ mod tests {
 
     impl RunningRole for Curious {
         fn name(&self) -> RoleName {
-            RoleName::Sender
+            sender::NAME
         }
 
         fn actor(&self) -> &ActorHandle {
@@ -186,6 +191,22 @@ mod tests {
         }
     }
 
+    struct Unconfigured;
+
+    impl RoleFactory for Unconfigured {
+        fn name(&self) -> RoleName {
+            sender::NAME
+        }
+
+        fn summary(&self) -> &'static str {
+            "is never configured"
+        }
+
+        fn configure(&self, _: &Settings<'_>) -> Result<Box<dyn Role>, ConfigError> {
+            panic!("nobody configures it")
+        }
+    }
+
     #[test]
     #[expect(clippy::disallowed_methods, reason = "the test waits for its answer")]
     fn nothing_is_held_while_roles_are_asked() {
@@ -195,7 +216,8 @@ mod tests {
             watch::channel(Arc::new(recorder.record(&addresses.borrow().clone(), Some(announced()), |_| false)));
         let (hop_address, _hop_address) = watch::channel(None);
         let (asked, heard) = std::sync::mpsc::sync_channel(1);
-        let roles: Arc<[Box<dyn RunningRole>]> = Arc::new([Box::new(Curious { host, asked })]);
+        let role = Box::new(Curious { host, asked });
+        let roles: RunningRoles = Arc::new([RunningPart { factory: &Unconfigured, protocols: Vec::new(), role }]);
         let (keys, _) = KeyRing::open(wakumix_keyring::Config::default(), crate::clock::unix_seconds).unwrap();
         let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
         runtime.spawn(keep_up(recorder, addresses, keys, roles, Readers { record, hop_address }));

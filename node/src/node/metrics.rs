@@ -4,9 +4,9 @@ use std::{sync::Arc, time::Duration};
 
 use wakumix_mix::{Balance, fleet::FleetCounts};
 use wakumix_role_api::RoleContext;
-use wakumix_telemetry::{Metric, Telemetry};
+use wakumix_telemetry::Telemetry;
 
-use crate::config::Config;
+use crate::{config::Config, metrics::Metric};
 
 /// How often samples of histograms are moved into their buckets. Between two moves every packet leaves a few samples of
 /// 24 bytes behind, at 15 000 packets a second less than 10 MB.

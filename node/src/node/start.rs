@@ -13,24 +13,32 @@ use tokio::{
 use wakumix_discovery::{Discovery, PrepareError, Surroundings};
 use wakumix_host::{HostConfig, HostError, HostParts, MixPort};
 use wakumix_keyring::{KeyRing, Rotation};
-use wakumix_mix::{Ledger, Reliability, admission::Pressure};
-use wakumix_role_api::{
-    DirectoryPublisher, Formats, Inboxes, LocalNode, Role, RoleContext, RoleError, RunningRole, Services, Supervisor,
-    Tasks, Workers,
+use wakumix_mix::{
+    Ledger, Reliability,
+    admission::{Capacity, Pressure},
 };
-use wakumix_telemetry::Telemetry;
+use wakumix_role_api::{
+    DirectoryPublisher, Formats, LocalNode, Opening, Ports, Role, RoleContext, RoleError, ServiceConflict, Services,
+    Supervisor, Tasks, Workers, host::HostHandle, mailbox, relay::RelayHandle,
+};
+use wakumix_telemetry::{CatalogueError, Telemetry};
 
 use super::{
-    Housekeeping, Node, formats, keys::rotate, local, local::Recorder, metrics, queues::queues, roles, surfaces,
+    Housekeeping, Node, RunningPart, RunningRoles, formats, keys::rotate, local, local::Recorder, metrics, surfaces,
 };
 use crate::{
     clock,
-    config::{Config, Loaded, Problems, parts::count},
+    config::{Loaded, Problems, parts::count},
+    metrics::catalogues,
     rest::{BindError, Server},
+    roles::NotConfigured,
 };
 
 /// How long the parts of a node that did not start may take to stop. None has had time to take much on.
 const UNDO_LIMIT: Duration = Duration::from_secs(5);
+
+/// Commands to the host; a command carries a batch of packets.
+const HOST_QUEUE: usize = 1024;
 
 /// Connection events that a slow listener may be behind; beyond them it misses some.
 const PEER_EVENTS: usize = 1024;
@@ -48,9 +56,18 @@ pub enum StartError {
         /// Why.
         error: HostError,
     },
+    /// The roles cannot be made.
+    #[error(transparent)]
+    Roles(#[from] NotConfigured),
+    /// Two crates of the node have a metric of the same name.
+    #[error("{0}; this is a defect of the program")]
+    Metrics(#[from] CatalogueError),
     /// A role did not start.
     #[error(transparent)]
     Role(#[from] RoleError),
+    /// Two parts answer one protocol.
+    #[error(transparent)]
+    Services(#[from] ServiceConflict),
     /// REST or metrics did not start.
     #[error("{0}; free the port, or set another one")]
     Bind(#[from] BindError),
@@ -100,26 +117,38 @@ impl Node {
     /// Starts one part after the other, up to the first that fails. The outer error comes before anything runs.
     async fn start_parts(loaded: &Loaded) -> Result<(Self, Result<(), StartError>), StartError> {
         let Loaded { config, keys, weaknesses, .. } = loaded;
-        let telemetry = Telemetry::new();
+        let telemetry = Telemetry::new(catalogues(&loaded.roles))?;
         let ledger = Ledger::new();
         let formats = Formats::new(formats::of(loaded), count(config.mix.buffers));
-        let (ports, mut inboxes, host_inbox) = queues(config, &telemetry);
-        let roles = roles::configured(config)?;
-        let discovery = Discovery::new(wakumix_discovery::Config { weaknesses: *weaknesses, ..config.discovery() });
+        let mut roles = loaded.configured_roles()?;
+        let advertised: Vec<_> = roles.iter().map(|role| (role.name(), role.advertises())).collect();
+        let reassembles = advertised.iter().any(|(_, own)| own.reassembles);
+        let mut discovery_config = wakumix_discovery::Config { weaknesses: *weaknesses, ..config.discovery() };
+        if let Some(descriptors) = &mut discovery_config.descriptors {
+            let longest = advertised.iter().filter_map(|(_, own)| own.longest_hold).max();
+            descriptors.longest_hold = longest.unwrap_or(descriptors.longest_hold);
+        }
+        let discovery = Discovery::new(discovery_config);
         discovery.prepare()?;
-        let role_services = roles.iter().flat_map(|role| role.services(&ports));
-        let services = Services::new(role_services.chain(discovery.services()).collect());
-        let capabilities: Vec<_> = roles.iter().map(|role| (role.name(), role.capabilities())).collect();
         let (events, _) = broadcast::channel(PEER_EVENTS);
         let (mix_keys, rotation) = key_ring(loaded).map_err(|error| StartError::Keys { error })?;
         let (tasks, fatal) = Tasks::new(tokio::runtime::Handle::current(), telemetry.clone());
         let workers = Workers::detect(tasks.clone());
+        let (host, host_inbox) = mailbox("host", HOST_QUEUE, &telemetry);
+        let mut ports = Ports::new(HostHandle::new(host));
+        for role in &mut roles {
+            let name = role.name();
+            let (formats, workers, telemetry) = (&formats, &workers, &telemetry);
+            role.open(&mut Opening { role: name, formats, workers, telemetry, ports: &mut ports, rooms: &[] })?;
+        }
+        let role_services = roles.iter().map(|role| (role.name().as_str(), role.services(&ports)));
+        let services = Services::new(role_services.chain([("discovery", discovery.services())]))?;
         let mut host_config = HostConfig { weaknesses: *weaknesses, ..config.host() };
-        host_config.mix.capacity = roles::capacity(config, &formats, &workers, &telemetry);
+        host_config.mix.capacity = ports.get::<Capacity>();
 
         let pressure = Arc::<Pressure>::default();
-        let mix = ports.mixer.as_ref().map(|mixer| MixPort {
-            mixer: mixer.clone(),
+        let mix = ports.get().map(|mixer| MixPort {
+            mixer,
             lines: ports.host.lines().clone(),
             formats: formats.clone(),
             ledger: Arc::clone(&ledger),
@@ -129,7 +158,7 @@ impl Node {
             identity: keys.node.clone(),
             inbox: host_inbox,
             mix,
-            relay: ports.relay.as_ref().map(|relay| relay.address().clone()),
+            relay: ports.get().map(|relay: RelayHandle| relay.address().clone()),
             services: services.clone(),
             events: events.clone(),
             telemetry: telemetry.clone(),
@@ -138,7 +167,7 @@ impl Node {
         let host = wakumix_host::start(host_config, parts).await.map_err(|error| StartError::Host { error })?;
         let listen_addresses = host.listen_addresses().to_vec();
         let host_addresses = host.addresses();
-        let recorder = Recorder { config: Arc::new(config.clone()), peer: keys.peer(), capabilities };
+        let recorder = Recorder { config: Arc::new(config.clone()), peer: keys.peer(), advertised };
         // Nothing is ready yet.
         let first = recorder.record(&host_addresses.borrow(), Some(mix_keys.announced()), |_| false);
         let (hop_sender, hop_address) = watch::channel(first.hop_address.clone());
@@ -177,8 +206,8 @@ impl Node {
             supervisor: context.supervisor.clone(),
             telemetry: telemetry.clone(),
         };
-        let (roles, mut started) = start_roles(roles, &context, &mut inboxes);
-        let roles: Arc<[Box<dyn RunningRole>]> = roles.into();
+        let (roles, mut started) = start_roles(roles, loaded, &context);
+        let roles: RunningRoles = roles.into();
         // The first record that others see tells of the roles that are ready at once.
         let ready = local::readiness(&roles);
         let addresses = host_addresses.borrow().clone();
@@ -212,7 +241,7 @@ impl Node {
             ports,
             listen_addresses,
             formats,
-            reassembles: config.reassembles(),
+            reassembles,
             ledger,
             telemetry,
             directory,
@@ -228,16 +257,17 @@ impl Node {
         };
         surfaces::export_readiness(&node.telemetry, &node.roles, &node.tasks);
         if started.is_ok() {
-            started = node.start_servers(config);
+            started = node.start_servers(loaded);
         }
         Ok((node, started))
     }
 
-    fn start_servers(&mut self, config: &Config) -> Result<(), StartError> {
+    fn start_servers(&mut self, loaded: &Loaded) -> Result<(), StartError> {
+        let config = &loaded.config;
         if !config.rest && !config.metrics_server {
             return Ok(());
         }
-        let api = surfaces::api(self, config);
+        let api = surfaces::api(self, loaded);
         let address = |key: &str| {
             config.ports().into_iter().find(|port| port.key == key).map(|port| SocketAddr::new(port.address, port.port))
         };
@@ -250,13 +280,15 @@ impl Node {
 /// Starts the roles up to the first that fails; those that run, and the failure.
 fn start_roles(
     roles: Vec<Box<dyn Role>>,
+    loaded: &Loaded,
     context: &RoleContext,
-    inboxes: &mut Inboxes,
-) -> (Vec<Box<dyn RunningRole>>, Result<(), StartError>) {
+) -> (Vec<RunningPart>, Result<(), StartError>) {
     let mut running = Vec::new();
     for role in roles {
-        match role.start(context, inboxes) {
-            Ok(role) => running.push(role),
+        let Some(factory) = loaded.roles.find(role.name()) else { continue };
+        let protocols = factory.protocols().iter().copied().filter(|protocol| role.runs(*protocol)).collect();
+        match role.start(context) {
+            Ok(role) => running.push(RunningPart { factory, protocols, role }),
             Err(error) => return (running, Err(error.into())),
         }
     }
@@ -273,6 +305,8 @@ fn key_ring(loaded: &Loaded) -> Result<(KeyRing, Rotation), wakumix_keyring::Ope
 #[cfg(test)]
 mod tests {
     use std::net::TcpListener;
+
+    use wakumix_role_api::{Address, exit::ExitMessage, mixer::MixerHandle, sender::SenderHandle};
 
     use super::*;
     use crate::config::{Flag, Inputs, load};
@@ -294,11 +328,11 @@ mod tests {
         TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port().to_string()
     }
 
-    fn all_queues_closed(ports: &wakumix_role_api::Ports) -> bool {
-        ports.mixer.as_ref().is_some_and(|mixer| mixer.received().is_closed())
-            && ports.exit.as_ref().is_some_and(wakumix_role_api::Address::is_closed)
-            && ports.sender.as_ref().is_some_and(|sender| sender.address().is_closed())
-            && ports.relay.as_ref().is_some_and(|relay| relay.address().is_closed())
+    fn all_queues_closed(ports: &Ports) -> bool {
+        ports.get().is_some_and(|mixer: MixerHandle| mixer.received().is_closed())
+            && ports.get().is_some_and(|exit: Address<ExitMessage>| exit.is_closed())
+            && ports.get().is_some_and(|sender: SenderHandle| sender.address().is_closed())
+            && ports.get().is_some_and(|relay: RelayHandle| relay.address().is_closed())
     }
 
     #[actix::test]

@@ -3,9 +3,9 @@
 use std::time::Duration;
 
 use tokio::time::Instant;
-use wakumix_role_api::{RoleName, StopReport};
+use wakumix_role_api::StopReport;
 
-use super::Node;
+use super::{Node, RunningPart};
 
 /// How a node stopped.
 #[derive(Clone, Debug, Default)]
@@ -18,11 +18,8 @@ pub struct StopSummary {
     pub late: Vec<&'static str>,
 }
 
-/// The order in which roles stop, each with the percentage of the whole limit at which it must have ended: what the
-/// one before does not need, the next one has. The mixer comes after those that hand it packets, and the host, which
-/// writes the last of them, has the rest.
-const ORDER: [(RoleName, u32); 4] =
-    [(RoleName::Sender, 50), (RoleName::Exit, 65), (RoleName::Relay, 70), (RoleName::Mixer, 90)];
+/// The share of the host, which writes the last packets of the roles, beside those that they state.
+const HOST_SHARE: u32 = 10;
 
 impl Node {
     /// Stops everything within `limit`.
@@ -33,10 +30,13 @@ impl Node {
         for server in [&self.rest, &self.metrics].into_iter().flatten() {
             server.stop().await;
         }
-        for (name, percent) in ORDER {
-            if let Some(role) = self.roles.iter().find(|role| role.name() == name) {
-                summary.add(name.as_str(), &role.stop(start + limit * percent / 100).await);
-            }
+        // What one does not need, the next one has: a role must have ended when its share and those before it are over.
+        let shares = |parts: &[RunningPart]| parts.iter().map(|part| part.factory.stop_share()).sum::<u32>();
+        let all = shares(&self.roles) + HOST_SHARE;
+        let mut used = 0;
+        for RunningPart { factory, role, .. } in self.roles.iter().rev() {
+            used += factory.stop_share();
+            summary.add(role.name().as_str(), &role.stop(start + limit * used / all).await);
         }
         if !self.discovery.stop(deadline).await {
             summary.late.push("discovery");
@@ -55,8 +55,8 @@ impl Node {
         for server in [&self.rest, &self.metrics].into_iter().flatten() {
             server.stop().await;
         }
-        for role in self.roles.iter() {
-            role.stop(now).await;
+        for part in self.roles.iter() {
+            part.role.stop(now).await;
         }
         self.discovery.stop(now).await;
     }

@@ -28,15 +28,14 @@ use actix_web::{
     middleware::Next,
     web,
 };
-use wakumix_telemetry::{Counter, Metric, Telemetry};
+use wakumix_role_api::rest::Route;
+use wakumix_telemetry::{Counter, Telemetry};
 
-use super::{Api, body::Refused};
+use super::{Api, RoleRoute, body::Refused};
+use crate::metrics::Metric;
 
 /// What browsers say of where a request comes from (W3C Fetch Metadata).
 const SEC_FETCH_SITE: HeaderName = HeaderName::from_static("sec-fetch-site");
-
-/// Below this, reading takes away what is read.
-const TAKEN: &str = "/relay/v1/messages/";
 
 /// The media type of every body.
 const JSON: &str = "application/json";
@@ -94,7 +93,7 @@ pub(super) async fn guard<B: MessageBody + 'static>(
 ) -> Result<ServiceResponse<BoxBody>, Error> {
     let api = request.app_data::<web::Data<Api>>().cloned();
     let api = api.ok_or_else(|| ErrorInternalServerError("the interface has no state; report this as a bug"))?;
-    if let Err(fault) = check(&request, &api.allowed_hosts) {
+    if let Err(fault) = check(&request, &api) {
         refused(&api.telemetry, fault.reason()).increment(1);
         return Ok(request.error_response(fault.refused()));
     }
@@ -112,14 +111,17 @@ fn refused(telemetry: &Telemetry, reason: &'static str) -> Counter {
     telemetry.counter(Metric::RestRefusedTotal, &[("reason", reason)])
 }
 
-fn check(request: &ServiceRequest, allowed_hosts: &[String]) -> Result<(), Fault> {
+fn check(request: &ServiceRequest, api: &Api) -> Result<(), Fault> {
     let path = request.path();
     if path == "/health" || path.starts_with("/health/") {
         return Ok(());
     }
-    check_host(request, allowed_hosts)?;
+    check_host(request, &api.allowed_hosts)?;
     // As routes are found: `%6d` and `m` are one letter.
-    check_page(request.match_info().as_str(), request.headers())?;
+    let path = request.match_info().as_str();
+    let taking = api.routes.iter().map(|RoleRoute { route, .. }| route).filter(|route| route.takes);
+    let takes = taking.map(Route::fixed_path).any(|taken| path.starts_with(taken));
+    check_page(takes, request.headers())?;
     check_content_type(request.headers())
 }
 
@@ -155,7 +157,7 @@ fn is_ours(host: &str, allowed_hosts: &[String]) -> bool {
     is_known && is_port(port)
 }
 
-fn check_page(path: &str, headers: &HeaderMap) -> Result<(), Fault> {
+fn check_page(takes: bool, headers: &HeaderMap) -> Result<(), Fault> {
     let find = |name: HeaderName, tells: fn(&[u8]) -> bool| {
         let value = headers.get_all(&name).find(|value| tells(value.as_bytes()))?;
         Some(Fault::Page(shown(&format!("{name}: {}", String::from_utf8_lossy(value.as_bytes())))))
@@ -163,9 +165,8 @@ fn check_page(path: &str, headers: &HeaderMap) -> Result<(), Fault> {
     let has_origin = || find(header::ORIGIN, |_| true);
     // `none` is what a person has typed into the browser, to look at a page of metrics, say.
     let is_from_elsewhere = || find(SEC_FETCH_SITE, |site| site != b"none");
-    // Reading takes the messages away. Everything else that changes something has a method with which browsers name the origin.
-    let is_browser =
-        || find(header::USER_AGENT, |agent| agent.starts_with(b"Mozilla/")).filter(|_| path.starts_with(TAKEN));
+    // Reading may take something away. Everything else that changes something has a method with which browsers name the origin.
+    let is_browser = || find(header::USER_AGENT, |agent| agent.starts_with(b"Mozilla/")).filter(|_| takes);
     has_origin().or_else(is_from_elsewhere).or_else(is_browser).map_or(Ok(()), Err)
 }
 

@@ -20,7 +20,7 @@ pub(super) fn routes(config: &mut web::ServiceConfig) {
 }
 
 /// The metrics port answers `/health` with a plain OK (`spec/waku.md §7.2`).
-pub(super) fn metrics_port_routes(config: &mut web::ServiceConfig) {
+pub(super) fn metrics_port_routes(config: &mut web::ServiceConfig, _: &Api) {
     config
         .route("/health", web::get().to(live))
         .route("/health/ready", web::get().to(ready))

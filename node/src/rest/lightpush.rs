@@ -7,6 +7,7 @@ use rand::Rng as _;
 use serde::{Deserialize, Serialize};
 use wakumix_role_api::{
     plain::DirectPush,
+    rest::MessageJson,
     sender::{Anonymity, Answer, ClientError, DeliveryPath, DirectFailure, PushFailure},
 };
 use wakumix_waku::{
@@ -14,10 +15,7 @@ use wakumix_waku::{
     lightpush::{self, StatusCode as LightpushStatus},
 };
 
-use super::{
-    Api, Sharding,
-    body::{self, MessageJson},
-};
+use super::{Api, Sharding, body};
 
 /// The limit of a plain push that names none, as nwaku's REST has it (`spec/waku.md §7.2`).
 const PLAIN_LIMIT: Duration = Duration::from_secs(5);

@@ -8,24 +8,24 @@ use std::{num::NonZeroU16, sync::Arc, time::Duration};
 use actix_web::{App, http::StatusCode, middleware::from_fn, test, web};
 use futures::FutureExt;
 use serde_json::{Value, json};
-use tokio::sync::Semaphore;
 use wakumix_mix::ExitStatus;
 use wakumix_role_api::{
-    DirectoryPublisher, Ports, Receiver,
+    DirectoryPublisher, Ports, Receiver, RoleName,
     directory::{PoolCounts, PoolState, ServiceKind},
     host::{HostHandle, HostMessage, HostStatus},
     mailbox,
     plain::PlainPush,
-    relay::{Published, Received, RelayHandle, RelayMessage},
+    relay::{self, Published, RelayHandle, RelayMessage},
+    rest::{Access, Method, Request, Response, Route, RouteContext},
     sender::{Anonymity, Answer, Certainty, ClientError, DeliveryPath, Push, PushFailure, SenderHandle, SenderMessage},
 };
 use wakumix_telemetry::{
     Telemetry,
     health::{ConnectionStatus, Health, Status},
 };
-use wakumix_waku::{MessageHash, WakuMessage, lightpush::AnswerError};
+use wakumix_waku::{WakuMessage, lightpush::AnswerError};
 
-use super::{Api, Info, Sharding, routes, state};
+use super::{Api, Info, RoleRoute, Sharding, routes, state};
 
 const TOPIC: &str = "/waku/2/rs/66/0";
 
@@ -44,7 +44,8 @@ const NEITHER: Roles = Roles { sender: false, relay: false };
 /// The interface.
 struct World {
     api: Api,
-    directory: DirectoryPublisher,
+    /// Keeps the directory as it is.
+    _directory: DirectoryPublisher,
 }
 
 /// The other ends of its queues.
@@ -54,9 +55,22 @@ struct Queues {
     host: Receiver<HostMessage>,
 }
 
+/// Those of the roles of this build, as a node has them.
+fn routes_of(roles: Roles) -> Arc<[RoleRoute]> {
+    let built_in = crate::roles::Roles::built_in();
+    let routes = built_in.iter().flat_map(|role| role.routes().into_iter().map(move |route| (role.name(), route)));
+    routes
+        .map(|(role, route)| RoleRoute {
+            role,
+            is_on: if role == relay::NAME { roles.relay } else { roles.sender },
+            route,
+        })
+        .collect()
+}
+
 impl World {
     fn new(roles: Roles) -> (Self, Queues) {
-        let telemetry = Telemetry::new();
+        let telemetry = Telemetry::new(crate::metrics::catalogues(&crate::roles::Roles::built_in())).unwrap();
         let (sender, sender_inbox) = mailbox("sender", 4, &telemetry);
         let (relay, relay_inbox) = mailbox("relay", 4, &telemetry);
         let (host, host_inbox) = mailbox("host", 4, &telemetry);
@@ -69,13 +83,17 @@ impl World {
             },
             protocols_health: Vec::new(),
         };
-        let (host, relay) = (HostHandle::new(host), roles.relay.then(|| RelayHandle::new(relay)));
-        let ports = Ports { host: host.clone(), mixer: None, exit: None, sender: None, relay: relay.clone() };
+        let host = HostHandle::new(host);
+        let mut ports = Ports::new(host.clone());
+        if roles.relay {
+            ports.insert(relay::NAME, RelayHandle::new(relay)).unwrap();
+        }
         let api = Api {
             info: Arc::new(|| Info { listen_addresses: Vec::new(), enr_uri: "enr:x".to_owned(), mix_pub_key: None }),
             sender: roles.sender.then(|| SenderHandle::new(sender)),
-            relay,
             plain: PlainPush::new(&ports, directory.clone()),
+            routes: routes_of(roles),
+            ports,
             host,
             directory,
             sharding: Sharding { cluster: 66, shards: NonZeroU16::new(1) },
@@ -86,14 +104,13 @@ impl World {
             admin: true,
             allowed_hosts: Arc::from([]),
             pool: Arc::new(|| std::future::ready(Vec::new()).boxed()),
-            probes: Arc::new(Semaphore::new(1)),
         };
         let queues = Queues {
             sender: sender_inbox.receiver().unwrap(),
             relay: relay_inbox.receiver().unwrap(),
             host: host_inbox.receiver().unwrap(),
         };
-        (Self { api, directory: publisher }, queues)
+        (Self { api, _directory: publisher }, queues)
     }
 
     /// Sends a request as programs do: to an address, a body as JSON.
@@ -103,7 +120,10 @@ impl World {
     }
 
     async fn call_raw(&self, request: test::TestRequest) -> (StatusCode, String) {
-        let app = App::new().wrap(from_fn(super::guard::guard)).configure(state(&self.api)).configure(routes);
+        let app = App::new()
+            .wrap(from_fn(super::guard::guard))
+            .configure(state(&self.api))
+            .configure(|config| routes(config, &self.api));
         let app = test::init_service(app).await;
         let response = test::call_service(&app, request.to_request()).await;
         let status = response.status();
@@ -350,61 +370,23 @@ async fn a_deadline_says_how_often_the_message_was_sent() {
 }
 
 #[actix::test]
-async fn subscriptions_and_publishing_answer_as_nwaku_does() {
-    let (world, _queues) = World::new(NEITHER);
-    let (status, words) = world.post("/relay/v1/subscriptions", json!([TOPIC]).to_string()).await;
-    assert_eq!((status, words.as_str()), (StatusCode::SERVICE_UNAVAILABLE, "the relay role is off; add it to roles"));
-
-    let (world, mut queues) = World::new(RELAY);
-    for (topic, part) in [("chat", "not a pubsub topic"), ("/waku/2/rs/1/0", "this node is in 66")] {
-        let (status, words) = world.post("/relay/v1/subscriptions", json!([topic]).to_string()).await;
-        assert!(status == StatusCode::BAD_REQUEST && words.contains(part), "{topic}: {words}");
-    }
-    let path = "/relay/v1/messages/%2Fwaku%2F2%2Frs%2F66%2F0";
-    for (published, status) in [(200, 200), (420, 400), (505, 500)] {
-        let (response, topic) =
-            futures::join!(world.post(path, message().to_string()), publish(&mut queues.relay, published));
-        assert_eq!((response.0.as_u16(), topic.as_deref()), (status, Some(TOPIC)));
-    }
-}
-
-#[actix::test]
-async fn received_messages_are_shown_with_their_hash() {
-    let (world, mut queues) = World::new(RELAY);
-    let message = WakuMessage {
-        payload: b"hello".to_vec(),
-        content_topic: "/app/1/chat/proto".to_owned(),
-        version: 0,
-        timestamp: Some(5),
-        meta: vec![1],
-        rate_limit_proof: Vec::new(),
-        ephemeral: true,
+async fn a_route_of_a_role_gets_path_and_body_and_is_refused_where_the_role_is_off() {
+    let echo = |_: RouteContext, request: Request| {
+        let words = format!("{} {:?}", request.parameter("topic"), String::from_utf8_lossy(&request.body));
+        async move { Response::text(418, words) }.boxed()
     };
-    let hash = MessageHash::of(TOPIC, &message);
-    let path = "/relay/v1/messages/%2Fwaku%2F2%2Frs%2F66%2F0";
-    let show = async |relay: &mut Receiver<RelayMessage>, kept| {
-        let Some(RelayMessage::Messages { topic, reply }) = relay.recv().await else { panic!("nothing asked") };
-        assert_eq!(topic, TOPIC);
-        reply.send(kept).unwrap();
+    let (mut world, _queues) = World::new(NEITHER);
+    let route = |path, is_on| RoleRoute {
+        role: RoleName::new("echo"),
+        is_on,
+        route: Route { access: Access::Everybody, method: Method::Post, path, takes: false, handler: echo },
     };
-    let received = Received { topic: TOPIC.to_owned(), message, hash };
-    let ((status, body), ()) = futures::join!(world.get(path), show(&mut queues.relay, Some(vec![received])));
-    assert_eq!(status, StatusCode::OK);
-    assert_eq!(
-        serde_json::from_str::<Value>(&body).unwrap(),
-        json!([{
-            "payload": "aGVsbG8=",
-            "contentTopic": "/app/1/chat/proto",
-            "version": 0,
-            "timestamp": 5,
-            "meta": "AQ==",
-            "ephemeral": true,
-            "messageHash": hash.to_string(),
-        }])
-    );
-    let ((status, words), ()) = futures::join!(world.get(path), show(&mut queues.relay, None));
-    assert_eq!(status, StatusCode::NOT_FOUND);
-    assert!(words.contains("POST /relay/v1/subscriptions"), "{words}");
+    world.api.routes = Arc::from([route("/echo/{topic}", true), route("/off", false)]);
+    let (status, words) = world.post("/echo/%2Fwaku%2F2", "[7]").await;
+    assert_eq!((status.as_u16(), words.as_str()), (418, r#"/waku/2 "[7]""#));
+    assert_eq!(world.get("/echo/1").await.0, StatusCode::METHOD_NOT_ALLOWED);
+    let off = (StatusCode::SERVICE_UNAVAILABLE, "the echo role is off; add it to roles".to_owned());
+    assert_eq!(world.post("/off", "[]").await, off);
 }
 
 #[actix::test]

@@ -2,7 +2,10 @@
 
 use std::{fmt, str::FromStr};
 
-use crate::config::{ByteSize, Percent, ValueError};
+use crate::{
+    config::{ByteSize, Percent, ValueError, schema::Schema},
+    roles::Roles,
+};
 
 /// How nodes find each other.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, clap::ValueEnum)]
@@ -108,6 +111,13 @@ impl fmt::Display for Payload {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         self.0.fmt(f)
     }
+}
+
+/// Reads what a mixer takes for its cover.
+pub(super) fn cover(text: &str) -> Result<String, ValueError> {
+    let schema = Schema::new(&Roles::built_in()).map_err(|error| ValueError::new(error.to_string()))?;
+    let key = schema.find("mixer.cover");
+    key.ok_or_else(|| ValueError::new("this build has no mixer; build with the feature mixer"))?.kind.read(text)
 }
 
 /// Reads a share in percent, also without the sign: `5`, `0.5%`.

@@ -144,7 +144,7 @@ impl Net {
 
     /// The senders, in order.
     pub(super) fn senders(&self) -> Vec<SenderHandle> {
-        self.of(&[Kind::Sender]).filter_map(|(_, node)| node.sender().cloned()).collect()
+        self.of(&[Kind::Sender]).filter_map(|(_, node)| node.sender()).collect()
     }
 
     /// Counts what every relay receives, until the returned tasks are aborted.

@@ -3,10 +3,10 @@
 use wakumix_sphinx::WireFormat;
 
 use super::{
-    choices::{Discovery, Payload, Share, percent},
+    choices::{Discovery, Payload, Share, cover, percent},
     kind::Kind,
 };
-use crate::config::{CoverTime, MixDelay, Percent, Timespan};
+use crate::config::{MixDelay, Percent, Timespan};
 
 /// Flags of `wakumix testnet`.
 #[derive(Clone, Debug, clap::Args)]
@@ -67,8 +67,8 @@ pub struct Options {
     #[arg(long, value_name = "TIME")]
     pub rotate: Option<Timespan>,
     /// Mean time between two cover packets of each node, by-role, or none
-    #[arg(long, default_value = "none", value_name = "TIME", conflicts_with = "hold")]
-    pub cover: CoverTime,
+    #[arg(long, default_value = "none", value_parser = cover, value_name = "TIME", conflicts_with = "hold")]
+    pub cover: String,
     /// Makes the same keys and payloads again, kills the same nodes and loses packets by the same draws; random when left
     /// out
     #[arg(long, value_name = "NUMBER")]
@@ -123,7 +123,7 @@ impl Options {
 
     /// Whether packets are made that nobody asked for: the net is never at rest then.
     pub(super) fn makes_cover(&self) -> bool {
-        self.cover != CoverTime::Never
+        self.cover != "none"
     }
 
     /// The profiles, as they are written.

@@ -10,7 +10,7 @@ use wakumix_sphinx::PrivateKey;
 use wakumix_waku::{PubsubTopic, WakuMessage};
 
 use super::{TestnetError, check::problems, kind::Kind, options::Options};
-use crate::config::{CoverTime, Problem, Problems};
+use crate::config::{Problem, Problems};
 
 /// The customary cluster of isolated tests (`spec/waku.md §7`).
 pub(super) const CLUSTER: u16 = 66;
@@ -130,7 +130,7 @@ impl Plan {
         let parts = [
             loss.map(|loss| format!(", {loss} of the packets lost at each hop")),
             rotate.map(|lifetime| format!(", new mix keys every {lifetime}")),
-            (*cover != CoverTime::Never).then(|| format!(", cover {cover}")),
+            (cover != "none").then(|| format!(", cover {cover}")),
         ];
         parts.into_iter().flatten().collect()
     }

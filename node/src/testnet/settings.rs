@@ -24,7 +24,7 @@ pub(super) async fn start_node(
     let all = own.into_iter().chain(common(plan, surfaces)).chain(discovery(plan.options.discovery, bootstrap));
     let flag = |(name, value): (&str, String)| Flag { name: name.to_owned(), values: vec![value] };
     let flags = all.map(flag).chain([roles(planned.kind), profiles(plan)]).collect();
-    Node::start(&load(&Inputs { file: None, environment: Vec::new(), flags })?).await
+    Node::start(&load(&Inputs { flags, ..Inputs::default() })?).await
 }
 
 /// What differs from node to node. A mix key that is set is never replaced, so where keys are to be, the node draws its own.

@@ -430,7 +430,7 @@ mod tests {
             transport: if is_quic { Transport::QuicV1 } else { Transport::Tcp },
             port,
             peer: peer(own),
-            relay: (relay > 25).then(|| peer(relay)),
+            relay: (relay > 25).then(|| key_of(&peer(relay))).flatten(),
         })
     }
 

@@ -14,7 +14,9 @@ use std::{
 
 use futures::FutureExt;
 use tokio::{sync::mpsc, time::Instant};
-use wakumix_telemetry::{Metric, Telemetry};
+use wakumix_telemetry::Telemetry;
+
+use crate::metrics::Metric;
 
 /// Makes a queue of `capacity` messages; `name` labels its metrics.
 pub fn mailbox<M: Send + 'static>(
@@ -207,6 +209,12 @@ impl<M> std::fmt::Debug for Address<M> {
     }
 }
 
+impl<M> std::fmt::Debug for Inbox<M> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Inbox")
+    }
+}
+
 impl<M: Send + 'static> Inbox<M> {
     /// Takes the receiving end out. It goes back into the inbox when dropped, so a restarted owner finds the rest of
     /// the queue. `None` while somebody else holds it.
@@ -341,10 +349,11 @@ impl<M> Shared<M> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::metrics::telemetry;
 
     #[tokio::test]
     async fn refuses_the_newest_when_full_and_gives_it_back() {
-        let (address, inbox) = mailbox("test", 2, &Telemetry::new());
+        let (address, inbox) = mailbox("test", 2, &telemetry());
         address.try_send(1).unwrap();
         address.clone().try_send(2).unwrap();
         let refused = address.clone().try_send(3).unwrap_err();
@@ -358,7 +367,7 @@ mod tests {
 
     #[tokio::test]
     async fn keeps_the_queue_when_the_reader_is_replaced() {
-        let (address, inbox) = mailbox("test", 4, &Telemetry::new());
+        let (address, inbox) = mailbox("test", 4, &telemetry());
         for n in 0..3 {
             address.try_send(n).unwrap();
         }
@@ -373,7 +382,7 @@ mod tests {
 
     #[tokio::test]
     async fn a_closed_address_refuses_but_what_waits_is_still_read() {
-        let (address, inbox) = mailbox("test", 4, &Telemetry::new());
+        let (address, inbox) = mailbox("test", 4, &telemetry());
         address.try_send(1).unwrap();
         address.close();
         assert!(matches!(address.try_send(2), Err(SendError::Closed(2))));

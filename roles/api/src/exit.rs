@@ -5,6 +5,11 @@ use std::ops::Range;
 use wakumix_mix::Packet;
 use wakumix_sphinx::AddressBytes;
 
+use crate::RoleName;
+
+/// The role that takes these messages.
+pub const NAME: RoleName = RoleName::new("exit");
+
 /// A message to the exit.
 #[derive(Debug)]
 pub enum ExitMessage {

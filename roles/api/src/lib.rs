@@ -1,31 +1,36 @@
 //! What a role is, and how roles talk.
 //!
-//! A node is a set of roles (relay, mixer, exit, sender) around one libp2p host. Each role is an actor that shares
-//! nothing with the others but messages and one read-only [`Directory`] snapshot. This room holds what they have in
-//! common and nothing of any single one:
+//! A node is a set of roles around one libp2p host. Each role is an actor that shares nothing with the others but messages
+//! and one read-only [`Directory`] snapshot. This crate holds what they have in common and nothing of any single one:
 //!
-//! - [`Role`] and [`RunningRole`]: the plug shape; `node` knows roles only through them;
+//! - [`RoleFactory`], [`Role`] and [`RunningRole`]: the plugin interface; `node` knows roles only through it;
+//! - [`Ports`]: the handles of the roles, found by their type;
+//! - [`config`]: keys, written once in the role, and what they are read into;
+//! - [`rest`] and [`command`]: routes and subcommands that a role brings;
 //! - the messages of every actor ([`host`], [`mixer`], [`exit`], [`sender`], [`relay`], [`directory`]);
 //! - [`Address`] and [`Inbox`]: a queue with a bound, a refusal and a waiting-time histogram;
 //! - [`Actor`], [`Context`] and [`Supervisor`]: the shell around actix, restart with back-off, stop order;
 //! - [`Tasks`]: what runs beside the actors, each with a name and an answer to its panic;
 //! - [`Workers`]: where cryptography runs;
 //! - [`plain::PlainPush`]: a push without the mixnet, for whoever asks for one;
-//! - [`ConfigChecks`] and [`ConfigError`]: how the settings of a role are found wrong.
 //!
 //! Nothing of actix shows in a public signature: actix 0.13 neither bounds its mailboxes nor restarts what panics
 //! (`docs/ARCHITECTURE.md`, "Actors"), so its addresses stay inside this crate.
 
 mod actor;
 mod address;
-mod config;
+pub mod command;
+pub mod config;
 pub mod directory;
 pub mod exit;
 mod formats;
 pub mod host;
+pub mod metrics;
 pub mod mixer;
 pub mod plain;
+mod ports;
 pub mod relay;
+pub mod rest;
 mod role;
 pub mod sender;
 mod service;
@@ -38,10 +43,12 @@ pub use address::{Address, Inbox, NoRoom, Receiver, SendError, Slot, mailbox};
 pub use config::{ConfigChecks, ConfigError, ConfigProblem};
 pub use directory::{Directory, DirectoryPublisher, DirectoryReader};
 pub use formats::{Formats, Served};
+pub use metrics::METRICS;
+pub use ports::{Opening, Ports};
 pub use role::{
-    Inboxes, LocalNode, Ports, Role, RoleContext, RoleError, RoleName, RunningRole, StopReport, UnknownRole,
+    Advertisement, LocalNode, Mixing, Role, RoleContext, RoleError, RoleFactory, RoleName, RunningRole, StopReport,
 };
-pub use service::{InboundRequest, Requester, Service, Services};
+pub use service::{InboundRequest, Requester, Service, ServiceConflict, Services};
 pub use supervisor::{ActorHandle, Fatal, Supervisor};
 pub use tasks::{OnPanic, TaskHandle, TaskState, Tasks};
 pub use workers::{FreeWorker, WorkerPanicked, Workers};

@@ -5,7 +5,10 @@ use std::time::Duration;
 use tokio::sync::oneshot;
 use wakumix_mix::{DropReason, HopAddress, Packet, Stage};
 
-use crate::{Address, SendError, host::SendFailure};
+use crate::{Address, RoleName, SendError, host::SendFailure};
+
+/// The role that takes these messages.
+pub const NAME: RoleName = RoleName::new("mixer");
 
 /// A finished packet made on this node: a request or a reply through a SURB.
 #[derive(Debug)]

@@ -29,7 +29,7 @@ impl PlainPush {
     /// Through these ports, to services of this directory.
     #[must_use]
     pub fn new(ports: &Ports, directory: DirectoryReader) -> Self {
-        Self { host: ports.host.clone(), relay: ports.relay.clone(), directory }
+        Self { host: ports.host.clone(), relay: ports.get(), directory }
     }
 
     /// Publishes from the own relay if there is one, else asks the first service of the directory. The answer's path is
@@ -99,9 +99,9 @@ mod tests {
         directory::ServiceNode,
         host::HostMessage,
         mailbox,
+        metrics::telemetry,
         relay::{Published, RelayMessage},
     };
-    use wakumix_telemetry::Telemetry;
     use wakumix_waku::{WakuMessage, lightpush::StatusCode};
 
     const TOPIC: &str = "/waku/2/rs/2/0";
@@ -132,7 +132,7 @@ mod tests {
 
     #[tokio::test]
     async fn without_a_relay_the_first_service_is_asked() {
-        let (address, inbox) = mailbox("host", 1, &Telemetry::new());
+        let (address, inbox) = mailbox("host", 1, &telemetry());
         let (_publisher, directory) = directory(1);
         let plain = PlainPush { host: HostHandle::new(address), relay: None, directory };
         let mut host = inbox.receiver().unwrap();
@@ -150,7 +150,7 @@ mod tests {
 
     #[tokio::test]
     async fn without_relay_and_service_there_is_nobody_to_ask() {
-        let (address, _inbox) = mailbox("host", 1, &Telemetry::new());
+        let (address, _inbox) = mailbox("host", 1, &telemetry());
         let (_publisher, directory) = directory(0);
         let plain = PlainPush { host: HostHandle::new(address), relay: None, directory };
         assert_eq!(plain.push(request(), LIMIT).await, Err(PushFailure::NoService));
@@ -158,7 +158,7 @@ mod tests {
 
     #[tokio::test]
     async fn the_own_relay_is_preferred() {
-        let telemetry = Telemetry::new();
+        let telemetry = telemetry();
         let (host, _host_inbox) = mailbox("host", 1, &telemetry);
         let (relay, inbox) = mailbox("relay", 1, &telemetry);
         let (_publisher, directory) = directory(1);

@@ -3,7 +3,10 @@
 use tokio::sync::{broadcast, oneshot};
 use wakumix_waku::{MessageHash, WakuMessage};
 
-use crate::{Address, InboundRequest, host::GossipMessage};
+use crate::{Address, InboundRequest, RoleName, host::GossipMessage};
+
+/// The role that takes these messages.
+pub const NAME: RoleName = RoleName::new("relay");
 
 /// A message to the relay.
 #[derive(Debug)]

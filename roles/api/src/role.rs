@@ -1,8 +1,7 @@
-//! The plug shape of a role, and what a role is started with.
+//! The plugin interface: what a role crate exports, and what a role is before and while it runs.
 
 use std::{
     fmt,
-    str::FromStr,
     sync::{Arc, Mutex},
     time::Duration,
 };
@@ -11,64 +10,162 @@ use futures::future::BoxFuture;
 use libp2p_identity::PeerId;
 use tokio::{sync::watch, time::Instant};
 use wakumix_keyring::KeyRing;
-use wakumix_mix::{HopAddress, Ledger, Packet, Reliability, admission::Pressure};
+use wakumix_mix::{HopAddress, Ledger, Reliability, admission::Pressure};
 use wakumix_sphinx::{PublicKey, Weaknesses};
-use wakumix_telemetry::Telemetry;
+use wakumix_telemetry::{Catalogue, Telemetry, health::Protocol};
 use wakumix_waku::record::Capabilities;
 
 use crate::{
-    ActorHandle, DirectoryReader, Formats, Inbox, Service, Services, Supervisor, Workers,
-    exit::ExitMessage,
-    host::{HostAddresses, HostHandle, Reachability},
-    mixer::{LocalPacket, MixerHandle},
-    relay::{RelayHandle, RelayMessage},
-    sender::{SenderHandle, SenderMessage},
+    ActorHandle, ConfigError, DirectoryReader, Formats, Opening, Ports, Service, Services, Supervisor, Workers,
+    command::Subcommand,
+    config::{Key, Settings},
+    host::{HostAddresses, Reachability},
+    rest::Route,
 };
 
-/// The roles that a node can have.
+/// The name of a role, in configuration, logs and metrics: lower case, as a Cargo feature is written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum RoleName {
-    /// Gossipsub and the lightpush service.
-    Relay,
-    /// Forwards packets.
-    Mixer,
-    /// The last hop of requests; forwards packets as well.
-    Exit,
-    /// Pushes over the mixnet.
-    Sender,
-}
+pub struct RoleName(&'static str);
 
 impl RoleName {
-    /// Every role, in the order in which they start.
-    pub const ALL: [Self; 4] = [Self::Relay, Self::Mixer, Self::Exit, Self::Sender];
-
-    /// The name in configuration, logs and metrics.
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::Relay => "relay",
-            Self::Mixer => "mixer",
-            Self::Exit => "exit",
-            Self::Sender => "sender",
-        }
+    /// A role of this name.
+    #[must_use]
+    pub const fn new(name: &'static str) -> Self {
+        Self(name)
     }
-}
 
-/// A text that names no role.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("not a role; there are relay, mixer, exit and sender")]
-pub struct UnknownRole;
-
-impl FromStr for RoleName {
-    type Err = UnknownRole;
-
-    fn from_str(text: &str) -> Result<Self, UnknownRole> {
-        Self::ALL.into_iter().find(|role| role.as_str() == text).ok_or(UnknownRole)
+    /// The name itself.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        self.0
     }
 }
 
 impl fmt::Display for RoleName {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(self.as_str())
+        f.write_str(self.0)
+    }
+}
+
+/// What a node does with Sphinx packets because it has a role.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Mixing {
+    /// It passes packets of others on: it publishes a mix key, and every node of a pool may be drawn for any place of a path
+    /// (`spec/mix-wire.md §13`).
+    pub forwards: bool,
+    /// It takes requests of others out of the mixnet.
+    pub exits: bool,
+    /// It makes requests of its own, and so draws paths and checks the nodes of its pool.
+    pub sends: bool,
+}
+
+impl Mixing {
+    /// Nothing.
+    pub const NONE: Self = Self { forwards: false, exits: false, sends: false };
+
+    /// Whether it does anything with them.
+    #[must_use]
+    pub const fn any(self) -> bool {
+        self.forwards || self.exits || self.sends
+    }
+
+    /// What a node does because of two roles.
+    #[must_use]
+    pub const fn and(self, other: Self) -> Self {
+        Self {
+            forwards: self.forwards || other.forwards,
+            exits: self.exits || other.exits,
+            sends: self.sends || other.sends,
+        }
+    }
+}
+
+/// What a role crate exports: the one value from which a node derives everything that it must know of the role. A node
+/// has a list of them; adding a role is a line in that list.
+pub trait RoleFactory: Send + Sync {
+    /// Its name.
+    fn name(&self) -> RoleName;
+
+    /// What it does, in a line.
+    fn summary(&self) -> &'static str;
+
+    /// What a node with it does with Sphinx packets.
+    fn mixing(&self) -> Mixing {
+        Mixing::NONE
+    }
+
+    /// Roles that must run where this one does. They start before it and stop after it, and run whether the operator
+    /// names them or not.
+    fn needs(&self) -> &'static [RoleName] {
+        &[]
+    }
+
+    /// Roles that start before it and stop after it where they run as well.
+    fn uses(&self) -> &'static [RoleName] {
+        &[]
+    }
+
+    /// Which share of the time that a stopping node has it may take, beside the shares of the others. The host has 10.
+    fn stop_share(&self) -> u32 {
+        5
+    }
+
+    /// Entries of the health report that say whether it is ready; several roles may stand behind one.
+    fn protocols(&self) -> &'static [Protocol] {
+        &[]
+    }
+
+    /// Its configuration keys.
+    fn keys(&self) -> Vec<Key> {
+        Vec::new()
+    }
+
+    /// Keys of the node that it reads besides its own.
+    fn shared_keys(&self) -> Vec<&'static str> {
+        Vec::new()
+    }
+
+    /// The metrics that it records.
+    fn metrics(&self) -> Option<&'static Catalogue> {
+        None
+    }
+
+    /// Its routes of the REST interface. Where the role is off, the node answers them by saying so.
+    fn routes(&self) -> Vec<Route> {
+        Vec::new()
+    }
+
+    /// Subcommands of the program.
+    fn commands(&self) -> Vec<Subcommand> {
+        Vec::new()
+    }
+
+    /// A role with these settings. Called for each start of a node, and to check a configuration.
+    ///
+    /// # Errors
+    /// Everything that is wrong with its settings.
+    fn configure(&self, settings: &Settings<'_>) -> Result<Box<dyn Role>, ConfigError>;
+}
+
+/// What a node makes known of itself because a role runs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Advertisement {
+    /// The ENR capability bits that it lights (`spec/waku.md §6.2`).
+    pub capabilities: Capabilities,
+    /// Whether it puts fragments of requests together: senders send fragments to no other node.
+    pub reassembles: bool,
+    /// The longest that it holds a packet; `None` for a role that holds none.
+    pub longest_hold: Option<Duration>,
+}
+
+impl Advertisement {
+    /// Nothing.
+    pub const NONE: Self = Self::of(Capabilities::NONE);
+
+    /// These capabilities and nothing else.
+    #[must_use]
+    pub const fn of(capabilities: Capabilities) -> Self {
+        Self { capabilities, reassembles: false, longest_hold: None }
     }
 }
 
@@ -77,14 +174,35 @@ pub trait Role: Send {
     /// Which role it is.
     fn name(&self) -> RoleName;
 
-    /// The ENR capability bits that it lights while it runs (`spec/waku.md §6.2`).
-    fn capabilities(&self) -> Capabilities;
+    /// What the node makes known of itself while the role is ready.
+    fn advertises(&self) -> Advertisement {
+        Advertisement::NONE
+    }
 
-    /// The request–response protocols that it answers, fed through the addresses in `ports`.
-    fn services(&self, ports: &Ports) -> Vec<Service>;
+    /// Whether it runs one of the protocols of its factory: its settings may turn one off.
+    fn runs(&self, _protocol: Protocol) -> bool {
+        true
+    }
 
-    /// Starts it. Takes its own inbox out of `inboxes`.
-    fn start(self: Box<Self>, context: &RoleContext, inboxes: &mut Inboxes) -> Result<Box<dyn RunningRole>, RoleError>;
+    /// Makes its queues and tells the others the way to them. The receiving ends stay with the role. Called once, for all
+    /// roles before any starts.
+    ///
+    /// # Errors
+    /// When another role has opened a port of that type.
+    fn open(&mut self, _opening: &mut Opening<'_>) -> Result<(), RoleError> {
+        Ok(())
+    }
+
+    /// The request–response protocols that it answers, fed through its ports.
+    fn services(&self, _ports: &Ports) -> Vec<Service> {
+        Vec::new()
+    }
+
+    /// Starts it.
+    ///
+    /// # Errors
+    /// Why it cannot start.
+    fn start(self: Box<Self>, context: &RoleContext) -> Result<Box<dyn RunningRole>, RoleError>;
 }
 
 /// A role that runs.
@@ -146,36 +264,6 @@ impl LocalNode {
     pub fn reachability(&self) -> Reachability {
         self.addresses.borrow().reachability
     }
-}
-
-/// The addresses of the actors of this node; `None` for a role that is off.
-#[derive(Clone, Debug)]
-pub struct Ports {
-    /// The host.
-    pub host: HostHandle,
-    /// The mixer: present in every node that forwards, exits or sends.
-    pub mixer: Option<MixerHandle>,
-    /// The exit.
-    pub exit: Option<crate::Address<ExitMessage>>,
-    /// The sender.
-    pub sender: Option<SenderHandle>,
-    /// The relay.
-    pub relay: Option<RelayHandle>,
-}
-
-/// The receiving ends; each role takes its own when it starts.
-#[derive(Default)]
-pub struct Inboxes {
-    /// The mixer's.
-    pub mixer: Option<Inbox<Packet>>,
-    /// The mixer's, for packets made here.
-    pub local_packets: Option<Inbox<LocalPacket>>,
-    /// The exit's.
-    pub exit: Option<Inbox<ExitMessage>>,
-    /// The sender's.
-    pub sender: Option<Inbox<SenderMessage>>,
-    /// The relay's.
-    pub relay: Option<Inbox<RelayMessage>>,
 }
 
 /// What every role is started with. Cheap to clone.

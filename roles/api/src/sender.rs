@@ -17,7 +17,10 @@ use wakumix_mix::{DropReason, Outcome, Packet, Stage};
 use wakumix_sphinx::SurbId;
 use wakumix_waku::WakuMessage;
 
-use crate::{Address, Formats, NoRoom};
+use crate::{Address, Formats, NoRoom, RoleName};
+
+/// The role that takes these messages.
+pub const NAME: RoleName = RoleName::new("sender");
 
 /// A message to the sender.
 #[derive(Debug)]

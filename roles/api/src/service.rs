@@ -64,14 +64,39 @@ impl std::fmt::Debug for Service {
     }
 }
 
+/// Two parts of a node answer one protocol.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{} and {} both answer {protocol}; turn one of the two off", .owners[0], .owners[1])]
+pub struct ServiceConflict {
+    /// The protocol.
+    pub protocol: &'static str,
+    /// Who answers it.
+    pub owners: [&'static str; 2],
+}
+
 /// All services of a node. Cheap to clone.
 #[derive(Clone, Debug, Default)]
 pub struct Services(Arc<[Service]>);
 
 impl Services {
-    /// Collects services; the first of two with the same protocol wins.
-    pub fn new(services: Vec<Service>) -> Self {
-        Self(services.into())
+    /// Collects the services of these owners.
+    ///
+    /// # Errors
+    /// When two of them answer one protocol.
+    pub fn new(owned: impl IntoIterator<Item = (&'static str, Vec<Service>)>) -> Result<Self, ServiceConflict> {
+        let mut services: Vec<Service> = Vec::new();
+        let mut owners: Vec<&'static str> = Vec::new();
+        for (owner, own) in owned {
+            for service in own {
+                if let Some(at) = services.iter().position(|known| known.protocol == service.protocol) {
+                    let other = owners.get(at).copied().unwrap_or_default();
+                    return Err(ServiceConflict { protocol: service.protocol, owners: [other, owner] });
+                }
+                services.push(service);
+                owners.push(owner);
+            }
+        }
+        Ok(Self(services.into()))
     }
 
     /// The service for a protocol id.

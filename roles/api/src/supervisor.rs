@@ -15,11 +15,12 @@ use tokio::{
     sync::{mpsc, oneshot},
     time::Instant,
 };
-use wakumix_telemetry::{Metric, Telemetry};
+use wakumix_telemetry::Telemetry;
 
 use crate::{
     Address, Inbox, Tasks,
     actor::{Actor, Control, End, Launch, launch},
+    metrics::Metric,
     tasks::{RESTART_BUDGET, RESTART_WINDOW, RestartBudget},
 };
 
@@ -272,7 +273,7 @@ impl Drop for ArbiterThread {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{Context, mailbox};
+    use crate::{Context, mailbox, metrics::telemetry};
 
     enum Say {
         Add(u64),
@@ -303,7 +304,7 @@ mod tests {
 
     fn start() -> Fixture {
         tokio::time::pause();
-        let telemetry = Telemetry::new();
+        let telemetry = telemetry();
         let (supervisor, fatal) = Supervisor::on_current_thread(telemetry.clone());
         let (address, inbox) = mailbox("adder", 16, &telemetry);
         let handle = supervisor.start(address.clone(), inbox, 4, || Adder { total: 0 });

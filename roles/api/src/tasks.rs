@@ -27,9 +27,9 @@ use tokio::{
     task::AbortHandle,
     time::Instant,
 };
-use wakumix_telemetry::{Counter, Metric, Telemetry};
+use wakumix_telemetry::{Counter, Telemetry};
 
-use crate::Fatal;
+use crate::{Fatal, metrics::Metric};
 
 /// Panics within [`RESTART_WINDOW`] that stop the node.
 pub(crate) const RESTART_BUDGET: usize = 3;
@@ -383,7 +383,7 @@ mod tests {
     use super::*;
 
     fn tasks() -> (Tasks, mpsc::Receiver<Fatal>, Telemetry) {
-        let telemetry = Telemetry::new();
+        let telemetry = crate::metrics::telemetry();
         let (tasks, fatal) = Tasks::new(Handle::current(), telemetry.clone());
         (tasks, fatal, telemetry)
     }

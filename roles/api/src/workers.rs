@@ -98,15 +98,13 @@ impl Workers {
 mod tests {
     use std::sync::Barrier;
 
-    use wakumix_telemetry::Telemetry;
-
     use super::*;
+    use crate::metrics::telemetry;
 
     #[tokio::test]
     #[expect(clippy::disallowed_methods, reason = "the test waits for all of them")]
     async fn a_job_whose_caller_is_gone_still_keeps_its_worker() {
-        let workers =
-            Workers::new(NonZeroUsize::MIN, Tasks::new(tokio::runtime::Handle::current(), Telemetry::new()).0);
+        let workers = Workers::new(NonZeroUsize::MIN, Tasks::new(tokio::runtime::Handle::current(), telemetry()).0);
         let (started, may_end) = (Arc::new(Barrier::new(2)), Arc::new(Barrier::new(2)));
         let job = {
             let (started, may_end) = (Arc::clone(&started), Arc::clone(&may_end));

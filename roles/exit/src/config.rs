@@ -1,11 +1,11 @@
-//! What an operator can set. The node maps the keys of its files, flags and environment to these fields.
+//! What an operator can set.
 
-use std::{ops::RangeInclusive, time::Duration};
+use std::{fmt, ops::RangeInclusive, str::FromStr, time::Duration};
 
 use ipnet::IpNet;
 use wakumix_mix::{DelayLaw, exit::ExitPolicy, fragment::MAX_SET_BYTES};
+use wakumix_role_api::config::{Kind, Scalar, ValueError, choice, delay, flag, list, number, size, text, time};
 use wakumix_role_api::{ConfigChecks, ConfigError};
-use wakumix_waku::lightpush::{V2_PROTOCOL, V3_PROTOCOL};
 
 use crate::policy::READABLE;
 
@@ -23,58 +23,84 @@ pub const DEFAULT_MAX_FRAGMENT_SETS: usize = 1024;
 pub const DEFAULT_MAX_FRAGMENT_BYTES: usize = 4 * 1024 * 1024;
 /// How long a set may take. It is as long as a sender waits by default: what completes later serves nobody.
 pub const DEFAULT_FRAGMENT_TIMEOUT: Duration = Duration::from_secs(10);
-/// The bounds of [`Config::max_fragment_sets`] and [`Config::max_fragment_bytes`].
-const SETS: RangeInclusive<usize> = 0..=65_536;
-const SET_BYTES: RangeInclusive<usize> = MAX_SET_BYTES..=1 << 30;
-/// The bounds of [`Config::max_requests`]: half a gibibyte at most.
-const REQUESTS: RangeInclusive<usize> = 1..=65_536;
+/// One hour in milliseconds: longer than anything here should ever wait.
+const HOUR_MS: u64 = 3_600_000;
 
-/// The settings of the exit.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Config {
-    /// The protocols that requests may name; all others are refused. The mix protocol itself can never be among them.
-    pub codecs: Vec<String>,
-    /// Whether requests are passed on to services on other nodes.
-    pub forward: bool,
-    /// Whether they may be passed on to addresses that are not public, beyond those of known services and of the closed
-    /// network that this node is in. For test nets.
-    pub allow_private_addresses: bool,
-    /// Networks whose addresses requests may be passed on to, public or not.
-    pub networks: Vec<IpNet>,
-    /// Ports that they may be passed on to. Services of the directory are asked at any port.
-    pub ports: Vec<RangeInclusive<u16>>,
-    /// Requests that may be at work at a time; the next is refused.
-    pub max_requests: usize,
-    /// How long a service, here or elsewhere, may take to answer.
-    pub service_timeout: Duration,
-    /// How long each answer waits here before it leaves, drawn for each reply block anew: all at once would tell that they
-    /// belong together (`spec/mix-wire.md §21` W12).
-    pub hold: DelayLaw,
-    /// Sets of fragments that may be incomplete at a time, for each packet format; beyond them the oldest is given up. With 0
-    /// this exit does not reassemble.
-    pub max_fragment_sets: usize,
-    /// Bytes of incomplete sets, reply blocks included, for each packet format; beyond them the oldest set is given up.
-    pub max_fragment_bytes: usize,
-    /// How long a set may take from its first fragment to its last.
-    pub fragment_timeout: Duration,
+wakumix_role_api::settings! {
+    /// The settings of the exit.
+    "Exit role" {
+        /// The mix protocol itself can never be among them.
+        codecs: Vec<String> = READABLE.map(str::to_owned).to_vec(), list(choice(&READABLE)), "exit.codecs",
+            "protocols that requests out of the mixnet may use; everything else is dropped and counted";
+        forward: bool = true, flag(), "exit.forward",
+            "pass requests on to services of other nodes, not only to this node's own";
+        allow_private_addresses: bool = false, flag(), "exit.allow-private-addresses",
+            "pass requests on to every private and loopback address; without it only to those of the closed network that the node itself is in. It opens what lies behind the exit";
+        networks: Vec<IpNet> = Vec::new(), list(network()), "exit.networks",
+            "networks that requests may be passed on to besides public addresses and the node's own closed network";
+        ports: Vec<RangeInclusive<u16>> = DEFAULT_PORTS.to_vec(), list(ports()), "exit.ports",
+            "ports that requests may be passed on to; services of the directory are asked at any. Ports below 1024 are where a machine's own services are";
+        max_requests: usize = DEFAULT_MAX_REQUESTS, number(1..=65_536), "exit.max-requests",
+            "requests at work at a time, up to 8 kB each; further ones are dropped and counted";
+        service_timeout: Duration = DEFAULT_SERVICE_TIMEOUT, time(1..=HOUR_MS), "exit.service-timeout",
+            "wait for the answer of a service; above the senders' own limit nobody hears it";
+        /// Drawn for each reply block anew: all at once would tell that they belong together (`spec/mix-wire.md §21` W12).
+        hold: DelayLaw = DelayLaw::default(), delay(), "exit.hold",
+            "mean wait of each answer before it leaves; none shows which answers belong together";
+        max_fragment_sets: usize = DEFAULT_MAX_FRAGMENT_SETS, number(0..=65_536), "exit.max-fragment-sets",
+            "requests in fragments that may be incomplete at a time, for each packet format; beyond them the oldest is given up. 0 takes no fragments";
+        max_fragment_bytes: usize = DEFAULT_MAX_FRAGMENT_BYTES, size(MAX_SET_BYTES as u64..=1 << 30), "exit.max-fragment-bytes",
+            "memory of incomplete requests, for each packet format; beyond it the oldest is given up";
+        fragment_timeout: Duration = DEFAULT_FRAGMENT_TIMEOUT, time(1..=HOUR_MS), "exit.fragment-timeout",
+            "time from the first fragment of a request to its last";
+    }
 }
 
-impl Default for Config {
-    fn default() -> Self {
-        Self {
-            codecs: vec![V3_PROTOCOL.to_owned(), V2_PROTOCOL.to_owned()],
-            forward: true,
-            allow_private_addresses: false,
-            max_requests: DEFAULT_MAX_REQUESTS,
-            service_timeout: DEFAULT_SERVICE_TIMEOUT,
-            hold: DelayLaw::default(),
-            networks: Vec::new(),
-            ports: DEFAULT_PORTS.to_vec(),
-            max_fragment_sets: DEFAULT_MAX_FRAGMENT_SETS,
-            max_fragment_bytes: DEFAULT_MAX_FRAGMENT_BYTES,
-            fragment_timeout: DEFAULT_FRAGMENT_TIMEOUT,
+/// One port, or a range of them: `443`, `1024-65535`.
+struct PortRange(RangeInclusive<u16>);
+
+impl FromStr for PortRange {
+    type Err = ValueError;
+
+    fn from_str(text: &str) -> Result<Self, ValueError> {
+        let wrong = || ValueError::new(format!("`{text}` is not a port or a range of ports such as 1024-65535"));
+        let (first, last) = text.split_once('-').unwrap_or((text, text));
+        let port = |text: &str| text.trim().parse::<u16>().map_err(|_| wrong());
+        let (first, last) = (port(first)?, port(last)?);
+        if first > last {
+            return Err(ValueError::new(format!("`{text}` holds no port; write the lower one first")));
         }
+        Ok(Self(first..=last))
     }
+}
+
+impl fmt::Display for PortRange {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (first, last) = (self.0.start(), self.0.end());
+        if first == last { write!(f, "{first}") } else { write!(f, "{first}-{last}") }
+    }
+}
+
+fn ports() -> Scalar<RangeInclusive<u16>> {
+    Scalar {
+        kind: text::<PortRange>("a port or a range such as 1024-65535", "PORT[-PORT]").kind,
+        read: |text| text.parse().map(|PortRange(range)| range),
+        write: |range| PortRange(range.clone()).to_string(),
+    }
+}
+
+/// Networks come in lists, so an error names the one that it means.
+fn network() -> Scalar<IpNet> {
+    let parse = |text: &str| text.parse::<IpNet>().map_err(|error| ValueError::new(format!("`{text}`: {error}")));
+    let kind = Kind::Text {
+        form: "a network such as 10.1.0.0/16",
+        placeholder: "NETWORK",
+        read: |text| {
+            let network = text.parse::<IpNet>().map_err(|error| ValueError::new(format!("`{text}`: {error}")))?;
+            Ok(network.to_string())
+        },
+    };
+    Scalar { kind, read: parse, write: ToString::to_string }
 }
 
 impl Config {
@@ -87,22 +113,7 @@ impl Config {
         if self.codecs.is_empty() {
             checks.refuse("codecs", "is empty, so the exit serves nothing", "name a protocol, or turn the exit off");
         }
-        for codec in self.codecs.iter().filter(|codec| !READABLE.contains(&codec.as_str())) {
-            let help = format!("use {}", READABLE.join(", "));
-            checks.refuse("codecs", format!("names {codec}, which no exit can answer"), help);
-        }
-        checks.within("max_requests", &self.max_requests, &REQUESTS);
-        for ports in self.ports.iter().filter(|ports| ports.is_empty()) {
-            let range = format!("{}-{}", ports.start(), ports.end());
-            checks.refuse("ports", format!("has the range {range}, which holds no port"), "put the lower port first");
-        }
-        checks.within("max_fragment_sets", &self.max_fragment_sets, &SETS);
-        checks.within("max_fragment_bytes", &self.max_fragment_bytes, &SET_BYTES);
-        for (field, time) in [("service_timeout", self.service_timeout), ("fragment_timeout", self.fragment_timeout)] {
-            if time.is_zero() {
-                checks.refuse(field, "is zero", "use a time longer than that");
-            }
-        }
+        self.check_ranges(&mut checks);
         checks.finish()
     }
 
@@ -120,7 +131,19 @@ impl Config {
 
 #[cfg(test)]
 mod tests {
+    use wakumix_waku::lightpush::V3_PROTOCOL;
+
     use super::*;
+
+    #[test]
+    fn a_range_of_ports_reads_back_what_it_writes() {
+        for text in ["443", "1024-65535", "0"] {
+            assert_eq!(text.parse::<PortRange>().unwrap().to_string(), text);
+        }
+        for text in ["", "-", "70000", "2-1", "1-", "a-b"] {
+            assert!(text.parse::<PortRange>().is_err(), "{text}");
+        }
+    }
 
     #[test]
     fn the_defaults_are_valid() {
@@ -156,11 +179,11 @@ mod tests {
         let fields = [
             "codecs",
             "codecs",
-            "max_requests",
             "ports",
+            "max_requests",
+            "service_timeout",
             "max_fragment_sets",
             "max_fragment_bytes",
-            "service_timeout",
             "fragment_timeout",
         ];
         assert_eq!(config.validate().unwrap_err().fields(), fields);

@@ -38,4 +38,5 @@ pub use config::{
     Config, DEFAULT_FRAGMENT_TIMEOUT, DEFAULT_MAX_FRAGMENT_BYTES, DEFAULT_MAX_FRAGMENT_SETS, DEFAULT_MAX_REQUESTS,
     DEFAULT_PORTS, DEFAULT_SERVICE_TIMEOUT,
 };
-pub use role::ExitRole;
+pub use metrics::METRICS;
+pub use role::{ExitFactory, ExitRole};

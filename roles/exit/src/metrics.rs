@@ -1,7 +1,12 @@
 //! What the exit counts.
 
+mod catalogue;
+
 use wakumix_mix::{ExitStatus, fragment::SetRefusal};
-use wakumix_telemetry::{Counter, Gauge, Metric, Telemetry};
+use wakumix_telemetry::{Counter, Gauge, Telemetry};
+
+pub use catalogue::METRICS;
+use catalogue::Metric;
 
 /// How a request ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -9,9 +9,14 @@ use rand::{
 };
 use tokio::{sync::Semaphore, time::Instant};
 use wakumix_role_api::{
-    ActorHandle, Address, ConfigError, Inboxes, Ports, Role, RoleContext, RoleError, RoleName, RunningRole, Service,
-    Services, StopReport, exit::ExitMessage, mixer::MixerHandle,
+    ActorHandle, Address, Advertisement, ConfigError, Inbox, Mixing, Opening, Role, RoleContext, RoleError,
+    RoleFactory, RoleName, RunningRole, Services, StopReport,
+    config::{Key, Settings},
+    exit::{ExitMessage, NAME},
+    mixer::{self, MixerHandle},
+    relay,
 };
+use wakumix_telemetry::{Catalogue, health::Protocol};
 use wakumix_waku::record::Capabilities;
 
 use crate::{
@@ -19,16 +24,67 @@ use crate::{
     config::Config,
     exchange::Shared,
     fragments::Fragments,
-    metrics::Metrics,
+    metrics::{METRICS, Metrics},
     reply::Replier,
     tally::Tally,
 };
+
+/// Packets that wait for the exit: as many as it works on at a time by default.
+const QUEUE: usize = 256;
+
+/// The exit role, for the list of a node's roles.
+#[derive(Clone, Copy, Debug)]
+pub struct ExitFactory;
+
+impl RoleFactory for ExitFactory {
+    fn name(&self) -> RoleName {
+        NAME
+    }
+
+    fn summary(&self) -> &'static str {
+        "takes requests out of the mixnet, asks the services that they are for, and sends the answers back"
+    }
+
+    fn mixing(&self) -> Mixing {
+        Mixing { forwards: true, exits: true, ..Mixing::NONE }
+    }
+
+    fn needs(&self) -> &'static [RoleName] {
+        &[mixer::NAME]
+    }
+
+    /// A service of this node answers before any other.
+    fn uses(&self) -> &'static [RoleName] {
+        &[relay::NAME]
+    }
+
+    fn stop_share(&self) -> u32 {
+        15
+    }
+
+    fn protocols(&self) -> &'static [Protocol] {
+        &[Protocol::Mix]
+    }
+
+    fn keys(&self) -> Vec<Key> {
+        Config::keys()
+    }
+
+    fn metrics(&self) -> Option<&'static Catalogue> {
+        Some(&METRICS)
+    }
+
+    fn configure(&self, settings: &Settings<'_>) -> Result<Box<dyn Role>, ConfigError> {
+        Ok(Box::new(ExitRole::new(Config::read(settings)?).map_err(Config::by_key)?))
+    }
+}
 
 /// The exit, configured and not yet running.
 #[derive(Debug)]
 pub struct ExitRole {
     config: Config,
     rng: Option<StdRng>,
+    queue: Option<(Address<ExitMessage>, Inbox<ExitMessage>)>,
 }
 
 impl ExitRole {
@@ -38,7 +94,7 @@ impl ExitRole {
     /// Everything that is wrong with `config`.
     pub fn new(config: Config) -> Result<Self, ConfigError> {
         config.validate()?;
-        Ok(Self { config, rng: None })
+        Ok(Self { config, rng: None, queue: None })
     }
 
     /// An exit whose every choice follows from `rng`: for tests and simulations only.
@@ -48,33 +104,30 @@ impl ExitRole {
     pub fn with_rng(config: Config, rng: StdRng) -> Result<Self, ConfigError> {
         Ok(Self { rng: Some(rng), ..Self::new(config)? })
     }
-
-    /// Whether it puts fragments together, which a node tells in its directory entry: senders send fragments to no other.
-    #[must_use]
-    pub const fn reassembles(&self) -> bool {
-        self.config.max_fragment_sets > 0
-    }
 }
 
 impl Role for ExitRole {
     fn name(&self) -> RoleName {
-        RoleName::Exit
+        NAME
     }
 
     /// Senders find exits among the mix nodes.
-    fn capabilities(&self) -> Capabilities {
-        Capabilities::MIX
+    fn advertises(&self) -> Advertisement {
+        let reassembles = self.config.max_fragment_sets > 0;
+        Advertisement { reassembles, ..Advertisement::of(Capabilities::MIX) }
     }
 
-    fn services(&self, _: &Ports) -> Vec<Service> {
-        Vec::new()
+    fn open(&mut self, opening: &mut Opening<'_>) -> Result<(), RoleError> {
+        let (address, inbox) = opening.queue("exit", QUEUE);
+        opening.port(address.clone())?;
+        self.queue = Some((address, inbox));
+        Ok(())
     }
 
-    fn start(self: Box<Self>, context: &RoleContext, inboxes: &mut Inboxes) -> Result<Box<dyn RunningRole>, RoleError> {
-        let Self { config, rng } = *self;
-        let mixer = context.ports.mixer.clone().ok_or_else(|| cannot_start("it needs the mixer".to_owned()))?;
-        let address = context.ports.exit.clone().ok_or_else(|| cannot_start("it has no address".to_owned()))?;
-        let inbox = inboxes.exit.take().ok_or_else(|| cannot_start("its inbox is taken".to_owned()))?;
+    fn start(self: Box<Self>, context: &RoleContext) -> Result<Box<dyn RunningRole>, RoleError> {
+        let Self { config, rng, queue } = *self;
+        let mixer = context.ports.require(NAME)?;
+        let (address, inbox) = queue.ok_or_else(|| cannot_start("its queue was not opened".to_owned()))?;
         let rng = match rng {
             Some(rng) => rng,
             None => StdRng::try_from_rng(&mut SysRng).map_err(|error| cannot_start(error.to_string()))?,
@@ -93,7 +146,7 @@ impl Role for ExitRole {
 const SWEEPERS: usize = 1;
 
 fn cannot_start(problem: String) -> RoleError {
-    RoleError { role: RoleName::Exit, problem }
+    RoleError { role: NAME, problem }
 }
 
 fn shared(context: &RoleContext, config: &Config, mixer: MixerHandle, tally: Arc<Tally>) -> Shared {
@@ -150,7 +203,7 @@ struct RunningExit {
 
 impl RunningRole for RunningExit {
     fn name(&self) -> RoleName {
-        RoleName::Exit
+        NAME
     }
 
     fn actor(&self) -> &ActorHandle {

@@ -12,6 +12,7 @@ use wakumix_mix::{
     DropReason, ExitStatus,
     fragment::{FRAGMENT_CODEC, HEADER_LEN, Shards, cut},
 };
+use wakumix_role_api::Role as _;
 use wakumix_sphinx::{Block, Cipher, FormatKind, Profile, WireFormat};
 use wakumix_waku::{frame, lightpush::V2_PROTOCOL};
 
@@ -242,8 +243,8 @@ async fn a_whole_set_without_a_place_at_work_is_told_to_come_again() {
 #[actix::test]
 async fn an_exit_that_is_not_to_reassemble_refuses_fragments_like_any_other_codec() {
     let config = Config { max_fragment_sets: 0, ..Config::default() };
-    assert!(!ExitRole::new(config.clone()).unwrap().reassembles());
-    assert!(ExitRole::new(Config::default()).unwrap().reassembles());
+    assert!(!ExitRole::new(config.clone()).unwrap().advertises().reassembles);
+    assert!(ExitRole::new(Config::default()).unwrap().advertises().reassembles);
     let mut world = World::new(config);
     let pieces = world.cut(&body(3000), TWO_AND_ONE);
     let (surbs, keys) = world.surbs(1);

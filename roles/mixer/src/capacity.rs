@@ -7,9 +7,9 @@ use std::time::{Duration, Instant};
 use wakumix_mix::{DelayLaw, admission::Capacity, encode_cover};
 use wakumix_role_api::{Formats, Workers};
 use wakumix_sphinx::{ADDRESS_LEN, Opened, PacketFormat, PathHop, PrivateKey};
-use wakumix_telemetry::{Metric, Telemetry};
+use wakumix_telemetry::Telemetry;
 
-use crate::{config::Config, delay_queue::Bounds};
+use crate::{config::Config, delay_queue::Bounds, metrics::Metric};
 
 /// What a measurement takes in all: some hundred packets a worker, so that a few interruptions do not matter, and not enough
 /// to be felt at a start.
@@ -18,8 +18,11 @@ const TIME: Duration = Duration::from_millis(80);
 /// What the admission of packets is to be made for: packets a second of the whole node that the operator has set, else that
 /// [`measure_capacity`] finds, and what the mixer's queues have room for. Exports the first.
 #[must_use]
-pub fn node_capacity(config: &Config, formats: &Formats, workers: &Workers, telemetry: &Telemetry) -> Capacity {
-    let rate = config.capacity.unwrap_or_else(|| measure_capacity(formats, workers.count()));
+pub(crate) fn node_capacity(config: &Config, formats: &Formats, workers: &Workers, telemetry: &Telemetry) -> Capacity {
+    let rate = match config.capacity {
+        0 => measure_capacity(formats, workers.count()),
+        set => set,
+    };
     telemetry.gauge(Metric::CapacityPacketsPerSecond, &[]).set(f64::from(rate));
     Capacity {
         packets_per_second: NonZeroU32::new(rate).unwrap_or(NonZeroU32::MIN),
@@ -122,12 +125,12 @@ mod tests {
 
     #[test]
     fn what_is_set_is_not_measured_and_both_are_exported() {
-        let telemetry = Telemetry::new();
+        let telemetry = wakumix_role_testkit::telemetry(&crate::METRICS);
         let formats = Formats::one(Sphinx::new(Profile::default()), 1);
         let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
         let (tasks, _) = wakumix_role_api::Tasks::new(runtime.handle().clone(), telemetry.clone());
         let workers = Workers::new(std::num::NonZeroUsize::MIN, tasks);
-        let config = Config { capacity: Some(1234), ..Config::default() };
+        let config = Config { capacity: 1234, ..Config::default() };
         let capacity = node_capacity(&config, &formats, &workers, &telemetry);
         assert_eq!((capacity.packets_per_second.get(), capacity.waiting, capacity.held), (1234, 1024, 8192));
         assert!(telemetry.render().contains("waku_mix_capacity_packets_per_second 1234"));

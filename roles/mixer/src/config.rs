@@ -1,9 +1,12 @@
-//! What an operator can set. The node maps the keys of its files, flags and environment to these fields.
+//! What an operator can set.
 
+use std::fmt;
 use std::ops::RangeInclusive;
+use std::str::FromStr;
 use std::time::Duration;
 
 use wakumix_mix::DelayLaw;
+use wakumix_role_api::config::{Timespan, ValueError, choice, delay, flag, number, text, time};
 use wakumix_role_api::{ConfigChecks, ConfigError};
 
 /// The longest that a packet is held. The means of the fleet are 50 and 100 ms and a draw is at most 13.8 means
@@ -20,40 +23,35 @@ pub const DEFAULT_MAX_BATCH: usize = 32;
 /// 4608 B · 18 / 60 s = 1.4 kB/s for the network, and in a pool of 20 each node is seen 36 times an hour.
 pub const DEFAULT_COVER: Duration = Duration::from_secs(10);
 
-/// What 16 bits can ask for (`spec/mix-wire.md` §14).
-const LONGEST_DELAY: Duration = Duration::from_millis(u16::MAX as u64);
-const DELAY: RangeInclusive<Duration> = Duration::from_millis(1)..=LONGEST_DELAY;
 const COVER: RangeInclusive<Duration> = Duration::from_millis(100)..=Duration::from_secs(3600);
-const CAPACITY: RangeInclusive<u32> = 1..=10_000_000;
-const HELD: RangeInclusive<usize> = 1..=1 << 20;
-const WAITING: RangeInclusive<usize> = 1..=1 << 20;
-const BATCH: RangeInclusive<usize> = 1..=1024;
+/// What 16 bits can ask for (`spec/mix-wire.md` §14), in milliseconds.
+const LONGEST_DELAY_MS: u64 = u16::MAX as u64;
 
-/// How the mixer unwraps and delays. No setting is reloadable: each is read once, when the role starts.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Config {
-    /// How the delay that a header encodes becomes the time that the packet is held.
-    pub delay: DelayRule,
-    /// The longest a packet is held, 1 ms to 65.535 s; longer delays are cut to it. Low values break the law that senders
-    /// count on; high ones let a packet keep its buffer for long.
-    pub max_delay: Duration,
-    /// Packets held for their delay, 1 to 2²⁰. Too low drops honest packets, too high lets a flood take memory: 4.6 kB
-    /// each, up to the packet buffers of the node. It counts packets of the preferred format: larger ones take more room.
-    pub max_held: usize,
-    /// Packets that wait to be unwrapped, 1 to 2²⁰. Too low drops packets of a burst, too high makes all wait in one.
-    pub max_waiting: usize,
-    /// Packets that one worker takes at a time, 1 to 1024. High values add latency.
-    pub max_batch: usize,
-    /// Loop cover (`spec/mix-wire.md` §16).
-    pub cover: CoverRule,
-    /// The delay that each hop of a loop is asked for: the sender's, or loops could be told from requests.
-    pub cover_delay: DelayLaw,
-    /// Whether packets are passed on to addresses of any closed network. Without it they go to public addresses, to the
-    /// network that this node itself is in, and to known mix nodes.
-    pub allow_private_addresses: bool,
-    /// Packets a second that the node admits in all, 1 to 10 000 000; `None` measures it at the start. Too low refuses what
-    /// could be done, too high lets a flood fill the queues before it is refused.
-    pub capacity: Option<u32>,
+wakumix_role_api::settings! {
+    /// How the mixer unwraps and delays. No setting is reloadable: each is read once, when the role starts.
+    "Mixer role" {
+        delay: DelayRule = DelayRule::default(), choice(&["exponential", "as-encoded"]), "mixer.delay-rule",
+            "how long a packet is held: a draw around the mean that it carries, or exactly what it carries, as the fleet did until mid 2026";
+        max_delay: Duration = DEFAULT_MAX_DELAY, time(1..=LONGEST_DELAY_MS), "mixer.max-delay",
+            "longest that a packet is held; low values break the law that senders count on, high ones let a packet keep its buffer for long";
+        max_held: usize = DEFAULT_MAX_HELD, number(1..=1 << 20), "mixer.max-held",
+            "packets held for their delay; low values drop honest packets, high ones let a flood take memory";
+        max_waiting: usize = DEFAULT_MAX_WAITING, number(1..=1 << 20), "mixer.max-waiting",
+            "packets that wait to be unwrapped; low values drop packets of a burst, high ones let all of it wait";
+        max_batch: usize = DEFAULT_MAX_BATCH, number(1..=1024), "mixer.max-batch",
+            "packets that one worker takes at a time; high values add latency";
+        cover: CoverRule = CoverRule::default(), text("by-role, none, or a mean time such as 10s", "by-role|none|TIME"), "mixer.cover",
+            "mean time between two packets that the node sends through two others to itself: by-role is 10s for nodes that forward and none for others. Short times cost bandwidth, three packets for each, long ones hide and show little";
+        capacity: u32 = 0, number(0..=10_000_000), "mixer.capacity",
+            "packets a second that the node takes from its peers together, shared between those who send; 0 measures it at the start. Too low refuses what could be done; too high is noticed in work, after some packets are lost";
+    }
+    shared {
+        /// The delay that each hop of a loop is asked for: the sender's, or loops could be told from requests.
+        cover_delay: DelayLaw = DelayLaw::default(), delay(), "mix.delay";
+        /// Whether packets are passed on to addresses of any closed network. Without it they go to public addresses, to the
+        /// network that this node itself is in, and to known mix nodes.
+        allow_private_addresses: bool = false, flag(), "mix-allow-all-addresses";
+    }
 }
 
 /// How often this node sends a packet to itself through two others.
@@ -100,19 +98,46 @@ impl DelayRule {
     }
 }
 
-impl Default for Config {
-    fn default() -> Self {
-        Self {
-            delay: DelayRule::default(),
-            max_delay: DEFAULT_MAX_DELAY,
-            max_held: DEFAULT_MAX_HELD,
-            max_waiting: DEFAULT_MAX_WAITING,
-            max_batch: DEFAULT_MAX_BATCH,
-            cover: CoverRule::default(),
-            cover_delay: DelayLaw::default(),
-            allow_private_addresses: false,
-            capacity: None,
+impl FromStr for CoverRule {
+    type Err = ValueError;
+
+    fn from_str(text: &str) -> Result<Self, ValueError> {
+        match text.to_ascii_lowercase().as_str() {
+            "by-role" => Ok(Self::ByRole),
+            "none" => Ok(Self::Off),
+            _ => text.parse().map(|mean: Timespan| Self::Every(mean.as_duration())),
         }
+    }
+}
+
+impl fmt::Display for CoverRule {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::ByRole => f.write_str("by-role"),
+            Self::Off => f.write_str("none"),
+            Self::Every(mean) => Timespan::from(*mean).fmt(f),
+        }
+    }
+}
+
+impl FromStr for DelayRule {
+    type Err = ValueError;
+
+    fn from_str(text: &str) -> Result<Self, ValueError> {
+        match text {
+            "exponential" => Ok(Self::Exponential),
+            "as-encoded" => Ok(Self::AsEncoded),
+            _ => Err(ValueError::new(format!("`{text}` is not exponential or as-encoded"))),
+        }
+    }
+}
+
+impl fmt::Display for DelayRule {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Exponential => "exponential",
+            Self::AsEncoded => "as-encoded",
+        })
     }
 }
 
@@ -123,15 +148,9 @@ impl Config {
     /// All problems at once.
     pub fn validate(&self) -> Result<(), ConfigError> {
         let mut checks = ConfigChecks::default();
-        checks.within("max_delay", &self.max_delay, &DELAY);
-        checks.within("max_held", &self.max_held, &HELD);
-        checks.within("max_waiting", &self.max_waiting, &WAITING);
-        checks.within("max_batch", &self.max_batch, &BATCH);
+        self.check_ranges(&mut checks);
         if let CoverRule::Every(mean) = self.cover {
             checks.within("cover", &mean, &COVER);
-        }
-        if let Some(capacity) = self.capacity {
-            checks.within("capacity", &capacity, &CAPACITY);
         }
         checks.finish()
     }
@@ -152,10 +171,18 @@ mod tests {
             max_delay: Duration::ZERO,
             max_held: 0,
             cover: CoverRule::Every(Duration::from_millis(99)),
-            capacity: Some(0),
+            capacity: 10_000_001,
             ..Config::default()
         };
-        assert_eq!(config.validate().unwrap_err().fields(), ["max_delay", "max_held", "cover", "capacity"]);
+        assert_eq!(config.validate().unwrap_err().fields(), ["max_delay", "max_held", "capacity", "cover"]);
+    }
+
+    #[test]
+    fn a_rule_of_cover_reads_back_what_it_writes() {
+        for text in ["by-role", "none", "10s"] {
+            assert_eq!(text.parse::<CoverRule>().unwrap().to_string(), text);
+        }
+        assert!("sometimes".parse::<CoverRule>().is_err());
     }
 
     #[test]

@@ -322,8 +322,8 @@ pub(crate) async fn until(deadline: Option<Instant>) {
 mod tests {
     use wakumix_mix::{HopAddress, Ledger, Packet};
     use wakumix_role_api::{host::Reach, mailbox};
+    use wakumix_role_testkit::telemetry;
     use wakumix_sphinx::BufferPool;
-    use wakumix_telemetry::Telemetry;
 
     use super::*;
 
@@ -337,7 +337,7 @@ mod tests {
 
     #[test]
     fn large_packets_take_the_room_of_several_small_ones() {
-        let (telemetry, ledger) = (Telemetry::new(), Ledger::new());
+        let (telemetry, ledger) = (telemetry(&crate::METRICS), Ledger::new());
         let (small, large) = (BufferPool::new(8, 100), BufferPool::new(8, 150));
         let host = HostHandle::new(mailbox("host", 1, &telemetry).0);
         let bounds = Bounds { packets: 4, bytes: 400 };

@@ -3,11 +3,12 @@
 use std::sync::Arc;
 
 use wakumix_keyring::Stats;
-use wakumix_telemetry::{Counter, Gauge, Metric, Telemetry};
+use wakumix_role_api::metrics::Metric as SharedMetric;
+use wakumix_telemetry::{Counter, Gauge, Telemetry};
 
 use crate::delay_queue::DelayQueue;
 use crate::loops::Loops;
-use crate::metrics::DELAY_QUEUE;
+use crate::metrics::{DELAY_QUEUE, Metric};
 use crate::pipeline::Pipeline;
 
 /// What the key ring has done and holds, besides the tags themselves.
@@ -69,8 +70,8 @@ impl KeyMetrics {
 /// Shows fill and size of the bounded sets, of all keys together, what the key ring says, and what is thought of others, at each scrape.
 pub(crate) fn export(telemetry: &Telemetry, queue: &DelayQueue, pipeline: &Arc<Pipeline>, loops: &Loops) {
     let weighed_down = telemetry.gauge(Metric::NodesWeighedDown, &[]);
-    let depth = telemetry.gauge(Metric::QueueDepth, &[("queue", DELAY_QUEUE)]);
-    telemetry.gauge(Metric::QueueCapacity, &[("queue", DELAY_QUEUE)]).set(as_gauge(queue.capacity() as u64));
+    let depth = telemetry.gauge(SharedMetric::QueueDepth, &[("queue", DELAY_QUEUE)]);
+    telemetry.gauge(SharedMetric::QueueCapacity, &[("queue", DELAY_QUEUE)]).set(as_gauge(queue.capacity() as u64));
     let tags = telemetry.gauge(Metric::ReplayTags, &[]);
     let capacity = telemetry.gauge(Metric::ReplayTagsCapacity, &[]);
     let of_keys = KeyMetrics::new(telemetry);
@@ -101,7 +102,7 @@ mod tests {
 
     #[test]
     fn every_figure_of_the_key_ring_is_on_the_page() {
-        let telemetry = Telemetry::new();
+        let telemetry = wakumix_role_testkit::telemetry(&crate::METRICS);
         let stats = Stats {
             tags: 0,
             capacity: 0,

@@ -23,14 +23,14 @@
 //!
 //! ```
 //! use wakumix_mixer::{Config, Mixer};
-//! use wakumix_role_api::{Role as _, RoleName};
+//! use wakumix_role_api::{Role as _, mixer::NAME};
 //!
 //! let config = Config { max_held: 10_000, ..Config::default() };
 //! let mixer = Mixer::new(config, true)?;
-//! assert_eq!(mixer.name(), RoleName::Mixer);
+//! assert_eq!(mixer.name(), NAME);
 //!
 //! let refused = Mixer::new(Config { max_batch: 0, ..Config::default() }, true).unwrap_err();
-//! assert_eq!(refused.to_string(), "max_batch is 0; use 1 to 1024");
+//! assert_eq!(refused.to_string(), "max_batch is 0; use a number from 1 to 1024");
 //! # Ok::<(), wakumix_role_api::ConfigError>(())
 //! ```
 
@@ -52,9 +52,10 @@ mod pipeline;
 mod policy;
 mod role;
 
-pub use capacity::{measure_capacity, node_capacity};
+pub use capacity::measure_capacity;
 pub use config::{
     Config, CoverRule, DEFAULT_COVER, DEFAULT_MAX_BATCH, DEFAULT_MAX_DELAY, DEFAULT_MAX_HELD, DEFAULT_MAX_WAITING,
     DelayRule,
 };
-pub use role::{Mixer, RunningMixer};
+pub use metrics::METRICS;
+pub use role::{Mixer, MixerFactory, RunningMixer};

@@ -1,6 +1,12 @@
 //! The mixer's handles to its metrics. Packets themselves are counted by the ledger.
 
-use wakumix_telemetry::{Counter, Histogram, Metric, Telemetry};
+mod catalogue;
+
+use wakumix_role_api::metrics::Metric as SharedMetric;
+use wakumix_telemetry::{Counter, Histogram, Telemetry};
+
+pub use catalogue::METRICS;
+pub(crate) use catalogue::Metric;
 
 /// Label of the queue of packets that are held.
 pub(crate) const DELAY_QUEUE: &str = "delay";
@@ -70,7 +76,7 @@ impl DelayMetrics {
         Self {
             hold: telemetry.histogram(Metric::HoldSeconds, &[]),
             lateness: telemetry.histogram(Metric::ReleaseLatenessSeconds, &[]),
-            refused: telemetry.counter(Metric::QueueRefusedTotal, &[("queue", DELAY_QUEUE)]),
+            refused: telemetry.counter(SharedMetric::QueueRefusedTotal, &[("queue", DELAY_QUEUE)]),
         }
     }
 }

@@ -10,16 +10,19 @@ use tokio::time::Instant;
 use wakumix_keyring::UnixSeconds;
 use wakumix_mix::{DropReason, Packet, Stage, hop::ForwardDelay};
 use wakumix_role_api::{
-    ActorHandle, Address, ConfigError, Inbox, Inboxes, Ports, Role, RoleContext, RoleError, RoleName, RunningRole,
-    Service, StopReport, TaskHandle,
+    ActorHandle, Address, Advertisement, ConfigError, Inbox, Mixing, Opening, Role, RoleContext, RoleError,
+    RoleFactory, RoleName, RunningRole, StopReport, TaskHandle,
+    config::{Key, Settings},
     host::{OutboundPacket, Reach, SendFailure},
-    mixer::LocalPacket,
+    mixer::{LocalPacket, MixerHandle, NAME},
 };
 use wakumix_sphinx::Weakness;
+use wakumix_telemetry::{Catalogue, health::Protocol};
 use wakumix_waku::record::Capabilities;
 
 use crate::actor::MixerActor;
 use crate::batches::Batches;
+use crate::capacity::node_capacity;
 use crate::config::Config;
 use crate::cover::Cover;
 use crate::delay_queue::{Bounds, DelayQueue, Drained, Releaser};
@@ -27,7 +30,7 @@ use crate::effects::Effects;
 use crate::gauges;
 use crate::local::LocalPackets;
 use crate::loops::Loops;
-use crate::metrics::{DelayMetrics, LoopMetrics, UnwrapMetrics};
+use crate::metrics::{DelayMetrics, LoopMetrics, METRICS, UnwrapMetrics};
 use crate::outbound::{give_up, give_up_stopped};
 use crate::pipeline::Pipeline;
 use crate::policy::Policy;
@@ -35,12 +38,67 @@ use crate::policy::Policy;
 /// Tasks that the actor itself may have: none. The role's tasks, and batches, outlive it.
 const ACTOR_TASKS: usize = 0;
 
+/// Packets made here that wait for the mixer.
+const LOCAL_PACKETS: usize = 256;
+
+/// The mixer role, for the list of a node's roles.
+#[derive(Clone, Copy, Debug)]
+pub struct MixerFactory;
+
+impl RoleFactory for MixerFactory {
+    fn name(&self) -> RoleName {
+        NAME
+    }
+
+    fn summary(&self) -> &'static str {
+        "unwraps packets, delays them and passes them on"
+    }
+
+    fn mixing(&self) -> Mixing {
+        Mixing { forwards: true, ..Mixing::NONE }
+    }
+
+    fn stop_share(&self) -> u32 {
+        20
+    }
+
+    fn protocols(&self) -> &'static [Protocol] {
+        &[Protocol::Mix]
+    }
+
+    fn keys(&self) -> Vec<Key> {
+        Config::keys()
+    }
+
+    fn shared_keys(&self) -> Vec<&'static str> {
+        Config::shared_keys()
+    }
+
+    fn metrics(&self) -> Option<&'static Catalogue> {
+        Some(&METRICS)
+    }
+
+    fn configure(&self, settings: &Settings<'_>) -> Result<Box<dyn Role>, ConfigError> {
+        let mixer = Mixer::new(Config::read(settings)?, settings.forwards).map_err(Config::by_key)?;
+        Ok(Box::new(mixer))
+    }
+}
+
 /// A mixer that is configured and not yet running.
 #[derive(Debug)]
 pub struct Mixer {
     config: Config,
     forward: bool,
     rngs: Rngs,
+    queues: Option<Queues>,
+}
+
+/// The mixer's queues.
+#[derive(Debug)]
+struct Queues {
+    handle: MixerHandle,
+    received: Inbox<Packet>,
+    local: Inbox<LocalPacket>,
 }
 
 /// Generators of their own for what happens in an order of its own.
@@ -70,19 +128,17 @@ impl Mixer {
 
     fn with_rngs(config: Config, forward: bool, rngs: Rngs) -> Result<Self, ConfigError> {
         config.validate()?;
-        Ok(Self { config, forward, rngs })
+        Ok(Self { config, forward, rngs, queues: None })
     }
 
     /// Starts it, as [`Role::start`] does, and returns its own type.
     ///
     /// # Errors
-    /// When its inboxes are not among `inboxes`.
-    pub fn start_mixer(self, context: &RoleContext, inboxes: &mut Inboxes) -> Result<RunningMixer, RoleError> {
-        let taken = inboxes.mixer.take().zip(inboxes.local_packets.take());
-        let (inbox, local) = taken.ok_or_else(|| no_inbox("there is no inbox for it"))?;
-        let Some(handle) = &context.ports.mixer else {
-            return Err(no_inbox("there is no address for it"));
-        };
+    /// When its queues were not opened.
+    pub fn start_mixer(mut self, context: &RoleContext) -> Result<RunningMixer, RoleError> {
+        let queues = self.queues.take();
+        let Queues { handle, received: inbox, local } =
+            queues.ok_or_else(|| RoleError { role: NAME, problem: "its queues were not opened".to_owned() })?;
         let address = handle.received().clone();
         let parts = Parts::new(self, context, address.clone(), local);
         let Parts { actor, pipeline, batches, batches_stop, local, releaser, cover, stop } = parts;
@@ -107,19 +163,27 @@ impl Mixer {
 
 impl Role for Mixer {
     fn name(&self) -> RoleName {
-        RoleName::Mixer
+        NAME
     }
 
-    fn capabilities(&self) -> Capabilities {
-        if self.forward { Capabilities::MIX } else { Capabilities::NONE }
+    fn advertises(&self) -> Advertisement {
+        let capabilities = if self.forward { Capabilities::MIX } else { Capabilities::NONE };
+        Advertisement { longest_hold: Some(self.config.max_delay), ..Advertisement::of(capabilities) }
     }
 
-    fn services(&self, _: &Ports) -> Vec<Service> {
-        Vec::new()
+    /// The host takes packets for its queues, as many as [`node_capacity`] says.
+    fn open(&mut self, opening: &mut Opening<'_>) -> Result<(), RoleError> {
+        let (address, received) = opening.queue("mixer", self.config.max_waiting);
+        let (local_address, local) = opening.queue("mixer_local", LOCAL_PACKETS);
+        let handle = MixerHandle::new(address, local_address);
+        opening.port(handle.clone())?;
+        opening.port(node_capacity(&self.config, opening.formats, opening.workers, opening.telemetry))?;
+        self.queues = Some(Queues { handle, received, local });
+        Ok(())
     }
 
-    fn start(self: Box<Self>, context: &RoleContext, inboxes: &mut Inboxes) -> Result<Box<dyn RunningRole>, RoleError> {
-        Ok(Box::new(self.start_mixer(context, inboxes)?))
+    fn start(self: Box<Self>, context: &RoleContext) -> Result<Box<dyn RunningRole>, RoleError> {
+        Ok(Box::new(self.start_mixer(context)?))
     }
 }
 
@@ -167,7 +231,7 @@ struct Parts {
 
 impl Parts {
     fn new(mixer: Mixer, context: &RoleContext, queue: Address<Packet>, local: Inbox<LocalPacket>) -> Self {
-        let Mixer { config, forward, rngs: Rngs { delays: rng, cover: cover_rng } } = mixer;
+        let Mixer { config, forward, rngs: Rngs { delays: rng, cover: cover_rng }, .. } = mixer;
         let telemetry = &context.telemetry;
         let policy = Policy {
             me: context.node.peer,
@@ -194,8 +258,8 @@ impl Parts {
         let (delays, releaser) = DelayQueue::new(bounds, host.clone(), DelayMetrics::new(telemetry), releaser_stop.1);
         let loops = loops(&config, context);
         gauges::export(telemetry, &delays, &pipeline, &loops);
-        let (sender, formats) = (context.ports.sender.clone(), context.formats.clone());
-        let effects = Effects { host, delays, exit: context.ports.exit.clone(), sender, formats, loops };
+        let (exit, sender, formats) = (context.ports.get(), context.ports.get(), context.formats.clone());
+        let effects = Effects { host, delays, exit, sender, formats, loops };
         let metrics = UnwrapMetrics::new(telemetry);
         let batches = Batches::new(&context.workers, Arc::clone(&pipeline), effects.clone(), metrics);
         let batches = Arc::new(batches);
@@ -255,7 +319,7 @@ impl fmt::Debug for RunningMixer {
 
 impl RunningRole for RunningMixer {
     fn name(&self) -> RoleName {
-        RoleName::Mixer
+        NAME
     }
 
     fn actor(&self) -> &ActorHandle {
@@ -325,10 +389,6 @@ fn give_up_unread(inbox: &Inbox<Packet>, local: &Inbox<LocalPacket>) -> u64 {
         given_up += settled.count();
     }
     u64::try_from(given_up).unwrap_or(u64::MAX)
-}
-
-fn no_inbox(problem: &str) -> RoleError {
-    RoleError { role: RoleName::Mixer, problem: problem.to_owned() }
 }
 
 #[cfg(test)]

@@ -1,8 +1,9 @@
-//! What can be set about the relay role.
+//! What an operator can set.
 
 use std::collections::BTreeSet;
 use std::time::Duration;
 
+use wakumix_role_api::config::{self, Settings, flag, list, number, size, text};
 use wakumix_role_api::{ConfigChecks, ConfigError};
 use wakumix_waku::message::DEFAULT_MAX_MESSAGE_LEN;
 use wakumix_waku::topic::MAX_SHARDS;
@@ -22,6 +23,9 @@ pub const DEFAULT_LIGHTPUSH_RATE: RateLimit = RateLimit { volume: 5, period: Dur
 /// Budget of all lightpush requests from the mixnet together. Its users cannot be told apart, so the budget of one
 /// client would throttle everybody (spec/waku.md §4.2). A request fits one packet (3.2 kB): 100/s are 320 kB/s of gossip.
 pub const DEFAULT_LIGHTPUSH_RATE_MIX: RateLimit = RateLimit { volume: 100, period: Duration::from_secs(1) };
+
+/// The key of the budgets of all services.
+pub(crate) const BUDGETS: &str = "rate-limit";
 
 /// A request budget: `volume` requests per `period` on average. A requester that was quiet may send a burst, see
 /// [`RateLimit::burst`].
@@ -50,51 +54,62 @@ impl RateLimit {
     }
 }
 
-/// Settings of the relay role.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Config {
-    /// The cluster that it relays for. Gossip of another cluster is rejected. Default 0. Not reloadable, like all here.
-    pub cluster: u16,
-    /// The shards that it joins at start, each below 1024. Default: shard 0. None: it relays what is subscribed later.
-    pub shards: Vec<u16>,
-    /// Shards of the cluster for auto-sharding, up to 1024; 0: static sharding, lightpush requests must name their topic.
-    /// A number that differs from the network's puts messages where nobody looks. Default 0.
-    pub shards_in_network: u16,
-    /// Longest encoded message that is published here, in bytes, at least 1. Default 150 KiB; above what gossipsub transmits
-    /// it only moves the refusal there. What others publish is passed on whatever this says.
-    pub max_message_len: usize,
-    /// Whether lightpush v3 and v2 are served. Default true.
-    pub lightpush: bool,
-    /// Budget of lightpush clients with a connection of their own, `None`: no limit. Each gets three quarters of it.
-    pub lightpush_rate: Option<RateLimit>,
-    /// Budget of all lightpush requests from the mixnet together, `None`: no limit.
-    pub lightpush_rate_mix: Option<RateLimit>,
-    /// Messages kept for each subscribed topic, oldest dropped; 0: none. Default 50.
-    pub cache_capacity: usize,
-    /// Messages that a follower may lag behind before it loses the oldest, at least 1. Default 1024.
-    pub follow_capacity: usize,
-    /// Publications in progress before further ones are refused with 429, at least 1. Default 64.
-    pub max_in_flight: usize,
-}
-
-impl Default for Config {
-    fn default() -> Self {
-        Self {
-            cluster: 0,
-            shards: vec![0],
-            shards_in_network: 0,
-            max_message_len: DEFAULT_MAX_MESSAGE_LEN,
-            lightpush: true,
-            lightpush_rate: Some(DEFAULT_LIGHTPUSH_RATE),
-            lightpush_rate_mix: Some(DEFAULT_LIGHTPUSH_RATE_MIX),
-            cache_capacity: DEFAULT_CACHE_CAPACITY,
-            follow_capacity: DEFAULT_FOLLOW_CAPACITY,
-            max_in_flight: DEFAULT_MAX_IN_FLIGHT,
-        }
+wakumix_role_api::settings! {
+    /// Settings of the relay role. None is reloadable.
+    "Relay role" {
+        lightpush: bool = true, flag(), "relay.lightpush" also "lightpush",
+            "serve lightpush v3 and v2 to peers and, with the exit role, to the mixnet";
+        follow_capacity: usize = DEFAULT_FOLLOW_CAPACITY, number(1..=1_000_000), "relay.follow-capacity",
+            "messages that a local reader may lag behind before it loses the oldest";
+        max_in_flight: usize = DEFAULT_MAX_IN_FLIGHT, number(1..=100_000), "relay.max-in-flight",
+            "publications in progress; further ones are refused with status 429";
+    }
+    shared {
+        /// The cluster that it relays for. Gossip of another cluster is rejected.
+        cluster: u16 = 0, number(0..=65_535), "cluster-id";
+        /// The shards that it joins at start, each below 1024. None: it relays what is subscribed later.
+        shards: Vec<u16> = vec![0], list(number(0..=1023)), "shard";
+        /// Shards of the cluster for auto-sharding, up to 1024; 0: static sharding, lightpush requests must name their topic.
+        /// A number that differs from the network's puts messages where nobody looks.
+        shards_in_network: u16 = 0, number(0..=1024), "num-shards-in-network";
+        /// Longest encoded message that is published here, in bytes, at least 1; above what gossipsub transmits it only moves
+        /// the refusal there. What others publish is passed on whatever this says.
+        max_message_len: usize = DEFAULT_MAX_MESSAGE_LEN, size(1..=u64::MAX), "max-msg-size";
+        /// Budget of lightpush clients with a connection of their own, `None`: no limit. Each gets three quarters of it.
+        lightpush_rate: Option<RateLimit> = Some(DEFAULT_LIGHTPUSH_RATE);
+        /// Budget of all lightpush requests from the mixnet together, `None`: no limit.
+        lightpush_rate_mix: Option<RateLimit> = Some(DEFAULT_LIGHTPUSH_RATE_MIX);
+        /// Messages kept for each subscribed topic, oldest dropped; 0: none.
+        cache_capacity: usize = DEFAULT_CACHE_CAPACITY, number(0..=1_000_000), "rest-relay-cache-capacity";
     }
 }
 
 impl Config {
+    /// The values in force.
+    ///
+    /// # Errors
+    /// What is wrong with the first that is.
+    pub(crate) fn read_all(settings: &Settings<'_>) -> Result<Self, ConfigError> {
+        let config = Self::read(settings)?;
+        if settings.values.get(BUDGETS).is_none() {
+            return Ok(config);
+        }
+        let form = list(text(config::RateLimit::FORM, config::RateLimit::PLACEHOLDER));
+        let budgets: Vec<config::RateLimit> = settings.read(BUDGETS, &form, Vec::new())?;
+        let budget = |service| {
+            let budget = config::RateLimit::of_service(&budgets, service)?;
+            Some(RateLimit { volume: budget.volume, period: budget.period.as_duration() })
+        };
+        Ok(Self { lightpush_rate: budget("lightpush"), lightpush_rate_mix: budget("mix"), ..config })
+    }
+
+    /// The error of a node whose relay would relay nothing.
+    pub(crate) fn joins_nothing() -> ConfigError {
+        let mut checks = ConfigChecks::default();
+        checks.refuse("shard", "is empty, so the relay joins nothing", "name at least one shard, such as shard = [0]");
+        ConfigError { problems: checks.into_problems() }
+    }
+
     /// Checks every setting.
     ///
     /// # Errors
@@ -109,19 +124,14 @@ impl Config {
                 checks.refuse("shards", problem, "leave that shard out, or correct the number of shards");
             }
         }
-        for (field, number) in [
-            ("max_message_len", self.max_message_len),
-            ("follow_capacity", self.follow_capacity),
-            ("max_in_flight", self.max_in_flight),
-        ] {
-            if number == 0 {
-                checks.refuse(field, "is 0", "use at least 1");
-            }
+        if self.max_message_len == 0 {
+            checks.refuse("max_message_len", "is 0", "use at least 1");
         }
+        self.check_ranges(&mut checks);
         for (field, rate) in [("lightpush_rate", self.lightpush_rate), ("lightpush_rate_mix", self.lightpush_rate_mix)]
         {
             if rate.is_some_and(|rate| rate.volume == 0 || rate.period.is_zero()) {
-                checks.refuse(field, "lets nothing pass", "use numbers above 0, or no limit");
+                checks.refuse(field, "allows no requests", "use numbers greater than 0, or no limit");
             }
         }
         checks.finish()

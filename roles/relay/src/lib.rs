@@ -28,6 +28,7 @@ mod limiter;
 mod metrics;
 mod pending;
 mod policy;
+mod rest;
 mod role;
 mod service;
 
@@ -35,4 +36,5 @@ pub use config::{
     Config, DEFAULT_CACHE_CAPACITY, DEFAULT_FOLLOW_CAPACITY, DEFAULT_LIGHTPUSH_RATE, DEFAULT_LIGHTPUSH_RATE_MIX,
     DEFAULT_MAX_IN_FLIGHT, RateLimit,
 };
-pub use role::Relay;
+pub use metrics::METRICS;
+pub use role::{Relay, RelayFactory};

@@ -1,10 +1,14 @@
 //! What the relay counts.
 
-use wakumix_role_api::host::Verdict;
-use wakumix_telemetry::{Counter, Histogram, Metric, Telemetry};
+mod catalogue;
+
+use wakumix_role_api::{host::Verdict, metrics::Metric as SharedMetric};
+use wakumix_telemetry::{Counter, Histogram, Telemetry};
 
 use crate::policy::{GossipFault, Refusal};
 use crate::service::Version;
+pub use catalogue::METRICS;
+use catalogue::Metric;
 
 /// Counters of one node's relay. Cheap to clone.
 #[derive(Clone)]
@@ -71,7 +75,7 @@ impl Class {
 
 impl Metrics {
     pub(crate) fn new(telemetry: Telemetry) -> Self {
-        let gossip = |verdict| telemetry.counter(Metric::GossipMessagesTotal, &[("verdict", verdict)]);
+        let gossip = |verdict| telemetry.counter(SharedMetric::GossipMessagesTotal, &[("verdict", verdict)]);
         Self {
             message_size: telemetry.histogram(Metric::WakuHistogramMessageSize, &[]),
             accepted: gossip("accept"),

@@ -5,26 +5,76 @@ use std::sync::Arc;
 use futures::FutureExt as _;
 use futures::future::BoxFuture;
 use tokio::time::Instant;
-use wakumix_role_api::relay::{RelayHandle, RelayMessage};
+use wakumix_role_api::config::{Key, Settings};
+use wakumix_role_api::relay::{NAME, RelayHandle, RelayMessage};
+use wakumix_role_api::rest::Route;
 use wakumix_role_api::{
-    ActorHandle, ConfigError, InboundRequest, Inboxes, Ports, Role, RoleContext, RoleError, RoleName, RunningRole,
-    SendError, Service, StopReport,
+    ActorHandle, Advertisement, ConfigError, InboundRequest, Inbox, Opening, Ports, Role, RoleContext, RoleError,
+    RoleFactory, RoleName, RunningRole, SendError, Service, StopReport,
 };
+use wakumix_telemetry::{Catalogue, health::Protocol};
 use wakumix_waku::PubsubTopic;
 use wakumix_waku::lightpush::max_request_len;
 use wakumix_waku::record::Capabilities;
 
 use crate::actor::{RelayActor, Shared, task_limit};
-use crate::config::Config;
+use crate::config::{BUDGETS, Config};
 use crate::delivery::Delivery;
-use crate::metrics::Metrics;
+use crate::metrics::{METRICS, Metrics};
 use crate::pending::InFlight;
+use crate::rest::{self, RestPort};
 use crate::service::Version;
 
+/// Gossip, lightpush requests and local publishing that wait for the relay.
+const QUEUE: usize = 1024;
+
+/// The relay role, for the list of a node's roles.
+#[derive(Clone, Copy, Debug)]
+pub struct RelayFactory;
+
+impl RoleFactory for RelayFactory {
+    fn name(&self) -> RoleName {
+        NAME
+    }
+
+    fn summary(&self) -> &'static str {
+        "relays messages by gossip and serves lightpush"
+    }
+
+    fn protocols(&self) -> &'static [Protocol] {
+        &[Protocol::Relay, Protocol::Lightpush, Protocol::LegacyLightpush]
+    }
+
+    fn keys(&self) -> Vec<Key> {
+        Config::keys()
+    }
+
+    fn shared_keys(&self) -> Vec<&'static str> {
+        [Config::shared_keys(), vec![BUDGETS]].concat()
+    }
+
+    fn metrics(&self) -> Option<&'static Catalogue> {
+        Some(&METRICS)
+    }
+
+    fn routes(&self) -> Vec<Route> {
+        rest::routes()
+    }
+
+    fn configure(&self, settings: &Settings<'_>) -> Result<Box<dyn Role>, ConfigError> {
+        let config = Config::read_all(settings)?;
+        if config.shards.is_empty() {
+            return Err(Config::joins_nothing());
+        }
+        Ok(Box::new(Relay::new(config).map_err(Config::by_key)?))
+    }
+}
+
 /// The relay role, configured and not yet running.
-#[derive(Debug, Clone)]
+#[derive(Debug)]
 pub struct Relay {
     config: Config,
+    queue: Option<(RelayHandle, Inbox<RelayMessage>)>,
 }
 
 impl Relay {
@@ -34,21 +84,35 @@ impl Relay {
     /// Everything that is wrong with `config`.
     pub fn new(config: Config) -> Result<Self, ConfigError> {
         config.validate()?;
-        Ok(Self { config })
+        Ok(Self { config, queue: None })
     }
 }
 
 impl Role for Relay {
     fn name(&self) -> RoleName {
-        RoleName::Relay
+        NAME
     }
 
-    fn capabilities(&self) -> Capabilities {
-        if self.config.lightpush { Capabilities::RELAY | Capabilities::LIGHTPUSH } else { Capabilities::RELAY }
+    fn advertises(&self) -> Advertisement {
+        let lightpush = if self.config.lightpush { Capabilities::LIGHTPUSH } else { Capabilities::NONE };
+        Advertisement::of(Capabilities::RELAY | lightpush)
+    }
+
+    fn runs(&self, protocol: Protocol) -> bool {
+        protocol == Protocol::Relay || self.config.lightpush
+    }
+
+    fn open(&mut self, opening: &mut Opening<'_>) -> Result<(), RoleError> {
+        let (address, inbox) = opening.queue("relay", QUEUE);
+        let handle = RelayHandle::new(address);
+        opening.port(handle.clone())?;
+        opening.port(RestPort { relay: handle.clone(), cluster: self.config.cluster })?;
+        self.queue = Some((handle, inbox));
+        Ok(())
     }
 
     fn services(&self, ports: &Ports) -> Vec<Service> {
-        let Some(relay) = ports.relay.as_ref().filter(|_| self.config.lightpush) else { return Vec::new() };
+        let Some(relay) = ports.get::<RelayHandle>().filter(|_| self.config.lightpush) else { return Vec::new() };
         let max_request = max_request_len(self.config.max_message_len);
         Version::ALL
             .into_iter()
@@ -59,11 +123,10 @@ impl Role for Relay {
             .collect()
     }
 
-    fn start(self: Box<Self>, context: &RoleContext, inboxes: &mut Inboxes) -> Result<Box<dyn RunningRole>, RoleError> {
-        let problem = |problem: &str| RoleError { role: RoleName::Relay, problem: problem.to_owned() };
-        let inbox = inboxes.relay.take().ok_or_else(|| problem("its queue is already in use; start it once"))?;
-        let handle = context.ports.relay.clone().ok_or_else(|| problem("it has no queue; make one for it"))?;
-        let config = self.config;
+    fn start(self: Box<Self>, context: &RoleContext) -> Result<Box<dyn RunningRole>, RoleError> {
+        let problem = |problem: &str| RoleError { role: NAME, problem: problem.to_owned() };
+        let Self { config, queue } = *self;
+        let (handle, inbox) = queue.ok_or_else(|| problem("its queue was not opened"))?;
         let metrics = Metrics::new(context.telemetry.clone());
         let delivery = Delivery::new(config.cache_capacity, config.follow_capacity, metrics.clone());
         for &shard in &config.shards {
@@ -102,7 +165,7 @@ struct RunningRelay {
 
 impl RunningRole for RunningRelay {
     fn name(&self) -> RoleName {
-        RoleName::Relay
+        NAME
     }
 
     fn actor(&self) -> &ActorHandle {

@@ -1,6 +1,6 @@
-//! What an operator can set. The node maps the keys of its files, flags and environment to these fields.
+//! What an operator can set.
 
-use std::{ops::RangeInclusive, time::Duration};
+use std::{num::NonZeroU16, time::Duration};
 
 use wakumix_client::ClientConfig;
 pub use wakumix_client::{
@@ -8,59 +8,69 @@ pub use wakumix_client::{
     DEFAULT_WINDOW, lightpush::AutoShards,
 };
 use wakumix_mix::DelayLaw;
-use wakumix_role_api::{ConfigChecks, ConfigError};
+use wakumix_role_api::{
+    ConfigChecks, ConfigError,
+    config::{Settings, delay, number, size, time},
+};
 use wakumix_sphinx::MAX_SURBS;
 
-/// The bounds of [`Config::surbs`]; without a reply block there is no answer.
-const SURBS: RangeInclusive<usize> = 1..=MAX_SURBS;
-/// The bounds of [`Config::in_flight`]: above them the memory of waiting requests passes a quarter of a gibibyte.
-const IN_FLIGHT: RangeInclusive<usize> = 1..=65_536;
-/// The bounds of [`Config::window`].
-const WINDOW: RangeInclusive<usize> = 1..=4096;
-/// The bounds of [`Config::parity`]: the largest request takes two of the eight fragments that a set may have.
-const PARITY: RangeInclusive<u8> = 0..=4;
-/// The least [`Config::queue_bytes`]: one message of the largest size that nodes of the fleet relay.
-const LEAST_QUEUE_BYTES: usize = 256 << 10;
+/// The keys of the node that say which shards the network has.
+pub(crate) const SHARDING_KEYS: [&str; 2] = ["cluster-id", "num-shards-in-network"];
+/// One hour in milliseconds: longer than anything here should ever wait.
+const HOUR_MS: u64 = 3_600_000;
+/// One message of the largest size that nodes of the network relay, and more.
+const LEAST_QUEUE_BYTES: u64 = 256 << 10;
 
-/// The settings of the sender.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Config {
-    /// How long a caller waits who names no limit of its own.
-    pub timeout: Duration,
-    /// The longest limit that a caller can name; longer ones are cut to it. Credentials live as long.
-    pub max_timeout: Duration,
-    /// Reply blocks in each packet of a first try, 1 to 5, as far as they fit. The exit answers through all of them; the first
-    /// answer wins. Retries, and first tries while loss is seen, have two at least.
-    pub surbs: usize,
-    /// For requests that travel in fragments: how many of a first try may be lost. Retries, and first tries while loss is seen,
-    /// have one at least.
-    pub parity: u8,
-    /// Requests that may be open at a time; the next is refused as busy.
-    pub in_flight: usize,
-    /// Bytes of the messages of open requests; a request beyond them is refused as busy.
-    pub queue_bytes: usize,
-    /// Requests that may have a try under way; the others wait in the order of acceptance. Halved whenever somebody on the
-    /// way is busy, widened again with the answers.
-    pub window: usize,
-    /// The delay that each hop on the way is asked for. [`DelayLaw::None`] suits hops of 2025 that read the field in
-    /// the wrong byte order (`spec/mix-wire.md §20`, P0).
-    pub delay: DelayLaw,
-    /// How long a packet waits here before it leaves. On by default (`spec/mix-wire.md §21` W12), with the mean of a hop,
-    /// so that the first link shows no more about the moment of a request than any other.
-    pub hold: DelayLaw,
-    /// Where the network shards by content topic: lets the sender hash messages for which the service derives the topic.
-    pub auto_shards: Option<AutoShards>,
-}
-
-impl Default for Config {
-    fn default() -> Self {
-        let ClientConfig { timeout, max_timeout, surbs, parity, in_flight, queue_bytes, window, delay, hold } =
-            ClientConfig::default();
-        Self { timeout, max_timeout, surbs, parity, in_flight, queue_bytes, window, delay, hold, auto_shards: None }
+wakumix_role_api::settings! {
+    /// The settings of the sender.
+    "Sender role" {
+        timeout: Duration = DEFAULT_TIMEOUT, time(1..=HOUR_MS), "sender.timeout",
+            "wait for the answer to a request that names no limit of its own; short ones give up on messages that were published";
+        /// Longer limits of callers are cut to it.
+        max_timeout: Duration = DEFAULT_MAX_TIMEOUT, time(1..=HOUR_MS), "sender.max-timeout",
+            "longest wait that a request may ask for; what opens its answer is kept as long";
+        /// Reply blocks in each packet of a first try, as far as they fit; without one there is no answer. The first answer wins.
+        /// Retries, and first tries while loss is seen, have two at least.
+        surbs: usize = DEFAULT_SURBS, number(1..=MAX_SURBS as u64), "sender.surbs",
+            "reply blocks in a request; the exit answers through all of them, and each costs 734 bytes of payload";
+        /// Of a first try. Retries, and first tries while loss is seen, have one at least. The largest request takes two of the
+        /// eight fragments that a set may have.
+        parity: u8 = DEFAULT_PARITY, number(0..=4), "sender.parity",
+            "fragments beyond those needed, in each request that does not fit one packet: as many may get lost; each costs a packet";
+        in_flight: usize = DEFAULT_IN_FLIGHT, number(1..=65_536), "sender.in-flight",
+            "requests that may wait for their answers, about 4 kB each; further ones are refused as busy";
+        queue_bytes: usize = DEFAULT_QUEUE_BYTES, size(LEAST_QUEUE_BYTES..=1 << 30), "sender.queue-bytes",
+            "memory of requests that wait for their answers; further ones are refused as busy";
+        /// Halved whenever somebody on the path is busy, widened again with the answers.
+        window: usize = DEFAULT_WINDOW, number(1..=4096), "sender.window",
+            "requests under way in the mixnet at a time; the others wait their turn. High values make bursts that hops and services refuse";
+        /// On by default (`spec/mix-wire.md §21` W12), with the mean of a hop, so that the first link shows no more about the
+        /// moment of a request than any other.
+        hold: DelayLaw = ClientConfig::default().hold, delay(), "sender.hold",
+            "mean wait of packets made here before they leave; none shows the first link when a request was made";
+    }
+    shared {
+        /// The delay that each hop on the path is asked for. [`DelayLaw::None`] suits hops of 2025 that read the field in
+        /// the wrong byte order (`spec/mix-wire.md §20`, P0).
+        delay: DelayLaw = ClientConfig::default().delay, delay(), "mix.delay";
+        /// Where the network shards by content topic: lets the sender hash messages for which the service derives the topic.
+        auto_shards: Option<AutoShards> = None;
     }
 }
 
 impl Config {
+    /// The values in force.
+    ///
+    /// # Errors
+    /// What is wrong with the first that is.
+    pub(crate) fn read_all(settings: &Settings<'_>) -> Result<Self, ConfigError> {
+        let [cluster, shards] = SHARDING_KEYS;
+        let cluster = settings.read(cluster, &number(0..=65_535), 0)?;
+        let shards: u16 = settings.read(shards, &number(0..=1024), 0)?;
+        let auto_shards = NonZeroU16::new(shards).map(|shards| AutoShards { cluster, shards });
+        Ok(Self { auto_shards, ..Self::read(settings)? })
+    }
+
     /// What the client is set to.
     pub(crate) fn client(&self) -> ClientConfig {
         let Self { timeout, max_timeout, surbs, parity, in_flight, queue_bytes, window, delay, hold, .. } = *self;
@@ -73,22 +83,12 @@ impl Config {
     /// All problems at once.
     pub fn validate(&self) -> Result<(), ConfigError> {
         let mut checks = ConfigChecks::default();
-        if self.timeout.is_zero() {
-            checks.refuse("timeout", "is zero", "use a time longer than that");
-        }
+        self.check_ranges(&mut checks);
         if self.timeout > self.max_timeout {
             let problem =
                 format!("is {:?}, longer than the longest that may be asked for, {:?}", self.timeout, self.max_timeout);
             checks.refuse("timeout", problem, "lower it, or raise max-timeout");
         }
-        checks.within("surbs", &self.surbs, &SURBS);
-        checks.within("parity", &self.parity, &PARITY);
-        checks.within("in_flight", &self.in_flight, &IN_FLIGHT);
-        if self.queue_bytes < LEAST_QUEUE_BYTES {
-            let problem = format!("is {}, less than one message may have", self.queue_bytes);
-            checks.refuse("queue_bytes", problem, format!("use at least {LEAST_QUEUE_BYTES}"));
-        }
-        checks.within("window", &self.window, &WINDOW);
         checks.finish()
     }
 }
@@ -112,8 +112,8 @@ mod tests {
         let config = Config { max_timeout: Duration::from_secs(1), surbs: 0, ..Config::default() };
         assert_eq!(
             config.validate().unwrap_err().to_string(),
-            "timeout is 10s, longer than the longest that may be asked for, 1s; lower it, or raise max-timeout\n\
-             surbs is 0; use 1 to 5"
+            "surbs is 0; use a number from 1 to 5\n\
+             timeout is 10s, longer than the longest that may be asked for, 1s; lower it, or raise max-timeout"
         );
     }
 }

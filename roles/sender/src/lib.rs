@@ -28,6 +28,7 @@ mod caller;
 mod config;
 mod dispatch;
 mod metrics;
+mod probe;
 mod role;
 mod shell;
 mod surroundings;
@@ -38,4 +39,5 @@ pub use config::{
     AutoShards, Config, DEFAULT_IN_FLIGHT, DEFAULT_MAX_TIMEOUT, DEFAULT_PARITY, DEFAULT_QUEUE_BYTES, DEFAULT_SURBS,
     DEFAULT_TIMEOUT, DEFAULT_WINDOW,
 };
-pub use role::SenderRole;
+pub use metrics::METRICS;
+pub use role::{SenderFactory, SenderRole};

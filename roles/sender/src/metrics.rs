@@ -1,12 +1,17 @@
 //! What the sender counts.
 
+mod catalogue;
+
 use std::time::Duration;
 
 use wakumix_client::{
     ClientError, LoopOutcome,
     lightpush::{Answer, PushFailure},
 };
-use wakumix_telemetry::{Counter, Gauge, Histogram, Metric, Telemetry};
+use wakumix_telemetry::{Counter, Gauge, Histogram, Telemetry};
+
+pub use catalogue::METRICS;
+use catalogue::Metric;
 
 /// The caller did not wait for the answer.
 const CALLER_GONE: &str = "caller_gone";

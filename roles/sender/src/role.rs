@@ -14,28 +14,96 @@ use wakumix_client::{
     readiness,
 };
 use wakumix_role_api::{
-    ActorHandle, ConfigError, DirectoryReader, Inboxes, LocalNode, Ports, Role, RoleContext, RoleError, RoleName,
-    RunningRole, Service, StopReport,
-    mixer::MixerHandle,
+    ActorHandle, ConfigError, DirectoryReader, Inbox, LocalNode, Mixing, Opening, Role, RoleContext, RoleError,
+    RoleFactory, RoleName, RunningRole, StopReport,
+    command::Subcommand,
+    config::{Key, Settings},
+    mixer::{self, MixerHandle},
     plain::PlainPush,
-    sender::{ReplyOpener, SenderHandle},
+    relay,
+    rest::Route,
+    sender::{NAME, ReplyOpener, SenderHandle, SenderMessage},
 };
-use wakumix_waku::record::Capabilities;
+use wakumix_telemetry::{Catalogue, health::Protocol};
 
 use crate::{
     actor::Sender,
-    config::Config,
-    metrics::Metrics,
+    config::{Config, SHARDING_KEYS},
+    metrics::{METRICS, Metrics},
+    probe::{self, ProbeRuns},
     shell::{Shell, Work},
     surroundings::{Surroundings, own_node, snapshot},
     watch::Watchlist,
 };
+
+/// Requests and replies that wait for the sender.
+const QUEUE: usize = 1024;
+
+/// The sender role, for the list of a node's roles.
+#[derive(Clone, Copy, Debug)]
+pub struct SenderFactory;
+
+impl RoleFactory for SenderFactory {
+    fn name(&self) -> RoleName {
+        NAME
+    }
+
+    fn summary(&self) -> &'static str {
+        "sends requests over the mixnet and takes the answers"
+    }
+
+    fn mixing(&self) -> Mixing {
+        Mixing { sends: true, ..Mixing::NONE }
+    }
+
+    fn needs(&self) -> &'static [RoleName] {
+        &[mixer::NAME]
+    }
+
+    /// What is pushed directly goes through the own relay, and what it hears of confirms requests.
+    fn uses(&self) -> &'static [RoleName] {
+        &[relay::NAME]
+    }
+
+    fn stop_share(&self) -> u32 {
+        50
+    }
+
+    fn protocols(&self) -> &'static [Protocol] {
+        &[Protocol::Mix]
+    }
+
+    fn keys(&self) -> Vec<Key> {
+        Config::keys()
+    }
+
+    fn shared_keys(&self) -> Vec<&'static str> {
+        [Config::shared_keys(), SHARDING_KEYS.to_vec()].concat()
+    }
+
+    fn metrics(&self) -> Option<&'static Catalogue> {
+        Some(&METRICS)
+    }
+
+    fn routes(&self) -> Vec<Route> {
+        vec![probe::route()]
+    }
+
+    fn commands(&self) -> Vec<Subcommand> {
+        vec![probe::command()]
+    }
+
+    fn configure(&self, settings: &Settings<'_>) -> Result<Box<dyn Role>, ConfigError> {
+        Ok(Box::new(SenderRole::new(Config::read_all(settings)?).map_err(Config::by_key)?))
+    }
+}
 
 /// The sender, configured and not yet running.
 #[derive(Debug)]
 pub struct SenderRole {
     config: Config,
     rng: Option<StdRng>,
+    queue: Option<(SenderHandle, Inbox<SenderMessage>)>,
 }
 
 impl SenderRole {
@@ -45,7 +113,7 @@ impl SenderRole {
     /// Everything that is wrong with `config`.
     pub fn new(config: Config) -> Result<Self, ConfigError> {
         config.validate()?;
-        Ok(Self { config, rng: None })
+        Ok(Self { config, rng: None, queue: None })
     }
 
     /// A sender whose every choice follows from `rng`: for tests and simulations only.
@@ -59,22 +127,22 @@ impl SenderRole {
 
 impl Role for SenderRole {
     fn name(&self) -> RoleName {
-        RoleName::Sender
+        NAME
     }
 
-    fn capabilities(&self) -> Capabilities {
-        Capabilities::NONE
+    fn open(&mut self, opening: &mut Opening<'_>) -> Result<(), RoleError> {
+        let (address, inbox) = opening.queue("sender", QUEUE);
+        let handle = SenderHandle::new(address);
+        opening.port(handle.clone())?;
+        opening.port(ProbeRuns::one())?;
+        self.queue = Some((handle, inbox));
+        Ok(())
     }
 
-    fn services(&self, _: &Ports) -> Vec<Service> {
-        Vec::new()
-    }
-
-    fn start(self: Box<Self>, context: &RoleContext, inboxes: &mut Inboxes) -> Result<Box<dyn RunningRole>, RoleError> {
-        let Self { config, rng } = *self;
-        let mixer = context.ports.mixer.clone().ok_or_else(|| cannot_start("it needs the mixer".to_owned()))?;
-        let handle = context.ports.sender.clone().ok_or_else(|| cannot_start("it has no address".to_owned()))?;
-        let inbox = inboxes.sender.take().ok_or_else(|| cannot_start("its inbox is taken".to_owned()))?;
+    fn start(self: Box<Self>, context: &RoleContext) -> Result<Box<dyn RunningRole>, RoleError> {
+        let Self { config, rng, queue } = *self;
+        let mixer = context.ports.require(NAME)?;
+        let (handle, inbox) = queue.ok_or_else(|| cannot_start("its queue was not opened".to_owned()))?;
         let rng = match rng {
             Some(rng) => rng,
             None => StdRng::try_from_rng(&mut SysRng).map_err(|error| cannot_start(error.to_string()))?,
@@ -97,7 +165,7 @@ fn task_limit(config: &Config) -> usize {
 }
 
 fn cannot_start(problem: String) -> RoleError {
-    RoleError { role: RoleName::Sender, problem }
+    RoleError { role: NAME, problem }
 }
 
 /// Makes the actor, and makes it anew after a panic: the client begins anew, the count of what is at work stays, since each of
@@ -132,7 +200,7 @@ fn factory(
             client: Client::new(config.client(), formats, own.clone(), Duration::ZERO, weaknesses),
             shell: Arc::new(shell),
             surroundings: Surroundings::of(own),
-            relay: context.ports.relay.clone(),
+            relay: context.ports.get(),
             replies: replies.clone(),
             reliability: Arc::clone(&context.reliability),
             rules: PushRules { version: Version::V3, auto_shards: config.auto_shards, weaknesses },
@@ -154,7 +222,7 @@ struct RunningSender {
 
 impl RunningRole for RunningSender {
     fn name(&self) -> RoleName {
-        RoleName::Sender
+        NAME
     }
 
     fn actor(&self) -> &ActorHandle {

@@ -6,40 +6,54 @@ use tokio::{sync::watch, time::Instant};
 use wakumix_keyring::KeyRing;
 use wakumix_mix::{Balance, DropReason, HopAddress, Ledger, Packet, Stage};
 use wakumix_role_api::{
-    DirectoryPublisher, Formats, Inbox, Inboxes, LocalNode, Ports, Role, RoleContext, RunningRole, Served, Services,
+    DirectoryPublisher, Formats, Inbox, LocalNode, Opening, Ports, Role, RoleContext, RunningRole, Served, Services,
     Supervisor, Workers,
+    exit::{self, ExitMessage},
     host::{HostAddresses, HostHandle, HostMessage},
     mailbox,
-    mixer::MixerHandle,
-    relay::RelayHandle,
-    sender::SenderHandle,
+    mixer::{self, LocalPacket, MixerHandle},
+    relay::{self, RelayHandle, RelayMessage},
+    sender::{self, SenderHandle, SenderMessage},
 };
 use wakumix_sphinx::{BufferPool, Weaknesses};
-use wakumix_telemetry::Telemetry;
+use wakumix_telemetry::Catalogue;
 
-use crate::{mix_key, node};
+use crate::{mix_key, node, telemetry};
 
-/// How many messages the queue of each actor takes; `None`: the node does not have that role.
+/// How many messages the queue of each other actor takes; `None`: the node does not have that role.
 #[derive(Clone, Copy, Debug)]
 pub struct Queues {
     /// The host's.
     pub host: usize,
     /// The mixer's, for packets made here.
     pub mixer: Option<usize>,
-    /// The mixer's, for packets that come from the host.
-    pub received: usize,
     /// The exit's.
     pub exit: Option<usize>,
     /// The sender's.
     pub sender: Option<usize>,
     /// The relay's.
     pub relay: Option<usize>,
+    /// Queues of the role under test that are to have another room than usual, by name.
+    pub own: &'static [(&'static str, usize)],
 }
 
 impl Default for Queues {
     fn default() -> Self {
-        Self { host: 8, mixer: None, received: 1, exit: None, sender: None, relay: None }
+        Self { host: 8, mixer: None, exit: None, sender: None, relay: None, own: &[] }
     }
+}
+
+/// The receiving ends of roles that the test plays.
+#[derive(Debug, Default)]
+pub struct Inboxes {
+    /// The mixer's, for packets made here.
+    pub local_packets: Option<Inbox<LocalPacket>>,
+    /// The exit's.
+    pub exit: Option<Inbox<ExitMessage>>,
+    /// The sender's.
+    pub sender: Option<Inbox<SenderMessage>>,
+    /// The relay's.
+    pub relay: Option<Inbox<RelayMessage>>,
 }
 
 /// What one role is started with, and the ends of it that the test holds. Actors run on the caller's thread, so that its
@@ -47,7 +61,7 @@ impl Default for Queues {
 pub struct Surroundings {
     /// Of the role under test. What a test wants otherwise it changes before the start.
     pub context: RoleContext,
-    /// Those of the roles; the role under test takes its own.
+    /// Those of the roles that the test plays.
     pub inboxes: Inboxes,
     /// The host's.
     pub host: Inbox<HostMessage>,
@@ -57,19 +71,39 @@ pub struct Surroundings {
     pub hop_address: watch::Sender<Option<HopAddress>>,
     /// What the host knows of this node's addresses: nothing yet.
     pub host_addresses: watch::Sender<HostAddresses>,
+    /// Queues of the role under test.
+    own: &'static [(&'static str, usize)],
 }
 
 impl Surroundings {
-    /// Around the node of this seed, with these formats and queues.
+    /// Around the node of this seed, with the metrics of the role under test and these formats and queues.
     #[must_use]
-    pub fn new(seed: u16, formats: Formats, queues: Queues) -> Self {
-        let telemetry = Telemetry::new();
+    pub fn new(metrics: &'static Catalogue, seed: u16, formats: Formats, queues: Queues) -> Self {
+        let telemetry = telemetry(metrics);
         let (host_address, host) = mailbox("host", queues.host, &telemetry);
-        let (local, local_packets) = queues.mixer.map(|room| mailbox("mixer_local", room, &telemetry)).unzip();
-        let (received, mixer) = mailbox("mixer", queues.received, &telemetry);
-        let (exit, exit_inbox) = queues.exit.map(|room| mailbox("exit", room, &telemetry)).unzip();
-        let (sender, sender_inbox) = queues.sender.map(|room| mailbox("sender", room, &telemetry)).unzip();
-        let (relay, relay_inbox) = queues.relay.map(|room| mailbox("relay", room, &telemetry)).unzip();
+        let mut ports = Ports::new(HostHandle::new(host_address));
+        let mut inboxes = Inboxes::default();
+        if let Some(room) = queues.mixer {
+            let (received, _) = mailbox("mixer", 1, &telemetry);
+            let (local, inbox) = mailbox("mixer_local", room, &telemetry);
+            ports.insert(mixer::NAME, MixerHandle::new(received, local)).unwrap();
+            inboxes.local_packets = Some(inbox);
+        }
+        if let Some(room) = queues.exit {
+            let (exit, inbox) = mailbox::<ExitMessage>("exit", room, &telemetry);
+            ports.insert(exit::NAME, exit).unwrap();
+            inboxes.exit = Some(inbox);
+        }
+        if let Some(room) = queues.sender {
+            let (sender, inbox) = mailbox("sender", room, &telemetry);
+            ports.insert(sender::NAME, SenderHandle::new(sender)).unwrap();
+            inboxes.sender = Some(inbox);
+        }
+        if let Some(room) = queues.relay {
+            let (relay, inbox) = mailbox("relay", room, &telemetry);
+            ports.insert(relay::NAME, RelayHandle::new(relay)).unwrap();
+            inboxes.relay = Some(inbox);
+        }
         let me = node(seed).address;
         let peer = me.peer();
         let (hop_address, own_hop_address) = watch::channel(Some(me));
@@ -85,27 +119,31 @@ impl Surroundings {
             pressure: Arc::default(),
             reliability: Arc::default(),
             epoch: Instant::now(),
-            ports: Ports {
-                host: HostHandle::new(host_address),
-                mixer: local.map(|local| MixerHandle::new(received, local)),
-                exit,
-                sender: sender.map(SenderHandle::new),
-                relay: relay.map(RelayHandle::new),
-            },
+            ports,
             services: Services::default(),
             workers: Workers::new(NonZeroUsize::MIN, supervisor.tasks().clone()),
             supervisor,
             telemetry,
             weaknesses: Weaknesses::NONE,
         };
-        let inboxes =
-            Inboxes { mixer: Some(mixer), local_packets, exit: exit_inbox, sender: sender_inbox, relay: relay_inbox };
-        Self { context, inboxes, host, directory: publisher, hop_address, host_addresses }
+        Self { context, inboxes, host, directory: publisher, hop_address, host_addresses, own: queues.own }
     }
 
-    /// Starts the role under test.
-    pub fn start(&mut self, role: impl Role + 'static) -> Box<dyn RunningRole> {
-        Box::new(role).start(&self.context, &mut self.inboxes).unwrap()
+    /// Opens the queues of the role under test and takes its services, as a node does.
+    pub fn open(&mut self, role: &mut impl Role) {
+        let RoleContext { formats, workers, telemetry, ports, .. } = &mut self.context;
+        let mut opening = Opening { role: role.name(), formats, workers, telemetry, ports, rooms: self.own };
+        role.open(&mut opening).unwrap();
+        let services = role.services(&self.context.ports);
+        if !services.is_empty() {
+            self.context.services = Services::new([(role.name().as_str(), services)]).unwrap();
+        }
+    }
+
+    /// Opens and starts the role under test.
+    pub fn start(&mut self, mut role: impl Role + 'static) -> Box<dyn RunningRole> {
+        self.open(&mut role);
+        Box::new(role).start(&self.context).unwrap()
     }
 
     /// The preferred format with its buffers.

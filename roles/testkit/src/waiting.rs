@@ -1,9 +1,9 @@
-//! Waiting for what must happen, in whatever time it takes.
+//! Waiting for what must happen, in whatever time it takes, and reading it from the metrics page.
 
 use std::time::Duration;
 
 use tokio::time::{sleep, timeout};
-use wakumix_telemetry::Telemetry;
+use wakumix_telemetry::{Catalogue, Telemetry};
 
 /// After this a test has hung. Nothing is asserted about how long anything takes.
 pub const DEADLINE: Duration = Duration::from_secs(60);
@@ -21,6 +21,12 @@ pub async fn until(mut holds: impl AsyncFnMut() -> bool) {
         }
     })
     .await;
+}
+
+/// The metrics of one crate, and of the queues, actors and tasks that it uses.
+#[must_use]
+pub fn telemetry(metrics: &'static Catalogue) -> Telemetry {
+    Telemetry::new([&wakumix_role_api::METRICS, metrics]).unwrap()
 }
 
 /// Whether this line is on the metrics page.

@@ -10,11 +10,12 @@ use rand::rngs::StdRng;
 use tokio::time::Instant;
 use wakumix_records::descriptor::{Request, Response};
 use wakumix_role_api::InboundRequest;
-use wakumix_telemetry::{Counter, Metric, Telemetry};
+use wakumix_telemetry::{Counter, Telemetry};
 
 use super::shelf::Shelf;
 use crate::{
     finding::UnixSeconds,
+    metrics::Metric,
     sources::budget::{Budget, Pace},
 };
 

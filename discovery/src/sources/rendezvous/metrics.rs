@@ -1,8 +1,9 @@
 //! What rendezvous counts beyond what every source does.
 
-use wakumix_telemetry::{Counter, Gauge, Metric, Telemetry};
+use wakumix_telemetry::{Counter, Gauge, Telemetry};
 
 use super::point::Outcome;
+use crate::metrics::Metric;
 
 /// Handles, taken once.
 #[derive(Clone)]

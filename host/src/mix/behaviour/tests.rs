@@ -10,8 +10,8 @@ use libp2p::{
 use tokio::sync::oneshot;
 use wakumix_mix::{HopAddress, Ledger, Origin, Packet};
 use wakumix_role_api::{Formats, Inbox, mailbox, mixer::MixerHandle};
+use wakumix_role_testkit::telemetry;
 use wakumix_sphinx::{BufferPool, Profile, Sphinx};
-use wakumix_telemetry::Telemetry;
 
 use super::*;
 use crate::metrics::MixMetrics;
@@ -29,8 +29,9 @@ type Outcome = oneshot::Receiver<Result<(), SendFailure>>;
 impl Bench {
     fn new() -> Self {
         let (pool, ledger) = (BufferPool::new(64, 8), Ledger::new());
-        let (received, receiver) = mailbox("mixer", 8, &Telemetry::new());
-        let (local, _) = mailbox("mixer_local", 1, &Telemetry::new());
+        let telemetry = telemetry(&crate::METRICS);
+        let (received, receiver) = mailbox("mixer", 8, &telemetry);
+        let (local, _) = mailbox("mixer_local", 1, &telemetry);
         let mixer = MixerHandle::new(received, local);
         let ingress = Ingress {
             pool: pool.clone(),
@@ -38,11 +39,11 @@ impl Bench {
             mixer,
             turn: Arc::default(),
             frame_timeout: std::time::Duration::from_secs(1),
-            metrics: MixMetrics::new(&Telemetry::new()),
+            metrics: MixMetrics::new(&telemetry),
         };
         let limits = MixLimits { max_dialling: 2, ..MixLimits::default() };
         let formats = Formats::one(Sphinx::new(Profile::default()), 8);
-        let gate = Gate::new(&formats, &limits, &Arc::default(), Weaknesses::NONE, &Telemetry::new());
+        let gate = Gate::new(&formats, &limits, &Arc::default(), Weaknesses::NONE, &telemetry);
         let protocol = StreamProtocol::new("/mix/1.0.0");
         let behaviour = Behaviour::new(protocol, limits, Weaknesses::NONE, ingress, gate, None, PeerLines::default());
         Self { behaviour, pool, ledger, _packets: receiver }

@@ -1,8 +1,9 @@
 //! What `wakumix enr` prints and refuses.
 
-use clap::Parser;
+use clap::{CommandFactory as _, FromArgMatches as _, Parser};
 
-use super::*;
+use super::{super::config_args::with_keys, *};
+use crate::config::schema::Schema;
 
 /// The first vector of `spec/waku.md §6.3`.
 const SIMULATION: &str = "enr:-NC4QKYtas8STkenlqBTJ3a1TTLzJA2DsGGbFlnxem9aSM2IXm-CSVZULdk2467bAyFnepnt8KP_QlfDzdaMXd_zqtwBgmlkgnY0gmlwhH8AAAGHbWl4LWtleaCdCc5iT3bo9gYmXtucyit96bQXcqbXhL3a-S_6j7p9LIptdWx0aWFkZHJzgIJyc4UAAgEAAIlzZWNwMjU2azGhA6RFtVJVBh0SYOoP8xrgnXSlpiFARmQkF9d8Rn4fSeiog3RjcILqYYN1ZHCCIymFd2FrdTIt";
@@ -16,9 +17,12 @@ struct Line {
 }
 
 fn run(arguments: &[&str]) -> (String, Result<(), Failure>) {
-    let Line { command } = Line::try_parse_from([&["enr"], arguments].concat()).unwrap();
+    let schema = Schema::new(&Roles::built_in()).unwrap();
+    let line = with_keys(Line::command(), &schema);
+    let matches = line.try_get_matches_from([&["enr"], arguments].concat()).unwrap();
+    let Line { command } = Line::from_arg_matches(&matches).unwrap();
     let mut out = Vec::new();
-    let done = command.run(&mut out);
+    let done = command.run(&Roles::built_in(), &mut out);
     (String::from_utf8(out).unwrap(), done)
 }
 

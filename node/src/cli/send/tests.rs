@@ -111,7 +111,7 @@ fn says_which_flag_is_wrong() {
         let mut command = command(false);
         command.via = Some("http://127.0.0.1:1".to_owned());
         change(&mut command);
-        let failure = command.run(&mut Vec::new()).unwrap_err();
+        let failure = command.run(&Roles::built_in(), &mut Vec::new()).unwrap_err();
         assert_eq!(failure.code(), 1);
         failure.to_string()
     };
@@ -159,7 +159,7 @@ fn tells_a_node_from_other_servers_and_from_silence() {
     let via = |address: String| {
         let mut out = Vec::new();
         let command = SendCommand { via: Some(address), ..command(false) };
-        (command.run(&mut out), String::from_utf8(out).unwrap())
+        (command.run(&Roles::built_in(), &mut out), String::from_utf8(out).unwrap())
     };
     let node =
         server("HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: 20\r\n\r\n{\"relayPeerCount\":2}");

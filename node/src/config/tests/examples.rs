@@ -7,7 +7,7 @@ use std::{
 
 use libp2p_identity::PeerId;
 use wakumix_mix::MIN_POOL;
-use wakumix_role_api::RoleName;
+use wakumix_role_api::{exit, relay};
 
 use crate::config::{Inputs, Loaded, load};
 
@@ -68,8 +68,8 @@ fn their_relays_know_each_other_and_the_sender_knows_the_relays() {
     let examples = examples();
     let relays: BTreeSet<PeerId> = examples
         .values()
-        .filter(|loaded| loaded.config.has_role(RoleName::Relay))
-        .inspect(|loaded| assert!(loaded.config.has_role(RoleName::Exit)))
+        .filter(|loaded| loaded.config.has_role(relay::NAME))
+        .inspect(|loaded| assert!(loaded.config.has_role(exit::NAME)))
         .map(|loaded| loaded.keys.peer())
         .collect();
     assert_eq!(relays.len(), 2);
@@ -80,7 +80,7 @@ fn their_relays_know_each_other_and_the_sender_knows_the_relays() {
             assert_eq!(known.len(), 1);
             assert!(relays.contains(&known[0]) && known[0] != me);
         }
-        if loaded.config.has_role(RoleName::Sender) {
+        if loaded.config.mixing.sends {
             let known: BTreeSet<PeerId> = loaded.config.lightpushnode.iter().map(|node| node.peer).collect();
             assert_eq!(known, relays);
         }

@@ -2,7 +2,10 @@
 
 use std::{fmt::Write as _, path::Path};
 
-use crate::config::{SWITCHES, SYNONYMS, ShowFormat, WITHOUT_EFFECT, show_defaults};
+use crate::{
+    config::{SWITCHES, ShowFormat, WITHOUT_EFFECT, schema::Schema, show_defaults},
+    roles::Roles,
+};
 
 /// Set to write the page instead of comparing it.
 const WRITE: &str = "WRITE_DOCS";
@@ -21,14 +24,17 @@ fn page() -> String {
          ## Names of the fleet\n\n\
          Start scripts of `wakunode2` work as they are. Booleans may be written `True` or `true`.\n\n\
          | name | here |\n|---|---|\n",
-        show_defaults(ShowFormat::Toml)
+        show_defaults(&Roles::built_in(), ShowFormat::Toml).unwrap()
     );
     for switch in SWITCHES {
         let roles: Vec<&str> = switch.roles.iter().map(|role| role.as_str()).collect();
         let _ = writeln!(page, "| `{} = true` | `roles` with {} |", switch.name, roles.join(" and "));
     }
-    for (name, key) in SYNONYMS {
-        let _ = writeln!(page, "| `{name}` | `{key}` |");
+    let schema = Schema::new(&Roles::built_in()).unwrap();
+    for key in schema.keys() {
+        for alias in key.aliases {
+            let _ = writeln!(page, "| `{alias}` | `{}` |", key.path);
+        }
     }
     let _ = writeln!(page, "\nAccepted without effect: `{}`.", WITHOUT_EFFECT.join("`, `"));
     page

@@ -14,7 +14,7 @@ use wakumix_mix::{
     request_capacity,
 };
 use wakumix_role_api::{
-    Directory, Formats, InboundRequest, Receiver, RunningRole, Service, Services,
+    Address, Directory, Formats, InboundRequest, Receiver, RunningRole, Service, Services,
     exit::{ExitMessage, ExitPacket},
     host::{HostMessage, OutboundRequest},
     mailbox,
@@ -76,12 +76,12 @@ impl World {
     pub(crate) fn serving(config: Config, formats: &[WireFormat]) -> Self {
         tokio::time::pause();
         let formats = Formats::new(formats.iter().map(|wire| wire.format()), BUFFERS);
-        let queues = Queues { mixer: Some(64), exit: Some(32), ..Queues::default() };
-        let mut around = Surroundings::new(EXIT, formats, queues);
+        let queues = Queues { mixer: Some(64), own: &[("exit", 32)], ..Queues::default() };
+        let mut around = Surroundings::new(&wakumix_exit::METRICS, EXIT, formats, queues);
         let (service_address, service) = mailbox::<InboundRequest>("relay", 1, &around.context.telemetry);
         // A request that does not fit is dropped, which tells its asker that there is no answer.
         let answers = Service::new(V3_PROTOCOL, 4096, move |request| service_address.try_send(request).unwrap_or(()));
-        around.context.services = Services::new(vec![answers]);
+        around.context.services = Services::new([("relay", vec![answers])]).unwrap();
         around.directory.publish(Directory { mix_nodes: vec![node(1), node(2)], ..Directory::default() });
         Self {
             role: around.start(ExitRole::with_rng(config, StdRng::seed_from_u64(7)).unwrap()),
@@ -156,7 +156,8 @@ impl World {
             place.copy_from_slice(body);
         }
         let message = ExitMessage::Packet(ExitPacket { destination, packet, body: range });
-        self.around.context.ports.exit.as_ref().unwrap().send(message).await.unwrap();
+        let exit: Address<ExitMessage> = self.around.context.ports.get().unwrap();
+        exit.send(message).await.unwrap();
     }
 
     /// The next request that the local service is asked.

@@ -7,8 +7,8 @@ use rand::rngs::StdRng;
 use tokio::runtime::Handle;
 use wakumix_keyring::KeyRing;
 use wakumix_mix::Outcome;
-use wakumix_mixer::{Config, DelayRule, Mixer, RunningMixer};
-use wakumix_role_api::{Formats, Supervisor, Tasks, Workers, host::HostMessage};
+use wakumix_mixer::{Config, Mixer, RunningMixer};
+use wakumix_role_api::{Formats, Supervisor, Tasks, Workers, host::HostMessage, mixer::MixerHandle};
 use wakumix_role_testkit::{Queues, Surroundings, hop, mix_key, node};
 use wakumix_sphinx::{ADDRESS_LEN, Opened, PathHop, PrivateKey, Sphinx};
 
@@ -33,16 +33,18 @@ impl Net {
     /// A mixer that will get `rounds` rounds of so many packets.
     pub(crate) fn start(profile: &str, rounds: usize, packets: usize) -> Self {
         let format = Sphinx::new(profile.parse().unwrap());
-        let queues = Queues { host: 1024, mixer: Some(256), received: 4096, ..Queues::default() };
-        let mut around = Surroundings::new(1, Formats::one(format, 2 * WINDOW), queues);
+        let queues = Queues { host: 1024, ..Queues::default() };
+        let mut around = Surroundings::new(&wakumix_mixer::METRICS, 1, Formats::one(format, 2 * WINDOW), queues);
         let context = &mut around.context;
         context.node.mix_keys = KeyRing::fixed(mix_key(1), (rounds * packets).max(1024));
         // As in a node: the actors have a thread.
         let (tasks, _) = Tasks::new(Handle::current(), context.telemetry.clone());
         context.workers = Workers::new(NonZeroUsize::MIN, tasks.clone());
         context.supervisor = Supervisor::new(tasks);
-        let config = Config { delay: DelayRule::Exponential, ..Config::default() };
-        let running = Mixer::new(config, true).unwrap().start_mixer(context, &mut around.inboxes).unwrap();
+        let config = Config { max_waiting: 4096, capacity: 100_000, ..Config::default() };
+        let mut mixer = Mixer::new(config, true).unwrap();
+        around.open(&mut mixer);
+        let running = mixer.start_mixer(&around.context).unwrap();
         Self {
             format,
             key: mix_key(1),
@@ -80,7 +82,7 @@ impl Net {
 
     /// The whole way: hands packets to the mixer and takes them back from it, [`WINDOW`] of them on the way.
     pub(crate) async fn forward_all(&self, packets: &[Vec<u8>], message: usize) {
-        let mixer = self.around.context.ports.mixer.as_ref().unwrap();
+        let mixer: MixerHandle = self.around.context.ports.get().unwrap();
         let mut host = self.around.host.receiver().unwrap();
         let mut messages = packets.chunks(message);
         let (mut on_the_way, mut left) = (0, packets.len());

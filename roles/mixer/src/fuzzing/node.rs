@@ -257,7 +257,10 @@ fn telemetry() -> Telemetry {
         // Samples that nobody reads would outlive it.
         full.upkeep();
     }
-    let (uses, telemetry) = shared.get_or_insert_with(|| (0, Telemetry::new()));
+    let (uses, telemetry) = shared.get_or_insert_with(|| {
+        let catalogues = [&wakumix_role_api::METRICS, &crate::METRICS];
+        (0, Telemetry::new(catalogues).expect("no name is in both"))
+    });
     *uses += 1;
     telemetry.clone()
 }

@@ -21,7 +21,7 @@ use wakumix_role_api::{
     exit::{ExitMessage, ExitPacket},
     host::{HostMessage, OutboundPacket, SendFailure},
     mixer::{LocalPacket, MixerHandle},
-    sender::SenderMessage,
+    sender::{SenderHandle, SenderMessage},
 };
 use wakumix_role_testkit::{Queues, Surroundings, hop, hop_address, mix_key, walk};
 use wakumix_sphinx::{ADDRESS_LEN, FormatKind, PathHop, PrivateKey, Profile, Sphinx, Weaknesses, WireFormat};
@@ -93,7 +93,7 @@ impl Default for Setup {
     fn default() -> Self {
         Self {
             // Packets that nobody asked for would disturb what the tests count.
-            config: Config { cover: CoverRule::Off, ..Config::default() },
+            config: Config { cover: CoverRule::Off, capacity: 10_000, ..Config::default() },
             tags: 4096,
             ring: None,
             forward: true,
@@ -130,9 +130,8 @@ impl Fixture {
         let served = [WireFormat::default()].into_iter().chain(second);
         let formats = Formats::new(served.map(WireFormat::format), BUFFERS);
         let Setup { host_queue: host, exit_queue: exit, sender_queue: sender, .. } = setup;
-        let received = setup.config.max_waiting;
-        let queues = Queues { host, mixer: Some(64), received, exit, sender, relay: None };
-        let mut around = Surroundings::new(1, formats, queues);
+        let queues = Queues { host, exit, sender, own: &[("mixer_local", 64)], ..Queues::default() };
+        let mut around = Surroundings::new(&wakumix_mixer::METRICS, 1, formats, queues);
         around.hop_address.send_replace(Some(me.address.clone()));
         let context = &mut around.context;
         context.node.mix_keys = setup.ring.unwrap_or_else(|| KeyRing::fixed(me.key.clone(), setup.tags));
@@ -140,11 +139,14 @@ impl Fixture {
         context.weaknesses = setup.weaknesses;
         me.key = context.node.mix_keys.keys()[0].private().clone();
         let surbs = SurbStore::new(1024, Duration::from_secs(3600), Weaknesses::NONE);
-        context.ports.sender.iter().for_each(|sender| sender.replies().serve(surbs.clone()));
-        let mixer = Mixer::with_seed(setup.config, setup.forward, SEED).unwrap();
+        if let Some(sender) = context.ports.get::<SenderHandle>() {
+            sender.replies().serve(surbs.clone());
+        }
+        let mut mixer = Mixer::with_seed(setup.config, setup.forward, SEED).unwrap();
+        around.open(&mut mixer);
         let fixture = Self {
-            mixer: mixer.start_mixer(context, &mut around.inboxes).unwrap(),
-            handle: context.ports.mixer.clone().unwrap(),
+            mixer: mixer.start_mixer(&around.context).unwrap(),
+            handle: around.context.ports.get().unwrap(),
             me,
             others: [2, 3, 4].map(Peer::new),
             around,

@@ -7,7 +7,7 @@ use tokio::time::Instant;
 use wakumix_relay::{Config, Relay};
 use wakumix_role_api::host::{GossipMessage, HostMessage, PublishFailure, Verdict};
 use wakumix_role_api::relay::{RelayHandle, RelayMessage};
-use wakumix_role_api::{Formats, InboundRequest, Requester, Role, RunningRole, Services};
+use wakumix_role_api::{Formats, InboundRequest, Requester, RunningRole};
 pub(crate) use wakumix_role_testkit::peer;
 use wakumix_role_testkit::{Queues, Surroundings};
 use wakumix_sphinx::{Profile, Sphinx};
@@ -38,12 +38,10 @@ pub(crate) fn start(config: Config) -> Fixture {
 pub(crate) fn start_with_host_queue(config: Config, host_queue: usize) -> Fixture {
     tokio::time::pause();
     let formats = Formats::one(Sphinx::new(Profile::default()), 1);
-    let queues = Queues { host: host_queue, relay: Some(QUEUE), ..Queues::default() };
-    let mut around = Surroundings::new(1, formats, queues);
-    let role = Relay::new(config).unwrap();
-    around.context.services = Services::new(role.services(&around.context.ports));
-    let relay = around.context.ports.relay.clone().unwrap();
-    Fixture { relay, running: around.start(role), around }
+    let queues = Queues { host: host_queue, own: &[("relay", QUEUE)], ..Queues::default() };
+    let mut around = Surroundings::new(&wakumix_relay::METRICS, 1, formats, queues);
+    let running = around.start(Relay::new(config).unwrap());
+    Fixture { relay: around.context.ports.get().unwrap(), running, around }
 }
 
 /// A relay whose host has joined its topics.

@@ -132,12 +132,13 @@ impl World {
     pub(crate) fn with(setup: Setup) -> Self {
         let Setup { config, formats, has_relay, mixer_queue, buffers } = setup;
         let relay = has_relay.then_some(4);
-        let queues = Queues { mixer: Some(mixer_queue), sender: Some(512), relay, ..Queues::default() };
-        let mut around = Surroundings::new(ME, Formats::new(formats, buffers), queues);
+        let queues = Queues { mixer: Some(mixer_queue), relay, own: &[("sender", 512)], ..Queues::default() };
+        let mut around = Surroundings::new(&wakumix_sender::METRICS, ME, Formats::new(formats, buffers), queues);
         around.directory.publish(directory(6));
+        let role = around.start(SenderRole::with_rng(config, StdRng::seed_from_u64(7)).unwrap());
         Self {
-            handle: around.context.ports.sender.clone().unwrap(),
-            role: around.start(SenderRole::with_rng(config, StdRng::seed_from_u64(7)).unwrap()),
+            handle: around.context.ports.get().unwrap(),
+            role,
             mixer: around.inboxes.local_packets.as_ref().unwrap().receiver().unwrap(),
             host: around.host.receiver().unwrap(),
             relay: around.inboxes.relay.as_ref().map(|inbox| inbox.receiver().unwrap()),

@@ -31,7 +31,7 @@ impl World {
         let clock = Arc::clone(&now);
         let clock = Arc::new(move || clock.load(Ordering::Relaxed));
         let server = Arc::new(Server::new(StdRng::seed_from_u64(1), clock));
-        let telemetry = Telemetry::new();
+        let telemetry = wakumix_role_testkit::telemetry(&crate::METRICS);
         server.count_in(&telemetry);
         server.show(Arc::new(Shelf::new((1..=peers).map(known).collect(), &HashSet::new(), NOW)));
         if has_own {

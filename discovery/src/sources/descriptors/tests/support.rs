@@ -19,7 +19,6 @@ use wakumix_role_api::{
 };
 pub(super) use wakumix_role_testkit::{keypair, peer};
 use wakumix_sphinx::{PublicKey, Weaknesses};
-use wakumix_telemetry::Telemetry;
 use wakumix_waku::{
     frame,
     record::{Capabilities, Shards},
@@ -141,7 +140,7 @@ impl World {
         let start = tokio::time::Instant::now();
         let clock = Arc::new(move || NOW + start.elapsed().as_secs());
         let source = DescriptorsSource::with_clock(config, Weaknesses::NONE, clock);
-        let telemetry = Telemetry::new();
+        let telemetry = wakumix_role_testkit::telemetry(&crate::METRICS);
         let (discovery_address, inbox) = mailbox("discovery", 64, &telemetry);
         let (host_address, host) = mailbox("host", 64, &telemetry);
         let (publisher, directory) = DirectoryPublisher::new();

@@ -1,25 +1,23 @@
-//! How long packets wait: what senders ask for (`mix.delay`) and what a mixer makes of it (`mixer.delay-rule`).
+//! How long packets wait, as it is written: what senders ask hops for, and what exit and sender add.
 
 use std::{fmt, str::FromStr};
 
 use serde::{Deserialize, Serialize};
 use wakumix_mix::DelayLaw;
 
-use super::values::{Timespan, ValueError, convert_through_text};
+use super::{Timespan, ValueError};
+use crate::convert_through_text;
 
 /// A delay law as it is written: `none`, or the mean of an exponential law (`spec/mix-wire.md §14`).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
 pub struct MixDelay(pub DelayLaw);
 
-/// The law by which a mixer holds packets (`spec/mix-wire.md §14`).
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum DelayRule {
-    /// A draw from the truncated exponential law whose mean the packet carries.
-    Exponential,
-    /// Exactly what the packet carries.
-    AsEncoded,
+impl MixDelay {
+    /// What is accepted, as the end of "expected …".
+    pub const FORM: &'static str = "none, or a mean from 1ms to 65535ms";
+    /// The word that stands for it in `--help`.
+    pub const PLACEHOLDER: &'static str = "TIME|none";
 }
 
 impl FromStr for MixDelay {

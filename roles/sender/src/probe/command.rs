@@ -4,19 +4,14 @@
 mod tests;
 
 use std::{
-    io::{BufRead, BufReader, Write},
+    io::{self, BufRead, BufReader, Write},
     time::Duration,
 };
 
-use super::{
-    Failure,
-    rest::{DEFAULT_NODE, RestNode},
-    table::{Layout, Side, short_peer},
-};
-use crate::{
-    config::Problem,
-    rest::probe::{AskedJson, DEFAULT_LOOPS, LatencyJson, MAX_LOOPS, ProbeJson, ProbedJson},
-};
+use clap::{ArgMatches, Args as _, FromArgMatches as _};
+use wakumix_role_api::command::{CommandContext, CommandError, DEFAULT_NODE, Layout, Side, Subcommand, short_peer};
+
+use super::route::{AskedJson, DEFAULT_LOOPS, LatencyJson, MAX_LOOPS, ProbeJson, ProbedJson};
 
 /// How long a node may take to begin its answer.
 const LIMIT: Duration = Duration::from_secs(10);
@@ -28,7 +23,7 @@ const LIMIT: Duration = Duration::from_secs(10);
 /// to blame. A line is printed as each node is done. The sender must serve its admin interface: REST on loopback, or
 /// rest-admin = true.
 #[derive(Debug, clap::Args)]
-pub(super) struct ProbeCommand {
+struct ProbeCommand {
     /// REST address of the sender
     #[arg(long, value_name = "NODE", default_value = DEFAULT_NODE)]
     via: String,
@@ -40,13 +35,23 @@ pub(super) struct ProbeCommand {
     json: bool,
 }
 
+/// The subcommand, for the factory.
+pub(crate) fn command() -> Subcommand {
+    let run = |matches: &ArgMatches, context: &mut CommandContext<'_>| {
+        let command = ProbeCommand::from_arg_matches(matches);
+        command.map_err(|error| CommandError::while_running(error.to_string()))?.run(context)
+    };
+    Subcommand { command: || ProbeCommand::augment_args(clap::Command::new("probe")), run }
+}
+
 impl ProbeCommand {
-    pub(super) fn run(&self, out: &mut impl Write) -> Result<(), Failure> {
-        let node = RestNode::at(&self.via, LIMIT)?;
+    fn run(&self, context: &mut CommandContext<'_>) -> Result<(), CommandError> {
+        let node = (context.connect)(&self.via, LIMIT)?;
         let asked = AskedJson { loops: self.loops, ..AskedJson::default() };
-        let answer = node.post("/admin/v1/probe", &asked)?.success()?;
-        let mut report = Report { out, json: self.json, probed: 0, returned: 0, left: 0 };
-        let mut lines = BufReader::new(answer.into_reader()).lines();
+        let asked = serde_json::to_value(&asked).map_err(io::Error::from)?;
+        let answer = node.post("/admin/v1/probe", &asked)?;
+        let mut report = Report { out: &mut *context.out, json: self.json, probed: 0, returned: 0, left: 0 };
+        let mut lines = BufReader::new(answer).lines();
         let head: ProbeJson = parse(lines.next())?;
         report.begin(&head)?;
         for line in lines {
@@ -57,8 +62,8 @@ impl ProbeCommand {
 }
 
 /// Prints what is known so far.
-struct Report<'a, W> {
-    out: &'a mut W,
+struct Report<'a> {
+    out: &'a mut dyn Write,
     json: bool,
     probed: usize,
     returned: u64,
@@ -66,8 +71,8 @@ struct Report<'a, W> {
     left: u64,
 }
 
-impl<W: Write> Report<'_, W> {
-    fn begin(&mut self, head: &ProbeJson) -> Result<(), Failure> {
+impl Report<'_> {
+    fn begin(&mut self, head: &ProbeJson) -> Result<(), CommandError> {
         if self.json {
             return self.line(head);
         }
@@ -76,7 +81,7 @@ impl<W: Write> Report<'_, W> {
         self.row(&HEAD.map(str::to_owned))
     }
 
-    fn add(&mut self, node: &ProbedJson) -> Result<(), Failure> {
+    fn add(&mut self, node: &ProbedJson) -> Result<(), CommandError> {
         self.probed += 1;
         self.returned += u64::from(node.returned);
         self.left += u64::from(node.returned) + u64::from(node.lost);
@@ -84,31 +89,31 @@ impl<W: Write> Report<'_, W> {
     }
 
     /// A run that ended early, or in which no loop left, has failed.
-    fn finish(self, head: &ProbeJson) -> Result<(), Failure> {
+    fn finish(self, head: &ProbeJson) -> Result<(), CommandError> {
         if !self.json {
             let lost = self.left - self.returned;
             writeln!(self.out, "{} of {} nodes done: {} of {} loops lost", self.probed, head.nodes, lost, self.left)?;
         }
         if self.probed < head.nodes {
             let missing = head.nodes - self.probed;
-            return Err(Failure::while_running(format_args!(
+            return Err(CommandError::while_running(format!(
                 "the node stopped with {missing} nodes still to be probed"
             )));
         }
         if self.left == 0 {
-            return Err(Failure::while_running("nothing could be probed: no loop left the node"));
+            return Err(CommandError::while_running("nothing could be probed: no loop left the node"));
         }
         Ok(())
     }
 
-    fn line(&mut self, value: &impl serde::Serialize) -> Result<(), Failure> {
-        let text = serde_json::to_string(value).map_err(std::io::Error::from)?;
+    fn line(&mut self, value: &impl serde::Serialize) -> Result<(), CommandError> {
+        let text = serde_json::to_string(value).map_err(io::Error::from)?;
         writeln!(self.out, "{text}")?;
         Ok(self.out.flush()?)
     }
 
     /// Rows come one by one, so the columns are as wide as what they can hold.
-    fn row(&mut self, row: &[String; 7]) -> Result<(), Failure> {
+    fn row(&mut self, row: &[String; 7]) -> Result<(), CommandError> {
         let widest = ["16U*AfjgbWM6o", "100", "100%", "60000", "60000", "60000", ""].map(str::to_owned);
         let mut sides = [Side::Right; 7];
         (sides[0], sides[6]) = (Side::Left, Side::Left);
@@ -142,10 +147,10 @@ fn row(node: &ProbedJson) -> [String; 7] {
 }
 
 /// Reads one line of the answer.
-fn parse<T: serde::de::DeserializeOwned>(line: Option<std::io::Result<String>>) -> Result<T, Failure> {
+fn parse<T: serde::de::DeserializeOwned>(line: Option<io::Result<String>>) -> Result<T, CommandError> {
     let broken = |words: String| {
-        let help = "check that the node still runs; its log says why it stopped";
-        Failure::Runtime(Problem::new(format!("the answer broke off: {words}"), help))
+        let help = Some("check that the node still runs; its log says why it stopped".to_owned());
+        CommandError::Runtime { message: format!("the answer broke off: {words}"), help }
     };
     let line = line.ok_or_else(|| broken("it is empty".to_owned()))?.map_err(|error| broken(error.to_string()))?;
     serde_json::from_str(&line).map_err(|error| broken(error.to_string()))

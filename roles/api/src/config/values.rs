@@ -8,10 +8,11 @@ use thiserror::Error;
 /// Why a text is not a value of its kind: one clause, without the key.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
 #[error("{0}")]
-pub struct ValueError(pub(crate) String);
+pub struct ValueError(String);
 
 impl ValueError {
-    pub(crate) fn new(message: impl Into<String>) -> Self {
+    /// From a clause.
+    pub fn new(message: impl Into<String>) -> Self {
         Self(message.into())
     }
 }
@@ -48,6 +49,13 @@ impl Timespan {
     /// As the standard library's duration.
     pub const fn as_duration(self) -> Duration {
         Duration::from_millis(self.0)
+    }
+}
+
+impl From<Duration> for Timespan {
+    /// In whole milliseconds.
+    fn from(time: Duration) -> Self {
+        Self(u64::try_from(time.as_millis()).unwrap_or(u64::MAX))
     }
 }
 
@@ -97,12 +105,14 @@ impl fmt::Display for ByteSize {
     }
 }
 
+/// Lets serde read and write types through their `FromStr` and `Display`.
+#[macro_export]
 macro_rules! convert_through_text {
     ($($name:ty),*) => {$(
         impl TryFrom<String> for $name {
-            type Error = ValueError;
+            type Error = $crate::config::ValueError;
 
-            fn try_from(text: String) -> Result<Self, ValueError> {
+            fn try_from(text: String) -> Result<Self, Self::Error> {
                 text.parse()
             }
         }
@@ -114,7 +124,6 @@ macro_rules! convert_through_text {
         }
     )*};
 }
-pub(crate) use convert_through_text;
 
 convert_through_text!(Timespan, ByteSize);
 

@@ -4,7 +4,8 @@ use std::{fmt, str::FromStr};
 
 use serde::{Deserialize, Serialize};
 
-use super::values::{Timespan, ValueError, convert_through_text};
+use super::{Timespan, ValueError};
+use crate::convert_through_text;
 
 /// How many requests a service takes in a period.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -20,6 +21,21 @@ pub struct RateLimit {
 
 /// Names that the fleet gives to services with a budget.
 const SERVICES: [&str; 6] = ["lightpush", "mix", "filter", "px", "store", "storev3"];
+
+impl RateLimit {
+    /// What is accepted, as the end of "expected …".
+    pub const FORM: &'static str = "a budget such as lightpush:100/1s";
+    /// The word that stands for it in `--help`.
+    pub const PLACEHOLDER: &'static str = "SERVICE:N/TIME";
+
+    /// The budget of a service: its own entry, else the one for all services. `None` for no limit.
+    #[must_use]
+    pub fn of_service<'a>(limits: &'a [Self], service: &str) -> Option<&'a Self> {
+        let own = |limit: &&Self| limit.service.as_deref() == Some(service);
+        let common = |limit: &&Self| limit.service.is_none();
+        limits.iter().rfind(own).or_else(|| limits.iter().rfind(common))
+    }
+}
 
 impl FromStr for RateLimit {
     type Err = ValueError;
@@ -67,6 +83,15 @@ mod tests {
         let limit: RateLimit = "lightpush:10/2s".parse().unwrap();
         assert_eq!(limit.service.as_deref(), Some("lightpush"));
         assert_eq!((limit.volume, limit.period.as_millis()), (10, 2000));
+    }
+
+    #[test]
+    fn a_service_has_its_own_budget_or_the_common_one() {
+        let limits = ["lightpush:100/1s", "lightpush:7/1s"].map(|text| text.parse().unwrap());
+        let volume = |limits: &[RateLimit], service| RateLimit::of_service(limits, service).map(|limit| limit.volume);
+        assert_eq!((volume(&limits, "lightpush"), volume(&limits, "mix")), (Some(7), None));
+        let common = ["lightpush:100/1s", "3/1s"].map(|text| text.parse().unwrap());
+        assert_eq!((volume(&common, "lightpush"), volume(&common, "mix")), (Some(100), Some(3)));
     }
 
     #[test]

@@ -7,7 +7,7 @@ const GAP: &str = "  ";
 
 /// Which side of its column a cell stands on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Side {
+pub enum Side {
     /// Text.
     Left,
     /// Numbers.
@@ -15,14 +15,16 @@ pub(super) enum Side {
 }
 
 /// Widths of columns.
-pub(super) struct Layout<const N: usize> {
+#[derive(Clone, Copy, Debug)]
+pub struct Layout<const N: usize> {
     sides: [Side; N],
     widths: [usize; N],
 }
 
 impl<const N: usize> Layout<N> {
     /// Columns that are wide enough for these cells.
-    pub(super) fn of<'a>(sides: [Side; N], rows: impl IntoIterator<Item = &'a [String; N]>) -> Self {
+    #[must_use]
+    pub fn of<'a>(sides: [Side; N], rows: impl IntoIterator<Item = &'a [String; N]>) -> Self {
         let mut widths = [0; N];
         for row in rows {
             for (width, cell) in widths.iter_mut().zip(row) {
@@ -33,7 +35,10 @@ impl<const N: usize> Layout<N> {
     }
 
     /// Writes one row; nothing stands behind its last cell.
-    pub(super) fn write(&self, out: &mut impl Write, row: &[String; N]) -> io::Result<()> {
+    ///
+    /// # Errors
+    /// When the output cannot be written.
+    pub fn write(&self, out: &mut (impl Write + ?Sized), row: &[String; N]) -> io::Result<()> {
         let mut line = String::new();
         for ((cell, side), width) in row.iter().zip(self.sides).zip(self.widths) {
             let cell = match side {
@@ -47,8 +52,9 @@ impl<const N: usize> Layout<N> {
     }
 }
 
-/// A peer id as the fleet's logs shorten it: `16U*AfjgbWM6o`.
-pub(super) fn short_peer(peer: &str) -> String {
+/// A peer id as logs of nwaku shorten it: `16U*AfjgbWM6o`.
+#[must_use]
+pub fn short_peer(peer: &str) -> String {
     /// Characters at the start, the same for all nodes, and at the end, which tell them apart.
     const ENDS: (usize, usize) = (3, 9);
     let length = peer.chars().count();
@@ -59,7 +65,8 @@ pub(super) fn short_peer(peer: &str) -> String {
 }
 
 /// A time in its largest unit: `12s`, `5m`, `3h`, `2d`.
-pub(super) fn short_time(seconds: u64) -> String {
+#[must_use]
+pub fn short_time(seconds: u64) -> String {
     match seconds {
         0..120 => format!("{seconds}s"),
         120..7200 => format!("{}m", seconds / 60),

@@ -1,0 +1,59 @@
+//! The routes of the roles, carried by this server.
+
+use std::{collections::BTreeMap, convert::Infallible};
+
+use actix_web::{HttpRequest, HttpResponse, Resource, ResponseError as _, http::StatusCode, web};
+use futures::StreamExt as _;
+use wakumix_role_api::rest::{Access, Body, Method, Request, Response, RouteContext};
+
+use super::{Api, RoleRoute, admin, body::text};
+
+pub(super) fn routes(config: &mut web::ServiceConfig, routes: &[RoleRoute]) {
+    let mut resources: BTreeMap<&'static str, Resource> = BTreeMap::new();
+    for route in routes.iter().copied() {
+        let path = route.route.path;
+        let resource = resources.remove(path).unwrap_or_else(|| web::resource(path));
+        let method = match route.route.method {
+            Method::Get => web::get(),
+            Method::Post => web::post(),
+            Method::Delete => web::delete(),
+        };
+        // The values of the path come decoded, in the order of its names.
+        let handler =
+            move |api: web::Data<Api>, request: HttpRequest, values: web::Path<Vec<String>>, body: web::Bytes| {
+                let names = request.match_info().iter().map(|(name, _)| name.to_owned());
+                answer(route, api, names.zip(values.into_inner()).collect(), body)
+            };
+        resources.insert(path, resource.route(method.to(handler)));
+    }
+    for resource in resources.into_values() {
+        config.service(resource);
+    }
+}
+
+async fn answer(
+    RoleRoute { role, is_on, route }: RoleRoute,
+    api: web::Data<Api>,
+    parameters: BTreeMap<String, String>,
+    body: web::Bytes,
+) -> HttpResponse {
+    if route.access == Access::Operators
+        && let Err(refused) = admin::permit(&api)
+    {
+        return refused.error_response();
+    }
+    if !is_on {
+        return text(StatusCode::SERVICE_UNAVAILABLE, format!("the {role} role is off; add it to roles"));
+    }
+    let context = RouteContext { ports: api.ports.clone(), directory: api.directory.clone() };
+    let Response { status, content_type, body } =
+        (route.handler)(context, Request { parameters, body: body.into() }).await;
+    let mut response = HttpResponse::build(StatusCode::from_u16(status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR));
+    match body {
+        Body::Full(bytes) => response.content_type(content_type).body(bytes),
+        Body::Pieces(pieces) => {
+            let pieces = pieces.map(|piece| Ok::<_, Infallible>(web::Bytes::from(piece)));
+            response.content_type(content_type).streaming(pieces)
+        }
+    }
+}
