@@ -1,11 +1,8 @@
 //! How a node starts, and how it does not.
 
-use std::{
-    net::SocketAddr,
-    sync::{Arc, Mutex},
-    time::Duration,
-};
+use std::{net::SocketAddr, sync::Arc, time::Duration};
 
+use parking_lot::Mutex;
 use tokio::{
     sync::{broadcast, watch},
     time::Instant,
@@ -186,7 +183,7 @@ impl Node {
             ledger: Arc::clone(&ledger),
             pressure,
             directory: directory.clone(),
-            reliability: Arc::new(Mutex::new(Reliability::default().weakened(*weaknesses))),
+            reliability: Arc::new(std::sync::Mutex::new(Reliability::default().weakened(*weaknesses))),
             epoch: Instant::now(),
             ports: ports.clone(),
             services,

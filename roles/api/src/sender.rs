@@ -1,11 +1,9 @@
 //! What the sender takes: lightpush requests and probes of local callers, and replies that came back.
 
-use std::{
-    sync::{Arc, PoisonError, RwLock},
-    time::Duration,
-};
+use std::{sync::Arc, time::Duration};
 
 use libp2p_identity::PeerId;
+use parking_lot::RwLock;
 use tokio::sync::oneshot;
 pub use wakumix_client::{
     Anonymity, ClientError, LoopOutcome, LoopRequest,
@@ -76,11 +74,11 @@ pub struct ReplyOpener(Arc<RwLock<Option<SurbStore>>>);
 impl ReplyOpener {
     /// Replies are opened with this store from now on.
     pub fn serve(&self, surbs: SurbStore) {
-        *self.0.write().unwrap_or_else(PoisonError::into_inner) = Some(surbs);
+        *self.0.write() = Some(surbs);
     }
 
     fn current(&self) -> Option<SurbStore> {
-        self.0.read().unwrap_or_else(PoisonError::into_inner).clone()
+        self.0.read().clone()
     }
 }
 
