@@ -38,7 +38,10 @@ use futures::future::BoxFuture;
 use tokio::sync::Semaphore;
 use wakumix_discovery::PoolEntry;
 use wakumix_role_api::{
-    DirectoryReader, Ports, RoleName, host::HostHandle, plain::PlainPush, rest::Route, sender::SenderHandle,
+    DirectoryReader, Ports, RoleName,
+    host::HostHandle,
+    rest::Route,
+    sender::{PlainPush, SenderHandle},
 };
 use wakumix_telemetry::{Telemetry, health::Health};
 
