@@ -1,10 +1,8 @@
 //! One key and its tags.
 
-use std::{
-    fmt,
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
-};
+use std::{fmt, sync::Arc};
 
+use parking_lot::Mutex;
 use wakumix_mix::ReplayError;
 use wakumix_sphinx::{PrivateKey, PublicKey, ReplayTag};
 
@@ -103,7 +101,7 @@ impl MixKey {
     pub fn admit(&self, tags: &[ReplayTag]) -> Admitted {
         let tags: Vec<Tag> = tags.iter().map(kept).collect();
         // Held until the new tags are queued: the room that was seen is still there.
-        let mut seen = self.lock();
+        let mut seen = self.tags.lock();
         match &self.log {
             None => Admitted {
                 verdicts: tags.iter().map(|tag| seen.insert(tag)).collect(),
@@ -117,18 +115,18 @@ impl MixKey {
     /// Tags remembered.
     #[must_use]
     pub fn tags(&self) -> usize {
-        self.lock().len()
+        self.tags.lock().len()
     }
 
     /// Tags for which there is room.
     #[must_use]
     pub fn tag_capacity(&self) -> usize {
-        self.lock().capacity()
+        self.tags.lock().capacity()
     }
 
     /// Memory of the tags in bytes.
     pub(crate) fn bytes_in_memory(&self) -> usize {
-        self.lock().bytes()
+        self.tags.lock().bytes()
     }
 
     /// The log, if tags outlive the process.
@@ -138,7 +136,7 @@ impl MixKey {
 
     /// Forgets the tags in memory.
     pub(crate) fn forget(&self) {
-        self.lock().clear();
+        self.tags.lock().clear();
     }
 
     #[cfg(not(feature = "testing"))]
@@ -150,10 +148,6 @@ impl MixKey {
     #[cfg(feature = "testing")]
     fn in_memory_keeping(&self) -> Keeping {
         self.gate.clone().map_or(Keeping::Kept, Keeping::OnTheWay)
-    }
-
-    fn lock(&self) -> MutexGuard<'_, TagSet> {
-        self.tags.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 

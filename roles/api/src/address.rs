@@ -5,10 +5,11 @@
 //! the actor behind it: after a restart the next instance goes on with what is waiting.
 
 use std::sync::{
-    Arc, Mutex, PoisonError,
+    Arc,
     atomic::{AtomicBool, Ordering},
 };
 
+use parking_lot::Mutex;
 use tokio::{sync::mpsc, time::Instant};
 use wakumix_telemetry::Telemetry;
 
@@ -215,7 +216,7 @@ impl<M: Send + 'static> Inbox<M> {
     /// Takes the receiving end out. It goes back into the inbox when dropped, so a restarted owner finds the rest of
     /// the queue. `None` while somebody else holds it.
     pub fn receiver(&self) -> Option<Receiver<M>> {
-        let receiver = self.shared.lock().take()?;
+        let receiver = self.shared.receiver.lock().take()?;
         Some(Receiver { receiver: Some(receiver), shared: Arc::clone(&self.shared) })
     }
 
@@ -275,7 +276,7 @@ impl<M> Receiver<M> {
 
 impl<M> Drop for Receiver<M> {
     fn drop(&mut self) {
-        *self.shared.lock() = self.receiver.take();
+        *self.shared.receiver.lock() = self.receiver.take();
     }
 }
 
@@ -300,10 +301,6 @@ struct Shared<M> {
 }
 
 impl<M> Shared<M> {
-    fn lock(&self) -> std::sync::MutexGuard<'_, Option<mpsc::Receiver<Envelope<M>>>> {
-        self.receiver.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
     fn opened(&self, envelope: Envelope<M>) -> M {
         self.wait.record(envelope.sent.elapsed());
         envelope.message
