@@ -56,7 +56,7 @@ async fn admit(key: &MixKey, first: &mut u64, batches: u64, under_way: usize) {
         {
             committed(&mut oldest).await;
         }
-        waiting.push_back(key.admit(&batch(*first)));
+        waiting.push_back(key.admit(batch(*first)));
         *first += BATCH;
     }
     for mut admitted in waiting {
@@ -101,13 +101,13 @@ fn admitting(c: &mut Criterion) {
 fn looking_up(c: &mut Criterion) {
     let ring = ring(None, Duration::ZERO);
     let key = ring.keys()[0].clone();
-    (0..MILLION / BATCH).for_each(|at| drop(key.admit(&batch(at * BATCH))));
+    (0..MILLION / BATCH).for_each(|at| drop(key.admit(batch(at * BATCH))));
     let mut group = c.benchmark_group("a million tags");
     let mut at = 0;
     group.throughput(Throughput::Elements(BATCH)).bench_function("look up a batch of 32 known ones", |bencher| {
         bencher.iter(|| {
             at = (at + 7919 * BATCH) % MILLION;
-            key.admit(&batch(at))
+            key.admit(batch(at))
         });
     });
     group.finish();
@@ -122,7 +122,7 @@ fn memory() {
     let mut worst = 0.0_f64;
     for millions in 1..=4 {
         while tags < millions * MILLION {
-            drop(key.admit(&batch(tags)));
+            drop(key.admit(batch(tags)));
             tags += BATCH;
             if tags.is_multiple_of(32_000) {
                 worst = worst.max(ring.stats().bytes_in_memory as f64 / tags as f64);

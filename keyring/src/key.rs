@@ -98,18 +98,17 @@ impl MixKey {
     /// Tags whose commit fails stay remembered, so a packet that was dropped for a failing disk is not taken when it comes
     /// again. While the log is known to fail, tags are looked up and not remembered: nothing grows.
     #[must_use]
-    pub fn admit(&self, tags: &[ReplayTag]) -> Admitted {
-        let tags: Vec<Tag> = tags.iter().map(kept).collect();
+    pub fn admit(&self, tags: impl IntoIterator<Item = ReplayTag>) -> Admitted {
+        let tags = tags.into_iter().map(|tag| kept(&tag));
+        let Some(log) = &self.log else {
+            let mut seen = self.tags.lock();
+            let verdicts = tags.map(|tag| seen.insert(&tag)).collect();
+            return Admitted { verdicts, keeping: self.in_memory_keeping() };
+        };
+        let tags: Vec<Tag> = tags.collect();
         // Held until the new tags are queued: the room that was seen is still there.
         let mut seen = self.tags.lock();
-        match &self.log {
-            None => Admitted {
-                verdicts: tags.iter().map(|tag| seen.insert(tag)).collect(),
-                keeping: self.in_memory_keeping(),
-            },
-            Some(log) if log.committer.takes(tags.len()) => admit(&mut seen, &tags, &log.committer),
-            Some(_) => refuse(&seen, &tags),
-        }
+        if log.committer.takes(tags.len()) { admit(&mut seen, &tags, &log.committer) } else { refuse(&seen, &tags) }
     }
 
     /// Tags remembered.

@@ -16,7 +16,7 @@
 //! let (ring, _rotation) = KeyRing::open(Config::default(), || 1_764_000_000)?;
 //! let current = &ring.keys()[0];
 //! let tag = ReplayTag::from_bytes([7; 32]);
-//! let mut admitted = current.admit(&[tag, tag]);
+//! let mut admitted = current.admit([tag, tag]);
 //! assert!(admitted.verdicts[0].is_ok() && admitted.verdicts[1].is_err());
 //! assert!(admitted.committed().await.is_ok());
 //! # Ok(())

@@ -314,7 +314,7 @@ async fn a_lower_bound_forgets_no_tag_and_takes_no_new_one() {
     fixture.config.tags = 1024;
     let (ring, _rotation) = fixture.open();
     assert!(knows(&ring.keys()[0], 0..1500));
-    let verdicts = ring.keys()[0].admit(&tags(1500..1501)).verdicts;
+    let verdicts = ring.keys()[0].admit(tags(1500..1501)).verdicts;
     assert_eq!(verdicts, [Err(wakumix_mix::ReplayError::Full)]);
     assert_eq!((ring.stats().tags, ring.stats().capacity), (1500, 1024));
 }

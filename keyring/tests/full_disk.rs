@@ -33,7 +33,7 @@ async fn the_process_without_room() {
     let key = ring.keys()[0].clone();
     let mut kept = 0;
     while kept < BATCHES * BATCH {
-        let mut admitted = key.admit(&tags(kept..kept + BATCH));
+        let mut admitted = key.admit(tags(kept..kept + BATCH));
         if admitted.committed().await.is_err() {
             break;
         }
@@ -44,7 +44,7 @@ async fn the_process_without_room() {
     // What is refused is not taken later, what is kept is known, and what is new is refused without growing anything.
     assert!(knows(&key, 0..kept + BATCH));
     let before = ring.stats();
-    let mut refused = key.admit(&tags(1_000_000..1_000_100));
+    let mut refused = key.admit(tags(1_000_000..1_000_100));
     assert!(refused.verdicts.iter().all(Result::is_ok));
     refused.committed().await.unwrap_err();
     assert_eq!(ring.stats().tags, before.tags);

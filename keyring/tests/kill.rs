@@ -39,7 +39,7 @@ async fn the_process_that_is_killed() {
     let key = ring.keys()[0].clone();
     for batch in 0.. {
         let first = number(FIRST) + batch * BATCH;
-        let mut admitted = key.admit(&tags(first..first + BATCH));
+        let mut admitted = key.admit(tags(first..first + BATCH));
         admitted.committed().await.unwrap();
         // One call, so a line is whole or not there.
         std::io::stdout().write_all(format!("\nkept {}\n", first + BATCH).as_bytes()).unwrap();

@@ -27,6 +27,7 @@
 //! ```
 
 pub mod health;
+mod histogram;
 pub mod logging;
 mod metric;
 mod page;

@@ -126,14 +126,14 @@ pub(crate) fn tags(numbers: std::ops::Range<u64>) -> Vec<ReplayTag> {
 
 /// Has tags kept that must all be new.
 pub(crate) async fn keep(key: &MixKey, numbers: std::ops::Range<u64>) {
-    let mut admitted = key.admit(&tags(numbers));
+    let mut admitted = key.admit(tags(numbers));
     assert!(admitted.verdicts.iter().all(Result::is_ok));
     admitted.committed().await.unwrap();
 }
 
 /// Whether tags are all known.
 pub(crate) fn knows(key: &MixKey, numbers: std::ops::Range<u64>) -> bool {
-    let admitted = key.admit(&tags(numbers));
+    let admitted = key.admit(tags(numbers));
     admitted.verdicts.iter().all(|verdict| *verdict == Err(ReplayError::Duplicate))
 }
 

@@ -22,7 +22,7 @@ use std::fmt;
 use std::net::Ipv4Addr;
 
 use libp2p_identity::PeerId;
-use multiaddr::{Multiaddr, Protocol};
+use multiaddr::{Multiaddr, Protocol, multihash::Multihash};
 use thiserror::Error;
 use wakumix_sphinx::{ADDRESS_LEN, AddressBytes};
 
@@ -104,8 +104,12 @@ pub struct HopAddress {
     transport: Transport,
     port: u16,
     peer: PeerId,
-    relay: Option<PeerId>,
+    /// What differs from one peer id to the next: addresses are moved with each packet, and few have a relay.
+    relay: Option<PeerKey>,
 }
+
+/// The compressed secp256k1 key in a peer id.
+type PeerKey = [u8; PEER_ID_LEN - PEER_ID_PREFIX.len()];
 
 impl HopAddress {
     /// The address of `peer` at a multiaddress that does not name `peer` itself.
@@ -128,9 +132,10 @@ impl HopAddress {
             (Some(Protocol::P2p(relay)), Some(Protocol::P2pCircuit), None) => Some(relay),
             _ => return Err(AddressError::Unsupported),
         };
-        if !is_secp256k1(&peer) || relay.is_some_and(|relay| !is_secp256k1(&relay)) {
+        if !is_secp256k1(&peer) {
             return Err(AddressError::PeerIdKind);
         }
+        let relay = relay.map(|relay| key_of(&relay).ok_or(AddressError::PeerIdKind)).transpose()?;
         Ok(Self { ip, transport, port, peer, relay })
     }
 
@@ -168,10 +173,11 @@ impl HopAddress {
             return Err(AddressError::Absent);
         }
         let transport = Transport::from_byte(bytes[TRANSPORT_AT])?;
-        let first = read_peer(&bytes[FIRST_PEER_AT..SECOND_PEER_AT])?;
+        let first = read_key(&bytes[FIRST_PEER_AT..SECOND_PEER_AT])?;
         let second = &bytes[SECOND_PEER_AT..UNUSED_AT];
         let (peer, relay) =
-            if second.iter().all(|&byte| byte == 0) { (first, None) } else { (read_peer(second)?, Some(first)) };
+            if second.iter().all(|&byte| byte == 0) { (first, None) } else { (read_key(second)?, Some(first)) };
+        let peer = peer_of(&peer).ok_or(AddressError::PeerIdKind)?;
         Ok(Self {
             ip: Ipv4Addr::new(bytes[0], bytes[1], bytes[2], bytes[3]),
             transport,
@@ -188,9 +194,10 @@ impl HopAddress {
         bytes[..TRANSPORT_AT].copy_from_slice(&self.ip.octets());
         bytes[TRANSPORT_AT] = self.transport.to_byte();
         bytes[PORT_AT..FIRST_PEER_AT].copy_from_slice(&self.port.to_be_bytes());
-        let first = self.relay.as_ref().unwrap_or(&self.peer);
+        let relay = self.relay();
+        let first = relay.as_ref().unwrap_or(&self.peer);
         write_peer(first, &mut bytes[FIRST_PEER_AT..SECOND_PEER_AT]);
-        if self.relay.is_some() {
+        if relay.is_some() {
             write_peer(&self.peer, &mut bytes[SECOND_PEER_AT..UNUSED_AT]);
         }
         bytes
@@ -207,7 +214,7 @@ impl HopAddress {
                 address.push(Protocol::QuicV1);
             }
         }
-        if let Some(relay) = self.relay {
+        if let Some(relay) = self.relay() {
             address.push(Protocol::P2p(relay));
             address.push(Protocol::P2pCircuit);
         }
@@ -223,7 +230,7 @@ impl HopAddress {
     /// The circuit relay in front of the node, if there is one.
     #[must_use]
     pub fn relay(&self) -> Option<PeerId> {
-        self.relay
+        self.relay.as_ref().and_then(peer_of)
     }
 
     /// IPv4 address of the node, or of its relay.
@@ -281,8 +288,25 @@ fn is_key_protobuf(digest: &[u8]) -> bool {
         .is_some_and(|parity| POINT_PARITY.contains(parity))
 }
 
-fn read_peer(bytes: &[u8]) -> Result<PeerId, AddressError> {
-    PeerId::from_bytes(bytes).ok().filter(is_secp256k1).ok_or(AddressError::PeerIdKind)
+/// The key in the 39 bytes of a peer id.
+fn read_key(bytes: &[u8]) -> Result<PeerKey, AddressError> {
+    let key = bytes.strip_prefix(&PEER_ID_PREFIX).and_then(|key| PeerKey::try_from(key).ok());
+    key.filter(|key| POINT_PARITY.contains(&key[0])).ok_or(AddressError::PeerIdKind)
+}
+
+/// The key in a peer id; `None` if it is not a compressed secp256k1 key.
+fn key_of(peer: &PeerId) -> Option<PeerKey> {
+    is_secp256k1(peer).then(|| peer.as_ref().digest().last_chunk().copied()).flatten()
+}
+
+/// The peer id of a key; never `None` for one that [`read_key`] or [`key_of`] has given.
+fn peer_of(key: &PeerKey) -> Option<PeerId> {
+    let mut digest = [0; PEER_ID_LEN - 2];
+    let (head, tail) = digest.split_at_mut(PEER_ID_PREFIX.len() - 2);
+    head.copy_from_slice(&PEER_ID_PREFIX[2..]);
+    tail.copy_from_slice(key);
+    let multihash = Multihash::wrap(u64::from(PEER_ID_PREFIX[0]), &digest).ok()?;
+    PeerId::from_multihash(multihash).ok()
 }
 
 /// Writes the 39 bytes of a peer id that [`is_secp256k1`] has accepted.
@@ -406,7 +430,7 @@ mod tests {
             transport: if is_quic { Transport::QuicV1 } else { Transport::Tcp },
             port,
             peer: peer(own),
-            relay: (relay > 25).then(|| peer(relay)),
+            relay: (relay > 25).then(|| key_of(&peer(relay))).flatten(),
         })
     }
 

@@ -12,7 +12,7 @@ use tokio::{
     time::Instant,
 };
 
-use crate::{Address, Inbox, OnPanic, Tasks, address::Receiver};
+use crate::{Address, FreeWorker, Inbox, OnPanic, Tasks, Workers, address::Receiver};
 
 /// State that handles messages one at a time.
 ///
@@ -20,7 +20,7 @@ use crate::{Address, Inbox, OnPanic, Tasks, address::Receiver};
 /// durable, derivable or ephemeral, and says which: after a panic the supervisor makes a new actor from its factory.
 pub trait Actor: Sized + Send + Unpin + 'static {
     /// What it takes: one enum.
-    type Message: Send + 'static;
+    type Message: Send + Unpin + 'static;
 
     /// Its name in logs and metrics.
     const NAME: &'static str;
@@ -36,15 +36,11 @@ pub trait Actor: Sized + Send + Unpin + 'static {
     /// Handles one message. Must not block.
     fn handle(&mut self, message: Self::Message, context: &Context<Self::Message>);
 
-    /// Handles what was taken at once, with the permits that its intake asked for. Must not block.
-    fn handle_batch(
-        &mut self,
-        batch: Vec<Self::Message>,
-        permits: Vec<OwnedSemaphorePermit>,
-        context: &Context<Self::Message>,
-    ) {
-        drop(permits);
-        batch.into_iter().for_each(|message| self.handle(message, context));
+    /// Handles what was taken at once. Must not block.
+    fn handle_batch(&mut self, taken: Taken<Self::Message>, context: &Context<Self::Message>) {
+        let Taken { messages, place, worker } = taken;
+        drop((place, worker));
+        messages.into_iter().for_each(|message| self.handle(message, context));
     }
 
     /// Finishes what is held. Called once, after the last message; no message follows. The future is dropped at
@@ -54,21 +50,33 @@ pub trait Actor: Sized + Send + Unpin + 'static {
     }
 }
 
-/// How an actor takes messages from its inbox.
+/// How an actor takes messages from its inbox. What is not taken waits there, and its bound is the back-pressure.
 #[derive(Clone, Debug)]
 pub struct Intake {
     /// Messages that are taken at once, at most.
     pub batch: usize,
-    /// Nothing is taken before there is a permit of each of these, in this order: what is not taken waits in the inbox, whose
-    /// bound is the back-pressure.
-    pub permits: Vec<Arc<Semaphore>>,
+    /// Nothing is taken before there is a permit of these.
+    pub places: Option<Arc<Semaphore>>,
+    /// Nothing is taken before one of these is free.
+    pub workers: Option<Workers>,
 }
 
 impl Default for Intake {
     /// One message after the other, at once.
     fn default() -> Self {
-        Self { batch: 1, permits: Vec::new() }
+        Self { batch: 1, places: None, workers: None }
     }
+}
+
+/// What was taken at once, and what its [`Intake`] asked for.
+#[derive(Debug)]
+pub struct Taken<M> {
+    /// At least one.
+    pub messages: Vec<M>,
+    /// One of [`Intake::places`].
+    pub place: Option<OwnedSemaphorePermit>,
+    /// One of [`Intake::workers`].
+    pub worker: Option<FreeWorker>,
 }
 
 /// What an actor has around it. Cheap to clone.
@@ -253,7 +261,7 @@ impl<A: Actor> actix::Actor for Shell<A> {
 impl<A: Actor> StreamHandler<Event<A::Message>> for Shell<A> {
     fn handle(&mut self, event: Event<A::Message>, shell: &mut Self::Context) {
         match event {
-            Event::Messages(batch, permits) => self.actor.handle_batch(batch, permits, &self.context),
+            Event::Messages(taken) => self.actor.handle_batch(taken, &self.context),
             Event::Stop(deadline) => {
                 let drained = tokio::time::timeout_at(deadline, self.actor.drain(deadline, &self.context));
                 shell.wait(drained.into_actor(self).map(|_, _, shell| shell.stop()));
@@ -273,7 +281,7 @@ fn fail(why: &str) {
 }
 
 enum Event<M> {
-    Messages(Vec<M>, Vec<OwnedSemaphorePermit>),
+    Messages(Taken<M>),
     Stop(Instant),
     Panic(&'static str),
 }
@@ -302,10 +310,7 @@ impl<M: Send + 'static> Events<M> {
                 Control::Panic => Event::Panic("injected fault"),
             },
             () = self.failed.notified() => Event::Panic("a task of this actor has panicked"),
-            taken = take(&mut self.inbox, &self.intake) => {
-                let (batch, permits) = taken?;
-                Event::Messages(batch, permits)
-            }
+            taken = take(&mut self.inbox, &self.intake) => Event::Messages(taken?),
         };
         Some((event, self))
     }
@@ -316,33 +321,32 @@ impl<M: Send + 'static> Events<M> {
             return std::future::pending().await;
         }
         if !self.inbox.is_empty()
-            && let Ok(Some((batch, permits))) =
-                tokio::time::timeout_at(deadline, take(&mut self.inbox, &self.intake)).await
+            && let Ok(Some(taken)) = tokio::time::timeout_at(deadline, take(&mut self.inbox, &self.intake)).await
         {
-            return Some((Event::Messages(batch, permits), self));
+            return Some((Event::Messages(taken), self));
         }
         self.control.close();
         Some((Event::Stop(deadline), self))
     }
 }
 
-/// The next messages, once there are permits for them; `None` when there will be none.
+/// The next messages, once there is a place and a worker for them; `None` when there will be none. A worker is asked for only
+/// when there is a message: others have use for it.
 ///
 /// Cancel safe: yes; messages are taken last.
-async fn take<M>(inbox: &mut Receiver<M>, intake: &Intake) -> Option<(Vec<M>, Vec<OwnedSemaphorePermit>)> {
-    let mut permits = Vec::with_capacity(intake.permits.len());
-    for semaphore in &intake.permits {
-        permits.push(Arc::clone(semaphore).acquire_owned().await.ok()?);
+async fn take<M>(inbox: &mut Receiver<M>, intake: &Intake) -> Option<Taken<M>> {
+    let place = match &intake.places {
+        Some(places) => Some(Arc::clone(places).acquire_owned().await.ok()?),
+        None => None,
+    };
+    if !inbox.filled().await {
+        return None;
     }
-    let first = inbox.recv().await?;
-    let mut batch = Vec::with_capacity(intake.batch.min(1 + inbox.len()));
-    batch.push(first);
-    while batch.len() < intake.batch
-        && let Some(message) = inbox.try_recv()
-    {
-        batch.push(message);
-    }
-    Some((batch, permits))
+    let worker = match &intake.workers {
+        Some(workers) => Some(workers.free().await),
+        None => None,
+    };
+    Some(Taken { messages: inbox.take(intake.batch), place, worker })
 }
 
 /// Tells the supervisor how the shell ended, also when a panic unwinds through it.

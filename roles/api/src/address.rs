@@ -4,11 +4,15 @@
 //! back to the sender ("refuse newest"), who decides what that means for the message and counts it. The queue outlives
 //! the actor behind it: after a restart the next instance goes on with what is waiting.
 
-use std::sync::{
-    Arc,
-    atomic::{AtomicBool, Ordering},
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    task::{Context, Poll},
 };
 
+use futures::FutureExt;
 use parking_lot::Mutex;
 use tokio::{sync::mpsc, time::Instant};
 use wakumix_telemetry::Telemetry;
@@ -26,7 +30,7 @@ pub fn mailbox<M: Send + 'static>(
     let shared = Arc::new(Shared {
         name,
         closed: AtomicBool::new(false),
-        receiver: Mutex::new(Some(receiver)),
+        receiver: Mutex::new(Some(Queue { channel: receiver, next: Vec::new() })),
         refused: telemetry.counter(Metric::QueueRefusedTotal, &labels),
         wait: telemetry.histogram(Metric::QueueWaitSeconds, &labels),
     });
@@ -216,8 +220,8 @@ impl<M: Send + 'static> Inbox<M> {
     /// Takes the receiving end out. It goes back into the inbox when dropped, so a restarted owner finds the rest of
     /// the queue. `None` while somebody else holds it.
     pub fn receiver(&self) -> Option<Receiver<M>> {
-        let receiver = self.shared.receiver.lock().take()?;
-        Some(Receiver { receiver: Some(receiver), shared: Arc::clone(&self.shared) })
+        let queue = self.shared.receiver.lock().take()?;
+        Some(Receiver { queue: Some(queue), shared: Arc::clone(&self.shared) })
     }
 
     /// Refuses all further messages; those already queued stay readable.
@@ -239,8 +243,15 @@ impl<M> Clone for Inbox<M> {
 
 /// Reads an inbox; records how long each message waited.
 pub struct Receiver<M> {
-    receiver: Option<mpsc::Receiver<Envelope<M>>>,
+    /// `None` only while it is dropped.
+    queue: Option<Queue<M>>,
     shared: Arc<Shared<M>>,
+}
+
+/// What waits: the channel, and before it what has been taken out of it to see that there is something.
+struct Queue<M> {
+    channel: mpsc::Receiver<Envelope<M>>,
+    next: Vec<Envelope<M>>,
 }
 
 impl<M> Receiver<M> {
@@ -252,14 +263,38 @@ impl<M> Receiver<M> {
     }
 
     /// Poll form of [`recv`](Self::recv).
-    pub fn poll_recv(&mut self, cx: &mut std::task::Context<'_>) -> std::task::Poll<Option<M>> {
-        let Some(receiver) = self.receiver.as_mut() else { return std::task::Poll::Ready(None) };
-        receiver.poll_recv(cx).map(|envelope| envelope.map(|envelope| self.shared.opened(envelope)))
+    pub fn poll_recv(&mut self, cx: &mut Context<'_>) -> Poll<Option<M>> {
+        let Some(queue) = self.queue.as_mut() else { return Poll::Ready(None) };
+        let envelope = match queue.next.pop() {
+            Some(envelope) => Poll::Ready(Some(envelope)),
+            None => queue.channel.poll_recv(cx),
+        };
+        envelope.map(|envelope| envelope.map(|envelope| self.shared.opened(envelope, Instant::now())))
+    }
+
+    /// Waits until there is a message; false when there will be none.
+    ///
+    /// Cancel safe: yes; nothing leaves the queue.
+    pub(crate) async fn filled(&mut self) -> bool {
+        let Some(queue) = self.queue.as_mut() else { return false };
+        !queue.next.is_empty() || queue.channel.recv_many(&mut queue.next, 1).await > 0
+    }
+
+    /// What waits, up to `limit` messages, in their order.
+    pub(crate) fn take(&mut self, limit: usize) -> Vec<M> {
+        let Some(queue) = self.queue.as_mut() else { return Vec::new() };
+        let more = limit.saturating_sub(queue.next.len()).min(queue.channel.len());
+        if more > 0 {
+            // What is there is taken at once, so this does not wait.
+            let _ = queue.channel.recv_many(&mut queue.next, more).now_or_never();
+        }
+        let (now, count) = (Instant::now(), limit.min(queue.next.len()));
+        queue.next.drain(..count).map(|envelope| self.shared.opened(envelope, now)).collect()
     }
 
     /// Messages that wait now.
     pub fn len(&self) -> usize {
-        self.receiver.as_ref().map_or(0, mpsc::Receiver::len)
+        self.queue.as_ref().map_or(0, |queue| queue.next.len() + queue.channel.len())
     }
 
     /// Whether no message waits.
@@ -269,14 +304,15 @@ impl<M> Receiver<M> {
 
     /// The next message if one waits.
     pub fn try_recv(&mut self) -> Option<M> {
-        let envelope = self.receiver.as_mut()?.try_recv().ok()?;
-        Some(self.shared.opened(envelope))
+        let queue = self.queue.as_mut()?;
+        let envelope = queue.next.pop().or_else(|| queue.channel.try_recv().ok())?;
+        Some(self.shared.opened(envelope, Instant::now()))
     }
 }
 
 impl<M> Drop for Receiver<M> {
     fn drop(&mut self) {
-        *self.shared.receiver.lock() = self.receiver.take();
+        *self.shared.receiver.lock() = self.queue.take();
     }
 }
 
@@ -295,14 +331,14 @@ impl<M> Envelope<M> {
 struct Shared<M> {
     name: &'static str,
     closed: AtomicBool,
-    receiver: Mutex<Option<mpsc::Receiver<Envelope<M>>>>,
+    receiver: Mutex<Option<Queue<M>>>,
     refused: wakumix_telemetry::Counter,
     wait: wakumix_telemetry::Histogram,
 }
 
 impl<M> Shared<M> {
-    fn opened(&self, envelope: Envelope<M>) -> M {
-        self.wait.record(envelope.sent.elapsed());
+    fn opened(&self, envelope: Envelope<M>, now: Instant) -> M {
+        self.wait.record(now.saturating_duration_since(envelope.sent));
         envelope.message
     }
 }

@@ -61,7 +61,7 @@ impl Formats {
     #[must_use]
     pub fn of(&self, packet: &Packet) -> Option<&Served> {
         let len = packet.bytes().len();
-        self.0.iter().find(|served| served.format.packet_len() == len)
+        self.0.iter().find(|served| served.buffers.buffer_len() == len)
     }
 
     /// The kinds that are served.

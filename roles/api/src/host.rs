@@ -3,7 +3,7 @@
 //! The host is the only room with sockets. Roles hold a [`HostHandle`] and see packets, requests and gossip as plain
 //! messages.
 
-use std::{collections::HashMap, fmt, sync::Arc, time::Duration};
+use std::{cell::Cell, collections::HashMap, fmt, sync::Arc, time::Duration};
 
 use libp2p_identity::PeerId;
 use multiaddr::Multiaddr;
@@ -72,6 +72,12 @@ pub struct OutboundPacket {
     pub packet: Packet,
     /// Told how it ended, for packets that a local caller waits for.
     pub done: Option<oneshot::Sender<Result<(), SendFailure>>>,
+}
+
+impl AsMut<Self> for OutboundPacket {
+    fn as_mut(&mut self) -> &mut Self {
+        self
+    }
 }
 
 /// One request–response exchange with a peer.
@@ -271,15 +277,21 @@ impl PeerLines {
         self.0.write().remove(&(peer, packet_len));
     }
 
-    /// Gives the packet back if its peer has no line.
-    fn push(&self, packet: OutboundPacket) -> Option<OutboundPacket> {
+    /// Takes those packets out whose peers have lines.
+    fn push_all(&self, packets: &mut Vec<OutboundPacket>) {
         let lines = self.0.read();
-        match lines.get(&(packet.to.peer(), packet.packet.bytes().len())) {
-            Some(line) => {
+        if lines.is_empty() {
+            return;
+        }
+        let line = Cell::new(None);
+        let has_line = |outbound: &mut OutboundPacket| {
+            line.set(lines.get(&(outbound.to.peer(), outbound.packet.bytes().len())));
+            line.get().is_some()
+        };
+        for packet in packets.extract_if(.., has_line) {
+            if let Some(line) = line.take() {
                 line.push(packet);
-                None
             }
-            None => Some(packet),
         }
     }
 }
@@ -319,7 +331,7 @@ impl HostHandle {
         if self.address.is_closed() {
             return Err(SendError::Closed(packets));
         }
-        packets = packets.into_iter().filter_map(|packet| self.lines.push(packet)).collect();
+        self.lines.push_all(&mut packets);
         if packets.is_empty() {
             return Ok(());
         }

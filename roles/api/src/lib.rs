@@ -36,7 +36,7 @@ mod supervisor;
 mod tasks;
 mod workers;
 
-pub use actor::{Actor, Context, Intake, TaskLimit};
+pub use actor::{Actor, Context, Intake, Taken, TaskLimit};
 pub use address::{Address, Inbox, NoRoom, Receiver, SendError, Slot, mailbox};
 pub use config::{ConfigChecks, ConfigError, ConfigProblem};
 pub use directory::{Directory, DirectoryPublisher, DirectoryReader};
@@ -49,4 +49,4 @@ pub use role::{
 pub use service::{InboundRequest, Requester, Service, ServiceConflict, Services};
 pub use supervisor::{ActorHandle, Fatal, Supervisor};
 pub use tasks::{OnPanic, TaskHandle, TaskState, Tasks};
-pub use workers::{WorkerPanicked, Workers};
+pub use workers::{FreeWorker, WorkerPanicked, Workers};

@@ -154,18 +154,9 @@ impl Tasks {
         })
     }
 
-    /// Runs a job on the thread that calls this, as the registry's task of that name; `None` if it panicked.
-    pub(crate) fn run_here<T>(&self, name: &'static str, job: impl FnOnce() -> T) -> Option<T> {
-        let entry = self.entry(name);
-        let _running = entry.enter();
-        let fault = entry.faults.try_acquire().map(tokio::sync::SemaphorePermit::forget);
-        let job = AssertUnwindSafe(|| {
-            if fault.is_ok() {
-                injected_fault();
-            }
-            job()
-        });
-        std::panic::catch_unwind(job).inspect_err(|_| entry.record_panic()).ok()
+    /// The jobs of a name, for whoever runs too many of them to look the name up each time.
+    pub(crate) fn jobs(&self, name: &'static str) -> Jobs {
+        Jobs(self.entry(name))
     }
 
     /// As [`Self::spawn`], for an owner that is not the node: `panicked` makes it fail.
@@ -271,6 +262,32 @@ impl Tasks {
 impl std::fmt::Debug for Tasks {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_list().entries(self.states()).finish()
+    }
+}
+
+/// The jobs of one name: tasks that run on the thread of their caller and never wait. Cheap to clone.
+#[derive(Clone)]
+pub(crate) struct Jobs(Arc<Entry>);
+
+impl Jobs {
+    /// Runs a job on the thread that calls this, as the registry's task of that name; `None` if it panicked.
+    pub(crate) fn run<T>(&self, job: impl FnOnce() -> T) -> Option<T> {
+        let Self(entry) = self;
+        let _running = entry.enter();
+        let fault = entry.faults.try_acquire().map(tokio::sync::SemaphorePermit::forget);
+        let job = AssertUnwindSafe(|| {
+            if fault.is_ok() {
+                injected_fault();
+            }
+            job()
+        });
+        std::panic::catch_unwind(job).inspect_err(|_| entry.record_panic()).ok()
+    }
+}
+
+impl std::fmt::Debug for Jobs {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        self.0.state().fmt(f)
     }
 }
 
@@ -429,10 +446,10 @@ mod tests {
     #[tokio::test]
     async fn a_job_that_panics_is_counted_and_the_thread_goes_on() {
         let (tasks, _fatal, telemetry) = tasks();
-        assert_eq!(tasks.run_here("job", || 7), Some(7));
+        assert_eq!(tasks.jobs("job").run(|| 7), Some(7));
         tasks.inject_panic("job");
-        assert_eq!(tasks.run_here("job", || 7), None);
-        assert_eq!(tasks.run_here("job", || 8), Some(8));
+        assert_eq!(tasks.jobs("job").run(|| 7), None);
+        assert_eq!(tasks.jobs("job").run(|| 8), Some(8));
         assert!(shows(&telemetry, "waku_mix_task_panics_total{task=\"job\"} 1"));
     }
 }

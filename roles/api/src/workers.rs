@@ -2,11 +2,11 @@
 
 use std::{num::NonZeroUsize, sync::Arc};
 
-use tokio::sync::Semaphore;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
-use crate::Tasks;
+use crate::{Tasks, tasks::Jobs};
 
-/// The name under which jobs are counted.
+/// The name under which jobs are counted that have no name of their own.
 const WORKER: &str = "worker";
 
 /// A bounded set of worker threads. Cheap to clone.
@@ -14,7 +14,14 @@ const WORKER: &str = "worker";
 pub struct Workers {
     permits: Arc<Semaphore>,
     tasks: Tasks,
+    jobs: Jobs,
     count: usize,
+}
+
+/// A worker that is free, for one job.
+#[derive(Debug)]
+pub struct FreeWorker {
+    _permit: Option<OwnedSemaphorePermit>,
 }
 
 /// The job panicked; its input is lost and its packets count as abandoned.
@@ -25,7 +32,14 @@ pub struct WorkerPanicked;
 impl Workers {
     /// `count` jobs at a time, on the blocking threads of the runtime of `tasks`, which counts their panics.
     pub fn new(count: NonZeroUsize, tasks: Tasks) -> Self {
-        Self { permits: Arc::new(Semaphore::new(count.get())), tasks, count: count.get() }
+        let jobs = tasks.jobs(WORKER);
+        Self { permits: Arc::new(Semaphore::new(count.get())), tasks, jobs, count: count.get() }
+    }
+
+    /// The same workers, with this name for the jobs that are given to them here.
+    #[must_use]
+    pub fn named(&self, name: &'static str) -> Self {
+        Self { jobs: self.tasks.jobs(name), ..self.clone() }
     }
 
     /// As many workers as this process may use cores: the cgroup quota where there is one, else the affinity mask.
@@ -39,6 +53,26 @@ impl Workers {
         self.count
     }
 
+    /// A worker when one is free, in the order of the calls. Nobody else has it until its job has ended, so ask when there is
+    /// something to do.
+    ///
+    /// Cancel safe: yes, but the caller's turn is lost.
+    pub async fn free(&self) -> FreeWorker {
+        // The semaphore is never closed.
+        FreeWorker { _permit: Arc::clone(&self.permits).acquire_owned().await.ok() }
+    }
+
+    /// Starts a job that nobody waits for. If it panics, what it has taken along is dropped.
+    pub fn start(&self, worker: FreeWorker, job: impl FnOnce() + Send + 'static) {
+        let jobs = self.jobs.clone();
+        let job = move || {
+            let _worker = worker;
+            jobs.run(job);
+        };
+        #[expect(clippy::disallowed_methods, reason = "the permits bound the jobs; `Jobs` answers for their panics")]
+        drop(self.tasks.runtime().spawn_blocking(job));
+    }
+
     /// Runs `job` when a worker is free, in the order of the calls. Who calls this bounds how many jobs wait.
     ///
     /// Cancel safe: before the job starts, it never starts; afterwards it runs to its end, keeps its worker until then,
@@ -48,11 +82,11 @@ impl Workers {
         F: FnOnce() -> T + Send + 'static,
         T: Send + 'static,
     {
-        let permit = Arc::clone(&self.permits).acquire_owned().await.map_err(|_| WorkerPanicked)?;
-        let tasks = self.tasks.clone();
+        let worker = self.free().await;
+        let jobs = self.jobs.clone();
         let job = move || {
-            let _permit = permit;
-            tasks.run_here(WORKER, job)
+            let _worker = worker;
+            jobs.run(job)
         };
         #[expect(clippy::disallowed_methods, reason = "the permits bound the jobs that are queued there")]
         let done = self.tasks.runtime().spawn_blocking(job);

@@ -1,21 +1,14 @@
-//! The mixer's actor: takes received packets in batches, each when a worker is free for it, and starts the work on them. What
+//! The mixer's actor: takes received packets in batches, each when a worker is free for it, and gives them to that worker. What
 //! it does not take waits in its queue, whose bound is the back-pressure.
 
 use std::sync::Arc;
 
 use futures::{FutureExt, future::BoxFuture};
-use tokio::{
-    sync::{OwnedSemaphorePermit, Semaphore},
-    time::Instant,
-};
+use tokio::time::Instant;
 use wakumix_mix::{Packet, Stage, admission::Pressure};
-use wakumix_role_api::{Actor, Address, Context, Intake, OnPanic, Tasks};
+use wakumix_role_api::{Actor, Address, Context, Intake, Taken};
 
 use crate::batches::Batches;
-
-/// Batches under way, most of them waiting for their tags to be written. With batches of 32 and 20 ms for a write, which a
-/// slow disk needs, they are 100 000 packets/s, more than can be admitted; they hold at most 2048 packets, 9.4 MB.
-const MAX_BATCHES: usize = 64;
 
 /// Quarters of the queue that may be full before packets count as piling up. The last one takes what comes until the host
 /// has heard of it, and bursts that end by themselves.
@@ -30,17 +23,7 @@ pub(crate) struct MixerActor {
     pub(crate) max_batch: usize,
     /// Raised when more than [`PILED_UP`] of the queue is full.
     pub(crate) pressure: Arc<Pressure>,
-    pub(crate) batches: Batches,
-    pub(crate) tasks: Tasks,
-    /// One permit for each batch that may be under way.
-    pub(crate) under_way: Arc<Semaphore>,
-}
-
-impl MixerActor {
-    /// Room for all batches that may be under way.
-    pub(crate) fn room() -> Arc<Semaphore> {
-        Arc::new(Semaphore::new(MAX_BATCHES))
-    }
+    pub(crate) batches: Arc<Batches>,
 }
 
 impl Actor for MixerActor {
@@ -50,35 +33,28 @@ impl Actor for MixerActor {
 
     /// A batch takes what is waiting, so batches are small when there is little to do and large when there is much.
     fn intake(&self) -> Intake {
-        Intake {
-            batch: self.max_batch,
-            permits: vec![Arc::clone(&self.under_way), Arc::clone(&self.batches.admissions)],
-        }
+        let Batches { under_way, workers, .. } = &*self.batches;
+        Intake { batch: self.max_batch, places: Some(Arc::clone(under_way)), workers: Some(workers.clone()) }
     }
 
-    fn handle(&mut self, packet: Packet, context: &Context<Packet>) {
-        self.handle_batch(vec![packet], Vec::new(), context);
+    /// Packets come in batches.
+    fn handle(&mut self, packet: Packet, _: &Context<Packet>) {
+        drop(packet);
     }
 
-    fn handle_batch(&mut self, mut batch: Vec<Packet>, mut permits: Vec<OwnedSemaphorePermit>, _: &Context<Packet>) {
-        if self.queue.len() + batch.len() > self.max_waiting * PILED_UP / 4 {
+    fn handle_batch(&mut self, taken: Taken<Packet>, _: &Context<Packet>) {
+        let Taken { mut messages, place, worker } = taken;
+        // Both were asked for.
+        let (Some(place), Some(worker)) = (place, worker) else { return };
+        if self.queue.len() + messages.len() > self.max_waiting * PILED_UP / 4 {
             self.pressure.raise();
         }
-        batch.iter_mut().for_each(|packet| packet.enter(Stage::Unwrap));
-        // The permit to be admitted is free for the next batch sooner than the place of this one.
-        let admission = permits.pop();
-        let work = self.batches.clone().work(admission, batch);
-        // A panic loses its packets, which the ledger counts as abandoned. The work outlives an actor that is restarted.
-        self.tasks.spawn("mixer_batch", OnPanic::Report, async move {
-            let _place = permits;
-            work.await;
-        });
+        messages.iter_mut().for_each(|packet| packet.enter(Stage::Unwrap));
+        self.batches.start(place, worker, messages);
     }
 
     /// Waits for the batches under way; they stop waiting for their tags at the deadline.
     fn drain(&mut self, _: Instant, _: &Context<Packet>) -> BoxFuture<'static, ()> {
-        let (under_way, all) = (Arc::clone(&self.under_way), u32::try_from(MAX_BATCHES).unwrap_or(u32::MAX));
-        // The semaphore is never closed.
-        async move { drop(under_way.acquire_many_owned(all).await) }.boxed()
+        Arc::clone(&self.batches).ended().boxed()
     }
 }

@@ -3,7 +3,7 @@
 //! A bounded heap of absolute deadlines, read by a task of its own: actix timers cost O(pending) per message. Whoever
 //! puts a packet in learns at once whether there is room ("refuse newest"); the task releases what is due in batches.
 
-use std::cmp::{Ordering, Reverse};
+use std::cmp::Reverse;
 use std::collections::BinaryHeap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -32,6 +32,12 @@ pub(crate) struct DelayQueue {
 pub(crate) struct Delayed {
     pub(crate) delay: Duration,
     pub(crate) outbound: OutboundPacket,
+}
+
+impl AsMut<OutboundPacket> for Delayed {
+    fn as_mut(&mut self) -> &mut OutboundPacket {
+        &mut self.outbound
+    }
 }
 
 /// The task's side of the queue. Cheap to clone: the queue outlives the task.
@@ -77,25 +83,32 @@ impl Bounds {
 struct Shared {
     bounds: Bounds,
     held: Mutex<HeldPackets>,
-    /// Told when the earliest deadline may have changed.
+    /// Told when the earliest deadline has changed.
     changed: Notify,
     metrics: DelayMetrics,
 }
 
 /// Ephemeral: packets that are held are lost with the process, and counted when it stops in order.
 struct HeldPackets {
-    heap: BinaryHeap<Reverse<Held>>,
-    /// Bytes of the packets in the heap.
+    /// When which packet leaves. Packets themselves stay where they are: the heap moves its entries.
+    heap: BinaryHeap<Reverse<Entry>>,
+    /// The packets, each at the place that its entry names.
+    places: Vec<Option<OutboundPacket>>,
+    /// Places that are free.
+    free: Vec<usize>,
+    /// Bytes of the packets.
     bytes: usize,
     /// Turn of the next packet: among equal deadlines the first in is the first out.
     next_turn: u64,
     is_closed: bool,
 }
 
-struct Held {
+/// In the order in which packets leave; no two have the same turn.
+#[derive(PartialEq, Eq, PartialOrd, Ord)]
+struct Entry {
     release_at: Instant,
     turn: u64,
-    outbound: OutboundPacket,
+    place: usize,
 }
 
 impl DelayQueue {
@@ -106,7 +119,14 @@ impl DelayQueue {
         metrics: DelayMetrics,
         stop: watch::Receiver<Option<Instant>>,
     ) -> (Self, Releaser) {
-        let held = HeldPackets { heap: BinaryHeap::new(), bytes: 0, next_turn: 0, is_closed: false };
+        let held = HeldPackets {
+            heap: BinaryHeap::new(),
+            places: Vec::new(),
+            free: Vec::new(),
+            bytes: 0,
+            next_turn: 0,
+            is_closed: false,
+        };
         let shared = Arc::new(Shared { bounds, held: Mutex::new(held), changed: Notify::new(), metrics });
         (Self { shared: Arc::clone(&shared) }, Releaser { shared, host, stop })
     }
@@ -116,6 +136,7 @@ impl DelayQueue {
         let now = Instant::now();
         let mut refused = Vec::new();
         let mut held = self.shared.lock();
+        let earliest = held.next_deadline();
         let reason = if held.is_closed { DropReason::Stopped } else { DropReason::QueueFull };
         for Delayed { delay, mut outbound } in packets {
             if held.is_closed || !held.has_room(&outbound, self.shared.bounds) {
@@ -126,8 +147,11 @@ impl DelayQueue {
             self.shared.metrics.hold.record(delay);
             held.push(now + delay, outbound);
         }
+        let is_earlier = held.next_deadline() != earliest;
         drop(held);
-        self.shared.changed.notify_one();
+        if is_earlier {
+            self.shared.changed.notify_one();
+        }
         self.refuse(refused, reason);
     }
 
@@ -189,8 +213,8 @@ impl Releaser {
         }
         let rest = self.shared.lock().take_all();
         let mut given_up = 0;
-        for Reverse(held) in rest {
-            give_up(held.outbound, Stage::Shutdown, DropReason::Stopped, SendFailure::Stopped);
+        for outbound in rest {
+            give_up(outbound, Stage::Shutdown, DropReason::Stopped, SendFailure::Stopped);
             given_up += 1;
         }
         Drained { released, given_up }
@@ -209,14 +233,16 @@ impl Releaser {
     /// At least one packet that is due, `None` when there is none. With random delays it is mostly one.
     fn take_due(&self) -> Option<Vec<OutboundPacket>> {
         let now = Instant::now();
-        let lateness = |due: &Held| self.shared.metrics.lateness.record(now - due.release_at);
+        let lateness = |release_at| self.shared.metrics.lateness.record(now - release_at);
         let mut held = self.shared.lock();
-        let first = held.pop_due(now).inspect(lateness)?;
-        let mut batch = vec![first.outbound];
+        let (release_at, first) = held.pop_due(now)?;
+        lateness(release_at);
+        let mut batch = vec![first];
         while batch.len() < RELEASE_BATCH
-            && let Some(due) = held.pop_due(now).inspect(lateness)
+            && let Some((release_at, due)) = held.pop_due(now)
         {
-            batch.push(due.outbound);
+            lateness(release_at);
+            batch.push(due);
         }
         Some(batch)
     }
@@ -238,56 +264,40 @@ impl HeldPackets {
         self.bytes += len(&outbound);
         let turn = self.next_turn;
         self.next_turn += 1;
-        self.heap.push(Reverse(Held { release_at, turn, outbound }));
+        let place = self.free.pop().unwrap_or(self.places.len());
+        match self.places.get_mut(place) {
+            Some(free) => *free = Some(outbound),
+            None => self.places.push(Some(outbound)),
+        }
+        self.heap.push(Reverse(Entry { release_at, turn, place }));
     }
 
     fn next_deadline(&self) -> Option<Instant> {
-        self.heap.peek().map(|Reverse(held)| held.release_at)
+        self.heap.peek().map(|Reverse(entry)| entry.release_at)
     }
 
-    fn pop_due(&mut self, now: Instant) -> Option<Held> {
+    /// The next packet that is due, and since when.
+    fn pop_due(&mut self, now: Instant) -> Option<(Instant, OutboundPacket)> {
         if self.next_deadline()? > now {
             return None;
         }
-        let Reverse(held) = self.heap.pop()?;
-        self.bytes -= len(&held.outbound);
-        Some(held)
+        let Reverse(Entry { release_at, place, .. }) = self.heap.pop()?;
+        let outbound = self.places.get_mut(place)?.take()?;
+        self.free.push(place);
+        self.bytes -= len(&outbound);
+        Some((release_at, outbound))
     }
 
-    fn take_all(&mut self) -> BinaryHeap<Reverse<Held>> {
+    fn take_all(&mut self) -> impl Iterator<Item = OutboundPacket> + use<> {
         self.bytes = 0;
-        std::mem::take(&mut self.heap)
+        self.heap.clear();
+        self.free.clear();
+        std::mem::take(&mut self.places).into_iter().flatten()
     }
 }
 
 fn len(outbound: &OutboundPacket) -> usize {
     outbound.packet.bytes().len()
-}
-
-impl Held {
-    fn order(&self) -> (Instant, u64) {
-        (self.release_at, self.turn)
-    }
-}
-
-impl PartialEq for Held {
-    fn eq(&self, other: &Self) -> bool {
-        self.order() == other.order()
-    }
-}
-
-impl Eq for Held {}
-
-impl PartialOrd for Held {
-    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
-        Some(self.cmp(other))
-    }
-}
-
-impl Ord for Held {
-    fn cmp(&self, other: &Self) -> Ordering {
-        self.order().cmp(&other.order())
-    }
 }
 
 /// The deadline once there is one. When nobody is left to name one, it is now.

@@ -3,16 +3,16 @@
 //! [admit](admit) → open (each) → blind (those that go on). What fails on the way is dropped and counted here; nobody
 //! on the wire is told.
 
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use libp2p_identity::PeerId;
 use rand::rngs::StdRng;
 use wakumix_keyring::KeyRing;
 use wakumix_mix::{
-    DropReason, HopAddress, Outcome, Packet,
+    DropReason, Outcome,
     cover::LoopId,
-    hop::{self, ForwardDelay, HopDecision, NextHopPolicy, Reach},
+    hop::{self, ForwardDelay, HopDecision, NextHopPolicy},
 };
 use wakumix_role_api::{Formats, exit::ExitPacket, host::OutboundPacket, sender::ReplyPacket};
 use wakumix_sphinx::{Blinding, Weaknesses};
@@ -51,35 +51,79 @@ pub(crate) struct Pipeline {
     pub(crate) weaknesses: Weaknesses,
 }
 
-/// The packets whose headers say that they go on, and for each the scalar of its next α.
-#[derive(Default)]
-struct OnwardBatch {
-    packets: Vec<OnwardPacket>,
+/// Packets of a batch that go on, and for each the scalar of its next α: the same list of each, so that none is moved again.
+struct OnwardBatch<T> {
+    packets: Vec<T>,
     blindings: Vec<Blinding>,
+    /// How many there may be.
+    expected: usize,
 }
 
-struct OnwardPacket {
-    packet: Packet,
-    to: HopAddress,
-    reach: Reach,
-    delay_ms: u16,
+impl<T: AsMut<OutboundPacket>> OnwardBatch<T> {
+    /// None yet. It takes its memory with the first of them.
+    fn of(expected: usize) -> Self {
+        Self { packets: Vec::new(), blindings: Vec::new(), expected }
+    }
+
+    fn push(&mut self, packet: T, blinding: Blinding) {
+        if self.packets.is_empty() {
+            self.packets.reserve_exact(self.expected);
+            self.blindings.reserve_exact(self.expected);
+        }
+        self.packets.push(packet);
+        self.blindings.push(blinding);
+    }
+
+    /// Writes the next α into the packets. Those whose α cannot be are left out, and given back with the reason.
+    fn blind(self, formats: &Formats) -> (Vec<T>, Vec<(T, DropReason)>) {
+        let Self { mut packets, blindings, .. } = self;
+        let (mut refused, mut at) = (Vec::new(), 0);
+        for blinding in blindings {
+            let Some(packet) = packets.get_mut(at).map(|next| &mut next.as_mut().packet) else { break };
+            let format = formats.of(packet).map(|served| &served.format).ok_or(DropReason::Size);
+            match format.and_then(|format| hop::blind(&**format, packet.bytes_mut(), blinding)) {
+                Ok(()) => at += 1,
+                Err(reason) => refused.push((packets.remove(at), reason)),
+            }
+        }
+        (packets, refused)
+    }
 }
 
 impl Pipeline {
     /// Decides about each packet of a batch. Packets without a decision are settled.
     pub(crate) fn dispatch(&self, batch: Vec<Fresh>) -> Decisions {
-        let (mut decisions, mut onward) = (Decisions::default(), OnwardBatch::default());
+        let mut decisions = Decisions::default();
+        let (mut at_once, mut later) = (OnwardBatch::of(batch.len()), OnwardBatch::of(batch.len()));
         let next_hops = self.policy.next_hops();
         for fresh in batch {
-            self.open(fresh, &next_hops, &mut decisions, &mut onward);
+            let Some((outbound, delay, blinding)) = self.open(fresh, &next_hops, &mut decisions) else { continue };
+            match delay {
+                Duration::ZERO => at_once.push(outbound, blinding),
+                delay => later.push(Delayed { delay, outbound }, blinding),
+            }
         }
-        self.pass_on(onward, &mut decisions);
+        let (packets, refused) = at_once.blind(&self.formats);
+        decisions.at_once = packets;
+        refused.into_iter().for_each(|(outbound, reason)| outbound.packet.reject(reason));
+        let (packets, refused) = later.blind(&self.formats);
+        decisions.later = packets;
+        refused.into_iter().for_each(|(delayed, reason)| delayed.outbound.packet.reject(reason));
         decisions
     }
 
-    fn open(&self, fresh: Fresh, next_hops: &NextHopPolicy, decisions: &mut Decisions, onward: &mut OnwardBatch) {
+    /// What becomes of one packet; one that goes on comes back with its delay and the scalar of its next α.
+    fn open(
+        &self,
+        fresh: Fresh,
+        next_hops: &NextHopPolicy,
+        decisions: &mut Decisions,
+    ) -> Option<(OutboundPacket, Duration, Blinding)> {
         let Fresh { mut packet, authenticated } = fresh;
-        let Some(served) = self.formats.of(&packet) else { return packet.reject(DropReason::Size) };
+        let Some(served) = self.formats.of(&packet) else {
+            packet.reject(DropReason::Size);
+            return None;
+        };
         let known = |peer: &PeerId| self.policy.known(peer);
         let decision = hop::open(&*served.format, packet.bytes_mut(), authenticated, next_hops, &known);
         if let Some(kind) = decision.kind() {
@@ -87,8 +131,8 @@ impl Pipeline {
         }
         match decision {
             HopDecision::Forward(hop::Onward { to, reach, delay_ms, blinding }) => {
-                onward.packets.push(OnwardPacket { packet, to, reach, delay_ms });
-                onward.blindings.push(blinding);
+                let delay = self.draw_delay(delay_ms);
+                return Some((OutboundPacket { to, reach, packet, done: None }, delay, blinding));
             }
             HopDecision::Exit { destination, body } => decisions.exits.push(ExitPacket { destination, packet, body }),
             HopDecision::Cover { id } => {
@@ -98,37 +142,12 @@ impl Pipeline {
             HopDecision::Reply { id } => decisions.replies.push(ReplyPacket { id, packet }),
             HopDecision::Refused { reason, .. } => packet.reject(reason),
         }
-    }
-
-    /// Writes the next α into the packets that go on and draws their delays.
-    fn pass_on(&self, onward: OnwardBatch, decisions: &mut Decisions) {
-        let OnwardBatch { packets, blindings } = onward;
-        let expected = packets.len();
-        for (OnwardPacket { mut packet, to, reach, delay_ms }, blinding) in packets.into_iter().zip(blindings) {
-            let format = self.formats.of(&packet).map(|served| Arc::clone(&served.format)).ok_or(DropReason::Size);
-            if let Err(reason) = format.and_then(|format| hop::blind(&*format, packet.bytes_mut(), blinding)) {
-                packet.reject(reason);
-                continue;
-            }
-            let outbound = OutboundPacket { to, reach, packet, done: None };
-            match self.draw_delay(delay_ms) {
-                Duration::ZERO => push_one_of(&mut decisions.at_once, outbound, expected),
-                delay => push_one_of(&mut decisions.later, Delayed { delay, outbound }, expected),
-            }
-        }
+        None
     }
 
     fn draw_delay(&self, encoded: u16) -> Duration {
         self.delay.draw(&mut *lock(&self.rng), encoded)
     }
-}
-
-/// Appends to a list of up to `expected` items, which takes its memory with the first of them.
-fn push_one_of<T>(list: &mut Vec<T>, item: T, expected: usize) {
-    if list.is_empty() {
-        list.reserve_exact(expected);
-    }
-    list.push(item);
 }
 
 /// A panic cannot leave the generator half changed in a way that matters: use it all the same.

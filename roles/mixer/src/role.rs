@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use futures::{FutureExt, future::BoxFuture};
 use rand::{SeedableRng, rngs::StdRng};
-use tokio::sync::{Semaphore, watch};
+use tokio::sync::watch;
 use tokio::time::Instant;
 use wakumix_keyring::UnixSeconds;
 use wakumix_mix::{DropReason, Packet, Stage, hop::ForwardDelay};
@@ -140,13 +140,18 @@ impl Mixer {
         let Queues { handle, received: inbox, local } =
             queues.ok_or_else(|| RoleError { role: NAME, problem: "its queues were not opened".to_owned() })?;
         let address = handle.received().clone();
-        let Parts { actor, local, releaser, cover, stop } = Parts::new(self, context, address.clone(), local);
-        let pipeline = Arc::clone(&actor.batches.pipeline);
+        let parts = Parts::new(self, context, address.clone(), local);
+        let Parts { actor, pipeline, batches, batches_stop, local, releaser, cover, stop } = parts;
         let actor = context.supervisor.start(address.clone(), inbox.clone(), ACTOR_TASKS, move || actor.clone());
         let (tasks, local_inbox, mut cover) = (context.supervisor.tasks(), local.queue.clone(), cover);
         let tasks = RunningTasks {
             cover: cover.take().map(|mut cover| tasks.keep("mixer_cover", move || cover.again().run())),
             local: tasks.keep("mixer_local", move || local.clone().run()),
+            tags: {
+                let batches = Arc::clone(&batches);
+                tasks.keep("mixer_tags", move || Arc::clone(&batches).follow_tags(batches_stop.clone()))
+            },
+            batches,
             releaser: tasks.keep("mixer_releaser", move || releaser.clone().run()),
             inbox,
             local_inbox,
@@ -195,6 +200,9 @@ struct RunningTasks {
     /// `None` when this node sends no cover.
     cover: Option<TaskHandle<()>>,
     local: TaskHandle<()>,
+    /// Gives batches a worker whose tags have been written.
+    tags: TaskHandle<()>,
+    batches: Arc<Batches>,
     releaser: TaskHandle<Drained>,
     inbox: Inbox<Packet>,
     local_inbox: Inbox<LocalPacket>,
@@ -212,6 +220,9 @@ struct Stops {
 /// Everything between configuration and running tasks.
 struct Parts {
     actor: MixerActor,
+    pipeline: Arc<Pipeline>,
+    batches: Arc<Batches>,
+    batches_stop: watch::Receiver<Option<Instant>>,
     local: LocalPackets,
     releaser: Releaser,
     cover: Option<Cover>,
@@ -249,22 +260,15 @@ impl Parts {
         gauges::export(telemetry, &delays, &pipeline, &loops);
         let (exit, sender, formats) = (context.ports.get(), context.ports.get(), context.formats.clone());
         let effects = Effects { host, delays, exit, sender, formats, loops };
-        let batches = Batches {
-            workers: context.workers.clone(),
-            admissions: Arc::new(Semaphore::new(context.workers.count())),
-            pipeline,
-            effects: effects.clone(),
-            metrics: UnwrapMetrics::new(telemetry),
-            stop: batches_stop.1,
-        };
+        let metrics = UnwrapMetrics::new(telemetry);
+        let batches = Batches::new(&context.workers, Arc::clone(&pipeline), effects.clone(), metrics);
+        let batches = Arc::new(batches);
         let actor = MixerActor {
             queue,
             max_waiting: config.max_waiting,
             max_batch: config.max_batch,
             pressure: Arc::clone(&context.pressure),
-            batches,
-            tasks: context.supervisor.tasks().clone(),
-            under_way: MixerActor::room(),
+            batches: Arc::clone(&batches),
         };
         let local = LocalPackets { me: context.node.peer, queue: local, effects: effects.clone(), stop: local_stop.1 };
         let delay_ms = config.cover_delay.encode();
@@ -272,7 +276,7 @@ impl Parts {
         let cover = cover.map(|mean| Cover::new(mean, delay_ms, cover_rng, context, effects, cover_stop.1));
         let stop =
             Stops { cover: cover_stop.0, local: local_stop.0, batches: batches_stop.0, releaser: releaser_stop.0 };
-        Self { actor, local, releaser, cover, stop }
+        Self { actor, pipeline, batches, batches_stop: batches_stop.1, local, releaser, cover, stop }
     }
 }
 
@@ -297,7 +301,7 @@ impl RunningTasks {
     /// Whether one of them has ended by itself, which is a defect.
     fn has_ended(&self) -> bool {
         let cover = self.cover.as_ref().is_some_and(TaskHandle::is_finished);
-        cover || self.local.is_finished() || self.releaser.is_finished()
+        cover || self.local.is_finished() || self.tags.is_finished() || self.releaser.is_finished()
     }
 }
 
@@ -352,7 +356,7 @@ impl RunningRole for RunningMixer {
 }
 
 async fn stop(actor: ActorHandle, tasks: RunningTasks, deadline: Instant) -> StopReport {
-    let RunningTasks { cover, mut local, mut releaser, inbox, local_inbox, stop } = tasks;
+    let RunningTasks { cover, mut local, mut tags, batches, mut releaser, inbox, local_inbox, stop } = tasks;
     stop.cover.send_replace(Some(deadline));
     if let Some(mut cover) = cover {
         cover.join().await;
@@ -361,6 +365,8 @@ async fn stop(actor: ActorHandle, tasks: RunningTasks, deadline: Instant) -> Sto
     local.join().await;
     stop.batches.send_replace(Some(deadline));
     let in_time = actor.stop(deadline).await;
+    batches.close();
+    tags.join().await;
     let unread = give_up_unread(&inbox, &local_inbox);
     stop.releaser.send_replace(Some(deadline));
     let drained = releaser.join().await;

@@ -6,6 +6,10 @@
 //! with more, cores that share execution units would slow the cryptography of one side only. The last column is what the
 //! mixer did by the clock.
 //!
+//! For a count of instructions, which other work on the machine does not change, one side runs alone:
+//! `pipeline count SIDE PROFILE DELAY_MS MESSAGE PACKETS` builds packets and has them opened by `crypto`, by `mixer`, or by
+//! `none`. Under `valgrind --tool=callgrind`, the difference to `none` is what a side costs.
+//!
 //! Not in it: sockets. The stand-in for the host copies each packet into its pooled buffer, as reading a stream does, and
 //! so does the other side.
 
@@ -15,7 +19,7 @@ mod clock;
 mod net;
 
 use clock::cpu_time;
-use net::Net;
+use net::{MESSAGE, Net};
 use std::time::Instant;
 
 /// Rounds of the table, and packets of one round.
@@ -27,6 +31,8 @@ const SMOKE_PACKETS: usize = 50;
 /// The mean delay of the packets that are held.
 const DELAY_MS: u16 = 10;
 
+const USAGE: &str = "count SIDE PROFILE DELAY_MS MESSAGE PACKETS";
+
 /// Times of one round.
 struct Round {
     /// CPU, in microseconds per packet.
@@ -37,6 +43,14 @@ struct Round {
 }
 
 fn main() {
+    let arguments: Vec<_> = std::env::args().skip(1).filter(|argument| argument != "--bench").collect();
+    if let [mode, side, profile, numbers @ ..] = &arguments[..]
+        && mode == "count"
+    {
+        let numbers: Vec<usize> = numbers.iter().map(|number| number.parse().unwrap()).collect();
+        let [delay_ms, message, packets] = numbers[..] else { panic!("{USAGE}") };
+        return count(side, profile, u16::try_from(delay_ms).unwrap(), message, packets);
+    }
     let is_bench = std::env::args().any(|argument| argument == "--bench");
     let (rounds, packets) = if is_bench { (ROUNDS, PACKETS) } else { (1, SMOKE_PACKETS) };
     println!(
@@ -55,6 +69,26 @@ fn main() {
             );
         }
     }
+}
+
+/// Has packets opened by one side alone.
+fn count(side: &str, profile: &str, delay_ms: u16, message: usize, packets: usize) {
+    let runtime = move || tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
+    actix::System::with_tokio_rt(runtime).block_on(async {
+        let mut net = Net::start(profile, 1, packets);
+        let batch = net.build(packets, delay_ms);
+        match side {
+            "crypto" => net.open_all(&batch),
+            "mixer" if message == 1 => {
+                for packet in batch {
+                    net.forward_all(&[packet], 1).await;
+                }
+            }
+            "mixer" => net.forward_all(&batch, message).await,
+            "none" => {}
+            _ => panic!("{USAGE}"),
+        }
+    });
 }
 
 fn measure(profile: &str, delay_ms: u16, rounds: usize, packets: usize) -> Vec<Round> {
@@ -80,7 +114,7 @@ async fn measure_round(net: &Net, batch: &[Vec<u8>]) -> Round {
     net.open_all(batch);
     let crypto = (cpu_time() - before).as_secs_f64() * 1e6 / count;
     let (before, started) = (cpu_time(), Instant::now());
-    net.forward_all(batch).await;
+    net.forward_all(batch, MESSAGE).await;
     let elapsed = started.elapsed().as_secs_f64();
     let mixer = (cpu_time() - before).as_secs_f64() * 1e6 / count;
     Round { crypto, mixer, packets_per_second: count / elapsed }

@@ -14,8 +14,8 @@ use wakumix_sphinx::{ADDRESS_LEN, Opened, PathHop, PrivateKey, Sphinx};
 
 /// Packets in the mixer at a time: less than any of its queues holds, so that none is refused.
 const WINDOW: usize = 512;
-/// Packets in one message to the mixer.
-const MESSAGE: usize = 32;
+/// Packets that are handed to the mixer at once.
+pub(crate) const MESSAGE: usize = 32;
 /// Bytes of the body of each packet.
 const BODY: [u8; 3000] = [0xA5; 3000];
 
@@ -81,13 +81,13 @@ impl Net {
     }
 
     /// The whole way: hands packets to the mixer and takes them back from it, [`WINDOW`] of them on the way.
-    pub(crate) async fn forward_all(&self, packets: &[Vec<u8>]) {
+    pub(crate) async fn forward_all(&self, packets: &[Vec<u8>], message: usize) {
         let mixer: MixerHandle = self.around.context.ports.get().unwrap();
         let mut host = self.around.host.receiver().unwrap();
-        let mut messages = packets.chunks(MESSAGE);
+        let mut messages = packets.chunks(message);
         let (mut on_the_way, mut left) = (0, packets.len());
         while left > 0 {
-            while on_the_way + MESSAGE <= WINDOW
+            while on_the_way + message <= WINDOW
                 && let Some(chunk) = messages.next()
             {
                 on_the_way += chunk.len();

@@ -4,10 +4,12 @@
 //! MAC check, so a damaged copy of a packet cannot keep the good one out (§21 W6), and nothing is done with a packet before
 //! its tag is kept: a node that stops at any moment and starts again has acted on no packet that it does not know (W4).
 
+use std::cell::Cell;
 use std::sync::Arc;
 
-use wakumix_keyring::{Admitted, MixKey};
-use wakumix_mix::{DropReason, Packet, hop};
+use futures::FutureExt as _;
+use wakumix_keyring::{Admitted, MixKey, Uncommitted};
+use wakumix_mix::{DropReason, Packet, ReplayError, hop};
 use wakumix_sphinx::{ALPHA_LEN, Authenticated, ReplayTag, Weakness, inspect};
 
 use super::Pipeline;
@@ -20,9 +22,11 @@ pub(crate) struct Fresh {
 }
 
 /// The new packets of a batch.
+#[derive(Default)]
 pub(crate) struct Pending {
     /// Those whose tags are kept.
     fresh: Vec<Fresh>,
+    /// The others; none where tags are kept at once.
     waiting: Vec<Waiting>,
 }
 
@@ -32,39 +36,41 @@ struct Waiting {
     admitted: Admitted,
 }
 
-/// A packet whose header is authentic for one of this node's keys.
-struct Authentic {
-    packet: Packet,
-    authenticated: Authenticated,
-    key: Arc<MixKey>,
-}
-
 impl Pipeline {
     /// Authenticates each packet of a batch and remembers the tags. Packets that fail are settled.
     pub(crate) fn admit(&self, batch: Vec<Packet>) -> Pending {
-        refuse_replays(self.authenticate(batch))
-    }
-
-    fn authenticate(&self, batch: Vec<Packet>) -> Vec<Authentic> {
         let keys = self.keys.keys();
-        let authentic = |packet: Packet| match self.authenticate_with_any(&keys, &packet) {
-            Ok((authenticated, key)) => Some(Authentic { packet, authenticated, key: Arc::clone(key) }),
-            Err(reason) => {
-                packet.reject(reason);
-                None
-            }
-        };
-        batch.into_iter().filter_map(authentic).collect()
+        let mut pending = Pending::default();
+        // In most batches all packets are of one key.
+        let mut of_key: Option<(&MixKey, Vec<Fresh>)> = None;
+        let mut of_others: Vec<(&MixKey, Vec<Fresh>)> = Vec::new();
+        let expected = batch.len();
+        for packet in batch {
+            let (authenticated, key) = match self.authenticate(&keys, &packet) {
+                Ok(authentic) => authentic,
+                Err(reason) => {
+                    packet.reject(reason);
+                    continue;
+                }
+            };
+            let (first, list) = of_key.get_or_insert_with(|| (key, Vec::with_capacity(expected)));
+            let list = if std::ptr::eq(*first, key) { list } else { list_of(&mut of_others, key) };
+            list.push(Fresh { packet, authenticated });
+        }
+        for (key, packets) in of_key.into_iter().chain(of_others) {
+            pending.remember(key, packets);
+        }
+        pending
     }
 
     /// Finds the key that a packet was made for.
-    fn authenticate_with_any<'k>(
+    fn authenticate<'k>(
         &self,
         keys: &'k [Arc<MixKey>],
         packet: &Packet,
-    ) -> Result<(Authenticated, &'k Arc<MixKey>), DropReason> {
+    ) -> Result<(Authenticated, &'k MixKey), DropReason> {
         let format = &self.formats.of(packet).ok_or(DropReason::Size)?.format;
-        let with_private = keys.iter().map(|key| (key, key.private()));
+        let with_private = keys.iter().map(|key| (&**key, key.private()));
         hop::authenticate(&**format, with_private, packet.bytes(), |key| {
             if self.weaknesses.has(Weakness::TagsBeforeMac) {
                 remember_unchecked(key, packet);
@@ -74,6 +80,39 @@ impl Pipeline {
 }
 
 impl Pending {
+    /// Looks up the tags of packets of one key, all under one lock, and drops the packets that were opened before.
+    fn remember(&mut self, key: &MixKey, mut packets: Vec<Fresh>) {
+        let mut admitted = key.admit(packets.iter().map(|fresh| fresh.authenticated.tag()));
+        let mut verdicts = std::mem::take(&mut admitted.verdicts).into_iter();
+        let refused = Cell::new(None);
+        let is_refused = |_: &mut Fresh| {
+            refused.set(verdicts.next().and_then(Result::err));
+            refused.get().is_some()
+        };
+        for Fresh { packet, .. } in packets.extract_if(.., is_refused) {
+            packet.reject(refused.get().map_or(DropReason::Duplicate, ReplayError::drop_reason));
+        }
+        match admitted.committed().now_or_never() {
+            Some(kept) => self.keep(packets, kept),
+            None => self.waiting.push(Waiting { packets, admitted }),
+        }
+    }
+
+    fn keep(&mut self, packets: Vec<Fresh>, kept: Result<(), Uncommitted>) {
+        match kept {
+            Ok(()) if self.fresh.is_empty() => self.fresh = packets,
+            Ok(()) => self.fresh.extend(packets),
+            Err(Uncommitted) => {
+                packets.into_iter().for_each(|fresh| fresh.packet.reject(DropReason::TagsUnwritable));
+            }
+        }
+    }
+
+    /// Whether the tags of all packets are kept.
+    pub(crate) fn is_committed(&self) -> bool {
+        self.waiting.is_empty()
+    }
+
     /// Waits until the tags are kept. Packets whose tags cannot be are dropped.
     ///
     /// Cancel safe: yes; it goes on where it was.
@@ -81,11 +120,7 @@ impl Pending {
         while let Some(waiting) = self.waiting.last_mut() {
             let kept = waiting.admitted.committed().await;
             let Some(Waiting { packets, .. }) = self.waiting.pop() else { return };
-            match kept {
-                Ok(()) if self.fresh.is_empty() => self.fresh = packets,
-                Ok(()) => self.fresh.extend(packets),
-                Err(_) => packets.into_iter().for_each(|fresh| fresh.packet.reject(DropReason::TagsUnwritable)),
-            }
+            self.keep(packets, kept);
         }
     }
 
@@ -102,30 +137,18 @@ impl Pending {
     }
 }
 
-/// Drops the packets that were opened before. Those of one key, in most batches all, are looked up together.
-fn refuse_replays(mut packets: Vec<Authentic>) -> Pending {
-    let mut waiting = Vec::new();
-    while let Some(first) = packets.first() {
-        let key = Arc::clone(&first.key);
-        let (of_key, others): (Vec<_>, Vec<_>) = packets.into_iter().partition(|other| Arc::ptr_eq(&other.key, &key));
-        let tags: Vec<_> = of_key.iter().map(|packet| packet.authenticated.tag()).collect();
-        let admitted = key.admit(&tags);
-        let mut fresh = Vec::with_capacity(of_key.len());
-        for (Authentic { packet, authenticated, .. }, verdict) in of_key.into_iter().zip(&admitted.verdicts) {
-            match verdict {
-                Ok(()) => fresh.push(Fresh { packet, authenticated }),
-                Err(error) => packet.reject(error.drop_reason()),
-            }
-        }
-        waiting.push(Waiting { packets: fresh, admitted });
-        packets = others;
-    }
-    Pending { fresh: Vec::new(), waiting }
+/// The list of a key's packets.
+fn list_of<'a, 'k>(lists: &'a mut Vec<(&'k MixKey, Vec<Fresh>)>, key: &'k MixKey) -> &'a mut Vec<Fresh> {
+    let at = lists.iter().position(|(known, _)| std::ptr::eq(*known, key)).unwrap_or_else(|| {
+        lists.push((key, Vec::new()));
+        lists.len() - 1
+    });
+    &mut lists[at].1
 }
 
 /// What the reference did until 2026 (`spec/mix-wire.md` §15): the tag of whatever α comes with, before anything is checked.
 fn remember_unchecked(key: &MixKey, packet: &Packet) {
     let Some(alpha) = packet.bytes().first_chunk::<ALPHA_LEN>() else { return };
     let secret = inspect::x25519(key.private().as_bytes(), alpha);
-    let _ = key.admit(&[ReplayTag::from_bytes(inspect::replay_tag(&secret))]);
+    let _ = key.admit([ReplayTag::from_bytes(inspect::replay_tag(&secret))]);
 }
