@@ -105,7 +105,7 @@ pub struct Surroundings {
     pub reader: DirectoryReader,
     /// Keeps connections and carries requests.
     pub host: HostHandle,
-    /// Starts and restarts the actor.
+    /// Starts and restarts the actor, on the thread on which all of discovery runs.
     pub supervisor: Supervisor,
     /// Metrics of this node.
     pub telemetry: Telemetry,
@@ -138,7 +138,7 @@ impl Discovery {
         self.sources.iter().flat_map(|source| source.services()).collect()
     }
 
-    /// Takes ports, so that one in use is an error of the start. Must be called inside a tokio runtime, before
+    /// Takes ports, so that one in use is an error of the start. Must be called before
     /// [`Self::start`]; without it, sources that listen stay off.
     ///
     /// # Errors

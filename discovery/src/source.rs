@@ -40,8 +40,8 @@ pub trait Source: Send + Sync + 'static {
         Vec::new()
     }
 
-    /// Takes what must be there before anything runs, such as a port, and tells the own record of it. Called once, inside
-    /// a tokio runtime; does not wait.
+    /// Takes what must be there before anything runs, such as a port, and tells the own record of it. Called once; does
+    /// not wait.
     ///
     /// # Errors
     /// [`PrepareError`], for the operator.

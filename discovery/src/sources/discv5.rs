@@ -67,10 +67,11 @@ struct Shared {
     prepared: OnceLock<Prepared>,
 }
 
-/// The socket and the record that says where it is. The socket outlives the server, which may be started again.
+/// The socket and the record that says where it is. The socket outlives the server, which may be started again, and is read
+/// on the runtime that runs the server.
 #[derive(Debug)]
 struct Prepared {
-    socket: Arc<tokio::net::UdpSocket>,
+    socket: UdpSocket,
     own: OwnRecord,
 }
 
@@ -88,7 +89,7 @@ impl Source for Discv5Source {
     fn prepare(&self, own: &OwnRecord) -> Result<(), PrepareError> {
         let listen = self.0.config.listen;
         let failed = |error| PrepareError { source_name: SourceName::Discv5, address: listen, error };
-        let socket = Arc::new(bind(listen).map_err(failed)?);
+        let socket = bind(listen).map_err(failed)?;
         let port = socket.local_addr().map_err(failed)?.port();
         own.listens(self.0.config.endpoint(port));
         // A second call keeps the first socket, which others have been told of.
@@ -103,15 +104,18 @@ impl Source for Discv5Source {
                 tracing::error!("discv5 was started without its socket");
                 return;
             };
-            server::run(&shared, Arc::clone(socket), own, context).await;
+            match socket.try_clone().and_then(tokio::net::UdpSocket::from_std) {
+                Ok(socket) => server::run(&shared, Arc::new(socket), own, context).await,
+                Err(error) => tracing::error!(%error, "discv5 cannot read its socket; it stays off"),
+            }
         }
         .boxed()
     }
 }
 
 /// Binds without waiting; a name is never resolved.
-fn bind(address: SocketAddr) -> io::Result<tokio::net::UdpSocket> {
+fn bind(address: SocketAddr) -> io::Result<UdpSocket> {
     let socket = UdpSocket::bind(address)?;
     socket.set_nonblocking(true)?;
-    tokio::net::UdpSocket::from_std(socket)
+    Ok(socket)
 }

@@ -71,6 +71,7 @@ const LIVES: &[&[(&str, Stimulus)]] = &[
         ("mixer_cover", Stimulus::Wait),
         ("mixer_local", Stimulus::Wait),
         ("mixer_releaser", Stimulus::Wait),
+        ("mixer_tags", Stimulus::Wait),
     ],
     &[
         ("sender_caller", Stimulus::Push),

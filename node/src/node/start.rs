@@ -76,6 +76,12 @@ pub enum StartError {
         /// Why.
         error: wakumix_keyring::OpenError,
     },
+    /// Discovery has no thread.
+    #[error("discovery gets no thread: {error}; check the limits on threads and open files")]
+    Thread {
+        /// Why.
+        error: std::io::Error,
+    },
     /// A kind of discovery did not start.
     #[error("{0}; free the port, or set discv5-udp-port or ports-shift")]
     Discovery(#[from] PrepareError),
@@ -132,6 +138,8 @@ impl Node {
         let (events, _) = broadcast::channel(PEER_EVENTS);
         let (mix_keys, rotation) = key_ring(loaded).map_err(|error| StartError::Keys { error })?;
         let (tasks, fatal) = Tasks::new(tokio::runtime::Handle::current(), telemetry.clone());
+        // What discovery does takes no turn on the threads that carry packets.
+        let apart = Supervisor::apart("discovery", &tasks).map_err(|error| StartError::Thread { error })?;
         let workers = Workers::detect(tasks.clone());
         let (host, host_inbox) = mailbox("host", HOST_QUEUE, &telemetry);
         let mut ports = Ports::new(HostHandle::new(host));
@@ -203,7 +211,7 @@ impl Node {
             publisher,
             reader: directory.clone(),
             host: ports.host.clone(),
-            supervisor: context.supervisor.clone(),
+            supervisor: apart,
             telemetry: telemetry.clone(),
         };
         let (roles, mut started) = start_roles(roles, loaded, &context);

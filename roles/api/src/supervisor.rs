@@ -1,18 +1,20 @@
 //! Supervision: an actor that panics is made anew from its factory; one that keeps panicking stops the node.
 
 use std::{
-    fmt,
+    fmt, io,
     sync::{
         Arc,
         atomic::{AtomicU64, Ordering},
     },
+    thread,
     time::Duration,
 };
 
 use actix::{Arbiter, ArbiterHandle};
 use tokio::{
-    runtime::Handle,
+    runtime::{Builder, Handle, Runtime},
     sync::{mpsc, oneshot},
+    task::LocalSet,
     time::Instant,
 };
 use wakumix_telemetry::Telemetry;
@@ -23,6 +25,9 @@ use crate::{
     metrics::Metric,
     tasks::{RESTART_BUDGET, RESTART_WINDOW, RestartBudget},
 };
+
+/// Actors that wait to be started on a thread apart.
+const STARTS: usize = 4;
 
 /// An actor or task that could not be kept running. The node must stop.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -42,25 +47,63 @@ impl fmt::Display for Fatal {
 /// Starts actors and restarts those that panic. Cheap to clone.
 #[derive(Clone)]
 pub struct Supervisor {
-    arbiter: ArbiterHandle,
+    home: Home,
     tasks: Tasks,
-    /// Keeps the arbiter's thread; `None` when the caller's own thread is used.
-    thread: Option<Arc<ArbiterThread>>,
 }
+
+/// Where actors run. A thread of their own ends with the last supervisor that has it.
+#[derive(Clone)]
+enum Home {
+    /// The caller's thread.
+    Here(ArbiterHandle),
+    /// A thread for actors; their tasks are elsewhere.
+    Arbiter(Arc<ArbiterThread>),
+    /// A thread for actors and their tasks.
+    Apart(mpsc::Sender<StartActor>),
+}
+
+/// Starts an actor on the thread that calls it.
+type StartActor = Box<dyn FnOnce() + Send>;
 
 impl Supervisor {
     /// A supervisor whose actors share one thread of their own, and whose failures are those of `tasks`. Must be called inside
     /// an actix `System`.
     pub fn new(tasks: Tasks) -> Self {
-        let arbiter = Arbiter::new();
-        Self { arbiter: arbiter.handle(), thread: Some(Arc::new(ArbiterThread(Some(arbiter)))), tasks }
+        Self { home: Home::Arbiter(Arc::new(ArbiterThread(Some(Arbiter::new())))), tasks }
+    }
+
+    /// A supervisor whose actors *and their tasks* share one thread of this name and nothing else: what they do takes no
+    /// turn on the threads of `tasks`. Names, counts and failures of the tasks are those of `tasks` all the same.
+    ///
+    /// The thread ends with the last clone, and thus once its actors have stopped.
+    ///
+    /// # Errors
+    /// When the operating system gives no thread or no event queue.
+    pub fn apart(name: &'static str, tasks: &Tasks) -> io::Result<Self> {
+        let runtime = Builder::new_current_thread().enable_all().thread_name(name).build()?;
+        let tasks = tasks.on(runtime.handle().clone());
+        let (home, mut starts) = mpsc::channel::<StartActor>(STARTS);
+        let runtime = ThreadRuntime(Some(runtime));
+        let run = move || {
+            runtime.block_on(async move {
+                while let Some(start) = starts.recv().await {
+                    start();
+                }
+            });
+        };
+        #[expect(
+            clippy::disallowed_methods,
+            reason = "whatever runs on it is an actor or a task, and answers its panic"
+        )]
+        drop(thread::Builder::new().name(name.to_owned()).spawn(run)?);
+        Ok(Self { home: Home::Apart(home), tasks })
     }
 
     /// A supervisor whose actors run on the caller's thread, so that a paused clock governs them: for tests. The first
     /// [`Fatal`] comes out of the receiver.
     pub fn on_current_thread(telemetry: Telemetry) -> (Self, mpsc::Receiver<Fatal>) {
         let (tasks, fatal) = Tasks::new(Handle::current(), telemetry);
-        (Self { arbiter: Arbiter::current(), thread: None, tasks }, fatal)
+        (Self { home: Home::Here(Arbiter::current()), tasks }, fatal)
     }
 
     /// The tasks beside the actors.
@@ -95,7 +138,11 @@ impl Supervisor {
 
 impl fmt::Debug for Supervisor {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(if self.thread.is_some() { "Supervisor(own thread)" } else { "Supervisor(current thread)" })
+        f.write_str(match self.home {
+            Home::Here(_) => "Supervisor(current thread)",
+            Home::Arbiter(_) => "Supervisor(own thread)",
+            Home::Apart(_) => "Supervisor(own thread and tasks)",
+        })
     }
 }
 
@@ -206,8 +253,7 @@ impl<A: Actor, F: FnMut() -> A + Send + 'static> Supervision<A, F> {
             tasks: self.supervisor.tasks.clone(),
             task_limit: self.task_limit,
         };
-        // A dead arbiter drops the parts, which reports the end.
-        self.supervisor.arbiter.spawn_fn(move || launch(parts));
+        self.supervisor.home.start(move || launch(parts));
         (control, end)
     }
 
@@ -259,8 +305,50 @@ async fn stop(control: &mpsc::Sender<Control>, ended: oneshot::Receiver<End>, de
     matches!(tokio::time::timeout_at(deadline + grace, ended).await, Ok(Ok(End::Stopped)))
 }
 
+impl Home {
+    /// Starts an actor there. A thread that has ended drops what it is made of, which reports its end.
+    fn start(&self, start: impl FnOnce() + Send + 'static) {
+        match self {
+            Self::Here(arbiter) => {
+                arbiter.spawn_fn(start);
+            }
+            Self::Arbiter(thread) => thread.start(start),
+            // As does a thread that is behind with starting; the next try comes after a back-off.
+            Self::Apart(home) => drop(home.try_send(Box::new(start))),
+        }
+    }
+}
+
+/// The runtime of a thread. It ends without waiting, wherever it is dropped: at the end of its thread, or on the caller's if
+/// there is none.
+struct ThreadRuntime(Option<Runtime>);
+
+impl ThreadRuntime {
+    fn block_on(&self, future: impl Future<Output = ()>) {
+        if let Some(runtime) = &self.0 {
+            LocalSet::new().block_on(runtime, future);
+        }
+    }
+}
+
+impl Drop for ThreadRuntime {
+    fn drop(&mut self) {
+        if let Some(runtime) = self.0.take() {
+            runtime.shutdown_background();
+        }
+    }
+}
+
 /// Ends the arbiter's thread with the last supervisor.
 struct ArbiterThread(Option<Arbiter>);
+
+impl ArbiterThread {
+    fn start(&self, start: impl FnOnce() + Send + 'static) {
+        if let Some(arbiter) = &self.0 {
+            arbiter.spawn_fn(start);
+        }
+    }
+}
 
 impl Drop for ArbiterThread {
     fn drop(&mut self) {
@@ -374,5 +462,26 @@ mod tests {
         assert!(fixture.handle.stop(Instant::now() + Duration::from_secs(1)).await);
         assert_eq!(sum.await.unwrap(), 1);
         assert!(fixture.address.try_send(Say::Add(1)).is_err());
+    }
+
+    #[tokio::test]
+    async fn a_thread_apart_has_its_name_and_tasks_and_ends_when_its_actors_have_stopped() {
+        let telemetry = crate::metrics::telemetry();
+        let (tasks, _fatal) = Tasks::new(Handle::current(), telemetry.clone());
+        let supervisor = Supervisor::apart("apart", &tasks).unwrap();
+        let name = async { thread::current().name().map(str::to_owned) };
+        let named = supervisor.tasks().spawn("named", crate::OnPanic::Report, name).join().await;
+        assert_eq!(named.flatten().as_deref(), Some("apart"));
+        let (address, inbox) = mailbox("adder", 16, &telemetry);
+        let handle = supervisor.start(address.clone(), inbox, 4, || Adder { total: 0 });
+        let mut left = supervisor.tasks().spawn("left", crate::OnPanic::Report, std::future::pending::<()>());
+        drop(supervisor);
+        address.send(Say::Add(7)).await.unwrap();
+        assert_eq!(total(&address).await, 7);
+        // One registry for all.
+        assert!(tasks.states().iter().any(|state| state.name == "left" && state.running == 1));
+        assert!(handle.stop(Instant::now() + Duration::from_secs(10)).await);
+        // The runtime of the thread ends its tasks when the thread ends.
+        assert_eq!(left.join().await, None);
     }
 }

@@ -50,11 +50,12 @@ pub enum OnPanic {
 /// Every task of a node, by name. Cheap to clone; all clones are one registry.
 #[derive(Clone)]
 pub struct Tasks {
+    /// Where tasks of this clone run.
+    runtime: Handle,
     shared: Arc<Registry>,
 }
 
 struct Registry {
-    runtime: Handle,
     telemetry: Telemetry,
     fatal: mpsc::Sender<Fatal>,
     names: Mutex<BTreeMap<&'static str, Arc<Entry>>>,
@@ -110,7 +111,13 @@ impl Tasks {
         // One report is enough: the node stops at the first.
         let (fatal, reports) = mpsc::channel(1);
         let names = Mutex::default();
-        (Self { shared: Arc::new(Registry { runtime, telemetry, fatal, names }) }, reports)
+        (Self { runtime, shared: Arc::new(Registry { telemetry, fatal, names }) }, reports)
+    }
+
+    /// The same registry, for tasks that run on another runtime.
+    #[must_use]
+    pub(crate) fn on(&self, runtime: Handle) -> Self {
+        Self { runtime, shared: Arc::clone(&self.shared) }
     }
 
     /// Runs a future to its end. A panic is answered as `on_panic` says; the owner is the node.
@@ -187,21 +194,19 @@ impl Tasks {
     /// The names of all tasks that have run, in order, and how they are.
     #[must_use]
     pub fn states(&self) -> Vec<TaskState> {
-        self.lock().values().map(|entry| entry.state()).collect()
+        self.shared.states()
     }
 
     /// What stands in the way of readiness: tasks that wait for their restart.
     #[must_use]
     pub fn problem(&self) -> Option<String> {
-        let restarting = |state: &TaskState| state.restarting > 0;
-        let state = self.states().into_iter().find(restarting)?;
-        Some(format!("the task {} has panicked and is restarted; report this as a bug", state.name))
+        self.shared.problem()
     }
 
     /// Reads [`Self::problem`] for whoever must not keep the registry alive.
     pub fn watch_problem(&self) -> impl Fn() -> Option<String> + Send + Sync + 'static {
         let shared = Arc::downgrade(&self.shared);
-        move || Self { shared: shared.upgrade()? }.problem()
+        move || shared.upgrade()?.problem()
     }
 
     /// Makes a task of this name panic, as a bug would: the one that runs longest, or the next that starts. For drills.
@@ -212,7 +217,7 @@ impl Tasks {
     /// The runtime that tasks run on.
     #[must_use]
     pub fn runtime(&self) -> &Handle {
-        &self.shared.runtime
+        &self.runtime
     }
 
     pub(crate) fn fatal(&self) -> &mpsc::Sender<Fatal> {
@@ -233,12 +238,12 @@ impl Tasks {
             }
         };
         // The task catches its panics, so its end has nothing to say.
-        let abort = self.shared.runtime.spawn(task).abort_handle();
+        let abort = self.runtime.spawn(task).abort_handle();
         TaskHandle { abort, output }
     }
 
     fn entry(&self, name: &'static str) -> Arc<Entry> {
-        let mut names = self.lock();
+        let mut names = self.shared.lock();
         let new = || {
             let counter = |metric| self.shared.telemetry.counter(metric, &[("task", name)]);
             Arc::new(Entry {
@@ -252,10 +257,21 @@ impl Tasks {
         };
         Arc::clone(names.entry(name).or_insert_with(new))
     }
+}
+
+impl Registry {
+    fn states(&self) -> Vec<TaskState> {
+        self.lock().values().map(|entry| entry.state()).collect()
+    }
+
+    fn problem(&self) -> Option<String> {
+        let state = self.states().into_iter().find(|state| state.restarting > 0)?;
+        Some(format!("the task {} has panicked and is restarted; report this as a bug", state.name))
+    }
 
     /// No code panics while it holds the lock, so a poisoned table is still consistent.
     fn lock(&self) -> MutexGuard<'_, BTreeMap<&'static str, Arc<Entry>>> {
-        self.shared.names.lock().unwrap_or_else(PoisonError::into_inner)
+        self.names.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
