@@ -16,7 +16,7 @@ use crate::{
     roles::Roles,
 };
 
-/// `--config` and one flag for every key. The flags of keys come with [`with_keys`], once it is known which roles the
+/// `--config` and one flag for every key. The flags of keys come later, once it is known which roles the
 /// program has.
 #[derive(Clone, Debug, Default)]
 pub struct ConfigArgs {
