@@ -119,11 +119,6 @@ impl Telemetry {
         text
     }
 
-    /// Lets the recorder tidy up. Call it every few seconds.
-    pub fn upkeep(&self) {
-        self.inner.page.run_upkeep();
-    }
-
     /// A copy of the list, so that a refresher may itself register handles or refreshers.
     fn refreshers(&self) -> Vec<Refresher> {
         self.inner.refreshers.lock().clone()

@@ -154,19 +154,6 @@ fn numbers_kept_elsewhere_are_refreshed_at_each_scrape() {
 }
 
 #[test]
-fn upkeep_keeps_the_samples_that_no_scrape_has_seen() {
-    let telemetry = new_node();
-    let wait = telemetry.histogram(Metric::QueueWaitSeconds, &[("queue", "delay")]);
-    wait.record(0.2);
-    telemetry.upkeep();
-    wait.record(0.2);
-    let page = page_of(&telemetry);
-    let family = &page.families["waku_mix_queue_wait_seconds"];
-    let count = family.samples.iter().find(|sample| sample.name.ends_with("_count")).unwrap();
-    assert_eq!(count.value, 2.0);
-}
-
-#[test]
 #[should_panic(expected = "waku_mix_packets_held of wakumix-telemetry is a gauge")]
 fn a_metric_of_another_kind_is_a_defect_of_the_caller() {
     new_node().counter(Metric::PacketsHeld, &[]).increment(1);

@@ -66,7 +66,6 @@ const LIVES: &[&[(&str, Stimulus)]] = &[
         ("host_connection", Stimulus::Wait),
         ("key_rotation", Stimulus::Wait),
         ("local_record", Stimulus::Wait),
-        ("metrics", Stimulus::Wait),
         ("mixer_batch", Stimulus::Serve),
         ("mixer_cover", Stimulus::Wait),
         ("mixer_local", Stimulus::Wait),

@@ -1,26 +1,12 @@
 //! Metrics that belong to the node as a whole: packet accounting, buffers, versions.
 
-use std::{sync::Arc, time::Duration};
+use std::sync::Arc;
 
 use wakumix_mix::{Balance, fleet::FleetCounts};
 use wakumix_role_api::RoleContext;
 use wakumix_telemetry::Telemetry;
 
 use crate::{config::Config, metrics::Metric};
-
-/// How often samples of histograms are moved into their buckets. Between two moves every packet leaves a few samples of
-/// 24 bytes behind, at 15 000 packets a second less than 10 MB.
-const UPKEEP: Duration = Duration::from_secs(5);
-
-/// Keeps the samples of histograms from piling up in a node whose metrics nobody reads. Never ends by itself.
-pub(super) async fn keep_up(telemetry: Telemetry) {
-    let mut beat = tokio::time::interval(UPKEEP);
-    beat.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Skip);
-    loop {
-        beat.tick().await;
-        telemetry.upkeep();
-    }
-}
 
 /// Refreshes the accounting at every scrape.
 pub(super) fn export(context: &RoleContext, config: &Config) {

@@ -223,11 +223,10 @@ impl Node {
         record_sender.send_replace(Arc::new(told));
         let discovery = discovery.start(surroundings);
         metrics::export(&context, config);
-        let (upkeep, rotation) = (telemetry.clone(), Arc::new(Mutex::new(rotation)));
+        let rotation = Arc::new(Mutex::new(rotation));
         let readers = local::Readers { record: record_sender, hop_address: hop_sender };
         let (addresses, announced, ready_roles) = (host_addresses, mix_keys, Arc::clone(&roles));
         let housekeeping = vec![
-            tasks.keep("metrics", move || metrics::keep_up(upkeep.clone())),
             tasks.keep("key_rotation", {
                 let workers = context.workers.clone();
                 move || rotate(Arc::clone(&rotation), workers.clone())

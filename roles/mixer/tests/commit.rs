@@ -85,6 +85,23 @@ async fn batches_that_wait_hold_no_worker_and_their_number_has_a_bound() {
 }
 
 #[actix::test]
+async fn a_panic_while_tags_are_written_loses_one_batch_and_the_others_go_on() {
+    let (mut fixture, gate) = gated();
+    let packets: Vec<_> = (0..4).map(|_| fixture.forward_packet(0)).collect();
+    fixture.receive(&packets).await;
+    fixture.run_for(SHORT).await;
+    fixture.around.context.supervisor.tasks().inject_panic("mixer_tags");
+    // The task is made again after 50 ms.
+    fixture.run_for(Duration::from_secs(1)).await;
+    gate.send_replace(Some(true));
+    fixture.run_for(SHORT).await;
+    assert_eq!(fixture.dropped(Stage::Unwrap, DropReason::Abandoned), 2);
+    assert_eq!(fixture.consume_all(), (2, 0, 0));
+    assert_eq!((fixture.balance().residue(0), fixture.around.context.formats.held()), (0, 0));
+    assert_eq!(fixture.mixer.ready(), Ok(()));
+}
+
+#[actix::test]
 async fn a_stop_waits_for_tags_until_its_deadline_and_no_longer() {
     let (mut fixture, _gate) = gated();
     let packets = all_kinds(&mut fixture);

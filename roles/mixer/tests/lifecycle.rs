@@ -107,6 +107,24 @@ async fn a_panic_of_the_actor_loses_nothing_that_was_queued_or_held_and_forgets_
     fixture.assert_settled();
 }
 
+#[actix::test]
+async fn a_panic_in_a_batch_is_counted_and_loses_the_packets_of_that_batch_alone() {
+    let mut fixture = Fixture::start(as_encoded());
+    let packets = [0, 0, 10].map(|delay| fixture.forward_packet(delay));
+    let tasks = fixture.around.context.supervisor.tasks().clone();
+    tasks.inject_panic("mixer_batch");
+    fixture.receive(&packets[..2]).await;
+    fixture.run_for(Duration::from_millis(1)).await;
+    assert_eq!(fixture.balance().dropped, [(Stage::Unwrap, DropReason::Abandoned, 2)]);
+    fixture.receive(&packets[2..]).await;
+    fixture.run_to_rest().await;
+    assert_eq!(fixture.consume_all(), (1, 0, 0));
+    assert_eq!((fixture.balance().residue(0), fixture.around.context.formats.held()), (0, 0));
+    let panics = "waku_mix_task_panics_total{task=\"mixer_batch\"} 1";
+    assert!(fixture.around.context.telemetry.render().lines().any(|line| line == panics));
+    assert!(fixture.mixer.stop(far_off()).await.in_time);
+}
+
 #[test]
 fn every_packet_ends_exactly_once_whatever_comes() {
     for seed in 0..6 {

@@ -253,10 +253,7 @@ impl Parts {
 /// To make one takes as long as a whole run, so runs share it; what they register with it piles up, so not for ever.
 fn telemetry() -> Telemetry {
     let mut shared = TELEMETRY.lock().unwrap_or_else(PoisonError::into_inner);
-    if let Some((_, full)) = shared.take_if(|(uses, _)| *uses >= SHARED_BY) {
-        // Samples that nobody reads would outlive it.
-        full.upkeep();
-    }
+    drop(shared.take_if(|(uses, _)| *uses >= SHARED_BY));
     let (uses, telemetry) = shared.get_or_insert_with(|| {
         let catalogues = [&wakumix_role_api::METRICS, &crate::METRICS];
         (0, Telemetry::new(catalogues).expect("no name is in both"))
