@@ -112,11 +112,11 @@ impl Config {
             checks.refuse("refresh", "is zero", "use a time longer than that");
         }
         if self.pool.check_interval.is_zero() {
-            checks.refuse("pool.check_interval", "is zero", "use a time longer than that");
+            checks.refuse("check_interval", "is zero", "use a time longer than that");
         }
         if self.pool.max_age < self.pool.check_interval {
             let problem = "is shorter than the time between two checks, so that nodes expire before they are checked";
-            checks.refuse("pool.max_age", problem, "use several times pool.check_interval");
+            checks.refuse("max_age", problem, "use several times pool.check-interval");
         }
         checks.finish()
     }

@@ -4,7 +4,6 @@ mod slow;
 
 use std::{
     collections::{HashMap, VecDeque},
-    sync::Mutex,
     time::Duration,
 };
 
@@ -18,6 +17,7 @@ use libp2p::{
     },
     metrics::Registry,
 };
+use parking_lot::Mutex;
 use prometheus_client::metrics::gauge::Gauge;
 use wakumix_role_api::host::{MESH_LOW, PublishFailure, Verdict};
 use wakumix_waku::{
@@ -105,7 +105,7 @@ pub(crate) fn behaviour(
         Gossipsub::new_with_subscription_filter(MessageAuthenticity::Anonymous, config().map_err(problem)?, filter)
             .map_err(|reason| problem(reason.to_owned()))?;
     {
-        let mut registry = registry.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        let mut registry = registry.lock();
         let registry = registry.sub_registry_with_prefix("libp2p_gossipsub");
         behaviour = behaviour.with_metrics(registry, MetricsConfig::default());
     }

@@ -2,7 +2,7 @@
 
 use std::{
     collections::{HashMap, HashSet},
-    sync::{Arc, Mutex, PoisonError},
+    sync::Arc,
     time::Duration,
 };
 
@@ -15,6 +15,7 @@ use libp2p::{
     relay,
     swarm::{self, SwarmEvent},
 };
+use parking_lot::Mutex;
 use tokio::{
     sync::{Notify, broadcast, mpsc, oneshot, watch},
     time::{Instant, sleep, timeout},
@@ -125,7 +126,7 @@ pub async fn start(config: HostConfig, parts: HostParts) -> Result<RunningHost, 
     factory.config.listen.clone_from(&listen_addresses);
     let (factory, first) = (Arc::new(factory), Mutex::new(Some(first)));
     let task = tasks.keep("host", move || {
-        let (factory, first) = (Arc::clone(&factory), lock(&first).take());
+        let (factory, first) = (Arc::clone(&factory), first.lock().take());
         async move {
             match first {
                 Some(host) => host.run().await,
@@ -145,7 +146,7 @@ impl Factory {
         let protocols = mix.map(|port| mix::Protocols::new(&port, config, &telemetry));
 
         let registry = telemetry.libp2p_registry();
-        *lock(&registry) = Registry::default();
+        *registry.lock() = Registry::default();
         let (circuits, circuits_behaviour) = relay::client::new(identity.public().to_peer_id());
         let behaviour = HostBehaviour::new(
             config,
@@ -156,7 +157,7 @@ impl Factory {
             circuits_behaviour,
             &telemetry,
         )?;
-        let transport = transport::build(&identity, circuits, behaviour.limits.setups(), &mut lock(&registry))?;
+        let transport = transport::build(&identity, circuits, behaviour.limits.setups(), &mut registry.lock())?;
         let failed = Arc::<Notify>::default();
         let swarm_config = swarm_config(config, tasks, Arc::clone(&failed));
         let mut swarm = Swarm::new(transport, behaviour, identity.public().to_peer_id(), swarm_config);
@@ -165,8 +166,8 @@ impl Factory {
         config.announce.iter().for_each(|address| swarm.add_external_address(address.clone()));
 
         // Each guard ends with its statement: as parts of one expression they would wait for each other.
-        let libp2p_metrics = Metrics::new(&mut lock(&registry));
-        let mesh_health = MeshHealth::new(&mut lock(&registry));
+        let libp2p_metrics = Metrics::new(&mut registry.lock());
+        let mesh_health = MeshHealth::new(&mut registry.lock());
         let nat = Nat::new(config, *swarm.local_peer_id(), bound, Instant::now());
         self.addresses.send_replace(nat.addresses(Instant::now()));
         let host = Box::new(Host {
@@ -196,7 +197,7 @@ impl Factory {
 
     /// A host in place of one that has panicked: the connections are gone, what the roles asked for stands.
     async fn run_again(&self) {
-        let gone = std::mem::take(&mut lock(&self.durable).connected);
+        let gone = std::mem::take(&mut self.durable.lock().connected);
         for peer in gone {
             // Nobody need listen.
             let _ = self.parts.events.send(PeerEvent::Disconnected { peer });
@@ -313,8 +314,4 @@ async fn listen(
         .unwrap_or_else(|_| Err(HostError::setup("listening", &"no address in time")))?;
     bound.sort_by_key(|(id, _)| listeners.iter().position(|(listener, _)| listener == id));
     Ok((listeners.into_iter().map(|(id, _)| id).collect(), bound))
-}
-
-fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

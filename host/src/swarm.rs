@@ -5,11 +5,7 @@
 
 mod addresses;
 
-use std::{
-    collections::HashMap,
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
-    time::Duration,
-};
+use std::{collections::HashMap, sync::Arc, time::Duration};
 
 use futures::StreamExt;
 use libp2p::{
@@ -20,6 +16,7 @@ use libp2p::{
     ping,
     swarm::{ConnectionId, DialError, SwarmEvent, dial_opts::PeerCondition},
 };
+use parking_lot::Mutex;
 use tokio::{
     sync::{Notify, broadcast, mpsc, oneshot, watch},
     time::{Instant, Interval, MissedTickBehavior, interval, timeout_at},
@@ -135,20 +132,20 @@ impl Host {
                 let _ = reply.send(published);
             }
             HostMessage::Subscribe { topic, reply } => {
-                self.durable().topics.insert(topic.clone());
+                self.durable.lock().topics.insert(topic.clone());
                 let joined = self.gossip().is_some_and(|gossip| gossip::subscribe(gossip, &topic));
                 // Nobody waits any more.
                 let _ = reply.send(joined);
             }
             HostMessage::Unsubscribe { topic } => {
-                self.durable().topics.remove(&topic);
+                self.durable.lock().topics.remove(&topic);
                 if let Some(gossip) = self.gossip() {
                     gossip::unsubscribe(gossip, &topic);
                 }
             }
             HostMessage::Verdict { id, source, verdict } => self.judge(id, &source, verdict),
             HostMessage::KeepConnected(addresses) => {
-                self.durable().kept.clone_from(&addresses);
+                self.durable.lock().kept.clone_from(&addresses);
                 self.keep_connected(addresses);
             }
             HostMessage::Peers(reply) => {
@@ -165,18 +162,13 @@ impl Host {
     /// Does what was asked of the host before this one.
     pub(crate) fn take_up(&mut self) {
         let (kept, topics) = {
-            let durable = self.durable();
+            let durable = self.durable.lock();
             (durable.kept.clone(), durable.topics.clone())
         };
         self.keep_connected(kept);
         if let Some(gossip) = self.gossip() {
             topics.iter().for_each(|topic| _ = gossip::subscribe(gossip, topic));
         }
-    }
-
-    /// No code panics while it holds the lock, so a poisoned value is still consistent.
-    fn durable(&self) -> MutexGuard<'_, Durable> {
-        self.durable.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn gossip(&mut self) -> Option<&mut gossip::Behaviour> {
@@ -244,7 +236,7 @@ impl Host {
                 }
                 if num_established.get() == 1 {
                     let dialled = endpoint.is_dialer().then(|| without_peer(endpoint.get_remote_address()));
-                    self.durable().connected.insert(peer_id);
+                    self.durable.lock().connected.insert(peer_id);
                     self.tell(PeerEvent::Connected { peer: peer_id, dialled });
                 }
                 self.nat.connected(connection_id, peer_id, endpoint);
@@ -256,7 +248,7 @@ impl Host {
                 self.nat.closed(connection_id, &peer_id, num_established == 0);
                 if num_established == 0 {
                     self.forget_dialler(&peer_id);
-                    self.durable().connected.remove(&peer_id);
+                    self.durable.lock().connected.remove(&peer_id);
                     self.tell(PeerEvent::Disconnected { peer: peer_id });
                     self.peers.disconnected(&peer_id);
                     self.slow_peers.disconnected(&peer_id);

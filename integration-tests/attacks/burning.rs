@@ -3,8 +3,9 @@
 //! A request carries two reply blocks, and the exit answers through both. A hop of one way back puts garbage in the place
 //! of the payload and sees to it that this comes first. The answer on the other way is sound.
 
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 
+use parking_lot::Mutex;
 use wakumix_integration_tests::{
     net::{Net, all_with, plans, push},
     until,
@@ -52,15 +53,13 @@ async fn attack(weak: Weaknesses, profile: &str) -> Verdict {
     let link = Arc::<Mutex<LastLink>>::default();
     for hop in &hops {
         let (link, me) = (Arc::clone(&link), sender.peer_id());
-        hop.pass_on(move |passing| {
-            passing.next.peer() != me || link.lock().unwrap().takes(&passing.next, &mut passing.packet)
-        });
+        hop.pass_on(move |passing| passing.next.peer() != me || link.lock().takes(&passing.next, &mut passing.packet));
     }
 
     let sound_ones_follow = async {
         until("the sender has dropped the damaged answer", async || dropped(sender, DropReason::Integrity) > 0).await;
         let withheld = {
-            let mut link = link.lock().unwrap();
+            let mut link = link.lock();
             link.is_open = true;
             std::mem::take(&mut link.withheld)
         };

@@ -3,13 +3,11 @@
 //! Only the packet format is ours. Streams, dialling and conduct are those that were seen of live nodes: one stream per
 //! peer, kept for ever, never closed first; every packet a task of its own; no delays.
 
-use std::{
-    collections::HashMap,
-    sync::{Arc, Mutex},
-};
+use std::{collections::HashMap, sync::Arc};
 
 use futures::{AsyncWriteExt as _, StreamExt as _};
 use libp2p::{PeerId, Stream};
+use parking_lot::Mutex;
 use tokio::sync::{oneshot, watch};
 use wakumix_mix::{Body, HopAddress, MixNode, Request, decode_reply, encode_reply};
 use wakumix_role_api::directory::ServiceNode;
@@ -144,7 +142,7 @@ impl FleetNode {
 
     /// Passes on what it kept for itself.
     pub async fn release(&self) {
-        let packets = std::mem::take(&mut *self.0.withheld.lock().unwrap());
+        let packets = std::mem::take(&mut *self.0.withheld.lock());
         for (next, packet) in packets {
             self.0.write(&next, &packet).await;
         }
@@ -166,7 +164,7 @@ impl FleetNode {
         let back = hops(&[first, second, self.mix_node()], 0);
         let (surb, keys) = self.0.sphinx.create_surb(&mut rand::rng(), &back).unwrap();
         let (sink, answer) = oneshot::channel();
-        self.0.asked.lock().unwrap().insert(keys.id(), Asked { keys, answer: sink });
+        self.0.asked.lock().insert(keys.id(), Asked { keys, answer: sink });
         let request = v3::Request { request_id: "fleet".to_owned(), pubsub_topic: Some(TOPIC.to_owned()), message };
         let data = frame::encode(&request.encode());
         let body = Request { codec: V3_PROTOCOL, surbs: vec![surb], data: &data }.encode().unwrap();
@@ -213,7 +211,7 @@ impl Inner {
                 self.serve(&packet[body]).await;
             }
             Opened::Reply { id } => {
-                let asked = self.asked.lock().unwrap().remove(&id).expect("a reply to a request");
+                let asked = self.asked.lock().remove(&id).expect("a reply to a request");
                 let body = self.sphinx.open_reply(&asked.keys, &mut packet).unwrap();
                 // The test may have ended.
                 let _ = asked.answer.send(decode_reply(body).unwrap().to_vec());
@@ -224,7 +222,7 @@ impl Inner {
     async fn pass_on(&self, from: PeerId, next: HopAddress, packet: Vec<u8>) {
         let passage = Passage { from, to: next.peer() };
         if self.conduct == Conduct::Withholds(from) {
-            self.withheld.lock().unwrap().push((next, packet));
+            self.withheld.lock().push((next, packet));
             self.log.send_modify(|log| {
                 log.withheld += 1;
                 log.passages.push(passage);

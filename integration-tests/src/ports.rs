@@ -7,10 +7,10 @@
 use std::{
     net::{TcpListener, UdpSocket},
     ops::Range,
-    sync::{Mutex, PoisonError},
 };
 
 use multiaddr::Multiaddr;
+use parking_lot::Mutex;
 
 /// Below the range that Linux draws from, 32768 to 60999, and that of other systems, 49152 to 65535.
 const RANGE: Range<u16> = 20_000..32_000;
@@ -23,7 +23,7 @@ static NEXT: Mutex<Option<u16>> = Mutex::new(None);
 /// # Panics
 /// If every port is taken.
 pub fn free() -> u16 {
-    let mut next = NEXT.lock().unwrap_or_else(PoisonError::into_inner);
+    let mut next = NEXT.lock();
     let width = RANGE.end - RANGE.start;
     for _ in RANGE {
         let port =

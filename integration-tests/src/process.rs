@@ -4,10 +4,11 @@ use std::{
     io::{BufRead as _, BufReader, Read},
     path::Path,
     process::{Child, Command, ExitStatus, Stdio},
-    sync::{Arc, Mutex},
+    sync::Arc,
     thread::JoinHandle,
 };
 
+use parking_lot::Mutex;
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
 
@@ -56,7 +57,7 @@ impl Process {
     /// Waits for a line of standard error that contains `part`, and gives what follows it in the line.
     pub async fn says(&self, part: &str) -> String {
         eventually(async || {
-            let lines = self.stderr.read.lock().unwrap();
+            let lines = self.stderr.read.lock();
             let found = lines.iter().find_map(|line| line.split_once(part).map(|(_, rest)| rest.to_owned()));
             found.ok_or_else(|| format!("no line with {part:?}:\n{}", lines.join("\n")))
         })
@@ -85,7 +86,7 @@ impl Process {
             self.child
                 .try_wait()
                 .expect("it is a child")
-                .ok_or_else(|| format!("the process runs on:\n{}", self.stderr.read.lock().unwrap().join("\n")))
+                .ok_or_else(|| format!("the process runs on:\n{}", self.stderr.read.lock().join("\n")))
         })
         .await;
         // The streams end with the process; what it wrote last is read.
@@ -118,14 +119,14 @@ impl Lines {
         let lines = Arc::clone(&read);
         let reader = std::thread::spawn(move || {
             for line in BufReader::new(stream).lines().map_while(Result::ok) {
-                lines.lock().unwrap().push(line);
+                lines.lock().push(line);
             }
         });
         Self { read, reader }
     }
 
     fn text(&self) -> String {
-        self.read.lock().unwrap().iter().map(|line| format!("{line}\n")).collect()
+        self.read.lock().iter().map(|line| format!("{line}\n")).collect()
     }
 }
 

@@ -1,10 +1,8 @@
 //! One key and its tags.
 
-use std::{
-    fmt,
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
-};
+use std::{fmt, sync::Arc};
 
+use parking_lot::Mutex;
 use wakumix_mix::ReplayError;
 use wakumix_sphinx::{PrivateKey, PublicKey, ReplayTag};
 
@@ -103,31 +101,31 @@ impl MixKey {
     pub fn admit(&self, tags: impl IntoIterator<Item = ReplayTag>) -> Admitted {
         let tags = tags.into_iter().map(|tag| kept(&tag));
         let Some(log) = &self.log else {
-            let mut seen = self.lock();
+            let mut seen = self.tags.lock();
             let verdicts = tags.map(|tag| seen.insert(&tag)).collect();
             return Admitted { verdicts, keeping: self.in_memory_keeping() };
         };
         let tags: Vec<Tag> = tags.collect();
         // Held until the new tags are queued: the room that was seen is still there.
-        let mut seen = self.lock();
+        let mut seen = self.tags.lock();
         if log.committer.takes(tags.len()) { admit(&mut seen, &tags, &log.committer) } else { refuse(&seen, &tags) }
     }
 
     /// Tags remembered.
     #[must_use]
     pub fn tags(&self) -> usize {
-        self.lock().len()
+        self.tags.lock().len()
     }
 
     /// Tags for which there is room.
     #[must_use]
     pub fn tag_capacity(&self) -> usize {
-        self.lock().capacity()
+        self.tags.lock().capacity()
     }
 
     /// Memory of the tags in bytes.
     pub(crate) fn bytes_in_memory(&self) -> usize {
-        self.lock().bytes()
+        self.tags.lock().bytes()
     }
 
     /// The log, if tags outlive the process.
@@ -137,7 +135,7 @@ impl MixKey {
 
     /// Forgets the tags in memory.
     pub(crate) fn forget(&self) {
-        self.lock().clear();
+        self.tags.lock().clear();
     }
 
     #[cfg(not(feature = "testing"))]
@@ -149,10 +147,6 @@ impl MixKey {
     #[cfg(feature = "testing")]
     fn in_memory_keeping(&self) -> Keeping {
         self.gate.clone().map_or(Keeping::Kept, Keeping::OnTheWay)
-    }
-
-    fn lock(&self) -> MutexGuard<'_, TagSet> {
-        self.tags.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 

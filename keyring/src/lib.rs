@@ -39,8 +39,9 @@ mod store;
 mod tag_log;
 mod tag_set;
 
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 
+use parking_lot::Mutex;
 use tokio::sync::watch;
 use wakumix_sphinx::{PrivateKey, PublicKey};
 
@@ -148,7 +149,7 @@ impl KeyRing {
     #[must_use]
     pub fn problem(&self) -> Option<String> {
         let of_logs = self.keys().iter().find_map(|key| key.log()?.problem());
-        of_logs.or_else(|| self.shared.problem.lock().unwrap_or_else(PoisonError::into_inner).clone())
+        of_logs.or_else(|| self.shared.problem.lock().clone())
     }
 
     /// Figures for metrics. Cheap enough for every scrape.
@@ -179,6 +180,6 @@ impl State {
 
 impl Shared {
     fn report(&self, problem: Option<String>) {
-        *self.problem.lock().unwrap_or_else(PoisonError::into_inner) = problem;
+        *self.problem.lock() = problem;
     }
 }

@@ -218,7 +218,7 @@ fn note(store: &Store, held: &Held) {
 
 fn delayed(shared: &Shared, error: &std::io::Error) {
     let problem = format!("no new mix key can be made, the current one stays: {error}");
-    let known = shared.problem.lock().is_ok_and(|known| known.is_some());
+    let known = shared.problem.lock().is_some();
     if !known {
         tracing::error!(%error, "no new mix key can be made, the current one stays");
     }

@@ -6,6 +6,7 @@ pub mod config;
 pub mod keys;
 pub mod metrics;
 pub mod node;
+mod plain;
 pub mod rest;
 pub mod roles;
 pub mod runtime;

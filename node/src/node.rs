@@ -33,6 +33,9 @@ pub(crate) use local::expected as expected_record;
 pub use start::StartError;
 pub use stop::StopSummary;
 
+/// The owner of the ports that the node itself offers.
+const NODE: RoleName = RoleName::new("node");
+
 /// A node that runs.
 pub struct Node {
     peer: PeerId,

@@ -36,7 +36,10 @@ use actix_web::{App, HttpServer, dev::ServerHandle, middleware, web};
 use futures::future::BoxFuture;
 use wakumix_discovery::PoolEntry;
 use wakumix_role_api::{
-    DirectoryReader, Ports, RoleName, host::HostHandle, plain::PlainPush, rest::Route, sender::SenderHandle,
+    DirectoryReader, Ports, RoleName,
+    host::HostHandle,
+    rest::Route,
+    sender::{PlainPush, SenderHandle},
 };
 use wakumix_telemetry::{Telemetry, health::Health};
 

@@ -126,7 +126,9 @@ fn parse_level(word: &str) -> Result<LevelFilter, LoggingError> {
 #[cfg(test)]
 mod tests {
     use std::io;
-    use std::sync::{Arc, Mutex};
+    use std::sync::Arc;
+
+    use parking_lot::Mutex;
 
     use super::*;
 
@@ -135,7 +137,7 @@ mod tests {
 
     impl io::Write for Captured {
         fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-            self.0.lock().unwrap().extend_from_slice(bytes);
+            self.0.lock().extend_from_slice(bytes);
             Ok(bytes.len())
         }
         fn flush(&mut self) -> io::Result<()> {
@@ -155,7 +157,7 @@ mod tests {
             tracing::warn!(target: "libp2p_swarm", "warning");
             tracing::warn!(target: "libp2p_gossipsub::behaviour", "whole message");
         });
-        let bytes = captured.0.lock().unwrap().clone();
+        let bytes = captured.0.lock().clone();
         String::from_utf8(bytes).unwrap()
     }
 

@@ -2,10 +2,11 @@
 
 use std::collections::HashMap;
 use std::fmt;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 
 use metrics::{Counter, Gauge, Histogram, Key, KeyName, Label, Level, Metadata, Recorder, SharedString};
 use metrics_exporter_prometheus::{PrometheusBuilder, PrometheusHandle, PrometheusRecorder};
+use parking_lot::Mutex;
 use prometheus_client::registry::Registry;
 
 use crate::histogram::Histograms;
@@ -101,7 +102,7 @@ impl Telemetry {
     /// Runs `refresh` before each page: for gauges, and for counters that are kept elsewhere and set with
     /// [`Counter::absolute`]. It is kept as long as the telemetry, and must not hold a clone of it.
     pub fn on_scrape(&self, refresh: impl Fn(&Self) + Send + Sync + 'static) {
-        self.inner.refreshers.lock().unwrap_or_else(PoisonError::into_inner).push(Arc::new(refresh));
+        self.inner.refreshers.lock().push(Arc::new(refresh));
     }
 
     /// The whole page in the Prometheus text format 0.0.4: our families sorted by name, then libp2p's.
@@ -113,14 +114,14 @@ impl Telemetry {
         page.push_str("\n\n");
         self.inner.histograms.append(&mut page);
         let mut text = page::sorted(&page);
-        let registry = self.inner.libp2p.lock().unwrap_or_else(PoisonError::into_inner);
+        let registry = self.inner.libp2p.lock();
         page::append_registry(&mut text, &registry);
         text
     }
 
     /// A copy of the list, so that a refresher may itself register handles or refreshers.
     fn refreshers(&self) -> Vec<Refresher> {
-        self.inner.refreshers.lock().unwrap_or_else(PoisonError::into_inner).clone()
+        self.inner.refreshers.lock().clone()
     }
 
     /// Whether the metric is known here, and kind and label names are those of its description.

@@ -62,7 +62,7 @@ fn busy_node() -> Telemetry {
 
 fn register_like_libp2p(telemetry: &Telemetry) {
     let registry = telemetry.libp2p_registry();
-    let mut registry = registry.lock().unwrap();
+    let mut registry = registry.lock();
     let libp2p = registry.sub_registry_with_prefix("libp2p");
     let dials = Series::<Transport, Counter>::default();
     dials.get_or_create(&Transport { transport: "/ip4/tcp\"\n".into() }).inc_by(7);

@@ -5,11 +5,12 @@
 
 use std::{
     collections::HashMap,
-    sync::{Arc, Mutex, MutexGuard, PoisonError, Weak},
+    sync::{Arc, Weak},
     time::Duration,
 };
 
 use libp2p::PeerId;
+use parking_lot::{Mutex, MutexGuard};
 use tokio::time::Instant;
 use wakumix_mix::{
     Admission, DropReason, Place, Places,
@@ -53,7 +54,7 @@ struct Meter {
 impl Meter {
     /// The buckets and the time, which does not go back between two holders of the lock.
     fn lock(&self) -> (MutexGuard<'_, Admission>, Duration) {
-        let admission = lock(&self.admission);
+        let admission = self.admission.lock();
         (admission, self.start.elapsed())
     }
 }
@@ -85,7 +86,7 @@ impl Gate {
 
     /// What is kept of a peer; the same for everybody who asks while somebody holds it.
     pub(super) fn peer(&self, peer: PeerId) -> Arc<PeerGate> {
-        let mut peers = lock(&self.0.peers);
+        let mut peers = self.0.peers.lock();
         if let Some(known) = peers.get(&peer).and_then(Weak::upgrade) {
             return known;
         }
@@ -154,7 +155,7 @@ impl PeerGate {
 
     fn charge(&self, bytes: usize) -> Result<(), Refused> {
         let (Some(share), Some(meter)) = (&self.share, &self.gate.0.meter) else { return Ok(()) };
-        let mut share = lock(share);
+        let mut share = share.lock();
         let (mut admission, now) = meter.lock();
         admission.admit(now, &mut share, bytes).map_err(|refusal| Refused {
             reason: refusal.into(),
@@ -166,13 +167,13 @@ impl PeerGate {
 impl Drop for PeerGate {
     fn drop(&mut self) {
         // A newer one may stand in its place already.
-        let mut peers = lock(&self.gate.0.peers);
+        let mut peers = self.gate.0.peers.lock();
         if peers.get(&self.peer).is_some_and(|known| known.strong_count() == 0) {
             peers.remove(&self.peer);
         }
         drop(peers);
         if let (Some(share), Some(meter)) = (&self.share, &self.gate.0.meter) {
-            let share = lock(share);
+            let share = share.lock();
             meter.lock().0.forget(&share);
         }
     }
@@ -190,11 +191,6 @@ impl MixLimits {
         let buffers = formats.all().iter().map(|served| served.buffers.capacity()).min().unwrap_or_default();
         self.capacity.map_or(buffers, |capacity| capacity.held.min(buffers))
     }
-}
-
-/// No code panics while it holds one of these locks, so a poisoned state is still consistent.
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 #[cfg(test)]
@@ -219,7 +215,7 @@ mod tests {
     }
 
     fn known(gate: &Gate) -> usize {
-        lock(&gate.0.peers).len()
+        gate.0.peers.lock().len()
     }
 
     #[tokio::test(start_paused = true)]

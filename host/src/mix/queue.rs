@@ -5,10 +5,11 @@
 
 use std::{
     collections::VecDeque,
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    sync::Arc,
     task::{Context, Poll, Waker},
 };
 
+use parking_lot::{Mutex, MutexGuard};
 use tokio::sync::oneshot;
 use wakumix_mix::{DropReason, Outcome, Packet, Stage};
 use wakumix_role_api::host::{OutboundPacket, PeerLine, Reach, SendFailure};
@@ -122,7 +123,7 @@ impl PeerQueue {
 
     /// Adds a packet; settles it at once when the queue is full or closed.
     pub(super) fn push(&self, outgoing: Outgoing) {
-        let mut inner = self.lock();
+        let mut inner = self.inner.lock();
         let refusal = match inner.closed {
             Some(failure) => Some(failure),
             None if inner.waiting.len() + inner.in_flight >= self.capacity => Some(SendFailure::QueueFull),
@@ -138,23 +139,23 @@ impl PeerQueue {
 
     /// Packets that are not settled yet.
     pub(super) fn len(&self) -> usize {
-        let inner = self.lock();
+        let inner = self.inner.lock();
         inner.waiting.len() + inner.in_flight
     }
 
     /// Whether packets wait for a writer.
     pub(super) fn has_waiting(&self) -> bool {
-        !self.lock().waiting.is_empty()
+        !self.inner.lock().waiting.is_empty()
     }
 
     /// Whether one of the packets that wait is worth a dial.
     pub(super) fn wants_dial(&self) -> bool {
-        self.lock().waiting.iter().any(|outgoing| outgoing.reach == Reach::Dial)
+        self.inner.lock().waiting.iter().any(|outgoing| outgoing.reach == Reach::Dial)
     }
 
     /// Settles those that wait for a connection that is gone.
     pub(super) fn fail_connected_only(&self) {
-        let mut inner = self.lock();
+        let mut inner = self.inner.lock();
         if inner.waiting.iter().all(|outgoing| outgoing.reach == Reach::Dial) {
             return;
         }
@@ -168,7 +169,7 @@ impl PeerQueue {
 
     /// Counts a failed attempt for all that wait; who has had its attempts is settled with `failure`.
     pub(super) fn attempt_failed(&self, failure: SendFailure) {
-        let mut inner = self.lock();
+        let mut inner = self.inner.lock();
         let waiting = std::mem::take(&mut inner.waiting);
         let mut lost = Vec::new();
         for mut outgoing in waiting {
@@ -185,13 +186,13 @@ impl PeerQueue {
 
     /// Settles all that wait with `failure`; the queue goes on.
     pub(super) fn fail_waiting(&self, failure: SendFailure) {
-        let waiting = std::mem::take(&mut self.lock().waiting);
+        let waiting = std::mem::take(&mut self.inner.lock().waiting);
         waiting.into_iter().for_each(|outgoing| outgoing.fail(failure));
     }
 
     /// Settles all that wait, and from now on all that comes, with `failure`.
     pub(super) fn close(&self, failure: SendFailure) {
-        let mut inner = self.lock();
+        let mut inner = self.inner.lock();
         inner.closed = Some(failure);
         inner.finishing = true;
         let waiting = std::mem::take(&mut inner.waiting);
@@ -201,14 +202,14 @@ impl PeerQueue {
 
     /// Lets the writer close its stream as soon as nothing waits.
     pub(super) fn finish(&self) {
-        let mut inner = self.lock();
+        let mut inner = self.inner.lock();
         inner.finishing = true;
         wake(inner);
     }
 
     /// Moves up to `max` packets into `batch`, or remembers whom to wake.
     pub(super) fn poll_take(&self, cx: &mut Context<'_>, batch: &mut InFlight, max: usize) -> Poll<Taken> {
-        let mut inner = self.lock();
+        let mut inner = self.inner.lock();
         if inner.waiting.is_empty() {
             if inner.finishing {
                 return Poll::Ready(Taken::Finished);
@@ -224,7 +225,7 @@ impl PeerQueue {
 
     /// Takes packets back whose write was cut off, in front of those that wait.
     fn give_back(&self, packets: VecDeque<Outgoing>) {
-        let mut inner = self.lock();
+        let mut inner = self.inner.lock();
         inner.in_flight -= packets.len().min(inner.in_flight);
         let closed = inner.closed;
         let mut lost = Vec::new();
@@ -238,10 +239,6 @@ impl PeerQueue {
         }
         drop(inner);
         lost.into_iter().for_each(|outgoing| outgoing.fail(closed.unwrap_or(SendFailure::WriteFailed)));
-    }
-
-    fn lock(&self) -> MutexGuard<'_, Inner> {
-        self.inner.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -283,7 +280,7 @@ impl InFlight {
     pub(super) fn written(&mut self) {
         let packets = std::mem::take(&mut self.packets);
         let count = packets.len();
-        let mut inner = self.queue.lock();
+        let mut inner = self.queue.inner.lock();
         inner.in_flight -= count.min(inner.in_flight);
         drop(inner);
         packets.into_iter().for_each(Outgoing::written);

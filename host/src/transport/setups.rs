@@ -10,7 +10,7 @@ use std::{
     io,
     pin::Pin,
     sync::{
-        Arc, Mutex, MutexGuard, PoisonError,
+        Arc,
         atomic::{AtomicU8, Ordering},
     },
     task::{Context, Poll},
@@ -23,6 +23,7 @@ use libp2p::{
     core::transport::{DialOpts, ListenerId, Transport, TransportError, TransportEvent},
     swarm::ConnectionId,
 };
+use parking_lot::Mutex;
 use tokio::time::{Instant, Sleep, sleep};
 use wakumix_telemetry::Telemetry;
 
@@ -85,7 +86,7 @@ impl Setups {
 
     /// Ends one, so that the connection that comes now can have its place; false if none gives way.
     pub(crate) fn make_room(&self) -> bool {
-        let mut table = self.lock();
+        let mut table = self.table.lock();
         let Some(number) = table.gives_way(Instant::now()) else { return false };
         table.end(number, DISPLACED);
         true
@@ -93,7 +94,7 @@ impl Setups {
 
     /// The connection that has come just now may be set up. QUIC, whose connections begin with a packet, lists none.
     pub(crate) fn began(&self, connection: ConnectionId) {
-        let mut guard = self.lock();
+        let mut guard = self.table.lock();
         let table = &mut *guard;
         if let Some((number, newest)) = table.setups.iter_mut().next_back()
             && newest.connection.is_none()
@@ -105,7 +106,7 @@ impl Setups {
 
     /// A connection is set up, or will not be.
     pub(crate) fn ended(&self, connection: ConnectionId) {
-        let mut table = self.lock();
+        let mut table = self.table.lock();
         if let Some(number) = table.numbers.get(&connection).copied() {
             table.end(number, OVER);
         }
@@ -114,16 +115,12 @@ impl Setups {
     fn enter(&self) -> Ticket {
         let end = Arc::new(End { state: AtomicU8::new(UNDER_WAY), reader: AtomicWaker::new() });
         let setup = Setup { since: Instant::now(), has_spoken: false, connection: None, end: end.clone() };
-        let mut table = self.lock();
+        let mut table = self.table.lock();
         let number = table.next;
         table.next += 1;
         table.setups.insert(number, setup);
         drop(table);
         Ticket { number, end, silence: Some(Box::pin(sleep(SILENCE_LIMIT))), all: self.clone() }
-    }
-
-    fn lock(&self) -> MutexGuard<'_, Table> {
-        self.table.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -176,7 +173,7 @@ impl Ticket {
     /// Something has come; how the set-up stands.
     fn spoken(&mut self) -> u8 {
         if self.silence.take().is_some()
-            && let Some(setup) = self.all.lock().setups.get_mut(&self.number)
+            && let Some(setup) = self.all.table.lock().setups.get_mut(&self.number)
         {
             setup.has_spoken = true;
         }
@@ -195,7 +192,7 @@ impl Ticket {
 
 impl Drop for Ticket {
     fn drop(&mut self) {
-        self.all.lock().end(self.number, OVER);
+        self.all.table.lock().end(self.number, OVER);
     }
 }
 
@@ -346,7 +343,7 @@ mod tests {
         assert!(!setups.make_room());
         assert_eq!(ticket.spoken(), OVER);
         drop((ticket, comes(&setups, 2), setups.enter()));
-        let table = setups.lock();
+        let table = setups.table.lock();
         assert!(table.setups.is_empty() && table.numbers.is_empty());
     }
 }

@@ -2,13 +2,10 @@
 
 mod echo;
 
-use std::{
-    path::Path,
-    sync::{Mutex, PoisonError},
-    time::Duration,
-};
+use std::{path::Path, time::Duration};
 
 use futures::{FutureExt as _, future::BoxFuture};
+use parking_lot::Mutex;
 use tokio::time::Instant;
 use wakumix::{
     cli,
@@ -221,7 +218,7 @@ impl RunningRole for Follower {
     }
 
     fn stop(&self, _: Instant) -> BoxFuture<'static, StopReport> {
-        STOPPED.lock().unwrap_or_else(PoisonError::into_inner).push(self.0);
+        STOPPED.lock().push(self.0);
         std::future::ready(StopReport { in_time: true, ..StopReport::default() }).boxed()
     }
 }
@@ -233,7 +230,7 @@ fn roles_stop_before_those_that_they_need() {
         let node = Node::start(&loaded(&inputs(roles, &[("roles", "second")]))).await.unwrap();
         assert_eq!(node.roles(), [echo::NAME, FIRST.0, SECOND.0]);
         assert!(node.stop(STOP_LIMIT).await.late.is_empty());
-        assert_eq!(*STOPPED.lock().unwrap(), [SECOND.0, FIRST.0]);
+        assert_eq!(*STOPPED.lock(), [SECOND.0, FIRST.0]);
     });
 }
 

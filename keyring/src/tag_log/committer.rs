@@ -11,13 +11,14 @@ use std::{
     io, mem,
     panic::{AssertUnwindSafe, catch_unwind},
     sync::{
-        Arc, Condvar, Mutex, MutexGuard, PoisonError,
+        Arc,
         atomic::{AtomicU64, Ordering},
     },
     thread::{self, JoinHandle},
     time::{Duration, Instant},
 };
 
+use parking_lot::{Condvar, Mutex};
 use tokio::sync::watch;
 
 use super::{LogFile, Records};
@@ -144,12 +145,12 @@ impl Committer {
 
     /// Whether `tags` more tags can be taken: the log works and the queue has room.
     pub(crate) fn takes(&self, tags: usize) -> bool {
-        self.problem().is_none() && lock(&self.shared.queue).group.tags.len() + tags <= MAX_WAITING
+        self.problem().is_none() && self.shared.queue.lock().group.tags.len() + tags <= MAX_WAITING
     }
 
     /// Queues tags for the next group.
     pub(crate) fn commit(&self, tags: &[Tag]) -> Commit {
-        let mut queue = lock(&self.shared.queue);
+        let mut queue = self.shared.queue.lock();
         if queue.closing {
             return Commit(Group::new().done.subscribe());
         }
@@ -164,7 +165,7 @@ impl Committer {
 
     /// Why the log cannot be written at the moment.
     pub(crate) fn problem(&self) -> Option<String> {
-        lock(&self.shared.problem).clone()
+        self.shared.problem.lock().clone()
     }
 
     /// Length of the log in bytes.
@@ -180,7 +181,7 @@ impl Committer {
 
 impl Drop for Committer {
     fn drop(&mut self) {
-        lock(&self.shared.queue).closing = true;
+        self.shared.queue.lock().closing = true;
         self.shared.wake.notify_one();
         if let Some(thread) = self.thread.take() {
             // The thread answers its panics; nobody waits for its result.
@@ -199,8 +200,8 @@ impl Shared {
     /// A log that nothing writes any more takes no tags, and says why.
     fn close_if_it_panics(&self, writes: impl FnOnce()) {
         if catch_unwind(AssertUnwindSafe(writes)).is_err() {
-            *lock(&self.problem) = Some(PANICKED.to_owned());
-            let mut queue = lock(&self.queue);
+            *self.problem.lock() = Some(PANICKED.to_owned());
+            let mut queue = self.queue.lock();
             queue.closing = true;
             queue.group = Group::new();
         }
@@ -208,7 +209,7 @@ impl Shared {
 
     /// Waits for tags, for the deadline, or for the end.
     fn next(&self, deadline: Option<Instant>) -> Work {
-        let mut queue = lock(&self.queue);
+        let mut queue = self.queue.lock();
         loop {
             if !queue.group.tags.is_empty() {
                 return Work::Group(mem::replace(&mut queue.group, Group::new()));
@@ -216,10 +217,10 @@ impl Shared {
             if queue.closing {
                 return Work::Close;
             }
-            queue = match deadline.map(|deadline| deadline.saturating_duration_since(Instant::now())) {
-                None => self.wake.wait(queue).unwrap_or_else(PoisonError::into_inner),
+            match deadline.map(|deadline| deadline.saturating_duration_since(Instant::now())) {
+                None => self.wake.wait(&mut queue),
                 Some(Duration::ZERO) => return Work::Deadline,
-                Some(left) => self.wake.wait_timeout(queue, left).unwrap_or_else(PoisonError::into_inner).0,
+                Some(left) => drop(self.wake.wait_for(&mut queue, left)),
             };
         }
     }
@@ -280,7 +281,7 @@ impl<F: LogFile> Writer<F> {
             Ok(()) => {
                 if mem::take(&mut self.failing) {
                     tracing::info!(log = self.settings.name, "replay tags can be written again; packets pass");
-                    *lock(&self.shared.problem) = None;
+                    *self.shared.problem.lock() = None;
                 }
                 let due = now.checked_add(self.settings.tag_sync).filter(|_| self.records.unsynced() > 0);
                 // The deadline of the oldest tag stays while it waits.
@@ -292,19 +293,15 @@ impl<F: LogFile> Writer<F> {
                     tracing::error!(log = self.settings.name, %error, "replay tags cannot be written; packets are refused");
                 }
                 let problem = format!("the replay tags of {} cannot be written: {error}", self.settings.name);
-                *lock(&self.shared.problem) = Some(problem);
+                *self.shared.problem.lock() = Some(problem);
                 self.deadline = now.checked_add(self.settings.retry);
             }
         }
         self.shared.bytes.store(self.records.len(), Ordering::Relaxed);
         // Groups that came in meanwhile are counted when they are written.
-        let queued = lock(&self.shared.queue).group.tags.len();
+        let queued = self.shared.queue.lock().group.tags.len();
         self.shared.waiting.store((self.records.unsynced() + queued) as u64, Ordering::Relaxed);
     }
-}
-
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 #[cfg(test)]

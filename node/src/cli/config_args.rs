@@ -16,7 +16,7 @@ use crate::{
     roles::Roles,
 };
 
-/// `--config` and one flag for every key. The flags of keys come with [`with_keys`], once it is known which roles the
+/// `--config` and one flag for every key. The flags of keys come later, once it is known which roles the
 /// program has.
 #[derive(Clone, Debug, Default)]
 pub struct ConfigArgs {
@@ -64,7 +64,10 @@ impl FromArgMatches for ConfigArgs {
             let values = matches.try_get_many::<KeyText>(id.as_str()).ok()??;
             Some(Flag { name: id.as_str().to_owned(), values: values.map(|KeyText(text)| text.clone()).collect() })
         });
-        Ok(Self { file: matches.get_one::<PathBuf>(FILE).cloned(), flags: flags.collect() })
+        let mut flags: Vec<Flag> = flags.collect();
+        // What is said of them comes in the same order each time.
+        flags.sort_by(|first, second| first.name.cmp(&second.name));
+        Ok(Self { file: matches.get_one::<PathBuf>(FILE).cloned(), flags })
     }
 
     fn update_from_arg_matches(&mut self, matches: &ArgMatches) -> Result<(), clap::Error> {

@@ -155,7 +155,16 @@ impl SendCommand {
             None => self.start_and_push(roles)?,
         };
         self.print(&outcome, out)?;
-        if outcome.status == 200 { Ok(()) } else { Err(Failure::while_running(outcome.failure())) }
+        if outcome.status != 200 {
+            return Err(Failure::while_running(outcome.failure()));
+        }
+        if self.anonymity == Wanted::Required && outcome.way.as_deref() != Some("mixnet") {
+            // Another server, or a node of nwaku, which knows no anonymity and pushes.
+            let message = "NOT known to be anonymous: the node does not say that the message went over the mixnet";
+            let help = "check that --via is the REST address of a wakumix node with the sender role";
+            return Err(Failure::Runtime(Problem::new(message, help)));
+        }
+        Ok(())
     }
 
     fn check(&self) -> Result<(), Failure> {

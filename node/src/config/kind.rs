@@ -42,7 +42,7 @@ pub(crate) fn texts(value: &Value) -> Vec<String> {
 }
 
 /// Reads one scalar; the error is a clause without the key, and never repeats a secret.
-fn read_scalar(kind: &Kind, raw: &Value) -> Result<Value, ValueError> {
+pub(super) fn read_scalar(kind: &Kind, raw: &Value) -> Result<Value, ValueError> {
     let expected = |got: &str| ValueError::new(format!("{got}; expected {}", kind.form()));
     let text = match raw {
         Value::Dict(..) => return Err(expected("a table stands here")),

@@ -14,7 +14,7 @@ use zeroize::Zeroizing;
 
 use super::{
     fleet,
-    kind::{read, scalar_text},
+    kind::{read, read_scalar, scalar_text},
     presets::Preset,
     problem::{Problem, Source},
     schema::Schema,
@@ -225,8 +225,11 @@ impl Judge {
     }
 
     fn switch(&mut self, name: &'static str, entry: &Entry) {
-        match Kind::Bool.read(scalar_text(&entry.raw).trim()) {
-            Ok(value) => drop(self.switches.insert(name, (value == "true", entry.source.clone()))),
+        match read_scalar(&Kind::Bool, &entry.raw) {
+            Ok(value) => {
+                let on = value.to_bool().unwrap_or_default();
+                self.switches.insert(name, (on, entry.source.clone()));
+            }
             Err(error) => {
                 self.bad.insert("roles");
                 self.problems.push(Problem::new(
@@ -245,6 +248,10 @@ impl Judge {
         }
         let read = match raw {
             Value::String(_, text) if key.kind.is_secret() => self.secret(key, text),
+            // Digits without quotes, as YAML reads them: the number that they make is another text.
+            Value::Num(..) if key.kind.is_secret() => {
+                Err(vec![ValueError::new("a number stands here; put it in quotes")])
+            }
             raw => read(key, raw).map(|value| insert(table, key, value)),
         };
         match read {

@@ -1,10 +1,8 @@
 //! Mix keys follow each other.
 
-use std::{
-    sync::{Arc, Mutex, PoisonError},
-    time::Duration,
-};
+use std::{sync::Arc, time::Duration};
 
+use parking_lot::Mutex;
 use wakumix_keyring::Rotation;
 use wakumix_role_api::Workers;
 
@@ -18,6 +16,6 @@ pub(super) async fn rotate(rotation: Arc<Mutex<Rotation>>, workers: Workers) {
         tokio::time::sleep(POLL).await;
         let rotation = Arc::clone(&rotation);
         // A panic is counted where it happens.
-        let _ = workers.run(move || rotation.lock().unwrap_or_else(PoisonError::into_inner).turn()).await;
+        let _ = workers.run(move || rotation.lock().turn()).await;
     }
 }

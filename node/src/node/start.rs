@@ -1,11 +1,8 @@
 //! How a node starts, and how it does not.
 
-use std::{
-    net::SocketAddr,
-    sync::{Arc, Mutex},
-    time::Duration,
-};
+use std::{net::SocketAddr, sync::Arc, time::Duration};
 
+use parking_lot::Mutex;
 use tokio::{
     sync::{broadcast, watch},
     time::Instant,
@@ -24,12 +21,14 @@ use wakumix_role_api::{
 use wakumix_telemetry::{CatalogueError, Telemetry};
 
 use super::{
-    Housekeeping, Node, RunningPart, RunningRoles, formats, keys::rotate, local, local::Recorder, metrics, surfaces,
+    Housekeeping, NODE, Node, RunningPart, RunningRoles, formats, keys::rotate, local, local::Recorder, metrics,
+    surfaces,
 };
 use crate::{
     clock,
     config::{Loaded, Problems, parts::count},
     metrics::catalogues,
+    plain::plain_push,
     rest::{BindError, Server},
     roles::NotConfigured,
 };
@@ -149,6 +148,8 @@ impl Node {
             let (formats, workers, telemetry) = (&formats, &workers, &telemetry);
             role.open(&mut Opening { role: name, formats, workers, telemetry, ports: &mut ports, rooms: &[] })?;
         }
+        let (publisher, directory) = DirectoryPublisher::new();
+        ports.insert(NODE, plain_push(&ports, directory.clone()))?;
         let role_services = roles.iter().map(|role| (role.name().as_str(), role.services(&ports)));
         let services = Services::new(role_services.chain([("discovery", discovery.services())]))?;
         let mut host_config = HostConfig { weaknesses: *weaknesses, ..config.host() };
@@ -182,7 +183,6 @@ impl Node {
         let (record_sender, record) = watch::channel(Arc::new(first));
 
         let supervisor = Supervisor::new(tasks.clone());
-        let (publisher, directory) = DirectoryPublisher::new();
         let context = RoleContext {
             node: LocalNode {
                 peer: keys.peer(),
@@ -194,7 +194,7 @@ impl Node {
             ledger: Arc::clone(&ledger),
             pressure,
             directory: directory.clone(),
-            reliability: Arc::new(Mutex::new(Reliability::default().weakened(*weaknesses))),
+            reliability: Arc::new(std::sync::Mutex::new(Reliability::default().weakened(*weaknesses))),
             epoch: Instant::now(),
             ports: ports.clone(),
             services,
@@ -274,7 +274,7 @@ impl Node {
         if !config.rest && !config.metrics_server {
             return Ok(());
         }
-        let api = surfaces::api(self, loaded);
+        let api = surfaces::api(self, loaded)?;
         let address = |key: &str| {
             config.ports().into_iter().find(|port| port.key == key).map(|port| SocketAddr::new(port.address, port.port))
         };

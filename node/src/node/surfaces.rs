@@ -10,13 +10,13 @@ use std::{
 
 use futures::FutureExt;
 use multiaddr::{Multiaddr, Protocol as Part};
-use wakumix_role_api::{RoleName, Tasks, mixer::MixerHandle, plain::PlainPush};
+use wakumix_role_api::{RoleError, RoleName, Tasks, mixer::MixerHandle};
 use wakumix_telemetry::{
     Telemetry,
     health::{ConnectionStatus, Health, Protocol, ProtocolHealth},
 };
 
-use super::{Node, RunningPart, RunningRoles};
+use super::{NODE, Node, RunningPart, RunningRoles};
 use crate::{
     config::Loaded,
     metrics::Metric,
@@ -24,7 +24,7 @@ use crate::{
 };
 
 /// The state of the HTTP handlers.
-pub(super) fn api(node: &Node, loaded: &Loaded) -> Api {
+pub(super) fn api(node: &Node, loaded: &Loaded) -> Result<Api, RoleError> {
     let config = &loaded.config;
     let (for_health, for_missing) = (Arc::clone(&node.roles), Arc::clone(&node.roles));
     let (health_tasks, missing_tasks) = (node.tasks.clone(), node.tasks.clone());
@@ -33,12 +33,12 @@ pub(super) fn api(node: &Node, loaded: &Loaded) -> Api {
     let routes = loaded.roles.iter().flat_map(|role| role.routes().into_iter().map(move |own| (role.name(), own)));
     let was_ready = AtomicBool::new(false);
     let discovery = node.discovery.clone();
-    Api {
+    Ok(Api {
         info: info(node),
         sender: node.ports.get(),
         ports: node.ports.clone(),
         routes: routes.map(|(role, own)| route(role, own)).collect(),
-        plain: PlainPush::new(&node.ports, node.directory.clone()),
+        plain: node.ports.require(NODE)?,
         host: node.ports.host.clone(),
         directory: node.directory.clone(),
         sharding: Sharding { cluster: config.cluster_id, shards: NonZeroU16::new(config.num_shards_in_network) },
@@ -52,7 +52,7 @@ pub(super) fn api(node: &Node, loaded: &Loaded) -> Api {
             let discovery = discovery.clone();
             async move { discovery.pool().await }.boxed()
         }),
-    }
+    })
 }
 
 /// What the node is, as its records say it when it is asked.

@@ -6,9 +6,8 @@ use actix_web::{HttpResponse, Responder, http::StatusCode, web};
 use rand::Rng as _;
 use serde::{Deserialize, Serialize};
 use wakumix_role_api::{
-    plain::DirectPush,
     rest::MessageJson,
-    sender::{Anonymity, Answer, ClientError, DeliveryPath, DirectFailure, PushFailure},
+    sender::{Anonymity, Answer, ClientError, DeliveryPath, DirectFailure, DirectPush, PushFailure},
 };
 use wakumix_waku::{
     ContentTopic, PubsubTopic, WakuMessage,

@@ -14,7 +14,6 @@ use wakumix_role_api::{
     directory::{PoolCounts, PoolState, ServiceKind},
     host::{HostHandle, HostMessage, HostStatus},
     mailbox,
-    plain::PlainPush,
     relay::{self, Published, RelayHandle, RelayMessage},
     rest::{Access, Method, Request, Response, Route, RouteContext},
     sender::{Anonymity, Answer, Certainty, ClientError, DeliveryPath, Push, PushFailure, SenderHandle, SenderMessage},
@@ -91,7 +90,7 @@ impl World {
         let api = Api {
             info: Arc::new(|| Info { listen_addresses: Vec::new(), enr_uri: "enr:x".to_owned(), mix_pub_key: None }),
             sender: roles.sender.then(|| SenderHandle::new(sender)),
-            plain: PlainPush::new(&ports, directory.clone()),
+            plain: crate::plain::plain_push(&ports, directory.clone()),
             routes: routes_of(roles),
             ports,
             host,

@@ -2,11 +2,12 @@
 
 use std::{
     collections::{BTreeMap, HashSet},
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    sync::Arc,
     time::Duration,
 };
 
 use libp2p_identity::PeerId;
+use parking_lot::Mutex;
 use tokio::{task::JoinSet, time::Instant};
 use wakumix_mix::MIN_POOL;
 use wakumix_role_api::{Directory, DirectoryReader};
@@ -118,7 +119,7 @@ impl Pools {
 
     /// When every pool first had so many nodes, since the start.
     pub(super) fn reached(&self) -> BTreeMap<usize, Duration> {
-        self.lock().clone()
+        self.0.reached.lock().clone()
     }
 
     /// Waits until every sender's pool is as wanted at one time, or its discovery has stopped.
@@ -134,11 +135,7 @@ impl Pools {
     }
 
     fn reached_now(&self, nodes: usize, start: Instant) {
-        self.lock().entry(nodes).or_insert_with(|| start.elapsed());
-    }
-
-    fn lock(&self) -> MutexGuard<'_, BTreeMap<usize, Duration>> {
-        self.0.reached.lock().unwrap_or_else(PoisonError::into_inner)
+        self.0.reached.lock().entry(nodes).or_insert_with(|| start.elapsed());
     }
 }
 

@@ -2,11 +2,12 @@
 
 use std::{
     collections::{BTreeMap, HashSet},
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    sync::Arc,
     time::Duration,
 };
 
 use futures::{StreamExt as _, stream};
+use parking_lot::Mutex;
 use tokio::{
     sync::Notify,
     time::{Instant, sleep_until},
@@ -88,24 +89,24 @@ impl Tally {
     }
 
     pub(super) fn counts(&self) -> Counts {
-        self.lock().clone()
+        self.counts.lock().clone()
     }
 
     /// Answered messages that some relay has not received, once for each.
     pub(super) fn missing(&self) -> u64 {
-        self.lock().missing(self.subscribers)
+        self.counts.lock().missing(self.subscribers)
     }
 
     /// Sent, answered, ended in another way, received.
     pub(super) fn progress(&self) -> (u64, u64, u64, u64) {
-        let counts = self.lock();
+        let counts = self.counts.lock();
         let answered = counts.answered.len() as u64;
         (counts.sent, answered, counts.outcomes.values().sum::<u64>() - answered, counts.received)
     }
 
     /// Counts a message that a subscriber got; each once.
     pub(super) fn received(&self, subscriber: usize, message: &Received) {
-        let mut counts = self.lock();
+        let mut counts = self.counts.lock();
         if !counts.known.contains(&message.hash) {
             counts.unexpected += 1;
         } else if counts.seen.insert((subscriber, message.hash)) {
@@ -116,7 +117,7 @@ impl Tally {
     }
 
     fn sending(&self, hash: MessageHash) {
-        let mut counts = self.lock();
+        let mut counts = self.counts.lock();
         counts.sent += 1;
         counts.known.insert(hash);
         drop(counts);
@@ -127,7 +128,7 @@ impl Tally {
     pub(super) async fn until_sent(&self, messages: u32) {
         loop {
             let changed = self.changed.notified();
-            if self.lock().sent >= u64::from(messages) {
+            if self.counts.lock().sent >= u64::from(messages) {
                 return;
             }
             changed.await;
@@ -135,17 +136,13 @@ impl Tally {
     }
 
     fn ended(&self, hash: MessageHash, sent: Instant, outcome: &Result<Answer, PushFailure>) {
-        let mut counts = self.lock();
+        let mut counts = self.counts.lock();
         let kind = outcome.as_ref().map_or_else(PushFailure::kind, Answer::kind);
         *counts.outcomes.entry(kind).or_default() += 1;
         if let Some(answer) = outcome.as_ref().ok().filter(|answer| is_answered(answer)) {
             let Answer { tries, packets, round_trip, .. } = *answer;
             counts.answered.push(Answered { hash, sent, tries, packets, round_trip });
         }
-    }
-
-    fn lock(&self) -> MutexGuard<'_, Counts> {
-        self.counts.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 

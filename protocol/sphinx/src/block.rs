@@ -12,9 +12,9 @@ use core::ops::Range;
 
 use subtle::{Choice, ConstantTimeEq};
 
+use crate::countermeasures::Checks;
 use crate::layout::{DELTA_LEN, PAD_LENGTH_LEN, SEQUENCE_LEN, ZERO_PREFIX_LEN};
-use crate::profile::{Cipher, Profile};
-use crate::weakness::{Weakness, Weaknesses};
+use crate::profile::Profile;
 
 /// The plaintext of a payload is damaged.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -23,26 +23,6 @@ pub(crate) enum Damage {
     Prefix,
     /// The padding is longer than the block, or not zero.
     Padding,
-}
-
-/// What of a plaintext is checked: everything, unless the attack suite takes a countermeasure away.
-#[derive(Clone, Copy)]
-pub(crate) struct Checks {
-    prefix: bool,
-    padding: bool,
-}
-
-impl Checks {
-    /// At an exit.
-    pub(crate) fn of_exit(weaknesses: Weaknesses) -> Self {
-        Self { prefix: true, padding: !weaknesses.has(Weakness::UncheckedPadding) }
-    }
-
-    /// Of a reply, whose zero prefix the reference does not look at under AES-CTR (§9.3 step 3).
-    pub(crate) fn of_reply(weaknesses: Weaknesses, cipher: Cipher) -> Self {
-        let padding = !weaknesses.has(Weakness::UncheckedPadding);
-        Self { prefix: padding || cipher == Cipher::Lioness, padding }
-    }
 }
 
 /// The body does not fit; nothing was written.
@@ -111,7 +91,8 @@ fn is_zero_below(limit: u16, bytes: &[u8]) -> Choice {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::profile::Block;
+    use crate::profile::{Block, Cipher};
+    use crate::weakness::Weaknesses;
     use proptest::prelude::*;
 
     fn profile(block: Block) -> Profile {

@@ -8,7 +8,7 @@ use core::ops::Range;
 
 use ctr::cipher::{KeyIvInit, StreamCipher, StreamCipherSeek};
 
-use crate::block::Checks;
+use crate::countermeasures::Checks;
 use crate::curve;
 use crate::header::{self, Final, Secrets};
 use crate::kdf::{self, Keystream};

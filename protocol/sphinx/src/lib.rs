@@ -103,6 +103,7 @@
 
 mod block;
 mod build;
+mod countermeasures;
 mod curve;
 mod format;
 mod header;

@@ -17,8 +17,9 @@ use thiserror::Error;
 use zeroize::{Zeroize, ZeroizeOnDrop, Zeroizing};
 
 use crate::Sphinx;
-use crate::block::{Checks, Damage, is_zero};
+use crate::block::{Damage, is_zero};
 use crate::build::{packet_mut, random_sequence, write_plaintext};
+use crate::countermeasures::Checks;
 use crate::curve::is_canonical_nonzero;
 use crate::format::FormatKind;
 use crate::header::{self, Final, Secrets};

@@ -9,19 +9,19 @@ use core::fmt;
 use core::ops::Range;
 
 use ctr::cipher::StreamCipher;
-use subtle::ConstantTimeEq;
 use thiserror::Error;
 use zeroize::Zeroizing;
 
 use crate::Sphinx;
-use crate::block::{Checks, Damage, is_zero};
-use crate::curve::{Bytes32, is_canonical_nonzero, x25519};
+use crate::block::{Damage, is_zero};
+use crate::countermeasures::{Checks, equal_macs, is_valid_alpha, tag};
+use crate::curve::{Bytes32, x25519};
 use crate::kdf::{blinding, header_keystream, header_mac, replay_tag};
 use crate::keys::PrivateKey;
 use crate::layout::{ADDRESS_LEN, ALPHA_LEN, AddressBytes, BETA_LEN, GAMMA_LEN, HEADER_LEN, ROUTING_LEN, routing};
 use crate::packet::{HeaderMut, HeaderRef, PacketMut};
 use crate::surb::SurbId;
-use crate::weakness::{Weakness, Weaknesses};
+use crate::weakness::Weaknesses;
 
 /// A packet whose header is authentic for this node's key: its shared secret.
 ///
@@ -195,7 +195,7 @@ pub(crate) struct Handshake<'a> {
 
 impl<'a> Handshake<'a> {
     pub(crate) fn new(weaknesses: Weaknesses, key: &PrivateKey, alpha: &'a [u8; ALPHA_LEN]) -> Result<Self, Reject> {
-        if !is_canonical_nonzero(alpha) && !weaknesses.has(Weakness::EncodingInTag) {
+        if !is_valid_alpha(weaknesses, alpha) {
             return Err(Reject::Alpha);
         }
         let secret = key.multiplier().times(alpha).ok_or(Reject::ZeroSecret)?;
@@ -206,24 +206,19 @@ impl<'a> Handshake<'a> {
         &self.secret
     }
 
-    /// Gives the secret and the tag out, if the computed MAC is the one that was received.
+    /// Gives the secret and the tag out, if the computed MAC is the one that was received. `of_secret` is the format's
+    /// hash of the secret.
     pub(crate) fn finish(
         self,
         computed: &[u8; GAMMA_LEN],
         received: &[u8; GAMMA_LEN],
-        tag: [u8; 32],
+        of_secret: Bytes32,
     ) -> Result<Authenticated, Reject> {
-        let is_authentic = if self.weaknesses.has(Weakness::EarlyMacExit) {
-            computed.iter().zip(received).all(|(ours, theirs)| ours == theirs)
-        } else {
-            bool::from(computed.ct_eq(received))
-        };
-        if !is_authentic {
+        if !equal_macs(self.weaknesses, computed, received) {
             return Err(Reject::Mac);
         }
-        // The reference's tag, H(α‖s), which also is its blinding factor.
-        let tag = if self.weaknesses.has(Weakness::EncodingInTag) { *blinding(self.alpha, &self.secret) } else { tag };
-        Ok(Authenticated { secret: self.secret, tag: ReplayTag(tag) })
+        let tag = ReplayTag(tag(self.weaknesses, of_secret, self.alpha, &self.secret));
+        Ok(Authenticated { secret: self.secret, tag })
     }
 }
 

@@ -6,13 +6,14 @@
 
 use std::{
     sync::{
-        Arc, Mutex, PoisonError,
+        Arc,
         atomic::{AtomicBool, Ordering},
     },
     task::{Context, Poll},
 };
 
 use futures::FutureExt;
+use parking_lot::Mutex;
 use tokio::{sync::mpsc, time::Instant};
 use wakumix_telemetry::Telemetry;
 
@@ -219,7 +220,7 @@ impl<M: Send + 'static> Inbox<M> {
     /// Takes the receiving end out. It goes back into the inbox when dropped, so a restarted owner finds the rest of
     /// the queue. `None` while somebody else holds it.
     pub fn receiver(&self) -> Option<Receiver<M>> {
-        let queue = self.shared.lock().take()?;
+        let queue = self.shared.receiver.lock().take()?;
         Some(Receiver { queue: Some(queue), shared: Arc::clone(&self.shared) })
     }
 
@@ -311,7 +312,7 @@ impl<M> Receiver<M> {
 
 impl<M> Drop for Receiver<M> {
     fn drop(&mut self) {
-        *self.shared.lock() = self.queue.take();
+        *self.shared.receiver.lock() = self.queue.take();
     }
 }
 
@@ -336,10 +337,6 @@ struct Shared<M> {
 }
 
 impl<M> Shared<M> {
-    fn lock(&self) -> std::sync::MutexGuard<'_, Option<Queue<M>>> {
-        self.receiver.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
     fn opened(&self, envelope: Envelope<M>, now: Instant) -> M {
         self.wait.record(now.saturating_duration_since(envelope.sent));
         envelope.message

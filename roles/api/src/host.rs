@@ -3,16 +3,11 @@
 //! The host is the only room with sockets. Roles hold a [`HostHandle`] and see packets, requests and gossip as plain
 //! messages.
 
-use std::{
-    cell::Cell,
-    collections::HashMap,
-    fmt,
-    sync::{Arc, PoisonError, RwLock},
-    time::Duration,
-};
+use std::{cell::Cell, collections::HashMap, fmt, sync::Arc, time::Duration};
 
 use libp2p_identity::PeerId;
 use multiaddr::Multiaddr;
+use parking_lot::RwLock;
 use tokio::sync::oneshot;
 pub use wakumix_client::{Reachability, SendFailure};
 pub use wakumix_mix::hop::Reach;
@@ -274,17 +269,17 @@ type Lines = HashMap<(PeerId, usize), Arc<dyn PeerLine>>;
 impl PeerLines {
     /// Packets of this length for this peer go there from now on.
     pub fn open(&self, peer: PeerId, packet_len: usize, line: Arc<dyn PeerLine>) {
-        self.0.write().unwrap_or_else(PoisonError::into_inner).insert((peer, packet_len), line);
+        self.0.write().insert((peer, packet_len), line);
     }
 
     /// They no longer do. When this returns, every packet that took the line is in its queue.
     pub fn close(&self, peer: PeerId, packet_len: usize) {
-        self.0.write().unwrap_or_else(PoisonError::into_inner).remove(&(peer, packet_len));
+        self.0.write().remove(&(peer, packet_len));
     }
 
     /// Takes those packets out whose peers have lines.
     fn push_all(&self, packets: &mut Vec<OutboundPacket>) {
-        let lines = self.0.read().unwrap_or_else(PoisonError::into_inner);
+        let lines = self.0.read();
         if lines.is_empty() {
             return;
         }
@@ -303,7 +298,7 @@ impl PeerLines {
 
 impl fmt::Debug for PeerLines {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "PeerLines({})", self.0.read().unwrap_or_else(PoisonError::into_inner).len())
+        write!(f, "PeerLines({})", self.0.read().len())
     }
 }
 

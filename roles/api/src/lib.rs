@@ -4,15 +4,14 @@
 //! and one read-only [`Directory`] snapshot. This crate holds what they have in common and nothing of any single one:
 //!
 //! - [`RoleFactory`], [`Role`] and [`RunningRole`]: the plugin interface; `node` knows roles only through it;
-//! - [`Ports`]: the handles of the roles, found by their type;
+//! - [`Ports`]: the handles of the roles, and what the node itself offers them, found by their type;
 //! - [`config`]: keys, written once in the role, and what they are read into;
 //! - [`rest`] and [`command`]: routes and subcommands that a role brings;
 //! - the messages of every actor ([`host`], [`mixer`], [`exit`], [`sender`], [`relay`], [`directory`]);
 //! - [`Address`] and [`Inbox`]: a queue with a bound, a refusal and a waiting-time histogram;
 //! - [`Actor`], [`Context`] and [`Supervisor`]: the shell around actix, restart with back-off, stop order;
 //! - [`Tasks`]: what runs beside the actors, each with a name and an answer to its panic;
-//! - [`Workers`]: where cryptography runs;
-//! - [`plain::PlainPush`]: a push without the mixnet, for whoever asks for one;
+//! - [`Workers`]: where cryptography runs.
 //!
 //! Nothing of actix shows in a public signature: actix 0.13 neither bounds its mailboxes nor restarts what panics
 //! (`docs/ARCHITECTURE.md`, "Actors"), so its addresses stay inside this crate.
@@ -27,7 +26,6 @@ mod formats;
 pub mod host;
 pub mod metrics;
 pub mod mixer;
-pub mod plain;
 mod ports;
 pub mod relay;
 pub mod rest;

@@ -11,7 +11,8 @@ use wakumix_telemetry::Telemetry;
 
 use crate::{Address, Formats, Inbox, RoleError, RoleName, Workers, host::HostHandle, mailbox};
 
-/// The handles of the roles of a node, by type: `ports.get::<MixerHandle>()` is `None` where no mixer runs. Cheap to clone.
+/// The handles of the roles of a node, and what the node itself offers them, by type: `ports.get::<MixerHandle>()` is `None`
+/// where no mixer runs. Cheap to clone.
 #[derive(Clone)]
 pub struct Ports {
     /// The host, which every node has.

@@ -1,15 +1,15 @@
-//! What the sender takes: lightpush requests and probes of local callers, and replies that came back.
+//! What the sender takes: lightpush requests and probes of local callers, and replies that came back; and the port by which
+//! it pushes without the mixnet, [`PlainPush`].
 
-use std::{
-    sync::{Arc, PoisonError, RwLock},
-    time::Duration,
-};
+use std::{sync::Arc, time::Duration};
 
+use futures::{FutureExt, future::BoxFuture};
 use libp2p_identity::PeerId;
+use parking_lot::RwLock;
 use tokio::sync::oneshot;
 pub use wakumix_client::{
     Anonymity, ClientError, LoopOutcome, LoopRequest,
-    lightpush::{Answer, Certainty, DeliveryPath, DirectFailure, PushFailure},
+    lightpush::{Answer, Certainty, DeliveryPath, DirectFailure, DirectPush, PushFailure},
 };
 use wakumix_client::{Input, Opening, SurbStore};
 pub use wakumix_mix::LoopPlace;
@@ -76,11 +76,38 @@ pub struct ReplyOpener(Arc<RwLock<Option<SurbStore>>>);
 impl ReplyOpener {
     /// Replies are opened with this store from now on.
     pub fn serve(&self, surbs: SurbStore) {
-        *self.0.write().unwrap_or_else(PoisonError::into_inner) = Some(surbs);
+        *self.0.write() = Some(surbs);
     }
 
     fn current(&self) -> Option<SurbStore> {
-        self.0.read().unwrap_or_else(PoisonError::into_inner).clone()
+        self.0.read().clone()
+    }
+}
+
+/// The port by which a message is pushed without the mixnet: out of this node's own relay, else by a request to a service. The
+/// node offers it, whatever roles run; the sender and REST take it. Cheap to clone.
+#[derive(Clone)]
+pub struct PlainPush(Arc<dyn Fn(DirectPush, Duration) -> Pushing + Send + Sync>);
+
+type Pushing = BoxFuture<'static, Result<Answer, PushFailure>>;
+
+impl PlainPush {
+    /// A port that pushes with this function, within the time that it is given.
+    pub fn new<F>(push: impl Fn(DirectPush, Duration) -> F + Send + Sync + 'static) -> Self
+    where
+        F: Future<Output = Result<Answer, PushFailure>> + Send + 'static,
+    {
+        Self(Arc::new(move |request, limit| push(request, limit).boxed()))
+    }
+
+    /// Pushes a message directly. The answer's path is [`DeliveryPath::Direct`] without a reason.
+    ///
+    /// # Errors
+    /// [`PushFailure::NoService`], [`PushFailure::Service`], [`PushFailure::BadAnswer`], [`PushFailure::Client`].
+    ///
+    /// Cancel safe: yes; what has left is published nevertheless.
+    pub async fn push(&self, request: DirectPush, limit: Duration) -> Result<Answer, PushFailure> {
+        (self.0)(request, limit).await
     }
 }
 

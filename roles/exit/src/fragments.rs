@@ -1,10 +1,8 @@
 //! The sets of fragments that this exit holds, shared with the task that ends those whose time is over.
 
-use std::{
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
-    time::Duration,
-};
+use std::{sync::Arc, time::Duration};
 
+use parking_lot::Mutex;
 use tokio::time::{Instant, sleep};
 use wakumix_mix::{
     exit::{ExitRequest, FragmentOutcome, FragmentRefusal, FragmentSets},
@@ -40,7 +38,7 @@ impl Fragments {
 
     /// Takes a fragment that came in a packet of this format.
     pub(crate) fn insert(&self, kind: FormatKind, request: ExitRequest) -> FragmentOutcome {
-        let mut sets = self.lock();
+        let mut sets = self.sets.lock();
         let outcome = sets.insert(self.epoch.elapsed(), kind, request);
         self.record(&mut sets);
         drop(sets);
@@ -57,7 +55,7 @@ impl Fragments {
     pub(crate) async fn expire(self) {
         loop {
             sleep(EXPIRE_EVERY).await;
-            let mut sets = self.lock();
+            let mut sets = self.sets.lock();
             sets.expire(self.epoch.elapsed());
             self.record(&mut sets);
         }
@@ -68,10 +66,6 @@ impl Fragments {
         self.metrics.record_requests(RequestOutcome::FragmentTimeout, expired);
         self.metrics.record_requests(RequestOutcome::FragmentsDisplaced, displaced);
         self.metrics.record_sets(sets.sets(), sets.bytes());
-    }
-
-    fn lock(&self) -> MutexGuard<'_, FragmentSets> {
-        self.sets.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 

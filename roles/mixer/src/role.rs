@@ -171,7 +171,7 @@ impl Role for Mixer {
         Advertisement { longest_hold: Some(self.config.max_delay), ..Advertisement::of(capabilities) }
     }
 
-    /// The host takes packets for its queues, as many as [`node_capacity`] says.
+    /// The host takes packets for its queues, as many as were measured or set.
     fn open(&mut self, opening: &mut Opening<'_>) -> Result<(), RoleError> {
         let (address, received) = opening.queue("mixer", self.config.max_waiting);
         let (local_address, local) = opening.queue("mixer_local", LOCAL_PACKETS);

@@ -5,8 +5,8 @@
 //! configuration.
 
 use std::collections::{BTreeMap, VecDeque};
-use std::sync::{Mutex, MutexGuard, PoisonError};
 
+use parking_lot::Mutex;
 use tokio::sync::broadcast;
 use wakumix_role_api::relay::Received;
 use wakumix_telemetry::Counter;
@@ -39,7 +39,7 @@ impl Delivery {
 
     /// Starts to keep a topic; false if it is kept already.
     pub(crate) fn subscribe(&self, topic: PubsubTopic) -> bool {
-        let mut subscriptions = self.lock();
+        let mut subscriptions = self.subscriptions.lock();
         if subscriptions.contains_key(&topic) {
             return false;
         }
@@ -50,27 +50,27 @@ impl Delivery {
 
     /// Forgets a topic and its messages; false if it was not kept.
     pub(crate) fn unsubscribe(&self, topic: &PubsubTopic) -> bool {
-        self.lock().remove(topic).is_some()
+        self.subscriptions.lock().remove(topic).is_some()
     }
 
     /// The host has joined a topic.
     pub(crate) fn set_joined(&self, topic: &PubsubTopic) {
-        if let Some(subscription) = self.lock().get_mut(topic) {
+        if let Some(subscription) = self.subscriptions.lock().get_mut(topic) {
             subscription.joined = true;
         }
     }
 
     pub(crate) fn relays(&self, topic: &PubsubTopic) -> bool {
-        self.lock().contains_key(topic)
+        self.subscriptions.lock().contains_key(topic)
     }
 
     pub(crate) fn topics(&self) -> Vec<PubsubTopic> {
-        self.lock().keys().cloned().collect()
+        self.subscriptions.lock().keys().cloned().collect()
     }
 
     /// How many topics the host has not joined yet.
     pub(crate) fn not_joined(&self) -> usize {
-        self.lock().values().filter(|subscription| !subscription.joined).count()
+        self.subscriptions.lock().values().filter(|subscription| !subscription.joined).count()
     }
 
     /// Shows an accepted message to all readers; `encoded_len` is for the statistics. A topic that was left meanwhile has
@@ -79,7 +79,7 @@ impl Delivery {
         let Placed { topic, message, hash } = placed;
         let received = Received { topic: topic.as_str().to_owned(), message, hash };
         {
-            let mut subscriptions = self.lock();
+            let mut subscriptions = self.subscriptions.lock();
             let Some(subscription) = subscriptions.get_mut(&topic) else { return };
             subscription.delivered.increment(1);
             if self.cache_capacity > 0 {
@@ -96,16 +96,11 @@ impl Delivery {
 
     /// Takes the cached messages of a topic, oldest first; `None` if it is not subscribed.
     pub(crate) fn take(&self, topic: &PubsubTopic) -> Option<Vec<Received>> {
-        let recent = std::mem::take(&mut self.lock().get_mut(topic)?.recent);
+        let recent = std::mem::take(&mut self.subscriptions.lock().get_mut(topic)?.recent);
         Some(recent.into())
     }
 
     pub(crate) fn follow(&self) -> broadcast::Receiver<Received> {
         self.followers.subscribe()
-    }
-
-    /// Every change under the lock is complete before anything that could panic, so a poisoned lock holds good state.
-    fn lock(&self) -> MutexGuard<'_, BTreeMap<PubsubTopic, Subscription>> {
-        self.subscriptions.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

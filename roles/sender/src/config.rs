@@ -87,7 +87,7 @@ impl Config {
         if self.timeout > self.max_timeout {
             let problem =
                 format!("is {:?}, longer than the longest that may be asked for, {:?}", self.timeout, self.max_timeout);
-            checks.refuse("timeout", problem, "lower it, or raise max-timeout");
+            checks.refuse("timeout", problem, "lower it, or raise sender.max-timeout");
         }
         checks.finish()
     }
@@ -113,7 +113,7 @@ mod tests {
         assert_eq!(
             config.validate().unwrap_err().to_string(),
             "surbs is 0; use a number from 1 to 5\n\
-             timeout is 10s, longer than the longest that may be asked for, 1s; lower it, or raise max-timeout"
+             timeout is 10s, longer than the longest that may be asked for, 1s; lower it, or raise sender.max-timeout"
         );
     }
 }

@@ -18,9 +18,7 @@ use wakumix_role_api::{
     RoleFactory, RoleName, RunningRole, StopReport,
     command::Subcommand,
     config::{Key, Settings},
-    mixer::{self, MixerHandle},
-    plain::PlainPush,
-    relay,
+    mixer, relay,
     rest::Route,
     sender::{NAME, ReplyOpener, SenderHandle, SenderMessage},
 };
@@ -33,7 +31,6 @@ use crate::{
     probe::{self, ProbeRuns},
     shell::{Shell, Work},
     surroundings::{Surroundings, own_node, snapshot},
-    watch::Watchlist,
 };
 
 /// Requests and replies that wait for the sender.
@@ -141,16 +138,27 @@ impl Role for SenderRole {
 
     fn start(self: Box<Self>, context: &RoleContext) -> Result<Box<dyn RunningRole>, RoleError> {
         let Self { config, rng, queue } = *self;
-        let mixer = context.ports.require(NAME)?;
         let (handle, inbox) = queue.ok_or_else(|| cannot_start("its queue was not opened".to_owned()))?;
         let rng = match rng {
             Some(rng) => rng,
             None => StdRng::try_from_rng(&mut SysRng).map_err(|error| cannot_start(error.to_string()))?,
         };
-        let (metrics, work) = (Arc::new(Metrics::new(&context.telemetry)), Work::new());
+        let work = Work::new();
+        let shell = Shell {
+            node: context.node.clone(),
+            directory: context.directory.clone(),
+            ledger: Arc::clone(&context.ledger),
+            formats: context.formats.clone(),
+            workers: context.workers.clone(),
+            mixer: context.ports.require(NAME)?,
+            plain: context.ports.require(NAME)?,
+            watchlist: Arc::default(),
+            metrics: Arc::new(Metrics::new(&context.telemetry)),
+            work: Arc::clone(&work),
+            epoch: context.epoch,
+        };
         let task_limit = task_limit(&config);
-        let replies = handle.replies().clone();
-        let factory = factory(context.clone(), config, mixer, replies, metrics, Arc::clone(&work), rng);
+        let factory = factory(context.clone(), config, shell, handle.replies().clone(), rng);
         let actor = context.supervisor.start(handle.address().clone(), inbox, task_limit, factory);
         let (node, directory) = (context.node.clone(), context.directory.clone());
         Ok(Box::new(RunningSender { actor, work, node, directory, handle }))
@@ -173,32 +181,17 @@ fn cannot_start(problem: String) -> RoleError {
 fn factory(
     context: RoleContext,
     config: Config,
-    mixer: MixerHandle,
+    shell: Shell,
     replies: ReplyOpener,
-    metrics: Arc<Metrics>,
-    work: Arc<Work>,
     mut rng: StdRng,
 ) -> impl FnMut() -> Sender + Send + 'static {
     move || {
-        let shell = Shell {
-            node: context.node.clone(),
-            directory: context.directory.clone(),
-            ledger: Arc::clone(&context.ledger),
-            formats: context.formats.clone(),
-            workers: context.workers.clone(),
-            mixer: mixer.clone(),
-            plain: PlainPush::new(&context.ports, context.directory.clone()),
-            watchlist: Arc::new(Watchlist::default()),
-            metrics: Arc::clone(&metrics),
-            work: Arc::clone(&work),
-            epoch: context.epoch,
-        };
         let (own, weaknesses) = (own_node(&context.node), context.weaknesses);
         let formats = context.formats.all().iter().map(|served| Arc::clone(&served.format)).collect();
         Sender {
             // The directory may be filling since the node started.
             client: Client::new(config.client(), formats, own.clone(), Duration::ZERO, weaknesses),
-            shell: Arc::new(shell),
+            shell: Arc::new(Shell { watchlist: Arc::default(), ..shell.clone() }),
             surroundings: Surroundings::of(own),
             relay: context.ports.get(),
             replies: replies.clone(),

@@ -4,11 +4,12 @@ use std::{sync::Arc, time::Duration};
 
 use tokio::{sync::watch, time::Instant};
 use wakumix_mix::Ledger;
-use wakumix_role_api::{DirectoryReader, Formats, LocalNode, Workers, mixer::MixerHandle, plain::PlainPush};
+use wakumix_role_api::{DirectoryReader, Formats, LocalNode, Workers, mixer::MixerHandle, sender::PlainPush};
 
 use crate::{metrics::Metrics, watch::Watchlist};
 
 /// All of it is derivable but the count, which outlives a panic: its guards come back by themselves.
+#[derive(Clone)]
 pub(crate) struct Shell {
     pub(crate) node: LocalNode,
     pub(crate) directory: DirectoryReader,

@@ -1,12 +1,9 @@
 //! Which open requests' messages were seen on relay, where this node relays (`spec/waku.md §5.5`: a message seen on relay
 //! counts as published even without a reply).
 
-use std::{
-    collections::BTreeMap,
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
-    time::Duration,
-};
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
+use parking_lot::Mutex;
 use tokio::sync::broadcast::error::RecvError;
 use wakumix_client::{Input, RequestId};
 use wakumix_role_api::{Address, relay::RelayHandle, sender::SenderMessage};
@@ -28,24 +25,19 @@ pub(crate) struct Watch {
 impl Watchlist {
     /// Watches for a message from now on.
     pub(crate) fn watch(self: &Arc<Self>, hash: [u8; 32], id: RequestId) -> Watch {
-        self.lock().entry(hash).or_default().push(id);
+        self.0.lock().entry(hash).or_default().push(id);
         Watch { list: Arc::clone(self), hash, id }
     }
 
     /// The requests that watch for a message.
     fn watching(&self, hash: &[u8; 32]) -> Vec<RequestId> {
-        self.lock().get(hash).cloned().unwrap_or_default()
-    }
-
-    /// No code panics while it holds the lock, so a poisoned list is still consistent.
-    fn lock(&self) -> MutexGuard<'_, BTreeMap<[u8; 32], Vec<RequestId>>> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.0.lock().get(hash).cloned().unwrap_or_default()
     }
 }
 
 impl Drop for Watch {
     fn drop(&mut self) {
-        let mut list = self.list.lock();
+        let mut list = self.list.0.lock();
         if let Some(ids) = list.get_mut(&self.hash) {
             ids.retain(|id| *id != self.id);
             if ids.is_empty() {
@@ -89,6 +81,6 @@ mod tests {
         drop(first);
         assert_eq!(list.watching(&[1; 32]), [RequestId(2)]);
         drop((second, other));
-        assert!(list.lock().is_empty());
+        assert!(list.0.lock().is_empty());
     }
 }

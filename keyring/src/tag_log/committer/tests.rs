@@ -32,7 +32,7 @@ fn write_into(bytes: &mut Vec<u8>, offset: usize, written: &[u8]) {
 
 impl LogFile for File {
     fn write_at(&mut self, offset: u64, bytes: &[u8]) -> io::Result<()> {
-        let mut disk = lock(&self.0);
+        let mut disk = self.0.lock();
         let offset = usize::try_from(offset).unwrap();
         let fits = bytes.len().min(disk.room.saturating_sub(offset));
         disk.writes += 1;
@@ -42,12 +42,12 @@ impl LogFile for File {
     }
 
     fn sync(&mut self) -> io::Result<()> {
-        let gate = lock(&self.0).gate.take();
+        let gate = self.0.lock().gate.take();
         if let Some((begun, go)) = gate {
             begun.send(()).unwrap();
             go.recv().unwrap();
         }
-        let mut disk = lock(&self.0);
+        let mut disk = self.0.lock();
         let dirty = mem::take(&mut disk.dirty);
         if disk.syncs_fail {
             return Err(io::Error::other("a sector is bad"));
@@ -61,7 +61,7 @@ impl LogFile for File {
     }
 
     fn cut(&mut self, len: u64) -> io::Result<()> {
-        lock(&self.0).file.truncate(usize::try_from(len).unwrap());
+        self.0.lock().file.truncate(usize::try_from(len).unwrap());
         Ok(())
     }
 }
@@ -110,11 +110,11 @@ fn found(log: &[u8]) -> Vec<Tag> {
 }
 
 fn durable(disk: &File) -> Vec<Tag> {
-    found(&lock(&disk.0).durable)
+    found(&disk.0.lock().durable)
 }
 
 fn written(disk: &File) -> Vec<Tag> {
-    found(&lock(&disk.0).file)
+    found(&disk.0.lock().file)
 }
 
 #[tokio::test]
@@ -144,7 +144,7 @@ async fn syncs_when_the_time_is_over_also_without_traffic() {
     let disk = disk();
     let (begun, has_begun) = sync_channel(1);
     let (go, may_go) = sync_channel(1);
-    lock(&disk.0).gate = Some((begun, may_go));
+    disk.0.lock().gate = Some((begun, may_go));
     let (log, _) = start(&disk, Duration::from_millis(1), HOUR);
     assert!(log.commit(&tags(0..3)).wait().await);
     has_begun.recv().unwrap();
@@ -158,7 +158,7 @@ async fn what_comes_during_a_sync_is_one_group() {
     let disk = disk();
     let (begun, has_begun) = sync_channel(1);
     let (go, may_go) = sync_channel(1);
-    lock(&disk.0).gate = Some((begun, may_go));
+    disk.0.lock().gate = Some((begun, may_go));
     let (log, totals) = start(&disk, Duration::ZERO, HOUR);
     let mut first = log.commit(&tags(0..1));
     has_begun.recv().unwrap();
@@ -169,13 +169,13 @@ async fn what_comes_during_a_sync_is_one_group() {
         assert!(other.wait().await);
     }
     assert_eq!(durable(&disk), tags(0..5));
-    assert_eq!((lock(&disk.0).writes, totals.stats().commits), (2, 2));
+    assert_eq!((disk.0.lock().writes, totals.stats().commits), (2, 2));
 }
 
 #[tokio::test]
 async fn a_full_disk_fails_the_group_leaves_no_half_of_it_and_is_seen() {
     let disk = disk();
-    lock(&disk.0).room = room_for(4) + 7;
+    disk.0.lock().room = room_for(4) + 7;
     let (log, totals) = start(&disk, Duration::ZERO, HOUR);
     assert!(log.commit(&tags(0..3)).wait().await);
     assert!(!log.commit(&tags(3..9)).wait().await);
@@ -189,10 +189,10 @@ async fn a_full_disk_fails_the_group_leaves_no_half_of_it_and_is_seen() {
 #[tokio::test]
 async fn a_write_that_works_again_brings_what_failed_and_ends_the_trouble() {
     let disk = disk();
-    lock(&disk.0).room = room_for(1);
+    disk.0.lock().room = room_for(1);
     let (log, _) = start(&disk, Duration::ZERO, HOUR);
     assert!(!log.commit(&tags(0..3)).wait().await);
-    lock(&disk.0).room = usize::MAX;
+    disk.0.lock().room = usize::MAX;
     assert!(log.commit(&tags(3..4)).wait().await);
     assert_eq!(durable(&disk), tags(0..4));
     assert!(log.takes(1));
@@ -204,11 +204,11 @@ async fn a_log_that_failed_is_tried_again_without_traffic() {
     let disk = disk();
     let (begun, has_begun) = sync_channel(1);
     let (go, may_go) = sync_channel(1);
-    lock(&disk.0).room = room_for(1);
-    lock(&disk.0).gate = Some((begun, may_go));
+    disk.0.lock().room = room_for(1);
+    disk.0.lock().gate = Some((begun, may_go));
     let (log, _) = start(&disk, Duration::ZERO, Duration::from_millis(1));
     assert!(!log.commit(&tags(0..3)).wait().await);
-    lock(&disk.0).room = usize::MAX;
+    disk.0.lock().room = usize::MAX;
     has_begun.recv().unwrap();
     go.send(()).unwrap();
     assert!(log.commit(&tags(3..4)).wait().await);
@@ -221,9 +221,9 @@ async fn what_a_failed_sync_may_have_lost_is_written_again() {
     let disk = disk();
     let (log, _) = start(&disk, Duration::ZERO, HOUR);
     assert!(log.commit(&tags(0..2)).wait().await);
-    lock(&disk.0).syncs_fail = true;
+    disk.0.lock().syncs_fail = true;
     assert!(!log.commit(&tags(2..4)).wait().await);
-    lock(&disk.0).syncs_fail = false;
+    disk.0.lock().syncs_fail = false;
     assert!(log.commit(&tags(4..5)).wait().await);
     assert_eq!(durable(&disk), tags(0..5));
 }
@@ -231,10 +231,10 @@ async fn what_a_failed_sync_may_have_lost_is_written_again() {
 #[tokio::test]
 async fn what_failed_is_written_at_the_end_if_the_disk_lets_it() {
     let disk = disk();
-    lock(&disk.0).room = room_for(0);
+    disk.0.lock().room = room_for(0);
     let (log, _) = start(&disk, Duration::ZERO, HOUR);
     assert!(!log.commit(&tags(0..3)).wait().await);
-    lock(&disk.0).room = usize::MAX;
+    disk.0.lock().room = usize::MAX;
     drop(log);
     assert_eq!(durable(&disk), tags(0..3));
 }
@@ -245,9 +245,9 @@ fn a_failed_write_does_not_cut_what_was_acknowledged() {
     let mut records = Records::new(disk.clone(), &key(), 0);
     records.append(&tags(0..2));
     records.write().unwrap();
-    lock(&disk.0).syncs_fail = true;
+    disk.0.lock().syncs_fail = true;
     records.sync().unwrap_err();
-    lock(&disk.0).room = room_for(2) + 3;
+    disk.0.lock().room = room_for(2) + 3;
     records.append(&tags(2..3));
     records.write().unwrap_err();
     assert_eq!(written(&disk), tags(0..2));
@@ -258,7 +258,7 @@ fn the_queue_takes_no_more_than_its_bound() {
     let disk = disk();
     let (begun, has_begun) = sync_channel(1);
     let (go, may_go) = sync_channel(1);
-    lock(&disk.0).gate = Some((begun, may_go));
+    disk.0.lock().gate = Some((begun, may_go));
     let (log, _) = start(&disk, Duration::ZERO, HOUR);
     log.commit(&tags(0..1));
     has_begun.recv().unwrap();
@@ -274,7 +274,7 @@ async fn a_log_whose_thread_panics_takes_no_tags_and_says_why() {
     let disk = disk();
     let (log, _totals) = start(&disk, Duration::ZERO, HOUR);
     // The file panics where nobody hears of the sync.
-    lock(&disk.0).gate = Some((sync_channel(0).0, sync_channel(0).1));
+    disk.0.lock().gate = Some((sync_channel(0).0, sync_channel(0).1));
     assert!(!log.commit(&tags(0..1)).wait().await);
     while log.problem().is_none() {
         tokio::task::yield_now().await;

@@ -161,10 +161,17 @@ fn tells_a_node_from_other_servers_and_from_silence() {
         let command = SendCommand { via: Some(address), ..command(false) };
         (command.run(&Roles::built_in(), &mut out), String::from_utf8(out).unwrap())
     };
-    let node =
-        server("HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: 20\r\n\r\n{\"relayPeerCount\":2}");
+    let node = server(
+        "HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: 35\r\n\r\n{\"way\":\"mixnet\",\"relayPeerCount\":2}",
+    );
     let (done, said) = via(node);
     assert!(done.is_ok() && said.starts_with("status 200: published to 2 relay peers\n"), "{said}");
+    // As nwaku answers, which has pushed directly.
+    let silent =
+        server("HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: 20\r\n\r\n{\"relayPeerCount\":2}");
+    let failure = via(silent).0.unwrap_err();
+    assert_eq!(failure.code(), 3);
+    assert!(failure.to_string().contains("NOT known to be anonymous"), "{failure}");
 
     let other = server("HTTP/1.1 404 Not Found\r\ncontent-length: 4\r\n\r\nnone");
     let failure = via(other).0.unwrap_err();

@@ -42,6 +42,7 @@ fn names_a_value_that_its_key_does_not_accept() {
         ("tcp-port = { a = 1 }", &["`tcp-port`", "a table stands here"]),
         ("rest = 'maybe'", &["`rest`", "`maybe`", "true or false"]),
         ("mix = 'maybe'", &["`mix`", "`maybe`", "write true or false"]),
+        ("mix = [true]", &["`mix`", "a list stands here; expected true or false"]),
         ("roles = ['mixr']", &["`roles`", "`mixr`", "relay, mixer, exit, sender"]),
         ("preset = 'twn'", &["`preset`", "`twn`", "nwaku-2025-12", "local"]),
         ("log-level = 'loud'", &["`log-level`", "loud"]),
@@ -263,4 +264,18 @@ fn reports_all_problems_of_all_layers_at_once() {
 fn the_other_layers_are_judged_even_when_the_file_is_broken() {
     let problems = Setup::new().toml("=").env("WAKUMIX_QUIK_PORT", "1").flag("rest-port", "x").problems();
     assert_eq!(problems.len(), 3, "{problems:#?}");
+}
+
+#[test]
+fn digits_without_quotes_are_no_secret() {
+    let yaml = format!("nodekey: {}\n", "1".repeat(64));
+    let said = Setup::new().file("node.yaml", &yaml).problem();
+    assert!(said.contains("`nodekey` in file") && said.contains("put it in quotes"), "{said}");
+}
+
+#[test]
+fn what_is_wrong_with_the_pool_names_its_keys() {
+    let said = Setup::new().flag("roles", "sender").flag("pool.max-age", "1s").problem();
+    assert!(said.contains("`pool.max-age` in flag --pool.max-age is shorter than"), "{said}");
+    assert!(said.contains("use several times pool.check-interval"), "{said}");
 }

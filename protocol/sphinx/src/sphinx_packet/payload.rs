@@ -8,9 +8,10 @@ use sphinx_packet::payload::key::derive_payload_key;
 use zeroize::Zeroizing;
 
 use crate::block::{Damage, is_zero};
+use crate::countermeasures::end_of_damaged;
 use crate::layout::SURB_KEY_LEN;
 use crate::sphinx_packet::layout::{DATA_LEN, PAYLOAD_LEN, PREFIX_LEN};
-use crate::weakness::{Weakness, Weaknesses};
+use crate::weakness::Weaknesses;
 
 /// What stands behind the body; only zeros follow it.
 const MARKER: u8 = 1;
@@ -61,16 +62,9 @@ pub(super) fn read(payload: &Payload, weaknesses: Weaknesses) -> Result<Range<us
     if !bool::from(prefix_zero) {
         return Err(Damage::Prefix);
     }
-    if weaknesses.has(Weakness::UncheckedPadding) {
-        // As the crate does it: whatever follows the last byte 1 is taken for padding.
-        let end = rest.iter().rposition(|byte| *byte == MARKER).ok_or(Damage::Padding)?;
-        return Ok(PREFIX_LEN..PREFIX_LEN + end);
-    }
     // The last byte that is not zero must be the marker. All zeros have none, and give 0 here.
-    if byte != MARKER {
-        return Err(Damage::Padding);
-    }
-    Ok(PREFIX_LEN..PREFIX_LEN + usize::from(end))
+    let end = if byte == MARKER { Some(end.into()) } else { end_of_damaged(weaknesses, MARKER, rest) };
+    Ok(PREFIX_LEN..PREFIX_LEN + end.ok_or(Damage::Padding)?)
 }
 
 /// Place and value of the last byte other than zero, (0, 0) if there is none; always walks over all bytes and looks at
@@ -134,7 +128,7 @@ mod tests {
         let mut payload = plaintext(b"body");
         payload[100] = 7;
         assert_eq!(read_strictly(&payload), Err(Damage::Padding));
-        let weaknesses = Weaknesses::NONE.with(Weakness::UncheckedPadding);
+        let weaknesses = Weaknesses::NONE.with(crate::Weakness::UncheckedPadding);
         assert_eq!(read(&payload, weaknesses), Ok(16..20));
     }
 

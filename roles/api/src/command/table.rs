@@ -41,6 +41,8 @@ impl<const N: usize> Layout<N> {
     pub fn write(&self, out: &mut (impl Write + ?Sized), row: &[String; N]) -> io::Result<()> {
         let mut line = String::new();
         for ((cell, side), width) in row.iter().zip(self.sides).zip(self.widths) {
+            // A cell may hold what a stranger wrote: nothing in it steers the terminal.
+            let cell: String = cell.chars().filter(|character| !character.is_control()).collect();
             let cell = match side {
                 Side::Left => format!("{cell:<width$}"),
                 Side::Right => format!("{cell:>width$}"),

@@ -94,6 +94,9 @@ impl Report<'_> {
             let lost = self.left - self.returned;
             writeln!(self.out, "{} of {} nodes done: {} of {} loops lost", self.probed, head.nodes, lost, self.left)?;
         }
+        if self.probed > head.nodes {
+            return Err(CommandError::while_running("the node reported more nodes than it was to probe"));
+        }
         if self.probed < head.nodes {
             let missing = head.nodes - self.probed;
             return Err(CommandError::while_running(format!(
@@ -126,8 +129,9 @@ impl Report<'_> {
 const HEAD: [&str; 7] = ["NODE", "BACK", "LOSS", "MIN", "MEAN", "MAX", "NOT SENT"];
 
 fn row(node: &ProbedJson) -> [String; 7] {
-    let left = node.returned + node.lost;
-    let percent = (node.lost * 100).checked_div(left);
+    // What the node says is not to be trusted to add up.
+    let lost = u64::from(node.lost);
+    let percent = (lost * 100).checked_div(u64::from(node.returned) + lost);
     let loss = percent.map_or_else(|| "-".to_owned(), |percent| format!("{percent}%"));
     let time =
         |of: fn(&LatencyJson) -> u64| node.latency_ms.as_ref().map_or("-".to_owned(), |time| of(time).to_string());

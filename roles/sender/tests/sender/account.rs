@@ -3,13 +3,14 @@
 use std::{
     ops::Range,
     sync::{
-        Arc, Mutex, PoisonError,
+        Arc,
         atomic::{AtomicUsize, Ordering},
         mpsc,
     },
     time::Duration,
 };
 
+use parking_lot::Mutex;
 use rand::CryptoRng;
 use wakumix_mix::Outcome;
 use wakumix_role_api::{
@@ -60,7 +61,7 @@ impl PacketFormat for Gated {
     ) -> Result<(), BuildError> {
         self.begun.fetch_add(1, Ordering::SeqCst);
         // A test that has failed closes it too.
-        let _ = self.gate.lock().unwrap_or_else(PoisonError::into_inner).recv();
+        let _ = self.gate.lock().recv();
         PacketFormat::build(&self.inner, rng, path, destination, body, out)
     }
 

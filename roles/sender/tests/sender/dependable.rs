@@ -7,9 +7,9 @@ use wakumix_mix::{DropReason, Outcome, Stage};
 use wakumix_role_api::{
     Directory,
     directory::ServiceNode,
-    host::{HostMessage, SendFailure},
-    relay::{Published, Received, RelayMessage},
-    sender::{Anonymity, Certainty, ClientError, DeliveryPath, PushFailure},
+    host::SendFailure,
+    relay::{Received, RelayMessage},
+    sender::{Anonymity, Certainty, ClientError, DeliveryPath, DirectFailure, PushFailure},
 };
 use wakumix_sender::Config;
 use wakumix_sphinx::{FormatKind, Profile, Sphinx, WireFormat};
@@ -148,7 +148,7 @@ async fn beyond_the_open_requests_and_their_bytes_a_request_is_refused_at_once()
     let mut world = another_with(Config { queue_bytes: 256 << 10, ..Config::default() }, 6, 1);
     let large = vec![0; 200 << 10];
     let open = world.push_as(Anonymity::None, &large);
-    let Some(HostMessage::Request(_asked)) = world.host.recv().await else { panic!() };
+    let _asked = world.direct.recv().await.unwrap();
     assert_eq!(world.push_as(Anonymity::None, &large).await.unwrap(), Err(PushFailure::Client(ClientError::Busy)));
     open.abort();
 }
@@ -383,10 +383,12 @@ async fn a_message_that_was_seen_on_relay_is_published_though_nobody_answered() 
 }
 
 #[actix::test]
-async fn without_anonymity_the_service_is_asked_directly() {
+async fn without_anonymity_the_message_is_pushed_directly() {
     let mut world = world(2, 1);
     let outcome = world.push_as(Anonymity::None, &[7; 10_000]);
-    world.serve_directly().await;
+    let (pushed, limit) = world.serve_directly().await;
+    assert_eq!((pushed.topic.as_deref(), pushed.message), (Some(TOPIC), message(&[7; 10_000])));
+    assert_eq!((pushed.id.len(), limit), (20, Config::default().timeout));
     let answer = outcome.await.unwrap().unwrap();
     assert_eq!((answer.kind(), answer.path, answer.packets), ("confirmed", DeliveryPath::Direct(None), 0));
     assert_eq!(answer.relay_peer_count, Some(5));
@@ -394,18 +396,19 @@ async fn without_anonymity_the_service_is_asked_directly() {
 }
 
 #[actix::test]
-async fn a_node_that_relays_publishes_direct_messages_itself() {
-    tokio::time::pause();
-    let mut world = World::with(Setup { has_relay: true, ..Setup::default() });
+async fn a_direct_push_that_fails_or_panics_says_so_and_frees_its_place() {
+    let mut world = world_with(Config { in_flight: 1, ..Config::default() }, 3, 1);
+    for failure in [PushFailure::NoService, PushFailure::Service(DirectFailure::DialFailed)] {
+        let outcome = world.push_as(Anonymity::Preferred, b"hello");
+        world.direct.recv().await.unwrap().reply.send(Err(failure.clone())).unwrap();
+        assert_eq!(outcome.await.unwrap(), Err(failure));
+    }
     let outcome = world.push_as(Anonymity::None, b"hello");
-    let relay = world.relay.as_mut().unwrap();
-    let reply = loop {
-        if let Some(RelayMessage::Publish { reply, .. }) = relay.recv().await {
-            break reply;
-        }
-    };
-    reply.send(Published { status: 200, description: None, relay_peer_count: Some(2), hash: None }).unwrap();
-    assert_eq!(outcome.await.unwrap().map(|answer| answer.path), Ok(DeliveryPath::Direct(None)));
+    drop(world.direct.recv().await.unwrap());
+    assert_eq!(outcome.await.unwrap().map_err(|failure| failure.kind()), Err("internal"));
+    let outcome = world.push_as(Anonymity::None, b"hello");
+    world.serve_directly().await;
+    assert_eq!(outcome.await.unwrap().map(|answer| answer.kind()), Ok("confirmed"));
 }
 
 #[actix::test]
@@ -436,7 +439,7 @@ async fn preferred_anonymity_uses_the_mixnet_where_it_can_and_never_falls_back_o
     world.departure().await.packet.settle(Outcome::Sent);
     world.around.directory.publish(directory(2));
     assert_eq!(outcome.await.unwrap().unwrap_err().kind(), "deadline");
-    assert!(world.host.try_recv().is_none());
+    assert!(world.direct.is_empty());
     world.settled().await;
 }
 

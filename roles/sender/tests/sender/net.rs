@@ -14,7 +14,6 @@ use wakumix_mix::{
     fragment::{FRAGMENT_CODEC, Fragment, Limits, MAX_SET_BYTES, Progress, Reassembly},
 };
 use wakumix_role_api::{
-    host::HostMessage,
     mixer::LocalPacket,
     sender::{Answer, PushFailure},
 };
@@ -24,7 +23,7 @@ use wakumix_waku::{
     lightpush::{StatusCode, V3_PROTOCOL, text, v3},
 };
 
-use crate::support::{AtSender, Landed, Outcomes, World, response};
+use crate::support::{AtSender, Landed, Outcomes, World};
 
 /// Links on the way to an exit, and on the way back.
 const LINKS: usize = 3;
@@ -213,14 +212,6 @@ impl World {
                 net.due.push((arrival, reply));
             }
         }
-    }
-
-    /// Plays the service that the host is to ask directly.
-    pub(crate) async fn serve_directly(&mut self) {
-        let Some(HostMessage::Request(asked)) = self.host.recv().await else { panic!() };
-        let (body, _) = frame::decode(&asked.bytes, 1 << 20).unwrap().unwrap();
-        let request = v3::Request::decode(body).unwrap();
-        asked.reply.send(Ok(response(&request, StatusCode::SUCCESS, 5))).unwrap();
     }
 
     async fn deliver(&mut self, net: &mut Net) {

@@ -8,15 +8,21 @@ use std::{collections::HashMap, sync::Arc, time::Duration};
 use futures::future::BoxFuture;
 use libp2p_identity::PeerId;
 use rand::{SeedableRng, rngs::StdRng};
-use tokio::{task::JoinHandle, time::Instant};
+use tokio::{
+    sync::{mpsc, oneshot},
+    task::JoinHandle,
+    time::Instant,
+};
 use wakumix_mix::{Body, HopAddress, LoopPlace, Outcome, Request, encode_reply};
 use wakumix_role_api::{
-    Directory, Formats, Receiver, RunningRole,
+    Directory, Formats, Receiver, RoleName, RunningRole,
     directory::ServiceNode,
-    host::HostMessage,
     mixer::LocalPacket,
     relay::RelayMessage,
-    sender::{Anonymity, Answer, ClientError, LoopOutcome, PushFailure, ReplyPacket, SenderHandle},
+    sender::{
+        Anonymity, Answer, Certainty, ClientError, DeliveryPath, DirectPush, LoopOutcome, PlainPush, PushFailure,
+        ReplyPacket, SenderHandle,
+    },
 };
 use wakumix_role_testkit::{Queues, Surroundings, Walk, mix_key, shows, walk};
 pub(crate) use wakumix_role_testkit::{node, peer};
@@ -58,8 +64,8 @@ pub(crate) struct World {
     pub(crate) role: Box<dyn RunningRole>,
     pub(crate) around: Surroundings,
     pub(crate) mixer: Receiver<LocalPacket>,
-    /// What the sender asks the host for.
-    pub(crate) host: Receiver<HostMessage>,
+    /// What the sender pushes without the mixnet.
+    pub(crate) direct: mpsc::Receiver<Direct>,
     /// What the sender asks the relay for, if there is one.
     pub(crate) relay: Option<Receiver<RelayMessage>>,
     keys: HashMap<PeerId, PrivateKey>,
@@ -85,6 +91,28 @@ impl Default for Setup {
             buffers: BUFFERS,
         }
     }
+}
+
+/// A message that the sender pushes without the mixnet.
+pub(crate) struct Direct {
+    pub(crate) request: DirectPush,
+    pub(crate) limit: Duration,
+    /// Dropping it makes the push panic.
+    pub(crate) reply: oneshot::Sender<Result<Answer, PushFailure>>,
+}
+
+/// The node's port for such messages, played by the test.
+fn plain_push() -> (PlainPush, mpsc::Receiver<Direct>) {
+    let (asked, direct) = mpsc::channel(8);
+    let plain = PlainPush::new(move |request, limit| {
+        let asked = asked.clone();
+        async move {
+            let (reply, outcome) = oneshot::channel();
+            asked.send(Direct { request, limit, reply }).await.unwrap();
+            outcome.await.unwrap()
+        }
+    });
+    (plain, direct)
 }
 
 /// What reached an exit, whatever its protocol.
@@ -135,12 +163,14 @@ impl World {
         let queues = Queues { mixer: Some(mixer_queue), relay, own: &[("sender", 512)], ..Queues::default() };
         let mut around = Surroundings::new(&wakumix_sender::METRICS, ME, Formats::new(formats, buffers), queues);
         around.directory.publish(directory(6));
+        let (plain, direct) = plain_push();
+        around.context.ports.insert(RoleName::new("node"), plain).unwrap();
         let role = around.start(SenderRole::with_rng(config, StdRng::seed_from_u64(7)).unwrap());
         Self {
             handle: around.context.ports.get().unwrap(),
             role,
             mixer: around.inboxes.local_packets.as_ref().unwrap().receiver().unwrap(),
-            host: around.host.receiver().unwrap(),
+            direct,
             relay: around.inboxes.relay.as_ref().map(|inbox| inbox.receiver().unwrap()),
             around,
             keys: (1..=30).chain([ME]).map(|seed| (peer(seed), mix_key(seed))).collect(),
@@ -184,6 +214,24 @@ impl World {
         let Landed { exit, destination, codec, data, surbs, .. } = self.land(local);
         let (data, _) = frame::decode(&data, 8192).unwrap().unwrap();
         AtExit { exit, destination, codec, request: v3::Request::decode(data).unwrap(), surbs }
+    }
+
+    /// The next message that is pushed directly, confirmed as published to five peers.
+    pub(crate) async fn serve_directly(&mut self) -> (DirectPush, Duration) {
+        let Direct { request, limit, reply } = self.direct.recv().await.unwrap();
+        let answer = Answer {
+            certainty: Certainty::Confirmed,
+            path: DeliveryPath::Direct(None),
+            tries: 1,
+            packets: 0,
+            status: 200,
+            description: None,
+            relay_peer_count: Some(5),
+            message_hash: None,
+            round_trip: Duration::ZERO,
+        };
+        reply.send(Ok(answer)).unwrap();
+        (request, limit)
     }
 
     /// Writes a packet to its first hop and carries it to its exit.

@@ -41,6 +41,15 @@ NODE           BACK  LOSS    MIN   MEAN    MAX  NOT SENT
 }
 
 #[test]
+fn a_node_that_makes_no_sense_is_shown_without_harm() {
+    let mut absurd = node(u32::MAX, u32::MAX, u32::MAX);
+    absurd.peer_id = "\u{1b}[31mred\u{1b}[2J".to_owned();
+    let (done, text) = reported(&[absurd, node(1, 0, 0)], false);
+    assert!(done.is_ok() && text.contains("50%") && !text.contains('\u{1b}'), "{text:?}");
+    assert!(reported(&[node(1, 0, 0), node(1, 0, 0), node(1, 0, 0)], false).0.is_err());
+}
+
+#[test]
 fn prints_json_line_by_line() {
     let (_, text) = reported(&[node(4, 0, 0)], true);
     let lines: Vec<serde_json::Value> = text.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
