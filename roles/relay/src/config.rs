@@ -103,13 +103,6 @@ impl Config {
         Ok(Self { lightpush_rate: budget("lightpush"), lightpush_rate_mix: budget("mix"), ..config })
     }
 
-    /// The error of a node whose relay would relay nothing.
-    pub(crate) fn joins_nothing() -> ConfigError {
-        let mut checks = ConfigChecks::default();
-        checks.refuse("shard", "is empty, so the relay joins nothing", "name at least one shard, such as shard = [0]");
-        ConfigError { problems: checks.into_problems() }
-    }
-
     /// Checks every setting.
     ///
     /// # Errors

@@ -9,8 +9,8 @@ use wakumix_role_api::config::{Key, Settings};
 use wakumix_role_api::relay::{NAME, RelayHandle, RelayMessage};
 use wakumix_role_api::rest::Route;
 use wakumix_role_api::{
-    ActorHandle, Advertisement, ConfigError, InboundRequest, Inbox, Opening, Ports, Role, RoleContext, RoleError,
-    RoleFactory, RoleName, RunningRole, SendError, Service, StopReport,
+    ActorHandle, Advertisement, ConfigChecks, ConfigError, InboundRequest, Inbox, Opening, Ports, Role, RoleContext,
+    RoleError, RoleFactory, RoleName, RunningRole, SendError, Service, StopReport,
 };
 use wakumix_telemetry::{Catalogue, health::Protocol};
 use wakumix_waku::PubsubTopic;
@@ -63,10 +63,12 @@ impl RoleFactory for RelayFactory {
 
     fn configure(&self, settings: &Settings<'_>) -> Result<Box<dyn Role>, ConfigError> {
         let config = Config::read_all(settings)?;
+        let mut checks = ConfigChecks::default();
         if config.shards.is_empty() {
-            return Err(Config::joins_nothing());
+            let help = "name at least one shard, such as shard = [0]";
+            checks.refuse("shard", "is empty, so the relay joins nothing", help);
         }
-        Ok(Box::new(Relay::new(config).map_err(Config::by_key)?))
+        checks.and(Relay::new(config).map_err(Config::by_key)).map(|relay| Box::new(relay) as Box<dyn Role>)
     }
 }
 

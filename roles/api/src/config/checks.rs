@@ -55,10 +55,18 @@ impl ConfigChecks {
         }
     }
 
-    /// What was reported.
-    #[must_use]
-    pub fn into_problems(self) -> Vec<ConfigProblem> {
-        self.problems
+    /// What was made, unless a problem was reported here or with it.
+    ///
+    /// # Errors
+    /// All problems of both.
+    pub fn and<T>(mut self, made: Result<T, ConfigError>) -> Result<T, ConfigError> {
+        match made {
+            Ok(made) => self.finish().map(|()| made),
+            Err(error) => {
+                self.problems.extend(error.problems);
+                Err(ConfigError { problems: self.problems })
+            }
+        }
     }
 
     /// The verdict.
