@@ -18,8 +18,8 @@ pub struct StopSummary {
     pub late: Vec<&'static str>,
 }
 
-/// The share of the host, which writes the last packets of the roles, beside those that they state.
-const HOST_SHARE: u32 = 10;
+/// The percentage of the limit after which every role must have ended: the host, which writes their last packets, has the rest.
+const ROLES: u32 = 90;
 
 impl Node {
     /// Stops everything within `limit`.
@@ -31,12 +31,11 @@ impl Node {
             server.stop().await;
         }
         // What one does not need, the next one has: a role must have ended when its share and those before it are over.
-        let shares = |parts: &[RunningPart]| parts.iter().map(|part| part.factory.stop_share()).sum::<u32>();
-        let all = shares(&self.roles) + HOST_SHARE;
+        let all: u32 = self.roles.iter().map(|part| part.factory.stop_share().max(1)).sum();
         let mut used = 0;
         for RunningPart { factory, role, .. } in self.roles.iter().rev() {
-            used += factory.stop_share();
-            summary.add(role.name().as_str(), &role.stop(start + limit * used / all).await);
+            used += factory.stop_share().max(1);
+            summary.add(role.name().as_str(), &role.stop(start + limit * ROLES * used / (100 * all)).await);
         }
         if !self.discovery.stop(deadline).await {
             summary.late.push("discovery");

@@ -105,7 +105,7 @@ pub trait RoleFactory: Send + Sync {
         &[]
     }
 
-    /// Which share of the time that a stopping node has it may take, beside the shares of the others. The host has 10.
+    /// Which share of the time that a stopping node has it may take, in proportion to those of the other roles that run.
     fn stop_share(&self) -> u32 {
         5
     }
