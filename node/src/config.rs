@@ -65,6 +65,9 @@ pub struct Config {
     /// What it does with packets because of these roles.
     #[serde(skip)]
     pub mixing: Mixing,
+    /// Whether any role runs that handles packets, named or needed by a named one.
+    #[serde(skip)]
+    pub(crate) runs_mix_role: bool,
     /// How long stopping may take.
     pub drain_timeout: Timespan,
 
@@ -274,9 +277,9 @@ impl Config {
         self.mixing.forwards
     }
 
-    /// Whether any role is on that needs a mixer, a mix key and a secp256k1 identity.
+    /// Whether the node handles packets, so that it needs a mix key and a secp256k1 identity.
     pub fn mixes(&self) -> bool {
-        self.mixing.any()
+        self.runs_mix_role
     }
 
     /// The wire profiles for people: `lioness/pad, sphinx-packet`.

@@ -38,7 +38,7 @@ use wakumix_discovery::PoolEntry;
 use wakumix_role_api::{
     DirectoryReader, Ports, RoleName,
     host::HostHandle,
-    rest::Route,
+    rest::{Access, Route},
     sender::{PlainPush, SenderHandle},
 };
 use wakumix_telemetry::{Telemetry, health::Health};
@@ -170,6 +170,30 @@ impl Server {
     pub async fn stop(&self) {
         self.handle.stop(true).await;
     }
+}
+
+/// What the node serves itself, at these paths and below them. Below `/health` nothing keeps web pages out.
+const OWN: [&str; 7] = ["/lightpush", "/info", "/version", "/debug", "/health", "/metrics", "/admin/v1/pool"];
+
+/// Why a role cannot have a route, if it cannot.
+pub(crate) fn refused_route(route: &Route) -> Option<String> {
+    let below =
+        |own: &&&str| route.path.strip_prefix(**own).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'));
+    if let Some(own) = OWN.iter().find(below) {
+        return Some(format!("the node itself serves {own} and what is below"));
+    }
+    if !route.path.starts_with('/') {
+        return Some("a path begins with /".to_owned());
+    }
+    let is_of_operators = route.access == Access::Operators;
+    (route.path.starts_with("/admin/") != is_of_operators)
+        .then(|| "routes of operators, and no others, stand below /admin/".to_owned())
+}
+
+/// A path without the names of the parts that a request chooses.
+pub(crate) fn pattern(path: &str) -> String {
+    let parts = path.split('/').map(|part| if part.starts_with('{') { "{}" } else { part });
+    parts.collect::<Vec<_>>().join("/")
 }
 
 /// Every endpoint of the REST interface.

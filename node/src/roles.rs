@@ -7,6 +7,8 @@ use std::{collections::BTreeMap, fmt, sync::Arc};
 
 use wakumix_role_api::{ConfigError, Mixing, Role, RoleFactory, RoleName, config::Settings};
 
+use crate::rest;
+
 /// The roles of this build. A role that is added is one line here.
 const BUILT_IN: &[&dyn RoleFactory] = &[
     #[cfg(feature = "mixer")]
@@ -71,11 +73,11 @@ impl Roles {
         FEATURES.into_iter().chain(own).collect()
     }
 
-    /// Refuses roles of one name, and routes that two have. Keys are compared where they are collected, since the node has
-    /// some of its own.
+    /// Refuses roles of one name, and routes that two have, the node among them. Keys are compared where they are collected,
+    /// since the node has some of its own.
     ///
     /// # Errors
-    /// The first pair of roles that do not fit together.
+    /// The first pair that does not fit together.
     pub(crate) fn check(&self) -> Result<(), RolesError> {
         let mut names = BTreeMap::new();
         let mut routes = BTreeMap::new();
@@ -84,7 +86,13 @@ impl Roles {
                 return Err(RolesError { problem: format!("two roles have the name {}", role.name()) });
             }
             for route in role.routes() {
-                if let Some(other) = routes.insert((route.path, route.method), role.name()) {
+                if let Some(problem) = rest::refused_route(&route) {
+                    return Err(RolesError {
+                        problem: format!("the route {} of {}: {problem}", route.path, role.name()),
+                    });
+                }
+                // What a part of the path is called does not matter to a server.
+                if let Some(other) = routes.insert((rest::pattern(route.path), route.method), role.name()) {
                     let problem = format!("the roles {other} and {} both have the route {}", role.name(), route.path);
                     return Err(RolesError { problem });
                 }
@@ -99,9 +107,9 @@ impl Roles {
         own.fold(Mixing::NONE, Mixing::and)
     }
 
-    /// Whether a role does anything with packets.
+    /// Whether a node that has this role handles packets.
     pub(crate) fn mixes(&self, name: RoleName) -> bool {
-        self.find(name).is_some_and(|role| role.mixing().any())
+        self.in_order(&[name]).is_ok_and(|running| running.iter().any(|role| role.mixing().any()))
     }
 
     /// The roles that a node must run to have these, in the order in which they start: what a role needs or uses comes

@@ -20,7 +20,7 @@ use wakumix_integration_tests::{
 };
 use wakumix_role_api::{
     ActorHandle, ConfigError, InboundRequest, Ports, Role, RoleContext, RoleError, RoleFactory, RoleName, RunningRole,
-    Service, StopReport, config::Settings, host::ReadRule,
+    Service, StopReport, config::Settings, host::ReadRule, mixer,
 };
 use wakumix_waku::frame;
 
@@ -159,7 +159,7 @@ fn it_serves_is_counted_restarted_and_stopped() {
     });
 }
 
-/// In which order roles have stopped.
+/// In which order roles have stopped, those of tests beside this one among them.
 static STOPPED: Mutex<Vec<RoleName>> = Mutex::new(Vec::new());
 
 /// A role that needs the echo role, and one that needs this one, to see in which order they stop.
@@ -230,7 +230,23 @@ fn roles_stop_before_those_that_they_need() {
         let node = Node::start(&loaded(&inputs(roles, &[("roles", "second")]))).await.unwrap();
         assert_eq!(node.roles(), [echo::NAME, FIRST.0, SECOND.0]);
         assert!(node.stop(STOP_LIMIT).await.late.is_empty());
-        assert_eq!(*STOPPED.lock(), [SECOND.0, FIRST.0]);
+        let own = |name: &&RoleName| [SECOND.0, FIRST.0].contains(name);
+        assert_eq!(STOPPED.lock().iter().filter(own).copied().collect::<Vec<_>>(), [SECOND.0, FIRST.0]);
+    });
+}
+
+/// A role that needs the mixer and does nothing with packets itself.
+static READER: Follower = Follower(RoleName::new("reader"), &[mixer::NAME]);
+
+#[test]
+fn a_node_whose_role_needs_the_mixer_has_a_mix_key_and_forwards_nothing() {
+    run(async {
+        let loaded = loaded(&inputs(Roles::built_in().with(&READER), &[("roles", "reader")]));
+        assert!(loaded.config.mixes() && !loaded.config.forwards());
+        let node = Node::start(&loaded).await.unwrap();
+        assert_eq!(node.roles(), [mixer::NAME, READER.0]);
+        assert!(node.mix_node().is_some());
+        assert!(node.stop(STOP_LIMIT).await.late.is_empty());
     });
 }
 

@@ -160,6 +160,9 @@ fn merge(judge: &mut Judge, roles: &Roles) -> Result<(Config, Values), Problems>
     config.roles =
         named.iter().filter_map(|name| roles.names().into_iter().find(|role| role.as_str() == name)).collect();
     config.mixing = roles.mixing(&config.roles);
+    // Roles that do not fit together are reported with everything else.
+    let running = roles.in_order(&config.roles).unwrap_or_default();
+    config.runs_mix_role = running.iter().any(|role| role.mixing().any());
     config.nodekey = judge.secrets.remove("nodekey");
     config.mixkey = judge.secrets.remove("mixkey");
     Ok((config, values))

@@ -17,6 +17,7 @@ struct Stub {
     key: &'static str,
     shared: &'static [&'static str],
     path: &'static str,
+    access: Access,
 }
 
 impl RoleFactory for Stub {
@@ -46,7 +47,7 @@ impl RoleFactory for Stub {
 
     fn routes(&self) -> Vec<Route> {
         let handler = |_, _| Box::pin(async { Response::text(200, "") }) as _;
-        vec![Route { access: Access::Everybody, method: Method::Get, path: self.path, takes: false, handler }]
+        vec![Route { access: self.access, method: Method::Get, path: self.path, takes: false, handler }]
     }
 
     fn configure(&self, _: &Settings<'_>) -> Result<Box<dyn Role>, ConfigError> {
@@ -55,13 +56,13 @@ impl RoleFactory for Stub {
 }
 
 const fn stub(name: &'static str, needs: &'static [RoleName], uses: &'static [RoleName]) -> Stub {
-    Stub { name, needs, uses, key: name, shared: &[], path: name }
+    Stub { name, needs, uses, key: name, shared: &[], path: "/stub", access: Access::Everybody }
 }
 
-static A: Stub = stub("a", &[], &[]);
-static B: Stub = stub("b", &[RoleName::new("a")], &[]);
-static C: Stub = stub("c", &[RoleName::new("b")], &[RoleName::new("d")]);
-static D: Stub = stub("d", &[], &[]);
+static A: Stub = Stub { path: "/a", ..stub("a", &[], &[]) };
+static B: Stub = Stub { path: "/b", ..stub("b", &[RoleName::new("a")], &[]) };
+static C: Stub = Stub { path: "/c", ..stub("c", &[RoleName::new("b")], &[RoleName::new("d")]) };
+static D: Stub = Stub { path: "/d", ..stub("d", &[], &[]) };
 
 fn of(roles: &[&'static dyn RoleFactory]) -> Roles {
     Roles { listed: roles.into() }
@@ -96,7 +97,7 @@ fn a_role_that_this_build_lacks_is_named_with_its_feature() {
 #[test]
 fn roles_that_wait_for_each_other_are_refused() {
     static FIRST: Stub = stub("first", &[RoleName::new("second")], &[]);
-    static SECOND: Stub = stub("second", &[], &[RoleName::new("first")]);
+    static SECOND: Stub = Stub { path: "/second", ..stub("second", &[], &[RoleName::new("first")]) };
     assert_eq!(of(&[&FIRST, &SECOND]).check().unwrap_err().problem, "the roles first, second wait for each other");
 }
 
@@ -104,14 +105,45 @@ fn roles_that_wait_for_each_other_are_refused() {
 fn two_roles_that_claim_the_same_are_refused_with_both_names() {
     let problem = |roles: Roles| Schema::new(&roles).unwrap_err().problem;
     assert_eq!(problem(of(&[&A, &A])), "two roles have the name a");
-    static SAME_ROUTE: Stub = Stub { path: "a", ..stub("other", &[], &[]) };
-    assert_eq!(problem(of(&[&A, &SAME_ROUTE])), "the roles a and other both have the route a");
-    static SAME_KEY: Stub = Stub { key: "a", ..stub("other", &[], &[]) };
+    static ROUTE: Stub = Stub { path: "/stub/{this}", ..stub("first", &[], &[]) };
+    static SAME_ROUTE: Stub = Stub { path: "/stub/{that}", ..stub("other", &[], &[]) };
+    assert_eq!(problem(of(&[&ROUTE, &SAME_ROUTE])), "the roles first and other both have the route /stub/{that}");
+    static SAME_KEY: Stub = Stub { key: "a", path: "/other", ..stub("other", &[], &[]) };
     assert_eq!(problem(of(&[&A, &SAME_KEY])), "a and other both have the key `a`");
     static KEY_OF_THE_NODE: Stub = Stub { key: "tcp-port", ..stub("other", &[], &[]) };
     let roles = of(&[&KEY_OF_THE_NODE]);
     let refused = load(&Inputs { roles, ..Inputs::default() }).map(|loaded| loaded.config.roles).unwrap_err();
     assert_eq!(refused.to_string(), "error: the node and other both have the key `tcp-port`");
+}
+
+#[test]
+fn a_route_that_the_node_has_or_that_nothing_guards_is_refused() {
+    static METRICS: Stub = Stub { path: "/metrics", ..stub("first", &[], &[]) };
+    static HEALTH: Stub = Stub { path: "/health/{of}", ..stub("first", &[], &[]) };
+    static OPEN_ADMIN: Stub = Stub { path: "/admin/v1/keys", ..stub("first", &[], &[]) };
+    static HIDDEN: Stub = Stub { path: "/keys", access: Access::Operators, ..stub("first", &[], &[]) };
+    static BARE: Stub = Stub { path: "keys", ..stub("first", &[], &[]) };
+    for (role, part) in [
+        (&METRICS, "the route /metrics of first: the node itself serves /metrics"),
+        (&HEALTH, "the node itself serves /health and what is below"),
+        (&OPEN_ADMIN, "routes of operators, and no others, stand below /admin/"),
+        (&HIDDEN, "routes of operators, and no others, stand below /admin/"),
+        (&BARE, "a path begins with /"),
+    ] {
+        let problem = of(&[role]).check().unwrap_err().problem;
+        assert!(problem.contains(part), "{problem}");
+    }
+    static FINE: Stub = Stub { path: "/healthy", ..stub("first", &[], &[]) };
+    assert_eq!(of(&[&FINE]).check(), Ok(()));
+}
+
+#[test]
+fn a_role_that_needs_the_mixer_makes_the_node_one_that_mixes() {
+    static READER: Stub = Stub { path: "/reader", ..stub("reader", &[wakumix_role_api::mixer::NAME], &[]) };
+    let roles = Roles::built_in().with(&READER);
+    assert!(roles.mixes(READER.name()) && !roles.mixes(wakumix_role_api::relay::NAME));
+    assert_eq!(roles.mixing(&[READER.name()]), Mixing::NONE);
+    assert_eq!(order(&roles, &["reader"]), Ok(vec!["mixer", "reader"]));
 }
 
 #[test]

@@ -50,11 +50,10 @@ impl Settings<'_> {
 /// Makes the `Config` of a role from the table of its keys.
 ///
 /// A line is `field: type = default, form, "key", "meaning";`, under the heading of the keys; `"key" also "name"` where
-/// nwaku has another name for it. Lines in `shared` are values
-/// of keys that the node has for all roles, or of no key.
+/// nwaku has another name for it. Lines in `shared` are values of keys that the node has for all roles, or of no key.
 ///
-/// Made are the struct, its `Default`, `keys()` and `shared_keys()` for the factory, `read()` from [`Settings`], and `check_ranges()`, which
-/// reports every field that its form does not accept.
+/// Made are the struct, its `Default`, `keys()` and `shared_keys()` for the factory, `read()` from [`Settings`], and
+/// `check_ranges()`, which reports every field that its form does not accept.
 ///
 /// ```
 /// use std::time::Duration;
