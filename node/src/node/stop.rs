@@ -5,7 +5,7 @@ use std::time::Duration;
 use tokio::time::Instant;
 use wakumix_role_api::StopReport;
 
-use super::{Node, RunningPart};
+use super::Node;
 
 /// How a node stopped.
 #[derive(Clone, Debug, Default)]
@@ -21,6 +21,16 @@ pub struct StopSummary {
 /// The percentage of the limit after which every role must have ended: the host, which writes their last packets, has the rest.
 const ROLES: u32 = 90;
 
+/// When roles with these shares must have ended, in the order in which they stop: what one does not need, the next one has.
+fn deadlines(limit: Duration, shares: impl Iterator<Item = u32> + Clone) -> impl Iterator<Item = Duration> {
+    let all: u32 = shares.clone().map(|share| share.max(1)).sum();
+    let used = shares.scan(0, |used, share| {
+        *used += share.max(1);
+        Some(*used)
+    });
+    used.map(move |used| limit * ROLES * used / (100 * all))
+}
+
 impl Node {
     /// Stops everything within `limit`.
     pub async fn stop(self, limit: Duration) -> StopSummary {
@@ -30,12 +40,9 @@ impl Node {
         for server in [&self.rest, &self.metrics].into_iter().flatten() {
             server.stop().await;
         }
-        // What one does not need, the next one has: a role must have ended when its share and those before it are over.
-        let all: u32 = self.roles.iter().map(|part| part.factory.stop_share().max(1)).sum();
-        let mut used = 0;
-        for RunningPart { factory, role, .. } in self.roles.iter().rev() {
-            used += factory.stop_share().max(1);
-            summary.add(role.name().as_str(), &role.stop(start + limit * ROLES * used / (100 * all)).await);
+        let shares = self.roles.iter().rev().map(|part| part.factory.stop_share());
+        for (part, by) in self.roles.iter().rev().zip(deadlines(limit, shares)) {
+            summary.add(part.role.name().as_str(), &part.role.stop(start + by).await);
         }
         if !self.discovery.stop(deadline).await {
             summary.late.push("discovery");
@@ -68,5 +75,21 @@ impl StopSummary {
         if !report.in_time {
             self.late.push(part);
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_last_role_has_ninety_percent_of_the_time_whichever_run() {
+        let seconds = |shares: &[u32]| -> Vec<f64> {
+            deadlines(Duration::from_secs(100), shares.iter().copied()).map(|by| by.as_secs_f64()).collect()
+        };
+        // Sender, exit, relay, mixer.
+        assert_eq!(seconds(&[50, 15, 5, 20]), [50.0, 65.0, 70.0, 90.0]);
+        assert_eq!(seconds(&[20]), [90.0]);
+        assert_eq!(seconds(&[0, 8]), [10.0, 90.0]);
     }
 }
