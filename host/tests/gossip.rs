@@ -6,7 +6,7 @@ mod support;
 
 use std::{collections::HashSet, sync::Arc, time::Duration};
 
-use futures::{AsyncWriteExt as _, StreamExt as _};
+use futures::{AsyncWriteExt as _, StreamExt as _, future, stream};
 use libp2p::StreamProtocol;
 use support::{
     Node, Setup, TCP,
@@ -274,21 +274,24 @@ async fn two_relays_are_alive_after_more_than_they_can_carry() {
     let (here, there) = (Listener::start().await, Listener::start().await);
     here.node.connect(there.node.full_address(0)).await;
     support::until(async || here.node.metric("libp2p_gossipsub_low_peers_topics") == 1).await;
-    let mut refused = 0;
-    for number in 0..20_000_u32 {
-        let mut data = vec![0; 4096];
-        data[..4].copy_from_slice(&number.to_le_bytes());
-        match here.publish(data.clone()).await {
-            Ok(_) => {}
-            // Whoever tries again must not be told that it is on its way.
-            Err(PublishFailure::QueuesFull) => {
-                assert_eq!(here.publish(data).await, Err(PublishFailure::QueuesFull), "message {number}");
-                refused += 1;
+    // Always many at once, so that the node has the next one at hand however slow the machine is; reading takes more work.
+    let attempts = stream::iter(0_u32..).map(|number| {
+        let here = &here;
+        async move {
+            let data = [number.to_le_bytes().as_slice(), &[0; 16_000]].concat();
+            match here.publish(data.clone()).await {
+                Ok(_) => false,
+                Err(PublishFailure::QueuesFull) => {
+                    // Whoever tries again must not be told that it is on its way.
+                    assert_eq!(here.publish(data).await, Err(PublishFailure::QueuesFull), "message {number}");
+                    true
+                }
+                Err(other) => panic!("{other}"),
             }
-            Err(other) => panic!("{other}"),
         }
-    }
-    assert!(refused > 0);
+    });
+    let refusals = attempts.buffer_unordered(512).filter(|refused| future::ready(*refused));
+    within(refusals.take(1000).collect::<Vec<_>>()).await;
     here.reaches(&there).await;
     there.reaches(&here).await;
 }
