@@ -7,13 +7,13 @@ use std::{collections::HashMap, sync::Arc};
 use futures::StreamExt as _;
 use libp2p::{PeerId, Stream, StreamProtocol};
 use tokio::sync::{Mutex, watch};
-use wakumix::node::Node;
 use wakumix_integration_tests::{
     CLUSTER, eventually,
     peer::{MIX, Muxer, RawPeer, read_frame, write_frame},
     within,
 };
 use wakumix_mix::{DropReason, HopAddress, MixNode, SPHINX_PACKET_PROTOCOL};
+use wakumix_node::node::Node;
 use wakumix_role_api::directory::ServiceNode;
 use wakumix_sphinx::{
     ADDRESS_LEN, FormatKind, FormatSet, Opened, PacketFormat, PathHop, PrivateKey, Reject, Weakness, Weaknesses,

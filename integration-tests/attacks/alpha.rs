@@ -6,7 +6,7 @@
 
 use curve25519_dalek::{constants::EIGHT_TORSION, montgomery::MontgomeryPoint};
 use wakumix_integration_tests::{
-    net::{Net, Plan},
+    net::{Net, NodePlan},
     run,
 };
 use wakumix_mix::DropReason;
@@ -64,7 +64,7 @@ async fn attack(weak: Weaknesses, format: &str) -> Verdict {
 }
 
 async fn victim(weak: Weaknesses, format: &str) -> (Net, Hop) {
-    let plan = Plan::new("victim", &["mixer"]).with("mix.profile", format).weakened(weak);
+    let plan = NodePlan::new("victim", &["mixer"]).with("mix.profile", format).weakened(weak);
     (Net::strangers(vec![plan]).await, Hop::start(format.parse().unwrap()).await)
 }
 

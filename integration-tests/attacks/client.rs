@@ -1,9 +1,9 @@
 //! Packets with a request inside, as an adversary that is a client of the mixnet makes them.
 
 use libp2p::{PeerId, multiaddr::Multiaddr};
-use wakumix::node::Node;
 use wakumix_integration_tests::http::metric;
 use wakumix_mix::{HopAddress, MixNode, Request, decode_reply};
+use wakumix_node::node::Node;
 use wakumix_sphinx::{
     ADDRESS_LEN, AddressBytes, Opened, PACKET_LEN, PATH_LEN, PathHop, Profile, ReplyKeys, Sphinx, Surb, WireFormat,
 };

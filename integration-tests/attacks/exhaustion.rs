@@ -2,10 +2,9 @@
 
 use futures::{AsyncWriteExt as _, StreamExt as _};
 use rand::RngExt as _;
-use wakumix::node::Node;
 use wakumix_integration_tests::{
     CLUSTER, TOPIC, eventually,
-    net::{Net, Plan, message},
+    net::{Net, NodePlan, message},
     peer::{MIX, Muxer, RawPeer},
     run, until,
 };
@@ -13,6 +12,7 @@ use wakumix_mix::{
     DropReason, Request,
     fragment::{FRAGMENT_CODEC, Shards, cut},
 };
+use wakumix_node::node::Node;
 use wakumix_sphinx::{ALPHA_LEN, PACKET_LEN, Weakness, Weaknesses};
 use wakumix_waku::{
     frame,
@@ -32,12 +32,12 @@ const AT_ONCE: usize = 128;
 /// The longest that a header can ask for.
 const LONGEST_MS: u16 = u16::MAX;
 
-fn mixer() -> Plan {
+fn mixer() -> NodePlan {
     // Packets stay as long as they ask, so that nothing ends while it is counted.
-    Plan::new("mixer", &["mixer"]).with("mixer.delay-rule", "as-encoded").with("mixer.max-delay", "65s")
+    NodePlan::new("mixer", &["mixer"]).with("mixer.delay-rule", "as-encoded").with("mixer.max-delay", "65s")
 }
 
-async fn start(plan: Plan) -> Net {
+async fn start(plan: NodePlan) -> Net {
     Net::strangers(vec![plan]).await
 }
 
@@ -191,7 +191,7 @@ fn fragments(payload: usize) -> Vec<Vec<u8>> {
 }
 
 async fn incomplete_sets(weak: Weaknesses) -> Verdict {
-    let plan = Plan::new("exit", &["relay", "mixer", "exit"])
+    let plan = NodePlan::new("exit", &["relay", "mixer", "exit"])
         .with("exit.max-fragment-sets", &SETS.to_string())
         .with("exit.fragment-timeout", "1h");
     let net = start(plan.weakened(weak)).await;

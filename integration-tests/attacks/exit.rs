@@ -7,14 +7,14 @@ use futures::StreamExt as _;
 use libp2p::{StreamProtocol, multiaddr::Multiaddr};
 use sha2::Digest as _;
 use tokio::sync::watch;
-use wakumix::node::Node;
 use wakumix_integration_tests::{
     CLUSTER, eventually,
-    net::{Net, Plan, address_with},
+    net::{Net, NodePlan, address_with},
     peer::{Muxer, RawPeer},
     run, until,
 };
 use wakumix_mix::{DropReason, MixNode, Request, fragment::FRAGMENT_CODEC};
+use wakumix_node::node::Node;
 use wakumix_sphinx::{AddressBytes, Weakness, Weaknesses};
 use wakumix_waku::{frame, lightpush::V3_PROTOCOL};
 
@@ -43,8 +43,8 @@ const INSIDE: [&str; 10] = [
 ];
 
 /// An exit that others reach at a public address, so that what is on its machine is not its network.
-fn public_exit() -> Plan {
-    Plan::new("exit", &["mixer", "exit"])
+fn public_exit() -> NodePlan {
+    NodePlan::new("exit", &["mixer", "exit"])
         .with("exit.allow-private-addresses", "false")
         .with("ext-multiaddr", "/ip4/203.0.113.9/tcp/60000")
 }
@@ -57,7 +57,7 @@ struct Scene {
 }
 
 impl Scene {
-    async fn new(exit: Plan) -> Self {
+    async fn new(exit: NodePlan) -> Self {
         let net = Net::strangers(vec![exit]).await;
         Self { net, client: hop().await, service: RawPeer::start(Muxer::Yamux, CLUSTER).await }
     }
@@ -106,7 +106,7 @@ fn refused(exit: &Node) -> u64 {
     dropped(exit, DropReason::PolicyRefused) + dropped(exit, DropReason::InvalidDestination)
 }
 
-async fn service_on_its_machine(exit: Plan) -> Verdict {
+async fn service_on_its_machine(exit: NodePlan) -> Verdict {
     let scene = Scene::new(exit).await;
     scene.ask(V3_PROTOCOL, &scene.beside()).await;
     let reached = scene.is_reached(1).await;

@@ -3,12 +3,12 @@
 use std::time::Duration;
 
 use tokio::{select, task::JoinSet, time::sleep};
-use wakumix::node::Node;
 use wakumix_integration_tests::{
     eventually,
-    net::{Net, Plan},
+    net::{Net, NodePlan},
 };
 use wakumix_mix::MixNode;
+use wakumix_node::node::Node;
 use wakumix_sphinx::{Weakness, Weaknesses};
 
 use crate::{
@@ -64,7 +64,7 @@ async fn is_under_load(mixer: &Node) {
 }
 
 async fn shut_out_by_a_flood(weak: Weaknesses) -> Verdict {
-    let plan = Plan::new("mixer", &["mixer"])
+    let plan = NodePlan::new("mixer", &["mixer"])
         .with("mixer.capacity", &CAPACITY.to_string())
         .with("mixer.max-held", &ROOM.to_string())
         .with("mixer.delay-rule", "as-encoded")

@@ -7,15 +7,15 @@ use data_encoding::BASE64URL_NOPAD;
 use futures::StreamExt as _;
 use libp2p::{PeerId, Stream, StreamProtocol, identity::Keypair};
 use multiaddr::{Multiaddr, Protocol};
-use wakumix::node::Node;
 use wakumix_integration_tests::{
     CLUSTER, eventually,
-    net::{Net, Plan, plans, push_many, record_of},
+    net::{Net, NodePlan, plans, push_many, record_of},
     peer::{Muxer, RawPeer, read_frame, write_frame},
     ports::nobody,
     run, until,
 };
 use wakumix_mix::{MixNode, Origin};
+use wakumix_node::node::Node;
 use wakumix_records::{
     descriptor::{self, Descriptor, Limits, Request, Response},
     envelope::Purpose,
@@ -104,7 +104,7 @@ async fn answer(mut stream: Stream, own: Vec<u8>, others: Vec<Vec<u8>>) {
 /// A sender that begins with the liar.
 async fn believer(liar: &RawPeer, weak: Weaknesses) -> Net {
     let begin = liar.address().clone().with(Protocol::P2p(liar.peer_id())).to_string();
-    let plan = Plan::new("sender", &["sender"]).with("descriptors", "true").with("staticnode", &begin);
+    let plan = NodePlan::new("sender", &["sender"]).with("descriptors", "true").with("staticnode", &begin);
     Net::strangers(vec![plan.weakened(weak)]).await
 }
 
@@ -181,7 +181,7 @@ fn gives(liar: &RawPeer, records: Vec<Vec<u8>>) {
 #[test]
 fn a_node_record_with_a_key_of_the_adversary_in_it_does_not_replace_the_true_one() {
     run(async {
-        let mixer = Plan::new("mixer", &["mixer"]).with_discv5(None).with("rest", "true");
+        let mixer = NodePlan::new("mixer", &["mixer"]).with_discv5(None).with("rest", "true");
         let mut net = Net::strangers(vec![mixer]).await;
         let (record, honest) = (record_of(net.node("mixer")).await, net.node("mixer").mix_node().unwrap());
         let record = BASE64URL_NOPAD.decode(record.strip_prefix("enr:").unwrap().as_bytes()).unwrap();
@@ -191,7 +191,8 @@ fn a_node_record_with_a_key_of_the_adversary_in_it_does_not_replace_the_true_one
         let liar = RawPeer::start(Muxer::Yamux, CLUSTER).await;
         gives(&liar, vec![forged, record]);
         let begin = liar.address().clone().with(Protocol::P2p(liar.peer_id())).to_string();
-        let sender = Plan::new("sender", &["sender"]).with("peer-exchange", "true").with("peer-exchange-node", &begin);
+        let sender =
+            NodePlan::new("sender", &["sender"]).with("peer-exchange", "true").with("peer-exchange-node", &begin);
         net.add(vec![sender]).await;
         let sender = net.node("sender");
         until("the true one is believed", async || has(sender, honest.peer())).await;

@@ -9,14 +9,14 @@ use std::{
 };
 
 use tempfile::TempDir;
-use wakumix::node::Node;
 use wakumix_integration_tests::{
     eventually,
-    net::{Plan, STOP_LIMIT, parse_mix_node},
+    net::{NodePlan, STOP_LIMIT, parse_mix_node},
     process::Process,
     run,
 };
 use wakumix_mix::MixNode;
+use wakumix_node::node::Node;
 use wakumix_sphinx::{PublicKey, Weakness, Weaknesses, WireFormat};
 
 use crate::{Verdict, adversary::Hop, check};
@@ -136,7 +136,7 @@ fn nothing_passes_for_a_key_whose_overlap_is_over() {
 
 /// A mixer that keeps its keys or their tags in a directory.
 struct Mixer {
-    plan: Plan,
+    plan: NodePlan,
     directory: TempDir,
 }
 
@@ -151,14 +151,14 @@ struct Recording {
 
 impl Mixer {
     fn with_own_keys() -> Self {
-        Self::of(&Plan::new("victim", &["mixer"]).without("mixkey"))
+        Self::of(&NodePlan::new("victim", &["mixer"]).without("mixkey"))
     }
 
     fn with_set_key() -> Self {
-        Self::of(&Plan::new("victim", &["mixer"]))
+        Self::of(&NodePlan::new("victim", &["mixer"]))
     }
 
-    fn of(plan: &Plan) -> Self {
+    fn of(plan: &NodePlan) -> Self {
         let directory = tempfile::tempdir().unwrap();
         let plan = plan.clone().with("keys.directory", directory.path().to_str().unwrap());
         let plan = plan.with("keys.lifetime", &format!("{LIFETIME}s")).with("keys.overlap", &format!("{OVERLAP}s"));

@@ -6,7 +6,7 @@ use tempfile::TempDir;
 use tokio::{sync::oneshot, task::JoinHandle, time::interval};
 use wakumix_integration_tests::{
     http,
-    net::{Plan, parse_mix_node},
+    net::{NodePlan, parse_mix_node},
     process::Process,
 };
 use wakumix_mix::MixNode;
@@ -34,7 +34,8 @@ impl Victim {
     /// Starts the mixer with its default bounds, its keys on disk, on the processors of this thread.
     pub(crate) fn start(program: &Path) -> Self {
         let keys = TempDir::new().expect("a folder");
-        let plan = ["mixer.capacity", "mix.delay"].into_iter().fold(Plan::new("victim", &["mixer"]), Plan::without);
+        let plan =
+            ["mixer.capacity", "mix.delay"].into_iter().fold(NodePlan::new("victim", &["mixer"]), NodePlan::without);
         let plan = plan.without("mixkey").with("rest", "true").with("keys.directory", keys.path().to_str().unwrap());
         let arguments = [vec!["node".to_owned()], plan.arguments()].concat();
         Self { process: Process::start(program, &arguments), _keys: keys }

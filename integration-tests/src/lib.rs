@@ -28,11 +28,8 @@ pub mod process;
 use std::time::Duration;
 
 use tokio::time::{Instant, timeout};
+pub use wakumix_testnet::{CLUSTER, TOPIC};
 
-/// The cluster of every net.
-pub const CLUSTER: u16 = 66;
-/// The only shard of every net.
-pub const TOPIC: &str = "/waku/2/rs/66/0";
 /// Where test messages go.
 pub const CONTENT_TOPIC: &str = "/wakumix/1/integration/proto";
 
@@ -44,7 +41,7 @@ const LOOK_AGAIN: Duration = Duration::from_millis(10);
 
 /// Runs a test as the program runs a node: in an actix system on a tokio runtime with several threads.
 pub fn run<T>(test: impl Future<Output = T>) -> T {
-    wakumix::runtime::block_on(test).expect("threads and an event queue")
+    wakumix_node::runtime::block_on(test).expect("threads and an event queue")
 }
 
 /// What must happen before the test counts as hung.

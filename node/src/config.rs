@@ -41,12 +41,13 @@ use wakumix_telemetry::logging;
 pub use addresses::{PortUse, Transport};
 pub use check::Keys;
 pub use entry_node::EntryNode;
-pub(crate) use fleet::{SWITCHES, WITHOUT_EFFECT};
+pub use fleet::{SWITCHES, Switch, WITHOUT_EFFECT};
 pub use layers::{ENV_PREFIX, Flag, Inputs};
 pub use load::{Loaded, load};
 pub use nat::Nat;
 pub use percent::Percent;
 pub use problem::{Problem, Problems, Source};
+pub use schema::{Schema, capitalised, sentence};
 pub use show::{ShowFormat, show, show_defaults};
 pub use wakumix_role_api::config::{ByteSize, MixDelay, RateLimit, Timespan, ValueError};
 

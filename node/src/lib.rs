@@ -1,6 +1,5 @@
-//! The wakumix node: configuration, role start-up, REST, command line, test net.
+//! The wakumix node as a library: configuration, role start-up, REST, its life.
 
-pub mod cli;
 pub mod clock;
 pub mod config;
 pub mod keys;
@@ -10,7 +9,6 @@ mod plain;
 pub mod rest;
 pub mod roles;
 pub mod runtime;
-pub mod testnet;
 
 /// The version of this build.
 pub const VERSION: &str = env!("CARGO_PKG_VERSION");

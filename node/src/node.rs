@@ -29,7 +29,7 @@ use wakumix_telemetry::{Telemetry, health::Protocol};
 
 use crate::rest::Server;
 
-pub(crate) use local::expected as expected_record;
+pub use local::expected as expected_record;
 pub use start::StartError;
 pub use stop::StopSummary;
 

@@ -21,7 +21,7 @@ mod debug;
 mod guard;
 mod health;
 mod lightpush;
-pub(crate) mod pool;
+pub mod pool;
 mod role;
 #[cfg(test)]
 mod tests;

@@ -57,7 +57,7 @@ impl Roles {
     }
 
     /// Every role, in the order of the list.
-    pub(crate) fn iter(&self) -> impl Iterator<Item = &'static dyn RoleFactory> {
+    pub fn iter(&self) -> impl Iterator<Item = &'static dyn RoleFactory> {
         self.listed.iter().copied()
     }
 

@@ -4,7 +4,7 @@
 
 use std::fmt::Write as _;
 
-use wakumix::{metrics::catalogues, roles::Roles};
+use wakumix_node::{metrics::catalogues, roles::Roles};
 use wakumix_telemetry::{Description, Kind, Telemetry, Unit};
 
 const PAGE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../docs/metrics.md");
@@ -17,8 +17,8 @@ fn metrics() -> impl Iterator<Item = &'static Description> {
 fn inventory() -> String {
     let mut page = String::from(
         "# Metrics\n\n\
-         Every metric that a node can export, by the crate that describes it, bottom up; `wakumix` is the node itself.\n\
-         Regenerate with `WRITE_INVENTORY=1 cargo test -p wakumix --test inventory`.\n\n\
+         Every metric that a node can export, by the crate that describes it, bottom up; `wakumix-node` is the node itself.\n\
+         Regenerate with `WRITE_INVENTORY=1 cargo test -p wakumix-node --test inventory`.\n\n\
          To add a metric, write an entry into the `catalogue!` of the crate that records it (`src/metrics.rs` or\n\
          `src/metrics/catalogue.rs`) and regenerate this page. A metric that two crates record belongs to the crate below\n\
          both. A role names its catalogue in its factory. A node\n\
@@ -123,6 +123,6 @@ fn the_page_in_the_repository_is_the_list() {
     assert!(
         page == inventory(),
         "docs/metrics.md is out of date; run\n\
-         WRITE_INVENTORY=1 cargo test -p wakumix --test inventory"
+         WRITE_INVENTORY=1 cargo test -p wakumix-node --test inventory"
     );
 }

@@ -2,8 +2,8 @@
 
 use std::process::ExitCode;
 
-use wakumix::roles::Roles;
+use wakumix::Roles;
 
 fn main() -> ExitCode {
-    wakumix::cli::run(&Roles::built_in(), std::env::args_os())
+    wakumix::run(&Roles::built_in(), std::env::args_os())
 }

@@ -4,13 +4,13 @@ use std::{fs, path::Path};
 
 use multiaddr::{Multiaddr, Protocol};
 use tempfile::TempDir;
-use wakumix::node::Node;
 use wakumix_integration_tests::{
     CLUSTER, CONTENT_TOPIC, eventually, http,
-    net::{Net, Plan, all_with, plans, push, push_many},
+    net::{Net, NodePlan, all_with, plans, push, push_many},
     process::{Process, run_program},
     run,
 };
+use wakumix_node::node::Node;
 
 use crate::{processes::refuses, wakumix};
 
@@ -57,7 +57,7 @@ fn killed_mixers_leave_the_pool_and_nothing_meets_them_afterwards() {
 fn a_node_of_another_cluster_is_found_by_nobody() {
     run(async {
         let mut plans = plans(4, 1, 0, 1);
-        let stranger = Plan::new("stranger", &["mixer"]).with("cluster-id", &(CLUSTER + 1).to_string());
+        let stranger = NodePlan::new("stranger", &["mixer"]).with("cluster-id", &(CLUSTER + 1).to_string());
         // Before those that are waited for: it is there when they look.
         plans.insert(1, stranger);
         let net = Net::from_one_record(plans).await;
@@ -80,10 +80,10 @@ const AROUND: [&str; 4] = ["mixer-1", "mixer-2", "mixer-3", "exit-1"];
 /// Three mixers, an exit and a sender that begin with the address of a hub, told by `key`, find each other by this kind
 /// of discovery alone. The sender comes when the hub knows the others.
 async fn fills_a_pool(settings: &[(&str, &str)], key: &str) {
-    let with = |plan: Plan| settings.iter().fold(plan, |plan, (key, value)| plan.with(key, value));
-    let mut net = Net::strangers(vec![with(Plan::new("hub", &["relay"]))]).await;
+    let with = |plan: NodePlan| settings.iter().fold(plan, |plan, (key, value)| plan.with(key, value));
+    let mut net = Net::strangers(vec![with(NodePlan::new("hub", &["relay"]))]).await;
     let hub = full_address(net.node("hub"));
-    let around = |plans: Vec<Plan>| all_with(plans.into_iter().map(with).collect(), key, &hub);
+    let around = |plans: Vec<NodePlan>| all_with(plans.into_iter().map(with).collect(), key, &hub);
     net.add(around(plans(3, 1, 0, 0))).await;
     net.pool_becomes("hub", &AROUND).await;
     net.add(around(plans(0, 0, 0, 1))).await;
@@ -116,7 +116,8 @@ fn peer_exchange_alone_fills_the_pool_of_a_node_without_discv5() {
         hops.rotate_right(1);
         let mut net = Net::from_one_record(all_with(hops, "peer-exchange", "true")).await;
         let hub = full_address(net.node("relay-1"));
-        let sender = Plan::new("sender-1", &["sender"]).with("peer-exchange", "true").with("peer-exchange-node", &hub);
+        let sender =
+            NodePlan::new("sender-1", &["sender"]).with("peer-exchange", "true").with("peer-exchange-node", &hub);
         net.add(vec![sender]).await;
         net.pool_becomes("sender-1", &AROUND).await;
         net.end().await;
@@ -137,12 +138,12 @@ fn a_bootstrap_record_that_cannot_be_read_is_named_with_its_key_and_what_is_wron
 
 /// A net of processes that know the record of the first one.
 struct Processes {
-    nodes: Vec<(Plan, Process)>,
+    nodes: Vec<(NodePlan, Process)>,
     record: String,
 }
 
 impl Processes {
-    async fn start(first: Plan, others: Vec<Plan>) -> Self {
+    async fn start(first: NodePlan, others: Vec<NodePlan>) -> Self {
         let first = first.with_discv5(None).with("rest", "true");
         let process = started(&first);
         let server = rest(&process).await;
@@ -163,7 +164,7 @@ impl Processes {
     }
 
     /// Takes a process out of the net.
-    fn take(&mut self, name: &str) -> (Plan, Process) {
+    fn take(&mut self, name: &str) -> (NodePlan, Process) {
         let place = self.nodes.iter().position(|(plan, _)| plan.name() == name).expect("it runs");
         self.nodes.remove(place)
     }
@@ -197,7 +198,7 @@ impl Processes {
     }
 }
 
-fn started(plan: &Plan) -> Process {
+fn started(plan: &NodePlan) -> Process {
     Process::start(wakumix(), &[vec!["node".to_owned()], plan.arguments()].concat())
 }
 
@@ -213,7 +214,7 @@ async fn with_two_senders(folders: [&TempDir; 2]) -> Processes {
         let path = folder.path().to_str().expect("a path in UTF-8");
         *plan = plan.clone().with("rest", "true").with("local-storage-path", path);
     }
-    let net = Processes::start(Plan::new("bootstrap", &["relay"]), others).await;
+    let net = Processes::start(NodePlan::new("bootstrap", &["relay"]), others).await;
     for sender in ["sender-1", "sender-2"] {
         net.ready(sender).await;
     }

@@ -3,13 +3,13 @@
 use std::{collections::BTreeSet, time::Duration};
 
 use tempfile::TempDir;
-use wakumix::node::Node;
 use wakumix_integration_tests::{
     TOPIC,
     http::{self, metric},
-    net::{Net, Plan, plans, push, push_as},
+    net::{Net, NodePlan, plans, push, push_as},
     run, until,
 };
+use wakumix_node::node::Node;
 use wakumix_role_api::{relay, sender::Anonymity};
 
 /// The node under drill: every role, every source that works on loopback, REST.
@@ -86,9 +86,9 @@ const LIVES: &[&[(&str, Stimulus)]] = &[
 /// Tasks of one piece of work that only trouble starts: a refused request, a verdict that finds the host's queue full.
 const OF_TROUBLE: [&str; 2] = ["exit_refusal", "relay_verdict"];
 
-fn plan(cache: &TempDir) -> Plan {
+fn plan(cache: &TempDir) -> NodePlan {
     let on = ["discv5-discovery", "descriptors", "rendezvous", "peer-exchange", "enable-kad-discovery", "rest"];
-    let plan = Plan::new(DRILLED, &["relay", "mixer", "exit", "sender"]);
+    let plan = NodePlan::new(DRILLED, &["relay", "mixer", "exit", "sender"]);
     let plan = on.iter().fold(plan, |plan, key| plan.with(key, "true"));
     plan.with("mixer.cover", "1s")
         .with("sender.timeout", "10s")

@@ -15,7 +15,7 @@ use tempfile::TempDir;
 use tokio::sync::watch;
 use wakumix_integration_tests::{
     CLUSTER, eventually, http,
-    net::Plan,
+    net::NodePlan,
     peer::{MIX, Muxer, RawPeer, read_frame, write_frame},
     process::Process,
     run, within,
@@ -116,7 +116,7 @@ struct Counts {
 }
 
 impl MixerProcess {
-    async fn start(plan: &Plan) -> Self {
+    async fn start(plan: &NodePlan) -> Self {
         let process = started(plan);
         let rest = rest(&process).await;
         let info = http::get(rest, "/debug/v1/info").await.json();
@@ -156,19 +156,19 @@ impl MixerProcess {
     }
 }
 
-fn mixer(folder: &TempDir) -> Plan {
+fn mixer(folder: &TempDir) -> NodePlan {
     let directory = folder.path().join("keys");
-    Plan::new("mixer", &["mixer"])
+    NodePlan::new("mixer", &["mixer"])
         .with("rest", "true")
         .with("mixer.delay-rule", "as-encoded")
         .with("keys.directory", directory.to_str().expect("a path in UTF-8"))
 }
 
-fn started(plan: &Plan) -> Process {
+fn started(plan: &NodePlan) -> Process {
     Process::start(wakumix(), &arguments(plan))
 }
 
-fn arguments(plan: &Plan) -> Vec<String> {
+fn arguments(plan: &NodePlan) -> Vec<String> {
     [vec!["node".to_owned()], plan.arguments()].concat()
 }
 
@@ -280,7 +280,7 @@ fn a_mixer_that_is_killed_under_load_takes_no_packet_a_second_time() {
 }
 
 /// Refused before anything of it is listening, with what to do.
-async fn is_refused(plan: &Plan, words: &[&str]) {
+async fn is_refused(plan: &NodePlan, words: &[&str]) {
     let arguments = arguments(plan);
     let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
     refuses(&arguments, 3, words).await;
@@ -304,7 +304,7 @@ fn a_second_process_on_a_key_directory_is_refused_and_the_first_runs_on() {
 }
 
 /// A key that is set, and the log of its tags as an earlier run has left it.
-async fn with_log() -> (TempDir, Plan, PathBuf) {
+async fn with_log() -> (TempDir, NodePlan, PathBuf) {
     let folder = tempfile::tempdir().unwrap();
     let plan = mixer(&folder);
     let process = started(&plan);

@@ -9,7 +9,7 @@ use wakumix_integration_tests::{
     hop::{Conduct, FleetNode},
     http::metric,
     net::{
-        Drops, Net, Plan, STOP_LIMIT, all_with, drops, message, parse_mix_node, plans, push, push_many, tell, usual,
+        Drops, Net, NodePlan, STOP_LIMIT, all_with, drops, message, parse_mix_node, plans, push, push_many, tell, usual,
     },
     peer::Muxer,
     ports::nobody,
@@ -99,7 +99,7 @@ fn a_lost_reply_ends_in_a_timeout_that_frees_the_credentials_and_a_late_one_is_d
 #[test]
 fn when_a_mixer_is_killed_in_mid_flow_every_request_is_answered_over_others() {
     run(async {
-        let victim = Plan::new("victim", &["mixer"]);
+        let victim = NodePlan::new("victim", &["mixer"]);
         let mut process = Process::start(wakumix(), &[vec!["node".to_owned()], victim.arguments()].concat());
         let entry = process.says("for the mixnode list of others: ").await;
         let victim = parse_mix_node(&entry);
@@ -191,7 +191,7 @@ fn first_hops_that_nobody_can_reach_are_replaced_until_that_is_told_and_the_cred
             MixNode::new(address, secret.public())
         };
         let sender = net.node("sender-1");
-        tell(sender, &[net.pool(), vec![ghost(), ghost(), ghost()]].concat(), &net.services()).await;
+        assert!(tell(sender, &[net.pool(), vec![ghost(), ghost(), ghost()]].concat(), &net.services()).await);
         let credentials = || metric(&sender.telemetry().render(), "mix_surb_creds_active");
         let hang_up = async {
             until("the request is under way", async || credentials() > Some(0.0)).await;
@@ -214,9 +214,9 @@ fn first_hops_that_nobody_can_reach_are_replaced_until_that_is_told_and_the_cred
 fn a_service_that_the_exit_cannot_reach_is_told_through_the_mixnet() {
     run(async {
         let mut plans = plans(0, 0, 0, 1);
-        plans.extend((1..=4).map(|number| Plan::new(format!("gate-{number}"), &["mixer", "exit"])));
+        plans.extend((1..=4).map(|number| NodePlan::new(format!("gate-{number}"), &["mixer", "exit"])));
         let net = Net::strangers(plans).await;
-        let stopped = Plan::new("stopped", &["relay"]).start().await.unwrap();
+        let stopped = NodePlan::new("stopped", &["relay"]).start().await.unwrap();
         let service = ServiceNode::new(stopped.peer_id(), vec![nobody()]);
         stopped.stop(DEADLINE).await;
         net.tell_all(&net.pool(), &[service]).await;
@@ -309,7 +309,7 @@ fn an_actor_that_panics_during_traffic_is_restarted_and_counted() {
 /// Starts a mixer as a process, hands it packets that are to be held for `hold_ms`, ends it with SIGTERM, and gives how
 /// many packets came out and what its last log line says of the others.
 async fn terminated_with_packets(count: u64, hold_ms: u16, drain_timeout: &str) -> (u64, u64, u64) {
-    let plan = Plan::new("mixer", &["mixer"])
+    let plan = NodePlan::new("mixer", &["mixer"])
         .with("drain-timeout", drain_timeout)
         .with("mixer.delay-rule", "as-encoded")
         .with("mixer.max-delay", "1m")
@@ -441,7 +441,7 @@ fn silent_connections_to_every_node_keep_no_new_sender_out() {
         let (pool, services) = (net.pool(), net.services());
         net.add(plans(0, 0, 0, 1)).await;
         let sender = net.node("sender-1");
-        tell(sender, &pool, &services).await;
+        assert!(tell(sender, &pool, &services).await);
         let outcomes = push_many(sender, 10, 1).await;
         assert_eq!(answered(&outcomes), 10, "{outcomes:?}");
     });

@@ -5,15 +5,15 @@ use std::collections::HashSet;
 use futures::{AsyncReadExt as _, AsyncWriteExt as _};
 use libp2p::Stream;
 use multiaddr::{Multiaddr, Protocol};
-use wakumix::node::Node;
 use wakumix_integration_tests::{
     CLUSTER, TOPIC, eventually,
     hop::{Conduct, FleetNode, Passage, RELAY_PEERS},
     http::metric,
-    net::{Net, Plan, address_with, all_with, drops, hop_of, message, plans, push, tell, usual},
+    net::{Net, NodePlan, address_with, all_with, drops, hop_of, message, plans, push, tell, usual},
     peer::{MIX, Muxer, RawPeer, write_frame},
     run, until, within,
 };
+use wakumix_node::node::Node;
 use wakumix_sphinx::{PACKET_LEN, Profile};
 use wakumix_waku::{PubsubTopic, frame};
 
@@ -28,7 +28,7 @@ fn websocket(node: &Node) -> Multiaddr {
 #[test]
 fn metadata_is_asked_and_answered_on_a_connection_of_the_fleet() {
     run(async {
-        let net = Net::strangers(vec![Plan::new("mixer", &["mixer"]).with("host.require-metadata", "true")]).await;
+        let net = Net::strangers(vec![NodePlan::new("mixer", &["mixer"]).with("host.require-metadata", "true")]).await;
         let node = net.node("mixer");
         let peer = RawPeer::start(Muxer::Yamux, CLUSTER).await;
         peer.connect(node.peer_id(), tcp(node)).await;
@@ -45,7 +45,7 @@ fn metadata_is_asked_and_answered_on_a_connection_of_the_fleet() {
 #[test]
 fn a_peer_of_another_cluster_is_disconnected_and_counted() {
     run(async {
-        let net = Net::strangers(vec![Plan::new("mixer", &["mixer"])]).await;
+        let net = Net::strangers(vec![NodePlan::new("mixer", &["mixer"])]).await;
         let node = net.node("mixer");
         let stranger = RawPeer::start(Muxer::Yamux, CLUSTER + 1).await;
         stranger.connect(node.peer_id(), tcp(node)).await;
@@ -172,7 +172,7 @@ fn a_hop_that_has_connected_over_websocket_with_mplex_is_reached_over_that_conne
             .await;
         }
         for node in names.map(|name| net.node(name)) {
-            tell(node, &[net.pool(), vec![fleet.mix_node()]].concat(), &net.services()).await;
+            assert!(tell(node, &[net.pool(), vec![fleet.mix_node()]].concat(), &net.services()).await);
         }
         net.link_relays().await;
         net.ready().await;
@@ -187,7 +187,7 @@ fn a_hop_that_has_connected_over_websocket_with_mplex_is_reached_over_that_conne
 
 /// A mixer, and a peer of the fleet that is connected to it.
 async fn mixer_and_peer() -> (Net, RawPeer) {
-    let net = Net::strangers(vec![Plan::new("mixer", &["mixer"])]).await;
+    let net = Net::strangers(vec![NodePlan::new("mixer", &["mixer"])]).await;
     let peer = RawPeer::start(Muxer::Yamux, CLUSTER).await;
     peer.connect(net.node("mixer").peer_id(), tcp(net.node("mixer"))).await;
     (net, peer)
@@ -286,7 +286,7 @@ fn a_request_that_is_no_protobuf_is_answered_and_no_reason_to_disconnect() {
 #[test]
 fn the_pool_entry_of_a_node_is_where_it_listens() {
     run(async {
-        let net = Net::strangers(vec![Plan::new("mixer", &["mixer"])]).await;
+        let net = Net::strangers(vec![NodePlan::new("mixer", &["mixer"])]).await;
         let node = net.node("mixer");
         assert_eq!(hop_of(node).multiaddr(), tcp(node));
         assert_eq!(hop_of(node).peer(), node.peer_id());

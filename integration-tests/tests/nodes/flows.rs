@@ -6,7 +6,7 @@ use multiaddr::Protocol;
 use wakumix_integration_tests::{
     TOPIC,
     http::metric,
-    net::{Net, Plan, all_with, drops, message, plans, push, push_as, push_many, usual},
+    net::{Net, NodePlan, all_with, drops, message, over_quic, plans, push, push_as, push_many, usual},
     run, within,
 };
 use wakumix_mix::Balance;
@@ -75,7 +75,7 @@ fn every_message_of_many_is_answered_and_reaches_every_subscriber_once() {
 fn an_exit_passes_a_request_on_to_a_service_outside_the_pool() {
     run(async {
         let mut plans = plans(0, 0, 2, 1);
-        plans.extend((1..=4).map(|number| Plan::new(format!("gate-{number}"), &["mixer", "exit"])));
+        plans.extend((1..=4).map(|number| NodePlan::new(format!("gate-{number}"), &["mixer", "exit"])));
         let net = Net::strangers(plans).await;
         net.tell_all(&net.pool(), &[net.service_of("relay-1")]).await;
         net.link_relays().await;
@@ -95,7 +95,7 @@ fn an_exit_passes_a_request_on_to_a_service_outside_the_pool() {
 #[test]
 fn a_net_that_speaks_quic_alone_carries_messages() {
     run(async {
-        let net = Net::start(usual().into_iter().map(Plan::over_quic).collect()).await;
+        let net = Net::start(usual().into_iter().map(over_quic).collect()).await;
         let mut subscriber = net.follow("relay-1").await;
         let answer = push(net.node("sender-1"), "over QUIC").await.unwrap();
         assert_eq!(answer.status, 200);

@@ -7,16 +7,15 @@ use std::{path::Path, time::Duration};
 use futures::{FutureExt as _, future::BoxFuture};
 use parking_lot::Mutex;
 use tokio::time::Instant;
-use wakumix::{
-    cli,
+use wakumix_integration_tests::{
+    http::{self, metric},
+    net::{NodePlan, STOP_LIMIT},
+    run, until, within,
+};
+use wakumix_node::{
     config::{Flag, Inputs, Loaded, load},
     node::Node,
     roles::Roles,
-};
-use wakumix_integration_tests::{
-    http::{self, metric},
-    net::{Plan, STOP_LIMIT},
-    run, until, within,
 };
 use wakumix_role_api::{
     ActorHandle, ConfigError, InboundRequest, Ports, Role, RoleContext, RoleError, RoleFactory, RoleName, RunningRole,
@@ -59,7 +58,7 @@ fn value(loaded: &Loaded, key: &str) -> (String, String) {
 /// What the program prints.
 fn printed(arguments: &[&str]) -> String {
     let mut out = Vec::new();
-    let done = cli::execute(&roles(), [&["wakumix"], arguments].concat(), &mut out);
+    let done = wakumix::execute(&roles(), [&["wakumix"], arguments].concat(), &mut out);
     done.unwrap_or_else(|failure| panic!("{failure}"));
     String::from_utf8(out).unwrap()
 }
@@ -123,7 +122,7 @@ fn it_serves_is_counted_restarted_and_stopped() {
         assert_eq!((unready.status, unready.body.as_str()), (503, "echo: nobody has asked yet"));
         let health = http::get(rest, "/health").await.body;
         assert!(health.contains(r#"{"Echo":"NOT_READY","desc":"nobody has asked yet"}"#), "{health}");
-        let asker = Plan::new("asker", &["relay"]).start().await.unwrap();
+        let asker = NodePlan::new("asker", &["relay"]).start().await.unwrap();
         assert_eq!(ask(&asker, &node, "over a protocol").await, "OVER A PROTOCOL");
         assert_eq!(ready().await.status, 200);
         let answer = http::get(rest, "/echo/v1/over%20REST").await;

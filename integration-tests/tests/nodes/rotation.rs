@@ -6,15 +6,15 @@ use futures::{StreamExt as _, stream::FuturesUnordered};
 use libp2p::Stream;
 use multiaddr::Protocol;
 use tokio::time::{Instant, interval};
-use wakumix::node::Node;
 use wakumix_integration_tests::{
     CLUSTER,
     http::metric,
-    net::{Net, Plan, address_with, drops, hop_of, plans, push},
+    net::{Net, NodePlan, address_with, drops, hop_of, plans, push},
     peer::{MIX, Muxer, RawPeer, write_frame},
     run, until, within,
 };
 use wakumix_mix::MixNode;
+use wakumix_node::node::Node;
 use wakumix_sphinx::{ADDRESS_LEN, PathHop, Profile, PublicKey, Sphinx};
 
 /// The shortest life of a key, and half of it more in which it opens packets.
@@ -28,7 +28,7 @@ const PACE: Duration = Duration::from_millis(200);
 /// The nodes whose keys change.
 const HOPS: [&str; 6] = ["mixer-1", "mixer-2", "mixer-3", "mixer-4", "exit-1", "exit-2"];
 
-fn rotating(plan: Plan) -> Plan {
+fn rotating(plan: NodePlan) -> NodePlan {
     plan.without("mixkey").with("keys.lifetime", LIFETIME).with("keys.overlap", OVERLAP).with("descriptors", "true")
 }
 

@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 use wakumix_integration_tests::{
     CONTENT_TOPIC, TOPIC, eventually,
     http::{self, metric},
-    net::{Net, Plan, all_with, plans, usual},
+    net::{Net, NodePlan, all_with, plans, usual},
     run,
 };
 
@@ -162,7 +162,7 @@ fn failures_before_the_service_have_their_own_status_and_code() {
 #[test]
 fn info_names_addresses_record_and_mix_key() {
     run(async {
-        let plan = |name: &str, roles: &[&str]| Plan::new(name, roles).with("rest", "true");
+        let plan = |name: &str, roles: &[&str]| NodePlan::new(name, roles).with("rest", "true");
         let net = Net::strangers(vec![plan("mixer", &["mixer"]), plan("relay", &["relay"])]).await;
         let node = net.node("mixer");
         let info = http::get(rest(&net, "mixer"), "/debug/v1/info").await.json();
@@ -181,7 +181,7 @@ fn info_names_addresses_record_and_mix_key() {
         assert_eq!(key.len(), 66);
         let other = http::get(rest(&net, "relay"), "/info").await.json();
         assert_eq!(other.get("mixPubKey"), None, "no mix role, no key");
-        assert_eq!(http::get(rest(&net, "relay"), "/debug/v1/version").await.body, wakumix::VERSION);
+        assert_eq!(http::get(rest(&net, "relay"), "/debug/v1/version").await.body, wakumix_node::VERSION);
         net.end().await;
     });
 }
@@ -310,11 +310,11 @@ fn a_port_in_use_is_named_with_its_setting() {
             ("metrics-server", "metrics-server-port", "metrics-server-address and metrics-server-port"),
         ];
         for (switch, key, words) in cases {
-            let plan = Plan::new("late", &["mixer"]).with(switch, "true").with(key, &port);
+            let plan = NodePlan::new("late", &["mixer"]).with(switch, "true").with(key, &port);
             let error = plan.start().await.err().expect("the port is taken").to_string();
             assert!(error.contains(words) && error.contains(&port) && error.contains("free the port"), "{error}");
         }
-        let error = Plan::new("late", &["mixer"]).with("tcp-port", &port).start().await.err().unwrap().to_string();
+        let error = NodePlan::new("late", &["mixer"]).with("tcp-port", &port).start().await.err().unwrap().to_string();
         assert!(error.contains(&port) && error.contains("tcp-port"), "{error}");
     });
 }

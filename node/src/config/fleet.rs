@@ -4,19 +4,19 @@
 use wakumix_role_api::{RoleName, exit, mixer, relay};
 
 /// A boolean of the fleet that turns roles on or off.
-pub(crate) struct Switch {
+pub struct Switch {
     /// Its name.
-    pub(crate) name: &'static str,
+    pub name: &'static str,
     /// The roles it stands for.
-    pub(crate) roles: &'static [RoleName],
+    pub roles: &'static [RoleName],
     /// Its value in the fleet when it is not given.
-    pub(crate) default: bool,
+    pub default: bool,
     /// What it does.
-    pub(crate) doc: &'static str,
+    pub doc: &'static str,
 }
 
 /// The switches. Their names are tables of ours too: as a boolean they are the fleet's switch.
-pub(crate) const SWITCHES: &[Switch] = &[
+pub const SWITCHES: &[Switch] = &[
     Switch {
         name: "relay",
         roles: &[relay::NAME],
@@ -32,7 +32,7 @@ pub(crate) const SWITCHES: &[Switch] = &[
 ];
 
 /// Options of the fleet that are accepted and have no effect here, so that its start scripts and files work.
-pub(crate) const WITHOUT_EFFECT: &[&str] = &[
+pub const WITHOUT_EFFECT: &[&str] = &[
     "agent-string",
     "content-topic",
     "dns4-domain-name",

@@ -91,7 +91,7 @@ impl Inputs {
     }
 
     /// The file to read.
-    pub(crate) fn file(&self) -> Option<PathBuf> {
+    pub fn file(&self) -> Option<PathBuf> {
         self.file.clone().or_else(|| {
             let named = |(name, _): &&(String, String)| ENV_FILE.contains(&name.as_str());
             self.environment.iter().find(named).map(|(_, path)| PathBuf::from(path))

@@ -131,7 +131,7 @@ impl Config {
     }
 
     /// The settings of discovery.
-    pub(crate) fn discovery(&self) -> wakumix_discovery::Config {
+    pub fn discovery(&self) -> wakumix_discovery::Config {
         let entry_peers = self.entry_node.iter().filter_map(|entry| match entry {
             EntryNode::Peer(peer) => Some(peer.clone()),
             EntryNode::Record(_) | EntryNode::DnsTree(_) => None,

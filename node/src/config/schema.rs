@@ -26,7 +26,7 @@ const MIX_KEYS: &str = "Mix keys";
 
 /// Every key that a node of some roles has. Cheap to clone.
 #[derive(Clone, Debug)]
-pub(crate) struct Schema {
+pub struct Schema {
     keys: Arc<[Key]>,
 }
 
@@ -35,7 +35,7 @@ impl Schema {
     ///
     /// # Errors
     /// A key that two of them claim.
-    pub(crate) fn new(roles: &Roles) -> Result<Self, RolesError> {
+    pub fn new(roles: &Roles) -> Result<Self, RolesError> {
         roles.check()?;
         let mut keys = own(roles);
         let mut owners: Vec<&'static str> = vec!["the node"; keys.len()];
@@ -59,7 +59,7 @@ impl Schema {
     }
 
     /// All of them, those of one heading together.
-    pub(crate) fn keys(&self) -> &[Key] {
+    pub fn keys(&self) -> &[Key] {
         &self.keys
     }
 
@@ -75,7 +75,7 @@ impl Schema {
     }
 
     /// The key of a path.
-    pub(crate) fn find(&self, path: &str) -> Option<&Key> {
+    pub fn find(&self, path: &str) -> Option<&Key> {
         self.keys().iter().find(|key| key.path == path)
     }
 
@@ -97,12 +97,14 @@ fn clash(first: &Key, second: &Key) -> bool {
 }
 
 /// What a key means, as the beginning of a sentence.
-pub(crate) fn sentence(key: &Key) -> String {
+#[must_use]
+pub fn sentence(key: &Key) -> String {
     capitalised(key.doc)
 }
 
 /// A text with a capital letter in front.
-pub(crate) fn capitalised(text: &str) -> String {
+#[must_use]
+pub fn capitalised(text: &str) -> String {
     let mut characters = text.chars();
     characters.next().map(|first| first.to_uppercase().chain(characters).collect()).unwrap_or_default()
 }

@@ -65,7 +65,7 @@ impl Recorder {
 ///
 /// # Errors
 /// None, since the roles were checked when the configuration was loaded.
-pub(crate) fn expected(loaded: &Loaded) -> Result<LocalRecord, NotConfigured> {
+pub fn expected(loaded: &Loaded) -> Result<LocalRecord, NotConfigured> {
     let Loaded { config, keys, .. } = loaded;
     let roles = loaded.configured_roles()?;
     let recorder = Recorder {

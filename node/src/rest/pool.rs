@@ -21,79 +21,86 @@ pub(super) fn routes(config: &mut web::ServiceConfig) {
 /// The pool as it is told over REST. All times are whole seconds, counted from the moment of the answer.
 #[derive(Debug, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
-pub(crate) struct PoolJson {
+pub struct PoolJson {
     /// Nodes that a request needs.
-    pub(crate) needed: usize,
+    pub needed: usize,
     /// Known mix nodes in each state; every state is there.
-    pub(crate) counts: BTreeMap<String, usize>,
+    pub counts: BTreeMap<String, usize>,
     /// How diverse the usable nodes are.
-    pub(crate) diversity: DiversityJson,
+    pub diversity: DiversityJson,
     /// Usable ones first, then by peer id.
-    pub(crate) nodes: Vec<NodeJson>,
+    pub nodes: Vec<NodeJson>,
 }
 
 /// Among how many networks and operators the usable nodes spread.
 #[derive(Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
-pub(crate) struct DiversityJson {
+pub struct DiversityJson {
     /// Different /24 of their hop addresses.
-    pub(crate) subnets: usize,
+    pub subnets: usize,
     /// Different families; a node of none counts as one.
-    pub(crate) operators: usize,
+    pub operators: usize,
 }
 
 /// One mix node.
 #[derive(Debug, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
-pub(crate) struct NodeJson {
-    pub(crate) peer_id: String,
-    pub(crate) state: String,
+pub struct NodeJson {
+    /// The node.
+    pub peer_id: String,
+    /// Its state in the pool, e.g. `usable`.
+    pub state: String,
     /// Why it is in that state, for people.
-    pub(crate) reason: String,
+    pub reason: String,
     /// What it offers; empty while it has not told.
-    pub(crate) roles: Vec<String>,
+    pub roles: Vec<String>,
     /// Wire profiles and packet formats; empty while it has not told.
-    pub(crate) profiles: Vec<String>,
+    pub profiles: Vec<String>,
     /// Whether it puts fragments together, as exits do for requests that one packet does not hold; absent while it has not
     /// told.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub(crate) reassembles: Option<bool>,
+    pub reassembles: Option<bool>,
     /// Who tells of it, most trusted first.
-    pub(crate) sources: Vec<String>,
+    pub sources: Vec<String>,
     /// Since it was reached last; absent if it never was.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub(crate) age_seconds: Option<u64>,
+    pub age_seconds: Option<u64>,
     /// For how long it has been in its state.
-    pub(crate) since_seconds: u64,
+    pub since_seconds: u64,
     /// Until it is contacted next, if it is to be.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub(crate) next_check_seconds: Option<u64>,
+    pub next_check_seconds: Option<u64>,
     /// Failures to reach it in a row.
-    pub(crate) failures: u32,
-    pub(crate) connected: bool,
+    pub failures: u32,
+    /// Whether this node is connected to it.
+    pub connected: bool,
     /// What its operator calls itself.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub(crate) operator: Option<String>,
+    pub operator: Option<String>,
     /// Nodes with the same number are one operator's; it means nothing in another answer.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub(crate) family: Option<u32>,
+    pub family: Option<u32>,
+    /// The shards that it subscribes to, if it has told.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub(crate) shards: Option<ShardsJson>,
-    pub(crate) addresses: Vec<String>,
+    pub shards: Option<ShardsJson>,
+    /// Where it listens.
+    pub addresses: Vec<String>,
     /// What headers carry for it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub(crate) hop_address: Option<String>,
+    pub hop_address: Option<String>,
     /// `0x` and 64 hex digits.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub(crate) mix_pub_key: Option<String>,
+    pub mix_pub_key: Option<String>,
 }
 
 /// Where a node relays.
 #[derive(Debug, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
-pub(crate) struct ShardsJson {
-    pub(crate) cluster: u16,
-    pub(crate) shards: Vec<u16>,
+pub struct ShardsJson {
+    /// The cluster.
+    pub cluster: u16,
+    /// Their numbers in it.
+    pub shards: Vec<u16>,
 }
 
 async fn pool(api: web::Data<Api>) -> Result<impl Responder, Refused> {

@@ -13,7 +13,7 @@ const WRITE: &str = "WRITE_DOCS";
 fn page() -> String {
     let mut page = format!(
         "# Configuration\n\n\
-         <!-- Generated from the table of keys. After a change: {WRITE}=1 cargo test -p wakumix reference -->\n\n\
+         <!-- Generated from the table of keys. After a change: {WRITE}=1 cargo test -p wakumix-node reference -->\n\n\
          A node reads its configuration from layers; later ones win: built-in defaults, preset, file (TOML or YAML),\n\
          environment, flags. One name serves all of them: `mix.delay` is the key `delay` in table `[mix]` of a file,\n\
          `WAKUMIX_MIX__DELAY` in the environment and `--mix.delay` as a flag. `wakumix config check` reports everything\n\
@@ -48,6 +48,6 @@ fn the_reference_of_the_configuration_is_up_to_date() {
         std::fs::write(&path, &page).unwrap();
     }
     let written = std::fs::read_to_string(&path).unwrap_or_default();
-    let stale = "docs/configuration.md is not what the keys say; run WRITE_DOCS=1 cargo test -p wakumix reference";
+    let stale = "docs/configuration.md is not what the keys say; run WRITE_DOCS=1 cargo test -p wakumix-node reference";
     assert!(written == page, "{stale}");
 }

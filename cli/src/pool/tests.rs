@@ -1,0 +1,79 @@
+//! What `wakumix pool` prints.
+
+use std::collections::BTreeMap;
+
+use super::*;
+use wakumix_node::rest::pool::DiversityJson;
+
+fn node(peer_id: &str, state: &str, reason: &str, age_seconds: Option<u64>) -> NodeJson {
+    NodeJson {
+        peer_id: peer_id.to_owned(),
+        state: state.to_owned(),
+        reason: reason.to_owned(),
+        roles: vec!["relay".to_owned(), "mix".to_owned()],
+        profiles: Vec::new(),
+        reassembles: None,
+        sources: vec!["static".to_owned()],
+        age_seconds,
+        since_seconds: 1,
+        next_check_seconds: None,
+        failures: 0,
+        connected: false,
+        operator: None,
+        family: None,
+        shards: None,
+        addresses: Vec::new(),
+        hop_address: None,
+        mix_pub_key: None,
+    }
+}
+
+fn printed(nodes: Vec<NodeJson>, usable: usize) -> String {
+    let pool = PoolJson {
+        needed: 4,
+        counts: BTreeMap::from([("usable".to_owned(), usable)]),
+        diversity: DiversityJson { subnets: usable, operators: usable },
+        nodes,
+    };
+    let mut out = Vec::new();
+    print(&pool, &mut out).unwrap();
+    String::from_utf8(out).unwrap()
+}
+
+#[test]
+fn shows_a_line_a_node_and_why_it_is_not_used() {
+    let nodes = vec![
+        NodeJson {
+            profiles: vec!["lioness/pad".to_owned(), "sphinx-packet".to_owned()],
+            reassembles: Some(true),
+            ..node("16Uiu2HAmPiEs2ozjjJF2iN2Pe2FYeMC9w4caRHKYdLdAfjgbWM6o", "usable", "it answered", Some(7))
+        },
+        node("16Uiu2HAmPiEs2ozjjJF2iN2Pe2FYeMC9w4caRHKYdLdXXXXXXXX1", "unreachable", "3 dials failed", None),
+    ];
+    let expected = "\
+NODE           ROLES      PROFILE                    FRAGMENTS  SOURCE  AGE  STATE        WHY
+16U*AfjgbWM6o  relay,mix  lioness/pad,sphinx-packet  yes        static   7s  usable
+16U*XXXXXXXX1  relay,mix  -                          -          static    -  unreachable  3 dials failed
+
+1 of 2 known mix nodes usable, 4 needed; in 1 /24, of 1 operator as far as is known; too few to send
+";
+    assert_eq!(printed(nodes, 1), expected);
+}
+
+#[test]
+fn an_empty_pool_is_told_in_one_line() {
+    let expected = "0 of 0 known mix nodes usable, 4 needed; in 0 different /24, of 0 operators as far as is known; too few to send\n";
+    assert_eq!(printed(Vec::new(), 0), expected);
+}
+
+#[test]
+fn says_that_nobody_answers() {
+    let nobody = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    let command = PoolCommand { via: nobody.to_string(), json: false };
+    let failure = command.run(&mut Vec::new()).unwrap_err();
+    assert_eq!(failure.code(), 3);
+    let said = failure.to_string();
+    assert!(said.contains(&nobody.to_string()) && said.contains("help: check the address"), "{said}");
+    let other = PoolCommand { via: "https://127.0.0.1".to_owned(), json: false };
+    assert!(other.run(&mut Vec::new()).unwrap_err().to_string().contains("--via: `https`"));
+}

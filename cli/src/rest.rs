@@ -1,0 +1,178 @@
+//! Asking a running node over REST, and telling a node from other servers and from silence.
+
+use std::{io::Read, time::Duration};
+
+use serde::de::DeserializeOwned;
+use wakumix_role_api::command::{CommandError, NodeClient};
+
+use super::Failure;
+use wakumix_node::config::Problem;
+
+/// The longest answer that is read: a directory of 16 384 nodes at a kilobyte each, and as much again.
+const MAX_ANSWER: u64 = 32 << 20;
+
+/// A running node.
+pub(super) struct RestNode {
+    base: String,
+    agent: ureq::Agent,
+}
+
+/// What a node answers.
+pub(super) struct Answer<'a> {
+    node: &'a RestNode,
+    response: ureq::http::Response<ureq::Body>,
+}
+
+impl RestNode {
+    /// The node at an address such as `http://127.0.0.1:8645`, which has so long for an answer.
+    ///
+    /// # Errors
+    /// When the address names another scheme than nodes serve.
+    pub(super) fn at(via: &str, limit: Duration) -> Result<Self, Failure> {
+        if let Some((scheme, _)) = via.split_once("://").filter(|(scheme, _)| *scheme != "http") {
+            let problem =
+                Problem::new(format!("--via: `{scheme}` is not served by nodes"), "write it as http://127.0.0.1:8645");
+            return Err(Failure::Input(problem.into()));
+        }
+        let base = if via.contains("://") { via.to_owned() } else { format!("http://{via}") };
+        let config = ureq::Agent::config_builder().http_status_as_error(false).timeout_recv_response(Some(limit));
+        let config = config.timeout_connect(Some(limit)).proxy(None);
+        Ok(Self { base: base.trim_end_matches('/').to_owned(), agent: config.build().into() })
+    }
+
+    /// Reads `path`.
+    ///
+    /// # Errors
+    /// When nobody answers.
+    pub(super) fn get(&self, path: &str) -> Result<Answer<'_>, Failure> {
+        self.answer(self.agent.get(format!("{}{path}", self.base)).call())
+    }
+
+    /// Posts a JSON body to `path`.
+    ///
+    /// # Errors
+    /// When nobody answers.
+    pub(super) fn post(&self, path: &str, body: &impl serde::Serialize) -> Result<Answer<'_>, Failure> {
+        self.answer(self.agent.post(format!("{}{path}", self.base)).send_json(body))
+    }
+
+    fn answer(&self, response: Result<ureq::http::Response<ureq::Body>, ureq::Error>) -> Result<Answer<'_>, Failure> {
+        let response = response.map_err(|error| {
+            let words = error.to_string();
+            let message = format!("{} cannot be asked: {}", self.base, words.strip_prefix("io: ").unwrap_or(&words));
+            Failure::Runtime(Problem::new(message, "check the address, and that a node runs there with rest = true"))
+        })?;
+        Ok(Answer { node: self, response })
+    }
+}
+
+impl NodeClient for RestNode {
+    fn get(&self, path: &str) -> Result<Box<dyn Read>, CommandError> {
+        Ok(Box::new(Self::get(self, path)?.success()?.into_reader()))
+    }
+
+    fn post(&self, path: &str, body: &serde_json::Value) -> Result<Box<dyn Read>, CommandError> {
+        Ok(Box::new(Self::post(self, path, body)?.success()?.into_reader()))
+    }
+}
+
+impl Answer<'_> {
+    /// The HTTP status.
+    pub(super) fn status(&self) -> u16 {
+        self.response.status().as_u16()
+    }
+
+    /// This answer if it is 200.
+    ///
+    /// # Errors
+    /// What the node says instead, in its own words.
+    pub(super) fn success(mut self) -> Result<Self, Failure> {
+        let status = self.status();
+        if status == 200 {
+            return Ok(self);
+        }
+        Err(self.refusal().unwrap_or_else(|| self.stranger(&format!("status {status}"))))
+    }
+
+    /// What the node says in words; `None` if it says nothing, or not in plain text.
+    fn refusal(&mut self) -> Option<Failure> {
+        let headers = self.response.headers();
+        if !headers.get("content-type").is_some_and(|kind| kind.as_bytes().starts_with(b"text/plain")) {
+            return None;
+        }
+        let words = self.response.body_mut().with_config().limit(MAX_ANSWER).read_to_string().unwrap_or_default();
+        (!words.is_empty()).then(|| Failure::while_running(format_args!("{}: {words}", self.node.base)))
+    }
+
+    /// Its JSON body; `what` says what that should be.
+    ///
+    /// # Errors
+    /// When it is something else; what the node says, if that is a refusal in words.
+    pub(super) fn json<T: DeserializeOwned>(mut self, what: &str) -> Result<T, Failure> {
+        if self.status() != 200
+            && let Some(refusal) = self.refusal()
+        {
+            return Err(refusal);
+        }
+        let read = self.response.body_mut().with_config().limit(MAX_ANSWER).read_json();
+        read.map_err(|_| self.stranger(&format!("status {} and no {what}", self.status())))
+    }
+
+    /// Its body as it comes.
+    pub(super) fn into_reader(self) -> impl Read + use<> {
+        self.response.into_body().into_reader()
+    }
+
+    fn stranger(&self, answered: &str) -> Failure {
+        let message = format!("{} answered {answered}", self.node.base);
+        Failure::Runtime(Problem::new(message, "check the address: it is not the REST address of a wakumix node"))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{
+        io::{BufRead, BufReader, Write},
+        net::TcpListener,
+    };
+
+    use super::*;
+
+    /// A server of one answer to a GET; its address.
+    #[expect(clippy::disallowed_methods, reason = "a test waits for its answer")]
+    fn server(answer: &'static str) -> String {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let address = listener.local_addr().unwrap();
+        std::thread::spawn(move || {
+            let (mut stream, _) = listener.accept().unwrap();
+            let request = BufReader::new(&stream).lines().map(Result::unwrap);
+            assert!(request.take_while(|line| !line.is_empty()).count() > 0);
+            stream.write_all(answer.as_bytes()).unwrap();
+        });
+        address.to_string()
+    }
+
+    fn asked(answer: &'static str) -> Result<Vec<u8>, String> {
+        let node = RestNode::at(&server(answer), Duration::from_secs(5)).unwrap();
+        let answer = node.get("/admin/v1/pool").and_then(Answer::success);
+        answer.and_then(|answer| answer.json("pool")).map_err(|failure| failure.to_string())
+    }
+
+    #[test]
+    fn a_refusal_is_told_in_the_words_of_the_node() {
+        let refused = "HTTP/1.1 403 Forbidden\r\ncontent-type: text/plain; charset=utf-8\r\ncontent-length: 12\r\n\r\nadmin is off";
+        assert!(asked(refused).unwrap_err().ends_with(": admin is off"));
+    }
+
+    #[test]
+    fn another_server_is_told_from_a_node() {
+        for answer in [
+            "HTTP/1.1 404 Not Found\r\ncontent-length: 0\r\n\r\n",
+            "HTTP/1.1 200 OK\r\ncontent-type: text/html\r\ncontent-length: 6\r\n\r\n<html>",
+        ] {
+            let said = asked(answer).unwrap_err();
+            assert!(said.contains("it is not the REST address of a wakumix node"), "{said}");
+        }
+        assert_eq!(asked("HTTP/1.1 200 OK\r\ncontent-length: 3\r\n\r\n[7]"), Ok(vec![7]));
+    }
+}

@@ -1,0 +1,123 @@
+//! `wakumix testnet`: a net that sends messages and says how it went.
+//!
+//! `options` are the flags, `check` judges them, `plan` says what is built, `settings` how each node is configured, `net` starts
+//! the nodes, `pools` watches the senders find the others, `traffic` sends and counts, `kill` takes nodes away, `live` shows it
+//! while it runs and `report` says how it went.
+
+mod check;
+mod choices;
+mod counters;
+mod kill;
+mod live;
+mod net;
+mod options;
+mod plan;
+mod pools;
+mod report;
+mod settings;
+mod traffic;
+
+use std::{io::Write as _, time::Duration};
+
+pub use choices::{Discovery, Payload, Share};
+pub use options::Options;
+pub use report::{KillReport, Percentiles, Report, RolePackets};
+
+use live::View;
+use net::KindNet;
+use plan::Plan;
+use report::Start;
+use tokio::time::Instant;
+use traffic::Tally;
+
+use wakumix_node::{config::Problems, runtime::StopSignals};
+
+use crate::MemberError;
+
+/// How long the net may take until every subscriber is reachable and every pool is full.
+const START_LIMIT: Duration = Duration::from_secs(180);
+/// How long subscribers and packets may lag behind the last answer.
+const SETTLE_LIMIT: Duration = Duration::from_secs(20);
+/// How long stopping a node may take.
+const STOP_LIMIT: Duration = Duration::from_secs(5);
+
+/// Why a test net did not run to its end.
+#[derive(Debug, thiserror::Error)]
+pub enum TestnetError {
+    /// The options do not make a net.
+    #[error(transparent)]
+    Options(#[from] Problems),
+    /// A node did not start.
+    #[error(transparent)]
+    Start(#[from] MemberError),
+    /// The net did not come up in time.
+    #[error("the net is not ready after {} s: {waiting}", limit.as_secs())]
+    NotReady {
+        /// The time it had.
+        limit: Duration,
+        /// What it waited for.
+        waiting: String,
+    },
+    /// Standard output is gone, or signals cannot be waited for.
+    #[error("{0}")]
+    Io(#[from] std::io::Error),
+}
+
+/// Runs a test net and prints its report. True when it [passed](Report::passed). Must be called inside an actix `System`.
+pub async fn run(options: Options) -> Result<bool, TestnetError> {
+    let plan = Plan::new(&options)?;
+    let screen = live::Screen::new();
+    screen.note(&plan.headline());
+    let mut net = KindNet::start(&plan).await?;
+    let pools = net.pools();
+    let noting = pools.note_times(net.started());
+    let view = View { pools: pools.clone(), traffic: None };
+    let watch = live::watch(screen, view.clone(), net.started());
+    let ready = net.wait_until_ready(&pools, START_LIMIT).await;
+    let screen = watch.finish().await;
+    ready?;
+    let start = Start { ready: net.started().elapsed(), smallest: pools.smallest() };
+    screen.note(&format!("ready after {:.1} s", start.ready.as_secs_f64()));
+
+    let tally = Tally::new(&plan);
+    let counters = net.counters();
+    let started = Instant::now();
+    let watch = live::watch(screen, View { traffic: Some((counters.clone(), tally.clone())), ..view }, started);
+    let follow = net.follow(&tally).await;
+    let senders = net.senders();
+    let traffic = traffic::send_all(&plan, &senders, &tally);
+    let ((), killed) = futures::join!(traffic, kill::when_due(&plan, &mut net, &pools, &tally));
+    traffic::settle(&plan, &counters, &tally, SETTLE_LIMIT).await;
+    let elapsed = started.elapsed();
+    follow.abort();
+    noting.abort();
+    // Where cover is made the net is at rest only once it has stopped.
+    let net = if options.makes_cover() {
+        net.stop(STOP_LIMIT).await;
+        None
+    } else {
+        Some(net)
+    };
+    watch.finish().await;
+
+    let report = Report::new(&plan, &start, &pools, &counters, &tally, killed.as_ref(), elapsed);
+    let mut out = std::io::stdout().lock();
+    if options.json {
+        serde_json::to_writer_pretty(&mut out, &report).map_err(std::io::Error::from)?;
+        writeln!(out)?;
+    } else {
+        out.write_all(report.render().as_bytes())?;
+    }
+    out.flush()?;
+    drop(out);
+
+    let Some(net) = net else { return Ok(report.passed()) };
+    if options.hold {
+        net.forget_messages().await;
+        let mut signals = StopSignals::listen()?;
+        eprint!("{}", net.describe_surfaces());
+        signals.next().await;
+    }
+    net.stop(STOP_LIMIT).await;
+    Ok(report.passed())
+}

@@ -1,0 +1,51 @@
+//! What each node of a test net is configured with.
+
+use libp2p_identity::secp256k1;
+use rand_chacha::{ChaCha20Rng, rand_core::Rng as _};
+use wakumix_node::config::Timespan;
+use wakumix_sphinx::PrivateKey;
+
+use super::options::Options;
+use crate::{Kind, NodePlan};
+
+/// A node of this kind, with keys and losses drawn from the seed. Whom it discovers is for the net to say.
+pub(super) fn node_plan(options: &Options, kind: Kind, number: u16, rng: &mut ChaCha20Rng) -> NodePlan {
+    let (identity, mix_key, loss_seed) = (identity(rng), PrivateKey::generate(rng), rng.next_u32());
+    let (delay, surfaces) = (options.delay.to_string(), options.hold.to_string());
+    let plan = kind
+        .plan(number.into())
+        .held_for(&delay, &delay)
+        .with("nodekey", &hex::encode(identity.to_bytes()))
+        .with("mix.profile", &options.profiles())
+        .with("mixer.cover", &options.cover)
+        .with("rest", &surfaces)
+        .with("metrics-server", &surfaces);
+    // A mix key that is set is never replaced, so where keys are to be, the node draws its own.
+    let plan = match options.rotate {
+        None => plan.with("mixkey", &hex::encode(mix_key.as_bytes())),
+        Some(lifetime) => {
+            let overlap = Timespan::from_millis(lifetime.as_millis() / 2);
+            let plan = plan.without("mixkey").with("keys.lifetime", &lifetime.to_string());
+            plan.with("keys.overlap", &overlap.to_string())
+        }
+    };
+    match options.loss {
+        None => plan,
+        Some(loss) => {
+            let plan = plan.with("host.inject-loss", &loss.to_string());
+            plan.with("host.inject-loss-seed", &loss_seed.to_string())
+        }
+    }
+}
+
+/// The secret of a secp256k1 identity.
+fn identity(rng: &mut ChaCha20Rng) -> secp256k1::SecretKey {
+    loop {
+        let mut bytes = [0; 32];
+        rng.fill_bytes(&mut bytes);
+        // All but about one in 2^128 values are keys.
+        if let Ok(secret) = secp256k1::SecretKey::try_from_bytes(&mut bytes) {
+            return secret;
+        }
+    }
+}
