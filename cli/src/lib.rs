@@ -37,6 +37,8 @@ use self::{config_args::ConfigArgs, rest::RestNode};
 const EXIT_INPUT: u8 = 1;
 /// The command failed while running.
 const EXIT_RUNTIME: u8 = 3;
+/// Where `--help` has the subcommands of roles: beside `pool`, which asks a running node as they do.
+const AFTER_POOL: usize = 3;
 
 /// Waku node that mixes.
 #[derive(Debug, Parser)]
@@ -191,7 +193,7 @@ impl Cli {
         roles.iter().flat_map(|role| role.commands().into_iter().map(move |command| (role, command))).try_fold(
             own,
             |own, (role, Subcommand { command, .. })| {
-                let command = command();
+                let command = command().display_order(AFTER_POOL);
                 let name = command.get_name();
                 match own.find_subcommand(name) {
                     Some(_) => Err(Failure::while_running(format_args!(

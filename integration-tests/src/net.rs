@@ -122,13 +122,13 @@ impl Net {
 
     /// Waits until every role is ready and every relay has its mesh.
     pub async fn ready(&self) {
-        eventually(async || none_of(self.missing())).await;
+        eventually(async || none_of(&self.missing())).await;
         self.meshed().await;
     }
 
     /// Waits until every relay has its mesh.
     pub async fn meshed(&self) {
-        eventually(async || none_of(self.without_mesh().await)).await;
+        eventually(async || none_of(&self.without_mesh().await)).await;
     }
 
     /// Follows what a relay receives.
@@ -268,7 +268,7 @@ impl Net {
 }
 
 /// Whether nothing is missing.
-fn none_of(missing: Vec<String>) -> Result<(), String> {
+fn none_of(missing: &[String]) -> Result<(), String> {
     if missing.is_empty() { Ok(()) } else { Err(missing.join("; ")) }
 }
 
