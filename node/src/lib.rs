@@ -3,7 +3,7 @@
 pub mod clock;
 pub mod config;
 pub mod keys;
-pub mod metrics;
+mod metrics;
 pub mod node;
 mod plain;
 pub mod rest;

@@ -1,16 +1,6 @@
-//! The metrics of the node as a whole, and the catalogues of all its crates.
+//! The metrics of the node as a whole.
 
-use wakumix_role_api::RoleFactory;
-use wakumix_telemetry::{Catalogue, catalogue};
-
-use crate::roles::Roles;
-
-/// The catalogues of the crates that a node of these roles is made of, bottom up.
-#[must_use]
-pub fn catalogues(roles: &Roles) -> Vec<&'static Catalogue> {
-    let own = [&wakumix_discovery::METRICS, &wakumix_host::METRICS, &METRICS];
-    [&wakumix_role_api::METRICS].into_iter().chain(roles.iter().filter_map(RoleFactory::metrics)).chain(own).collect()
-}
+use wakumix_telemetry::catalogue;
 
 catalogue! {
     BuildInfo: "waku_mix_build_info", Gauge, Info, ["version", "profile"],

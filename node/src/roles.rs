@@ -6,8 +6,9 @@ mod tests;
 use std::{collections::BTreeMap, fmt, sync::Arc};
 
 use wakumix_role_api::{ConfigError, Mixing, Role, RoleFactory, RoleName, config::Settings};
+use wakumix_telemetry::Catalogue;
 
-use crate::rest;
+use crate::{metrics::METRICS, rest};
 
 /// The roles of this build. A role that is added is one line here.
 const BUILT_IN: &[&dyn RoleFactory] = &[
@@ -54,6 +55,17 @@ impl Roles {
     #[must_use]
     pub fn with(&self, role: &'static dyn RoleFactory) -> Self {
         Self { listed: self.listed.iter().copied().chain([role]).collect() }
+    }
+
+    /// The catalogues of metrics of the crates that a node of these roles is made of, bottom up.
+    #[must_use]
+    pub fn catalogues(&self) -> Vec<&'static Catalogue> {
+        let own = [&wakumix_discovery::METRICS, &wakumix_host::METRICS, &METRICS];
+        [&wakumix_role_api::METRICS]
+            .into_iter()
+            .chain(self.iter().filter_map(RoleFactory::metrics))
+            .chain(own)
+            .collect()
     }
 
     /// Every role, in the order of the list.

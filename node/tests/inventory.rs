@@ -4,13 +4,13 @@
 
 use std::fmt::Write as _;
 
-use wakumix_node::{metrics::catalogues, roles::Roles};
+use wakumix_node::roles::Roles;
 use wakumix_telemetry::{Description, Kind, Telemetry, Unit};
 
 const PAGE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../docs/metrics.md");
 
 fn metrics() -> impl Iterator<Item = &'static Description> {
-    catalogues(&Roles::built_in()).into_iter().flat_map(|catalogue| catalogue.metrics)
+    Roles::built_in().catalogues().into_iter().flat_map(|catalogue| catalogue.metrics)
 }
 
 /// The content of `docs/metrics.md`.
@@ -24,7 +24,7 @@ fn inventory() -> String {
          both. A role names its catalogue in its factory. A node\n\
          does not start with a name that two catalogues have.\n",
     );
-    for catalogue in catalogues(&Roles::built_in()) {
+    for catalogue in Roles::built_in().catalogues() {
         // Writing to a String cannot fail.
         let _ =
             write!(page, "\n## {}\n\n| name | kind | unit | labels | help |\n|---|---|---|---|---|\n", catalogue.owner);
@@ -40,7 +40,7 @@ fn inventory() -> String {
 
 #[test]
 fn the_catalogues_of_a_node_have_no_name_in_common() {
-    assert_eq!(Telemetry::new(catalogues(&Roles::built_in())).map(drop), Ok(()));
+    assert_eq!(Telemetry::new(Roles::built_in().catalogues()).map(drop), Ok(()));
 }
 
 #[test]

@@ -27,7 +27,6 @@ use super::{
 use crate::{
     clock,
     config::{Loaded, Problems, parts::count},
-    metrics::catalogues,
     plain::plain_push,
     rest::{BindError, Server},
     roles::NotConfigured,
@@ -122,7 +121,7 @@ impl Node {
     /// Starts one part after the other, up to the first that fails. The outer error comes before anything runs.
     async fn start_parts(loaded: &Loaded) -> Result<(Self, Result<(), StartError>), StartError> {
         let Loaded { config, keys, weaknesses, .. } = loaded;
-        let telemetry = Telemetry::new(catalogues(&loaded.roles))?;
+        let telemetry = Telemetry::new(loaded.roles.catalogues())?;
         let ledger = Ledger::new();
         let formats = Formats::new(formats::of(loaded), count(config.mix.buffers));
         let mut roles = loaded.configured_roles()?;

@@ -69,7 +69,7 @@ fn routes_of(roles: Roles) -> Arc<[RoleRoute]> {
 
 impl World {
     fn new(roles: Roles) -> (Self, Queues) {
-        let telemetry = Telemetry::new(crate::metrics::catalogues(&crate::roles::Roles::built_in())).unwrap();
+        let telemetry = Telemetry::new(crate::roles::Roles::built_in().catalogues()).unwrap();
         let (sender, sender_inbox) = mailbox("sender", 4, &telemetry);
         let (relay, relay_inbox) = mailbox("relay", 4, &telemetry);
         let (host, host_inbox) = mailbox("host", 4, &telemetry);
