@@ -53,7 +53,7 @@ fn main() -> Result<()> {
     packets()?;
     messages()?;
     configurations(&record)?;
-    for (name, events) in wakumix_mixer::fuzzing::seeds() {
+    for (name, events) in wakumix_fuzz_model::seeds() {
         write("mixer", name, events)?;
     }
     key_directory()

@@ -3,4 +3,4 @@
 
 use libfuzzer_sys::fuzz_target;
 
-fuzz_target!(|data: &[u8]| wakumix_mixer::fuzzing::run(data));
+fuzz_target!(|data: &[u8]| wakumix_fuzz_model::run(data));

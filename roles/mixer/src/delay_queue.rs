@@ -161,7 +161,7 @@ impl DelayQueue {
     }
 
     /// Bytes of the packets held now.
-    #[cfg(any(test, feature = "fuzzing"))]
+    #[cfg(feature = "fuzzing")]
     pub(crate) fn bytes(&self) -> usize {
         self.shared.lock().bytes
     }

@@ -41,8 +41,6 @@ mod config;
 mod cover;
 mod delay_queue;
 mod effects;
-#[cfg(any(test, feature = "fuzzing"))]
-pub mod fuzzing;
 mod gauges;
 mod local;
 mod loops;
@@ -51,6 +49,8 @@ mod outbound;
 mod pipeline;
 mod policy;
 mod role;
+#[cfg(feature = "fuzzing")]
+pub mod stepped;
 
 pub use capacity::measure_capacity;
 pub use config::{

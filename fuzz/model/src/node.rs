@@ -1,38 +1,28 @@
 //! A mixer of the parts that a node has, driven step by step.
 
 use std::collections::HashSet;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 
 use futures::FutureExt as _;
 use futures::executor::block_on;
-use rand::SeedableRng as _;
-use rand::rngs::StdRng;
-use tokio::sync::watch;
-use tokio::time::Instant;
+use parking_lot::Mutex;
 use wakumix_keyring::KeyRing;
-use wakumix_mix::{DelayLaw, DropReason, Ledger, Origin, Outcome, Packet, Stage, hop::ForwardDelay};
+use wakumix_mix::{DropReason, Ledger, Origin, Outcome, Packet, Stage};
+use wakumix_mixer::stepped::{AdmittedBatch, Setup, SteppedMixer};
 use wakumix_role_api::{
-    DirectoryPublisher, Formats, Inbox,
+    Formats, Inbox,
     exit::ExitMessage,
-    host::{HostHandle, HostMessage, SendFailure},
+    host::{HostHandle, HostMessage},
     mailbox,
     mixer::{LocalPacket, MixerHandle},
     sender::SenderHandle,
 };
-use wakumix_sphinx::{ReplayTag, Weaknesses};
+use wakumix_sphinx::ReplayTag;
 use wakumix_telemetry::Telemetry;
 
 use super::keys::Keys;
 use super::packets::{FORMATS, ME, OTHER};
-use crate::delay_queue::{Bounds, DelayQueue, Releaser};
-use crate::effects::Effects;
-use crate::local::LocalPackets;
-use crate::loops::Loops;
-use crate::metrics::{DelayMetrics, LoopMetrics};
-use crate::outbound::give_up;
-use crate::pipeline::{Pending, Pipeline};
-use crate::policy::Policy;
 
 /// Room of the queues: little, so that it is used up.
 pub(super) const MAX_WAITING: usize = 6;
@@ -57,13 +47,12 @@ pub(super) struct Node {
 }
 
 struct Parts {
-    mixer: MixerHandle,
-    local: LocalPackets,
+    mixer: SteppedMixer,
+    keys: KeyRing,
+    handle: MixerHandle,
     queue: Inbox<Packet>,
-    pipeline: Pipeline,
-    releaser: Releaser,
     /// Batches, and how many keys were gone when they were admitted.
-    pending: Vec<(Pending, usize)>,
+    pending: Vec<(AdmittedBatch, usize)>,
     host: Inbox<HostMessage>,
     exit: Inbox<ExitMessage>,
 }
@@ -96,7 +85,7 @@ impl Node {
         };
         let mut packet = Packet::received(buffer, &self.ledger);
         packet.bytes_mut().copy_from_slice(bytes);
-        assert!(self.parts().mixer.receive(packet), "the queue is open");
+        assert!(self.parts().handle.receive(packet), "the queue is open");
     }
 
     pub(super) fn receive_garbage(&self, format: usize, fill: u8) {
@@ -114,7 +103,7 @@ impl Node {
         let batch: Vec<_> = std::iter::from_fn(|| queue.try_recv()).take(packets).collect();
         drop(queue);
         if !batch.is_empty() {
-            parts.pending.push((parts.pipeline.admit(batch), keys.gone()));
+            parts.pending.push((parts.mixer.admit(batch), keys.gone()));
         }
     }
 
@@ -127,19 +116,20 @@ impl Node {
         keys.decide(Some(is_kept));
         block_on(pending.committed());
         keys.decide(None);
-        let fresh = pending.into_fresh();
-        let tags: Vec<_> = fresh.iter().map(|fresh| fresh.authenticated.tag()).collect();
-        assert!(!is_ready || tags.is_empty(), "packets are opened before anybody said that their tags are kept");
-        assert!(is_kept || !keys.are_gated() || tags.is_empty(), "packets are opened whose tags are not kept");
-        assert!(tags.is_empty() || keys.would_know(&tags, gone), "packets are opened whose tags are not on the disk");
-        assert!(tags.into_iter().all(|tag| opened.insert(tag)), "a packet is opened a second time");
-        let decisions = parts.pipeline.dispatch(fresh);
-        parts.local.effects.carry_out(decisions);
+        parts.mixer.open(pending, |tags| {
+            assert!(!is_ready || tags.is_empty(), "packets are opened before anybody said that their tags are kept");
+            assert!(is_kept || !keys.are_gated() || tags.is_empty(), "packets are opened whose tags are not kept");
+            assert!(
+                tags.is_empty() || keys.would_know(tags, gone),
+                "packets are opened whose tags are not on the disk"
+            );
+            assert!(tags.iter().all(|tag| opened.insert(*tag)), "a packet is opened a second time");
+        });
     }
 
     /// All that waits before the delay queue goes on.
     pub(super) fn finish(&mut self, keys: &Keys, opened: &mut HashSet<ReplayTag>) {
-        while !self.parts().pending.is_empty() || !self.parts().mixer.received().is_empty() {
+        while !self.parts().pending.is_empty() || !self.parts().handle.received().is_empty() {
             self.work(MAX_WAITING, keys);
             self.commit(0, true, keys, opened);
             self.be_emptied(true);
@@ -148,7 +138,7 @@ impl Node {
 
     /// What is due leaves.
     pub(super) fn release(&self) {
-        self.parts().releaser.release_due();
+        self.parts().mixer.release_due();
     }
 
     /// This node sends a packet of its own, whose bytes play no part.
@@ -156,7 +146,7 @@ impl Node {
         let Some(buffer) = self.formats.preferred().and_then(|served| served.buffers.take()) else { return };
         let packet = Packet::originated(buffer, &self.ledger, Origin::Request);
         let to = if to_itself { ME.clone() } else { OTHER.clone() };
-        self.parts().local.send(LocalPacket { to, packet, hold, done: None });
+        self.parts().mixer.send(LocalPacket { to, packet, hold, done: None });
     }
 
     /// Host and exit take all that is there for them.
@@ -168,12 +158,12 @@ impl Node {
         for message in drain(host) {
             let HostMessage::SendPackets(packets) = message else { continue };
             for outbound in packets {
-                let outcome = if outbound.packet.origin().is_some() { Outcome::Sent } else { Outcome::Forwarded };
-                if succeeds {
-                    outbound.packet.settle(outcome);
-                } else {
-                    give_up(outbound, Stage::Egress, DropReason::DialFailed, SendFailure::DialFailed);
-                }
+                let outcome = match outbound.packet.origin() {
+                    _ if !succeeds => Outcome::Dropped { stage: Stage::Egress, reason: DropReason::DialFailed },
+                    Some(_) => Outcome::Sent,
+                    None => Outcome::Forwarded,
+                };
+                outbound.packet.settle(outcome);
             }
         }
         for ExitMessage::Packet(packet) in drain(exit) {
@@ -191,12 +181,12 @@ impl Node {
 
     /// No bound is passed.
     pub(super) fn check_bounds(&self) {
-        let Parts { mixer, local, pipeline, pending, .. } = self.parts();
-        assert!(mixer.received().len() <= MAX_WAITING && pending.len() <= MAX_PENDING);
-        let delays = &local.effects.delays;
+        let Parts { mixer, keys, handle, pending, .. } = self.parts();
+        assert!(handle.received().len() <= MAX_WAITING && pending.len() <= MAX_PENDING);
+        let (held, held_bytes) = mixer.held();
         let bytes = self.formats.preferred().map_or(0, |served| served.format.packet_len()) * MAX_HELD;
-        assert!(delays.len() <= MAX_HELD && delays.bytes() <= bytes);
-        assert!(pipeline.keys.keys().iter().all(|key| key.tags() <= key.tag_capacity()));
+        assert!(held <= MAX_HELD && held_bytes <= bytes);
+        assert!(keys.keys().iter().all(|key| key.tags() <= key.tag_capacity()));
     }
 
     /// Packets balance, and none is left.
@@ -208,54 +198,35 @@ impl Node {
 
 impl Parts {
     fn new(keys: KeyRing, forward: bool, formats: &Formats) -> Self {
-        let telemetry = telemetry();
-        let (host_address, host) = mailbox("host", AT_HOST, &telemetry);
-        let (exit_address, exit) = mailbox("exit", AT_EXIT, &telemetry);
-        let (sender, _) = mailbox("sender", 1, &telemetry);
-        let (received, queue) = mailbox("mixer", MAX_WAITING, &telemetry);
-        let (local_address, local_queue) = mailbox("mixer_local", 1, &telemetry);
-        let stop = watch::Sender::new(None);
-        let host_handle = HostHandle::new(host_address);
-        let bounds = Bounds::new(MAX_HELD, formats);
-        let (delays, releaser) =
-            DelayQueue::new(bounds, host_handle.clone(), DelayMetrics::new(&telemetry), stop.subscribe());
-        let loops = Loops::new(Duration::ZERO, Arc::default(), Instant::now(), LoopMetrics::new(&telemetry));
-        let effects = Effects {
-            host: host_handle,
-            delays,
-            exit: Some(exit_address),
-            sender: Some(SenderHandle::new(sender)),
-            formats: formats.clone(),
-            loops,
-        };
-        let (_, directory) = DirectoryPublisher::new();
-        let policy = Policy {
-            me: ME.peer(),
+        let telemetry = &telemetry();
+        let (host_address, host) = mailbox("host", AT_HOST, telemetry);
+        let (exit_address, exit) = mailbox("exit", AT_EXIT, telemetry);
+        let (received, queue) = mailbox("mixer", MAX_WAITING, telemetry);
+        let (local_address, local) = mailbox("mixer_local", 1, telemetry);
+        let mixer = SteppedMixer::new(Setup {
+            me: ME.clone(),
+            keys: keys.clone(),
+            formats,
             forward,
-            allow_private_addresses: false,
-            hop_address: watch::Sender::new(Some(ME.clone())).subscribe(),
-            directory,
-        };
-        let pipeline = Pipeline {
-            formats: formats.clone(),
-            keys,
-            policy,
-            delay: ForwardDelay { law: DelayLaw::default(), max: MAX_DELAY },
-            rng: Mutex::new(StdRng::from_seed([7; 32])),
-            weaknesses: Weaknesses::NONE,
-        };
-        let local = LocalPackets { me: ME.peer(), queue: local_queue, effects, stop: stop.subscribe() };
-        let mixer = MixerHandle::new(received, local_address);
-        Self { mixer, local, queue, pipeline, releaser, pending: Vec::new(), host, exit }
+            max_held: MAX_HELD,
+            max_delay: MAX_DELAY,
+            host: HostHandle::new(host_address),
+            exit: exit_address,
+            sender: SenderHandle::new(mailbox("sender", 1, telemetry).0),
+            local,
+            telemetry,
+        });
+        let handle = MixerHandle::new(received, local_address);
+        Self { mixer, keys, handle, queue, pending: Vec::new(), host, exit }
     }
 }
 
 /// To make one takes as long as a whole run, so runs share it; what they register with it piles up, so not for ever.
 fn telemetry() -> Telemetry {
-    let mut shared = TELEMETRY.lock().unwrap_or_else(PoisonError::into_inner);
+    let mut shared = TELEMETRY.lock();
     drop(shared.take_if(|(uses, _)| *uses >= SHARED_BY));
     let (uses, telemetry) = shared.get_or_insert_with(|| {
-        let catalogues = [&wakumix_role_api::METRICS, &crate::METRICS];
+        let catalogues = [&wakumix_role_api::METRICS, &wakumix_mixer::METRICS];
         (0, Telemetry::new(catalogues).expect("no name is in both"))
     });
     *uses += 1;

@@ -1,8 +1,9 @@
 //! Packets of every kind, made for a mixer that is one of three hops.
 
 use std::collections::HashMap;
-use std::sync::{Arc, LazyLock, Mutex, PoisonError};
+use std::sync::{Arc, LazyLock};
 
+use parking_lot::Mutex;
 use rand::SeedableRng as _;
 use rand::rngs::StdRng;
 use wakumix_mix::{HopAddress, encode_cover};
@@ -68,17 +69,12 @@ impl Kind {
     }
 }
 
-/// The private key of a mixer that has one key only.
-pub(super) fn fixed_key() -> PrivateKey {
-    PrivateKey::from_bytes([1; 32])
-}
-
 /// A packet as it arrives at the mixer, which has this key; another number makes another packet.
 pub(super) fn build(kind: Kind, key: &PublicKey, delay_ms: u16, number: usize) -> Vec<u8> {
     if !is_lasting(key) {
         return made(kind, key, delay_ms, number);
     }
-    let mut known = MADE.lock().unwrap_or_else(PoisonError::into_inner);
+    let mut known = MADE.lock();
     if known.len() >= MAX_MADE {
         known.clear();
     }

@@ -1,4 +1,4 @@
-//! Body of a fuzz target: the mixer as a state machine fed with arbitrary events.
+//! Body of the fuzz target `mixer`: the mixer as a state machine fed with arbitrary events.
 //!
 //! Pipeline, queues and keys are those of a node; sockets, tasks and waiting are not there. After every event bounds hold, and
 //! packets balance. Nothing is opened before its tag is kept or with a key that is gone, and nothing is opened

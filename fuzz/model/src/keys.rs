@@ -16,9 +16,7 @@ use std::time::Duration;
 use tempfile::TempDir;
 use tokio::sync::watch;
 use wakumix_keyring::{Config, KeyRing, Rotation};
-use wakumix_sphinx::{PublicKey, ReplayTag, Weaknesses};
-
-use super::packets::fixed_key;
+use wakumix_sphinx::{PrivateKey, PublicKey, ReplayTag, Weaknesses};
 
 /// Fewer than packets in a run, so that the set of tags fills up.
 const FEW_TAGS: usize = 6;
@@ -68,6 +66,11 @@ impl Beginning {
             file.write(true).create_new(true).open(directory.join(name)).unwrap().write_all(bytes).unwrap();
         }
     }
+}
+
+/// The private key of a mixer that has one key only.
+fn fixed_key() -> PrivateKey {
+    PrivateKey::from_bytes([1; 32])
 }
 
 /// Whether a key is the same in all runs of this process.
