@@ -3,14 +3,12 @@
 mod metrics;
 mod tasks;
 
-use std::{
-    sync::{Arc, Mutex, PoisonError},
-    time::Duration,
-};
+use std::{sync::Arc, time::Duration};
 
 use futures::{FutureExt, future::BoxFuture};
 use libp2p_identity::Keypair;
 use multiaddr::Multiaddr;
+use parking_lot::Mutex;
 use tokio::{
     sync::{broadcast, oneshot, watch},
     time::Instant,
@@ -81,11 +79,6 @@ impl Parts {
     fn is_searching(&self) -> bool {
         self.sources.iter().any(|source| !matches!(source.name(), SourceName::Static | SourceName::Cache))
     }
-
-    fn with_written<T>(&self, work: impl FnOnce(&mut Written) -> T) -> T {
-        // A panic under the lock leaves lists that are whole.
-        work(&mut self.written.lock().unwrap_or_else(PoisonError::into_inner))
-    }
 }
 
 /// Discovery.
@@ -135,7 +128,7 @@ impl Discovery {
         };
         let before = cache::of_snapshot(&discovery.parts.reader.snapshot(), now.unix);
         discovery.remember(SourceName::Cache, before, now);
-        let entries = discovery.parts.with_written(|written| written.entries.clone());
+        let entries = discovery.parts.written.lock().entries.clone();
         discovery.take(SourceName::Static, entries, now);
         discovery
     }
@@ -239,8 +232,7 @@ impl Discovery {
     fn publish(&mut self) {
         let Parts { publisher, metrics, max_connected, .. } = &*self.parts;
         let view = View::of(&self.table, self.own_operator().as_deref());
-        let connections =
-            self.parts.with_written(|written| pool::connections(&self.table, &written.static_peers, *max_connected));
+        let connections = pool::connections(&self.table, &self.parts.written.lock().static_peers, *max_connected);
         self.connections.send_if_modified(|current| {
             let is_new = *current != connections;
             *current = connections;
@@ -310,7 +302,7 @@ impl Discovery {
                 let _ = done.send(());
             }
             DiscoveryMessage::Keep { peers, done } => {
-                self.parts.with_written(|written| written.static_peers.extend(peers));
+                self.parts.written.lock().static_peers.extend(peers);
                 self.is_stale = true;
                 let _ = done.send(());
             }
@@ -338,19 +330,17 @@ impl Discovery {
 
     /// Keeps the operator's entries for an instance that follows a panic, one a peer and kind.
     fn write_down(&self, findings: &[Finding]) {
-        self.parts.with_written(|Written { entries, .. }| {
-            for finding in findings {
-                let is_same = |known: &Finding| {
-                    known.peer == finding.peer && known.mix_key.is_some() == finding.mix_key.is_some()
-                };
-                let is_full = entries.len() >= self.parts.rules.max_nodes;
-                match entries.iter_mut().find(|known| is_same(known)) {
-                    Some(known) => *known = finding.clone(),
-                    None if is_full => {}
-                    None => entries.push(finding.clone()),
-                }
+        let entries = &mut self.parts.written.lock().entries;
+        for finding in findings {
+            let is_same =
+                |known: &Finding| known.peer == finding.peer && known.mix_key.is_some() == finding.mix_key.is_some();
+            let is_full = entries.len() >= self.parts.rules.max_nodes;
+            match entries.iter_mut().find(|known| is_same(known)) {
+                Some(known) => *known = finding.clone(),
+                None if is_full => {}
+                None => entries.push(finding.clone()),
             }
-        });
+        }
     }
 }
 

@@ -47,10 +47,11 @@ mod pool;
 mod source;
 mod sources;
 
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 
 use discv5::Enr;
 use libp2p_identity::{Keypair, PeerId};
+use parking_lot::Mutex;
 use tokio::{
     sync::{broadcast, oneshot, watch},
     time::Instant,

@@ -6,10 +6,11 @@
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use metrics::{Histogram, HistogramFn};
+use parking_lot::Mutex;
 
 use crate::metric::{Description, Kind};
 
@@ -38,7 +39,7 @@ impl Histograms {
     /// The histogram of these labels; one that counts nothing for a metric of another kind.
     pub(crate) fn register(&self, metric: &Description, labels: &[(&'static str, &str)]) -> Histogram {
         let Kind::Histogram(bounds) = metric.kind else { return Histogram::noop() };
-        let mut families = self.lock();
+        let mut families = self.families.lock();
         let new = || Family { help: metric.help, series: BTreeMap::new() };
         let series = &mut families.entry(metric.name).or_insert_with(new).series;
         Histogram::from_arc(Arc::clone(series.entry(shown(labels)).or_insert_with(|| Arc::new(Buckets::new(bounds)))))
@@ -46,7 +47,7 @@ impl Histograms {
 
     /// Appends all families to a page, a blank line after each.
     pub(crate) fn append(&self, page: &mut String) {
-        for (name, Family { help, series }) in &*self.lock() {
+        for (name, Family { help, series }) in &*self.families.lock() {
             // Writing to a String cannot fail.
             let _ = writeln!(page, "# HELP {name} {help}\n# TYPE {name} histogram");
             for (labels, buckets) in series {
@@ -54,11 +55,6 @@ impl Histograms {
             }
             page.push('\n');
         }
-    }
-
-    /// No code panics while it holds the lock, so a poisoned table is still consistent.
-    fn lock(&self) -> MutexGuard<'_, BTreeMap<&'static str, Family>> {
-        self.families.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 

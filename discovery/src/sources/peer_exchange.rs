@@ -5,7 +5,7 @@
 //! discovery knows, as the fleet's servers do: of this cluster, those of nodes that are believed to be alive first.
 
 use std::{
-    sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError},
+    sync::{Arc, OnceLock},
     time::Duration,
 };
 
@@ -13,6 +13,7 @@ use futures::{
     FutureExt,
     future::{BoxFuture, join},
 };
+use parking_lot::Mutex;
 use rand::rngs::StdRng;
 use tokio::time::{Instant, sleep};
 use wakumix_records::peer_exchange::{MAX_RECORDS, MAX_REQUEST, PROTOCOL};
@@ -54,6 +55,7 @@ pub(crate) struct PeerExchange {
 
 /// The server, which the host's requests reach at any time.
 struct SharedServer {
+    /// Whole even after a panic: records are replaced all at once.
     server: Mutex<Server>,
     /// There as soon as the source runs.
     requests: OnceLock<[Counter; Outcome::ALL.len()]>,
@@ -71,13 +73,8 @@ impl PeerExchange {
 }
 
 impl SharedServer {
-    /// A server that panicked while it was locked holds whole records: they are replaced all at once.
-    fn lock(&self) -> MutexGuard<'_, Server> {
-        self.server.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
     fn answer(&self, request: InboundRequest) {
-        let (outcome, response) = self.lock().answer(request.from, &request.body, Instant::now());
+        let (outcome, response) = self.server.lock().answer(request.from, &request.body, Instant::now());
         if let Some(counter) = self.requests.get().and_then(|counters| counters.get(outcome as usize)) {
             counter.increment(1);
         }
@@ -100,7 +97,7 @@ impl SharedServer {
             let known = context.findings.known().await;
             let records = shareable(&known, &context.directory.snapshot(), cluster, &mut rng).await;
             let wait = if records.len() < MAX_RECORDS { REFRESH_SOON } else { REFRESH };
-            self.lock().replace(records);
+            self.server.lock().replace(records);
             sleep(wait).await;
         }
     }

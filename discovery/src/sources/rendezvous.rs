@@ -8,9 +8,10 @@
 //! are told oldest first, so that without the cookie of the last answer a reader is told the same ones again; readers leave out
 //! records without a time to live; nodes that do not mix register among mix nodes with an empty key.
 
-use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
+use std::sync::{Arc, OnceLock};
 
 use futures::{FutureExt, future::BoxFuture};
+use parking_lot::Mutex;
 use rand::rngs::StdRng;
 use tokio::time::Instant;
 use wakumix_records::rendezvous::{MAX_REQUEST, PROTOCOL};
@@ -41,6 +42,7 @@ pub(crate) struct Rendezvous {
 /// The point, which the host's requests reach at any time.
 #[derive(Debug)]
 struct SharedPoint {
+    /// Whole even after a panic: each change is one insertion or removal.
     point: Mutex<Point>,
     /// There as soon as the source runs.
     metrics: OnceLock<Metrics>,
@@ -58,13 +60,8 @@ impl Rendezvous {
 }
 
 impl SharedPoint {
-    /// A point that panicked while it was locked holds whole registrations: each change is one insertion or removal.
-    fn lock(&self) -> MutexGuard<'_, Point> {
-        self.point.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
     fn answer(&self, request: InboundRequest) {
-        let (outcome, response) = self.lock().answer(request.from, &request.body, Instant::now());
+        let (outcome, response) = self.point.lock().answer(request.from, &request.body, Instant::now());
         if let Some(metrics) = self.metrics.get() {
             metrics.request(outcome);
         }

@@ -19,11 +19,12 @@
 //! | `record` | what advertisements tell |
 
 use std::{
-    sync::{Arc, Mutex, OnceLock, PoisonError},
+    sync::{Arc, OnceLock},
     time::Duration,
 };
 
 use futures::{FutureExt, future::BoxFuture, join};
+use parking_lot::Mutex;
 use tokio::{
     sync::broadcast::{Receiver, error::RecvError},
     time::{Instant, sleep},
@@ -88,7 +89,7 @@ impl Shared {
         let Some((start, server)) = self.0.get() else { return };
         let at = Instant::now();
         let unix = start.unix + at.saturating_duration_since(start.at).as_secs();
-        let mut server = server.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut server = server.lock();
         if let Some(answer) = server.answer(request.from, &request.body, at, unix) {
             // Whoever asked may be gone.
             let _ = request.respond.send(answer);
@@ -167,7 +168,7 @@ impl Pacer {
 /// Walks to random places and reads the records of those it meets; asks the long silent whether they are there.
 async fn walk_at_random(client: &Client, mut pacer: Pacer) {
     loop {
-        let key = client.server().random_key();
+        let key = client.server.lock().random_key();
         let met = client.walk(&key).await;
         client.findings.looked_up(!met.is_empty());
         let records = client.records_of(&met).await;
@@ -176,7 +177,7 @@ async fn walk_at_random(client: &Client, mut pacer: Pacer) {
             reading.add(&client.me, &[record]);
         }
         report(client, reading).await;
-        let silent = client.server().table.silent(REFRESH, ALPHA, Instant::now());
+        let silent = client.server.lock().table.silent(REFRESH, ALPHA, Instant::now());
         let ping = Message::new(MessageKind::Ping, Vec::new());
         futures::future::join_all(silent.iter().map(|contact| client.ask(contact, &ping))).await;
         pacer.pause().await;
@@ -214,7 +215,7 @@ async fn greet(client: &Client, mut events: Receiver<PeerEvent>) {
         match events.recv().await {
             Ok(PeerEvent::Identified { peer, protocols, addresses }) => {
                 let speaks = protocols.iter().any(|protocol| protocol == PROTOCOL);
-                if speaks && !client.server().table.contains(&peer) {
+                if speaks && !client.server.lock().table.contains(&peer) {
                     // It is connected, so it can be asked even if none of its addresses is worth telling others.
                     let contact = client.worth_asking(Contact { peer, addresses });
                     let contact = contact.unwrap_or(Contact { peer, addresses: Vec::new() });

@@ -2,12 +2,10 @@
 
 #![allow(clippy::disallowed_methods, reason = "a test sees a panic of what it starts: it fails")]
 
-use std::{
-    collections::BTreeMap,
-    sync::{Arc, Mutex},
-};
+use std::{collections::BTreeMap, sync::Arc};
 
 use libp2p_identity::PeerId;
+use parking_lot::Mutex;
 use tokio::{
     sync::{broadcast, oneshot, watch},
     task::JoinHandle,
@@ -139,7 +137,7 @@ impl Node {
     /// Everything that discovery was told up to the next request, which is given back as well.
     pub(super) async fn log_at_next_request(&mut self) -> (Log, OutboundRequest) {
         let request = self.request().await;
-        (std::mem::take(&mut *self.log.lock().unwrap()), request)
+        (std::mem::take(&mut *self.log.lock()), request)
     }
 
     /// What this node answers another one to the body of a request.
@@ -188,7 +186,7 @@ pub(super) fn answer(request: OutboundRequest, body: &[u8]) {
 
 async fn discovery(mut inbox: Receiver<DiscoveryMessage>, expected: SourceName, log: Arc<Mutex<Log>>) {
     while let Some(message) = inbox.recv().await {
-        let mut log = log.lock().unwrap();
+        let mut log = log.lock();
         match message {
             DiscoveryMessage::Found { source, findings, done } => {
                 assert_eq!(source, expected);

@@ -4,13 +4,14 @@ use std::{
     collections::{HashSet, VecDeque},
     io,
     net::IpAddr,
-    sync::{Arc, Mutex},
+    sync::Arc,
     time::Duration,
 };
 
 use futures::{FutureExt, future::BoxFuture};
 use libp2p_identity::PeerId;
 use multiaddr::Multiaddr;
+use parking_lot::Mutex;
 use tokio::sync::{broadcast, mpsc, watch};
 use wakumix_discovery::{
     Config, Discovery, DiscoveryHandle, LocalRecord, PoolEntry, Resolver, Source, SourceContext, StaticSource,
@@ -128,7 +129,7 @@ impl World {
     }
 
     pub(crate) fn network<T>(&self, work: impl FnOnce(&mut Network) -> T) -> T {
-        work(&mut self.network.lock().unwrap())
+        work(&mut self.network.lock())
     }
 
     pub(crate) fn kill(&self, seed: u16) {
@@ -159,7 +160,7 @@ pub(crate) async fn stand_in(
     network: Arc<Mutex<Network>>,
 ) {
     while let Some(message) = inbox.recv().await {
-        let mut network = network.lock().unwrap();
+        let mut network = network.lock();
         match message {
             HostMessage::KeepConnected(peers) => drop(keep.send_replace(peers)),
             HostMessage::Peers(reply) => drop(reply.send(network.connected.clone())),
@@ -209,7 +210,7 @@ impl Source for Scripted {
     }
 
     fn run(&self, context: SourceContext) -> BoxFuture<'static, ()> {
-        let findings = self.findings.lock().unwrap().take();
+        let findings = self.findings.lock().take();
         async move {
             let Some(mut findings) = findings else { return };
             while let Some(batch) = findings.recv().await {
@@ -243,7 +244,7 @@ pub(crate) fn scripted(answers: Vec<io::Result<Vec<IpAddr>>>) -> Resolver {
     let answers = Mutex::new(VecDeque::from(answers));
     Arc::new(move |name, port| {
         assert_eq!((name.as_str(), port), ("mix.example.org", 4000));
-        let mut answers = answers.lock().unwrap();
+        let mut answers = answers.lock();
         let answer =
             if answers.len() > 1 { answers.pop_front().unwrap() } else { Ok(answers[0].as_ref().unwrap().clone()) };
         std::future::ready(answer).boxed()

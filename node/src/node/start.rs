@@ -193,7 +193,7 @@ impl Node {
             ledger: Arc::clone(&ledger),
             pressure,
             directory: directory.clone(),
-            reliability: Arc::new(std::sync::Mutex::new(Reliability::default().weakened(*weaknesses))),
+            reliability: Arc::new(Mutex::new(Reliability::default().weakened(*weaknesses))),
             epoch: Instant::now(),
             ports: ports.clone(),
             services,

@@ -1,13 +1,10 @@
 //! The plugin interface: what a role crate exports, and what a role is before and while it runs.
 
-use std::{
-    fmt,
-    sync::{Arc, Mutex},
-    time::Duration,
-};
+use std::{fmt, sync::Arc, time::Duration};
 
 use futures::future::BoxFuture;
 use libp2p_identity::PeerId;
+use parking_lot::Mutex;
 use tokio::{sync::watch, time::Instant};
 use wakumix_keyring::KeyRing;
 use wakumix_mix::{HopAddress, Ledger, Reliability, admission::Pressure};

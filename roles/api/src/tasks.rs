@@ -14,13 +14,14 @@ use std::{
     future::Future,
     panic::AssertUnwindSafe,
     sync::{
-        Arc, Mutex, MutexGuard, PoisonError,
+        Arc,
         atomic::{AtomicUsize, Ordering},
     },
     time::Duration,
 };
 
 use futures::FutureExt;
+use parking_lot::Mutex;
 use tokio::{
     runtime::Handle,
     sync::{Semaphore, mpsc, oneshot},
@@ -243,7 +244,7 @@ impl Tasks {
     }
 
     fn entry(&self, name: &'static str) -> Arc<Entry> {
-        let mut names = self.shared.lock();
+        let mut names = self.shared.names.lock();
         let new = || {
             let counter = |metric| self.shared.telemetry.counter(metric, &[("task", name)]);
             Arc::new(Entry {
@@ -261,17 +262,12 @@ impl Tasks {
 
 impl Registry {
     fn states(&self) -> Vec<TaskState> {
-        self.lock().values().map(|entry| entry.state()).collect()
+        self.names.lock().values().map(|entry| entry.state()).collect()
     }
 
     fn problem(&self) -> Option<String> {
         let state = self.states().into_iter().find(|state| state.restarting > 0)?;
         Some(format!("the task {} has panicked and is restarted; report this as a bug", state.name))
-    }
-
-    /// No code panics while it holds the lock, so a poisoned table is still consistent.
-    fn lock(&self) -> MutexGuard<'_, BTreeMap<&'static str, Arc<Entry>>> {
-        self.names.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 

@@ -6,9 +6,10 @@
 //! for the one task that gives it a worker again.
 
 use std::collections::VecDeque;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 
+use parking_lot::Mutex;
 use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore, watch};
 use tokio::time::{Instant, sleep_until};
 use wakumix_mix::Packet;
@@ -89,7 +90,7 @@ impl Batches {
     }
 
     fn wait(&self, waiting: Waiting) {
-        let mut queue = self.lock();
+        let mut queue = self.waiting.lock();
         if queue.is_closed {
             drop(queue);
             return waiting.pending.give_up();
@@ -124,7 +125,7 @@ impl Batches {
     async fn next_waiting(&self) -> Option<Waiting> {
         loop {
             let next = {
-                let mut queue = self.lock();
+                let mut queue = self.waiting.lock();
                 let next = queue.batches.pop_front();
                 if next.is_none() && queue.is_closed {
                     return None;
@@ -140,7 +141,7 @@ impl Batches {
 
     /// From now on no batch waits for its tags; those that would are given up.
     pub(crate) fn close(&self) {
-        self.lock().is_closed = true;
+        self.waiting.lock().is_closed = true;
         self.changed.notify_one();
     }
 
@@ -148,11 +149,6 @@ impl Batches {
     pub(crate) async fn ended(self: Arc<Self>) {
         // The semaphore is never closed.
         drop(self.under_way.acquire_many(MAX_BATCHES).await);
-    }
-
-    /// Nothing panics while the lock is held, so a poisoned queue is whole.
-    fn lock(&self) -> MutexGuard<'_, WaitingBatches> {
-        self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 

@@ -5,9 +5,10 @@
 
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 
+use parking_lot::Mutex;
 use tokio::sync::{Notify, watch};
 use tokio::time::{Instant, sleep_until};
 use wakumix_mix::{DropReason, Stage};
@@ -135,7 +136,7 @@ impl DelayQueue {
     pub(crate) fn hold(&self, packets: impl IntoIterator<Item = Delayed>) {
         let now = Instant::now();
         let mut refused = Vec::new();
-        let mut held = self.shared.lock();
+        let mut held = self.shared.held.lock();
         let earliest = held.next_deadline();
         let reason = if held.is_closed { DropReason::Stopped } else { DropReason::QueueFull };
         for Delayed { delay, mut outbound } in packets {
@@ -157,13 +158,13 @@ impl DelayQueue {
 
     /// Packets held now.
     pub(crate) fn len(&self) -> usize {
-        self.shared.lock().heap.len()
+        self.shared.held.lock().heap.len()
     }
 
     /// Bytes of the packets held now.
     #[cfg(feature = "fuzzing")]
     pub(crate) fn bytes(&self) -> usize {
-        self.shared.lock().bytes
+        self.shared.held.lock().bytes
     }
 
     /// Packets that can be held.
@@ -191,7 +192,7 @@ impl Releaser {
         let stopped = stop_deadline(&mut stop);
         tokio::pin!(stopped);
         let deadline = loop {
-            let next = self.shared.lock().next_deadline();
+            let next = self.shared.held.lock().next_deadline();
             tokio::select! {
                 biased;
                 deadline = &mut stopped => break deadline,
@@ -203,15 +204,15 @@ impl Releaser {
     }
 
     async fn drain(self, deadline: Instant) -> Drained {
-        self.shared.lock().is_closed = true;
+        self.shared.held.lock().is_closed = true;
         let mut released = 0;
         loop {
-            let next = self.shared.lock().next_deadline();
+            let next = self.shared.held.lock().next_deadline();
             let Some(next) = next.filter(|next| *next <= deadline) else { break };
             sleep_until(next).await;
             released += self.release_due();
         }
-        let rest = self.shared.lock().take_all();
+        let rest = self.shared.held.lock().take_all();
         let mut given_up = 0;
         for outbound in rest {
             give_up(outbound, Stage::Shutdown, DropReason::Stopped, SendFailure::Stopped);
@@ -234,7 +235,7 @@ impl Releaser {
     fn take_due(&self) -> Option<Vec<OutboundPacket>> {
         let now = Instant::now();
         let lateness = |release_at| self.shared.metrics.lateness.record(now - release_at);
-        let mut held = self.shared.lock();
+        let mut held = self.shared.held.lock();
         let (release_at, first) = held.pop_due(now)?;
         lateness(release_at);
         let mut batch = vec![first];
@@ -245,13 +246,6 @@ impl Releaser {
             batch.push(due);
         }
         Some(batch)
-    }
-}
-
-impl Shared {
-    /// Nothing panics while the lock is held, so a poisoned heap is whole.
-    fn lock(&self) -> MutexGuard<'_, HeldPackets> {
-        self.held.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 

@@ -1,9 +1,10 @@
 //! The loops of this node, from sending to return, and what they tell of the nodes on their way.
 
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 
 use libp2p_identity::PeerId;
+use parking_lot::Mutex;
 use tokio::time::Instant;
 use wakumix_mix::{
     Reliability, Trip,
@@ -44,20 +45,20 @@ impl Loops {
 
     /// Enters a loop that is about to be handed over.
     pub(crate) fn enter(&self, id: LoopId, hops: Vec<PeerId>) -> Result<(), TooManyLoops> {
-        lock(&self.in_flight).send(id, Loop { hops, sent_at: self.now(), has_left: false })
+        self.in_flight.lock().send(id, Loop { hops, sent_at: self.now(), has_left: false })
     }
 
     /// The host has said how a loop left.
     pub(crate) fn left(&self, id: &LoopId, first_hop: &PeerId, result: Result<(), SendFailure>) {
         let Err(failure) = result else {
             self.metrics.sent.increment(1);
-            lock(&self.in_flight).left(id);
-            return lock(&self.reliability).first_hop_reached(first_hop);
+            self.in_flight.lock().left(id);
+            return self.reliability.lock().first_hop_reached(first_hop);
         };
         self.metrics.not_sent.increment(1);
-        let _ = lock(&self.in_flight).take(id);
+        let _ = self.in_flight.lock().take(id);
         if is_of_the_peer(failure) {
-            lock(&self.reliability).first_hop_failed(self.now(), first_hop);
+            self.reliability.lock().first_hop_failed(self.now(), first_hop);
         }
     }
 
@@ -65,31 +66,31 @@ impl Loops {
     /// own, are nothing but cover.
     pub(crate) fn returned(&self, id: &LoopId) {
         let now = self.now();
-        let Some(Loop { hops, sent_at, .. }) = lock(&self.in_flight).take(id) else { return };
+        let Some(Loop { hops, sent_at, .. }) = self.in_flight.lock().take(id) else { return };
         let latency = now.saturating_sub(sent_at);
         self.metrics.returned.increment(1);
         self.metrics.latency.record(latency);
-        lock(&self.reliability).looped(now, &hops, Trip::Returned(latency));
+        self.reliability.lock().looped(now, &hops, Trip::Returned(latency));
     }
 
     /// Gives up the loops that have been on their way for too long.
     pub(crate) fn expire(&self) {
         let now = self.now();
-        let lost = lock(&self.in_flight).expire(now);
+        let lost = self.in_flight.lock().expire(now);
         for Loop { hops, .. } in lost.into_iter().filter(|lost| lost.has_left) {
             self.metrics.lost.increment(1);
-            lock(&self.reliability).looped(now, &hops, Trip::Lost);
+            self.reliability.lock().looped(now, &hops, Trip::Lost);
         }
     }
 
     /// When the next loop may be lost.
     pub(crate) fn next_expiry(&self) -> Option<Instant> {
-        lock(&self.in_flight).next_expiry().map(|expiry| self.epoch + expiry)
+        self.in_flight.lock().next_expiry().map(|expiry| self.epoch + expiry)
     }
 
     /// Nodes that are drawn less often because of what was lost.
     pub(crate) fn weighed_down(&self) -> usize {
-        lock(&self.reliability).marked(self.now())
+        self.reliability.lock().marked(self.now())
     }
 
     fn now(&self) -> Duration {
@@ -100,9 +101,4 @@ impl Loops {
 /// Whether a failure tells of the peer; a full queue or a stop tells of this node.
 fn is_of_the_peer(failure: SendFailure) -> bool {
     matches!(failure, SendFailure::DialFailed | SendFailure::NotConnected | SendFailure::WriteFailed)
-}
-
-/// Nothing panics while either is locked, so a poisoned one is whole.
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

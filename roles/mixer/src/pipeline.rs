@@ -3,10 +3,10 @@
 //! [admit](admit) → open (each) → blind (those that go on). What fails on the way is dropped and counted here; nobody
 //! on the wire is told.
 
-use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use libp2p_identity::PeerId;
+use parking_lot::Mutex;
 use rand::rngs::StdRng;
 use wakumix_keyring::KeyRing;
 use wakumix_mix::{
@@ -146,11 +146,6 @@ impl Pipeline {
     }
 
     fn draw_delay(&self, encoded: u16) -> Duration {
-        self.delay.draw(&mut *lock(&self.rng), encoded)
+        self.delay.draw(&mut *self.rng.lock(), encoded)
     }
-}
-
-/// A panic cannot leave the generator half changed in a way that matters: use it all the same.
-fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

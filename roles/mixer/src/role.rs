@@ -1,9 +1,10 @@
 //! The role as the node sees it: configured, started, stopped.
 
 use std::fmt;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 
 use futures::{FutureExt, future::BoxFuture};
+use parking_lot::Mutex;
 use rand::{SeedableRng, rngs::StdRng};
 use tokio::sync::watch;
 use tokio::time::Instant;
@@ -305,12 +306,6 @@ impl RunningTasks {
     }
 }
 
-impl RunningMixer {
-    fn take_tasks(&self) -> Option<RunningTasks> {
-        self.tasks.lock().unwrap_or_else(PoisonError::into_inner).take()
-    }
-}
-
 impl fmt::Debug for RunningMixer {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("RunningMixer").field("ready", &self.ready()).finish_non_exhaustive()
@@ -327,7 +322,7 @@ impl RunningRole for RunningMixer {
     }
 
     fn ready(&self) -> Result<(), String> {
-        let tasks = self.tasks.lock().unwrap_or_else(PoisonError::into_inner);
+        let tasks = self.tasks.lock();
         let Some(tasks) = tasks.as_ref() else {
             return Err("the mixer has stopped".to_owned());
         };
@@ -348,7 +343,8 @@ impl RunningRole for RunningMixer {
     }
 
     fn stop(&self, deadline: Instant) -> BoxFuture<'static, StopReport> {
-        match self.take_tasks() {
+        let tasks = self.tasks.lock().take();
+        match tasks {
             Some(tasks) => stop(self.actor.clone(), tasks, deadline).boxed(),
             None => futures::future::ready(StopReport { in_time: true, ..StopReport::default() }).boxed(),
         }

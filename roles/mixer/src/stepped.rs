@@ -2,9 +2,10 @@
 //!
 //! For the model in `fuzz/model`, which takes the steps in any order, and for nothing else.
 
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 use std::time::Duration;
 
+use parking_lot::Mutex;
 use rand::{SeedableRng as _, rngs::StdRng};
 use tokio::{sync::watch, time::Instant};
 use wakumix_keyring::KeyRing;

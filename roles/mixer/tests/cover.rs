@@ -55,7 +55,7 @@ fn counted(fixture: &Fixture, outcome: &str) -> u64 {
 
 /// Loss and number of trips through a node; `None` if nothing is known of it.
 fn known_of(fixture: &Fixture, peer: &Peer) -> Option<(f64, f64)> {
-    let estimate = fixture.around.context.reliability.lock().unwrap().estimate(Duration::ZERO, &peer.id());
+    let estimate = fixture.around.context.reliability.lock().estimate(Duration::ZERO, &peer.id());
     estimate.map(|estimate| (estimate.loss, estimate.trips))
 }
 
@@ -158,7 +158,7 @@ async fn a_first_hop_that_takes_no_loop_is_paused_and_nobody_is_said_to_lose_pac
         if is_paused {
             break;
         }
-        let reliability = fixture.around.context.reliability.lock().unwrap();
+        let reliability = fixture.around.context.reliability.lock();
         assert!(reliability.weight(Duration::ZERO, &to.peer()) < 1.0);
         assert!(
             fixture
@@ -179,7 +179,7 @@ async fn a_loop_that_the_own_node_had_no_room_for_says_nothing_of_its_first_hop(
     done.unwrap().send(Err(SendFailure::QueueFull)).unwrap();
     next_loop(&fixture).await;
     assert_eq!(counted(&fixture, "not_sent"), 1);
-    assert!(fixture.around.context.reliability.lock().unwrap().weight(Duration::ZERO, &to.peer()) >= 1.0);
+    assert!(fixture.around.context.reliability.lock().weight(Duration::ZERO, &to.peer()) >= 1.0);
 }
 
 #[actix::test]

@@ -2,11 +2,12 @@
 
 use std::{
     collections::{BTreeMap, VecDeque},
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    sync::Arc,
     time::{Duration, SystemTime, UNIX_EPOCH},
 };
 
 use futures::{FutureExt, future::BoxFuture};
+use parking_lot::Mutex;
 use rand::{SeedableRng, rngs::StdRng};
 use tokio::{
     sync::{oneshot, watch},
@@ -159,7 +160,7 @@ impl Sender {
             }
             let mut outputs = Vec::new();
             let now = self.shell.now();
-            let mut reliability = lock(&self.reliability);
+            let mut reliability = self.reliability.lock();
             let moment = Moment { now, rng: &mut self.rng, reliability: &mut reliability };
             self.client.handle(moment, input, &mut outputs);
             drop(reliability);
@@ -266,9 +267,4 @@ fn unix_nanoseconds() -> i64 {
 
 fn count(number: usize) -> u32 {
     u32::try_from(number).unwrap_or(u32::MAX)
-}
-
-/// No code panics while it holds the lock, so a poisoned value is still consistent.
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

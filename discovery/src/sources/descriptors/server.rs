@@ -1,11 +1,12 @@
 //! Answers requests from what is at hand, without waiting for anybody.
 
 use std::{
-    sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError},
+    sync::{Arc, OnceLock},
     time::Duration,
 };
 
 use libp2p_identity::PeerId;
+use parking_lot::Mutex;
 use rand::rngs::StdRng;
 use tokio::time::Instant;
 use wakumix_records::descriptor::{Request, Response};
@@ -82,19 +83,19 @@ impl Server {
 
     /// This node's descriptor from now on.
     pub(super) fn set_own(&self, peer: PeerId, descriptor: Option<Vec<u8>>) {
-        self.state().own = descriptor.map(|bytes| (peer, bytes));
+        self.state.lock().own = descriptor.map(|bytes| (peer, bytes));
     }
 
     /// What is known of others from now on.
     pub(super) fn show(&self, shelf: Arc<Shelf>) {
-        self.state().shelf = shelf;
+        self.state.lock().shelf = shelf;
     }
 
     /// Answers, or drops the request if it makes no sense or there were too many.
     pub(super) fn answer(&self, request: InboundRequest) {
         let InboundRequest { from, body, respond, .. } = request;
         let Ok(wanted) = Request::decode(&body) else { return self.count(|counters| &counters.malformed) };
-        let mut state = self.state();
+        let mut state = self.state.lock();
         let budget = if wanted == Request::Own { &mut state.own_budget } else { &mut state.others_budget };
         if !budget.admit(from, Instant::now()) {
             return self.count(|counters| &counters.refused);
@@ -111,11 +112,6 @@ impl Server {
         if let Some(counters) = self.counters.get() {
             counter(counters).increment(1);
         }
-    }
-
-    fn state(&self) -> MutexGuard<'_, State> {
-        // A panic elsewhere leaves nothing half done here.
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 

@@ -1,10 +1,6 @@
 #![allow(clippy::disallowed_methods, reason = "a test sees a panic of what it starts: it fails")]
 
-use std::{
-    collections::HashMap,
-    net::Ipv4Addr,
-    sync::{Mutex, MutexGuard},
-};
+use std::{collections::HashMap, net::Ipv4Addr};
 
 use data_encoding::BASE64URL_NOPAD;
 use enr::{Enr, EnrKey as _, k256::ecdsa::SigningKey};
@@ -12,6 +8,7 @@ use hickory_resolver::proto::{
     op::{Message, OpCode},
     rr::{RData, Record, rdata::TXT},
 };
+use parking_lot::{Mutex, MutexGuard};
 use tokio::net::UdpSocket;
 use wakumix_records::dns_tree::EntryName;
 
@@ -30,7 +27,7 @@ struct Zone(Mutex<HashMap<String, Result<Vec<String>, String>>>);
 
 impl Zone {
     fn names(&self) -> MutexGuard<'_, HashMap<String, Result<Vec<String>, String>>> {
-        self.0.lock().unwrap()
+        self.0.lock()
     }
 
     fn set(&self, name: &str, text: &str) {
@@ -202,7 +199,7 @@ struct Endless {
 
 impl Txt for Endless {
     fn texts(&self, name: String) -> BoxFuture<'_, Result<Vec<String>, String>> {
-        *self.asked.lock().unwrap() += 1;
+        *self.asked.lock() += 1;
         let text = if name == self.domain { self.root.clone() } else { format!("enrtree-branch:{name}") };
         std::future::ready(Ok(vec![text])).boxed()
     }
@@ -238,7 +235,7 @@ async fn a_server_that_answers_anything_cannot_make_a_walk_longer() {
     let endless = Arc::new(Endless { root, domain: "nodes.example.org".to_owned(), asked: Mutex::new(0) });
     let walk = Walker::new(Arc::clone(&endless) as Arc<dyn Txt>).walk(&publisher.url()).await;
     assert_eq!((walk.found.len(), walk.refused), (0, HashMap::from([(Refusal::Malformed, 2)])));
-    assert_eq!(*endless.asked.lock().unwrap(), 3, "what has the wrong hash leads nowhere");
+    assert_eq!(*endless.asked.lock(), 3, "what has the wrong hash leads nowhere");
 }
 
 #[tokio::test(start_paused = true)]
@@ -247,17 +244,17 @@ async fn a_list_that_fails_is_tried_again_after_30_seconds_and_then_less_often()
     let source = Dns { urls: vec![publisher.url().to_string()], txt: Arc::clone(&zone) as Arc<dyn Txt> };
     let start = tokio::time::Instant::now();
     let node = Node::new(1, sender(1), &source);
-    let tried = |times: usize, log: &Mutex<crate::sources::stand_in::Log>| log.lock().unwrap().unanswered == times;
+    let tried = |times: usize, log: &Mutex<crate::sources::stand_in::Log>| log.lock().unanswered == times;
     for (wait, times) in [(29, 1), (2, 2), (58, 2), (2, 3), (118, 3), (2, 4)] {
         sleep(Duration::from_secs(wait)).await;
         assert!(tried(times, &node.log), "{times} times after {:?}", start.elapsed());
     }
     publisher.publish(1..6, 1);
     sleep(Duration::from_secs(241)).await;
-    let found = node.log.lock().unwrap().found.len();
-    assert_eq!((found, node.log.lock().unwrap().answered), (5, 1));
+    let found = node.log.lock().found.len();
+    assert_eq!((found, node.log.lock().answered), (5, 1));
     sleep(REFRESH).await;
-    assert_eq!(node.log.lock().unwrap().answered, 2);
+    assert_eq!(node.log.lock().answered, 2);
 }
 
 #[tokio::test]

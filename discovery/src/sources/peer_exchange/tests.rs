@@ -102,10 +102,10 @@ async fn a_server_follows_what_is_known() {
     };
     tokio::time::sleep(Duration::from_secs(1)).await;
     assert_eq!(count(&server).await, Ok(0));
-    server.log.lock().unwrap().known = (10..80).map(known).collect();
+    server.log.lock().known = (10..80).map(known).collect();
     tokio::time::sleep(REFRESH_SOON).await;
     assert_eq!(count(&server).await, Ok(60));
-    server.log.lock().unwrap().known.clear();
+    server.log.lock().known.clear();
     tokio::time::sleep(REFRESH - Duration::from_secs(10)).await;
     assert_eq!(count(&server).await, Ok(60));
     tokio::time::sleep(Duration::from_secs(10)).await;

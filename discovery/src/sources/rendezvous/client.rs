@@ -84,7 +84,7 @@ impl Client {
     /// What others have registered here.
     fn take_news(&mut self) -> Vec<Finding> {
         let (news, registered) = {
-            let mut point = self.point.lock();
+            let mut point = self.point.point.lock();
             (point.take_news(), point.expire(Instant::now()))
         };
         self.point.metrics(&self.context.telemetry).registered(registered);

@@ -35,13 +35,13 @@ pub(super) async fn run(client: Client, context: SourceContext) {
     let mut last_seq = 0;
     loop {
         let now = local.borrow_and_update().clone();
-        client.server().set_serves(now.capabilities != Capabilities::NONE);
+        client.server.lock().set_serves(now.capabilities != Capabilities::NONE);
         // Two changes within a second are in order too.
         last_seq = client.unix().max(last_seq + 1);
         let record = advertisement(&now, &context.identity, last_seq);
         let key = now.peer.to_bytes();
         let own = record.clone().map(|value| (service_key(MIX_SERVICE), ValueRecord { key, value }));
-        client.server().set_own(own);
+        client.server.lock().set_own(own);
         let change = changed(&mut local, &now);
         match record {
             Some(record) => select! {
@@ -106,7 +106,7 @@ async fn register(client: &Client, record: &[u8]) {
 /// Registrars for buckets that lack some.
 fn missing(client: &Client, held: &HashMap<PeerId, usize>) -> Vec<(usize, Contact)> {
     let place = Position::of_service(service_key(MIX_SERVICE));
-    let contacts = client.server().table.contacts();
+    let contacts = client.server.lock().table.contacts();
     let mut missing = Vec::new();
     for bucket in 0..SERVICE_BUCKETS {
         let count = held.values().filter(|other| **other == bucket).count();

@@ -1,13 +1,10 @@
 //! How this node asks others: single requests, walks towards a place, look-ups of a service.
 
-use std::{
-    collections::HashSet,
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
-    time::Duration,
-};
+use std::{collections::HashSet, sync::Arc, time::Duration};
 
 use futures::{StreamExt, future::join_all, stream};
 use libp2p_identity::PeerId;
+use parking_lot::Mutex;
 use rand::seq::IteratorRandom;
 use tokio::time::Instant;
 use wakumix_records::service_discovery::{Contact, MAX_MESSAGE, Message, MessageKind, PROTOCOL};
@@ -43,6 +40,7 @@ pub(super) struct Client {
     pub(super) me: PeerId,
     pub(super) host: HostHandle,
     pub(super) findings: Findings,
+    /// Whole even after a panic: each change is one insertion or removal.
     pub(super) server: Arc<Mutex<Server>>,
     pub(super) bootstrap: Arc<[Contact]>,
     pub(super) allow_private: bool,
@@ -51,11 +49,6 @@ pub(super) struct Client {
 }
 
 impl Client {
-    /// A server that panicked while it was locked holds whole entries: each change is one insertion or removal.
-    pub(super) fn server(&self) -> MutexGuard<'_, Server> {
-        self.server.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
     /// The wall's time.
     pub(super) fn unix(&self) -> UnixSeconds {
         self.start.unix + Instant::now().saturating_duration_since(self.start.at).as_secs()
@@ -65,10 +58,10 @@ impl Client {
     pub(super) async fn ask(&self, contact: &Contact, request: &Message) -> Option<Message> {
         let answer = self.exchange(contact, request).await;
         match &answer {
-            Ok(_) => self.server().table.answered(contact, Instant::now()),
+            Ok(_) => self.server.lock().table.answered(contact, Instant::now()),
             // That is no fault of the peer.
             Err(RequestFailure::Busy | RequestFailure::Stopped) => {}
-            Err(_) => self.server().table.failed(&contact.peer),
+            Err(_) => self.server.lock().table.failed(&contact.peer),
         }
         answer.ok()
     }
@@ -132,7 +125,7 @@ impl Client {
     pub(super) async fn look_up(&self, service: [u8; 32]) -> LookUp {
         let place = Position::of_service(service);
         let request = Message::new(MessageKind::GetAds, service.to_vec());
-        let mut heard = Heard::new(self.server().table.contacts());
+        let mut heard = Heard::new(self.server.lock().table.contacts());
         heard.add(self.bootstrap.to_vec());
         let mut found = LookUp::default();
         for bucket in 0..SERVICE_BUCKETS {
@@ -176,7 +169,7 @@ impl Client {
 
     /// Where a walk begins: with the closest that are known, and while few are, with those of the configuration.
     fn beginnings(&self, target: Position) -> Vec<Contact> {
-        let mut known = self.server().table.closest(target, K, |_| true);
+        let mut known = self.server.lock().table.closest(target, K, |_| true);
         if known.len() < K {
             known.extend(self.bootstrap.iter().cloned());
         }

@@ -289,7 +289,7 @@ async fn a_first_hop_that_cannot_be_reached_is_replaced_at_once_and_remembered()
     assert_ne!(next.to.peer(), dead_hop);
     let mut at_exit = world.carry(next);
     assert_eq!(at_exit.surbs.len(), 1, "nothing was lost");
-    let weight = |peer| world.around.context.reliability.lock().unwrap().weight(Duration::ZERO, &peer);
+    let weight = |peer| world.around.context.reliability.lock().weight(Duration::ZERO, &peer);
     assert!(weight(dead_hop) < 1.0);
     let reply = world.answer(at_exit.surbs.pop().unwrap(), &response(&at_exit.request, StatusCode::SUCCESS, 3));
     world.reply(&reply).await;

@@ -1,11 +1,9 @@
 //! The source as a whole, against honest and hostile nodes.
 
-use std::{
-    collections::HashSet,
-    sync::{Arc, Mutex},
-};
+use std::{collections::HashSet, sync::Arc};
 
 use libp2p_identity::PeerId;
+use parking_lot::Mutex;
 use rand::{Rng as _, RngExt as _, SeedableRng as _, rngs::StdRng};
 use wakumix_records::descriptor::{Descriptor, MAX_DESCRIPTORS, MAX_LEN, Request};
 use wakumix_role_api::{Requester, host::RequestFailure};
@@ -34,7 +32,7 @@ fn honest(count: u16) -> impl Fn(PeerId, Request) -> Result<Vec<u8>, RequestFail
             Request::Own => of(asked).collect(),
             Request::Peers(peers) => peers.into_iter().flat_map(of).collect(),
             Request::Sample(wanted) => {
-                let mut rng = rng.lock().unwrap();
+                let mut rng = rng.lock();
                 rand::seq::index::sample(&mut *rng, all.len(), wanted.min(all.len()))
                     .iter()
                     .map(|at| all[at].1.clone())
@@ -49,7 +47,7 @@ async fn one_entry_is_enough_to_learn_of_everybody() {
     let world = World::start(entries(&[1]), local(Capabilities::NONE), Vec::new(), honest(100));
     world.pass(60).await;
     assert!((1..=100).all(|seed| world.knows(seed)));
-    assert_eq!(world.told.lock().unwrap().refused.len(), 0);
+    assert_eq!(world.told.lock().refused.len(), 0);
     // What was learnt is passed on.
     let sample = Request::Sample(MAX_DESCRIPTORS).encode();
     let answer = ask(&world.service, Requester::Anonymous, sample).await.unwrap();
@@ -78,7 +76,7 @@ async fn a_key_that_nobody_told_is_fetched_from_its_node() {
     let world = World::start(entries(&[]), local(Capabilities::NONE), vec![keyless], honest(2));
     world.pass(5).await;
     assert_eq!(world.requests()[0], (peer(2), Request::Own));
-    assert_eq!(world.told.lock().unwrap().findings[&peer(2)].mix_key, descriptor(2).mix_key);
+    assert_eq!(world.told.lock().findings[&peer(2)].mix_key, descriptor(2).mix_key);
 }
 
 #[tokio::test]
@@ -86,13 +84,13 @@ async fn an_old_descriptor_is_renewed_before_it_is_over() {
     let fresh = |issued: u64| Descriptor { issued, expires: issued + 3600, ..descriptor(1) };
     let start = Mutex::new(None);
     let answer = move |_, _| {
-        let start = *start.lock().unwrap().get_or_insert_with(tokio::time::Instant::now);
+        let start = *start.lock().get_or_insert_with(tokio::time::Instant::now);
         let age = start.elapsed().as_secs() / 600 * 600;
         Ok(framed(vec![fresh(NOW + age).seal(&keypair(1)).unwrap()]))
     };
     let world = World::start(entries(&[1]), local(Capabilities::NONE), Vec::new(), answer);
     world.pass(4 * 3600).await;
-    let expires = world.told.lock().unwrap().findings[&peer(1)].expires.unwrap();
+    let expires = world.told.lock().findings[&peer(1)].expires.unwrap();
     assert!(expires > NOW + 4 * 3600 + 1000, "{}", expires - NOW);
 }
 
@@ -144,7 +142,7 @@ async fn the_next_key_of_every_pool_node_is_known_before_the_old_one_ends() {
     let state = Mutex::new((None, HashSet::new()));
     let served = net.clone();
     let answer = move |asked, request| {
-        let (start, answered) = &mut *state.lock().unwrap();
+        let (start, answered) = &mut *state.lock();
         let since = start.get_or_insert_with(tokio::time::Instant::now).elapsed().as_secs();
         if request == Request::Own && answered.insert((asked, since / 60)) {
             return Err(RequestFailure::Timeout);
@@ -167,7 +165,7 @@ async fn the_next_key_of_every_pool_node_is_known_before_the_old_one_ends() {
     world.pass(40).await;
     for since in 40..600 {
         world.pass(1).await;
-        let told = world.told.lock().unwrap();
+        let told = world.told.lock();
         for (place, peer) in net.peers.iter().enumerate() {
             let mut finding = told.findings[peer].clone();
             finding.turn(NOW + since);
@@ -185,7 +183,7 @@ async fn nodes_that_are_gone_are_looked_for_less_and_less_often() {
     world.pass(3600).await;
     let asked = world.requests().len();
     assert!((8..16).contains(&asked), "{asked}");
-    assert_eq!(world.told.lock().unwrap().unanswered, asked);
+    assert_eq!(world.told.lock().unanswered, asked);
 }
 
 /// One kind of descriptor after the other, each wrong in its way, and a good one in every twentieth place.
@@ -221,7 +219,7 @@ async fn ten_thousand_hostile_descriptors_are_counted_one_by_one_and_displace_no
     const ANSWER: usize = 40;
     let state = Mutex::new((0, StdRng::seed_from_u64(3)));
     let answer = move |_, request| {
-        let (sent, rng) = &mut *state.lock().unwrap();
+        let (sent, rng) = &mut *state.lock();
         if *sent >= 10_000 || !matches!(request, Request::Sample(_)) {
             return Ok(framed(Vec::new()));
         }
@@ -233,7 +231,7 @@ async fn ten_thousand_hostile_descriptors_are_counted_one_by_one_and_displace_no
     let hosts: Vec<u16> = (5000..5250).collect();
     let world = World::start(entries(&hosts), local(Capabilities::NONE), Vec::new(), answer);
     world.pass(300).await;
-    let told = world.told.lock().unwrap();
+    let told = world.told.lock();
     let honest = (1..=100).filter(|&seed| told.findings.contains_key(&peer(seed))).count();
     assert_eq!((honest, told.findings.len()), (100, 101), "100 honest ones and the one that was repeated");
     // Of each answer 8 were not asked for. 32 were read: 8 of noise, 8 forged, 7 over, 4 too large, 2 honest, and one

@@ -2,13 +2,11 @@
 
 #![allow(clippy::disallowed_methods, reason = "a test sees a panic of what it starts: it fails")]
 
-use std::{
-    collections::HashMap,
-    sync::{Arc, Mutex},
-};
+use std::{collections::HashMap, sync::Arc};
 
 use libp2p_identity::PeerId;
 use multiaddr::Multiaddr;
+use parking_lot::Mutex;
 use tokio::sync::{broadcast, watch};
 use wakumix_mix::{HopAddress, MixNode};
 use wakumix_records::descriptor::{Descriptor, Limits, PROTOCOL, Request, Response};
@@ -147,7 +145,7 @@ impl World {
         let (local, follow_local) = watch::channel(Arc::new(record));
         let events = broadcast::Sender::new(1024);
         let told = Arc::new(Mutex::new(Told::default()));
-        told.lock().unwrap().findings = known.into_iter().map(|finding| (finding.peer, finding)).collect();
+        told.lock().findings = known.into_iter().map(|finding| (finding.peer, finding)).collect();
         let asked = Arc::default();
         tokio::spawn(discovery_task(inbox.receiver().unwrap(), Arc::clone(&told)));
         tokio::spawn(host_task(host.receiver().unwrap(), Arc::clone(&asked), answer));
@@ -185,17 +183,17 @@ impl World {
     }
 
     pub(super) fn requests(&self) -> Vec<(PeerId, Request)> {
-        self.asked.lock().unwrap().clone()
+        self.asked.lock().clone()
     }
 
     pub(super) fn knows(&self, seed: u16) -> bool {
-        self.told.lock().unwrap().findings.contains_key(&peer(seed))
+        self.told.lock().findings.contains_key(&peer(seed))
     }
 }
 
 async fn discovery_task(mut inbox: wakumix_role_api::Receiver<DiscoveryMessage>, told: Arc<Mutex<Told>>) {
     while let Some(message) = inbox.recv().await {
-        let mut told = told.lock().unwrap();
+        let mut told = told.lock();
         match message {
             DiscoveryMessage::Found { findings, done, .. } => {
                 told.reported += findings.len();
@@ -223,7 +221,7 @@ async fn host_task(
             assert_eq!(protocol, PROTOCOL);
             let (body, _) = frame::decode(&bytes, usize::MAX).unwrap().unwrap();
             let request = Request::decode(body).unwrap();
-            asked.lock().unwrap().push((peer, request.clone()));
+            asked.lock().push((peer, request.clone()));
             let _ = reply.send(answer(peer, request));
         }
     }
