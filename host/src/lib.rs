@@ -8,6 +8,7 @@
 
 mod behaviour;
 mod config;
+mod countermeasures;
 mod durable;
 mod ending;
 mod error;

@@ -25,6 +25,7 @@
 
 mod checksum;
 mod config;
+mod countermeasures;
 mod directory;
 mod error;
 #[cfg(any(test, fuzzing, feature = "fuzzing"))]

@@ -7,10 +7,11 @@
 use std::{fmt, mem, sync::Arc, time::Duration};
 
 use tokio::sync::watch;
-use wakumix_sphinx::{PublicKey, Weakness};
+use wakumix_sphinx::PublicKey;
 
 use crate::{
     Announced, Config, Shared, State, UnixSeconds,
+    countermeasures::outlive_replacement,
     key_file::Life,
     store::{Held, Store},
 };
@@ -122,7 +123,7 @@ impl Rotation {
         if shift > NOTABLE_SHIFT {
             note(&self.store, &old);
         }
-        if self.store.weaknesses().has(Weakness::TagsBeforeKey) {
+        if !outlive_replacement(self.store.weaknesses()) {
             old.key.forget();
         }
         keys.earlier.push(old);

@@ -8,10 +8,11 @@ use std::{
     time::Duration,
 };
 
-use wakumix_sphinx::{PrivateKey, PublicKey, Weakness, Weaknesses};
+use wakumix_sphinx::{PrivateKey, PublicKey, Weaknesses};
 
 use crate::{
     Config,
+    countermeasures::{outlive_restarts, read_log},
     directory::Directory,
     key::MixKey,
     key_file::{KeyFile, Life},
@@ -128,7 +129,7 @@ impl Store {
 
     /// Reads a log, cuts off a torn end, and gives the number of records.
     fn recover(&self, file: &File, path: &Path, key: &PublicKey, tags: &mut TagSet) -> Result<u64, LogError> {
-        if self.weaknesses.has(Weakness::ForgottenTags) {
+        if !outlive_restarts(self.weaknesses) {
             file.set_len(tag_log::offset(0))?;
         }
         let len = file.metadata()?.len();
@@ -137,11 +138,7 @@ impl Store {
         let take = |tag: &_| {
             tags.restore(tag);
         };
-        let found = if self.weaknesses.has(Weakness::TrustedTail) {
-            tag_log::read_trusting(log, key, take)
-        } else {
-            tag_log::read(log, key, take)
-        }?;
+        let found = read_log(self.weaknesses, log, key, take)?;
         if found.torn {
             file.set_len(tag_log::offset(found.records))?;
             self.totals.torn();

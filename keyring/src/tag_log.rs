@@ -122,14 +122,6 @@ pub(crate) fn read(mut log: impl Read, key: &PublicKey, mut take: impl FnMut(&Ta
     Ok(Recovered { records, torn: false })
 }
 
-/// Like [`read`], but takes the first invalid record for the end whatever follows.
-pub(crate) fn read_trusting(log: impl Read, key: &PublicKey, take: impl FnMut(&Tag)) -> Result<Recovered, LogError> {
-    read(log, key, take).or_else(|error| match error {
-        LogError::Damaged { record } => Ok(Recovered { records: record, torn: true }),
-        error => Err(error),
-    })
-}
-
 fn check_header(log: &mut impl Read, key: &PublicKey) -> Result<(), LogError> {
     let mut found = [0; HEADER_LEN];
     if fill(log, &mut found)? < HEADER_LEN || found[..8] != *MAGIC {
@@ -299,15 +291,6 @@ mod tests {
         assert!(matches!(tags_of(&newer), Err(LogError::Newer(2))));
         newer[11] = 0;
         assert!(matches!(tags_of(&newer), Err(LogError::Header)));
-    }
-
-    #[test]
-    fn a_reader_that_trusts_the_end_loses_the_records_behind_damage() {
-        let mut damaged = log(TAGS);
-        damaged[HEADER_LEN + RECORD_LEN] ^= 1;
-        let mut tags = 0;
-        assert_eq!(read_trusting(&damaged[..], &key(1), |_| tags += 1).unwrap(), Recovered { records: 1, torn: true });
-        assert_eq!(tags, 1);
     }
 
     #[test]

@@ -24,7 +24,7 @@ use libp2p::{
 use tokio::time::Instant;
 use wakumix_mix::HopAddress;
 use wakumix_role_api::host::{OutboundPacket, PeerLine, PeerLines, Reach, SendFailure};
-use wakumix_sphinx::{Weakness, Weaknesses};
+use wakumix_sphinx::Weaknesses;
 
 use super::{
     dials::{Dial, Dials, Room},
@@ -35,7 +35,7 @@ use super::{
     loss::Dice,
     queue::{Outgoing, PeerQueue},
 };
-use crate::{config::MixLimits, slots::StreamSlots, transport::dial};
+use crate::{config::MixLimits, countermeasures::bound, slots::StreamSlots, transport::dial};
 
 /// Addresses of one peer that are kept and dialled at the same time: as many as a dial tries at once.
 const MAX_ADDRESSES: usize = 4;
@@ -114,9 +114,7 @@ impl Behaviour {
         dice: Option<Dice>,
         lines: PeerLines,
     ) -> Self {
-        if weak.has(Weakness::Unbounded) {
-            limits.inbound_streams = usize::MAX;
-        }
+        limits.inbound_streams = bound(weak, limits.inbound_streams);
         Self {
             protocol,
             dials: Dials::new(limits.max_dialling, limits.dial_timeout),

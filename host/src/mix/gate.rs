@@ -17,11 +17,12 @@ use wakumix_mix::{
     admission::{Limits, PeerShare, Pressure, Room},
 };
 use wakumix_role_api::Formats;
-use wakumix_sphinx::{Weakness, Weaknesses};
+use wakumix_sphinx::Weaknesses;
 use wakumix_telemetry::Telemetry;
 
 use crate::{
     config::MixLimits,
+    countermeasures::{bound, metered},
     metrics::{AdmissionMetrics, Admitted, Metric},
 };
 
@@ -68,15 +69,14 @@ impl Gate {
         weak: Weaknesses,
         telemetry: &Telemetry,
     ) -> Self {
-        let capacity = limits.capacity.filter(|_| !weak.has(Weakness::Unmetered));
+        let capacity = metered(weak, limits.capacity);
         let longest = formats.all().iter().map(|served| served.format.packet_len()).max().unwrap_or_default();
-        let room = if weak.has(Weakness::Unbounded) { usize::MAX } else { limits.room_in(formats) };
         let gate = Self(Arc::new(Shared {
             meter: capacity.map(|capacity| Meter {
                 admission: Mutex::new(Admission::new(Limits::for_capacity(capacity, longest), Arc::clone(pressure))),
                 start: Instant::now(),
             }),
-            room: Room::new(room),
+            room: Room::new(bound(weak, limits.room_in(formats))),
             peers: Mutex::default(),
             metrics: AdmissionMetrics::new(telemetry),
         }));

@@ -38,6 +38,7 @@ mod admission;
 mod build;
 mod client;
 mod conditions;
+mod countermeasures;
 #[cfg(test)]
 mod decisions;
 mod directory;

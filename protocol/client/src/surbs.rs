@@ -10,9 +10,9 @@ use std::{
 };
 
 use wakumix_mix::{DropReason, Full, GroupId, MessageError, ReplyStore, decode_reply};
-use wakumix_sphinx::{PacketFormat, ReplyKeys, SurbId, Weakness, Weaknesses};
+use wakumix_sphinx::{PacketFormat, ReplyKeys, SurbId, Weaknesses};
 
-use crate::TryId;
+use crate::{TryId, countermeasures::burns_on_arrival};
 
 /// A bounded store of reply credentials, one group for each try. Cheap to clone; all clones are one store.
 #[derive(Clone, Debug)]
@@ -70,7 +70,7 @@ impl SurbStore {
         let Some(keys) = self.lock().replies.keys(id).cloned() else {
             return Opening::Refused(DropReason::UnknownReply);
         };
-        let burned = self.weaknesses.has(Weakness::BurnedReply).then(|| self.complete(id)).flatten();
+        let burned = burns_on_arrival(self.weaknesses).then(|| self.complete(id)).flatten();
         match (open(format, &keys, packet), burned) {
             (Ok(data), burned) => match burned.or_else(|| self.complete(id)) {
                 Some(owner) => Opening::Opened(owner, data),

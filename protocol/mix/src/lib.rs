@@ -41,6 +41,7 @@ pub mod address;
 pub mod admission;
 pub mod budget;
 pub mod capacity;
+mod countermeasures;
 pub mod cover;
 pub mod delay;
 pub mod exit;

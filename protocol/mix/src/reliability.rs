@@ -25,9 +25,10 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use libp2p_identity::PeerId;
-use wakumix_sphinx::{Weakness, Weaknesses};
+use wakumix_sphinx::Weaknesses;
 
 use self::judge::{Evidence, judge};
+use crate::countermeasures::blames_paths;
 use crate::path::MIN_WEIGHT;
 
 /// How far a node's loss must lie above the median, beyond the error of the estimate: above the share of one partner in the
@@ -124,7 +125,7 @@ impl Reliability {
         Self { limits, weaknesses: Weaknesses::NONE, nodes: BTreeMap::new(), judged_at: None }
     }
 
-    /// Without the countermeasures in this set: of [`Weakness::BlamedPath`] this module is the place.
+    /// The same without the countermeasures in this set.
     #[must_use]
     pub fn weakened(self, weaknesses: Weaknesses) -> Self {
         Self { weaknesses, ..self }
@@ -139,7 +140,7 @@ impl Reliability {
         if let Trip::Returned(_) = trip {
             hops.iter().take(1).for_each(|first| self.first_hop_reached(first));
         }
-        if self.weaknesses.has(Weakness::BlamedPath) {
+        if blames_paths(self.weaknesses) {
             return self.blame(now, hops, trip);
         }
         if self.judged_at.is_none_or(|judged| now.saturating_sub(judged) >= JUDGE_EVERY) {

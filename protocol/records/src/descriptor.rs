@@ -33,9 +33,10 @@ mod wire;
 use libp2p_identity::{KeyType, Keypair, PeerId, SigningError};
 use multiaddr::Multiaddr;
 use prost::Message as _;
-use wakumix_sphinx::{KeyError, PublicKey, Weakness, Weaknesses, WireFormat};
+use wakumix_sphinx::{KeyError, PublicKey, Weaknesses, WireFormat};
 use wakumix_waku::record::{Capabilities, MAX_LISTED_SHARDS, Shards};
 
+use crate::countermeasures::is_signature_needed;
 use crate::envelope::{EnvelopeError, Opened, Purpose};
 
 pub use messages::{MAX_DESCRIPTORS, MAX_REQUEST_LEN, MAX_RESPONSE_LEN, MessageError, Request, Response};
@@ -197,8 +198,8 @@ impl Descriptor {
         Self::open_under(bytes, now, Weaknesses::NONE)
     }
 
-    /// Reads a descriptor as [`open`](Self::open) does, but for the countermeasures that are missing: with
-    /// [`Weakness::UnsignedEntries`] it may be signed by anybody, or by nobody.
+    /// Reads a descriptor as [`open`](Self::open) does, but for the countermeasures that are missing: it
+    /// may then be signed by anybody, or by nobody.
     ///
     /// # Errors
     /// As [`open`](Self::open).
@@ -206,11 +207,11 @@ impl Descriptor {
         if bytes.len() > MAX_LEN {
             return Err(DescriptorError::TooLong(bytes.len()));
         }
-        if weaknesses.has(Weakness::UnsignedEntries) {
-            let descriptor = Self::try_from(wire::Fields::decode(PURPOSE.payload(bytes)?.as_slice())?)?;
-            return descriptor.check_time(now).map(|()| descriptor);
+        if is_signature_needed(weaknesses) {
+            return Self::of(&PURPOSE.open(bytes)?, now);
         }
-        Self::of(&PURPOSE.open(bytes)?, now)
+        let descriptor = Self::try_from(wire::Fields::decode(PURPOSE.payload(bytes)?.as_slice())?)?;
+        descriptor.check_time(now).map(|()| descriptor)
     }
 
     /// Reads what stands in an envelope whose signature is good.

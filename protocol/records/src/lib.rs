@@ -14,6 +14,7 @@
 //! | [`rendezvous`] | messages that carry the records of registered nodes, and these records | `spec/waku.md §5.3` |
 //! | [`service_discovery`] | messages, advertisements and tickets of Kademlia service discovery | `spec/waku.md §6.6` |
 
+mod countermeasures;
 pub mod descriptor;
 pub mod dns_tree;
 pub mod envelope;

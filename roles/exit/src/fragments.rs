@@ -8,10 +8,11 @@ use wakumix_mix::{
     exit::{ExitRequest, FragmentOutcome, FragmentRefusal, FragmentSets},
     fragment::{Limits, Losses},
 };
-use wakumix_sphinx::{FormatKind, Weakness, Weaknesses};
+use wakumix_sphinx::{FormatKind, Weaknesses};
 
 use crate::{
     config::Config,
+    countermeasures::bound,
     metrics::{FragmentLabel, Metrics, RequestOutcome},
 };
 
@@ -32,7 +33,9 @@ impl Fragments {
         if config.max_fragment_sets == 0 {
             return None;
         }
-        let sets = Arc::new(Mutex::new(FragmentSets::new(limits(config, weaknesses))));
+        let [sets, bytes] = [config.max_fragment_sets, config.max_fragment_bytes].map(|most| bound(weaknesses, most));
+        let limits = Limits { sets, bytes, age: config.fragment_timeout };
+        let sets = Arc::new(Mutex::new(FragmentSets::new(limits)));
         Some(Self { sets, metrics, epoch: Instant::now() })
     }
 
@@ -67,14 +70,6 @@ impl Fragments {
         self.metrics.record_requests(RequestOutcome::FragmentsDisplaced, displaced);
         self.metrics.record_sets(sets.sets(), sets.bytes());
     }
-}
-
-fn limits(config: &Config, weaknesses: Weaknesses) -> Limits {
-    let age = config.fragment_timeout;
-    if weaknesses.has(Weakness::Unbounded) {
-        return Limits { sets: usize::MAX, bytes: usize::MAX, age };
-    }
-    Limits { sets: config.max_fragment_sets, bytes: config.max_fragment_bytes, age }
 }
 
 fn label(outcome: &FragmentOutcome) -> FragmentLabel {

@@ -25,6 +25,7 @@
 
 mod actor;
 mod config;
+mod countermeasures;
 mod exchange;
 mod fragments;
 mod metrics;

@@ -76,9 +76,6 @@ impl Bounds {
         let longest = formats.all().iter().map(|served| served.format.packet_len()).max().unwrap_or(1);
         self.packets.min(self.bytes / longest)
     }
-
-    /// No bound: what the attack suite shows the danger of (`spec/mix-wire.md` §21 W6).
-    pub(crate) const NONE: Self = Self { packets: usize::MAX, bytes: usize::MAX };
 }
 
 struct Shared {

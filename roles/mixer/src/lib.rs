@@ -38,6 +38,7 @@ mod actor;
 mod batches;
 mod capacity;
 mod config;
+mod countermeasures;
 mod cover;
 mod delay_queue;
 mod effects;

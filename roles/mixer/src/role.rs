@@ -17,7 +17,6 @@ use wakumix_role_api::{
     host::{OutboundPacket, Reach, SendFailure},
     mixer::{LocalPacket, MixerHandle, NAME},
 };
-use wakumix_sphinx::Weakness;
 use wakumix_telemetry::{Catalogue, health::Protocol};
 use wakumix_waku::record::Capabilities;
 
@@ -28,13 +27,13 @@ use crate::config::Config;
 use crate::cover::Cover;
 use crate::delay_queue::{Bounds, DelayQueue, Drained, Releaser};
 use crate::effects::Effects;
-use crate::gauges;
 use crate::local::LocalPackets;
 use crate::loops::Loops;
 use crate::metrics::{DelayMetrics, LoopMetrics, METRICS, UnwrapMetrics};
 use crate::outbound::{give_up, give_up_stopped};
 use crate::pipeline::Pipeline;
 use crate::policy::Policy;
+use crate::{countermeasures, gauges};
 
 /// Tasks that the actor itself may have: none. The role's tasks, and batches, outlive it.
 const ACTOR_TASKS: usize = 0;
@@ -250,11 +249,7 @@ impl Parts {
             weaknesses: context.weaknesses,
         });
         let host = context.ports.host.clone();
-        let bounds = if context.weaknesses.has(Weakness::Unbounded) {
-            Bounds::NONE
-        } else {
-            Bounds::new(config.max_held, &context.formats)
-        };
+        let bounds = countermeasures::bounds(context.weaknesses, Bounds::new(config.max_held, &context.formats));
         let [cover_stop, local_stop, batches_stop, releaser_stop] = std::array::from_fn(|_| watch::channel(None));
         let (delays, releaser) = DelayQueue::new(bounds, host.clone(), DelayMetrics::new(telemetry), releaser_stop.1);
         let loops = loops(&config, context);

@@ -1,11 +1,11 @@
 //! From the bytes of a reply to what it means for the message (`spec/waku.md §4.1`).
 
 use wakumix_mix::ExitStatus;
-use wakumix_sphinx::{Weakness, Weaknesses};
+use wakumix_sphinx::Weaknesses;
 use wakumix_waku::lightpush::{StatusCode, text, v2, v3};
 
 use super::{Answer, Certainty, DeliveryPath, PushFailure, Version};
-use crate::{AnswerReader, ClientError, ExchangeAnswer, Exchanged, Meaning};
+use crate::{AnswerReader, ClientError, ExchangeAnswer, Exchanged, Meaning, countermeasures::is_known_done};
 
 /// Reads the answers to one push, and its outcome.
 #[derive(Clone, Debug)]
@@ -99,7 +99,7 @@ impl PushReader {
         let is_known = *status == StatusCode::INVALID_MESSAGE && words == Some(text::DUPLICATE);
         let meaning = match *status {
             StatusCode::SUCCESS => Meaning::Done,
-            _ if is_known && !self.weaknesses.has(Weakness::CountedDuplicate) => {
+            _ if is_known && is_known_done(self.weaknesses) => {
                 return (Meaning::Done, Ok(Verdict { status: StatusCode::SUCCESS, ..verdict }));
             }
             // There is no relay peer, or an earlier try of the same message was published.

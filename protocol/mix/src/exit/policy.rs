@@ -10,9 +10,10 @@ use std::ops::RangeInclusive;
 
 use ipnet::IpNet;
 use libp2p_identity::PeerId;
-use wakumix_sphinx::{AddressBytes, Weakness, Weaknesses};
+use wakumix_sphinx::{AddressBytes, Weaknesses};
 
 use crate::address::is_absent;
+use crate::countermeasures::is_open_exit;
 use crate::{ExitStatus, HopAddress, is_neighbour, is_public};
 
 /// What the operator of an exit allows.
@@ -69,7 +70,7 @@ impl ExitPolicy {
         codec: &str,
         destination: &AddressBytes,
     ) -> Result<ExitTarget, ExitStatus> {
-        let is_open = around.weaknesses.has(Weakness::OpenExit);
+        let is_open = is_open_exit(around.weaknesses);
         if !is_open && !self.codecs.iter().any(|allowed| allowed == codec) {
             return Err(ExitStatus::CodecRefused);
         }

@@ -4,9 +4,9 @@ use std::fmt;
 
 use libp2p_identity::PeerId;
 use thiserror::Error;
-use wakumix_sphinx::{PacketFormat, Surb, Weakness, Weaknesses};
+use wakumix_sphinx::{PacketFormat, Surb, Weaknesses};
 
-use crate::{ExitStatus, HopAddress, reply_capacity};
+use crate::{ExitStatus, HopAddress, countermeasures, reply_capacity};
 
 /// What goes back through every reply block of a request.
 #[derive(Clone, PartialEq, Eq)]
@@ -80,8 +80,5 @@ pub fn first_hop(
 ) -> Result<HopAddress, FirstHopError> {
     let claimed = HopAddress::decode(&surb.hop).ok().filter(|hop| hop.peer() != own_peer);
     let claimed = claimed.ok_or(FirstHopError::Invalid)?;
-    if weaknesses.has(Weakness::StrangeFirstHop) {
-        return Ok(claimed);
-    }
-    known(&claimed.peer()).ok_or(FirstHopError::Unknown)
+    countermeasures::first_hop(weaknesses, claimed, known).ok_or(FirstHopError::Unknown)
 }

@@ -10,9 +10,10 @@ use std::sync::Arc;
 use futures::FutureExt as _;
 use wakumix_keyring::{Admitted, MixKey, Uncommitted};
 use wakumix_mix::{DropReason, Packet, ReplayError, hop};
-use wakumix_sphinx::{ALPHA_LEN, Authenticated, ReplayTag, Weakness, inspect};
+use wakumix_sphinx::Authenticated;
 
 use super::Pipeline;
+use crate::countermeasures::forget_wrong_mac;
 use crate::outbound::give_up_stopped;
 
 /// A packet whose header is authentic and whose tag is new.
@@ -71,11 +72,7 @@ impl Pipeline {
     ) -> Result<(Authenticated, &'k MixKey), DropReason> {
         let format = &self.formats.of(packet).ok_or(DropReason::Size)?.format;
         let with_private = keys.iter().map(|key| (&**key, key.private()));
-        hop::authenticate(&**format, with_private, packet.bytes(), |key| {
-            if self.weaknesses.has(Weakness::TagsBeforeMac) {
-                remember_unchecked(key, packet);
-            }
-        })
+        hop::authenticate(&**format, with_private, packet.bytes(), |key| forget_wrong_mac(self.weaknesses, key, packet))
     }
 }
 
@@ -144,11 +141,4 @@ fn list_of<'a, 'k>(lists: &'a mut Vec<(&'k MixKey, Vec<Fresh>)>, key: &'k MixKey
         lists.len() - 1
     });
     &mut lists[at].1
-}
-
-/// What the reference did until 2026 (`spec/mix-wire.md` §15): the tag of whatever α comes with, before anything is checked.
-fn remember_unchecked(key: &MixKey, packet: &Packet) {
-    let Some(alpha) = packet.bytes().first_chunk::<ALPHA_LEN>() else { return };
-    let secret = inspect::x25519(key.private().as_bytes(), alpha);
-    let _ = key.admit([ReplayTag::from_bytes(inspect::replay_tag(&secret))]);
 }
