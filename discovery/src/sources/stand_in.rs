@@ -37,7 +37,7 @@ use crate::{
 pub(super) const CLUSTER: u16 = 2;
 
 /// A mixer that can be reached.
-pub(super) fn mixer(seed: u16) -> LocalRecord {
+pub(crate) fn mixer(seed: u16) -> LocalRecord {
     let [high, low] = seed.to_be_bytes();
     LocalRecord {
         peer: peer(seed),
