@@ -381,12 +381,6 @@ impl HostHandle {
         let _ = self.address.send(HostMessage::Unsubscribe { topic }).await;
     }
 
-    /// Reports what validation said. Waits for room: a lost verdict would leave the message in gossipsub's cache.
-    pub async fn report_verdict(&self, id: Vec<u8>, source: PeerId, verdict: Verdict) {
-        // A host that has stopped needs no verdict.
-        let _ = self.address.send(HostMessage::Verdict { id, source, verdict }).await;
-    }
-
     /// Stays connected to these peers.
     pub async fn keep_connected(&self, peers: Vec<Multiaddr>) {
         // A host that has stopped keeps no connection.

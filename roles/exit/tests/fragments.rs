@@ -63,15 +63,6 @@ async fn asked_once(block: Block) {
 }
 
 #[actix::test]
-async fn the_four_bytes_behind_the_fragments_of_the_other_block_form_do_no_harm() {
-    let mut world = World::serving(Config::default(), &[with_blocks(Block::Pad)]);
-    for piece in world.cut(&body(3000), Shards { data: 2, parity: 0 }) {
-        world.fragment(Vec::new(), &[&piece[..], &[1, 2, 3, 4]].concat()).await;
-    }
-    assert_eq!(world.asked().await.body, body(3000));
-}
-
-#[actix::test]
 async fn a_set_in_packets_of_the_second_format_is_answered_in_it() {
     let mut world = World::serving(Config::default(), &BOTH);
     world.speak(FormatKind::SphinxPacket);
@@ -79,19 +70,6 @@ async fn a_set_in_packets_of_the_second_format_is_answered_in_it() {
     let keys = world.fragments(&pieces[1..]).await;
     world.serves(&keys, 2).await;
     world.settled().await;
-}
-
-#[actix::test]
-async fn the_fragments_of_a_set_come_in_packets_of_one_format() {
-    let mut world = World::serving(Config::default(), &BOTH);
-    let pieces = world.cut(&body(3000), TWO_AND_ONE);
-    world.fragment(Vec::new(), &pieces[0]).await;
-    world.speak(FormatKind::SphinxPacket);
-    world.fragment(Vec::new(), &pieces[1]).await;
-    world.counts("waku_mix_exit_fragment_sets 2").await;
-    assert!(world.service.try_recv().is_none());
-    world.fragment(Vec::new(), &pieces[2]).await;
-    assert_eq!(world.asked().await.body, body(3000));
 }
 
 #[actix::test]

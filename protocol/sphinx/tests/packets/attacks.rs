@@ -99,7 +99,6 @@ proptest! {
     ) {
         let nodes = Nodes::new();
         prop_assert!(format.authenticate(&nodes.keys[0], &bytes).is_err());
-        let _ = Sphinx::new("lioness/pad/301".parse().unwrap()).split_proof(&bytes);
         let _ = format.read_surb(&bytes);
         let (_, keys) = format.create_surb(&mut rng(6), &nodes.path).unwrap();
         let mut bytes = bytes;

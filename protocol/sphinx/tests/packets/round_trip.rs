@@ -1,7 +1,7 @@
 //! What is built comes out again, in every format.
 
 use proptest::prelude::*;
-use wakumix_sphinx::{ADDRESS_LEN, BuildError, FormatKind, Opened, PACKET_LEN, Reject, Sphinx};
+use wakumix_sphinx::{ADDRESS_LEN, BuildError, FormatKind, Opened, PACKET_LEN, Sphinx};
 
 use crate::support::{NO_ADDRESS, Nodes, address, body, format_and_len, formats, kinds, rng, sealed_len};
 
@@ -93,14 +93,4 @@ fn two_packets_of_one_body_share_no_header_and_no_sequence() {
     }
     assert_ne!(alphas[0], alphas[1]);
     assert_ne!(tails[0], tails[1]);
-}
-
-#[test]
-fn the_proof_is_what_follows_the_packet() {
-    let sphinx = Sphinx::new("lioness/pad/3".parse().unwrap());
-    let mut bytes = vec![1; PACKET_LEN];
-    assert_eq!(sphinx.split_proof(&bytes), Err(Reject::Size));
-    bytes.extend([7, 8, 9]);
-    let (packet, proof) = sphinx.split_proof(&bytes).unwrap();
-    assert_eq!((packet.len(), proof), (PACKET_LEN, &[7, 8, 9][..]));
 }

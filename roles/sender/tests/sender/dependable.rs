@@ -146,25 +146,6 @@ async fn a_silent_exit_is_followed_by_another_over_other_hops() {
     assert_eq!(exits, HashSet::from([peer(1), peer(2)]));
 }
 
-/// The first service publishes and cannot answer; the second has the message from the relay network by then.
-#[actix::test]
-async fn a_repeated_message_that_the_service_has_counts_as_success() {
-    let mut world = world(8, 2);
-    let mut net = Net::new(7).with(peer(1), Conduct::Mute);
-    let mut repeated = 0;
-    for number in 0..8 {
-        let payload = format!("message {number}");
-        let outcome = world.push(payload.as_bytes());
-        let answer = world.play(&mut net, outcome).await.unwrap();
-        assert_eq!((answer.kind(), answer.status), ("confirmed", 200));
-        if net.times_pushed(payload.as_bytes()) > 1 {
-            assert_eq!(answer.description.as_deref(), Some(text::DUPLICATE));
-            repeated += 1;
-        }
-    }
-    assert!(repeated > 0);
-}
-
 #[actix::test]
 async fn an_earlier_try_may_still_be_answered() {
     let mut world = world(6, 1);
