@@ -3,25 +3,24 @@
 use wakumix_sphinx::{Opened, Reject, ReplyError};
 
 /// Declares a field-less enum with the list of its variants and a stable name for each.
+#[macro_export]
 macro_rules! named_enum {
-    ($(#[$meta:meta])* $name:ident { $($(#[$variant_meta:meta])* $variant:ident = $text:literal,)+ }) => {
+    (
+        $(#[$meta:meta])*
+        $vis:vis enum $name:ident { $($(#[$variant_meta:meta])* $variant:ident = $text:literal,)+ }
+    ) => {
         $(#[$meta])*
         #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-        pub enum $name { $($(#[$variant_meta])* $variant,)+ }
+        $vis enum $name { $($(#[$variant_meta])* $variant,)+ }
 
         impl $name {
             /// Every variant, in the order of declaration.
-            pub const ALL: &'static [Self] = &[$(Self::$variant),+];
+            $vis const ALL: [Self; [$($text),+].len()] = [$(Self::$variant),+];
 
-            /// A stable name in snake case, for metric labels and log fields.
+            /// Its stable name, as metric labels, logs and reports have it.
             #[must_use]
-            pub const fn as_str(self) -> &'static str {
+            $vis const fn as_str(self) -> &'static str {
                 match self { $(Self::$variant => $text,)+ }
-            }
-
-            /// Position in [`Self::ALL`].
-            pub(crate) const fn index(self) -> usize {
-                self as usize
             }
         }
     };
@@ -29,7 +28,7 @@ macro_rules! named_enum {
 
 named_enum! {
     /// Why this node made a packet.
-    Origin {
+    pub enum Origin {
         /// A request of this node's own user.
         Request = "request",
         /// An answer that goes back through a SURB.
@@ -43,7 +42,7 @@ named_enum! {
 
 named_enum! {
     /// What this node turned out to be on the path of a packet that it received.
-    HopKind {
+    pub enum HopKind {
         /// A hop in the middle: the packet goes on.
         Intermediate = "intermediate",
         /// The last hop of a forward path.
@@ -55,7 +54,7 @@ named_enum! {
 
 named_enum! {
     /// Where in the node a packet was.
-    Stage {
+    pub enum Stage {
         /// Read from a peer, not yet opened.
         Ingress = "ingress",
         /// Being opened, including the replay check.
@@ -75,7 +74,7 @@ named_enum! {
 
 named_enum! {
     /// Why a packet was dropped.
-    DropReason {
+    pub enum DropReason {
         /// A frame without bytes.
         NoData = "no_data",
         /// Not the size of a packet of this profile.
@@ -237,8 +236,8 @@ mod tests {
 
     #[test]
     fn positions_follow_the_lists() {
-        for (at, reason) in DropReason::ALL.iter().enumerate() {
-            assert_eq!(reason.index(), at);
+        for (at, reason) in DropReason::ALL.into_iter().enumerate() {
+            assert_eq!(reason as usize, at);
         }
     }
 

@@ -49,29 +49,17 @@ pub(super) struct Server {
     rng: StdRng,
 }
 
-/// What became of a request.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Outcome {
-    /// It was told records.
-    Served,
-    /// There were none to tell.
-    Empty,
-    /// It was no request.
-    Malformed,
-    /// Its sender asks too often.
-    Throttled,
-}
-
-impl Outcome {
-    pub(super) const ALL: [Self; 4] = [Self::Served, Self::Empty, Self::Malformed, Self::Throttled];
-
-    pub(super) const fn as_str(self) -> &'static str {
-        match self {
-            Self::Served => "served",
-            Self::Empty => "empty",
-            Self::Malformed => "malformed",
-            Self::Throttled => "throttled",
-        }
+wakumix_mix::named_enum! {
+    /// What became of a request.
+    pub(super) enum Outcome {
+        /// It was told records.
+        Served = "served",
+        /// There were none to tell.
+        Empty = "empty",
+        /// It was no request.
+        Malformed = "malformed",
+        /// Its sender asks too often.
+        Throttled = "throttled",
     }
 }
 

@@ -50,29 +50,17 @@ enum Namespace {
     All,
 }
 
-/// What became of a request.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Outcome {
-    /// It was registered, unregistered or told what it asked for.
-    Served,
-    /// It was refused with a reason.
-    Refused,
-    /// It was no request.
-    Malformed,
-    /// Its sender asks too often.
-    Throttled,
-}
-
-impl Outcome {
-    pub(super) const ALL: [Self; 4] = [Self::Served, Self::Refused, Self::Malformed, Self::Throttled];
-
-    pub(super) const fn as_str(self) -> &'static str {
-        match self {
-            Self::Served => "served",
-            Self::Refused => "refused",
-            Self::Malformed => "malformed",
-            Self::Throttled => "throttled",
-        }
+wakumix_mix::named_enum! {
+    /// What became of a request.
+    pub(super) enum Outcome {
+        /// It was registered, unregistered or told what it asked for.
+        Served = "served",
+        /// It was refused with a reason.
+        Refused = "refused",
+        /// It was no request.
+        Malformed = "malformed",
+        /// Its sender asks too often.
+        Throttled = "throttled",
     }
 }
 
