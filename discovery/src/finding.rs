@@ -7,7 +7,7 @@ use wakumix_role_api::directory::ServiceNode;
 use wakumix_sphinx::{FormatSet, PublicKey, WireFormat};
 use wakumix_waku::record::{Capabilities, Shards};
 
-wakumix_mix::named_enum! {
+wakumix_sphinx::named_enum! {
     /// Where a record came from.
     pub enum SourceName {
         /// The operator's own entries.
@@ -156,7 +156,7 @@ impl From<ServiceNode> for Finding {
     }
 }
 
-wakumix_mix::named_enum! {
+wakumix_sphinx::named_enum! {
     /// Why something that a source received is refused.
     pub enum Refusal {
         /// It does not parse.

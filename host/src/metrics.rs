@@ -11,7 +11,7 @@ use wakumix_telemetry::{Counter, Gauge, Telemetry};
 pub use catalogue::METRICS;
 pub(crate) use catalogue::Metric;
 
-wakumix_mix::named_enum! {
+wakumix_sphinx::named_enum! {
     /// Which side opened a stream or connection.
     pub(crate) enum Direction {
         /// The remote.
@@ -21,7 +21,7 @@ wakumix_mix::named_enum! {
     }
 }
 
-wakumix_mix::named_enum! {
+wakumix_sphinx::named_enum! {
     /// Why what came on `/mix/1.0.0` did not become a packet. (Empty and short frames do: they are in the ledger, dropped.)
     pub(crate) enum FrameRefusal {
         /// A length above a packet's; the stream is dropped.
@@ -35,7 +35,7 @@ wakumix_mix::named_enum! {
     }
 }
 
-wakumix_mix::named_enum! {
+wakumix_sphinx::named_enum! {
     /// Why a connection was refused, or ended before it was set up.
     pub(crate) enum ConnectionRefusal {
         /// The remote opened it and said nothing.
@@ -88,7 +88,7 @@ impl RefusalMetrics {
     }
 }
 
-wakumix_mix::named_enum! {
+wakumix_sphinx::named_enum! {
     /// What the gate said of a frame.
     pub(crate) enum Admitted {
         /// It may come in.

@@ -79,7 +79,7 @@ impl Contact {
     }
 }
 
-wakumix_mix::named_enum! {
+wakumix_sphinx::named_enum! {
     /// How a check ended.
     pub(crate) enum CheckOutcome {
         /// The peer was there.

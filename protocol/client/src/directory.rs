@@ -96,7 +96,7 @@ pub enum Reachability {
     Private,
 }
 
-wakumix_mix::named_enum! {
+wakumix_sphinx::named_enum! {
     /// What a known mix node can be used for now.
     pub enum PoolState {
         /// In the pool.

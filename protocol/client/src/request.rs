@@ -67,7 +67,7 @@ pub struct LoopRequest {
     pub timeout: Option<Duration>,
 }
 
-wakumix_mix::named_enum! {
+wakumix_sphinx::named_enum! {
     /// Whether a service may learn who asks.
     #[derive(Default)]
     pub enum Anonymity {

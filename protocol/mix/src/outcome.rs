@@ -2,31 +2,7 @@
 
 use wakumix_sphinx::{Opened, Reject, ReplyError};
 
-/// Declares a field-less enum with the list of its variants and a stable name for each.
-#[macro_export]
-macro_rules! named_enum {
-    (
-        $(#[$meta:meta])*
-        $vis:vis enum $name:ident { $($(#[$variant_meta:meta])* $variant:ident = $text:literal,)+ }
-    ) => {
-        $(#[$meta])*
-        #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-        $vis enum $name { $($(#[$variant_meta])* $variant,)+ }
-
-        impl $name {
-            /// Every variant, in the order of declaration.
-            $vis const ALL: [Self; [$($text),+].len()] = [$(Self::$variant),+];
-
-            /// Its stable name, as metric labels, logs and reports have it.
-            #[must_use]
-            $vis const fn as_str(self) -> &'static str {
-                match self { $(Self::$variant => $text,)+ }
-            }
-        }
-    };
-}
-
-named_enum! {
+wakumix_sphinx::named_enum! {
     /// Why this node made a packet.
     pub enum Origin {
         /// A request of this node's own user.
@@ -40,7 +16,7 @@ named_enum! {
     }
 }
 
-named_enum! {
+wakumix_sphinx::named_enum! {
     /// What this node turned out to be on the path of a packet that it received.
     pub enum HopKind {
         /// A hop in the middle: the packet goes on.
@@ -52,7 +28,7 @@ named_enum! {
     }
 }
 
-named_enum! {
+wakumix_sphinx::named_enum! {
     /// Where in the node a packet was.
     pub enum Stage {
         /// Read from a peer, not yet opened.
@@ -72,7 +48,7 @@ named_enum! {
     }
 }
 
-named_enum! {
+wakumix_sphinx::named_enum! {
     /// Why a packet was dropped.
     pub enum DropReason {
         /// A frame without bytes.

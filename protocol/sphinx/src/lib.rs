@@ -113,6 +113,7 @@ mod kdf;
 mod keys;
 mod layout;
 mod lioness;
+mod macros;
 mod packet;
 mod path;
 mod payload;

@@ -80,7 +80,7 @@ impl FragmentLabel {
     }
 }
 
-wakumix_mix::named_enum! {
+wakumix_sphinx::named_enum! {
     /// How a reply, one for each reply block, ended.
     pub(crate) enum ReplyOutcome {
         /// Handed to the mixer with an answer of the service.

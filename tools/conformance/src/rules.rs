@@ -4,7 +4,7 @@ use std::fmt;
 
 use serde::{Serialize, Serializer};
 
-wakumix_mix::named_enum! {
+wakumix_sphinx::named_enum! {
     /// A rule of `spec/mix-wire.md` that makes us refuse what the recorded reference accepts, or correct what it got wrong.
     #[non_exhaustive]
     pub enum Rule {

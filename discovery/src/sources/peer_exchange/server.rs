@@ -49,7 +49,7 @@ pub(super) struct Server {
     rng: StdRng,
 }
 
-wakumix_mix::named_enum! {
+wakumix_sphinx::named_enum! {
     /// What became of a request.
     pub(super) enum Outcome {
         /// It was told records.

@@ -50,7 +50,7 @@ enum Namespace {
     All,
 }
 
-wakumix_mix::named_enum! {
+wakumix_sphinx::named_enum! {
     /// What became of a request.
     pub(super) enum Outcome {
         /// It was registered, unregistered or told what it asked for.

@@ -73,7 +73,7 @@ impl fmt::Debug for Progress {
     }
 }
 
-crate::named_enum! {
+wakumix_sphinx::named_enum! {
     /// Why a fragment was not kept.
     #[non_exhaustive]
     #[derive(Error)]
