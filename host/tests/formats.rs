@@ -8,7 +8,7 @@ use futures::AsyncWriteExt;
 use libp2p::StreamProtocol;
 use support::{
     Node, PACKET_LEN, Setup, TCP, all_sent,
-    raw::{MIX, Muxer, RawPeer, frame, packet_frame},
+    raw::{MIX, RawPeer, frame, packet_frame},
     until, within,
 };
 use wakumix_mix::{DropReason, MIX_PROTOCOL, SPHINX_PACKET_PROTOCOL, Stage};

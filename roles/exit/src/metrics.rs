@@ -55,18 +55,10 @@ pub(crate) enum FragmentLabel {
 }
 
 impl FragmentLabel {
-    const ALL: [Self; 10] = [
-        Self::Kept,
-        Self::Completed,
-        Self::Duplicate,
-        Self::Late,
-        Self::Unreadable,
-        Self::Refused(SetRefusal::Contradiction),
-        Self::Refused(SetRefusal::Damaged),
-        Self::Refused(SetRefusal::NoRequest),
-        Self::Refused(SetRefusal::GivenUp),
-        Self::Refused(SetRefusal::NoRoom),
-    ];
+    fn all() -> impl Iterator<Item = Self> {
+        let refused = SetRefusal::ALL.into_iter().map(Self::Refused);
+        [Self::Kept, Self::Completed, Self::Duplicate, Self::Late, Self::Unreadable].into_iter().chain(refused)
+    }
 
     fn as_str(self) -> &'static str {
         match self {
@@ -123,7 +115,7 @@ impl Metrics {
         let reply = |outcome: ReplyOutcome| (outcome, counter(Metric::ExitRepliesTotal, outcome.as_str()));
         Self {
             requests: RequestOutcome::all().map(request).collect(),
-            fragments: FragmentLabel::ALL.into_iter().map(fragment).collect(),
+            fragments: FragmentLabel::all().map(fragment).collect(),
             replies: ReplyOutcome::ALL.into_iter().map(reply).collect(),
             fragment_sets: telemetry.gauge(Metric::ExitFragmentSets, &[]),
             fragment_bytes: telemetry.gauge(Metric::ExitFragmentBytes, &[]),
