@@ -7,40 +7,29 @@ use wakumix_role_api::directory::ServiceNode;
 use wakumix_sphinx::{FormatSet, PublicKey, WireFormat};
 use wakumix_waku::record::{Capabilities, Shards};
 
-/// Where a record came from.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub enum SourceName {
-    /// The operator's own entries.
-    Static,
-    /// The cache of an earlier run.
-    Cache,
-    /// Node Discovery v5 (`spec/waku.md §6.1`).
-    Discv5,
-    /// Signed mix descriptors.
-    Descriptors,
-    /// Waku rendezvous (`spec/waku.md §5.3`).
-    Rendezvous,
-    /// Kademlia service discovery (`spec/waku.md §6.6`).
-    ServiceDiscovery,
-    /// Peer exchange (`spec/waku.md §6.5`).
-    PeerExchange,
-    /// DNS lists (`spec/waku.md §6.4`).
-    Dns,
+wakumix_sphinx::named_enum! {
+    /// Where a record came from.
+    pub enum SourceName {
+        /// The operator's own entries.
+        Static = "static",
+        /// The cache of an earlier run.
+        Cache = "cache",
+        /// Node Discovery v5 (`spec/waku.md §6.1`).
+        Discv5 = "discv5",
+        /// Signed mix descriptors.
+        Descriptors = "descriptors",
+        /// Waku rendezvous (`spec/waku.md §5.3`).
+        Rendezvous = "rendezvous",
+        /// Kademlia service discovery (`spec/waku.md §6.6`).
+        ServiceDiscovery = "service-discovery",
+        /// Peer exchange (`spec/waku.md §6.5`).
+        PeerExchange = "peer-exchange",
+        /// DNS lists (`spec/waku.md §6.4`).
+        Dns = "dns",
+    }
 }
 
 impl SourceName {
-    /// Every source.
-    pub const ALL: [Self; 8] = [
-        Self::Static,
-        Self::Cache,
-        Self::Discv5,
-        Self::Descriptors,
-        Self::Rendezvous,
-        Self::ServiceDiscovery,
-        Self::PeerExchange,
-        Self::Dns,
-    ];
-
     /// The name of the task that runs it.
     pub(crate) const fn task(self) -> &'static str {
         match self {
@@ -52,20 +41,6 @@ impl SourceName {
             Self::ServiceDiscovery => "discovery_service_discovery",
             Self::PeerExchange => "discovery_peer_exchange",
             Self::Dns => "discovery_dns",
-        }
-    }
-
-    /// The name in metrics, tables and the configuration.
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::Static => "static",
-            Self::Cache => "cache",
-            Self::Discv5 => "discv5",
-            Self::Descriptors => "descriptors",
-            Self::Rendezvous => "rendezvous",
-            Self::ServiceDiscovery => "service-discovery",
-            Self::PeerExchange => "peer-exchange",
-            Self::Dns => "dns",
         }
     }
 }
@@ -181,48 +156,30 @@ impl From<ServiceNode> for Finding {
     }
 }
 
-/// Why something that a source received is refused.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum Refusal {
-    /// It does not parse.
-    Malformed,
-    /// Its signature is wrong, or it is signed by another peer.
-    Signature,
-    /// Its time is over, or lies too far in the future.
-    Expired,
-    /// Older than what is known of the peer.
-    Replayed,
-    /// Of another cluster.
-    Cluster,
-    /// It neither mixes nor serves anything that this node uses.
-    Irrelevant,
-    /// It has no address, or private ones only where those are not allowed.
-    Address,
-    /// The key changed faster than the rotation rule allows.
-    KeyChange,
-    /// Too many records for one address or subnet.
-    Flood,
-    /// There is no room, or the source has used up its share.
-    Full,
-    /// More than was asked for, or larger than allowed.
-    TooMany,
-}
-
-impl Refusal {
-    /// The metric label.
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::Malformed => "malformed",
-            Self::Signature => "signature",
-            Self::Expired => "expired",
-            Self::Replayed => "replayed",
-            Self::Cluster => "cluster",
-            Self::Irrelevant => "irrelevant",
-            Self::Address => "address",
-            Self::KeyChange => "key_change",
-            Self::Flood => "flood",
-            Self::Full => "full",
-            Self::TooMany => "too_many",
-        }
+wakumix_sphinx::named_enum! {
+    /// Why something that a source received is refused.
+    pub enum Refusal {
+        /// It does not parse.
+        Malformed = "malformed",
+        /// Its signature is wrong, or it is signed by another peer.
+        Signature = "signature",
+        /// Its time is over, or lies too far in the future.
+        Expired = "expired",
+        /// Older than what is known of the peer.
+        Replayed = "replayed",
+        /// Of another cluster.
+        Cluster = "cluster",
+        /// It neither mixes nor serves anything that this node uses.
+        Irrelevant = "irrelevant",
+        /// It has no address, or private ones only where those are not allowed.
+        Address = "address",
+        /// The key changed faster than the rotation rule allows.
+        KeyChange = "key_change",
+        /// Too many records for one address or subnet.
+        Flood = "flood",
+        /// There is no room, or the source has used up its share.
+        Full = "full",
+        /// More than was asked for, or larger than allowed.
+        TooMany = "too_many",
     }
 }

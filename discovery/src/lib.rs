@@ -263,23 +263,15 @@ impl DiscoveryHandle {
 
     /// Sends a change and waits until the directory shows it.
     async fn change(&self, message: impl FnOnce(oneshot::Sender<()>) -> DiscoveryMessage) -> bool {
-        self.send(message).await && self.send(|done| DiscoveryMessage::Shown { done }).await
-    }
-
-    async fn send(&self, message: impl FnOnce(oneshot::Sender<()>) -> DiscoveryMessage) -> bool {
-        let (done, handled) = oneshot::channel();
-        self.address.send(message(done)).await.is_ok() && handled.await.is_ok()
+        self.address.ask(message).await.is_some()
+            && self.address.ask(|done| DiscoveryMessage::Shown { done }).await.is_some()
     }
 
     /// Every known mix node with its state and the reason for it, usable ones first; empty when discovery has stopped.
     ///
     /// Cancel safe: yes.
     pub async fn pool(&self) -> Vec<PoolEntry> {
-        let (reply, answer) = oneshot::channel();
-        if self.address.send(DiscoveryMessage::Pool { reply }).await.is_err() {
-            return Vec::new();
-        }
-        answer.await.unwrap_or_default()
+        self.address.ask(|reply| DiscoveryMessage::Pool { reply }).await.unwrap_or_default()
     }
 
     /// The newest snapshot.

@@ -175,6 +175,7 @@ mod tests {
     use wakumix_waku::record::{Capabilities, Shards};
 
     use super::*;
+    use crate::sources::stand_in;
 
     fn identity() -> Keypair {
         let secret = libp2p_identity::secp256k1::SecretKey::try_from_bytes([7; 32]).unwrap();
@@ -185,15 +186,9 @@ mod tests {
         LocalRecord {
             peer: identity().public().to_peer_id(),
             addresses: addresses.iter().map(|text| text.parse().unwrap()).collect(),
-            hop_address: None,
-            capabilities: Capabilities::MIX,
             shards: Shards { cluster: 2, shards: vec![0, 1] },
             mix_key: Some(PrivateKey::from_bytes([9; 32]).public()),
-            next_key: None,
-            reassembles: false,
-            profiles: Vec::new(),
-            operator: None,
-            family: Vec::new(),
+            ..stand_in::mixer(7)
         }
     }
 

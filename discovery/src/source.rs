@@ -4,7 +4,7 @@ use std::{io, net::SocketAddr, sync::Arc};
 
 use futures::future::BoxFuture;
 use libp2p_identity::Keypair;
-use tokio::sync::{broadcast, oneshot, watch};
+use tokio::sync::{broadcast, watch};
 use wakumix_role_api::{
     Address, DirectoryReader, Service,
     host::{HostHandle, PeerEvent},
@@ -95,13 +95,13 @@ impl Findings {
     /// Cancel safe: yes; the records are then taken or not.
     pub async fn report(&self, findings: Vec<Finding>) -> bool {
         let source = self.source;
-        self.send(|done| DiscoveryMessage::Found { source, findings, done }).await
+        self.address.ask(|done| DiscoveryMessage::Found { source, findings, done }).await.is_some()
     }
 
     /// An earlier run, or an instance that panicked, knew of these nodes; else as [`Self::report`].
     pub(crate) async fn remember(&self, nodes: Vec<Remembered>) -> bool {
         let source = self.source;
-        self.send(|done| DiscoveryMessage::Remembered { source, nodes, done }).await
+        self.address.ask(|done| DiscoveryMessage::Remembered { source, nodes, done }).await.is_some()
     }
 
     /// Counts things that were received and are no records that could be reported.
@@ -118,21 +118,12 @@ impl Findings {
     /// What is known of every peer whose records are not over, for sources that pass it on: one finding, merged, for each
     /// signed record of the peer, those first that were reached. At most a second old; empty when discovery has stopped.
     pub async fn known(&self) -> Arc<[Finding]> {
-        let (reply, answer) = oneshot::channel();
-        if self.address.send(DiscoveryMessage::Known { reply }).await.is_err() {
-            return Arc::new([]);
-        }
-        answer.await.unwrap_or_else(|_| Arc::new([]))
+        self.address.ask(|reply| DiscoveryMessage::Known { reply }).await.unwrap_or_else(|| Arc::new([]))
     }
 
     /// Follows what happens to connections. A reader that lags misses events.
     #[must_use]
     pub fn peer_events(&self) -> broadcast::Receiver<PeerEvent> {
         self.events.subscribe()
-    }
-
-    async fn send(&self, message: impl FnOnce(oneshot::Sender<()>) -> DiscoveryMessage) -> bool {
-        let (done, handled) = oneshot::channel();
-        self.address.send(message(done)).await.is_ok() && handled.await.is_ok()
     }
 }

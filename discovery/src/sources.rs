@@ -10,7 +10,7 @@ mod rendezvous;
 mod service_discovery;
 mod speakers;
 #[cfg(test)]
-mod stand_in;
+pub(crate) mod stand_in;
 mod static_entries;
 
 pub use cache::CacheSource;

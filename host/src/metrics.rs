@@ -11,93 +11,51 @@ use wakumix_telemetry::{Counter, Gauge, Telemetry};
 pub use catalogue::METRICS;
 pub(crate) use catalogue::Metric;
 
-/// Which side opened a stream or connection.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Direction {
-    /// The remote.
-    Inbound,
-    /// This node.
-    Outbound,
-}
-
-impl Direction {
-    /// The label of metrics.
-    pub(crate) fn as_str(self) -> &'static str {
-        match self {
-            Self::Inbound => "inbound",
-            Self::Outbound => "outbound",
-        }
+wakumix_sphinx::named_enum! {
+    /// Which side opened a stream or connection.
+    pub(crate) enum Direction {
+        /// The remote.
+        Inbound = "inbound",
+        /// This node.
+        Outbound = "outbound",
     }
 }
 
-/// Why what came on `/mix/1.0.0` did not become a packet. (Empty and short frames do: they are in the ledger, dropped.)
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum FrameRefusal {
-    /// A length above a packet's; the stream is dropped.
-    TooLong,
-    /// A length with superfluous groups; the stream is dropped.
-    NotMinimal,
-    /// A frame that did not end in time; the stream is dropped.
-    Slow,
-    /// One stream more than a peer may have.
-    StreamLimit,
-}
-
-impl FrameRefusal {
-    const ALL: [Self; 4] = [Self::TooLong, Self::NotMinimal, Self::Slow, Self::StreamLimit];
-
-    fn as_str(self) -> &'static str {
-        match self {
-            Self::TooLong => "too_long",
-            Self::NotMinimal => "not_minimal",
-            Self::Slow => "slow",
-            Self::StreamLimit => "stream_limit",
-        }
+wakumix_sphinx::named_enum! {
+    /// Why what came on `/mix/1.0.0` did not become a packet. (Empty and short frames do: they are in the ledger, dropped.)
+    pub(crate) enum FrameRefusal {
+        /// A length above a packet's; the stream is dropped.
+        TooLong = "too_long",
+        /// A length with superfluous groups; the stream is dropped.
+        NotMinimal = "not_minimal",
+        /// A frame that did not end in time; the stream is dropped.
+        Slow = "slow",
+        /// One stream more than a peer may have.
+        StreamLimit = "stream_limit",
     }
 }
 
-/// Why a connection was refused, or ended before it was set up.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum ConnectionRefusal {
-    /// The remote opened it and said nothing.
-    Silent,
-    /// The remote had said nothing yet, or not enough for long, when another connection needed the place.
-    Displaced,
-    /// Too many are being set up by remotes.
-    PendingInbound,
-    /// Too many are being set up by this node.
-    PendingOutbound,
-    /// Too many were opened by remotes.
-    Inbound,
-    /// Too many of one peer.
-    PerPeer,
-    /// Too many.
-    Total,
+wakumix_sphinx::named_enum! {
+    /// Why a connection was refused, or ended before it was set up.
+    pub(crate) enum ConnectionRefusal {
+        /// The remote opened it and said nothing.
+        Silent = "silent",
+        /// The remote had said nothing yet, or not enough for long, when another connection needed the place.
+        Displaced = "displaced",
+        /// Too many are being set up by remotes.
+        PendingInbound = "pending_inbound",
+        /// Too many are being set up by this node.
+        PendingOutbound = "pending_outbound",
+        /// Too many were opened by remotes.
+        Inbound = "inbound",
+        /// Too many of one peer.
+        PerPeer = "per_peer",
+        /// Too many.
+        Total = "total",
+    }
 }
 
 impl ConnectionRefusal {
-    const ALL: [Self; 7] = [
-        Self::Silent,
-        Self::Displaced,
-        Self::PendingInbound,
-        Self::PendingOutbound,
-        Self::Inbound,
-        Self::PerPeer,
-        Self::Total,
-    ];
-
-    fn as_str(self) -> &'static str {
-        match self {
-            Self::Silent => "silent",
-            Self::Displaced => "displaced",
-            Self::PendingInbound => "pending_inbound",
-            Self::PendingOutbound => "pending_outbound",
-            Self::Inbound => "inbound",
-            Self::PerPeer => "per_peer",
-            Self::Total => "total",
-        }
-    }
-
     /// Which connections are counted for it.
     pub(crate) fn counted(self) -> &'static str {
         match self {
@@ -130,27 +88,29 @@ impl RefusalMetrics {
     }
 }
 
-/// What the gate said of a frame.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Admitted {
-    /// It may come in.
-    Yes,
-    /// Its peer sends more than its part of a loaded node.
-    PeerRate,
-    /// The node has more to do than it can catch up with.
-    NodeRate,
-    /// Its peer has too many packets in the node.
-    PeerFrames,
+wakumix_sphinx::named_enum! {
+    /// What the gate said of a frame.
+    pub(crate) enum Admitted {
+        /// It may come in.
+        Yes = "admitted",
+        /// Its peer sends more than its part of a loaded node.
+        PeerRate = "peer_rate",
+        /// The node has more to do than it can catch up with.
+        NodeRate = "node_rate",
+        /// Its peer has too many packets in the node.
+        PeerFrames = "peer_frames",
+    }
 }
 
 /// Handles for admission. Cheap to clone.
 #[derive(Clone)]
-pub(crate) struct AdmissionMetrics([Counter; 4]);
+pub(crate) struct AdmissionMetrics([Counter; Admitted::ALL.len()]);
 
 impl AdmissionMetrics {
     pub(crate) fn new(telemetry: &Telemetry) -> Self {
-        let outcomes = ["admitted", "peer_rate", "node_rate", "peer_frames"];
-        Self(outcomes.map(|outcome| telemetry.counter(Metric::AdmissionFramesTotal, &[("outcome", outcome)])))
+        let counter =
+            |outcome: Admitted| telemetry.counter(Metric::AdmissionFramesTotal, &[("outcome", outcome.as_str())]);
+        Self(Admitted::ALL.map(counter))
     }
 
     pub(crate) fn count(&self, outcome: Admitted) {
@@ -170,10 +130,9 @@ pub(crate) struct MixMetrics {
 
 impl MixMetrics {
     pub(crate) fn new(telemetry: &Telemetry) -> Self {
-        let directions = [Direction::Inbound, Direction::Outbound];
         Self {
-            open: directions.map(|d| telemetry.gauge(Metric::Streams, &[("direction", d.as_str())])),
-            opened: directions.map(|d| telemetry.counter(Metric::StreamsOpenedTotal, &[("direction", d.as_str())])),
+            open: Direction::ALL.map(|d| telemetry.gauge(Metric::Streams, &[("direction", d.as_str())])),
+            opened: Direction::ALL.map(|d| telemetry.counter(Metric::StreamsOpenedTotal, &[("direction", d.as_str())])),
             refused: FrameRefusal::ALL
                 .map(|r| telemetry.counter(Metric::FramesRefusedTotal, &[("reason", r.as_str())])),
         }

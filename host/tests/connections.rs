@@ -160,8 +160,7 @@ async fn a_peer_without_metadata_stays_unless_it_is_required() {
         let mut setup = Setup::listening(&[TCP]);
         setup.config.require_metadata = required;
         let node = setup.start().await;
-        let mut peer = RawPeer::start(Muxer::Yamux).await;
-        peer.connect(node.full_address(0)).await;
+        let mut peer = RawPeer::connected(&node).await;
         let series = "waku_mix_metadata_exchanges_total{direction=\"outbound\",outcome=\"unsupported\"}";
         until(async || node.metric(series) == 1).await;
         if required {
@@ -177,8 +176,7 @@ async fn answers_metadata_whether_or_not_the_question_is_closed() {
     let mut setup = Setup::listening(&[TCP]);
     setup.config.shards = vec![0, 5];
     let node = setup.start().await;
-    let mut peer = RawPeer::start(Muxer::Yamux).await;
-    peer.connect(node.full_address(0)).await;
+    let mut peer = RawPeer::connected(&node).await;
     let question = Metadata { cluster_id: Some(66), shards: vec![] }.encode();
     for closed in [false, true] {
         let mut stream = peer.open(node.peer(), METADATA).await;

@@ -8,7 +8,7 @@ use futures::AsyncWriteExt;
 use libp2p::StreamProtocol;
 use support::{
     Node, PACKET_LEN, Setup, TCP, all_sent,
-    raw::{MIX, Muxer, RawPeer, frame, packet_frame},
+    raw::{MIX, RawPeer, frame, packet_frame},
     until, within,
 };
 use wakumix_mix::{DropReason, MIX_PROTOCOL, SPHINX_PACKET_PROTOCOL, Stage};
@@ -94,8 +94,7 @@ async fn a_peer_has_one_share_for_all_formats() {
     setup.config.mix.capacity = Some(support::capacity(20));
     let node = setup.start().await;
     let length = node.formats.of_kind(FormatKind::SphinxPacket).unwrap().format.packet_len();
-    let mut peer = RawPeer::start(Muxer::Yamux).await;
-    peer.connect(node.full_address(0)).await;
+    let mut peer = RawPeer::connected(&node).await;
     for (protocol, frame) in [(MIX, packet_frame(1)), (SPHINX_PACKET, frame(&vec![2; length]))] {
         let mut stream = peer.open(node.peer(), protocol).await;
         tokio::spawn(async move { while stream.write_all(&frame).await.is_ok() {} });

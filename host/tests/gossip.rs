@@ -16,7 +16,7 @@ use support::{
 use tokio::sync::watch;
 use wakumix_role_api::{
     Receiver,
-    host::{GossipMessage, PublishFailure, Verdict},
+    host::{GossipMessage, HostMessage, PublishFailure, Verdict},
     mailbox,
     relay::RelayMessage,
 };
@@ -24,6 +24,12 @@ use wakumix_role_testkit::telemetry;
 
 const TOPIC: &str = "/waku/2/rs/66/0";
 const RELAY: StreamProtocol = StreamProtocol::new(wakumix_waku::RELAY_PROTOCOL);
+
+async fn judge(node: &Node, message: &GossipMessage, verdict: Verdict) {
+    let GossipMessage { id, source, .. } = message;
+    let verdict = HostMessage::Verdict { id: id.clone(), source: *source, verdict };
+    node.handle.address().send(verdict).await.unwrap();
+}
 
 struct Relay {
     node: Node,
@@ -64,7 +70,7 @@ impl Relay {
     }
 
     async fn judge(&self, message: &GossipMessage, verdict: Verdict) {
-        self.node.handle.report_verdict(message.id.clone(), message.source, verdict).await;
+        judge(&self.node, message, verdict).await;
     }
 
     /// Waits until so many peers are in the topic's mesh.
@@ -186,12 +192,12 @@ impl Listener {
     async fn start() -> Self {
         let Relay { node, mut messages } = Relay::start(1024).await;
         let (node, (sender, seen)) = (Arc::new(node), watch::channel(HashSet::new()));
-        let judge = node.clone();
+        let judged = node.clone();
         tokio::spawn(async move {
-            while let Some(RelayMessage::Gossip(GossipMessage { id, source, data, .. })) = messages.recv().await {
-                judge.handle.report_verdict(id, source, Verdict::Accept).await;
+            while let Some(RelayMessage::Gossip(message)) = messages.recv().await {
+                judge(&judged, &message, Verdict::Accept).await;
                 sender.send_modify(|seen| {
-                    seen.insert(data);
+                    seen.insert(message.data);
                 });
             }
         });

@@ -149,8 +149,7 @@ async fn answers_on_a_stream_that_was_opened_long_before() {
 #[tokio::test(flavor = "multi_thread")]
 async fn refuses_one_stream_more_than_a_peer_may_have() {
     let server = server().await;
-    let mut peer = RawPeer::start(Muxer::Yamux).await;
-    peer.connect(server.full_address(0)).await;
+    let mut peer = RawPeer::connected(&server).await;
     let mut idle = Vec::new();
     for _ in 0..16 {
         idle.push(peer.open(server.peer(), LIGHTPUSH).await);

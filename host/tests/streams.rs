@@ -139,8 +139,7 @@ async fn an_idle_stream_and_half_a_frame_hold_no_buffer_for_long() {
         setup.config.mix.frame_timeout = std::time::Duration::from_millis(200);
         setup.start().await
     };
-    let mut peer = RawPeer::start(Muxer::Yamux).await;
-    peer.connect(node.full_address(0)).await;
+    let mut peer = RawPeer::connected(&node).await;
     let _idle = peer.open(node.peer(), MIX).await;
     let mut slow = peer.open(node.peer(), MIX).await;
     write(&mut slow, &packet_frame(1)[..100]).await;

@@ -5,7 +5,7 @@ use std::{sync::Arc, time::Duration};
 use multiaddr::Multiaddr;
 use tokio::sync::{
     broadcast::{self, error::RecvError},
-    oneshot, watch,
+    watch,
 };
 use wakumix_role_api::{
     Address,
@@ -70,11 +70,7 @@ pub(super) async fn keep_cache(cache: Arc<CacheFile>, address: Address<Discovery
     loop {
         tokio::time::sleep(wait).await;
         wait = STORE_EVERY;
-        let (reply, answer) = oneshot::channel();
-        if address.send(DiscoveryMessage::Memory { reply }).await.is_err() {
-            return;
-        }
-        let Ok(nodes) = answer.await else { return };
+        let Some(nodes) = address.ask(|reply| DiscoveryMessage::Memory { reply }).await else { return };
         store(Arc::clone(&cache), nodes).await;
     }
 }

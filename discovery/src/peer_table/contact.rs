@@ -79,27 +79,15 @@ impl Contact {
     }
 }
 
-/// How a check ended.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub(crate) enum CheckOutcome {
-    /// The peer was there.
-    Alive,
-    /// It could not be reached.
-    Failed,
-    /// This node had no room to try.
-    Abandoned,
-}
-
-impl CheckOutcome {
-    pub(crate) const ALL: [Self; 3] = [Self::Alive, Self::Failed, Self::Abandoned];
-
-    /// The metric label.
-    pub(crate) const fn as_str(self) -> &'static str {
-        match self {
-            Self::Alive => "alive",
-            Self::Failed => "failed",
-            Self::Abandoned => "abandoned",
-        }
+wakumix_sphinx::named_enum! {
+    /// How a check ended.
+    pub(crate) enum CheckOutcome {
+        /// The peer was there.
+        Alive = "alive",
+        /// It could not be reached.
+        Failed = "failed",
+        /// This node had no room to try.
+        Abandoned = "abandoned",
     }
 }
 

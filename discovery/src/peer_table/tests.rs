@@ -59,6 +59,11 @@ impl World {
         Self::with(Rules::of_cluster_2(secp256k1_peer(), 400))
     }
 
+    /// With a peer of which nothing is known yet.
+    fn with_peer() -> (Self, PeerId) {
+        (Self::new(), secp256k1_peer())
+    }
+
     fn with(rules: Rules) -> Self {
         let table = PeerTable::new(rules);
         Self { table, rng: StdRng::seed_from_u64(7), now: Now { unix: START, at: Instant::now() } }
@@ -117,8 +122,7 @@ impl PeerTable {
 
 #[test]
 fn each_broken_rule_has_its_reason() {
-    let mut world = World::new();
-    let peer = secp256k1_peer();
+    let (mut world, peer) = World::with_peer();
     let good = || record(peer, 1);
     let me = world.table.rules().me;
     let nothing = Some(Capabilities::FILTER);
@@ -142,8 +146,7 @@ fn each_broken_rule_has_its_reason() {
 
 #[test]
 fn an_older_record_of_a_source_is_a_replay() {
-    let mut world = World::new();
-    let peer = secp256k1_peer();
+    let (mut world, peer) = World::with_peer();
     world.report(SourceName::Discv5, record(peer, 5)).unwrap();
     let old = Finding { addresses: at(2), ..record(peer, 4) };
     assert_eq!(world.report(SourceName::Discv5, old.clone()), Err(Refusal::Replayed));
@@ -155,8 +158,7 @@ fn an_older_record_of_a_source_is_a_replay() {
 
 #[test]
 fn a_newer_record_replaces_what_it_tells_and_leaves_the_rest() {
-    let mut world = World::new();
-    let peer = secp256k1_peer();
+    let (mut world, peer) = World::with_peer();
     world.report(SourceName::Discv5, record(peer, 1)).unwrap();
     let moved = Finding { addresses: at(9), mix_key: None, ..record(peer, 2) };
     assert_eq!(world.report(SourceName::Discv5, moved), Ok(true));
@@ -166,8 +168,7 @@ fn a_newer_record_replaces_what_it_tells_and_leaves_the_rest() {
 
 #[test]
 fn the_more_trusted_source_wins_field_by_field() {
-    let mut world = World::new();
-    let peer = secp256k1_peer();
+    let (mut world, peer) = World::with_peer();
     let told = |seed: u8| Finding { mix_key: Some(key(seed)), addresses: at(seed.into()), ..record(peer, 1) };
     for (source, seed) in [(SourceName::Rendezvous, 1), (SourceName::ServiceDiscovery, 2), (SourceName::Discv5, 3)] {
         world.report(source, told(seed)).unwrap();
@@ -281,8 +282,7 @@ fn a_test_net_may_live_at_one_address() {
 
 #[test]
 fn a_node_that_no_longer_mixes_leaves_the_pool_and_one_of_another_cluster_the_table() {
-    let mut world = World::new();
-    let peer = secp256k1_peer();
+    let (mut world, peer) = World::with_peer();
     world.report(SourceName::Discv5, record(peer, 1)).unwrap();
     let relay = Finding { capabilities: Some(Capabilities::RELAY), mix_key: None, ..record(peer, 2) };
     world.report(SourceName::Discv5, relay).unwrap();
@@ -294,8 +294,7 @@ fn a_node_that_no_longer_mixes_leaves_the_pool_and_one_of_another_cluster_the_ta
 
 #[test]
 fn a_replay_of_another_cluster_withdraws_nothing() {
-    let mut world = World::new();
-    let peer = secp256k1_peer();
+    let (mut world, peer) = World::with_peer();
     world.report(SourceName::Discv5, record(peer, 5)).unwrap();
     let old = Finding { shards: Some(Shards { cluster: 9, shards: vec![] }), ..record(peer, 3) };
     assert_eq!(world.report(SourceName::Discv5, old), Err(Refusal::Cluster));
@@ -304,8 +303,7 @@ fn a_replay_of_another_cluster_withdraws_nothing() {
 
 #[test]
 fn a_node_without_a_live_record_expires_and_is_forgotten() {
-    let mut world = World::new();
-    let peer = secp256k1_peer();
+    let (mut world, peer) = World::with_peer();
     world.report(SourceName::Descriptors, Finding { expires: Some(START + 10), ..record(peer, 1) }).unwrap();
     world.reach(&peer);
     assert_eq!(world.state(&peer), PoolState::Usable);
@@ -335,8 +333,7 @@ fn unverified_peers_are_given_up_and_friends_get_a_day() {
 
 #[test]
 fn a_peer_that_is_connected_before_it_is_found_counts_as_reached() {
-    let mut world = World::new();
-    let peer = secp256k1_peer();
+    let (mut world, peer) = World::with_peer();
     let now = world.now;
     world.table.connected(peer, now, &mut world.rng);
     world.report(SourceName::Discv5, record(peer, 1)).unwrap();

@@ -1,18 +1,9 @@
 //! How many requests a source answers: one budget for all peers together, one for each of them.
 
-use std::time::Duration;
-
 use libp2p_identity::PeerId;
 use tokio::time::Instant;
 use wakumix_mix::Refill;
 use wakumix_role_api::Requester;
-
-/// So many requests at once, and then one in every `refill`.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Pace {
-    pub(super) burst: u32,
-    pub(super) refill: Duration,
-}
 
 /// Decides which requests are read at all. Everybody behind the mixnet is one requester.
 #[derive(Debug)]
@@ -24,8 +15,7 @@ pub(super) struct Budget {
 
 impl Budget {
     /// Full buckets: of all requesters together, and of each.
-    pub(super) fn new(all: Pace, each: Pace) -> Self {
-        let [all, each] = [all, each].map(|pace| Refill::of(pace.burst, pace.refill));
+    pub(super) fn new(all: Refill, each: Refill) -> Self {
         Self { buckets: wakumix_mix::Budget::new(all, each), epoch: None }
     }
 
@@ -41,10 +31,12 @@ impl Budget {
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use super::*;
 
-    const ALL: Pace = Pace { burst: 100, refill: Duration::from_millis(10) };
-    const OWN: Pace = Pace { burst: 3, refill: Duration::from_secs(1) };
+    const ALL: Refill = Refill::of(100, Duration::from_millis(10));
+    const OWN: Refill = Refill::of(3, Duration::from_secs(1));
 
     fn somebody() -> Requester {
         Requester::Peer(PeerId::random())
@@ -60,8 +52,8 @@ mod tests {
         for requester in [somebody(), Requester::Anonymous] {
             let mut budget = Budget::new(ALL, OWN);
             assert_eq!(admitted(&mut budget, requester, 10, start), 3);
-            assert_eq!(admitted(&mut budget, requester, 10, start + OWN.refill), 1);
-            assert_eq!(admitted(&mut budget, requester, 10, start + OWN.refill * 60), 3);
+            assert_eq!(admitted(&mut budget, requester, 10, start + OWN.token), 1);
+            assert_eq!(admitted(&mut budget, requester, 10, start + OWN.token * 60), 3);
         }
     }
 }

@@ -6,6 +6,7 @@ use std::{collections::BTreeMap, sync::Arc};
 
 use libp2p_identity::PeerId;
 use parking_lot::Mutex;
+use rand::{RngExt, rngs::StdRng};
 use tokio::{
     sync::{broadcast, oneshot, watch},
     task::JoinHandle,
@@ -34,7 +35,7 @@ use crate::{
 pub(super) const CLUSTER: u16 = 2;
 
 /// A mixer that can be reached.
-pub(super) fn mixer(seed: u16) -> LocalRecord {
+pub(crate) fn mixer(seed: u16) -> LocalRecord {
     let [high, low] = seed.to_be_bytes();
     LocalRecord {
         peer: peer(seed),
@@ -63,8 +64,8 @@ pub(super) struct Log {
     pub(super) refused: BTreeMap<&'static str, u64>,
     pub(super) answered: usize,
     pub(super) unanswered: usize,
-    /// What it says that it knows.
-    pub(super) known: Vec<Finding>,
+    /// What it says that it knows: what the test gave it, and what was found.
+    pub(super) known: BTreeMap<PeerId, Finding>,
 }
 
 /// A node that runs one source.
@@ -74,10 +75,11 @@ pub(super) struct Node {
     pub(super) publisher: DirectoryPublisher,
     pub(super) telemetry: Telemetry,
     pub(super) log: Arc<Mutex<Log>>,
+    pub(super) local: watch::Sender<Arc<LocalRecord>>,
     services: Vec<Service>,
-    host: Receiver<HostMessage>,
+    /// `None` where requests are answered by [`Node::answering`].
+    host: Option<Receiver<HostMessage>>,
     tasks: [JoinHandle<()>; 2],
-    _local: watch::Sender<Arc<LocalRecord>>,
 }
 
 impl Node {
@@ -102,7 +104,7 @@ impl Node {
             identity: key(seed),
             telemetry: telemetry.clone(),
         };
-        let log = Arc::new(Mutex::new(Log { known, ..Log::default() }));
+        let log = Arc::new(Mutex::new(Log { known: by_peer(known), ..Log::default() }));
         let discovery = discovery(inbox.receiver().unwrap(), source.name(), Arc::clone(&log));
         Self {
             peer: peer(seed),
@@ -110,10 +112,10 @@ impl Node {
             publisher,
             telemetry,
             log,
+            local,
             services: source.services(),
-            host: host_inbox.receiver().unwrap(),
+            host: host_inbox.receiver(),
             tasks: [tokio::spawn(discovery), tokio::spawn(source.run(context))],
-            _local: local,
         }
     }
 
@@ -125,13 +127,21 @@ impl Node {
 
     /// The next request of the source; nobody is connected whom it was not told of.
     pub(super) async fn request(&mut self) -> OutboundRequest {
-        loop {
-            match self.host.recv().await {
-                Some(HostMessage::Request(request)) => return request,
-                Some(HostMessage::Peers(reply)) => reply.send(Vec::new()).unwrap(),
-                other => panic!("unexpected: {other:?}"),
+        next_request(self.host.as_mut().unwrap()).await.expect("the source runs")
+    }
+
+    /// From now on requests are answered like this, at once.
+    pub(super) fn answering(&mut self, answer: impl Fn(OutboundRequest) + Send + 'static) {
+        let mut host = self.host.take().unwrap();
+        tokio::spawn(async move {
+            while let Some(request) = next_request(&mut host).await {
+                answer(request);
             }
-        }
+        });
+    }
+
+    pub(super) fn service(&self) -> &Service {
+        self.services.first().expect("the source serves nothing")
     }
 
     /// Everything that discovery was told up to the next request, which is given back as well.
@@ -142,11 +152,8 @@ impl Node {
 
     /// What this node answers another one to the body of a request.
     pub(super) async fn serve(&self, from: Requester, body: Vec<u8>) -> Option<Vec<u8>> {
-        let (respond, answer) = oneshot::channel();
-        let service = self.services.first().expect("the source serves nothing");
-        assert!(body.len() <= service.max_request);
-        service.submit(InboundRequest { protocol: service.protocol, from, body, respond });
-        answer.await.ok()
+        assert!(body.len() <= self.service().max_request);
+        ask(self.service(), from, body).await
     }
 
     /// Carries a request of this node to another one and the answer back.
@@ -157,8 +164,10 @@ impl Node {
         request.reply.send(answer.map(|body| frame::encode(&body)).ok_or(failure)).unwrap();
     }
 
-    pub(super) fn publish(&self, directory: Directory) {
-        self.publisher.publish(directory);
+    /// These peers may carry packets.
+    pub(super) fn show_pool(&self, seeds: impl IntoIterator<Item = u16>) {
+        let mix_nodes = seeds.into_iter().map(wakumix_role_testkit::node).collect();
+        self.publisher.publish(Directory { mix_nodes, ..Directory::default() });
     }
 
     pub(super) fn has_metric(&self, line: &str) -> bool {
@@ -170,6 +179,45 @@ impl Drop for Node {
     fn drop(&mut self) {
         self.tasks.iter().for_each(JoinHandle::abort);
     }
+}
+
+/// The next request to a host that is connected to nobody.
+async fn next_request(host: &mut Receiver<HostMessage>) -> Option<OutboundRequest> {
+    loop {
+        match host.recv().await? {
+            HostMessage::Request(request) => return Some(request),
+            HostMessage::Peers(reply) => reply.send(Vec::new()).unwrap(),
+            other => panic!("unexpected: {other:?}"),
+        }
+    }
+}
+
+pub(super) fn by_peer(findings: impl IntoIterator<Item = Finding>) -> BTreeMap<PeerId, Finding> {
+    findings.into_iter().map(|finding| (finding.peer, finding)).collect()
+}
+
+/// Asks a service; `None` if it gives no answer.
+pub(super) async fn ask(service: &Service, from: Requester, body: Vec<u8>) -> Option<Vec<u8>> {
+    let (respond, answer) = oneshot::channel();
+    service.submit(InboundRequest { protocol: service.protocol, from, body, respond });
+    answer.await.ok()
+}
+
+/// Honest bytes with a bit changed, cut short, or noise in their place.
+pub(super) fn damaged(rng: &mut StdRng, honest: &[u8]) -> Vec<u8> {
+    let mut bytes = honest.to_vec();
+    match rng.random_range(0..3) {
+        0 => {
+            let place = rng.random_range(0..bytes.len());
+            bytes[place] ^= 1 << rng.random_range(0..8);
+        }
+        1 => bytes.truncate(rng.random_range(0..bytes.len())),
+        _ => {
+            bytes = vec![0; rng.random_range(0..600)];
+            rng.fill(&mut bytes[..]);
+        }
+    }
+    bytes
 }
 
 /// A request without its frame.
@@ -190,6 +238,7 @@ async fn discovery(mut inbox: Receiver<DiscoveryMessage>, expected: SourceName, 
         match message {
             DiscoveryMessage::Found { source, findings, done } => {
                 assert_eq!(source, expected);
+                log.known.extend(by_peer(findings.clone()));
                 log.found.extend(findings);
                 let _ = done.send(());
             }
@@ -198,7 +247,7 @@ async fn discovery(mut inbox: Receiver<DiscoveryMessage>, expected: SourceName, 
             }
             DiscoveryMessage::LookedUp { answered: true, .. } => log.answered += 1,
             DiscoveryMessage::LookedUp { .. } => log.unanswered += 1,
-            DiscoveryMessage::Known { reply } => reply.send(log.known.clone().into()).unwrap(),
+            DiscoveryMessage::Known { reply } => reply.send(log.known.values().cloned().collect()).unwrap(),
             other => panic!("unexpected: {other:?}"),
         }
     }

@@ -3,6 +3,7 @@
 #![allow(clippy::disallowed_methods, reason = "a test sees a panic of what it starts: it fails")]
 #![allow(clippy::unwrap_used, clippy::panic, reason = "helpers of tests fail the test by panicking")]
 
+mod discv5;
 mod world;
 
 use std::{

@@ -21,7 +21,7 @@ use wakumix_discovery::{
 };
 use wakumix_mix::MixNode;
 use wakumix_role_api::{
-    DirectoryPublisher, DirectoryReader, Receiver, Supervisor,
+    DirectoryPublisher, DirectoryReader, Inbox, Receiver, Supervisor,
     directory::{PoolState, ServiceNode},
     host::{HostHandle, HostMessage, PeerEvent, RequestFailure},
     mailbox,
@@ -76,25 +76,12 @@ impl World {
 
     pub(crate) fn with_sources(config: Config, sources: Vec<Box<dyn Source>>) -> Self {
         tokio::time::pause();
-        let telemetry = wakumix_role_testkit::telemetry(&wakumix_discovery::METRICS);
-        let (supervisor, _fatal) = Supervisor::on_current_thread(telemetry.clone());
-        let (host_address, host_inbox) = mailbox("host", 64, &telemetry);
-        let (publisher, reader) = DirectoryPublisher::new();
-        let (events, _) = broadcast::channel(64);
+        let (surroundings, host) = surroundings(ME, watch::channel(Arc::new(local(ME))).1);
         let network = Arc::new(Mutex::new(Network::default()));
         let (keep, kept) = watch::channel(Vec::new());
-        actix::spawn(stand_in(host_inbox.receiver().unwrap(), keep, Arc::clone(&network)));
-        let surroundings = Surroundings {
-            me: peer(ME),
-            identity: keypair(ME),
-            local: watch::channel(Arc::new(local())).1,
-            events: events.clone(),
-            publisher,
-            reader: reader.clone(),
-            host: HostHandle::new(host_address),
-            supervisor,
-            telemetry: telemetry.clone(),
-        };
+        actix::spawn(stand_in(host.receiver().unwrap(), keep, Arc::clone(&network)));
+        let (reader, events) = (surroundings.reader.clone(), surroundings.events.clone());
+        let telemetry = surroundings.telemetry.clone();
         let discovery = Discovery::with_sources(config, sources).start(surroundings);
         Self { discovery, reader, kept, network, events, telemetry }
     }
@@ -175,9 +162,30 @@ pub(crate) async fn stand_in(
     }
 }
 
-pub(crate) fn local() -> LocalRecord {
+/// What discovery of this node runs between, and what it asks of the host.
+pub(crate) fn surroundings(seed: u16, local: watch::Receiver<Arc<LocalRecord>>) -> (Surroundings, Inbox<HostMessage>) {
+    let telemetry = wakumix_role_testkit::telemetry(&wakumix_discovery::METRICS);
+    let (supervisor, _fatal) = Supervisor::on_current_thread(telemetry.clone());
+    let (host, inbox) = mailbox("host", 64, &telemetry);
+    let (publisher, reader) = DirectoryPublisher::new();
+    let surroundings = Surroundings {
+        me: peer(seed),
+        identity: keypair(seed),
+        local,
+        events: broadcast::channel(64).0,
+        publisher,
+        reader,
+        host: HostHandle::new(host),
+        supervisor,
+        telemetry,
+    };
+    (surroundings, inbox)
+}
+
+/// A node that advertises nothing.
+pub(crate) fn local(seed: u16) -> LocalRecord {
     LocalRecord {
-        peer: peer(ME),
+        peer: peer(seed),
         addresses: Vec::new(),
         hop_address: None,
         capabilities: Capabilities::NONE,

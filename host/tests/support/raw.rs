@@ -14,7 +14,7 @@ use libp2p::{
 };
 use tokio::sync::{mpsc, watch};
 
-use super::within;
+use super::{Node, within};
 
 /// The protocol of packets.
 pub(crate) const MIX: StreamProtocol = StreamProtocol::new("/mix/1.0.0");
@@ -74,6 +74,13 @@ impl RawPeer {
         let (count, connections) = watch::channel(Connections::default());
         tokio::spawn(run(swarm, dials, count));
         Self { peer, address, streams, dial, connections }
+    }
+
+    /// A peer that is connected to a host.
+    pub(crate) async fn connected(node: &Node) -> Self {
+        let mut peer = Self::start(Muxer::Yamux).await;
+        peer.connect(node.full_address(0)).await;
+        peer
     }
 
     /// Connects to a host and waits for it.

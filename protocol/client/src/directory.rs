@@ -96,54 +96,29 @@ pub enum Reachability {
     Private,
 }
 
-/// What a known mix node can be used for now.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub enum PoolState {
-    /// In the pool.
-    Usable,
-    /// Its record is good, but it has not been reached yet.
-    Unchecked,
-    /// It could not be reached when it was tried last.
-    Unreachable,
-    /// Nothing has been heard of it for too long.
-    Expired,
-    /// It mixes, but its key is not known yet.
-    KeyUnknown,
-    /// It has no address that a header can carry.
-    Unaddressable,
-    /// It speaks none of this node's wire profiles.
-    OtherProfile,
-    /// It is known by a name that does not resolve.
-    Unresolved,
+wakumix_sphinx::named_enum! {
+    /// What a known mix node can be used for now.
+    pub enum PoolState {
+        /// In the pool.
+        Usable = "usable",
+        /// Its record is good, but it has not been reached yet.
+        Unchecked = "unchecked",
+        /// It could not be reached when it was tried last.
+        Unreachable = "unreachable",
+        /// Nothing has been heard of it for too long.
+        Expired = "expired",
+        /// It mixes, but its key is not known yet.
+        KeyUnknown = "key_unknown",
+        /// It has no address that a header can carry.
+        Unaddressable = "unaddressable",
+        /// It speaks none of this node's wire profiles.
+        OtherProfile = "other_profile",
+        /// It is known by a name that does not resolve.
+        Unresolved = "unresolved",
+    }
 }
 
 impl PoolState {
-    /// Every state, the best first.
-    pub const ALL: [Self; 8] = [
-        Self::Usable,
-        Self::Unchecked,
-        Self::Unreachable,
-        Self::Expired,
-        Self::KeyUnknown,
-        Self::Unaddressable,
-        Self::OtherProfile,
-        Self::Unresolved,
-    ];
-
-    /// The metric label.
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::Usable => "usable",
-            Self::Unchecked => "unchecked",
-            Self::Unreachable => "unreachable",
-            Self::Expired => "expired",
-            Self::KeyUnknown => "key_unknown",
-            Self::Unaddressable => "unaddressable",
-            Self::OtherProfile => "other_profile",
-            Self::Unresolved => "unresolved",
-        }
-    }
-
     /// What people read.
     pub const fn describe(self) -> &'static str {
         match self {

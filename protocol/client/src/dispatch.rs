@@ -46,11 +46,7 @@ pub(crate) enum Content {
     Loop { path: Box<[MixNode; PATH_LEN]> },
 }
 
-impl std::fmt::Debug for Content {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str("Content(redacted)")
-    }
-}
+wakumix_sphinx::redacted!(Content);
 
 /// Why packets were not handed over.
 #[derive(Clone, Debug, PartialEq, Eq)]

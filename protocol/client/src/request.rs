@@ -67,30 +67,17 @@ pub struct LoopRequest {
     pub timeout: Option<Duration>,
 }
 
-/// Whether a service may learn who asks.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum Anonymity {
-    /// Over the mixnet or not at all.
-    #[default]
-    Required,
-    /// Over the mixnet if that can be used now, else directly; the answer says so.
-    Preferred,
-    /// Directly: the service sees who asks.
-    None,
-}
-
-impl Anonymity {
-    /// All values.
-    pub const ALL: [Self; 3] = [Self::Required, Self::Preferred, Self::None];
-
-    /// The word in requests, flags and answers.
-    #[must_use]
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::Required => "required",
-            Self::Preferred => "preferred",
-            Self::None => "none",
-        }
+wakumix_sphinx::named_enum! {
+    /// Whether a service may learn who asks.
+    #[derive(Default)]
+    pub enum Anonymity {
+        /// Over the mixnet or not at all.
+        #[default]
+        Required = "required",
+        /// Over the mixnet if that can be used now, else directly; the answer says so.
+        Preferred = "preferred",
+        /// Directly: the service sees who asks.
+        None = "none",
     }
 }
 

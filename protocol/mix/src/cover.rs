@@ -45,11 +45,7 @@ impl CoverBody {
     }
 }
 
-impl std::fmt::Debug for LoopId {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str("LoopId(redacted)")
-    }
-}
+wakumix_sphinx::redacted!(LoopId);
 
 /// A loop on its way.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -196,8 +196,8 @@ mod tests {
     #[test]
     fn knows_no_label_that_the_fleet_does_not() {
         for origin in Origin::ALL.iter().copied().map(Some).chain([None]) {
-            for &stage in Stage::ALL {
-                for &reason in DropReason::ALL {
+            for stage in Stage::ALL {
+                for reason in DropReason::ALL {
                     if let Some((kind, error)) = error_labels(origin, stage, reason) {
                         assert!(TYPES.contains(&kind) && ERRORS.contains(&error), "{kind} {error}");
                     }

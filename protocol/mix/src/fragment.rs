@@ -70,11 +70,7 @@ impl SetId {
     }
 }
 
-impl fmt::Debug for SetId {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("SetId(redacted)")
-    }
-}
+wakumix_sphinx::redacted!(SetId);
 
 /// How many shards a request is cut into. With one data shard the others are copies of it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

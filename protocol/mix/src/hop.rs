@@ -136,11 +136,7 @@ impl Onward {
     }
 }
 
-impl fmt::Debug for Onward {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("Onward(redacted)")
-    }
-}
+wakumix_sphinx::redacted!(Onward);
 
 /// A packet that is ready for its next hop.
 #[derive(Clone, PartialEq, Eq)]
@@ -153,11 +149,7 @@ pub struct ForwardStep {
     pub delay: Duration,
 }
 
-impl fmt::Debug for ForwardStep {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("ForwardStep(redacted)")
-    }
-}
+wakumix_sphinx::redacted!(ForwardStep);
 
 /// How long a node holds the packets that it forwards (§14).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -60,8 +60,8 @@ impl Ledger {
     /// A copy of all counts. Counters are read one by one: exact at rest, off by packets in mid-step otherwise.
     #[must_use]
     pub fn snapshot(&self) -> Balance {
-        let originated_by = counts(Origin::ALL, |origin| &self.entered[origin.index()]);
-        let sent_by = counts(Origin::ALL, |origin| &self.sent[origin.index()]);
+        let originated_by = counts(&Origin::ALL, |origin| &self.entered[origin as usize]);
+        let sent_by = counts(&Origin::ALL, |origin| &self.sent[origin as usize]);
         Balance {
             received: read(&self.entered[RECEIVED]),
             originated: total(&originated_by),
@@ -73,7 +73,7 @@ impl Ledger {
             dropped: self.drops(),
             originated_by,
             sent_by,
-            opened: counts(HopKind::ALL, |kind| &self.opened[kind.index()]),
+            opened: counts(&HopKind::ALL, |kind| &self.opened[kind as usize]),
         }
     }
 
@@ -87,9 +87,9 @@ impl Ledger {
     /// Every drop count that is not zero, over all origins.
     fn drops(&self) -> Vec<(Stage, DropReason, u64)> {
         let mut drops = Vec::new();
-        for &stage in Stage::ALL {
-            for &reason in DropReason::ALL {
-                let count = self.dropped.iter().map(|source| read(&source[stage.index()][reason.index()])).sum();
+        for stage in Stage::ALL {
+            for reason in DropReason::ALL {
+                let count = self.dropped.iter().map(|source| read(&source[stage as usize][reason as usize])).sum();
                 if count > 0 {
                     drops.push((stage, reason, count));
                 }
@@ -104,8 +104,8 @@ impl Ledger {
         origins.flat_map(move |origin| {
             let source = &self.dropped[source_index(origin)];
             Stage::ALL.iter().flat_map(move |&stage| {
-                let counts = &source[stage.index()];
-                DropReason::ALL.iter().map(move |&reason| (origin, stage, reason, read(&counts[reason.index()])))
+                let counts = &source[stage as usize];
+                DropReason::ALL.iter().map(move |&reason| (origin, stage, reason, read(&counts[reason as usize])))
             })
         })
     }
@@ -117,13 +117,13 @@ impl Ledger {
     fn record(&self, origin: Option<Origin>, outcome: Outcome) {
         debug_assert!(outcome.fits(origin), "{outcome:?} is no end for {origin:?}");
         let counter = match (outcome, origin) {
-            (Outcome::Sent, Some(origin)) => &self.sent[origin.index()],
+            (Outcome::Sent, Some(origin)) => &self.sent[origin as usize],
             (Outcome::Sent | Outcome::Forwarded, _) => &self.forwarded,
             (Outcome::Delivered, _) => &self.delivered,
             (Outcome::Replied, _) => &self.replied,
             (Outcome::Cover, _) => &self.cover,
             (Outcome::Dropped { stage, reason }, _) => {
-                &self.dropped[source_index(origin)][stage.index()][reason.index()]
+                &self.dropped[source_index(origin)][stage as usize][reason as usize]
             }
         };
         increment(counter);
@@ -199,7 +199,7 @@ impl Packet {
 
     /// Counts what this node turned out to be on the path of this packet. Once per packet, when it was opened.
     pub fn opened_as(&self, kind: HopKind) {
-        increment(&self.ledger.opened[kind.index()]);
+        increment(&self.ledger.opened[kind as usize]);
     }
 
     /// Ends the packet.
@@ -296,7 +296,7 @@ impl Balance {
 }
 
 fn source_index(origin: Option<Origin>) -> usize {
-    origin.map_or(RECEIVED, Origin::index)
+    origin.map_or(RECEIVED, |origin| origin as usize)
 }
 
 fn read(counter: &AtomicU64) -> u64 {

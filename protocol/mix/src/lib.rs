@@ -78,6 +78,7 @@ pub use public::{is_neighbour, is_public};
 pub use reliability::{Reliability, Trip};
 pub use replay::{ReplayError, ReplayTags};
 pub use reply::{Full, GroupId, ReplyStore};
+pub use wakumix_sphinx::named_enum;
 
 /// The libp2p protocol on which packets travel; the same for every wire profile (`spec/mix-wire.md` §2).
 pub const MIX_PROTOCOL: &str = "/mix/1.0.0";

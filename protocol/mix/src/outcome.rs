@@ -2,34 +2,9 @@
 
 use wakumix_sphinx::{Opened, Reject, ReplyError};
 
-/// Declares a field-less enum with the list of its variants and a stable name for each.
-macro_rules! named_enum {
-    ($(#[$meta:meta])* $name:ident { $($(#[$variant_meta:meta])* $variant:ident = $text:literal,)+ }) => {
-        $(#[$meta])*
-        #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-        pub enum $name { $($(#[$variant_meta])* $variant,)+ }
-
-        impl $name {
-            /// Every variant, in the order of declaration.
-            pub const ALL: &'static [Self] = &[$(Self::$variant),+];
-
-            /// A stable name in snake case, for metric labels and log fields.
-            #[must_use]
-            pub const fn as_str(self) -> &'static str {
-                match self { $(Self::$variant => $text,)+ }
-            }
-
-            /// Position in [`Self::ALL`].
-            pub(crate) const fn index(self) -> usize {
-                self as usize
-            }
-        }
-    };
-}
-
-named_enum! {
+wakumix_sphinx::named_enum! {
     /// Why this node made a packet.
-    Origin {
+    pub enum Origin {
         /// A request of this node's own user.
         Request = "request",
         /// An answer that goes back through a SURB.
@@ -41,9 +16,9 @@ named_enum! {
     }
 }
 
-named_enum! {
+wakumix_sphinx::named_enum! {
     /// What this node turned out to be on the path of a packet that it received.
-    HopKind {
+    pub enum HopKind {
         /// A hop in the middle: the packet goes on.
         Intermediate = "intermediate",
         /// The last hop of a forward path.
@@ -53,9 +28,9 @@ named_enum! {
     }
 }
 
-named_enum! {
+wakumix_sphinx::named_enum! {
     /// Where in the node a packet was.
-    Stage {
+    pub enum Stage {
         /// Read from a peer, not yet opened.
         Ingress = "ingress",
         /// Being opened, including the replay check.
@@ -73,9 +48,9 @@ named_enum! {
     }
 }
 
-named_enum! {
+wakumix_sphinx::named_enum! {
     /// Why a packet was dropped.
-    DropReason {
+    pub enum DropReason {
         /// A frame without bytes.
         NoData = "no_data",
         /// Not the size of a packet of this profile.
@@ -237,8 +212,8 @@ mod tests {
 
     #[test]
     fn positions_follow_the_lists() {
-        for (at, reason) in DropReason::ALL.iter().enumerate() {
-            assert_eq!(reason.index(), at);
+        for (at, reason) in DropReason::ALL.into_iter().enumerate() {
+            assert_eq!(reason as usize, at);
         }
     }
 

@@ -55,11 +55,7 @@ impl PrivateKey {
     }
 }
 
-impl fmt::Debug for PrivateKey {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("PrivateKey(redacted)")
-    }
-}
+crate::redacted!(PrivateKey);
 
 /// A node's public mix key: a canonical u-coordinate of a point in the prime-order subgroup of Curve25519.
 ///

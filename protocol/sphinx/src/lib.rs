@@ -113,6 +113,7 @@ mod kdf;
 mod keys;
 mod layout;
 mod lioness;
+mod macros;
 mod packet;
 mod path;
 mod payload;
@@ -184,16 +185,5 @@ impl Sphinx {
     #[must_use]
     pub fn profile(&self) -> Profile {
         self.profile
-    }
-
-    /// Splits a received packet into the 4608 bytes that a proof covers and the proof (§3, §17).
-    ///
-    /// # Errors
-    /// [`Reject::Size`] when `packet` is not exactly as long as the profile says.
-    pub fn split_proof<'a>(&self, packet: &'a [u8]) -> Result<(&'a [u8], &'a [u8]), Reject> {
-        if packet.len() != self.profile.packet_len() {
-            return Err(Reject::Size);
-        }
-        packet.split_at_checked(PACKET_LEN).ok_or(Reject::Size)
     }
 }

@@ -1,7 +1,5 @@
 //! What packets and single-use reply blocks are built from, and why they cannot be.
 
-use core::fmt;
-
 use thiserror::Error;
 
 use crate::keys::PublicKey;
@@ -19,11 +17,7 @@ pub struct PathHop {
     pub delay_ms: u16,
 }
 
-impl fmt::Debug for PathHop {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("PathHop(redacted)")
-    }
-}
+crate::redacted!(PathHop);
 
 /// Why a packet or a single-use reply block could not be built.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]

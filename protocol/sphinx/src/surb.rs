@@ -9,7 +9,6 @@
 //! The types enforce the single use: [`Surb`] is not `Clone` and [`Sphinx::use_surb`] takes it away. Using one twice
 //! would encrypt two replies with one key stream (§21 W11).
 
-use core::fmt;
 use core::ops::Range;
 
 use rand_core::CryptoRng;
@@ -48,11 +47,7 @@ impl SurbId {
     }
 }
 
-impl fmt::Debug for SurbId {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("SurbId(redacted)")
-    }
-}
+crate::redacted!(SurbId);
 
 /// A single-use reply block, as an exit receives it.
 #[derive(Zeroize, ZeroizeOnDrop)]
@@ -105,11 +100,7 @@ impl Surb {
     }
 }
 
-impl fmt::Debug for Surb {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("Surb(redacted)")
-    }
-}
+crate::redacted!(Surb);
 
 /// The 734 bytes of a block of the first format.
 struct MixBlock<'a> {
@@ -163,11 +154,7 @@ impl ReplyKeys {
     }
 }
 
-impl fmt::Debug for ReplyKeys {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("ReplyKeys(redacted)")
-    }
-}
+crate::redacted!(ReplyKeys);
 
 impl Sphinx {
     /// Makes a single-use reply block and the keys that open the reply. `path[2]` is the caller itself.
@@ -302,30 +289,20 @@ pub enum SurbError {
     Hop,
 }
 
-/// Why a reply could not be opened; its keys stay good.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Error)]
-#[non_exhaustive]
-pub enum ReplyError {
-    /// Not as long as a packet of this profile.
-    #[error("the reply has a wrong size")]
-    Size,
-    /// The 16 zero bytes in front of the message are not zero.
-    #[error("the reply failed its integrity check")]
-    Integrity,
-    /// The padding is too long or not zero.
-    #[error("the padding of the reply is not as it must be")]
-    Padding,
-}
-
-impl ReplyError {
-    /// A stable name for counters, in snake case.
-    #[must_use]
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Size => "size",
-            Self::Integrity => "integrity",
-            Self::Padding => "padding",
-        }
+crate::named_enum! {
+    /// Why a reply could not be opened; its keys stay good.
+    #[non_exhaustive]
+    #[derive(Error)]
+    pub enum ReplyError {
+        /// Not as long as a packet of this profile.
+        #[error("the reply has a wrong size")]
+        Size = "size",
+        /// The 16 zero bytes in front of the message are not zero.
+        #[error("the reply failed its integrity check")]
+        Integrity = "integrity",
+        /// The padding is too long or not zero.
+        #[error("the padding of the reply is not as it must be")]
+        Padding = "padding",
     }
 }
 

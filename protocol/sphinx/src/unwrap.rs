@@ -46,11 +46,7 @@ impl Authenticated {
     }
 }
 
-impl fmt::Debug for Authenticated {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("Authenticated(redacted)")
-    }
-}
+crate::redacted!(Authenticated);
 
 /// What a replay store remembers of a packet: a hash of its shared secret.
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
@@ -70,11 +66,7 @@ impl ReplayTag {
     }
 }
 
-impl fmt::Debug for ReplayTag {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("ReplayTag(redacted)")
-    }
-}
+crate::redacted!(ReplayTag);
 
 /// The scalar that turns a packet's α into the next hop's.
 pub struct Blinding {
@@ -93,11 +85,7 @@ impl Blinding {
     }
 }
 
-impl fmt::Debug for Blinding {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("Blinding(redacted)")
-    }
-}
+crate::redacted!(Blinding);
 
 /// What this hop is to a packet.
 pub enum Opened {
@@ -134,46 +122,32 @@ impl fmt::Debug for Opened {
     }
 }
 
-/// Why a packet is dropped. On the wire all reasons look alike: silence.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Error)]
-#[non_exhaustive]
-pub enum Reject {
-    /// Not as long as a packet of this profile.
-    #[error("the packet has a wrong size")]
-    Size,
-    /// α is zero or not canonical; honest senders make neither (§4.1).
-    #[error("the group element is zero or not canonical")]
-    Alpha,
-    /// The shared secret is zero: α is of low order (§4.1).
-    #[error("the shared secret is zero")]
-    ZeroSecret,
-    /// γ is not the MAC of β: not for this key, or damaged.
-    #[error("the header is not authentic")]
-    Mac,
-    /// The routing block makes no sense at this hop: neither exit nor reply (§10.1), or of an unknown version.
-    #[error("the routing block has no role for this hop")]
-    Role,
-    /// The 16 zero bytes in front of the message are not zero.
-    #[error("the payload failed its integrity check")]
-    Integrity,
-    /// The padding is too long or not zero.
-    #[error("the padding of the message is not as it must be")]
-    Padding,
-}
-
-impl Reject {
-    /// A stable name for counters, in snake case.
-    #[must_use]
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Size => "size",
-            Self::Alpha => "alpha",
-            Self::ZeroSecret => "zero_secret",
-            Self::Mac => "mac",
-            Self::Role => "role",
-            Self::Integrity => "integrity",
-            Self::Padding => "padding",
-        }
+crate::named_enum! {
+    /// Why a packet is dropped. On the wire all reasons look alike: silence.
+    #[non_exhaustive]
+    #[derive(Error)]
+    pub enum Reject {
+        /// Not as long as a packet of this profile.
+        #[error("the packet has a wrong size")]
+        Size = "size",
+        /// α is zero or not canonical; honest senders make neither (§4.1).
+        #[error("the group element is zero or not canonical")]
+        Alpha = "alpha",
+        /// The shared secret is zero: α is of low order (§4.1).
+        #[error("the shared secret is zero")]
+        ZeroSecret = "zero_secret",
+        /// γ is not the MAC of β: not for this key, or damaged.
+        #[error("the header is not authentic")]
+        Mac = "mac",
+        /// The routing block makes no sense at this hop: neither exit nor reply (§10.1), or of an unknown version.
+        #[error("the routing block has no role for this hop")]
+        Role = "role",
+        /// The 16 zero bytes in front of the message are not zero.
+        #[error("the payload failed its integrity check")]
+        Integrity = "integrity",
+        /// The padding is too long or not zero.
+        #[error("the padding of the message is not as it must be")]
+        Padding = "padding",
     }
 }
 

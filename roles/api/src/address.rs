@@ -14,7 +14,10 @@ use std::{
 
 use futures::FutureExt;
 use parking_lot::Mutex;
-use tokio::{sync::mpsc, time::Instant};
+use tokio::{
+    sync::{mpsc, oneshot},
+    time::Instant,
+};
 use wakumix_telemetry::Telemetry;
 
 use crate::metrics::Metric;
@@ -163,6 +166,16 @@ impl<M: Send + 'static> Address<M> {
             }
             Err(_) => Err(SendError::Closed(message)),
         }
+    }
+
+    /// Sends a message that carries the way for its answer, waiting for room, and waits for the answer; `None` when the
+    /// owner has stopped, or lets the message go unanswered.
+    ///
+    /// Cancel safe: yes; the message is then sent or not, and its answer is dropped.
+    pub async fn ask<R>(&self, message: impl FnOnce(oneshot::Sender<R>) -> M) -> Option<R> {
+        let (reply, answer) = oneshot::channel();
+        self.send(message(reply)).await.ok()?;
+        answer.await.ok()
     }
 
     /// Waits until there is room for one message, without sending; back-pressure for pollers.

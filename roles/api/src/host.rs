@@ -366,27 +366,19 @@ impl HostHandle {
 
     /// Publishes to a topic; the number of peers it was sent to.
     pub async fn publish(&self, topic: String, data: Vec<u8>) -> Result<usize, PublishFailure> {
-        let (reply, answer) = oneshot::channel();
-        self.address.send(HostMessage::Publish { topic, data, reply }).await.map_err(|_| PublishFailure::NoRelay)?;
-        answer.await.unwrap_or(Err(PublishFailure::NoRelay))
+        let published = self.address.ask(|reply| HostMessage::Publish { topic, data, reply }).await;
+        published.unwrap_or(Err(PublishFailure::NoRelay))
     }
 
     /// Joins a topic; false when the host runs no gossipsub.
     pub async fn subscribe(&self, topic: String) -> bool {
-        let (reply, answer) = oneshot::channel();
-        self.address.send(HostMessage::Subscribe { topic, reply }).await.is_ok() && answer.await.unwrap_or(false)
+        self.address.ask(|reply| HostMessage::Subscribe { topic, reply }).await.unwrap_or(false)
     }
 
     /// Leaves a topic.
     pub async fn unsubscribe(&self, topic: String) {
         // A host that has stopped has left every topic.
         let _ = self.address.send(HostMessage::Unsubscribe { topic }).await;
-    }
-
-    /// Reports what validation said. Waits for room: a lost verdict would leave the message in gossipsub's cache.
-    pub async fn report_verdict(&self, id: Vec<u8>, source: PeerId, verdict: Verdict) {
-        // A host that has stopped needs no verdict.
-        let _ = self.address.send(HostMessage::Verdict { id, source, verdict }).await;
     }
 
     /// Stays connected to these peers.
@@ -397,17 +389,11 @@ impl HostHandle {
 
     /// The peers that are connected now; none when the host has stopped.
     pub async fn peers(&self) -> Vec<PeerId> {
-        let (reply, answer) = oneshot::channel();
-        if self.address.send(HostMessage::Peers(reply)).await.is_err() {
-            return Vec::new();
-        }
-        answer.await.unwrap_or_default()
+        self.address.ask(HostMessage::Peers).await.unwrap_or_default()
     }
 
     /// What the host knows of itself; `None` when it has stopped.
     pub async fn status(&self) -> Option<HostStatus> {
-        let (reply, answer) = oneshot::channel();
-        self.address.send(HostMessage::Status(reply)).await.ok()?;
-        answer.await.ok()
+        self.address.ask(HostMessage::Status).await
     }
 }

@@ -99,30 +99,27 @@ impl RelayHandle {
 
     /// Joins a topic.
     pub async fn subscribe(&self, topic: String) -> Result<(), String> {
-        let (reply, outcome) = oneshot::channel();
-        self.ask(RelayMessage::Subscribe { topic, reply }, outcome).await?
+        self.ask(|reply| RelayMessage::Subscribe { topic, reply }).await?
     }
 
     /// Leaves a topic.
     pub async fn unsubscribe(&self, topic: String) -> Result<(), String> {
-        let (reply, outcome) = oneshot::channel();
-        self.ask(RelayMessage::Unsubscribe { topic, reply }, outcome).await?
+        self.ask(|reply| RelayMessage::Unsubscribe { topic, reply }).await?
     }
 
     /// Takes the cached messages of a topic; `Ok(None)` when it is not subscribed.
     pub async fn messages(&self, topic: String) -> Result<Option<Vec<Received>>, String> {
-        let (reply, outcome) = oneshot::channel();
-        self.ask(RelayMessage::Messages { topic, reply }, outcome).await
+        self.ask(|reply| RelayMessage::Messages { topic, reply }).await
     }
 
     /// Follows every accepted message.
     pub async fn follow(&self) -> Result<broadcast::Receiver<Received>, String> {
-        let (reply, outcome) = oneshot::channel();
-        self.ask(RelayMessage::Follow(reply), outcome).await
+        self.ask(RelayMessage::Follow).await
     }
 
-    async fn ask<T>(&self, message: RelayMessage, outcome: oneshot::Receiver<T>) -> Result<T, String> {
-        self.address.try_send(message).map_err(|error| error.to_string())?;
+    async fn ask<T>(&self, message: impl FnOnce(oneshot::Sender<T>) -> RelayMessage) -> Result<T, String> {
+        let (reply, outcome) = oneshot::channel();
+        self.address.try_send(message(reply)).map_err(|error| error.to_string())?;
         outcome.await.map_err(|_| "the relay has stopped".to_owned())
     }
 }

@@ -55,18 +55,10 @@ pub(crate) enum FragmentLabel {
 }
 
 impl FragmentLabel {
-    const ALL: [Self; 10] = [
-        Self::Kept,
-        Self::Completed,
-        Self::Duplicate,
-        Self::Late,
-        Self::Unreadable,
-        Self::Refused(SetRefusal::Contradiction),
-        Self::Refused(SetRefusal::Damaged),
-        Self::Refused(SetRefusal::NoRequest),
-        Self::Refused(SetRefusal::GivenUp),
-        Self::Refused(SetRefusal::NoRoom),
-    ];
+    fn all() -> impl Iterator<Item = Self> {
+        let refused = SetRefusal::ALL.into_iter().map(Self::Refused);
+        [Self::Kept, Self::Completed, Self::Duplicate, Self::Late, Self::Unreadable].into_iter().chain(refused)
+    }
 
     fn as_str(self) -> &'static str {
         match self {
@@ -80,58 +72,29 @@ impl FragmentLabel {
     }
 }
 
-/// How a reply, one for each reply block, ended.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum ReplyOutcome {
-    /// Handed to the mixer with an answer of the service.
-    Sent,
-    /// Handed to the mixer with a status of this exit.
-    SentStatus,
-    /// Handed to the mixer without an answer in it.
-    SentEmpty,
-    /// Too many refusals are being answered already; nothing was sent.
-    Withheld,
-    /// The answer does not fit one packet, and its protocol has no other to send instead.
-    TooLong,
-    /// The reply block's first hop is no address, or this node.
-    InvalidHop,
-    /// The reply block's first hop is no mix node that is known.
-    StrangeHop,
-    /// No packet buffer was free.
-    NoBuffer,
-    /// The mixer's queue was full, or it had stopped.
-    MixerRefused,
-    /// It could not be built: a defect.
-    Failed,
-}
-
-impl ReplyOutcome {
-    const ALL: [Self; 10] = [
-        Self::Sent,
-        Self::SentStatus,
-        Self::SentEmpty,
-        Self::Withheld,
-        Self::TooLong,
-        Self::InvalidHop,
-        Self::StrangeHop,
-        Self::NoBuffer,
-        Self::MixerRefused,
-        Self::Failed,
-    ];
-
-    fn as_str(self) -> &'static str {
-        match self {
-            Self::Sent => "sent",
-            Self::SentStatus => "sent_status",
-            Self::SentEmpty => "sent_empty",
-            Self::Withheld => "withheld",
-            Self::TooLong => "too_long",
-            Self::InvalidHop => "invalid_hop",
-            Self::StrangeHop => "strange_hop",
-            Self::NoBuffer => "no_buffer",
-            Self::MixerRefused => "mixer_refused",
-            Self::Failed => "failed",
-        }
+wakumix_sphinx::named_enum! {
+    /// How a reply, one for each reply block, ended.
+    pub(crate) enum ReplyOutcome {
+        /// Handed to the mixer with an answer of the service.
+        Sent = "sent",
+        /// Handed to the mixer with a status of this exit.
+        SentStatus = "sent_status",
+        /// Handed to the mixer without an answer in it.
+        SentEmpty = "sent_empty",
+        /// Too many refusals are being answered already; nothing was sent.
+        Withheld = "withheld",
+        /// The answer does not fit one packet, and its protocol has no other to send instead.
+        TooLong = "too_long",
+        /// The reply block's first hop is no address, or this node.
+        InvalidHop = "invalid_hop",
+        /// The reply block's first hop is no mix node that is known.
+        StrangeHop = "strange_hop",
+        /// No packet buffer was free.
+        NoBuffer = "no_buffer",
+        /// The mixer's queue was full, or it had stopped.
+        MixerRefused = "mixer_refused",
+        /// It could not be built: a defect.
+        Failed = "failed",
     }
 }
 
@@ -152,7 +115,7 @@ impl Metrics {
         let reply = |outcome: ReplyOutcome| (outcome, counter(Metric::ExitRepliesTotal, outcome.as_str()));
         Self {
             requests: RequestOutcome::all().map(request).collect(),
-            fragments: FragmentLabel::ALL.into_iter().map(fragment).collect(),
+            fragments: FragmentLabel::all().map(fragment).collect(),
             replies: ReplyOutcome::ALL.into_iter().map(reply).collect(),
             fragment_sets: telemetry.gauge(Metric::ExitFragmentSets, &[]),
             fragment_bytes: telemetry.gauge(Metric::ExitFragmentBytes, &[]),

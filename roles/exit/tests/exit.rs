@@ -188,8 +188,7 @@ async fn after_a_panic_all_places_are_free_again() {
     world.counts("waku_mix_actor_restarts_total{actor=\"exit\"} 1").await;
     let (surbs, keys) = world.surbs(1);
     world.lightpush(surbs, b"two").await;
-    world.asked().await.respond.send(b"answer".to_vec()).unwrap();
-    assert_eq!(world.answer(&keys).await, frame::encode(b"answer"));
+    world.serves(&keys, 1).await;
     world.settled().await;
     assert_eq!(world.balance().delivered, 2);
 }

@@ -63,57 +63,21 @@ async fn asked_once(block: Block) {
 }
 
 #[actix::test]
-async fn the_four_bytes_behind_the_fragments_of_the_other_block_form_do_no_harm() {
-    let mut world = World::serving(Config::default(), &[with_blocks(Block::Pad)]);
-    for piece in world.cut(&body(3000), Shards { data: 2, parity: 0 }) {
-        world.fragment(Vec::new(), &[&piece[..], &[1, 2, 3, 4]].concat()).await;
-    }
-    assert_eq!(world.asked().await.body, body(3000));
-}
-
-#[actix::test]
 async fn a_set_in_packets_of_the_second_format_is_answered_in_it() {
     let mut world = World::serving(Config::default(), &BOTH);
     world.speak(FormatKind::SphinxPacket);
     let pieces = world.cut(&body(4000), TWO_AND_ONE);
-    let (surbs, keys) = world.surbs(2);
-    let mut surbs = surbs.into_iter();
-    for piece in &pieces[1..] {
-        world.fragment(surbs.by_ref().take(1).collect(), piece).await;
-    }
-    world.asked().await.respond.send(b"answer".to_vec()).unwrap();
-    for _ in 0..2 {
-        assert_eq!(world.answer(&keys).await, frame::encode(b"answer"));
-    }
+    let keys = world.fragments(&pieces[1..]).await;
+    world.serves(&keys, 2).await;
     world.settled().await;
-}
-
-#[actix::test]
-async fn the_fragments_of_a_set_come_in_packets_of_one_format() {
-    let mut world = World::serving(Config::default(), &BOTH);
-    let pieces = world.cut(&body(3000), TWO_AND_ONE);
-    world.fragment(Vec::new(), &pieces[0]).await;
-    world.speak(FormatKind::SphinxPacket);
-    world.fragment(Vec::new(), &pieces[1]).await;
-    world.counts("waku_mix_exit_fragment_sets 2").await;
-    assert!(world.service.try_recv().is_none());
-    world.fragment(Vec::new(), &pieces[2]).await;
-    assert_eq!(world.asked().await.body, body(3000));
 }
 
 #[actix::test]
 async fn duplicates_are_counted_and_have_no_replies() {
     let mut world = World::new(Config::default());
     let pieces = world.cut(&body(3000), TWO_AND_ONE);
-    let (surbs, keys) = world.surbs(3);
-    let mut surbs = surbs.into_iter();
-    for piece in [&pieces[0], &pieces[0], &pieces[1]] {
-        world.fragment(surbs.by_ref().take(1).collect(), piece).await;
-    }
-    world.asked().await.respond.send(b"answer".to_vec()).unwrap();
-    for _ in 0..2 {
-        assert_eq!(world.answer(&keys).await, frame::encode(b"answer"));
-    }
+    let keys = world.fragments([&pieces[0], &pieces[0], &pieces[1]]).await;
+    world.serves(&keys, 2).await;
     world.settled().await;
     world.counts("waku_mix_exit_fragments_total{outcome=\"duplicate\"} 1").await;
     assert_eq!(world.balance().delivered, 3);
@@ -126,9 +90,7 @@ async fn a_contradiction_is_told_and_the_sound_set_is_served() {
     world.fragment(Vec::new(), &pieces[0]).await;
     let mut other = pieces[0].clone();
     other[HEADER_LEN] ^= 1;
-    let (surbs, keys) = world.surbs(1);
-    world.fragment(surbs, &other).await;
-    assert_eq!(status(&world.answer(&keys).await), ExitStatus::BadFragment);
+    assert_eq!(status(&world.hears(HERE, FRAGMENT_CODEC, &other).await), ExitStatus::BadFragment);
     assert_eq!(world.dropped(DropReason::BadFragment), 1);
     world.counts("waku_mix_exit_fragments_total{outcome=\"contradiction\"} 1").await;
     world.fragment(Vec::new(), &pieces[1]).await;
@@ -140,16 +102,11 @@ async fn a_damaged_set_is_given_up_and_told_through_all_its_reply_blocks() {
     let mut world = World::new(Config::default());
     let mut pieces = world.cut(&body(3000), TWO_AND_ONE);
     pieces[1][HEADER_LEN] ^= 1;
-    let (surbs, keys) = world.surbs(3);
-    let mut surbs = surbs.into_iter();
-    for piece in &pieces[..2] {
-        world.fragment(surbs.by_ref().take(1).collect(), piece).await;
-    }
+    let keys = world.fragments(&pieces[..2]).await;
     for _ in 0..2 {
         assert_eq!(status(&world.answer(&keys).await), ExitStatus::BadFragment);
     }
-    world.fragment(surbs.collect(), &pieces[2]).await;
-    assert_eq!(status(&world.answer(&keys).await), ExitStatus::BadFragment);
+    assert_eq!(status(&world.hears(HERE, FRAGMENT_CODEC, &pieces[2]).await), ExitStatus::BadFragment);
     world.settled().await;
     assert!(world.service.try_recv().is_none());
     assert_eq!((world.balance().delivered, world.dropped(DropReason::BadFragment)), (1, 2));
@@ -162,9 +119,7 @@ async fn a_damaged_set_is_given_up_and_told_through_all_its_reply_blocks() {
 async fn what_is_no_fragment_is_dropped_and_told() {
     let mut world = World::new(Config::default());
     for data in [&b""[..], &[0; HEADER_LEN], &[0xff; 500]] {
-        let (surbs, keys) = world.surbs(1);
-        world.fragment(surbs, data).await;
-        assert_eq!(status(&world.answer(&keys).await), ExitStatus::BadFragment);
+        assert_eq!(status(&world.hears(HERE, FRAGMENT_CODEC, data).await), ExitStatus::BadFragment);
     }
     world.settled().await;
     world.counts("waku_mix_exit_fragments_total{outcome=\"unreadable\"} 3").await;
@@ -178,9 +133,7 @@ async fn the_request_in_a_set_is_subject_to_the_policy() {
     let codecs = ["/ipfs/id/1.0.0", wakumix_mix::MIX_PROTOCOL, &"c".repeat(127)];
     for codec in codecs {
         let pieces = cut(&mut rng, codec, b"\x00", Shards { data: 1, parity: 0 }, 1000).unwrap();
-        let (surbs, keys) = world.surbs(1);
-        world.fragment(surbs, &pieces[0]).await;
-        assert_eq!(world.answer(&keys).await, b"", "{codec}");
+        assert_eq!(world.hears(HERE, FRAGMENT_CODEC, &pieces[0]).await, b"", "{codec}");
     }
     let pieces = cut(&mut rng, V2_PROTOCOL, b"\x00", Shards { data: 1, parity: 0 }, 1000).unwrap();
     world.fragment(Vec::new(), &pieces[0]).await;
@@ -247,9 +200,7 @@ async fn an_exit_that_is_not_to_reassemble_refuses_fragments_like_any_other_code
     assert!(ExitRole::new(Config::default()).unwrap().advertises().reassembles);
     let mut world = World::new(config);
     let pieces = world.cut(&body(3000), TWO_AND_ONE);
-    let (surbs, keys) = world.surbs(1);
-    world.request(HERE, FRAGMENT_CODEC, surbs, &pieces[0]).await;
-    assert_eq!(world.answer(&keys).await, b"");
+    assert_eq!(world.hears(HERE, FRAGMENT_CODEC, &pieces[0]).await, b"");
     world.counts("waku_mix_exit_requests_total{outcome=\"codec_refused\"} 1").await;
     world.settled().await;
 }

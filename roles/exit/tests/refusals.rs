@@ -39,9 +39,7 @@ async fn refused_requests_reach_nobody_and_their_senders_hear_why() {
     ];
     for ((destination, codec), expected, reason) in refused {
         let before = world.dropped(reason);
-        let (surbs, keys) = world.surbs(1);
-        world.request(destination, codec, surbs, &request("id-7")).await;
-        let answer = world.answer(&keys).await;
+        let answer = world.hears(destination, codec, &request("id-7")).await;
         assert_eq!(status(&answer), expected);
         assert_eq!(response(&answer).request_id, "id-7");
         assert_eq!(world.dropped(reason), before + 1, "{expected:?}");
@@ -57,9 +55,10 @@ async fn refused_requests_reach_nobody_and_their_senders_hear_why() {
 #[actix::test]
 async fn an_exit_that_passes_nothing_on_says_so() {
     let mut world = World::new(Config { forward: false, ..Config::default() });
-    let (surbs, keys) = world.surbs(1);
-    world.request(at("/ip4/8.8.8.8/tcp/4000"), V3_PROTOCOL, surbs, &request("id")).await;
-    assert_eq!(status(&world.answer(&keys).await), ExitStatus::NotForwarding);
+    assert_eq!(
+        status(&world.hears(at("/ip4/8.8.8.8/tcp/4000"), V3_PROTOCOL, &request("id")).await),
+        ExitStatus::NotForwarding
+    );
 }
 
 #[actix::test]
@@ -69,9 +68,7 @@ async fn other_protocols_and_nested_mix_have_the_empty_answer_of_the_fleet() {
     let codecs = [MIX_PROTOCOL, "/ipfs/id/1.0.0", "/vac/waku/store/3.0.0", "/wakumix/sphinx-packet/1.0.0"];
     for codec in codecs {
         for destination in [HERE, elsewhere] {
-            let (surbs, keys) = world.surbs(1);
-            world.request(destination, codec, surbs, &frame::encode(b"request")).await;
-            assert_eq!(world.answer(&keys).await, b"", "{codec}");
+            assert_eq!(world.hears(destination, codec, &frame::encode(b"request")).await, b"", "{codec}");
         }
     }
     // Fragments are for the exit itself.
@@ -87,9 +84,7 @@ async fn other_protocols_and_nested_mix_have_the_empty_answer_of_the_fleet() {
 #[actix::test]
 async fn version_2_is_refused_in_its_own_form() {
     let mut world = World::new(Config::default());
-    let (surbs, keys) = world.surbs(1);
-    world.request(HERE, V2_PROTOCOL, surbs, &frame::encode(b"request")).await;
-    let answer = world.answer(&keys).await;
+    let answer = world.hears(HERE, V2_PROTOCOL, &frame::encode(b"request")).await;
     let (body, _) = frame::decode(&answer, 1024).unwrap().unwrap();
     let refused = v2::PushRpc::decode(body).unwrap();
     assert_eq!(refused.request_id, UNKNOWN_REQUEST_ID);
@@ -102,9 +97,7 @@ async fn version_2_is_refused_in_its_own_form() {
 async fn a_malformed_frame_is_a_bad_request() {
     let mut world = World::new(Config::default());
     for data in [&b""[..], b"\x05abc", b"\xff\xff\x7f", b"\x80\x00"] {
-        let (surbs, keys) = world.surbs(1);
-        world.request(HERE, V3_PROTOCOL, surbs, data).await;
-        let answer = world.answer(&keys).await;
+        let answer = world.hears(HERE, V3_PROTOCOL, data).await;
         assert_eq!(status(&answer), ExitStatus::Malformed);
         assert_eq!(response(&answer).status_code, StatusCode::BAD_REQUEST);
     }
@@ -225,8 +218,7 @@ async fn reply_blocks_that_begin_at_strangers_here_or_nowhere_are_not_used() {
     let nowhere = world.redirected(&nowhere[0], &[0xff; ADDRESS_LEN]);
     surbs.extend(here.into_iter().chain([nowhere]).chain(strange));
     world.lightpush(surbs, b"request").await;
-    world.asked().await.respond.send(b"answer".to_vec()).unwrap();
-    assert_eq!(world.answer(&keys).await, frame::encode(b"answer"));
+    world.serves(&keys, 1).await;
     world.counts("waku_mix_exit_replies_total{outcome=\"invalid_hop\"} 2").await;
     world.counts("waku_mix_exit_replies_total{outcome=\"strange_hop\"} 2").await;
     world.settled().await;

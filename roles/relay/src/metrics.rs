@@ -33,25 +33,24 @@ struct ServiceMetrics {
     served: Counter,
     rejected: Counter,
     /// One for each [`Class`].
-    responses: [Counter; 5],
+    responses: [Counter; Class::ALL.len()],
 }
 
-/// Outcomes that an operator treats differently.
-#[derive(Clone, Copy)]
-enum Class {
-    Success,
-    /// The client's fault.
-    Refused,
-    /// Over a budget or a bound.
-    Overload,
-    NoPeers,
-    /// This node's fault.
-    Failure,
+wakumix_mix::named_enum! {
+    /// Outcomes that an operator treats differently.
+    enum Class {
+        Success = "success",
+        /// The client's fault.
+        Refused = "refused",
+        /// Over a budget or a bound.
+        Overload = "overload",
+        NoPeers = "no_peers",
+        /// This node's fault.
+        Failure = "failure",
+    }
 }
 
 impl Class {
-    const ALL: [Self; 5] = [Self::Success, Self::Refused, Self::Overload, Self::NoPeers, Self::Failure];
-
     fn of(outcome: &Result<u32, Refusal>) -> Self {
         match outcome.as_ref().map_err(|refusal| refusal.status().0) {
             Ok(_) => Self::Success,
@@ -59,16 +58,6 @@ impl Class {
             Err(505) => Self::NoPeers,
             Err(500) => Self::Failure,
             Err(_) => Self::Refused,
-        }
-    }
-
-    fn as_str(self) -> &'static str {
-        match self {
-            Self::Success => "success",
-            Self::Refused => "refused",
-            Self::Overload => "overload",
-            Self::NoPeers => "no_peers",
-            Self::Failure => "failure",
         }
     }
 }

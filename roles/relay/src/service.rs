@@ -5,11 +5,12 @@ use wakumix_waku::lightpush::{StatusCode, UNKNOWN_REQUEST_ID, V2_PROTOCOL, V3_PR
 
 use crate::policy::Refusal;
 
-/// A lightpush version.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub(crate) enum Version {
-    V3,
-    V2,
+wakumix_mix::named_enum! {
+    /// A lightpush version.
+    pub(crate) enum Version {
+        V3 = "v3",
+        V2 = "v2",
+    }
 }
 
 /// A request of either version.
@@ -29,8 +30,6 @@ pub(crate) struct Unreadable {
 }
 
 impl Version {
-    pub(crate) const ALL: [Self; 2] = [Self::V3, Self::V2];
-
     /// The version of a protocol id.
     pub(crate) fn of(protocol: &str) -> Option<Self> {
         Self::ALL.into_iter().find(|version| version.protocol() == protocol)
@@ -40,13 +39,6 @@ impl Version {
         match self {
             Self::V3 => V3_PROTOCOL,
             Self::V2 => V2_PROTOCOL,
-        }
-    }
-
-    pub(crate) fn as_str(self) -> &'static str {
-        match self {
-            Self::V3 => "v3",
-            Self::V2 => "v2",
         }
     }
 

@@ -41,9 +41,7 @@ fn pad(found: &mut Findings, profile: Profile, fields: Fields<'_>) -> Checked {
     }
     padding_length(found, fields, &chunk)?;
     reads_back(found, profile, &chunk, &message);
-    if let Some(readable) = fields.optional_flag("unpadded_ok")? {
-        found.value("unpadded_ok", readable, read(profile, &chunk).is_some());
-    }
+    found.recorded("unpadded_ok", fields.optional_flag("unpadded_ok")?, read(profile, &chunk).is_some());
     Ok(())
 }
 
@@ -91,9 +89,7 @@ fn decode(found: &mut Findings, profile: Profile, fields: Fields<'_>) -> Checked
 /// What the reference derives from a peer id. We never do; the record is compared with the formula of §7.2.
 fn peer_number(found: &mut Findings, fields: Fields<'_>) -> Checked {
     let peer = peer_id(fields)?;
-    if let Some(bytes) = fields.optional_bytes("peer_id_bytes")? {
-        found.bytes("peer_id_bytes", &bytes, &peer.to_bytes());
-    }
+    found.recorded_bytes("peer_id_bytes", fields.optional_bytes("peer_id_bytes")?, &peer.to_bytes());
     let number = u64::from(short_hash(&[&peer.to_bytes()]) % u32::MAX);
     found.value("seqno_init_from_peer", fields.number("seqno_init_from_peer")?, number);
     found.stricter(Rule::RandomSequence);

@@ -188,9 +188,7 @@ impl<'t> Walk<'t> {
 
 /// Shared secret, blinding scalar and replay tag, where they are recorded.
 fn secrets(found: &mut Findings, fields: Fields<'_>, raw: &RawHop) -> Checked {
-    if let Some(secret) = fields.optional_bytes("shared_secret")? {
-        found.bytes("shared_secret", &secret, &raw.secret);
-    }
+    found.recorded_bytes("shared_secret", fields.optional_bytes("shared_secret")?, &raw.secret);
     let blinder = fields.optional_bytes("blinder")?;
     if let Some(blinder) = &blinder {
         found.bytes("blinder", blinder, &raw.blinder);
@@ -360,9 +358,7 @@ fn forwarded(found: &mut Findings, fields: Fields<'_>, next: &AddressBytes, dela
 
 fn delivered(found: &mut Findings, fields: Fields<'_>, destination: &AddressBytes, block: &[u8]) -> Checked {
     found.bytes("destination_address_bytes", &fields.bytes("destination_address_bytes")?, destination);
-    if let Some(local) = fields.optional_flag("exit_is_destination")? {
-        found.value("exit_is_destination", local, *destination == [0; 94]);
-    }
+    found.recorded("exit_is_destination", fields.optional_flag("exit_is_destination")?, *destination == [0; 94]);
     found.bytes("message", &fields.bytes("message")?, block);
     Ok(())
 }
@@ -377,8 +373,6 @@ fn body_of_block(found: &mut Findings, profile: Profile, block: &[u8], body: &[u
 
 fn replied(found: &mut Findings, fields: Fields<'_>, id: &[u8], delta: &[u8]) -> Checked {
     found.bytes("surb_id", &fields.bytes("surb_id")?, id);
-    if let Some(expected) = fields.optional_bytes("delta_prime")? {
-        found.bytes("delta_prime", &expected, delta);
-    }
+    found.recorded_bytes("delta_prime", fields.optional_bytes("delta_prime")?, delta);
     Ok(())
 }

@@ -169,9 +169,7 @@ fn reference_reading(found: &mut Findings, fields: Fields<'_>, codec: &str, cont
         Some(false) if codec.len() > 127 => found.stricter(Rule::CodecLength),
         Some(false) => found.fail("reference_can_decode", false, "we can decode it"),
         Some(true) | None => {
-            if let Some(decoded) = fields.optional_text("decoded_codec")? {
-                found.value("decoded_codec", decoded, codec);
-            }
+            found.recorded("decoded_codec", fields.optional_text("decoded_codec")?, codec);
             match fields.optional_bytes("decoded_message")? {
                 Some(decoded) if decoded == content => {}
                 Some(decoded) if bytes.len() == 1 && decoded == bytes => {

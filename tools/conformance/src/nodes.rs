@@ -102,9 +102,7 @@ pub(crate) fn nodes(value: &Value) -> SectionReport {
 
 fn identity(found: &mut Findings, fields: Fields<'_>) -> Checked {
     let peer = peer_id(fields)?;
-    if let Some(bytes) = fields.optional_bytes("peer_id_bytes")? {
-        found.bytes("peer_id_bytes", &bytes, &peer.to_bytes());
-    }
+    found.recorded_bytes("peer_id_bytes", fields.optional_bytes("peer_id_bytes")?, &peer.to_bytes());
     if let Some(mut key) = fields.optional_bytes("libp2p_secp256k1_private_key")? {
         match secp256k1::SecretKey::try_from_bytes(&mut key) {
             Ok(key) => {

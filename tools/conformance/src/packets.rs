@@ -69,9 +69,7 @@ pub(crate) fn header_parts(
             }
         }
     }
-    if let Some(filler) = fields.optional_bytes("filler")? {
-        found.bytes("filler", &filler, &parts.filler);
-    }
+    found.recorded_bytes("filler", fields.optional_bytes("filler")?, &parts.filler);
     Ok(())
 }
 
@@ -87,9 +85,7 @@ fn message(found: &mut Findings, profile: Profile, fields: Fields<'_>) -> Checke
         return Ok(());
     };
     let body = &block[range];
-    if let Some(expected) = fields.optional_bytes("mix_message")? {
-        found.bytes("mix_message", &expected, body);
-    }
+    found.recorded_bytes("mix_message", fields.optional_bytes("mix_message")?, body);
     match Request::decode(&Sphinx::new(profile), body) {
         Ok(wakumix_mix::Body::Cover) if codec == COVER_CODEC => {
             cover_body(found, fields, codec, &data, body)?;
@@ -99,9 +95,7 @@ fn message(found: &mut Findings, profile: Profile, fields: Fields<'_>) -> Checke
             found.bytes("app_message", &data, request.data);
             let count = fields.optional_small::<u8>("num_surbs")?.unwrap_or(0);
             found.value("num_surbs", usize::from(count), request.surbs.len());
-            if let Some(present) = fields.optional_flag("surb_count_byte_present")? {
-                found.value("surb_count_byte_present", present, true);
-            }
+            found.recorded("surb_count_byte_present", fields.optional_flag("surb_count_byte_present")?, true);
             match request.encode() {
                 Ok(encoded) => found.bytes("message", body, &encoded),
                 Err(error) => found.fail("message", "an encoding", error),
@@ -114,12 +108,8 @@ fn message(found: &mut Findings, profile: Profile, fields: Fields<'_>) -> Checke
 }
 
 fn cover_body(found: &mut Findings, fields: Fields<'_>, codec: &str, data: &[u8], body: &[u8]) -> Checked {
-    if let Some(present) = fields.optional_flag("surb_count_byte_present")? {
-        found.value("surb_count_byte_present", present, false);
-    }
-    if let Some(count) = fields.optional_small::<u8>("num_surbs")? {
-        found.value("num_surbs", count, 0);
-    }
+    found.recorded("surb_count_byte_present", fields.optional_flag("surb_count_byte_present")?, false);
+    found.recorded("num_surbs", fields.optional_small::<u8>("num_surbs")?, 0);
     let message = MixMessage { codec: codec.as_bytes(), rest: data };
     match message.encode() {
         Ok(encoded) => found.bytes("message", body, &encoded),
@@ -208,12 +198,8 @@ pub(crate) fn create(
         .map_err(|error| Problem::new("surb_bytes", "a SURB that can be created", error))?;
     let bytes = surb.to_bytes();
     found.bytes("surb_bytes", &fields.bytes("surb_bytes")?, &bytes);
-    if let Some(address) = fields.optional_bytes("first_hop_address_bytes")? {
-        found.bytes("first_hop_address_bytes", &address, &bytes[..94]);
-    }
-    if let Some(header) = fields.optional_bytes("header")? {
-        found.bytes("header", &header, &bytes[94..718]);
-    }
+    found.recorded_bytes("first_hop_address_bytes", fields.optional_bytes("first_hop_address_bytes")?, &bytes[..94]);
+    found.recorded_bytes("header", fields.optional_bytes("header")?, &bytes[94..718]);
     let parts = inspect::header_parts(&ephemeral, &hops)
         .map_err(|error| Problem::new("secrets", "a header that can be built", error))?;
     if fields.has("secrets") {
@@ -237,12 +223,8 @@ pub(crate) fn use_surb(profile: Profile, surb: &[u8], block: &[u8; MESSAGE_LEN])
 
 fn recovered_message(found: &mut Findings, fields: Fields<'_>, body: Option<&[u8]>) -> Checked {
     let ours = body.and_then(|body| decode_reply(body).ok());
-    if let Some(readable) = fields.optional_flag("recovered_mix_message_ok")? {
-        found.value("recovered_mix_message_ok", readable, ours.is_some());
-    }
-    if let Some(codec) = fields.optional_text("recovered_codec")? {
-        found.value("recovered_codec", codec, "");
-    }
+    found.recorded("recovered_mix_message_ok", fields.optional_flag("recovered_mix_message_ok")?, ours.is_some());
+    found.recorded("recovered_codec", fields.optional_text("recovered_codec")?, "");
     let (Some(recorded), Some(ours)) = (fields.optional_bytes("recovered_message")?, ours) else {
         return Ok(());
     };

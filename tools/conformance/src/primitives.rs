@@ -22,9 +22,7 @@ pub(crate) fn kdf(value: &Value) -> SectionReport {
     each("kdf", value, |found, fields| {
         let (label, secret) = (fields.text("label")?, fields.bytes("secret")?);
         let input = [label.as_bytes(), &secret].concat();
-        if let Some(expected) = fields.optional_bytes("input")? {
-            found.bytes("input", &expected, &input);
-        }
+        found.recorded_bytes("input", fields.optional_bytes("input")?, &input);
         let key = inspect::kdf16(label, &secret);
         found.bytes("output", &fields.bytes("output")?, &key);
         Ok(())
@@ -169,9 +167,7 @@ pub(crate) fn lioness_kdf(value: &Value) -> SectionReport {
             }
         };
         found.bytes("seed", &fields.bytes("seed")?, &seed);
-        if let Some(label) = fields.optional_text("seed_label")? {
-            found.value("seed_label", label, LIONESS_SEED_LABEL);
-        }
+        found.recorded("seed_label", fields.optional_text("seed_label")?, LIONESS_SEED_LABEL);
         let keys = inspect::lioness_keys(&seed);
         for (field, key) in ["k1", "k2", "k3", "k4"].into_iter().zip(&keys) {
             found.bytes(field, &fields.bytes(field)?, key);

@@ -105,6 +105,15 @@ impl SectionReport {
         }
     }
 
+    /// A section that cannot be read.
+    pub(crate) fn unreadable(name: impl Into<String>, problem: Problem) -> Self {
+        let mut report = Self::new(name);
+        let mut findings = Findings::default();
+        findings.problem(problem);
+        report.add(&Place::default(), findings);
+        report
+    }
+
     /// Counts one entry by what was found in it.
     pub(crate) fn add(&mut self, place: &Place, findings: Findings) {
         if !findings.failures.is_empty() {
@@ -132,13 +141,6 @@ impl SectionReport {
                 differs_at: problem.differs_at,
             });
         }
-    }
-
-    /// Counts one entry that could not be read.
-    pub(crate) fn add_problem(&mut self, place: &Place, problem: Problem) {
-        let mut findings = Findings::default();
-        findings.problem(problem);
-        self.add(place, findings);
     }
 }
 
@@ -257,6 +259,20 @@ impl Findings {
         if expected != got {
             let (expected, got) = (expected.to_string(), got.to_string());
             self.fail(field, shorten_text(&expected), shorten_text(&got));
+        }
+    }
+
+    /// Compares bytes with ours that not every file records.
+    pub(crate) fn recorded_bytes(&mut self, field: &str, expected: Option<Vec<u8>>, got: &[u8]) {
+        if let Some(expected) = expected {
+            self.bytes(field, &expected, got);
+        }
+    }
+
+    /// Compares a value with ours that not every file records.
+    pub(crate) fn recorded<T: PartialEq + Display + Copy>(&mut self, field: &str, expected: Option<T>, got: T) {
+        if let Some(expected) = expected {
+            self.value(field, expected, got);
         }
     }
 

@@ -12,7 +12,7 @@ use crate::nodes::{Node, hops, same_keys};
 use crate::packets::{build, create, header_parts, reblock, use_surb};
 use crate::reject::sequence;
 use crate::reply::recover;
-use crate::report::{Findings, Place, Problem, SectionReport};
+use crate::report::{Findings, Problem, SectionReport};
 use crate::section::{Checked, one};
 
 const TORSION: &str = "torsion_alpha_replay_at_hop_0";
@@ -27,11 +27,7 @@ pub(crate) fn run(name: &str, profile: Profile, value: &Value) -> Vec<SectionRep
     };
     let fields = match Fields::of(name, value) {
         Ok(fields) => fields,
-        Err(problem) => {
-            let mut report = SectionReport::new(name);
-            report.add_problem(&Place::default(), problem);
-            return vec![report];
-        }
+        Err(problem) => return vec![SectionReport::unreadable(name, problem)],
     };
     part("packet", &mut |found| packet(found, profile, fields));
     if fields.has(TORSION) {
@@ -71,9 +67,7 @@ fn packet(found: &mut Findings, profile: Profile, fields: Fields<'_>) -> Checked
 }
 
 fn hash(found: &mut Findings, fields: Fields<'_>, field: &str, bytes: &[u8]) -> Checked {
-    if let Some(expected) = fields.optional_bytes(field)? {
-        found.bytes(field, &expected, &Sha256::digest(bytes));
-    }
+    found.recorded_bytes(field, fields.optional_bytes(field)?, &Sha256::digest(bytes));
     Ok(())
 }
 

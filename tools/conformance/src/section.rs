@@ -14,33 +14,29 @@ pub(crate) fn each<'a>(
     value: &'a Value,
     mut check: impl FnMut(&mut Findings, Fields<'a>) -> Checked,
 ) -> SectionReport {
-    let mut report = SectionReport::new(name);
     let list = match as_list(name, value) {
         Ok(list) => list,
-        Err(problem) => {
-            report.add_problem(&Place::default(), problem);
-            return report;
-        }
+        Err(problem) => return SectionReport::unreadable(name, problem),
     };
+    let mut report = SectionReport::new(name);
     for (index, entry) in list.iter().enumerate() {
         let place = Place { index: Some(index), name: entry_name(entry) };
-        let mut findings = Findings::default();
-        let outcome = Fields::of("entry", entry).and_then(|fields| check(&mut findings, fields));
-        if let Err(problem) = outcome {
-            findings.problem(problem);
-        }
-        report.add(&place, findings);
+        add(&mut report, &place, |found| Fields::of("entry", entry).and_then(|fields| check(found, fields)));
     }
     report
 }
 
 /// Adds one named entry to `report`, checked by `check`.
 pub(crate) fn one(report: &mut SectionReport, name: &str, check: impl FnOnce(&mut Findings) -> Checked) {
+    add(report, &Place::named(name), check);
+}
+
+fn add(report: &mut SectionReport, place: &Place, check: impl FnOnce(&mut Findings) -> Checked) {
     let mut findings = Findings::default();
     if let Err(problem) = check(&mut findings) {
         findings.problem(problem);
     }
-    report.add(&Place::named(name), findings);
+    report.add(place, findings);
 }
 
 /// A section of a kind that the checker does not know, with all its entries counted.
@@ -63,11 +59,7 @@ pub(crate) fn parts(
 ) -> Vec<SectionReport> {
     let fields = match Fields::of(name, value) {
         Ok(fields) => fields,
-        Err(problem) => {
-            let mut report = SectionReport::new(name);
-            report.add_problem(&Place::default(), problem);
-            return vec![report];
-        }
+        Err(problem) => return vec![SectionReport::unreadable(name, problem)],
     };
     let checked =
         |(part, value): (&str, &Value)| check(part, value).unwrap_or_else(|| unknown(&format!("{name}.{part}"), value));

@@ -18,8 +18,7 @@ fn key_of(world: &World, peer: &PeerId) -> Option<PublicKey> {
 
 #[test]
 fn an_unannounced_key_may_change_once_in_a_while() {
-    let mut world = World::new();
-    let peer = secp256k1_peer();
+    let (mut world, peer) = World::with_peer();
     world.report(SourceName::Discv5, told(peer, 1, 1, None)).unwrap();
     assert_eq!(world.report(SourceName::Discv5, told(peer, 2, 2, None)), Ok(true));
     world.pass(KEY_CHANGE_INTERVAL - 1);
@@ -31,8 +30,7 @@ fn an_unannounced_key_may_change_once_in_a_while() {
 
 #[test]
 fn announced_keys_take_over_at_their_dates_without_another_word_and_as_often_as_they_are_announced() {
-    let mut world = World::new();
-    let peer = secp256k1_peer();
+    let (mut world, peer) = World::with_peer();
     world.report(SourceName::Descriptors, told(peer, 1, 1, Some((2, START + 20)))).unwrap();
     for rotation in 1..10 {
         let turn = START + 20 * u64::from(rotation);
@@ -47,8 +45,7 @@ fn announced_keys_take_over_at_their_dates_without_another_word_and_as_often_as_
 
 #[test]
 fn a_node_changes_its_key_a_little_early_when_its_clock_is_ahead() {
-    let mut world = World::new();
-    let peer = secp256k1_peer();
+    let (mut world, peer) = World::with_peer();
     world.report(SourceName::Descriptors, told(peer, 1, 1, Some((2, START + 60)))).unwrap();
     world.pass(58);
     world.report(SourceName::Descriptors, told(peer, 2, 2, Some((3, START + 120)))).unwrap();
@@ -59,8 +56,7 @@ fn a_node_changes_its_key_a_little_early_when_its_clock_is_ahead() {
 
 #[test]
 fn a_key_that_has_been_replaced_does_not_come_back() {
-    let mut world = World::new();
-    let peer = secp256k1_peer();
+    let (mut world, peer) = World::with_peer();
     let first = told(peer, 10, 1, Some((2, START + 60)));
     world.report(SourceName::Descriptors, first.clone()).unwrap();
     world.pass(60);
@@ -83,8 +79,7 @@ fn a_key_that_has_been_replaced_does_not_come_back() {
 
 #[test]
 fn other_sources_do_not_bring_a_replaced_key_back_when_the_descriptor_is_over() {
-    let mut world = World::new();
-    let peer = secp256k1_peer();
+    let (mut world, peer) = World::with_peer();
     let descriptor = told(peer, 10, 1, Some((2, START + 60)));
     world.report(SourceName::Discv5, told(peer, 5, 1, None)).unwrap();
     world.report(SourceName::Descriptors, Finding { expires: Some(START + 100), ..descriptor }).unwrap();
@@ -100,8 +95,7 @@ fn other_sources_do_not_bring_a_replaced_key_back_when_the_descriptor_is_over() 
 
 #[test]
 fn an_operators_entry_does_not_outlive_the_key_that_it_names() {
-    let mut world = World::new();
-    let peer = secp256k1_peer();
+    let (mut world, peer) = World::with_peer();
     let entry = Finding { addresses: at(1), mix_key: Some(key(1)), ..Finding::new(peer, 0) };
     world.report(SourceName::Static, entry.clone()).unwrap();
     world.report(SourceName::Descriptors, told(peer, 10, 1, Some((2, START + 60)))).unwrap();
@@ -129,8 +123,7 @@ fn a_cache_of_before_a_rotation_is_read_as_what_it_has_become() {
 
 #[test]
 fn who_passes_records_on_sees_that_they_tell_different_keys_but_none_that_is_over() {
-    let mut world = World::new();
-    let peer = secp256k1_peer();
+    let (mut world, peer) = World::with_peer();
     let keys = |world: &World| {
         let known = known(world.table.nodes(), world.now.unix);
         known.iter().map(|finding| finding.mix_key).collect::<Vec<_>>()
@@ -149,8 +142,7 @@ fn who_passes_records_on_sees_that_they_tell_different_keys_but_none_that_is_ove
 
 #[test]
 fn a_peers_own_descriptor_says_what_it_is_able_to_do_and_an_entry_stands_until_it_has_come() {
-    let mut world = World::new();
-    let peer = secp256k1_peer();
+    let (mut world, peer) = World::with_peer();
     let able = |world: &World| {
         let view = View::of(&world.table, None);
         view.mix_nodes.iter().map(|node| (node.formats, node.reassembles)).collect::<Vec<_>>()

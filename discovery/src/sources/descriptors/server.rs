@@ -9,25 +9,22 @@ use libp2p_identity::PeerId;
 use parking_lot::Mutex;
 use rand::rngs::StdRng;
 use tokio::time::Instant;
+use wakumix_mix::Refill;
 use wakumix_records::descriptor::{Request, Response};
 use wakumix_role_api::InboundRequest;
 use wakumix_telemetry::{Counter, Telemetry};
 
 use super::shelf::Shelf;
-use crate::{
-    finding::UnixSeconds,
-    metrics::Metric,
-    sources::budget::{Budget, Pace},
-};
+use crate::{finding::UnixSeconds, metrics::Metric, sources::budget::Budget};
 
 /// Requests for this node's own descriptor: a thousand nodes that look after it every minute, three times over.
-const OWN_OF_ALL: Pace = Pace { burst: 1000, refill: Duration::from_millis(20) };
+const OWN_OF_ALL: Refill = Refill::of(1000, Duration::from_millis(20));
 /// The same of one peer.
-const OWN_OF_ONE: Pace = Pace { burst: 10, refill: Duration::from_secs(2) };
+const OWN_OF_ONE: Refill = Refill::of(10, Duration::from_secs(2));
 /// Requests for others' descriptors, up to 48 KiB each: at most 1 MiB a second.
-const OTHERS_OF_ALL: Pace = Pace { burst: 200, refill: Duration::from_millis(50) };
+const OTHERS_OF_ALL: Refill = Refill::of(200, Duration::from_millis(50));
 /// The same of one peer: a node that starts asks several times, and then every few minutes.
-const OTHERS_OF_ONE: Pace = Pace { burst: 8, refill: Duration::from_secs(15) };
+const OTHERS_OF_ONE: Refill = Refill::of(8, Duration::from_secs(15));
 
 /// The wall clock in Unix seconds.
 pub(super) type Clock = Arc<dyn Fn() -> UnixSeconds + Send + Sync>;

@@ -9,6 +9,7 @@ use rand::{
     seq::{IteratorRandom, SliceRandom},
 };
 use tokio::time::Instant;
+use wakumix_mix::Refill;
 use wakumix_records::{
     node_record,
     peer_exchange::{MAX_RECORDS, Response, Status, decode_request},
@@ -17,7 +18,7 @@ use wakumix_role_api::{Directory, Requester};
 
 use crate::{
     finding::{Finding, SignedRecord},
-    sources::budget::{Budget, Pace},
+    sources::budget::Budget,
 };
 
 /// Records that are kept to be given away, a random sample of what is known: four answers' worth. Each is decoded again when
@@ -28,9 +29,9 @@ pub(super) const MAX_SHAREABLE: usize = 256;
 const AT_ONCE: usize = 8;
 
 /// js-waku asks every 30 s, nodes of the fleet every minute; both start several times in a row when they restart.
-const OWN_PACE: Pace = Pace { burst: 5, refill: Duration::from_secs(5) };
+const OWN_PACE: Refill = Refill::of(5, Duration::from_secs(5));
 /// An answer has at most 19 KiB: one MiB/s.
-const PACE_OF_ALL: Pace = Pace { burst: 200, refill: Duration::from_millis(20) };
+const PACE_OF_ALL: Refill = Refill::of(200, Duration::from_millis(20));
 
 /// A record that can be given away.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -49,29 +50,17 @@ pub(super) struct Server {
     rng: StdRng,
 }
 
-/// What became of a request.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Outcome {
-    /// It was told records.
-    Served,
-    /// There were none to tell.
-    Empty,
-    /// It was no request.
-    Malformed,
-    /// Its sender asks too often.
-    Throttled,
-}
-
-impl Outcome {
-    pub(super) const ALL: [Self; 4] = [Self::Served, Self::Empty, Self::Malformed, Self::Throttled];
-
-    pub(super) const fn as_str(self) -> &'static str {
-        match self {
-            Self::Served => "served",
-            Self::Empty => "empty",
-            Self::Malformed => "malformed",
-            Self::Throttled => "throttled",
-        }
+wakumix_sphinx::named_enum! {
+    /// What became of a request.
+    pub(super) enum Outcome {
+        /// It was told records.
+        Served = "served",
+        /// There were none to tell.
+        Empty = "empty",
+        /// It was no request.
+        Malformed = "malformed",
+        /// Its sender asks too often.
+        Throttled = "throttled",
     }
 }
 

@@ -1,13 +1,12 @@
 use enr::{Enr, k256::ecdsa::SigningKey};
-use rand::{RngExt, SeedableRng};
+use rand::SeedableRng;
 use tokio::time::Instant;
-use wakumix_mix::{HopAddress, MixNode};
 use wakumix_records::{
     node_record::{NodeRecord, RecordFields},
     peer_exchange::{MAX_RESPONSE, Response, Status, decode_request},
 };
 use wakumix_role_api::{
-    Directory, Requester,
+    Requester,
     host::{OutboundRequest, ReadRule, RequestFailure},
 };
 use wakumix_waku::record::{Capabilities, Shards};
@@ -17,7 +16,7 @@ use crate::{
     finding::{Finding, SignedRecord},
     local::LocalRecord,
     node_record::finding,
-    sources::stand_in::{CLUSTER, Node, answer, body_of, mixer, peer, secret, sender},
+    sources::stand_in::{CLUSTER, Node, answer, body_of, by_peer, damaged, peer, secret, sender},
 };
 
 /// The node record of a test peer.
@@ -64,6 +63,13 @@ fn node(seed: u16, local: LocalRecord) -> Node {
     Node::new(seed, local, &source(PeerExchangeConfig::default()))
 }
 
+/// A node that asks peer 2.
+fn asking() -> Node {
+    let node = node(1, sender(1));
+    node.meets(peer(2), PROTOCOL);
+    node
+}
+
 /// Checks a request and answers it with records.
 fn give(request: OutboundRequest, records: Vec<Vec<u8>>) {
     assert_eq!(decode_request(&body_of(&request)), Ok(60));
@@ -102,7 +108,7 @@ async fn a_server_follows_what_is_known() {
     };
     tokio::time::sleep(Duration::from_secs(1)).await;
     assert_eq!(count(&server).await, Ok(0));
-    server.log.lock().known = (10..80).map(known).collect();
+    server.log.lock().known = by_peer((10..80).map(known));
     tokio::time::sleep(REFRESH_SOON).await;
     assert_eq!(count(&server).await, Ok(60));
     server.log.lock().known.clear();
@@ -130,11 +136,7 @@ async fn configured_peers_are_asked_at_once_and_at_their_address() {
 async fn a_small_pool_is_asked_for_often_and_a_large_one_seldom() {
     for (pool, expected) in [(0, 10), (4, 30), (31, 30), (32, 300)] {
         let mut client = node(1, sender(1));
-        let member = |seed: u16| {
-            let LocalRecord { peer, addresses, mix_key, .. } = mixer(seed);
-            MixNode::new(HopAddress::from_multiaddr(&addresses[0], peer).unwrap(), mix_key.unwrap())
-        };
-        client.publish(Directory { mix_nodes: (1..=pool).map(member).collect(), ..Directory::default() });
+        client.show_pool(1..=pool);
         client.meets(peer(2), PROTOCOL);
         give(client.request().await, Vec::new());
         let start = Instant::now();
@@ -148,8 +150,7 @@ async fn a_small_pool_is_asked_for_often_and_a_large_one_seldom() {
 
 #[tokio::test(start_paused = true)]
 async fn each_false_record_is_counted_by_its_reason_and_spoils_nothing_else() {
-    let mut client = node(1, sender(1));
-    client.meets(peer(2), PROTOCOL);
+    let mut client = asking();
     let known = known(5);
     let good = record_of(&known);
     let mut changed = good.clone();
@@ -174,8 +175,7 @@ async fn each_false_record_is_counted_by_its_reason_and_spoils_nothing_else() {
 
 #[tokio::test(start_paused = true)]
 async fn more_than_asked_for_is_counted_and_not_looked_at() {
-    let mut client = node(1, sender(1));
-    client.meets(peer(2), PROTOCOL);
+    let mut client = asking();
     give(client.request().await, vec![record(5, CLUSTER).encoded; MAX_RECORDS + 9]);
     let (log, _) = client.log_at_next_request().await;
     assert_eq!((log.found.len(), log.refused.get("too_many")), (MAX_RECORDS, Some(&9)));
@@ -183,8 +183,7 @@ async fn more_than_asked_for_is_counted_and_not_looked_at() {
 
 #[tokio::test(start_paused = true)]
 async fn answers_without_success_and_bytes_that_are_none_count_as_no_answer() {
-    let mut client = node(1, sender(1));
-    client.meets(peer(2), PROTOCOL);
+    let mut client = asking();
     let failures = [Status::BadRequest, Status::TooManyRequests, Status::Unavailable, Status::Other(599)];
     for status in failures {
         answer(client.request().await, &Response::failure(status, "no").encode());
@@ -199,8 +198,7 @@ async fn answers_without_success_and_bytes_that_are_none_count_as_no_answer() {
 
 #[tokio::test(start_paused = true)]
 async fn a_record_of_this_node_is_no_news() {
-    let mut client = node(1, sender(1));
-    client.meets(peer(2), PROTOCOL);
+    let mut client = asking();
     give(client.request().await, vec![record(1, CLUSTER).encoded]);
     let (log, _) = client.log_at_next_request().await;
     assert!(log.found.is_empty() && log.refused.is_empty());
@@ -208,29 +206,13 @@ async fn a_record_of_this_node_is_no_news() {
 
 #[tokio::test(start_paused = true)]
 async fn ten_thousand_hostile_records_leave_nothing_behind() {
-    let mut client = node(1, sender(1));
-    client.meets(peer(2), PROTOCOL);
+    let mut client = asking();
     let (mut rng, known) = (StdRng::seed_from_u64(4), known(5));
     let good = record_of(&known);
-    let mut hostile = || {
-        let mut changed = good.clone();
-        match rng.random_range(0..3) {
-            0 => {
-                let place = rng.random_range(0..changed.len());
-                changed[place] ^= 1 << rng.random_range(0..8);
-            }
-            1 => changed.truncate(rng.random_range(0..good.len())),
-            _ => {
-                changed = vec![0; rng.random_range(0..310)];
-                rng.fill(&mut changed[..]);
-            }
-        }
-        changed
-    };
     let mut refused = 0;
     let mut request = client.request().await;
     for _ in 0..10_000 / (MAX_RECORDS - 1) + 1 {
-        let mut records: Vec<_> = (1..MAX_RECORDS).map(|_| hostile()).collect();
+        let mut records: Vec<_> = (1..MAX_RECORDS).map(|_| damaged(&mut rng, &good)).collect();
         records.push(good.clone());
         give(request, records);
         let (log, next) = client.log_at_next_request().await;

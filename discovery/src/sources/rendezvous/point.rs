@@ -5,6 +5,7 @@ use std::time::Duration;
 use libp2p_identity::PeerId;
 use rand::rngs::StdRng;
 use tokio::time::Instant;
+use wakumix_mix::Refill;
 use wakumix_records::rendezvous::{
     MAX_TTL, MIN_TTL, MixRecord, Page, PeerRecord, Query, Refused, Registration, Request, Response, Status,
     cluster_namespace, mix_namespace,
@@ -12,7 +13,7 @@ use wakumix_records::rendezvous::{
 use wakumix_role_api::Requester;
 
 use super::registrations::{MAX_RECORD, Registrations, Told};
-use crate::sources::budget::{Budget, Pace};
+use crate::sources::budget::Budget;
 
 /// Registrations are granted no longer than this, in seconds. The fleet's nodes ask for [`MIN_TTL`] and renew every 10 s,
 /// so whoever wants more than an hour need not be believed for longer.
@@ -26,9 +27,9 @@ pub(super) const MAX_TOLD: usize = 48;
 const MAX_NEWS: usize = 256;
 
 /// Nodes of the fleet send two requests every 10 s to one of their points.
-const OWN_PACE: Pace = Pace { burst: 8, refill: Duration::from_secs(1) };
+const OWN_PACE: Refill = Refill::of(8, Duration::from_secs(1));
 /// A registration takes some 0.2 ms, most of it for its signature: the hundred a second take 2 % of a core.
-const PACE_OF_ALL: Pace = Pace { burst: 400, refill: Duration::from_millis(10) };
+const PACE_OF_ALL: Refill = Refill::of(400, Duration::from_millis(10));
 
 /// The point.
 #[derive(Debug)]
@@ -50,29 +51,17 @@ enum Namespace {
     All,
 }
 
-/// What became of a request.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Outcome {
-    /// It was registered, unregistered or told what it asked for.
-    Served,
-    /// It was refused with a reason.
-    Refused,
-    /// It was no request.
-    Malformed,
-    /// Its sender asks too often.
-    Throttled,
-}
-
-impl Outcome {
-    pub(super) const ALL: [Self; 4] = [Self::Served, Self::Refused, Self::Malformed, Self::Throttled];
-
-    pub(super) const fn as_str(self) -> &'static str {
-        match self {
-            Self::Served => "served",
-            Self::Refused => "refused",
-            Self::Malformed => "malformed",
-            Self::Throttled => "throttled",
-        }
+wakumix_sphinx::named_enum! {
+    /// What became of a request.
+    pub(super) enum Outcome {
+        /// It was registered, unregistered or told what it asked for.
+        Served = "served",
+        /// It was refused with a reason.
+        Refused = "refused",
+        /// It was no request.
+        Malformed = "malformed",
+        /// Its sender asks too often.
+        Throttled = "throttled",
     }
 }
 

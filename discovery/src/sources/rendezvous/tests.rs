@@ -1,6 +1,6 @@
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use rand::{RngExt, SeedableRng, rngs::StdRng};
+use rand::{SeedableRng, rngs::StdRng};
 use tokio::time::Instant;
 use wakumix_records::rendezvous::{
     MAX_RESPONSE, MIN_TTL, MixRecord, PAGE, PROTOCOL, Page, Query, Refused, Registration, Request, Response, Status,
@@ -14,11 +14,18 @@ use super::{
 };
 use crate::{
     local::LocalRecord,
-    sources::stand_in::{CLUSTER, Node, answer, body_of, key, mixer, peer, sender},
+    sources::stand_in::{CLUSTER, Node, answer, body_of, damaged, key, mixer, peer, sender},
 };
 
 fn node(seed: u16, local: LocalRecord) -> Node {
     Node::new(seed, local, &Rendezvous::with_rng(CLUSTER, StdRng::seed_from_u64(2)))
+}
+
+/// A node that asks peer 2.
+fn asking() -> Node {
+    let node = node(1, sender(1));
+    node.meets(peer(2), PROTOCOL);
+    node
 }
 
 fn now() -> u64 {
@@ -116,8 +123,7 @@ async fn only_a_mixer_that_can_be_reached_registers() {
 
 #[tokio::test(start_paused = true)]
 async fn a_point_is_asked_about_every_ten_seconds() {
-    let mut one = node(1, sender(1));
-    one.meets(peer(2), PROTOCOL);
+    let mut one = asking();
     drop(one.request().await);
     let start = Instant::now();
     for _ in 0..100 {
@@ -129,8 +135,7 @@ async fn a_point_is_asked_about_every_ten_seconds() {
 
 #[tokio::test(start_paused = true)]
 async fn a_peer_that_does_not_speak_the_protocol_after_all_is_not_asked_again() {
-    let mut one = node(1, sender(1));
-    one.meets(peer(2), PROTOCOL);
+    let mut one = asking();
     one.request().await.reply.send(Err(RequestFailure::Unsupported)).unwrap();
     one.meets(peer(3), PROTOCOL);
     for _ in 0..5 {
@@ -144,8 +149,7 @@ async fn a_peer_that_does_not_speak_the_protocol_after_all_is_not_asked_again() 
 
 #[tokio::test(start_paused = true)]
 async fn the_cookie_of_a_point_is_given_back_until_it_is_refused() {
-    let mut one = node(1, sender(1));
-    one.meets(peer(2), PROTOCOL);
+    let mut one = asking();
     let refused = Response::Discover(Err(Refused::new(Status::InvalidCookie, "no"))).encode();
     let mut cookie = None;
     for given in [Some(vec![1; 20]), Some(vec![2; 512]), Some(vec![3; 513]), None, Some(vec![4])] {
@@ -162,8 +166,7 @@ async fn the_cookie_of_a_point_is_given_back_until_it_is_refused() {
 
 #[tokio::test(start_paused = true)]
 async fn each_false_record_is_counted_by_its_reason_and_spoils_nothing_else() {
-    let mut one = node(1, sender(1));
-    one.meets(peer(2), PROTOCOL);
+    let mut one = asking();
     let good = registration(&record(5), 5);
     let sealed = |record: MixRecord| registration(&record, 5);
     let broken = |place: usize| {
@@ -197,8 +200,7 @@ async fn each_false_record_is_counted_by_its_reason_and_spoils_nothing_else() {
 
 #[tokio::test(start_paused = true)]
 async fn a_record_of_this_node_is_no_news() {
-    let mut one = node(1, sender(1));
-    one.meets(peer(2), PROTOCOL);
+    let mut one = asking();
     page(one.request().await, vec![registration(&record(1), 1)], None);
     let (log, _) = one.log_at_next_request().await;
     assert!(log.found.is_empty() && log.refused.is_empty());
@@ -206,8 +208,7 @@ async fn a_record_of_this_node_is_no_news() {
 
 #[tokio::test(start_paused = true)]
 async fn more_than_asked_for_is_counted_and_not_looked_at() {
-    let mut one = node(1, sender(1));
-    one.meets(peer(2), PROTOCOL);
+    let mut one = asking();
     page(one.request().await, vec![registration(&record(5), 5); PAGE + 7], None);
     let (log, _) = one.log_at_next_request().await;
     assert_eq!((log.found.len(), log.refused.get("too_many")), (PAGE, Some(&7)));
@@ -215,21 +216,9 @@ async fn more_than_asked_for_is_counted_and_not_looked_at() {
 
 #[tokio::test(start_paused = true)]
 async fn ten_thousand_hostile_records_leave_nothing_behind() {
-    let mut one = node(1, sender(1));
-    one.meets(peer(2), PROTOCOL);
+    let mut one = asking();
     let (mut rng, good) = (StdRng::seed_from_u64(4), registration(&record(5), 5));
-    let mut hostile = || {
-        let mut changed = good.clone();
-        match rng.random_range(0..3) {
-            0 => {
-                let place = rng.random_range(0..changed.record.len());
-                changed.record[place] ^= 1 << rng.random_range(0..8);
-            }
-            1 => changed.record.truncate(rng.random_range(0..good.record.len())),
-            _ => rng.fill(&mut changed.record[..]),
-        }
-        changed
-    };
+    let mut hostile = || Registration { record: damaged(&mut rng, &good.record), ..good.clone() };
     let mut refused = 0;
     let mut request = one.request().await;
     for _ in 0..10_000 / (PAGE - 1) + 1 {
@@ -246,8 +235,7 @@ async fn ten_thousand_hostile_records_leave_nothing_behind() {
 
 #[tokio::test(start_paused = true)]
 async fn an_answer_that_is_none_counts_as_no_answer() {
-    let mut one = node(1, sender(1));
-    one.meets(peer(2), PROTOCOL);
+    let mut one = asking();
     let registered = Response::Register(Ok(60)).encode();
     for body in [&b""[..], &[0xff; 20], &registered] {
         answer(one.request().await, body);

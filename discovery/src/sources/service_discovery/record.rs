@@ -92,25 +92,12 @@ pub(super) fn advertisement(local: &LocalRecord, key: &Keypair, now: UnixSeconds
 
 #[cfg(test)]
 mod tests {
-    use wakumix_sphinx::PrivateKey;
-    use wakumix_waku::record::Shards;
-
     use super::*;
+    use crate::sources::stand_in;
 
     fn local(key: &Keypair) -> LocalRecord {
-        LocalRecord {
-            peer: key.public().to_peer_id(),
-            addresses: vec!["/ip4/192.0.2.1/tcp/60000".parse().unwrap()],
-            hop_address: None,
-            capabilities: Capabilities::MIX,
-            shards: Shards { cluster: 2, shards: vec![0] },
-            mix_key: Some(PrivateKey::from_bytes([5; 32]).public()),
-            next_key: None,
-            reassembles: false,
-            profiles: Vec::new(),
-            operator: None,
-            family: Vec::new(),
-        }
+        let addresses = vec!["/ip4/192.0.2.1/tcp/60000".parse().unwrap()];
+        LocalRecord { peer: key.public().to_peer_id(), addresses, ..stand_in::mixer(5) }
     }
 
     fn read(advertisements: &[Vec<u8>]) -> Reading {

@@ -5,6 +5,7 @@ use std::time::Duration;
 use libp2p_identity::{Keypair, PeerId};
 use rand::{Rng, rngs::StdRng};
 use tokio::time::Instant;
+use wakumix_mix::Refill;
 use wakumix_records::service_discovery::{Contact, Message, MessageKind, ValueRecord};
 use wakumix_role_api::Requester;
 
@@ -15,15 +16,12 @@ use super::{
     store::Store,
     table::Table,
 };
-use crate::{
-    finding::UnixSeconds,
-    sources::budget::{Budget, Pace},
-};
+use crate::{finding::UnixSeconds, sources::budget::Budget};
 
 /// Requests of all peers together. The dearest checks two signatures, some 0.2 ms; 500 a second take a tenth of a core.
-const ALL: Pace = Pace { burst: 1000, refill: Duration::from_millis(2) };
+const ALL: Refill = Refill::of(1000, Duration::from_millis(2));
 /// Requests of one peer. A look-up and a registration with all buckets ask one peer a few times; walks come each minute.
-const OWN: Pace = Pace { burst: 40, refill: Duration::from_millis(500) };
+const OWN: Refill = Refill::of(40, Duration::from_millis(500));
 /// Bytes of the longest key: a peer id has below 64.
 const MAX_KEY: usize = 128;
 

@@ -96,6 +96,13 @@ fn disk() -> File {
     })))
 }
 
+/// Holds the next sync up: it says that it has begun, and goes on when it is told to.
+fn gate(disk: &File) -> (Receiver<()>, SyncSender<()>) {
+    let ((begun, has_begun), (go, may_go)) = (sync_channel(1), sync_channel(1));
+    disk.0.lock().gate = Some((begun, may_go));
+    (has_begun, go)
+}
+
 fn start(disk: &File, tag_sync: Duration, retry: Duration) -> (Committer, Arc<Totals>) {
     let totals = Arc::new(Totals::default());
     let settings = Settings { name: "test.tags".to_owned(), tag_sync, retry, totals: Arc::clone(&totals) };
@@ -142,9 +149,7 @@ async fn with_time_to_sync_what_is_committed_is_written_and_synced_at_the_end() 
 #[tokio::test]
 async fn syncs_when_the_time_is_over_also_without_traffic() {
     let disk = disk();
-    let (begun, has_begun) = sync_channel(1);
-    let (go, may_go) = sync_channel(1);
-    disk.0.lock().gate = Some((begun, may_go));
+    let (has_begun, go) = gate(&disk);
     let (log, _) = start(&disk, Duration::from_millis(1), HOUR);
     assert!(log.commit(&tags(0..3)).wait().await);
     has_begun.recv().unwrap();
@@ -156,9 +161,7 @@ async fn syncs_when_the_time_is_over_also_without_traffic() {
 #[tokio::test]
 async fn what_comes_during_a_sync_is_one_group() {
     let disk = disk();
-    let (begun, has_begun) = sync_channel(1);
-    let (go, may_go) = sync_channel(1);
-    disk.0.lock().gate = Some((begun, may_go));
+    let (has_begun, go) = gate(&disk);
     let (log, totals) = start(&disk, Duration::ZERO, HOUR);
     let mut first = log.commit(&tags(0..1));
     has_begun.recv().unwrap();
@@ -202,10 +205,8 @@ async fn a_write_that_works_again_brings_what_failed_and_ends_the_trouble() {
 #[tokio::test]
 async fn a_log_that_failed_is_tried_again_without_traffic() {
     let disk = disk();
-    let (begun, has_begun) = sync_channel(1);
-    let (go, may_go) = sync_channel(1);
     disk.0.lock().room = room_for(1);
-    disk.0.lock().gate = Some((begun, may_go));
+    let (has_begun, go) = gate(&disk);
     let (log, _) = start(&disk, Duration::ZERO, Duration::from_millis(1));
     assert!(!log.commit(&tags(0..3)).wait().await);
     disk.0.lock().room = usize::MAX;
@@ -256,9 +257,7 @@ fn a_failed_write_does_not_cut_what_was_acknowledged() {
 #[test]
 fn the_queue_takes_no_more_than_its_bound() {
     let disk = disk();
-    let (begun, has_begun) = sync_channel(1);
-    let (go, may_go) = sync_channel(1);
-    disk.0.lock().gate = Some((begun, may_go));
+    let (has_begun, go) = gate(&disk);
     let (log, _) = start(&disk, Duration::ZERO, HOUR);
     log.commit(&tags(0..1));
     has_begun.recv().unwrap();

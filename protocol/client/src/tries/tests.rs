@@ -58,6 +58,13 @@ fn after_tries(tries: &mut Tries, services: &[u8]) -> Duration {
     now
 }
 
+/// Tries at these services, each silent but the last.
+fn tried(services: &[u8]) -> Tries {
+    let mut tries = tries();
+    after_tries(&mut tries, services);
+    tries
+}
+
 fn answered(tries: &mut Tries, number: usize, meaning: Meaning) -> Option<LastAnswer> {
     tries.answered(at(5000), number, (meaning, WORDS.to_vec()), false, 0.5)
 }
@@ -77,8 +84,7 @@ fn a_try_is_awaited_until_it_times_out_and_stays_answerable() {
 
 #[test]
 fn a_timeout_that_has_become_longer_meanwhile_goes_on() {
-    let mut tries = tries();
-    after_tries(&mut tries, &[1, 2]);
+    let mut tries = tried(&[1, 2]);
     let longer = |number: u32, waited| {
         assert_eq!((number, waited), (2, TIMEOUT));
         3 * TIMEOUT
@@ -91,8 +97,7 @@ fn a_timeout_that_has_become_longer_meanwhile_goes_on() {
 
 #[test]
 fn silence_condemns_the_hops_for_this_request_and_puts_the_service_behind_others() {
-    let mut tries = tries();
-    after_tries(&mut tries, &[1, 2]);
+    let tries = tried(&[1, 2]);
     let history = tries.history();
     assert_eq!(history.hops, BTreeSet::from([peer(11), peer(21)]), "those of the second are still awaited");
     assert_eq!((history.asked[&peer(1)], history.asked[&peer(2)]), (1, 1));
@@ -130,8 +135,7 @@ fn a_service_that_cannot_is_left_for_another_at_once() {
 #[test]
 fn when_nobody_is_left_to_ask_the_last_refusal_is_the_outcome() {
     for meaning in [Meaning::DoneIfRepeated, Meaning::Exit(ExitStatus::CodecRefused)] {
-        let mut tries = tries();
-        after_tries(&mut tries, &[1]);
+        let mut tries = tried(&[1]);
         answered(&mut tries, 0, meaning);
         assert_eq!(tries.no_route(at(100), no_exit(), false), Some(Ok(said(WORDS))), "a first 505 is no success");
     }
@@ -156,13 +160,11 @@ fn a_request_that_was_never_sent_fails_with_what_is_in_its_way() {
 /// 505 after a try without answer may be what a node of the fleet says of a message that it has, or no relay peers.
 #[test]
 fn a_505_after_silence_is_success_only_if_something_else_says_so() {
-    let mut alone = tries();
-    after_tries(&mut alone, &[1, 2]);
+    let mut alone = tried(&[1, 2]);
     assert_eq!(answered(&mut alone, 1, Meaning::DoneIfRepeated), None);
     assert_eq!(alone.step(at(5000)), Step::Try, "another service is asked");
 
-    let mut second = tries();
-    after_tries(&mut second, &[1, 2]);
+    let mut second = tried(&[1, 2]);
     answered(&mut second, 1, Meaning::DoneIfRepeated);
     second.sent(at(5000), to(3), TIMEOUT);
     assert_eq!(
@@ -171,13 +173,11 @@ fn a_505_after_silence_is_success_only_if_something_else_says_so() {
         "a second service says so"
     );
 
-    let mut trusted = tries();
-    after_tries(&mut trusted, &[1, 2]);
+    let mut trusted = tried(&[1, 2]);
     let outcome = trusted.answered(at(5000), 1, (Meaning::DoneIfRepeated, WORDS.to_vec()), true, 0.5);
     assert_eq!(outcome, Some(said_of_repeat(WORDS)), "the service has done a request of this client");
 
-    let mut only = tries();
-    after_tries(&mut only, &[1, 1]);
+    let mut only = tried(&[1, 1]);
     answered(&mut only, 1, Meaning::DoneIfRepeated);
     let outcome = only.no_route(at(5000), no_exit(), false);
     assert_eq!(outcome, Some(Ok(said_of_repeat(WORDS))), "there is nobody else to ask");
@@ -186,8 +186,7 @@ fn a_505_after_silence_is_success_only_if_something_else_says_so() {
 #[test]
 fn a_505_is_no_success_if_no_earlier_try_may_have_got_through() {
     for trusted in [false, true] {
-        let mut first = tries();
-        after_tries(&mut first, &[1]);
+        let mut first = tried(&[1]);
         assert_eq!(first.answered(at(100), 0, (Meaning::DoneIfRepeated, WORDS.to_vec()), trusted, 0.5), None);
 
         let mut unreached = tries();
@@ -200,8 +199,7 @@ fn a_505_is_no_success_if_no_earlier_try_may_have_got_through() {
 
 #[test]
 fn an_exit_that_cannot_tell_whether_its_service_published_leaves_505_in_doubt() {
-    let mut tries = tries();
-    after_tries(&mut tries, &[1]);
+    let mut tries = tried(&[1]);
     answered(&mut tries, 0, Meaning::Exit(ExitStatus::TimedOut));
     tries.sent(at(5000), to(2), TIMEOUT);
     let outcome = tries.answered(at(5100), 1, (Meaning::DoneIfRepeated, WORDS.to_vec()), true, 0.5);
@@ -282,8 +280,7 @@ fn a_set_of_fragments_bears_the_loss_of_as_many_as_it_has_to_spare() {
 
 #[test]
 fn no_service_takes_what_one_refuses_for_good() {
-    let mut tries = tries();
-    after_tries(&mut tries, &[1]);
+    let mut tries = tried(&[1]);
     assert_eq!(answered(&mut tries, 0, Meaning::Final), Some(said(WORDS)));
 }
 

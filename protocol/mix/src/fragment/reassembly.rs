@@ -73,41 +73,31 @@ impl fmt::Debug for Progress {
     }
 }
 
-/// Why a fragment was not kept.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
-#[non_exhaustive]
-pub enum SetRefusal {
-    /// It says something else about its set than the first fragment did, or its shard differs from the one with its index.
-    /// The set stays.
-    #[error("the fragment contradicts its set")]
-    Contradiction,
-    /// The shards do not give the message that was cut. The set is given up.
-    #[error("the shards do not belong together")]
-    Damaged,
-    /// The message is not codec and application bytes, or is itself a fragment. The set is given up.
-    #[error("there is no request in the set")]
-    NoRequest,
-    /// Its set was given up before.
-    #[error("the set was given up")]
-    GivenUp,
-    /// There is no room beside its own set.
-    #[error("no room for the fragment")]
-    NoRoom,
+wakumix_sphinx::named_enum! {
+    /// Why a fragment was not kept.
+    #[non_exhaustive]
+    #[derive(Error)]
+    pub enum SetRefusal {
+        /// It says something else about its set than the first fragment did, or its shard differs from the one with its index.
+        /// The set stays.
+        #[error("the fragment contradicts its set")]
+        Contradiction = "contradiction",
+        /// The shards do not give the message that was cut. The set is given up.
+        #[error("the shards do not belong together")]
+        Damaged = "damaged",
+        /// The message is not codec and application bytes, or is itself a fragment. The set is given up.
+        #[error("there is no request in the set")]
+        NoRequest = "no_request",
+        /// Its set was given up before.
+        #[error("the set was given up")]
+        GivenUp = "given_up",
+        /// There is no room beside its own set.
+        #[error("no room for the fragment")]
+        NoRoom = "no_room",
+    }
 }
 
 impl SetRefusal {
-    /// A stable name in snake case, for metric labels.
-    #[must_use]
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::Contradiction => "contradiction",
-            Self::Damaged => "damaged",
-            Self::NoRequest => "no_request",
-            Self::GivenUp => "given_up",
-            Self::NoRoom => "no_room",
-        }
-    }
-
     /// How the packet is counted.
     #[must_use]
     pub const fn drop_reason(self) -> DropReason {

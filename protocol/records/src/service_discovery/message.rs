@@ -13,25 +13,27 @@ const MAX_ADDRESSES: usize = 8;
 /// Advertisements that are read of one message; the specification's registrars return 10.
 const MAX_ADVERTISEMENTS: usize = 16;
 
-/// What a message asks or answers.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+/// What a message asks or answers, with its number on the wire. Those of REGISTER and GET_ADS are the fleet's; the text of its
+/// specification differs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, prost::Enumeration)]
+#[repr(i32)]
 pub enum MessageKind {
     /// Keep a record under a key.
-    PutValue,
+    PutValue = 0,
     /// Give the record under a key.
-    GetValue,
+    GetValue = 1,
     /// Remember a provider; not used here.
-    AddProvider,
+    AddProvider = 2,
     /// Name providers; not used here.
-    GetProviders,
+    GetProviders = 3,
     /// Name the peers closest to a key.
-    FindNode,
+    FindNode = 4,
     /// Answer.
-    Ping,
+    Ping = 5,
     /// Keep an advertisement.
-    Register,
+    Register = 16,
     /// Give the advertisements of a service.
-    GetAds,
+    GetAds = 17,
 }
 
 /// Why bytes are no message.
@@ -98,15 +100,16 @@ pub struct Register {
     pub ticket: Option<Ticket>,
 }
 
-/// How a registration ended.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+/// How a registration ended, with its number on the wire.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, prost::Enumeration)]
+#[repr(i32)]
 pub enum Status {
     /// The advertisement is kept.
-    Confirmed,
+    Confirmed = 0,
     /// Come back with the ticket.
-    Wait,
+    Wait = 1,
     /// It will not be kept.
-    Rejected,
+    Rejected = 2,
 }
 
 /// A message, and what was left out of it.
@@ -116,48 +119,6 @@ pub struct Decoded {
     pub message: Message,
     /// Peers and advertisements that could not be read, or are more than one message may hold.
     pub skipped: usize,
-}
-
-impl MessageKind {
-    const ALL: [Self; 8] = [
-        Self::PutValue,
-        Self::GetValue,
-        Self::AddProvider,
-        Self::GetProviders,
-        Self::FindNode,
-        Self::Ping,
-        Self::Register,
-        Self::GetAds,
-    ];
-
-    /// The number on the wire. Those of REGISTER and GET_ADS are the fleet's; the text of its specification differs.
-    const fn number(self) -> i32 {
-        match self {
-            Self::PutValue => 0,
-            Self::GetValue => 1,
-            Self::AddProvider => 2,
-            Self::GetProviders => 3,
-            Self::FindNode => 4,
-            Self::Ping => 5,
-            Self::Register => 16,
-            Self::GetAds => 17,
-        }
-    }
-}
-
-impl Status {
-    const fn number(self) -> i32 {
-        match self {
-            Self::Confirmed => 0,
-            Self::Wait => 1,
-            Self::Rejected => 2,
-        }
-    }
-
-    fn from_number(number: i32) -> Result<Self, MessageError> {
-        let all = [Self::Confirmed, Self::Wait, Self::Rejected];
-        all.into_iter().find(|status| status.number() == number).ok_or(MessageError::Status(number))
-    }
 }
 
 // Every scalar is optional, so that zero is written: older nodes of the fleet require the fields.
@@ -263,7 +224,7 @@ impl Message {
             return Err(MessageError::TooLong(bytes.len()));
         }
         let MessageFields { kind, key, record, closer, register, get_ads } = MessageFields::decode(bytes)?;
-        let kind = MessageKind::ALL.into_iter().find(|known| Some(known.number()) == kind).ok_or(MessageError::Kind)?;
+        let kind = kind.and_then(|kind| MessageKind::try_from(kind).ok()).ok_or(MessageError::Kind)?;
         let mut skipped = closer.len();
         let closer: Vec<_> = closer.iter().take(MAX_CONTACTS).filter_map(|peer| Contact::decode(peer)).collect();
         skipped -= closer.len();
@@ -286,7 +247,7 @@ impl Message {
         let record = self.record.clone();
         let advertisements = self.advertisements.clone();
         MessageFields {
-            kind: Some(self.kind.number()),
+            kind: Some(self.kind.into()),
             key,
             record: record.map(|record| ValueFields { key: Some(record.key), value: Some(record.value) }),
             closer: self.closer.iter().map(Contact::encode).collect(),
@@ -322,7 +283,10 @@ impl TryFrom<RegisterFields> for Register {
             wait: ticket.wait.unwrap_or_default(),
             signature: ticket.signature.unwrap_or_default(),
         });
-        let status = fields.status.map(Status::from_number).transpose()?;
+        let status = fields
+            .status
+            .map(|status| Status::try_from(status).map_err(|_| MessageError::Status(status)))
+            .transpose()?;
         Ok(Self { advertisement: fields.advertisement.unwrap_or_default(), status, ticket })
     }
 }
@@ -336,7 +300,7 @@ impl From<Register> for RegisterFields {
             wait: Some(ticket.wait),
             signature: Some(ticket.signature),
         });
-        Self { advertisement: Some(advertisement), status: status.map(Status::number), ticket }
+        Self { advertisement: Some(advertisement), status: status.map(i32::from), ticket }
     }
 }
 

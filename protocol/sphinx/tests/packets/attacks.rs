@@ -2,50 +2,76 @@
 
 use curve25519_dalek::MontgomeryPoint;
 use curve25519_dalek::constants::EIGHT_TORSION;
-use proptest::prelude::*;
+use proptest::{prelude::*, sample::select};
 use wakumix_sphinx::{HEADER_LEN, Opened, PACKET_LEN, PrivateKey, Reject, Sphinx, Surb};
 
-use crate::support::{NO_ADDRESS, Nodes, packet, profiles, rng};
+use crate::support::{NO_ADDRESS, Nodes, formats, header_len, kinds, place_in, rng, sealed_len};
+
+#[test]
+fn a_damaged_byte_anywhere_in_the_header_is_refused_at_the_first_hop() {
+    let nodes = Nodes::new();
+    for format in formats() {
+        let original = nodes.packet(&*format, 3);
+        for at in 0..header_len(&*format) {
+            let mut packet = original.clone();
+            packet[at] ^= 0x10;
+            let refusal = format.authenticate(&nodes.keys[0], &packet).err();
+            if at < 32 {
+                assert!(matches!(refusal, Some(Reject::Mac | Reject::Alpha | Reject::ZeroSecret)), "byte {at}");
+            } else {
+                assert_eq!(refusal, Some(Reject::Mac), "byte {at}");
+            }
+        }
+    }
+}
+
+/// Every eleventh byte: each place within the blocks of both ciphers that make the wide block, and the last byte.
+#[test]
+fn a_damaged_byte_anywhere_in_the_payload_is_refused_at_the_exit() {
+    let nodes = Nodes::new();
+    for format in kinds() {
+        let mut original = nodes.packet(&*format, 4);
+        nodes.forward(&*format, 0, &mut original);
+        nodes.forward(&*format, 1, &mut original);
+        for at in (header_len(&*format)..original.len()).rev().step_by(11) {
+            let mut packet = original.clone();
+            packet[at] ^= 0x10;
+            assert_eq!(nodes.open(&*format, 2, &mut packet).err(), Some(Reject::Integrity), "byte {at}");
+        }
+    }
+}
 
 proptest! {
     // Each case walks packets through several hops.
-    #![proptest_config(ProptestConfig::with_cases(64))]
+    #![proptest_config(ProptestConfig::with_cases(96))]
 
     #[test]
     fn a_flipped_header_byte_is_refused_at_the_first_hop(
-        at in 0..HEADER_LEN,
+        (format, at) in place_in(formats(), |format| 32..header_len(format)),
         flip in 1u8..,
-        profile in profiles(),
     ) {
         let nodes = Nodes::new();
-        let sphinx = Sphinx::new(profile);
-        let mut packet = vec![0; profile.packet_len()];
-        sphinx.build(&mut rng(3), &nodes.path, &NO_ADDRESS, b"body", &mut packet).unwrap();
+        let mut packet = nodes.packet(&*format, 3);
         packet[at] ^= flip;
-        let refusal = sphinx.authenticate(&nodes.keys[0], &packet).err();
-        if at < 32 {
-            prop_assert!(matches!(refusal, Some(Reject::Mac | Reject::Alpha | Reject::ZeroSecret)));
-        } else {
-            prop_assert_eq!(refusal, Some(Reject::Mac));
-        }
+        prop_assert_eq!(format.authenticate(&nodes.keys[0], &packet).err(), Some(Reject::Mac));
     }
 
     #[test]
-    fn a_flipped_payload_byte_destroys_a_lioness_packet(
-        at in HEADER_LEN..PACKET_LEN,
+    fn a_payload_damaged_on_any_link_is_refused_at_the_exit(
+        (format, at) in place_in(kinds(), |format| header_len(format)..sealed_len(format)),
         flip in 1u8..,
         hop in 0usize..3,
     ) {
         let nodes = Nodes::new();
-        let (sphinx, mut packet) = packet(&nodes, 4);
+        let mut packet = nodes.packet(&*format, 5);
         for i in 0..hop {
-            nodes.forward(sphinx, i, &mut packet);
+            nodes.forward(&*format, i, &mut packet);
         }
         packet[at] ^= flip;
         for i in hop..2 {
-            nodes.forward(sphinx, i, &mut packet);
+            nodes.forward(&*format, i, &mut packet);
         }
-        prop_assert_eq!(nodes.open(sphinx, 2, &mut packet).err(), Some(Reject::Integrity));
+        prop_assert_eq!(nodes.open(&*format, 2, &mut packet).err(), Some(Reject::Integrity));
     }
 
     #[test]
@@ -58,7 +84,7 @@ proptest! {
         let mut packet = [0; PACKET_LEN];
         sphinx.build(&mut rng(5), &nodes.path, &NO_ADDRESS, b"\xff\xff\xff\xff", &mut packet).unwrap();
         packet[HEADER_LEN + at] ^= flip;
-        match nodes.walk(sphinx, &mut packet) {
+        match nodes.walk(&sphinx, &mut packet) {
             Err(refusal) if at < 16 => prop_assert_eq!(refusal, Reject::Integrity),
             Err(refusal) => prop_assert_eq!(refusal, Reject::Padding),
             // A shorter padding length makes padding part of the body: AES-CTR cannot tell.
@@ -68,38 +94,34 @@ proptest! {
 
     #[test]
     fn arbitrary_bytes_never_panic(
-        bytes in prop::collection::vec(any::<u8>(), 0..6000),
-        profile in profiles(),
+        bytes in prop::collection::vec(any::<u8>(), 0..7000),
+        format in select(formats()),
     ) {
         let nodes = Nodes::new();
-        let sphinx = Sphinx::new(profile);
-        prop_assert!(sphinx.authenticate(&nodes.keys[0], &bytes).is_err());
-        let _ = sphinx.split_proof(&bytes);
-        let _ = Surb::from_bytes(&bytes);
-        let (_, keys) = sphinx.create_surb(&mut rng(6), &nodes.path).unwrap();
+        prop_assert!(format.authenticate(&nodes.keys[0], &bytes).is_err());
+        let _ = format.read_surb(&bytes);
+        let (_, keys) = format.create_surb(&mut rng(6), &nodes.path).unwrap();
         let mut bytes = bytes;
-        prop_assert!(sphinx.open_reply(&keys, &mut bytes).is_err());
+        prop_assert!(format.open_reply(&keys, &mut bytes).is_err());
     }
 
     #[test]
     fn arbitrary_packets_of_the_right_size_never_panic(
         seed in any::<u64>(),
         noise in any::<[u8; 32]>(),
-        profile in profiles(),
+        format in select(formats()),
     ) {
         let nodes = Nodes::new();
-        let sphinx = Sphinx::new(profile);
-        let mut good = vec![0; profile.packet_len()];
-        sphinx.build(&mut rng(seed), &nodes.path, &NO_ADDRESS, b"", &mut good).unwrap();
-        let mut bytes: Vec<u8> = noise.iter().copied().cycle().take(profile.packet_len()).collect();
-        prop_assert!(sphinx.authenticate(&nodes.keys[0], &bytes).is_err());
+        let good = nodes.packet(&*format, seed);
+        let mut bytes: Vec<u8> = noise.iter().copied().cycle().take(good.len()).collect();
+        prop_assert!(format.authenticate(&nodes.keys[0], &bytes).is_err());
         // The secret of one packet applied to another gives noise, not a panic.
-        let auth = sphinx.authenticate(&nodes.keys[0], &good).unwrap();
-        if let Ok(Opened::Forward { blinding, .. }) = sphinx.open(&mut bytes, auth) {
-            let _ = sphinx.blind(&mut bytes, blinding);
+        let auth = format.authenticate(&nodes.keys[0], &good).unwrap();
+        if let Ok(Opened::Forward { blinding, .. }) = format.open(&mut bytes, auth) {
+            let _ = format.blind(&mut bytes, blinding);
         }
-        let (_, keys) = sphinx.create_surb(&mut rng(6), &nodes.path).unwrap();
-        prop_assert!(sphinx.open_reply(&keys, &mut bytes).is_err());
+        let (_, keys) = format.create_surb(&mut rng(6), &nodes.path).unwrap();
+        prop_assert!(format.open_reply(&keys, &mut bytes).is_err());
     }
 
     #[test]
@@ -120,82 +142,73 @@ fn torsion_variants(alpha: [u8; 32]) -> Vec<[u8; 32]> {
 }
 
 #[test]
-fn every_torsion_variant_of_alpha_has_the_same_tag() {
+fn every_encoding_of_alpha_has_the_same_tag_or_is_refused() {
     let nodes = Nodes::new();
-    let (sphinx, original) = packet(&nodes, 9);
-    let tag = sphinx.authenticate(&nodes.keys[0], &original).unwrap().tag();
-    let alpha: [u8; 32] = original[..32].try_into().unwrap();
-    let variants = torsion_variants(alpha);
-    assert!(variants.iter().filter(|variant| **variant != alpha).count() >= 7);
-    for variant in variants {
-        let mut packet = original;
-        packet[..32].copy_from_slice(&variant);
-        let auth = sphinx.authenticate(&nodes.keys[0], &packet).unwrap();
-        assert_eq!(auth.tag(), tag);
+    for format in kinds() {
+        let original = nodes.packet(&*format, 9);
+        let tag = format.authenticate(&nodes.keys[0], &original).unwrap().tag();
+        let alpha: [u8; 32] = original[..32].try_into().unwrap();
+        let variants = torsion_variants(alpha);
+        assert!(variants.iter().filter(|variant| **variant != alpha).count() >= 7);
+        for mut variant in variants {
+            let mut packet = original.clone();
+            packet[..32].copy_from_slice(&variant);
+            assert_eq!(format.authenticate(&nodes.keys[0], &packet).unwrap().tag(), tag);
+            variant[31] |= 0x80;
+            packet[..32].copy_from_slice(&variant);
+            assert_eq!(format.authenticate(&nodes.keys[0], &packet).err(), Some(Reject::Alpha));
+        }
     }
 }
 
 #[test]
-fn every_variant_of_alpha_with_the_top_bit_is_refused() {
+fn zero_unreduced_and_low_order_alpha_are_refused() {
     let nodes = Nodes::new();
-    let (sphinx, original) = packet(&nodes, 10);
-    let alpha: [u8; 32] = original[..32].try_into().unwrap();
-    for mut variant in torsion_variants(alpha) {
-        variant[31] |= 0x80;
-        let mut packet = original;
-        packet[..32].copy_from_slice(&variant);
-        let refusal = sphinx.authenticate(&nodes.keys[0], &packet).err();
-        assert_eq!(refusal, Some(Reject::Alpha));
+    for format in kinds() {
+        let mut packet = nodes.packet(&*format, 11);
+        let mut refuse = |alpha: [u8; 32]| {
+            packet[..32].copy_from_slice(&alpha);
+            format.authenticate(&nodes.keys[0], &packet).err().unwrap()
+        };
+        assert_eq!(refuse([0; 32]), Reject::Alpha);
+        let mut unreduced = [0xff; 32];
+        unreduced[31] = 0x7f;
+        for low in 0xed..=0xff {
+            unreduced[0] = low;
+            assert_eq!(refuse(unreduced), Reject::Alpha);
+        }
+        // Before the MAC counts.
+        let refusals = EIGHT_TORSION.map(|torsion| refuse(torsion.to_montgomery().to_bytes()));
+        assert!(refusals.contains(&Reject::ZeroSecret));
+        assert!(refusals.iter().all(|refusal| matches!(refusal, Reject::ZeroSecret | Reject::Alpha)), "{refusals:?}");
     }
 }
 
 #[test]
-fn zero_and_unreduced_alpha_are_refused() {
+fn a_packet_for_another_key_or_of_another_size_is_refused() {
     let nodes = Nodes::new();
-    let (sphinx, mut packet) = packet(&nodes, 11);
-    packet[..32].fill(0);
-    let refusal = sphinx.authenticate(&nodes.keys[0], &packet).err();
-    assert_eq!(refusal, Some(Reject::Alpha));
-    packet[..32].fill(0xff);
-    packet[31] = 0x7f;
-    for low in 0xed..=0xff {
-        packet[0] = low;
-        let refusal = sphinx.authenticate(&nodes.keys[0], &packet).err();
-        assert_eq!(refusal, Some(Reject::Alpha));
-    }
-}
-
-#[test]
-fn alpha_of_low_order_is_refused_before_its_mac_counts() {
-    let nodes = Nodes::new();
-    let (sphinx, mut packet) = packet(&nodes, 12);
-    let mut refusals = Vec::new();
-    for torsion in &EIGHT_TORSION {
-        packet[..32].copy_from_slice(&torsion.to_montgomery().to_bytes());
-        refusals.push(sphinx.authenticate(&nodes.keys[0], &packet).err().unwrap());
-    }
-    assert!(refusals.contains(&Reject::ZeroSecret));
-    for refusal in refusals {
-        assert!(matches!(refusal, Reject::ZeroSecret | Reject::Alpha));
-    }
-}
-
-#[test]
-fn a_packet_for_another_key_is_refused() {
-    let nodes = Nodes::new();
-    let (sphinx, packet) = packet(&nodes, 13);
     let other = PrivateKey::generate(&mut rng(14));
-    assert_eq!(sphinx.authenticate(&other, &packet).err(), Some(Reject::Mac));
+    for format in kinds() {
+        let packet = nodes.packet(&*format, 13);
+        assert_eq!(format.authenticate(&other, &packet).err(), Some(Reject::Mac));
+        let len = packet.len();
+        let foreign = kinds().into_iter().map(|format| format.packet_len()).filter(|foreign| *foreign != len);
+        for len in [0, len - 1, len + 1].into_iter().chain(foreign) {
+            assert_eq!(format.authenticate(&nodes.keys[0], &vec![1; len]).err(), Some(Reject::Size));
+        }
+    }
 }
 
 #[test]
 fn debug_of_what_a_hop_holds_is_redacted() {
     let nodes = Nodes::new();
-    let (sphinx, mut packet) = packet(&nodes, 15);
-    let auth = sphinx.authenticate(&nodes.keys[0], &packet).unwrap();
-    let tag = auth.tag();
-    let shown = format!("{auth:?} {tag:?} {:?}", nodes.path[0]);
-    let opened = sphinx.open(&mut packet, auth).unwrap();
-    let shown = format!("{shown} {opened:?}");
-    assert!(!shown.contains(|c: char| c.is_ascii_digit()), "{shown}");
+    for format in kinds() {
+        let mut packet = nodes.packet(&*format, 15);
+        let auth = format.authenticate(&nodes.keys[0], &packet).unwrap();
+        let tag = auth.tag();
+        let shown = format!("{auth:?} {tag:?} {:?}", nodes.path[0]);
+        let opened = format.open(&mut packet, auth).unwrap();
+        let shown = format!("{shown} {opened:?}");
+        assert!(!shown.contains(|c: char| c.is_ascii_digit()), "{shown}");
+    }
 }

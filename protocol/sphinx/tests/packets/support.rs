@@ -1,15 +1,18 @@
-//! A small mixnet of three nodes and helpers to walk packets through it.
+//! A small mixnet of three nodes and helpers to walk packets of any format through it.
 
-use proptest::prelude::*;
+use std::sync::Arc;
+
+use proptest::{prelude::*, sample::select};
 use rand_chacha::ChaCha20Rng;
 use rand_chacha::rand_core::SeedableRng;
 use wakumix_sphinx::{
-    ADDRESS_LEN, AddressBytes, Block, Cipher, Opened, PACKET_LEN, PathHop, PrivateKey, Profile, Reject, Sphinx,
+    ADDRESS_LEN, AddressBytes, Block, Cipher, FormatKind, HEADER_LEN, Opened, PACKET_LEN, PacketFormat, PathHop,
+    PrivateKey, Profile, Reject, WireFormat,
 };
 
 pub(crate) const NO_ADDRESS: AddressBytes = [0; ADDRESS_LEN];
 
-/// A direct address (spec §5.1): IPv4, transport, port, and the syntactic peer id of `n`.
+/// A direct address (spec §5.1): IPv4, transport, port, and a peer id with an even key of byte `n`.
 pub(crate) fn address(ip: [u8; 4], transport: u8, port: u16, n: u8) -> AddressBytes {
     let mut address = NO_ADDRESS;
     address[..4].copy_from_slice(&ip);
@@ -20,13 +23,14 @@ pub(crate) fn address(ip: [u8; 4], transport: u8, port: u16, n: u8) -> AddressBy
     address
 }
 
-/// The three nodes of Appendix A; as a reply path, the last is the sender.
+/// Three nodes; as a reply path, the last is the sender.
 pub(crate) struct Nodes {
     pub(crate) keys: [PrivateKey; 3],
     pub(crate) path: [PathHop; 3],
 }
 
 impl Nodes {
+    /// Those of Appendix A.
     pub(crate) fn new() -> Self {
         let keys = [0x10, 0x20, 0x30].map(|byte| PrivateKey::from_bytes([byte; 32]));
         let hops = [(4001, 0xa0, 100), (4002, 0xa1, 200), (4003, 0xa2, 0)];
@@ -38,28 +42,35 @@ impl Nodes {
     }
 
     /// Authenticates and opens at hop `i`.
-    pub(crate) fn open(&self, sphinx: Sphinx, i: usize, packet: &mut [u8]) -> Result<Opened, Reject> {
-        let auth = sphinx.authenticate(&self.keys[i], packet)?;
-        sphinx.open(packet, auth)
+    pub(crate) fn open(&self, format: &dyn PacketFormat, i: usize, packet: &mut [u8]) -> Result<Opened, Reject> {
+        let auth = format.authenticate(&self.keys[i], packet)?;
+        format.open(packet, auth)
     }
 
     /// Forwards at hop `i`, checking that the routing information is that of the path.
-    pub(crate) fn forward(&self, sphinx: Sphinx, i: usize, packet: &mut [u8]) {
-        match self.open(sphinx, i, packet).unwrap() {
+    pub(crate) fn forward(&self, format: &dyn PacketFormat, i: usize, packet: &mut [u8]) {
+        match self.open(format, i, packet).unwrap() {
             Opened::Forward { next, delay_ms, blinding } => {
                 assert_eq!(next, self.path[i + 1].address);
                 assert_eq!(delay_ms, self.path[i].delay_ms);
-                sphinx.blind(packet, blinding).unwrap();
+                format.blind(packet, blinding).unwrap();
             }
             other => panic!("hop {i} found {other:?}"),
         }
     }
 
     /// Walks a packet to the last hop and opens it there.
-    pub(crate) fn walk(&self, sphinx: Sphinx, packet: &mut [u8]) -> Result<Opened, Reject> {
-        self.forward(sphinx, 0, packet);
-        self.forward(sphinx, 1, packet);
-        self.open(sphinx, 2, packet)
+    pub(crate) fn walk(&self, format: &dyn PacketFormat, packet: &mut [u8]) -> Result<Opened, Reject> {
+        self.forward(format, 0, packet);
+        self.forward(format, 1, packet);
+        self.open(format, 2, packet)
+    }
+
+    /// A packet of a short body whose exit is its destination.
+    pub(crate) fn packet(&self, format: &dyn PacketFormat, seed: u64) -> Vec<u8> {
+        let mut packet = vec![0; format.packet_len()];
+        format.build(&mut rng(seed), &self.path, &NO_ADDRESS, b"hello mix", &mut packet).unwrap();
+        packet
     }
 }
 
@@ -67,18 +78,67 @@ pub(crate) fn rng(seed: u64) -> ChaCha20Rng {
     ChaCha20Rng::seed_from_u64(seed)
 }
 
-/// Every cipher with every block, without and with a proof.
-pub(crate) fn profiles() -> impl Strategy<Value = Profile> {
-    let cipher = prop_oneof![Just(Cipher::AesCtr), Just(Cipher::Lioness)];
-    let block = prop_oneof![Just(Block::Seq), Just(Block::Pad)];
-    let proof_len = prop_oneof![Just(0), Just(301)];
-    (cipher, block, proof_len).prop_map(|(cipher, block, proof_len)| Profile { cipher, block, proof_len })
+/// A body that repeats nothing within 251 bytes.
+pub(crate) fn body(len: usize) -> Vec<u8> {
+    (0..=250).cycle().take(len).collect()
 }
 
-/// The default format, with a packet of a short body for `nodes`.
-pub(crate) fn packet(nodes: &Nodes, seed: u64) -> (Sphinx, [u8; PACKET_LEN]) {
-    let sphinx = Sphinx::new(Profile::default());
-    let mut packet = [0; PACKET_LEN];
-    sphinx.build(&mut rng(seed), &nodes.path, &NO_ADDRESS, b"hello mix", &mut packet).unwrap();
-    (sphinx, packet)
+/// The two packets: the fleet's in its default profile, and the second where it is built. Both have a wide block as payload.
+pub(crate) fn kinds() -> Vec<Arc<dyn PacketFormat>> {
+    let second = [
+        #[cfg(feature = "sphinx-packet")]
+        WireFormat::SphinxPacket,
+    ];
+    [WireFormat::default()].into_iter().chain(second).map(WireFormat::format).collect()
+}
+
+/// Every format: the fleet's with every cipher and block, without and with a proof, and the second.
+pub(crate) fn formats() -> Vec<Arc<dyn PacketFormat>> {
+    let mut formats = kinds();
+    for cipher in [Cipher::AesCtr, Cipher::Lioness] {
+        for block in [Block::Seq, Block::Pad] {
+            for proof_len in [0, 301] {
+                let profile = Profile { cipher, block, proof_len };
+                if profile != Profile::default() {
+                    formats.push(WireFormat::Mix(profile).format());
+                }
+            }
+        }
+    }
+    formats
+}
+
+/// One of these formats, with a place within what `range` says of it.
+pub(crate) fn place_in(
+    formats: Vec<Arc<dyn PacketFormat>>,
+    range: fn(&dyn PacketFormat) -> core::ops::Range<usize>,
+) -> impl Strategy<Value = (Arc<dyn PacketFormat>, usize)> {
+    select(formats).prop_flat_map(move |format| {
+        let range = range(&*format);
+        (Just(format), range)
+    })
+}
+
+/// Any format with a length of a body that it carries: often a short or a long one.
+pub(crate) fn format_and_len() -> impl Strategy<Value = (Arc<dyn PacketFormat>, usize)> {
+    select(formats()).prop_flat_map(|format| {
+        let max = format.data_len();
+        (Just(format), prop_oneof![0usize..=8, 0..=max, max - 5..=max])
+    })
+}
+
+/// Where the payload of a packet begins.
+pub(crate) fn header_len(format: &dyn PacketFormat) -> usize {
+    match format.wire().kind() {
+        FormatKind::Mix => HEADER_LEN,
+        FormatKind::SphinxPacket => 348,
+    }
+}
+
+/// Where its payload ends; a proof may follow.
+pub(crate) fn sealed_len(format: &dyn PacketFormat) -> usize {
+    match format.wire().kind() {
+        FormatKind::Mix => PACKET_LEN,
+        FormatKind::SphinxPacket => format.packet_len(),
+    }
 }

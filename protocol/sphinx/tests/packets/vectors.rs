@@ -79,10 +79,10 @@ fn forward_packets_have_the_published_hashes_at_every_hop() {
         sphinx.build_block(&counting(1), &nodes.path, &destination, &block, &mut packet).unwrap();
         assert_eq!(sha256(&packet), vector.packets[0]);
         for i in 0..2 {
-            nodes.forward(sphinx, i, &mut packet);
+            nodes.forward(&sphinx, i, &mut packet);
             assert_eq!(sha256(&packet), vector.packets[i + 1]);
         }
-        match nodes.open(sphinx, 2, &mut packet).unwrap() {
+        match nodes.open(&sphinx, 2, &mut packet).unwrap() {
             Opened::Exit { destination: found, body } => {
                 assert_eq!(found, destination);
                 assert_eq!(&packet[body], BODY);
@@ -121,7 +121,7 @@ fn reply_blocks_and_replies_have_the_published_hashes_and_open() {
         sphinx.use_surb_block(received, &block, &mut packet).unwrap();
         assert_eq!(sha256(&packet), vector.reply);
 
-        match nodes.walk(sphinx, &mut packet).unwrap() {
+        match nodes.walk(&sphinx, &mut packet).unwrap() {
             Opened::Reply { id: found } => assert_eq!(found, keys.id()),
             other => panic!("{other:?}"),
         }

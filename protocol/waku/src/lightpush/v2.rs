@@ -3,7 +3,7 @@
 use prost::Message as _;
 
 use crate::message::WakuMessage;
-use crate::wire::{DecodeError, put_bytes, put_varint};
+use crate::wire::DecodeError;
 
 /// The envelope: a request or a response with the id that ties them together.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -64,15 +64,15 @@ struct ResponseFields {
 impl PushRpc {
     /// Writes the envelope, without a frame.
     pub fn encode(&self) -> Vec<u8> {
-        let mut out = Vec::new();
-        put_bytes(&mut out, 1, self.request_id.as_bytes());
-        if let Some(request) = &self.request {
-            put_bytes(&mut out, 2, &request.encode());
-        }
-        if let Some(response) = &self.response {
-            put_bytes(&mut out, 3, &response.encode());
-        }
-        out
+        let request = self.request.as_ref().map(|request| RequestFields {
+            pubsub_topic: Some(request.pubsub_topic.clone()),
+            message: Some(request.message.encode()),
+        });
+        let response = self
+            .response
+            .as_ref()
+            .map(|response| ResponseFields { is_success: Some(response.is_success), info: response.info.clone() });
+        RpcFields { request_id: Some(self.request_id.clone()), request, response }.encode_to_vec()
     }
 
     /// Reads an envelope, without a frame. It may hold neither request nor response; that is for the reader to answer.
@@ -86,26 +86,6 @@ impl PushRpc {
             request: fields.request.map(PushRequest::try_from).transpose()?,
             response: fields.response.map(PushResponse::try_from).transpose()?,
         })
-    }
-}
-
-impl PushRequest {
-    fn encode(&self) -> Vec<u8> {
-        let mut out = Vec::new();
-        put_bytes(&mut out, 1, self.pubsub_topic.as_bytes());
-        put_bytes(&mut out, 2, &self.message.encode());
-        out
-    }
-}
-
-impl PushResponse {
-    fn encode(&self) -> Vec<u8> {
-        let mut out = Vec::new();
-        put_varint(&mut out, 1, self.is_success.into());
-        if let Some(info) = &self.info {
-            put_bytes(&mut out, 2, info.as_bytes());
-        }
-        out
     }
 }
 

@@ -4,7 +4,7 @@ use prost::Message as _;
 
 use super::StatusCode;
 use crate::message::WakuMessage;
-use crate::wire::{DecodeError, put_bytes, put_varint};
+use crate::wire::DecodeError;
 
 /// Asks a server to publish a message.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -55,15 +55,12 @@ struct ResponseFields {
 impl Request {
     /// Writes the request, without a frame.
     pub fn encode(&self) -> Vec<u8> {
-        let message = self.message.encode();
-        let topic_len = self.pubsub_topic.as_ref().map_or(0, String::len);
-        let mut out = Vec::with_capacity(message.len() + self.request_id.len() + topic_len + 32);
-        put_bytes(&mut out, 1, self.request_id.as_bytes());
-        if let Some(topic) = &self.pubsub_topic {
-            put_bytes(&mut out, 20, topic.as_bytes());
-        }
-        put_bytes(&mut out, 21, &message);
-        out
+        let fields = RequestFields {
+            request_id: Some(self.request_id.clone()),
+            pubsub_topic: self.pubsub_topic.clone(),
+            message: Some(self.message.encode()),
+        };
+        fields.encode_to_vec()
     }
 
     /// Reads a request, without a frame.
@@ -83,16 +80,13 @@ impl Request {
 impl Response {
     /// Writes the response, without a frame.
     pub fn encode(&self) -> Vec<u8> {
-        let mut out = Vec::new();
-        put_bytes(&mut out, 1, self.request_id.as_bytes());
-        put_varint(&mut out, 10, self.status_code.0.into());
-        if let Some(text) = &self.status_desc {
-            put_bytes(&mut out, 11, text.as_bytes());
-        }
-        if let Some(count) = self.relay_peer_count {
-            put_varint(&mut out, 12, count.into());
-        }
-        out
+        let fields = ResponseFields {
+            request_id: Some(self.request_id.clone()),
+            status_code: Some(self.status_code.0),
+            status_desc: self.status_desc.clone(),
+            relay_peer_count: self.relay_peer_count,
+        };
+        fields.encode_to_vec()
     }
 
     /// Reads a response, without a frame.

@@ -122,6 +122,13 @@ impl World {
         self.deliver(destination, &body).await;
     }
 
+    /// Sends a request with one reply block; what its sender hears.
+    pub(crate) async fn hears(&mut self, destination: AddressBytes, codec: &str, data: &[u8]) -> Vec<u8> {
+        let (surbs, keys) = self.surbs(1);
+        self.request(destination, codec, surbs, data).await;
+        self.answer(&keys).await
+    }
+
     /// Gives the exit a request to its own lightpush service.
     pub(crate) async fn lightpush(&self, surbs: Vec<Surb>, body: &[u8]) {
         self.request(HERE, V3_PROTOCOL, surbs, &frame::encode(body)).await;
@@ -136,6 +143,17 @@ impl World {
     /// Gives the exit a fragment.
     pub(crate) async fn fragment(&self, surbs: Vec<Surb>, piece: &[u8]) {
         self.request(HERE, FRAGMENT_CODEC, surbs, piece).await;
+    }
+
+    /// Gives the exit fragments, each with a reply block; what opens the replies.
+    pub(crate) async fn fragments(&mut self, pieces: impl IntoIterator<Item = impl AsRef<[u8]>>) -> Vec<ReplyKeys> {
+        let mut opens = Vec::new();
+        for piece in pieces {
+            let (surbs, keys) = self.surbs(1);
+            self.fragment(surbs, piece.as_ref()).await;
+            opens.extend(keys);
+        }
+        opens
     }
 
     /// Gives the exit a packet with any body, as the mixer does.
@@ -163,6 +181,14 @@ impl World {
     /// The next request that the local service is asked.
     pub(crate) async fn asked(&mut self) -> InboundRequest {
         self.service.recv().await.unwrap()
+    }
+
+    /// The local service answers the next request; so many replies bring that to the sender.
+    pub(crate) async fn serves(&mut self, keys: &[ReplyKeys], replies: usize) {
+        self.asked().await.respond.send(b"answer".to_vec()).unwrap();
+        for _ in 0..replies {
+            assert_eq!(self.answer(keys).await, frame::encode(b"answer"));
+        }
     }
 
     /// The next request that the host is asked to make.

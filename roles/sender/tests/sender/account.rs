@@ -13,17 +13,14 @@ use std::{
 use parking_lot::Mutex;
 use rand::CryptoRng;
 use wakumix_mix::Outcome;
-use wakumix_role_api::{
-    relay::{Received, RelayMessage},
-    sender::{ClientError, PushFailure},
-};
+use wakumix_role_api::{relay::Received, sender::ClientError};
 use wakumix_sphinx::{
     AddressBytes, Authenticated, Blinding, BuildError, Opened, PATH_LEN, PacketFormat, PathHop, PrivateKey, Profile,
     Reject, ReplyError, ReplyKeys, Sphinx, Surb, SurbError, WireFormat,
 };
 use wakumix_waku::MessageHash;
 
-use crate::support::{Setup, TOPIC, World, message};
+use crate::support::{NO_CREDENTIALS, Setup, TOPIC, World, message};
 
 /// A format whose packets are ready when the test says so.
 #[derive(Debug)]
@@ -100,15 +97,11 @@ impl PacketFormat for Gated {
 
 #[actix::test]
 async fn a_deadline_while_a_try_is_made_counts_it_and_one_before_prevents_it() {
-    tokio::time::pause();
     let (open, gate) = mpsc::sync_channel(0);
     let format =
         Arc::new(Gated { inner: Sphinx::new(Profile::default()), begun: AtomicUsize::new(0), gate: Mutex::new(gate) });
     let formats = vec![Arc::clone(&format) as Arc<dyn PacketFormat>];
-    let mut world = World::with(Setup { formats, has_relay: true, ..Setup::default() });
-    let Some(RelayMessage::Follow(follower)) = world.relay.as_mut().unwrap().recv().await else { panic!() };
-    let (relay, accepted) = tokio::sync::broadcast::channel(4);
-    follower.send(accepted).unwrap();
+    let (mut world, relay) = World::beside_relay(Setup { formats, ..Setup::default() }).await;
 
     let limit = Duration::from_secs(3);
     let made = world.push_with(message(b"made"), None, Some(limit));
@@ -117,23 +110,19 @@ async fn a_deadline_while_a_try_is_made_counts_it_and_one_before_prevents_it() {
     }
     // The only worker is taken.
     let waiting = world.push_with(message(b"waiting"), None, Some(limit));
-    while !world.metric("waku_mix_requests_pending 2") {
-        tokio::task::yield_now().await;
-    }
+    world.shows("waku_mix_requests_pending 2").await;
     let hash = MessageHash::of(TOPIC, &message(b"made"));
     relay.send(Received { topic: TOPIC.to_owned(), message: message(b"made"), hash }).unwrap();
     // Timers round up to the next millisecond.
     tokio::time::advance(limit + Duration::from_millis(1)).await;
     let answer = made.await.unwrap().unwrap();
     assert_eq!((answer.kind(), answer.tries, answer.packets), ("published_unconfirmed", 1, 1));
-    assert_eq!(waiting.await.unwrap(), Err(PushFailure::Client(ClientError::Busy)), "nothing of it leaves");
+    assert_eq!(waiting.await.unwrap(), Err(ClientError::Busy.into()), "nothing of it leaves");
     assert!(world.metric("waku_mix_request_packets_total 1"));
 
     drop(open);
     world.departure().await.packet.settle(Outcome::Sent);
     world.settled().await;
     assert_eq!((format.begun.load(Ordering::SeqCst), world.around.balance().originated), (1, 1));
-    while !world.has_no_credentials() {
-        tokio::task::yield_now().await;
-    }
+    world.shows(NO_CREDENTIALS).await;
 }

@@ -1,4 +1,4 @@
-//! Dependable sending: loss, bursts, silent and busy services, large messages, and what is said in each case.
+//! Dependable sending: silence, bursts, silent and busy services, large messages, and what is said in each case.
 
 use std::{collections::HashSet, sync::Arc, time::Duration};
 
@@ -8,7 +8,7 @@ use wakumix_role_api::{
     Directory,
     directory::ServiceNode,
     host::SendFailure,
-    relay::{Received, RelayMessage},
+    relay::Received,
     sender::{Anonymity, Certainty, ClientError, DeliveryPath, DirectFailure, PushFailure},
 };
 use wakumix_sender::Config;
@@ -20,7 +20,7 @@ use wakumix_waku::{
 
 use crate::{
     net::{Conduct, Net},
-    support::{MIXER_QUEUE, Setup, TOPIC, World, directory, message, node, peer, response},
+    support::{MIXER_QUEUE, Setup, TOPIC, World, cannot_leave, directory, message, node, peer},
 };
 
 /// The pool `1..=size` in which the first `services` serve lightpush and put fragments together.
@@ -39,52 +39,12 @@ fn world(size: u16, count: u16) -> World {
 /// Stops the clock too, as a test's first world does.
 fn world_with(config: Config, size: u16, count: u16) -> World {
     tokio::time::pause();
-    another_with(config, size, count)
+    World::knowing(config, services(size, count))
 }
 
 /// A further world of a test.
 fn another(size: u16, count: u16) -> World {
-    another_with(Config::default(), size, count)
-}
-
-fn another_with(config: Config, size: u16, count: u16) -> World {
-    let world = World::with_profile(config, Profile::default());
-    world.around.directory.publish(services(size, count));
-    world
-}
-
-/// The arithmetic is in `docs/sending.md`: two of 100,000 are not answered. This test has real packets and few of them.
-#[actix::test]
-async fn with_one_packet_in_ten_lost_on_every_link_messages_are_answered() {
-    const MESSAGES: usize = 150;
-    let mut world = world(8, 2);
-    let mut net = Net::losing(10, 1);
-    let mut answered = 0;
-    for number in 0..MESSAGES {
-        let outcome = world.push(format!("message {number}").as_bytes());
-        match world.play(&mut net, outcome).await {
-            Ok(answer) => {
-                assert_eq!((answer.kind(), &answer.path), ("confirmed", &DeliveryPath::Mixnet));
-                answered += 1;
-            }
-            Err(failure) => assert_eq!(failure.kind(), "deadline"),
-        }
-    }
-    assert!(answered >= MESSAGES - 1, "{answered} of {MESSAGES}");
-    let price = net.packets as f64 / MESSAGES as f64;
-    assert!((1.2..2.0).contains(&price), "{price} packets for a message");
-    world.settled().await;
-    assert!(world.has_no_credentials());
-}
-
-#[actix::test]
-async fn large_messages_are_answered_under_loss_too() {
-    let mut world = world(10, 2);
-    let mut net = Net::losing(5, 2);
-    for number in 0..30 {
-        let outcome = world.push(&[number; 4096]);
-        assert_eq!(world.play(&mut net, outcome).await.map(|answer| answer.kind()), Ok("confirmed"), "{number}");
-    }
+    World::knowing(Config::default(), services(size, count))
 }
 
 #[actix::test]
@@ -141,15 +101,15 @@ async fn beyond_the_open_requests_and_their_bytes_a_request_is_refused_at_once()
     let mut world = world_with(Config { in_flight: 2, ..Config::default() }, 6, 1);
     let outcomes = [world.push(b"one"), world.push(b"two")];
     world.departure().await.packet.settle(Outcome::Sent);
-    assert_eq!(world.push(b"three").await.unwrap(), Err(PushFailure::Client(ClientError::Busy)));
+    assert_eq!(world.push(b"three").await.unwrap(), Err(ClientError::Busy.into()));
     outcomes.iter().for_each(tokio::task::JoinHandle::abort);
     world.settled().await;
 
-    let mut world = another_with(Config { queue_bytes: 256 << 10, ..Config::default() }, 6, 1);
+    let mut world = World::knowing(Config { queue_bytes: 256 << 10, ..Config::default() }, services(6, 1));
     let large = vec![0; 200 << 10];
     let open = world.push_as(Anonymity::None, &large);
     let _asked = world.direct.recv().await.unwrap();
-    assert_eq!(world.push_as(Anonymity::None, &large).await.unwrap(), Err(PushFailure::Client(ClientError::Busy)));
+    assert_eq!(world.push_as(Anonymity::None, &large).await.unwrap(), Err(ClientError::Busy.into()));
     open.abort();
 }
 
@@ -159,14 +119,10 @@ async fn callers_that_go_away_while_they_wait_free_their_places_at_once() {
     let first = world.push(b"one");
     world.arrival().await;
     let queued = [world.push(b"two"), world.push(b"three")];
-    while !world.metric("waku_mix_requests_pending 3") {
-        tokio::task::yield_now().await;
-    }
+    world.shows("waku_mix_requests_pending 3").await;
     queued.iter().for_each(tokio::task::JoinHandle::abort);
     first.abort();
-    while !world.metric("waku_mix_requests_pending 0") {
-        tokio::task::yield_now().await;
-    }
+    world.shows("waku_mix_requests_pending 0").await;
     assert!(world.has_no_credentials());
     let mut net = Net::new(5);
     let next = world.push(b"four");
@@ -190,25 +146,6 @@ async fn a_silent_exit_is_followed_by_another_over_other_hops() {
     assert_eq!(exits, HashSet::from([peer(1), peer(2)]));
 }
 
-/// The first service publishes and cannot answer; the second has the message from the relay network by then.
-#[actix::test]
-async fn a_repeated_message_that_the_service_has_counts_as_success() {
-    let mut world = world(8, 2);
-    let mut net = Net::new(7).with(peer(1), Conduct::Mute);
-    let mut repeated = 0;
-    for number in 0..8 {
-        let payload = format!("message {number}");
-        let outcome = world.push(payload.as_bytes());
-        let answer = world.play(&mut net, outcome).await.unwrap();
-        assert_eq!((answer.kind(), answer.status), ("confirmed", 200));
-        if net.times_pushed(payload.as_bytes()) > 1 {
-            assert_eq!(answer.description.as_deref(), Some(text::DUPLICATE));
-            repeated += 1;
-        }
-    }
-    assert!(repeated > 0);
-}
-
 #[actix::test]
 async fn an_earlier_try_may_still_be_answered() {
     let mut world = world(6, 1);
@@ -217,8 +154,7 @@ async fn an_earlier_try_may_still_be_answered() {
     let second = world.arrival().await;
     assert_eq!(second.surbs.len(), 2, "retries have more protection");
     assert_eq!(first.request.request_id, second.request.request_id);
-    let reply = world.answer(first.surbs.pop().unwrap(), &response(&first.request, StatusCode::SUCCESS, 3));
-    world.reply(&reply).await;
+    world.respond(&mut first, StatusCode::SUCCESS, 3).await;
     let answer = outcome.await.unwrap().unwrap();
     assert_eq!((answer.kind(), answer.tries, answer.packets), ("confirmed", 2, 2));
     assert!(answer.round_trip > Duration::from_secs(1), "from the first packet");
@@ -235,8 +171,7 @@ async fn after_losses_first_tries_are_protected_until_answers_come_again() {
     let outcome = world.push(b"next");
     let mut at_exit = world.arrival().await;
     assert_eq!(at_exit.surbs.len(), 2);
-    let reply = world.answer(at_exit.surbs.pop().unwrap(), &response(&at_exit.request, StatusCode::SUCCESS, 3));
-    world.reply(&reply).await;
+    world.respond(&mut at_exit, StatusCode::SUCCESS, 3).await;
     outcome.await.unwrap().unwrap();
     let mut net = Net::new(8);
     for number in 0..40 {
@@ -291,8 +226,7 @@ async fn a_first_hop_that_cannot_be_reached_is_replaced_at_once_and_remembered()
     assert_eq!(at_exit.surbs.len(), 1, "nothing was lost");
     let weight = |peer| world.around.context.reliability.lock().weight(Duration::ZERO, &peer);
     assert!(weight(dead_hop) < 1.0);
-    let reply = world.answer(at_exit.surbs.pop().unwrap(), &response(&at_exit.request, StatusCode::SUCCESS, 3));
-    world.reply(&reply).await;
+    world.respond(&mut at_exit, StatusCode::SUCCESS, 3).await;
     let answer = outcome.await.unwrap().unwrap();
     assert_eq!((answer.tries, answer.packets), (1, 2));
     assert!(world.metric("waku_mix_tries_total{outcome=\"not_left\"} 1"));
@@ -306,13 +240,11 @@ async fn a_request_whose_only_exit_has_gone_before_it_left_goes_to_one_that_is_f
     let mut outcome = world.push(b"hello");
     let dead = world.departure().await;
     world.around.directory.publish(searching(services(8, 0)));
-    dead.packet.reject(DropReason::DialFailed);
-    dead.done.unwrap().send(Err(SendFailure::DialFailed)).unwrap();
+    cannot_leave(dead);
     assert!(tokio::time::timeout(Duration::from_secs(3), &mut outcome).await.is_err(), "it waits");
     world.around.directory.publish(searching(services(8, 1)));
     let mut at_exit = world.arrival().await;
-    let reply = world.answer(at_exit.surbs.pop().unwrap(), &response(&at_exit.request, StatusCode::SUCCESS, 3));
-    world.reply(&reply).await;
+    world.respond(&mut at_exit, StatusCode::SUCCESS, 3).await;
     assert_eq!(outcome.await.unwrap().unwrap().tries, 1);
     world.settled().await;
 }
@@ -365,11 +297,7 @@ async fn where_both_speak_it_the_second_format_carries_4096_bytes_in_one_packet(
 
 #[actix::test]
 async fn a_message_that_was_seen_on_relay_is_published_though_nobody_answered() {
-    tokio::time::pause();
-    let mut world = World::with(Setup { has_relay: true, ..Setup::default() });
-    let Some(RelayMessage::Follow(follower)) = world.relay.as_mut().unwrap().recv().await else { panic!() };
-    let (relay, accepted) = tokio::sync::broadcast::channel(4);
-    follower.send(accepted).unwrap();
+    let (mut world, relay) = World::beside_relay(Setup::default()).await;
     let outcome = world.push(b"hello");
     world.arrival().await;
     let hash = MessageHash::of(TOPIC, &message(b"hello"));

@@ -2,7 +2,9 @@
 
 use std::time::Duration;
 
-use crate::support::{ME, MIXER_QUEUE, TOPIC, World, directory, message, node, peer, response};
+use crate::support::{
+    ME, MIXER_QUEUE, NO_CREDENTIALS, TOPIC, World, cannot_leave, directory, message, node, peer, response,
+};
 use wakumix_mix::{DelayLaw, DropReason, HopAddress, Outcome, Stage};
 use wakumix_role_api::{
     directory::{PoolCounts, PoolState, ServiceKind, ServiceNode},
@@ -56,9 +58,7 @@ async fn a_refusal_of_the_service_is_an_answer() {
     let mut world = World::new(Config::default());
     let outcome = world.push(b"hello");
     let mut at_exit = world.arrival().await;
-    let data = response(&at_exit.request, StatusCode::INVALID_MESSAGE, 0);
-    let reply = world.answer(at_exit.surbs.pop().unwrap(), &data);
-    world.reply(&reply).await;
+    world.respond(&mut at_exit, StatusCode::INVALID_MESSAGE, 0).await;
     assert_eq!(outcome.await.unwrap().unwrap().status, 420);
     assert!(world.metric("waku_mix_requests_total{outcome=\"refused\"} 1"));
 }
@@ -102,9 +102,7 @@ async fn a_service_outside_the_pool_is_named_as_destination() {
     let outcome = world.push(b"hello");
     let mut at_exit = world.arrival().await;
     assert_eq!(HopAddress::decode(&at_exit.destination), Ok(node(77).address));
-    let data = response(&at_exit.request, StatusCode::SUCCESS, 1);
-    let reply = world.answer(at_exit.surbs.pop().unwrap(), &data);
-    world.reply(&reply).await;
+    world.respond(&mut at_exit, StatusCode::SUCCESS, 1).await;
     assert_eq!(outcome.await.unwrap().unwrap().status, 200);
     world.settled().await;
 }
@@ -116,7 +114,7 @@ async fn the_exit_asked_for_is_taken() {
     assert_eq!(world.arrival().await.exit, peer(5));
     outcome.abort();
     let unknown = world.push_with(message(b"hello"), Some(peer(99)), None);
-    assert_eq!(unknown.await.unwrap(), Err(PushFailure::Client(ClientError::ExitUnknown(peer(99)))));
+    assert_eq!(unknown.await.unwrap(), Err(ClientError::ExitUnknown(peer(99)).into()));
 }
 
 #[actix::test]
@@ -151,7 +149,7 @@ async fn readiness_names_what_is_missing() {
     assert_eq!(world.role.ready(), Err("no node that serves lightpush is known".to_owned()));
     world.around.hop_address.send_replace(None);
     assert_eq!(world.role.ready(), Err(PushFailure::Client(ClientError::NoReplyAddress).to_string()));
-    assert_eq!(world.push(b"hello").await.unwrap(), Err(PushFailure::Client(ClientError::NoReplyAddress)));
+    assert_eq!(world.push(b"hello").await.unwrap(), Err(ClientError::NoReplyAddress.into()));
     let private = HostAddresses { reachability: Reachability::Private, ..HostAddresses::default() };
     world.around.host_addresses.send_replace(private);
     world.around.hop_address.send_replace(Some(node(ME).address));
@@ -282,11 +280,9 @@ async fn a_caller_that_goes_away_frees_its_request() {
     let mut world = World::new(Config { in_flight: 1, ..Config::default() });
     let outcome = world.push(b"hello");
     world.arrival().await;
-    assert_eq!(world.push(b"again").await.unwrap(), Err(PushFailure::Client(ClientError::Busy)));
+    assert_eq!(world.push(b"again").await.unwrap(), Err(ClientError::Busy.into()));
     outcome.abort();
-    while !world.has_no_credentials() {
-        tokio::task::yield_now().await;
-    }
+    world.shows(NO_CREDENTIALS).await;
     let next = world.push(b"again");
     world.arrival().await;
     assert!(!next.is_finished());
@@ -299,7 +295,7 @@ async fn a_caller_that_goes_away_frees_its_request() {
 async fn without_a_free_buffer_until_the_deadline_the_sender_is_busy() {
     let mut world = World::new(Config::default());
     let taken: Vec<_> = std::iter::from_fn(|| world.around.buffers().take()).collect();
-    assert_eq!(world.push(b"hello").await.unwrap(), Err(PushFailure::Client(ClientError::Busy)));
+    assert_eq!(world.push(b"hello").await.unwrap(), Err(ClientError::Busy.into()));
     drop(taken);
     world.settled().await;
     assert!(world.has_no_credentials());
@@ -311,8 +307,7 @@ async fn a_full_mixer_queue_is_waited_for() {
     let outcomes: Vec<_> = (0..3 * MIXER_QUEUE).map(|_| world.push(b"hello")).collect();
     for _ in &outcomes {
         let mut at_exit = world.arrival().await;
-        let reply = world.answer(at_exit.surbs.pop().unwrap(), &response(&at_exit.request, StatusCode::SUCCESS, 1));
-        world.reply(&reply).await;
+        world.respond(&mut at_exit, StatusCode::SUCCESS, 1).await;
     }
     for outcome in outcomes {
         assert_eq!(outcome.await.unwrap().map(|answer| answer.status), Ok(200));
@@ -328,10 +323,9 @@ async fn when_no_first_hop_can_be_reached_the_failure_is_reported_at_once() {
     while !outcome.is_finished() {
         let departed = tokio::time::timeout(Duration::from_millis(100), world.departure()).await;
         let Ok(local) = departed else { break };
-        local.packet.reject(DropReason::DialFailed);
-        local.done.unwrap().send(Err(SendFailure::DialFailed)).unwrap();
+        cannot_leave(local);
     }
-    assert_eq!(outcome.await.unwrap(), Err(PushFailure::Client(ClientError::FirstHop(SendFailure::DialFailed))));
+    assert_eq!(outcome.await.unwrap(), Err(ClientError::FirstHop(SendFailure::DialFailed).into()));
     assert!(accepted.elapsed() < Duration::from_secs(1));
     assert!(world.has_no_credentials());
     world.settled().await;
@@ -347,13 +341,13 @@ async fn stopping_waits_for_answers_under_way_and_tells_the_rest() {
     let reply = world.answer(at_exit.surbs.pop().unwrap(), &response(&at_exit.request, StatusCode::SUCCESS, 1));
     let stopping = tokio::spawn(world.stop(Duration::from_secs(4)));
     tokio::time::sleep(Duration::from_secs(1)).await;
-    assert_eq!(world.push(b"three").await.unwrap(), Err(PushFailure::Client(ClientError::Stopped)));
+    assert_eq!(world.push(b"three").await.unwrap(), Err(ClientError::Stopped.into()));
     world.reply(&reply).await;
     assert_eq!(answered.await.unwrap().unwrap().status, 200);
-    assert_eq!(unanswered.await.unwrap(), Err(PushFailure::Client(ClientError::Stopped)));
+    assert_eq!(unanswered.await.unwrap(), Err(ClientError::Stopped.into()));
     let report = stopping.await.unwrap();
     assert_eq!((report.finished, report.abandoned, report.in_time), (1, 1, true));
-    assert_eq!(world.push(b"four").await.unwrap(), Err(PushFailure::Client(ClientError::Stopped)));
+    assert_eq!(world.push(b"four").await.unwrap(), Err(ClientError::Stopped.into()));
     assert_eq!(world.role.ready(), Err("stopped".to_owned()));
     world.settled().await;
     assert!(world.has_no_credentials());
@@ -371,8 +365,7 @@ async fn after_a_panic_callers_are_told_and_requests_are_taken_again() {
     assert!(world.metric("mix_surb_creds_active 1"), "those of the lost request are gone");
     let stale = world.answer(at_exit.surbs.pop().unwrap(), &response(&at_exit.request, StatusCode::SUCCESS, 1));
     world.reply(&stale).await;
-    let reply = world.answer(second.surbs.pop().unwrap(), &response(&second.request, StatusCode::SUCCESS, 1));
-    world.reply(&reply).await;
+    world.respond(&mut second, StatusCode::SUCCESS, 1).await;
     assert_eq!(outcome.await.unwrap().unwrap().status, 200);
     world.settled().await;
     assert_eq!(world.around.balance().dropped, [(Stage::Reply, DropReason::UnknownReply, 1)]);

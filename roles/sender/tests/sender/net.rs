@@ -1,5 +1,5 @@
-//! A mixnet played by the test: packets are really unwrapped, links lose some of them, exits serve, and answers come back
-//! after the delays that were asked for. Everything follows from a seed.
+//! A mixnet played by the test: packets are really unwrapped, exits serve, and answers come back after the delays
+//! that were asked for. Everything follows from a seed.
 
 #![allow(clippy::unwrap_used, clippy::panic, reason = "helpers of tests fail the test by panicking")]
 
@@ -7,7 +7,7 @@ use std::{collections::HashMap, time::Duration};
 
 use futures::FutureExt;
 use libp2p_identity::PeerId;
-use rand::{RngExt, SeedableRng, rngs::StdRng};
+use rand::{SeedableRng, rngs::StdRng};
 use tokio::time::Instant;
 use wakumix_mix::{
     DelayLaw,
@@ -25,9 +25,6 @@ use wakumix_waku::{
 
 use crate::support::{AtSender, Landed, Outcomes, World};
 
-/// Links on the way to an exit, and on the way back.
-const LINKS: usize = 3;
-
 /// What a service does with a request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Conduct {
@@ -43,9 +40,7 @@ pub(crate) enum Conduct {
 
 /// The mixnet and its services.
 pub(crate) struct Net {
-    /// Packets in a hundred that each link loses.
-    pub(crate) loss: u32,
-    /// Until when every link loses all.
+    /// Until when everything is lost.
     pub(crate) dead_until: Instant,
     /// What every answer takes besides its holds.
     pub(crate) lag: Duration,
@@ -65,7 +60,6 @@ pub(crate) struct Net {
 impl Net {
     pub(crate) fn new(seed: u64) -> Self {
         Self {
-            loss: 0,
             dead_until: Instant::now(),
             lag: Duration::ZERO,
             conducts: HashMap::new(),
@@ -80,11 +74,6 @@ impl Net {
         }
     }
 
-    /// A net in which each link loses so many packets in a hundred.
-    pub(crate) fn losing(loss: u32, seed: u64) -> Self {
-        Self { loss, ..Self::new(seed) }
-    }
-
     pub(crate) fn with(mut self, service: PeerId, conduct: Conduct) -> Self {
         self.conducts.insert(service, conduct);
         self
@@ -95,8 +84,8 @@ impl Net {
         self.published.get(payload).copied().unwrap_or(0)
     }
 
-    fn passes(&mut self) -> bool {
-        Instant::now() >= self.dead_until && (0..LINKS).all(|_| self.rng.random_range(0..100) >= self.loss)
+    fn passes(&self) -> bool {
+        Instant::now() >= self.dead_until
     }
 
     /// The time that a request and its answer are held: by two hops, the exit, two hops.

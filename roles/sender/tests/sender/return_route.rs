@@ -2,8 +2,8 @@
 
 use std::time::Duration;
 
-use crate::support::{ME, World, directory, node, peer, response};
-use wakumix_mix::{DropReason, HopAddress, LoopPlace, Outcome};
+use crate::support::{ME, World, cannot_leave, directory, node, peer, response};
+use wakumix_mix::{HopAddress, LoopPlace, Outcome};
 use wakumix_role_api::{
     Directory,
     host::{HostAddresses, Reachability, SendFailure},
@@ -94,8 +94,7 @@ async fn a_loop_that_cannot_leave_says_why() {
     let local = world.departure().await;
     let full = world.probe(peer(5), LoopPlace::First, None).await.unwrap();
     assert_eq!(full, Err(ClientError::Busy), "a loop counts as a request");
-    local.packet.reject(DropReason::DialFailed);
-    local.done.unwrap().send(Err(SendFailure::DialFailed)).unwrap();
+    cannot_leave(local);
     assert_eq!(outcome.await.unwrap(), Err(ClientError::FirstHop(SendFailure::DialFailed)));
 
     world.around.directory.publish(Directory { mix_nodes: vec![node(5)], ..directory(1) });

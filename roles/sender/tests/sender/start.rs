@@ -9,7 +9,6 @@ use wakumix_role_api::{
     sender::{Anonymity, ClientError, DeliveryPath, PushFailure},
 };
 use wakumix_sender::Config;
-use wakumix_sphinx::Profile;
 
 use crate::support::{AtExit, Outcomes, World, directory, message, peer};
 
@@ -33,9 +32,7 @@ fn world(known: Directory) -> World {
 
 /// A further world of a test.
 fn another(known: Directory) -> World {
-    let world = World::with_profile(Config::default(), Profile::default());
-    world.around.directory.publish(known);
-    world
+    World::knowing(Config::default(), known)
 }
 
 /// Waits until a request is open.
@@ -53,9 +50,7 @@ async fn leaves(world: &mut World, mut outcome: Outcomes) -> AtExit {
         at_exit = world.arrival() => at_exit,
     };
     outcome.abort();
-    while !world.metric("waku_mix_requests_pending 0") {
-        tokio::task::yield_now().await;
-    }
+    world.shows("waku_mix_requests_pending 0").await;
     at_exit
 }
 

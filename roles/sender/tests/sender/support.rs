@@ -9,16 +9,17 @@ use futures::future::BoxFuture;
 use libp2p_identity::PeerId;
 use rand::{SeedableRng, rngs::StdRng};
 use tokio::{
-    sync::{mpsc, oneshot},
+    sync::{broadcast, mpsc, oneshot},
     task::JoinHandle,
     time::Instant,
 };
-use wakumix_mix::{Body, HopAddress, LoopPlace, Outcome, Request, encode_reply};
+use wakumix_mix::{Body, DropReason, HopAddress, LoopPlace, Outcome, Request, encode_reply};
 use wakumix_role_api::{
     Directory, Formats, Receiver, RoleName, RunningRole,
     directory::ServiceNode,
+    host::SendFailure,
     mixer::LocalPacket,
-    relay::RelayMessage,
+    relay::{Received, RelayMessage},
     sender::{
         Anonymity, Answer, Certainty, ClientError, DeliveryPath, DirectPush, LoopOutcome, PlainPush, PushFailure,
         ReplyPacket, SenderHandle,
@@ -37,6 +38,8 @@ pub(crate) const TOPIC: &str = "/waku/2/rs/2/0";
 /// The sender among the nodes of [`peer`].
 pub(crate) const ME: u16 = 200;
 const BUFFERS: usize = 32;
+/// The line of the metrics page when no request holds a reply block.
+pub(crate) const NO_CREDENTIALS: &str = "mix_surb_creds_active 0";
 /// Packets that the stand-in mixer's queue holds.
 pub(crate) const MIXER_QUEUE: usize = 8;
 
@@ -157,6 +160,23 @@ impl World {
         Self::with(Setup { config, formats: vec![Arc::new(Sphinx::new(profile))], ..Setup::default() })
     }
 
+    /// A further world of a test, which knows these nodes.
+    pub(crate) fn knowing(config: Config, known: Directory) -> Self {
+        let world = Self::with_profile(config, Profile::default());
+        world.around.directory.publish(known);
+        world
+    }
+
+    /// A sender beside a relay, and what the relay shows it.
+    pub(crate) async fn beside_relay(setup: Setup) -> (Self, broadcast::Sender<Received>) {
+        tokio::time::pause();
+        let mut world = Self::with(Setup { has_relay: true, ..setup });
+        let Some(RelayMessage::Follow(follower)) = world.relay.as_mut().unwrap().recv().await else { panic!() };
+        let (relay, accepted) = broadcast::channel(4);
+        follower.send(accepted).unwrap();
+        (world, relay)
+    }
+
     pub(crate) fn with(setup: Setup) -> Self {
         let Setup { config, formats, has_relay, mixer_queue, buffers } = setup;
         let relay = has_relay.then_some(4);
@@ -264,14 +284,8 @@ impl World {
     pub(crate) fn answer_body(&mut self, surb: Surb, body: &[u8]) -> AtSender {
         let hop = HopAddress::decode(&surb.hop).unwrap();
         // A reply block has the length of its format's.
-        let format = self
-            .around
-            .context
-            .formats
-            .all()
-            .iter()
-            .find(|served| served.format.surb_len() == surb.encoded_len())
-            .unwrap();
+        let mut formats = self.around.context.formats.all().iter();
+        let format = formats.find(|served| served.format.surb_len() == surb.encoded_len()).unwrap();
         let mut bytes = vec![0; format.format.packet_len()];
         format.format.use_surb(&mut self.rng, surb, body, &mut bytes).unwrap();
         self.come_back(&hop, bytes)
@@ -292,6 +306,12 @@ impl World {
         let address = way.pop().unwrap();
         assert_eq!(address.peer(), peer(ME));
         AtSender { id, way: way.iter().map(HopAddress::peer).collect(), address, bytes }
+    }
+
+    /// Answers a request through the last of its reply blocks.
+    pub(crate) async fn respond(&mut self, at_exit: &mut AtExit, status: StatusCode, relay_peers: u32) {
+        let reply = self.answer(at_exit.surbs.pop().unwrap(), &response(&at_exit.request, status, relay_peers));
+        self.reply(&reply).await;
     }
 
     /// Gives the sender a reply as the mixer does.
@@ -325,8 +345,15 @@ impl World {
         shows(&self.around.context.telemetry, line)
     }
 
+    /// Lets others run until this line is on the metrics page.
+    pub(crate) async fn shows(&self, line: &str) {
+        while !self.metric(line) {
+            tokio::task::yield_now().await;
+        }
+    }
+
     pub(crate) fn has_no_credentials(&self) -> bool {
-        self.metric("mix_surb_creds_active 0")
+        self.metric(NO_CREDENTIALS)
     }
 
     pub(crate) fn stop(&self, limit: Duration) -> BoxFuture<'static, wakumix_role_api::StopReport> {
@@ -339,6 +366,12 @@ impl World {
         let Walk { hops, end, .. } = walk(&**format, first, bytes, |hop| self.keys.get(&hop.peer()));
         (hops, end.unwrap())
     }
+}
+
+/// A packet whose first hop cannot be reached.
+pub(crate) fn cannot_leave(local: LocalPacket) {
+    local.packet.reject(DropReason::DialFailed);
+    local.done.unwrap().send(Err(SendFailure::DialFailed)).unwrap();
 }
 
 /// A framed response to a request.

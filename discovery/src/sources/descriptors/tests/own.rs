@@ -22,7 +22,7 @@ fn described(record: &LocalRecord) -> Option<Descriptor> {
 /// The own descriptor as a peer receives it.
 async fn own(world: &World) -> Option<Descriptor> {
     let from = Requester::Peer(libp2p_identity::PeerId::random());
-    let answer = ask(&world.service, from, Request::Own.encode()).await.unwrap();
+    let answer = ask(world.node.service(), from, Request::Own.encode()).await.unwrap();
     assert!(answer.len() <= 1);
     let bytes = answer.first()?;
     let times = Descriptor::times(bytes).unwrap();
@@ -64,7 +64,7 @@ async fn a_rotation_is_told_within_two_seconds() {
     let world = quiet(rotated(1));
     world.pass(1).await;
     for seed in 2..10 {
-        world.local.send_replace(Arc::new(rotated(seed)));
+        world.node.local.send_replace(Arc::new(rotated(seed)));
         world.pass(2).await;
         let told = own(&world).await.unwrap();
         assert_eq!((told.mix_key, told.next_key), (rotated(seed).mix_key, rotated(seed).next_key));
@@ -112,11 +112,11 @@ async fn follows_what_the_node_is() {
     let world = quiet(local(Capabilities::NONE));
     world.pass(1).await;
     assert_eq!(own(&world).await, None);
-    world.local.send_replace(Arc::new(local(Capabilities::MIX)));
+    world.node.local.send_replace(Arc::new(local(Capabilities::MIX)));
     world.pass(2).await;
     let mixing = own(&world).await.unwrap();
     assert_eq!(mixing.mix_key, Some(mix_key(ME)));
-    world.local.send_replace(Arc::new(local(Capabilities::RELAY)));
+    world.node.local.send_replace(Arc::new(local(Capabilities::RELAY)));
     world.pass(2).await;
     let relaying = own(&world).await.unwrap();
     assert_eq!(relaying.mix_key, None);

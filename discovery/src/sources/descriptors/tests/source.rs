@@ -5,17 +5,13 @@ use std::{collections::HashSet, sync::Arc};
 use libp2p_identity::PeerId;
 use parking_lot::Mutex;
 use rand::{Rng as _, RngExt as _, SeedableRng as _, rngs::StdRng};
-use wakumix_records::descriptor::{Descriptor, MAX_DESCRIPTORS, MAX_LEN, Request};
+use wakumix_records::descriptor::{Descriptor, MAX_DESCRIPTORS, MAX_LEN, PROTOCOL, Request};
 use wakumix_role_api::{Requester, host::RequestFailure};
 use wakumix_sphinx::PublicKey;
 use wakumix_waku::record::Capabilities;
 
 use super::support::{NOW, World, address, ask, descriptor, framed, keypair, local, mix_key, peer, sealed};
-use crate::{
-    entry::PeerAddress,
-    finding::{Finding, Refusal},
-    sources::descriptors::DescriptorsConfig,
-};
+use crate::{entry::PeerAddress, finding::Finding, sources::descriptors::DescriptorsConfig};
 
 fn entries(seeds: &[u16]) -> DescriptorsConfig {
     let entry = |&seed: &u16| PeerAddress { peer: peer(seed), address: address(seed) };
@@ -47,10 +43,10 @@ async fn one_entry_is_enough_to_learn_of_everybody() {
     let world = World::start(entries(&[1]), local(Capabilities::NONE), Vec::new(), honest(100));
     world.pass(60).await;
     assert!((1..=100).all(|seed| world.knows(seed)));
-    assert_eq!(world.told.lock().refused.len(), 0);
+    assert_eq!(world.node.log.lock().refused.len(), 0);
     // What was learnt is passed on.
     let sample = Request::Sample(MAX_DESCRIPTORS).encode();
-    let answer = ask(&world.service, Requester::Anonymous, sample).await.unwrap();
+    let answer = ask(world.node.service(), Requester::Anonymous, sample).await.unwrap();
     assert_eq!(answer.len(), MAX_DESCRIPTORS);
     // Once all is known there are samples every few minutes.
     world.pass(1000).await;
@@ -64,7 +60,7 @@ async fn a_peer_that_says_that_it_speaks_the_protocol_is_asked() {
     let world = World::start(entries(&[]), local(Capabilities::NONE), Vec::new(), honest(3));
     world.pass(5).await;
     assert_eq!(world.requests(), []);
-    world.identify(2);
+    world.node.meets(peer(2), PROTOCOL);
     world.pass(5).await;
     assert!((1..=3).all(|seed| world.knows(seed)));
 }
@@ -76,7 +72,7 @@ async fn a_key_that_nobody_told_is_fetched_from_its_node() {
     let world = World::start(entries(&[]), local(Capabilities::NONE), vec![keyless], honest(2));
     world.pass(5).await;
     assert_eq!(world.requests()[0], (peer(2), Request::Own));
-    assert_eq!(world.told.lock().findings[&peer(2)].mix_key, descriptor(2).mix_key);
+    assert_eq!(world.node.log.lock().known[&peer(2)].mix_key, descriptor(2).mix_key);
 }
 
 #[tokio::test]
@@ -90,7 +86,7 @@ async fn an_old_descriptor_is_renewed_before_it_is_over() {
     };
     let world = World::start(entries(&[1]), local(Capabilities::NONE), Vec::new(), answer);
     world.pass(4 * 3600).await;
-    let expires = world.told.lock().findings[&peer(1)].expires.unwrap();
+    let expires = world.node.log.lock().known[&peer(1)].expires.unwrap();
     assert!(expires > NOW + 4 * 3600 + 1000, "{}", expires - NOW);
 }
 
@@ -161,13 +157,13 @@ async fn the_next_key_of_every_pool_node_is_known_before_the_old_one_ends() {
     };
     let known = (0..).zip(net.peers.iter()).map(known).collect();
     let world = World::start(entries(&[1]), local(Capabilities::NONE), known, answer);
-    world.show_pool(0..NODES);
+    world.node.show_pool(0..NODES);
     world.pass(40).await;
     for since in 40..600 {
         world.pass(1).await;
-        let told = world.told.lock();
+        let told = world.node.log.lock();
         for (place, peer) in net.peers.iter().enumerate() {
-            let mut finding = told.findings[peer].clone();
+            let mut finding = told.known[peer].clone();
             finding.turn(NOW + since);
             assert_eq!(finding.mix_key, Some(net.key(place, since)), "node {place} after {since} s");
         }
@@ -183,7 +179,7 @@ async fn nodes_that_are_gone_are_looked_for_less_and_less_often() {
     world.pass(3600).await;
     let asked = world.requests().len();
     assert!((8..16).contains(&asked), "{asked}");
-    assert_eq!(world.told.lock().unanswered, asked);
+    assert_eq!(world.node.log.lock().unanswered, asked);
 }
 
 /// One kind of descriptor after the other, each wrong in its way, and a good one in every twentieth place.
@@ -231,18 +227,14 @@ async fn ten_thousand_hostile_descriptors_are_counted_one_by_one_and_displace_no
     let hosts: Vec<u16> = (5000..5250).collect();
     let world = World::start(entries(&hosts), local(Capabilities::NONE), Vec::new(), answer);
     world.pass(300).await;
-    let told = world.told.lock();
-    let honest = (1..=100).filter(|&seed| told.findings.contains_key(&peer(seed))).count();
-    assert_eq!((honest, told.findings.len()), (100, 101), "100 honest ones and the one that was repeated");
+    let told = world.node.log.lock();
+    let honest = (1..=100).filter(|&seed| told.known.contains_key(&peer(seed))).count();
+    assert_eq!((honest, told.known.len()), (100, 101), "100 honest ones and the one that was repeated");
     // Of each answer 8 were not asked for. 32 were read: 8 of noise, 8 forged, 7 over, 4 too large, 2 honest, and one
     // three times.
-    let expected = [
-        (Refusal::Malformed, 250 * 8),
-        (Refusal::Signature, 250 * 8),
-        (Refusal::Expired, 250 * 7),
-        (Refusal::TooMany, 250 * (8 + 4 + 2)),
-    ];
+    let expected =
+        [("malformed", 250 * 8), ("signature", 250 * 8), ("expired", 250 * 7), ("too_many", 250 * (8 + 4 + 2))];
     assert_eq!(told.refused, expected.into());
-    assert_eq!(told.reported, 250 * 3);
+    assert_eq!(told.found.len(), 250 * 3);
     assert_eq!(told.refused.values().sum::<u64>() + 250 * 3, 10_000);
 }

@@ -1,10 +1,8 @@
 use std::collections::HashMap;
 
 use rand::{RngExt, SeedableRng};
-use wakumix_mix::{HopAddress, MixNode};
 use wakumix_records::peer_exchange::encode_request;
 use wakumix_role_api::directory::ServiceNode;
-use wakumix_sphinx::PrivateKey;
 
 use super::*;
 use crate::sources::{
@@ -158,9 +156,8 @@ async fn only_sound_records_of_this_cluster_are_given_away() {
 #[tokio::test(start_paused = true)]
 async fn nodes_of_the_pool_services_and_connected_ones_are_alive() {
     let address = "/ip4/203.0.113.7/tcp/1".parse().unwrap();
-    let hop = HopAddress::from_multiaddr(&address, peer(1)).unwrap();
     let directory = Directory {
-        mix_nodes: vec![MixNode::new(hop, PrivateKey::from_bytes([1; 32]).public())],
+        mix_nodes: vec![wakumix_role_testkit::node(1)],
         lightpush: vec![ServiceNode::new(peer(2), vec![address])],
         connected: [peer(3)].into(),
         ..Directory::default()

@@ -23,7 +23,7 @@ fn full() -> Message {
 #[test]
 fn reads_what_it_writes() {
     assert_eq!(Message::decode(&full().encode()).unwrap(), Decoded { message: full(), skipped: 0 });
-    for kind in MessageKind::ALL {
+    for kind in (0..=17).filter_map(|number| MessageKind::try_from(number).ok()) {
         let message = Message::new(kind, Vec::new());
         assert_eq!(Message::decode(&message.encode()).unwrap().message, message);
     }

@@ -9,7 +9,8 @@ use sphinx_packet::{SURB, SURBMaterial, SphinxPacket, SphinxPacketBuilder, SurbR
 use wakumix_sphinx::{AddressBytes, Opened, PacketFormat, SurbId};
 use x25519_dalek::{PublicKey, StaticSecret};
 
-use crate::support::{FORMAT, NO_ADDRESS, Nodes, PACKET_LEN, PAYLOAD_LEN, address, body, rng};
+use crate::second::{FORMAT, PACKET_LEN, PAYLOAD_LEN, nodes, odd};
+use crate::support::{NO_ADDRESS, Nodes, address, body, rng};
 
 /// A block of the crate, without what this project adds to it.
 const CRATE_SURB_LEN: usize = 396;
@@ -68,7 +69,7 @@ fn walk_both(nodes: &Nodes, packet: &[u8]) -> Vec<u8> {
         let expanded = expanded.compute_expanded_shared_secret(&secret(nodes, hop));
         let tag = FORMAT.authenticate(&nodes.keys[hop], &packet).unwrap().tag();
         assert_eq!(tag.as_bytes(), expanded.replay_tag());
-        nodes.forward(hop, &mut packet);
+        nodes.forward(&*FORMAT, hop, &mut packet);
         let ProcessedPacketData::ForwardHop { next_hop_packet, next_hop_address, delay } = theirs else {
             panic!("hop {hop} is not the last");
         };
@@ -86,8 +87,8 @@ proptest! {
 
     #[test]
     fn the_crate_opens_what_is_built_here(len in 0..=PAYLOAD_LEN - 17, elsewhere in any::<bool>(), seed in any::<u64>()) {
-        let nodes = Nodes::new();
-        let target = if elsewhere { address([10, 0, 0, 9], 1, 9000, 0xdd) } else { NO_ADDRESS };
+        let nodes = nodes();
+        let target = if elsewhere { odd(address([10, 0, 0, 9], 1, 9000, 0xdd)) } else { NO_ADDRESS };
         let body = body(len);
         let mut packet = vec![0; PACKET_LEN];
         FORMAT.build(&mut rng(seed), &nodes.path, &target, &body, &mut packet).unwrap();
@@ -101,8 +102,8 @@ proptest! {
 
     #[test]
     fn what_the_crate_builds_is_opened_here(len in 0..=PAYLOAD_LEN - 17, elsewhere in any::<bool>(), key in any::<[u8; 32]>()) {
-        let nodes = Nodes::new();
-        let target = if elsewhere { address([10, 0, 0, 9], 1, 9000, 0xdd) } else { NO_ADDRESS };
+        let nodes = nodes();
+        let target = if elsewhere { odd(address([10, 0, 0, 9], 1, 9000, 0xdd)) } else { NO_ADDRESS };
         let body = body(len);
         let packet = SphinxPacketBuilder::new()
             .with_payload_size(PAYLOAD_LEN)
@@ -111,7 +112,7 @@ proptest! {
             .unwrap()
             .to_bytes();
         let mut packet = walk_both(&nodes, &packet);
-        match nodes.open(2, &mut packet).unwrap() {
+        match nodes.open(&*FORMAT, 2, &mut packet).unwrap() {
             Opened::Exit { destination, body: range } => {
                 prop_assert_eq!(destination, target);
                 prop_assert_eq!(&packet[range], &body[..]);
@@ -122,7 +123,7 @@ proptest! {
 
     #[test]
     fn the_crate_uses_a_reply_block_made_here(len in 0..=PAYLOAD_LEN - 17, seed in any::<u64>()) {
-        let nodes = Nodes::new();
+        let nodes = nodes();
         let (surb, keys) = FORMAT.create_surb(&mut rng(seed), &nodes.path).unwrap();
         let body = body(len);
         let theirs = SURB::from_bytes(&surb.to_bytes()[..CRATE_SURB_LEN]).unwrap();
@@ -140,7 +141,7 @@ proptest! {
 
     #[test]
     fn a_reply_block_of_the_crate_is_used_here(len in 0..=PAYLOAD_LEN - 17, key in any::<[u8; 32]>(), id in 1u128..) {
-        let nodes = Nodes::new();
+        let nodes = nodes();
         let id = id.to_be_bytes();
         let target = Destination::new(DestinationAddressBytes::from_bytes([0; 32]), id);
         let material = SURBMaterial::new(route(&nodes), delays(&nodes), target, SINGLE_SEED_SURB_VERSION);
@@ -161,7 +162,7 @@ proptest! {
 
 /// Opens a reply at its sender, as far as its id.
 fn reply_id(nodes: &Nodes, packet: &mut [u8]) -> SurbId {
-    match nodes.open(2, packet).unwrap() {
+    match nodes.open(&*FORMAT, 2, packet).unwrap() {
         Opened::Reply { id } => id,
         other => panic!("{other:?}"),
     }

@@ -1,22 +1,16 @@
 //! Nodes that know one bootstrap record find each other by discv5, over loopback.
 
-#![allow(clippy::unwrap_used, reason = "helpers of tests fail the test by panicking")]
-
 use std::{net::Ipv4Addr, sync::Arc, time::Duration};
 
 use libp2p_identity::PeerId;
-use tokio::sync::{broadcast, watch};
-use wakumix_discovery::{
-    Config, Discovery, DiscoveryHandle, Discv5Config, LocalRecord, PoolConfig, Surroundings, parse_bootstrap,
-};
+use tokio::sync::watch;
+use wakumix_discovery::{Config, Discovery, DiscoveryHandle, Discv5Config, LocalRecord, PoolConfig, parse_bootstrap};
 use wakumix_mix::HopAddress;
-use wakumix_role_api::{
-    DirectoryPublisher, DirectoryReader, Inbox, Supervisor,
-    host::{HostHandle, HostMessage},
-    mailbox,
-};
-use wakumix_role_testkit::{keypair, mix_key, peer};
+use wakumix_role_api::{DirectoryReader, Inbox, host::HostMessage};
+use wakumix_role_testkit::mix_key;
 use wakumix_waku::record::{Capabilities, Shards};
+
+use crate::world::{local, peer, surroundings};
 
 const CLUSTER: u16 = 2;
 /// Nodes of the net, the bootstrap node included.
@@ -36,17 +30,12 @@ impl Node {
     fn start(seed: u16, bootstrap: Vec<String>, capabilities: Capabilities) -> Self {
         let address = format!("/ip4/127.0.0.1/tcp/{}", 4000 + seed).parse().unwrap();
         let local = watch::Sender::new(Arc::new(LocalRecord {
-            peer: peer(seed),
             hop_address: HopAddress::from_multiaddr(&address, peer(seed)).ok(),
             addresses: vec![address],
             capabilities,
             shards: Shards { cluster: CLUSTER, shards: vec![0] },
             mix_key: Some(mix_key(seed).public()),
-            next_key: None,
-            reassembles: false,
-            profiles: Vec::new(),
-            operator: None,
-            family: Vec::new(),
+            ..local(seed)
         }));
         let listen = (Ipv4Addr::LOCALHOST, 0).into();
         let discovery = Discovery::new(Config {
@@ -58,21 +47,9 @@ impl Node {
             ..Config::default()
         });
         discovery.prepare().unwrap();
-        let telemetry = wakumix_role_testkit::telemetry(&wakumix_discovery::METRICS);
-        let (supervisor, _fatal) = Supervisor::on_current_thread(telemetry.clone());
-        let (host, inbox) = mailbox("host", 64, &telemetry);
-        let (publisher, reader) = DirectoryPublisher::new();
-        let discovery = discovery.start(Surroundings {
-            me: peer(seed),
-            identity: keypair(seed),
-            local: local.subscribe(),
-            events: broadcast::channel(64).0,
-            publisher,
-            reader: reader.clone(),
-            host: HostHandle::new(host),
-            supervisor,
-            telemetry,
-        });
+        let (surroundings, inbox) = surroundings(seed, local.subscribe());
+        let reader = surroundings.reader.clone();
+        let discovery = discovery.start(surroundings);
         Self { discovery, reader, local, _host: inbox }
     }
 
