@@ -474,8 +474,14 @@ mod tests {
         assert_eq!(named.flatten().as_deref(), Some("apart"));
         let (address, inbox) = mailbox("adder", 16, &telemetry);
         let handle = supervisor.start(address.clone(), inbox, 4, || Adder { total: 0 });
-        let mut left = supervisor.tasks().spawn("left", crate::OnPanic::Report, std::future::pending::<()>());
+        let (runs, does_run) = oneshot::channel();
+        let forever = async {
+            let _ = runs.send(());
+            std::future::pending::<()>().await;
+        };
+        let mut left = supervisor.tasks().spawn("left", crate::OnPanic::Report, forever);
         drop(supervisor);
+        does_run.await.unwrap();
         address.send(Say::Add(7)).await.unwrap();
         assert_eq!(total(&address).await, 7);
         // One registry for all.
