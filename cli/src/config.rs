@@ -3,12 +3,12 @@
 use std::io::{self, Write};
 
 use clap::Subcommand;
-
-use super::{ConfigArgs, Failure};
 use wakumix_node::{
     config::{self, Loaded, PortUse, ShowFormat},
     roles::Roles,
 };
+
+use super::{ConfigArgs, Failure};
 
 /// Check or show a configuration.
 #[derive(Debug, Subcommand)]

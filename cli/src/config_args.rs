@@ -6,12 +6,11 @@ use clap::{
     Arg, ArgAction, ArgMatches, Args, Command, FromArgMatches,
     builder::{TypedValueParser as _, ValueParser},
 };
-use wakumix_role_api::config::{Key, Kind};
-
 use wakumix_node::{
     config::{Flag, Inputs, SWITCHES, Schema, WITHOUT_EFFECT, capitalised, sentence},
     roles::Roles,
 };
+use wakumix_role_api::config::{Key, Kind};
 
 /// `--config` and one flag for every key. The flags of keys come later, once it is known which roles the
 /// program has.

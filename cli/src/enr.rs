@@ -13,16 +13,16 @@ use clap::{Args, Subcommand};
 use enr::k256::ecdsa::SigningKey;
 use serde::Deserialize;
 use wakumix_discovery::record_fields;
-use wakumix_records::node_record::NodeRecord;
-use wakumix_role_api::command::DEFAULT_NODE;
-
-use super::{ConfigArgs, Failure, config::warn, rest::RestNode};
-use fields::RecordJson;
 use wakumix_node::{
     config::{self, Loaded, Problem, Problems},
     node::expected_record,
     roles::Roles,
 };
+use wakumix_records::node_record::NodeRecord;
+use wakumix_role_api::command::DEFAULT_NODE;
+
+use super::{ConfigArgs, Failure, config::warn, rest::RestNode};
+use fields::RecordJson;
 
 /// How long a node may take to answer.
 const LIMIT: Duration = Duration::from_secs(10);

@@ -7,8 +7,9 @@ use std::{
 
 use clap::Subcommand;
 
-use super::Failure;
 use wakumix_node::keys::{self, KeyKind, Secret};
+
+use super::Failure;
 
 /// Make or show keys.
 #[derive(Debug, Subcommand)]

@@ -2,16 +2,16 @@
 
 use std::time::Duration;
 
-use wakumix_role_api::Fatal;
-use wakumix_telemetry::logging;
-
-use super::{ConfigArgs, Failure};
 use wakumix_node::{
     config::{Loaded, load},
     node::Node,
     roles::Roles,
     runtime::{self, StopSignals},
 };
+use wakumix_role_api::Fatal;
+use wakumix_telemetry::logging;
+
+use super::{ConfigArgs, Failure};
 
 /// Run a node
 ///

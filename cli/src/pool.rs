@@ -5,10 +5,10 @@ mod tests;
 
 use std::{io::Write, time::Duration};
 
-use super::{Failure, rest::RestNode};
+use wakumix_node::rest::pool::{NodeJson, PoolJson};
 use wakumix_role_api::command::{DEFAULT_NODE, Layout, Side, short_peer, short_time};
 
-use wakumix_node::rest::pool::{NodeJson, PoolJson};
+use super::{Failure, rest::RestNode};
 
 /// How long a node may take to answer.
 const LIMIT: Duration = Duration::from_secs(10);

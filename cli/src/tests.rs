@@ -1,12 +1,12 @@
 //! What the command line understands and prints.
 
 use clap::FromArgMatches as _;
-
-use super::{Cli, Failure};
 use wakumix_node::{
     config::{SWITCHES, Schema, WITHOUT_EFFECT},
     roles::Roles,
 };
+
+use super::{Cli, Failure};
 
 /// Runs a command line and gives what it printed.
 fn wakumix(arguments: &[&str]) -> Result<String, Failure> {

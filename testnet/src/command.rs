@@ -29,7 +29,6 @@ use plan::Plan;
 use report::Start;
 use tokio::time::Instant;
 use traffic::Tally;
-
 use wakumix_node::{config::Problems, runtime::StopSignals};
 
 use crate::MemberError;

@@ -1,9 +1,9 @@
 //! What `wakumix enr` prints and refuses.
 
 use clap::{CommandFactory as _, FromArgMatches as _, Parser};
+use wakumix_node::config::Schema;
 
 use super::{super::config_args::with_keys, *};
-use wakumix_node::config::Schema;
 
 /// The first vector of `spec/waku.md §6.3`.
 const SIMULATION: &str = "enr:-NC4QKYtas8STkenlqBTJ3a1TTLzJA2DsGGbFlnxem9aSM2IXm-CSVZULdk2467bAyFnepnt8KP_QlfDzdaMXd_zqtwBgmlkgnY0gmlwhH8AAAGHbWl4LWtleaCdCc5iT3bo9gYmXtucyit96bQXcqbXhL3a-S_6j7p9LIptdWx0aWFkZHJzgIJyc4UAAgEAAIlzZWNwMjU2azGhA6RFtVJVBh0SYOoP8xrgnXSlpiFARmQkF9d8Rn4fSeiog3RjcILqYYN1ZHCCIymFd2FrdTIt";

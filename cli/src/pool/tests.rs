@@ -2,8 +2,9 @@
 
 use std::collections::BTreeMap;
 
-use super::*;
 use wakumix_node::rest::pool::DiversityJson;
+
+use super::*;
 
 fn node(peer_id: &str, state: &str, reason: &str, age_seconds: Option<u64>) -> NodeJson {
     NodeJson {

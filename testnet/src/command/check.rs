@@ -2,10 +2,10 @@
 
 use wakumix_keyring::{MAX_LIFETIME, MIN_LIFETIME};
 use wakumix_mix::{MIN_POOL, fragment::MAX_PAYLOAD_LEN};
+use wakumix_node::config::Problem;
 
 use super::{choices::Discovery, options::Options};
 use crate::Kind;
-use wakumix_node::config::Problem;
 
 /// More nodes than this in one process run into the limit of open files.
 const MOST_NODES: u16 = 256;

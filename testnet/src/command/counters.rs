@@ -2,10 +2,9 @@
 
 use std::collections::BTreeMap;
 
-use crate::Kind;
 use wakumix_node::node::Accounts;
 
-use crate::given_to_others;
+use crate::{Kind, given_to_others};
 
 /// Reads the packet accounting of all nodes. Cheap to clone.
 #[derive(Clone)]
