@@ -36,9 +36,13 @@ fn is_public_v4(ip: Ipv4Addr) -> bool {
         || is_multicast_or_reserved)
 }
 
+/// Global unicast is 2000::/3; whatever else there is, local, embeds an IPv4 address (`::a.b.c.d`, NAT64) or is not assigned.
 fn is_public_v6(ip: Ipv6Addr) -> bool {
-    let is_local = ip.is_loopback() || ip.is_unique_local() || ip.is_unicast_link_local();
-    !(is_local || ip.is_unspecified() || ip.is_multicast())
+    let [first, second, ..] = ip.segments();
+    let is_global_unicast = first >> 13 == 1;
+    let is_protocol_assignment = first == 0x2001 && second < 0x0200; // RFC 2928: Teredo, benchmarks, ORCHID
+    let is_6to4 = first == 0x2002; // RFC 3056: an IPv4 address behind a relay
+    is_global_unicast && !is_protocol_assignment && !is_6to4
 }
 
 #[cfg(test)]
@@ -47,7 +51,9 @@ mod tests {
 
     #[test]
     fn tells_public_addresses_from_those_of_a_part_of_the_internet() {
-        for public in ["8.8.8.8", "20.1.0.1", "100.128.0.1", "198.20.0.1", "203.0.113.7", "2001:db8::1", "2a00::1"] {
+        for public in
+            ["8.8.8.8", "20.1.0.1", "100.128.0.1", "198.20.0.1", "203.0.113.7", "2001:200::1", "2001:db8::1", "2a00::1"]
+        {
             assert!(is_public(public.parse().unwrap()), "{public}");
         }
         let set_aside = [
@@ -69,11 +75,21 @@ mod tests {
             "fe80::1",
             "ff02::1",
             "::ffff:10.0.0.1",
+            "::8.8.8.8",
+            "64:ff9b::8.8.8.8",
+            "64:ff9b:1::7f00:1",
+            "100::1",
+            "2001::1",
+            "2001:20::1",
+            "2002:7f00:1::1",
+            "4000::1",
+            "fec0::1",
         ];
         for other in set_aside {
             assert!(!is_public(other.parse().unwrap()), "{other}");
         }
     }
+
     #[test]
     fn a_closed_network_is_shared_by_those_in_it_only() {
         let is_neighbour =
