@@ -117,9 +117,7 @@ fn http_status(status: u32) -> StatusCode {
 
 fn parse(api: &Api, bytes: &web::Bytes) -> Result<Asked, String> {
     let request: PushJson = body::parse(bytes)?;
-    let mut message = WakuMessage::try_from(request.message)?;
-    // Publishers put the time in before anything is hashed (spec/waku.md §1.2).
-    message.timestamp.get_or_insert_with(crate::clock::unix_nanoseconds);
+    let message = WakuMessage::try_from(request.message)?;
     let topic = match request.pubsub_topic {
         Some(topic) => Some(PubsubTopic::parse(&topic).map_err(|error| error.to_string())?),
         None => derive_topic(api.sharding, &message.content_topic)?,
@@ -168,7 +166,9 @@ fn no_sender() -> String {
 }
 
 async fn push_plainly(api: &Api, asked: Asked) -> Outcome {
-    let Asked { topic, message, timeout, .. } = asked;
+    let Asked { topic, mut message, timeout, .. } = asked;
+    // Publishers put the time in before anything is hashed (spec/waku.md §1.2). Over the mixnet the sender does.
+    message.timestamp.get_or_insert_with(crate::clock::unix_nanoseconds);
     let limit = timeout.unwrap_or(PLAIN_LIMIT).min(LONGEST_PLAIN_LIMIT);
     api.plain.push(DirectPush { id: request_id(), topic, message }, limit).await.into()
 }

@@ -36,7 +36,8 @@ pub enum SenderMessage {
 /// One lightpush request over the mixnet.
 #[derive(Debug)]
 pub struct Push {
-    /// The message. A missing timestamp is set to now before it is hashed (`spec/waku.md §1.2`).
+    /// The message. A missing timestamp is set before it is hashed (`spec/waku.md §1.2`), to one
+    /// that does not tell when it was sent.
     pub message: WakuMessage,
     /// The pubsub topic; `None` lets the service derive the shard.
     pub pubsub_topic: Option<String>,

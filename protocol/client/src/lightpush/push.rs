@@ -4,6 +4,7 @@ use std::{num::NonZeroU16, sync::Arc, time::Duration};
 
 use libp2p_identity::PeerId;
 use rand_core::CryptoRng;
+use wakumix_mix::random;
 use wakumix_sphinx::Weaknesses;
 use wakumix_waku::{
     ContentTopic, MessageHash, PubsubTopic, TopicError, WakuMessage, frame,
@@ -14,13 +15,17 @@ use wakumix_waku::{
 use super::{PushFailure, PushReader, Version};
 use crate::{Anonymity, Request, ServiceKind};
 
+/// In nanoseconds.
+const SECOND: i64 = 1_000_000_000;
+
 /// Random bytes in a request id, which is written as twice as many hex digits, like the fleet's clients do.
 const REQUEST_ID_LEN: usize = 10;
 
 /// A message to be published.
 #[derive(Clone, Debug)]
 pub struct Push {
-    /// The message. A missing timestamp is set to now before it is hashed (`spec/waku.md §1.2`).
+    /// The message. A missing timestamp is set before it is hashed (`spec/waku.md §1.2`), to one that does not tell when it
+    /// was sent.
     pub message: WakuMessage,
     /// The pubsub topic; `None` lets the service derive the shard.
     pub pubsub_topic: Option<String>,
@@ -84,8 +89,8 @@ pub fn held_bytes(message: &WakuMessage, topic: Option<&str>) -> usize {
 impl Push {
     /// Checks the message and writes its request.
     ///
-    /// `unix_nanoseconds` is the time now; it becomes the timestamp of a message that has none, because the implementations
-    /// hash a missing one differently (`spec/waku.md §1.3`).
+    /// `unix_nanoseconds` is the time now. A message without a timestamp gets one that is [near it](coarse), because the
+    /// implementations hash a missing one differently (`spec/waku.md §1.3`); it is the same for all tries.
     ///
     /// # Errors
     /// [`PushFailure::InvalidMessage`] says what is malformed.
@@ -101,7 +106,9 @@ impl Push {
             let text = format!("meta has {} bytes, at most {MAX_META_LEN} are allowed", message.meta.len());
             return Err(PushFailure::InvalidMessage(text));
         }
-        message.timestamp = message.timestamp.filter(|&timestamp| timestamp != 0).or(Some(unix_nanoseconds));
+        if message.timestamp.is_none_or(|timestamp| timestamp == 0) {
+            message.timestamp = Some(coarse(unix_nanoseconds, rng));
+        }
         let topic = topic(pubsub_topic.as_deref(), &message.content_topic, rules.auto_shards)?;
         let hash = topic.as_ref().map(|topic| *MessageHash::of(topic.as_str(), &message).as_bytes());
         let id = request_id(rng);
@@ -169,6 +176,15 @@ fn topic(
     }
 }
 
+/// A time anywhere in the two seconds before the current one. A timestamp is public on the relay network: the clock of the
+/// sender to the nanosecond would tell its messages from those of others, and when each was handed over. The digits below the
+/// second keep the hashes of equal messages apart.
+fn coarse<R: CryptoRng>(unix_nanoseconds: i64, rng: &mut R) -> i64 {
+    let second = unix_nanoseconds - unix_nanoseconds.rem_euclid(SECOND);
+    let before = random::below(rng, 2 * SECOND.unsigned_abs());
+    second.saturating_sub_unsigned(before + 1).max(1)
+}
+
 fn request_id<R: CryptoRng>(rng: &mut R) -> String {
     let mut bytes = [0; REQUEST_ID_LEN];
     rng.fill_bytes(&mut bytes);
@@ -228,11 +244,39 @@ mod tests {
     #[test]
     fn hashes_the_message_with_the_timestamp_that_it_was_given() {
         let expected = "0x5fa526b87fd202dd2d75ab1f435f3df914e135001d5218885b6a7522b3d50407";
-        for timestamp in [None, Some(0), Some(NOW)] {
-            let message = WakuMessage { timestamp, ..message() };
-            let hash = prepared(message, Some(TOPIC)).unwrap().reader.hash.unwrap();
-            assert_eq!(MessageHash::from(hash).to_string(), expected);
+        let hash =
+            prepared(WakuMessage { timestamp: Some(NOW), ..message() }, Some(TOPIC)).unwrap().reader.hash.unwrap();
+        assert_eq!(MessageHash::from(hash).to_string(), expected);
+    }
+
+    #[test]
+    fn a_timestamp_that_was_left_out_does_not_tell_when_the_message_was_sent() {
+        let (mut rng, second) = (rng(1), NOW - NOW % SECOND);
+        let drawn: Vec<i64> = [None, Some(0)]
+            .into_iter()
+            .cycle()
+            .take(2000)
+            .map(|timestamp| {
+                let message = WakuMessage { timestamp, ..message() };
+                let anonymity = Anonymity::Preferred;
+                let push = Push { message, pubsub_topic: Some(TOPIC.to_owned()), exit: None, timeout: None, anonymity };
+                let Prepared { reader, direct, .. } = push.prepare(&mut rng, NOW, PushRules::default()).unwrap();
+                let message = direct.unwrap().message;
+                let hash = *MessageHash::of(TOPIC, &message).as_bytes();
+                assert_eq!(reader.hash, Some(hash), "hashed as it is sent");
+                message.timestamp.unwrap()
+            })
+            .collect();
+        assert!(drawn.iter().all(|time| (second - 2 * SECOND..second).contains(time)));
+        // Every tenth of the two seconds has its share: 200 of 2000, give or take five standard deviations.
+        for tenth in 0..10 {
+            let begin = second - 2 * SECOND + tenth * SECOND / 5;
+            let share = drawn.iter().filter(|time| (begin..begin + SECOND / 5).contains(*time)).count();
+            assert!((130..270).contains(&share), "{share} in tenth {tenth}");
         }
+        let different: std::collections::BTreeSet<_> = drawn.iter().collect();
+        assert_eq!(different.len(), drawn.len());
+        assert_eq!(coarse(5, &mut rng), 1, "a clock before the epoch");
     }
 
     #[test]
@@ -275,6 +319,7 @@ mod tests {
     fn what_may_go_directly_is_the_same_request() {
         let Prepared { reader, direct, .. } = prepared(message(), Some(TOPIC)).unwrap();
         let direct = direct.unwrap();
-        assert_eq!((direct.id, direct.topic.as_deref(), direct.message.timestamp), (reader.id, Some(TOPIC), Some(NOW)));
+        assert_eq!((direct.id, direct.topic.as_deref()), (reader.id, Some(TOPIC)));
+        assert_eq!(MessageHash::of(TOPIC, &direct.message).as_bytes(), &reader.hash.unwrap());
     }
 }
