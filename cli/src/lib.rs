@@ -29,7 +29,7 @@ use wakumix_node::{
     config::{Problem, Problems, Schema},
     keys::KeyError,
 };
-use wakumix_role_api::command::{self as role_command, CommandContext, NodeClient, Subcommand};
+use wakumix_role_api::command::{self as role_command, CommandContext, NodeClient, Subcommand, Terminal};
 
 use self::{config_args::ConfigArgs, rest::RestNode};
 
@@ -155,13 +155,14 @@ pub fn run(roles: &Roles, arguments: impl IntoIterator<Item = impl Into<OsString
         Ok(()) => ExitCode::SUCCESS,
         Err(failure) => {
             // Nothing is left to do when even standard error is closed.
-            let _ = writeln!(io::stderr(), "{failure}");
+            let _ = writeln!(Terminal::new(io::stderr()), "{failure}");
             ExitCode::from(failure.code())
         }
     }
 }
 
-/// As [`run`], with the output to `out`. A wrong command line ends the program.
+/// As [`run`], with the output to `out`. A wrong command line ends the program. What others wrote reaches `out` with its
+/// control characters [escaped](Terminal).
 ///
 /// # Errors
 /// Why the command did not do its work.
@@ -170,6 +171,7 @@ pub fn execute(
     arguments: impl IntoIterator<Item = impl Into<OsString> + Clone>,
     out: &mut impl Write,
 ) -> Result<(), Failure> {
+    let out = &mut Terminal::new(out);
     let matches = Cli::command_with(roles)?.try_get_matches_from(arguments).unwrap_or_else(|error| error.exit());
     if let Some((command, own)) = command_of(roles, &matches) {
         let connect = |via: &str, limit: Duration| Ok(Box::new(RestNode::at(via, limit)?) as Box<dyn NodeClient>);

@@ -3,10 +3,10 @@
 use std::{io::Read, time::Duration};
 
 use serde::de::DeserializeOwned;
-use wakumix_role_api::command::{CommandError, NodeClient};
+use wakumix_node::config::Problem;
+use wakumix_role_api::command::{CommandError, NodeClient, one_line};
 
 use super::Failure;
-use wakumix_node::config::Problem;
 
 /// The longest answer that is read: a directory of 16 384 nodes at a kilobyte each, and as much again.
 const MAX_ANSWER: u64 = 32 << 20;
@@ -101,7 +101,7 @@ impl Answer<'_> {
             return None;
         }
         let words = self.response.body_mut().with_config().limit(MAX_ANSWER).read_to_string().unwrap_or_default();
-        (!words.is_empty()).then(|| Failure::while_running(format_args!("{}: {words}", self.node.base)))
+        (!words.is_empty()).then(|| Failure::while_running(format_args!("{}: {}", self.node.base, one_line(&words))))
     }
 
     /// Its JSON body; `what` says what that should be.

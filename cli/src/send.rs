@@ -12,17 +12,19 @@ use std::{
 use data_encoding::BASE64;
 use serde::{Deserialize, Serialize};
 use wakumix_mix::MIN_POOL;
-use wakumix_role_api::sender::{Anonymity, Answer, ClientError, DeliveryPath, PushFailure};
-use wakumix_waku::{ContentTopic, PubsubTopic, WakuMessage};
-
-use super::{Failure, rest::RestNode};
 use wakumix_node::{
-    clock,
     config::{Flag, Inputs, Loaded, Problem, Timespan, load},
     node::Node,
     roles::Roles,
     runtime,
 };
+use wakumix_role_api::{
+    command::one_line,
+    sender::{Anonymity, Answer, ClientError, DeliveryPath, PushFailure},
+};
+use wakumix_waku::{ContentTopic, PubsubTopic, WakuMessage};
+
+use super::{Failure, rest::RestNode};
 
 /// How long a node that is started for one message may take to be ready.
 const READY_LIMIT: Duration = Duration::from_secs(20);
@@ -144,7 +146,6 @@ struct PushBody<'a> {
 struct MessageBody<'a> {
     payload: String,
     content_topic: &'a str,
-    timestamp: i64,
 }
 
 impl SendCommand {
@@ -189,11 +190,7 @@ impl SendCommand {
     fn body(&self) -> PushBody<'_> {
         PushBody {
             pubsub_topic: self.pubsub_topic.as_deref(),
-            message: MessageBody {
-                payload: BASE64.encode(self.text.as_bytes()),
-                content_topic: &self.content_topic,
-                timestamp: clock::unix_nanoseconds(),
-            },
+            message: MessageBody { payload: BASE64.encode(self.text.as_bytes()), content_topic: &self.content_topic },
             anonymity: Anonymity::from(self.anonymity).as_str(),
             timeout_ms: self.timeout.map(Timespan::as_millis),
         }
@@ -251,11 +248,7 @@ impl SendCommand {
         WakuMessage {
             payload: self.text.as_bytes().to_vec(),
             content_topic: self.content_topic.clone(),
-            version: 0,
-            timestamp: Some(clock::unix_nanoseconds()),
-            meta: Vec::new(),
-            rate_limit_proof: Vec::new(),
-            ephemeral: false,
+            ..WakuMessage::default()
         }
     }
 
@@ -272,10 +265,15 @@ impl SendCommand {
 
 impl Outcome {
     /// What people read: that the mixnet was left out, whatever came of it, and what was published. A failure is told on
-    /// standard error.
+    /// standard error. Texts are those of the node, of an exit or of a service: none of them makes a line of its own.
     fn write(&self, out: &mut impl Write) -> std::io::Result<()> {
         if let Some(Fallback { code, text }) = &self.fallback {
-            writeln!(out, "NOT anonymous: sent directly, because the mixnet could not be used: {text} ({code})")?;
+            writeln!(
+                out,
+                "NOT anonymous: sent directly, because the mixnet could not be used: {} ({})",
+                one_line(text),
+                one_line(code)
+            )?;
         }
         if self.status != 200 {
             return Ok(());
@@ -290,7 +288,7 @@ impl Outcome {
             writeln!(out, "{}", self.describe())?;
         }
         if let Some(hash) = &self.message_hash {
-            writeln!(out, "message hash {hash}")?;
+            writeln!(out, "message hash {}", one_line(hash))?;
         }
         if let Some(round_trip) = self.round_trip_ms {
             writeln!(out, "answered after {round_trip} ms")?;
@@ -306,14 +304,14 @@ impl Outcome {
             _ => "",
         };
         let tries = self.tries.map(|tries| format!(", {tries} {}", if tries == 1 { "try" } else { "tries" }));
-        format!("{}{way}{}", self.outcome, tries.unwrap_or_default())
+        format!("{}{way}{}", one_line(&self.outcome), tries.unwrap_or_default())
     }
 
     /// One line for standard error.
     fn failure(&self) -> String {
-        let words = self.status_desc.as_deref().unwrap_or("no description");
+        let words = one_line(self.status_desc.as_deref().unwrap_or("no description"));
         match &self.error {
-            Some(code) => format!("{words} ({code})"),
+            Some(code) => format!("{words} ({})", one_line(code)),
             None => format!("the service answered {}: {words}", self.status),
         }
     }

@@ -184,3 +184,14 @@ fn tells_a_node_from_other_servers_and_from_silence() {
     let said = failure.to_string();
     assert!(said.contains(&nobody.to_string()) && said.contains("help: check the address"), "{said}");
 }
+
+#[test]
+fn what_an_exit_says_neither_makes_a_line_nor_steers_the_terminal() {
+    let text = "no\n\u{1b}[32mstatus 200: published\u{1b}[0m";
+    let shown = "no\\u000a\\u001b[32mstatus 200: published\\u001b[0m";
+    let refused = Outcome { status: 504, status_desc: Some(text.to_owned()), ..Outcome::default() };
+    assert_eq!(refused.failure(), format!("the service answered 504: {shown}"));
+    let fallback = Some(Fallback { code: "c".to_owned(), text: text.to_owned() });
+    let said = printed(false, &Outcome { fallback, ..answer(1) });
+    assert!(said.contains(shown) && said.lines().count() == 5, "{said}");
+}

@@ -2,6 +2,7 @@
 //! affair.
 
 mod table;
+mod terminal;
 
 use std::{
     io::{self, Read, Write},
@@ -11,6 +12,7 @@ use std::{
 use clap::ArgMatches;
 
 pub use table::{Layout, Side, short_peer, short_time};
+pub use terminal::{Terminal, one_line};
 
 /// One subcommand.
 #[derive(Clone, Copy, Debug)]

@@ -2,6 +2,8 @@
 
 use std::io::{self, Write};
 
+use super::terminal::one_line;
+
 /// Between two columns.
 const GAP: &str = "  ";
 
@@ -41,8 +43,8 @@ impl<const N: usize> Layout<N> {
     pub fn write(&self, out: &mut (impl Write + ?Sized), row: &[String; N]) -> io::Result<()> {
         let mut line = String::new();
         for ((cell, side), width) in row.iter().zip(self.sides).zip(self.widths) {
-            // A cell may hold what a stranger wrote: nothing in it steers the terminal.
-            let cell: String = cell.chars().filter(|character| !character.is_control()).collect();
+            // A cell may hold what a stranger wrote.
+            let cell = one_line(cell);
             let cell = match side {
                 Side::Left => format!("{cell:<width$}"),
                 Side::Right => format!("{cell:>width$}"),
