@@ -45,6 +45,8 @@ use wakumix_telemetry::{Telemetry, health::Health};
 
 pub use debug::Info;
 
+/// Connections that a server has open; more wait to be accepted. Each holds at most one body: 110 MB of the longest.
+const MAX_CONNECTIONS: usize = 512;
 /// How long a connection may be idle while requests finish during a stop.
 const SHUTDOWN_SECONDS: u64 = 1;
 
@@ -154,6 +156,7 @@ impl Server {
                 .configure(|config| routes(config, &api))
         })
         .workers(1)
+        .max_connections(MAX_CONNECTIONS)
         .disable_signals()
         .shutdown_timeout(SHUTDOWN_SECONDS)
         .client_request_timeout(Duration::from_secs(10))

@@ -1,11 +1,55 @@
 //! Request and response bodies.
 
-use actix_web::{HttpResponse, ResponseError, http::StatusCode, web};
+use std::{future::Future as _, io, task::Poll, time::Duration};
+
+use actix_web::{
+    HttpResponse, ResponseError,
+    body::BoxBody,
+    dev::{Payload, ServiceResponse},
+    error::PayloadError,
+    http::StatusCode,
+    web,
+};
+use futures::{StreamExt as _, stream};
 use serde::de::DeserializeOwned;
+
+/// How long a body may take to come: programs have it at hand, and whoever does not send it must not hold a connection.
+pub(super) const TIME_FOR_BODY: Duration = Duration::from_secs(10);
 
 /// How many bytes of JSON are read: a message in base64 and room for its other fields.
 pub(super) fn limit(max_message: usize) -> usize {
     max_message.saturating_mul(4) / 3 + 16 * 1024
+}
+
+/// A body that fails when it has not come in time.
+pub(super) fn in_time(mut body: Payload) -> Payload {
+    let mut limit = Box::pin(tokio::time::sleep(TIME_FOR_BODY));
+    let timed = stream::poll_fn(move |context| match body.poll_next_unpin(context) {
+        Poll::Pending => {
+            let late = || Some(Err(PayloadError::Incomplete(Some(io::ErrorKind::TimedOut.into()))));
+            limit.as_mut().poll(context).map(|()| late())
+        }
+        come => come,
+    });
+    Payload::Stream { payload: Box::pin(timed) }
+}
+
+/// Says what is wrong with a body that was too large or came too late, and what to do, where the answer would only give the
+/// status. The connection is closed: the rest of the body may still come.
+pub(super) fn explained(response: ServiceResponse<BoxBody>, max_message: usize) -> ServiceResponse<BoxBody> {
+    let (status, words) = match response.response().error().and_then(|error| error.as_error::<PayloadError>()) {
+        Some(PayloadError::Overflow) => (
+            StatusCode::PAYLOAD_TOO_LARGE,
+            format!("the body has more than {} bytes; a message may have {max_message}, in base64", limit(max_message)),
+        ),
+        Some(PayloadError::Incomplete(Some(error))) if error.kind() == io::ErrorKind::TimedOut => (
+            StatusCode::REQUEST_TIMEOUT,
+            format!("the body did not come within {} s; send it at once", TIME_FOR_BODY.as_secs()),
+        ),
+        _ => return response,
+    };
+    let mut answer = HttpResponse::build(status);
+    response.into_response(answer.force_close().content_type("text/plain; charset=utf-8").body(words))
 }
 
 /// Parses a JSON body.

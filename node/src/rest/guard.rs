@@ -17,7 +17,7 @@
 use std::net::IpAddr;
 
 use actix_web::{
-    Error,
+    Error, HttpMessage as _,
     body::{BoxBody, MessageBody},
     dev::{ServiceRequest, ServiceResponse},
     error::ErrorInternalServerError,
@@ -31,7 +31,10 @@ use actix_web::{
 use wakumix_role_api::rest::Route;
 use wakumix_telemetry::{Counter, Telemetry};
 
-use super::{Api, RoleRoute, body::Refused};
+use super::{
+    Api, RoleRoute,
+    body::{self, Refused},
+};
 use crate::metrics::Metric;
 
 /// What browsers say of where a request comes from (W3C Fetch Metadata).
@@ -88,7 +91,7 @@ impl Fault {
 
 /// The middleware: lets a request through, or answers it with what is wrong and what to do.
 pub(super) async fn guard<B: MessageBody + 'static>(
-    request: ServiceRequest,
+    mut request: ServiceRequest,
     next: Next<B>,
 ) -> Result<ServiceResponse<BoxBody>, Error> {
     let api = request.app_data::<web::Data<Api>>().cloned();
@@ -97,7 +100,9 @@ pub(super) async fn guard<B: MessageBody + 'static>(
         refused(&api.telemetry, fault.reason()).increment(1);
         return Ok(request.error_response(fault.refused()));
     }
-    Ok(next.call(request).await?.map_into_boxed_body())
+    let body = body::in_time(request.take_payload());
+    request.set_payload(body);
+    Ok(body::explained(next.call(request).await?.map_into_boxed_body(), api.max_message))
 }
 
 /// Shows every reason on the metrics page before it occurs.

@@ -1,5 +1,8 @@
 //! What a web page may do: nothing.
 
+use actix_web::{dev::Payload, http::ConnectionType};
+use futures::{StreamExt as _, stream};
+
 use super::*;
 
 const JSON: (&str, &str) = ("content-type", "application/json");
@@ -116,4 +119,39 @@ async fn probes_need_no_name() {
         let probe = test::TestRequest::get().uri(path).insert_header(("host", "some-pod.some-service:8645"));
         assert_ne!(world.call_raw(probe).await.0, StatusCode::FORBIDDEN, "{path}");
     }
+}
+
+/// The answer to a push whose body never ends.
+async fn answer_to_endless(world: &World, begin: Vec<u8>) -> (StatusCode, String) {
+    let app = test::init_service(
+        App::new()
+            .wrap(from_fn(super::super::guard::guard))
+            .configure(state(&world.api))
+            .configure(|config| routes(config, &world.api)),
+    )
+    .await;
+    let request = test::TestRequest::post()
+        .uri(LIGHTPUSH)
+        .insert_header(("host", "127.0.0.1"))
+        .insert_header(JSON)
+        .insert_header(("transfer-encoding", "chunked"))
+        .to_request();
+    let body: Payload =
+        Payload::Stream { payload: Box::pin(stream::iter([Ok(begin.into())]).chain(stream::pending())) };
+    let (request, _) = request.replace_payload(body);
+    let response = test::call_service(&app, request).await;
+    assert_eq!(response.response().head().connection_type(), ConnectionType::Close);
+    let status = response.status();
+    (status, String::from_utf8(test::read_body(response).await.to_vec()).unwrap())
+}
+
+#[actix::test]
+async fn a_body_that_does_not_come_or_does_not_end_is_answered_with_what_is_wrong() {
+    tokio::time::pause();
+    let (world, _queues) = World::new(SENDER);
+    let late = (StatusCode::REQUEST_TIMEOUT, "the body did not come within 10 s; send it at once".to_owned());
+    assert_eq!(answer_to_endless(&world, b"{".to_vec()).await, late);
+    let (status, words) = answer_to_endless(&world, vec![b' '; 1 << 20]).await;
+    assert_eq!(status, StatusCode::PAYLOAD_TOO_LARGE);
+    assert_eq!(words, "the body has more than 17749 bytes; a message may have 1024, in base64");
 }
