@@ -8,6 +8,9 @@ catalogue! {
     Ready: "waku_mix_ready", Gauge, Count, [],
         "1 while every readiness latch of the node is set, else 0.";
 
+    LogLinesLeftOutTotal: "waku_mix_log_lines_left_out_total", Counter, Count, [],
+        "Warnings and errors of libraries that were not logged, because ten of the same place in their code were within a minute.";
+
     // Packets: the balance. Read from the ledger when scraped.
     PacketsReceivedTotal: "waku_mix_packets_received_total", Counter, Count, [],
         "Sphinx packets that arrived from other nodes.";

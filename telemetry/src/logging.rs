@@ -2,7 +2,10 @@
 //!
 //! A level without a target is for this program's own crates. Libraries stay at `warn` until a filter names them: from
 //! `info` on, those of libp2p tell which peer, address and message an event belongs to, and a log that is turned up to
-//! find a fault must not become a record of who talked to whom (`docs/privacy.md`).
+//! find a fault must not become a record of who talked to whom (`docs/privacy.md`). Of what they warn of, each place in their
+//! code has ten lines a minute; [`lines_left_out`] counts the others.
+
+mod sampled;
 
 use std::io::IsTerminal as _;
 
@@ -10,7 +13,10 @@ use tracing::level_filters::LevelFilter;
 use tracing::{Dispatch, dispatcher};
 use tracing_subscriber::filter::Targets;
 use tracing_subscriber::fmt::MakeWriter;
-use tracing_subscriber::layer::SubscriberExt as _;
+use tracing_subscriber::layer::{Layer as _, SubscriberExt as _};
+
+use sampled::Sampled;
+pub use sampled::lines_left_out;
 
 /// Form of a log line.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, serde::Serialize, serde::Deserialize)]
@@ -81,8 +87,8 @@ where
     let registry = tracing_subscriber::registry().with(filter);
     let lines = tracing_subscriber::fmt::layer().with_writer(writer);
     match format {
-        Format::Text => Dispatch::new(registry.with(lines.with_ansi(colour))),
-        Format::Json => Dispatch::new(registry.with(lines.json().flatten_event(true))),
+        Format::Text => Dispatch::new(registry.with(lines.with_ansi(colour).with_filter(Sampled::default()))),
+        Format::Json => Dispatch::new(registry.with(lines.json().flatten_event(true).with_filter(Sampled::default()))),
     }
 }
 
@@ -178,6 +184,25 @@ mod tests {
         let text = logged(Format::Text, "info,libp2p=debug");
         assert!(text.contains("address") && text.contains("whole message"), "{text}");
         assert!(!logged(Format::Text, "error").contains("warning"));
+    }
+
+    #[test]
+    fn what_a_library_warns_of_again_and_again_is_left_out() {
+        let captured = Captured::default();
+        let writer = captured.clone();
+        let filter = parse_filter("info").unwrap();
+        let dispatch = subscriber(Format::Text, filter, false, move || writer.clone());
+        let before = lines_left_out();
+        dispatcher::with_default(&dispatch, || {
+            for _ in 0..100 {
+                tracing::warn!(target: "discv5::handler", "forged packet");
+                tracing::warn!(target: "wakumix_x", "own warning");
+            }
+        });
+        let text = String::from_utf8(captured.0.lock().clone()).unwrap();
+        let count = |words| text.matches(words).count();
+        assert_eq!((count("forged packet"), count("own warning")), (10, 100));
+        assert_eq!(lines_left_out() - before, 90);
     }
 
     #[test]

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use wakumix_mix::{Balance, fleet::FleetCounts};
 use wakumix_role_api::RoleContext;
-use wakumix_telemetry::Telemetry;
+use wakumix_telemetry::{Telemetry, logging};
 
 use crate::{config::Config, metrics::Metric};
 
@@ -20,6 +20,7 @@ pub(super) fn export(context: &RoleContext, config: &Config) {
         let held = u64::try_from(formats.held()).unwrap_or(u64::MAX);
         let balance = ledger.snapshot();
         packets(telemetry, &balance, held);
+        telemetry.counter(Metric::LogLinesLeftOutTotal, &[]).absolute(logging::lines_left_out());
         fleet(telemetry, &FleetCounts::of(&ledger));
         let capacity = u64::try_from(formats.capacity()).unwrap_or(u64::MAX);
         gauge(telemetry, Metric::PacketBuffersInUse, held);
