@@ -58,6 +58,8 @@ async fn a_log_cut_at_any_byte_of_its_end_keeps_what_stands_before() {
         let records = ((cut - HEADER_LEN) / RECORD_LEN) as u64;
         let torn = u64::from(!(cut - HEADER_LEN).is_multiple_of(RECORD_LEN));
         assert_eq!((ring.stats().tags as u64, ring.stats().torn_tails), (records, torn), "cut at {cut}");
+        let len = fs::metadata(fixture.log(&key)).unwrap().len();
+        assert_eq!(len, HEADER_LEN as u64 + records * RECORD_LEN as u64, "cut at {cut}");
         assert!(knows(&ring.keys()[0], 0..records));
         // The log goes on where it was cut.
         keep(&ring.keys()[0], 1000..1001).await;

@@ -49,6 +49,22 @@ mod tests {
     }
 
     #[test]
+    fn every_index_is_as_likely_as_every_other() {
+        const DRAWS: usize = 20_000;
+        for len in [2, 3, 5, 6, 7, 12, 100] {
+            let mut counts = vec![0_usize; len];
+            let mut rng = rng(2);
+            for _ in 0..DRAWS {
+                counts[index(&mut rng, len)] += 1;
+            }
+            // Five standard deviations; what is drawn modulo a length that is no power of two is at least a quarter off.
+            let mean = DRAWS as f64 / len as f64;
+            let most = 5.0 * mean.sqrt();
+            assert!(counts.iter().all(|count| (*count as f64 - mean).abs() < most), "of {len}: {counts:?}");
+        }
+    }
+
+    #[test]
     fn the_unit_draw_excludes_both_ends() {
         assert!(open_unit(&mut Constant(0)) > 0.0);
         assert!(open_unit(&mut Constant(u64::MAX)) < 1.0);

@@ -283,3 +283,37 @@ fn reply_id(block: &[u8; ROUTING_LEN]) -> Result<Option<SurbId>, Reject> {
     id.copy_from_slice(&block[routing::GAMMA_OR_ID]);
     Ok(Some(SurbId::from_bytes(id)))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::Profile;
+
+    /// A packet whose block at this hop begins with these bytes, with a sound MAC.
+    fn packet_with(key: &PrivateKey, format: &Sphinx, block: &[u8]) -> Vec<u8> {
+        let mut packet = vec![0; format.profile.packet_len()];
+        packet[0] = 9;
+        let secret = *Handshake::new(Weaknesses::NONE, key, HeaderRef::new(&packet).unwrap().alpha).unwrap().secret();
+        let keystream = decrypt_routing(&secret, &[0; BETA_LEN]);
+        let PacketMut { header: HeaderMut { beta, gamma, .. }, .. } = PacketMut::new(&mut packet).unwrap();
+        beta.copy_from_slice(&keystream[..BETA_LEN]);
+        beta.iter_mut().zip(block).for_each(|(byte, wanted)| *byte ^= wanted);
+        gamma.copy_from_slice(&header_mac(&secret, beta));
+        packet
+    }
+
+    #[test]
+    fn a_hop_is_the_last_only_if_all_of_the_final_padding_is_zero() {
+        let (key, format) = (PrivateKey::from_bytes([7; 32]), Sphinx::new(Profile::default()));
+        for place in routing::FINAL_PAD {
+            let mut block = [0; BETA_LEN];
+            block[place] = 1;
+            let mut packet = packet_with(&key, &format, &block);
+            let authenticated = format.authenticate(&key, &packet).unwrap();
+            assert!(matches!(format.open(&mut packet, authenticated), Ok(Opened::Forward { .. })), "byte {place}");
+        }
+        let mut packet = packet_with(&key, &format, &[0; BETA_LEN]);
+        let authenticated = format.authenticate(&key, &packet).unwrap();
+        assert!(!matches!(format.open(&mut packet, authenticated), Ok(Opened::Forward { .. })));
+    }
+}

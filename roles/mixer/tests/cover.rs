@@ -66,13 +66,18 @@ async fn loops_leave_at_poisson_times_and_end_as_cover_when_they_are_back() {
     let first = next_loop(&fixture).await;
     assert_is_due(started, gap(&mut StdRng::from_seed(SEED.map(|byte| !byte)), MEAN));
     let mut back = travelled(&fixture, first);
+    let (mut left, mut squares) = (Instant::now(), 0.0);
     for _ in 0..150 {
         fixture.receive(&[back]).await;
         back = travelled(&fixture, next_loop(&fixture).await);
+        let gap = std::mem::replace(&mut left, Instant::now()).elapsed().as_secs_f64();
+        squares += gap * gap;
     }
-    // 151 gaps with a mean of 1 s: their sum has a standard deviation of 12 s.
+    // 151 gaps with a mean of 1 s: their sum has a standard deviation of 12 s. The mean square of exponential gaps is 2 s²,
+    // with one of 0.37 s²; that of equal ones would be 1 s².
     let elapsed = started.elapsed().as_secs();
     assert!((91..=211).contains(&elapsed), "{elapsed} s");
+    assert!((1.3..4.0).contains(&(squares / 150.0)), "{} s²", squares / 150.0);
     fixture.receive(&[back]).await;
     fixture.run_for(SHORT).await;
     fixture.mixer.stop(Instant::now() + MEAN).await;

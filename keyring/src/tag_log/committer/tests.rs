@@ -159,6 +159,18 @@ async fn syncs_when_the_time_is_over_also_without_traffic() {
 }
 
 #[tokio::test]
+async fn no_more_than_the_bound_is_written_and_not_synced() {
+    let disk = disk();
+    let (has_begun, go) = gate(&disk);
+    let (log, totals) = start(&disk, HOUR, HOUR);
+    assert!(log.commit(&vec![tag(1); MAX_UNSYNCED]).wait().await);
+    assert_eq!(totals.stats().syncs, 0);
+    assert!(log.commit(&tags(2..3)).wait().await);
+    has_begun.recv_timeout(Duration::from_secs(60)).expect("it syncs before the hour is over");
+    go.send(()).unwrap();
+}
+
+#[tokio::test]
 async fn what_comes_during_a_sync_is_one_group() {
     let disk = disk();
     let (has_begun, go) = gate(&disk);

@@ -65,6 +65,20 @@ fn says_which_limit_was_met() {
 }
 
 #[test]
+fn a_new_peer_of_a_busy_node_has_one_frame_and_saves_for_more() {
+    let mut admission = Admission::new(limits(1000), Arc::default());
+    let mut flooder = admission.share(millis(0));
+    at_once(&mut admission, millis(0), &mut flooder);
+    let mut newcomer = admission.share(millis(0));
+    assert_eq!(at_once(&mut admission, millis(0), &mut newcomer), 1);
+    // Its part is half of what the node can do now.
+    for now in 1..=20 {
+        at_once(&mut admission, millis(now), &mut flooder);
+    }
+    assert_eq!(at_once(&mut admission, millis(20), &mut newcomer), 10);
+}
+
+#[test]
 fn a_long_frame_costs_its_bytes_and_a_short_one_a_packet() {
     let limits = Limits { bytes_per_second: NonZeroU64::new(1_000_000).unwrap(), ..limits(1000) };
     let mut admission = Admission::new(limits, Arc::default());
