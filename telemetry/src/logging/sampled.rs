@@ -19,7 +19,7 @@ const WINDOW: Duration = Duration::from_secs(60);
 /// Lines that were left out, in the whole process.
 static LEFT_OUT: AtomicU64 = AtomicU64::new(0);
 
-/// Lines of libraries that were not written, because there were [many of the same](Sampled) already.
+/// Lines of libraries that were not written, because ten of the same place in their code were within a minute.
 pub fn lines_left_out() -> u64 {
     LEFT_OUT.load(Ordering::Relaxed)
 }
