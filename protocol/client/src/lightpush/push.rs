@@ -89,8 +89,8 @@ pub fn held_bytes(message: &WakuMessage, topic: Option<&str>) -> usize {
 impl Push {
     /// Checks the message and writes its request.
     ///
-    /// `unix_nanoseconds` is the time now. A message without a timestamp gets one that is [near it](coarse), because the
-    /// implementations hash a missing one differently (`spec/waku.md §1.3`); it is the same for all tries.
+    /// `unix_nanoseconds` is the time now. A message without a timestamp gets one of the two seconds before the current one,
+    /// because the implementations hash a missing one differently (`spec/waku.md §1.3`); it is the same for all tries.
     ///
     /// # Errors
     /// [`PushFailure::InvalidMessage`] says what is malformed.
