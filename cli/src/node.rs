@@ -27,6 +27,9 @@ impl NodeCommand {
     pub(super) fn run(&self, roles: &Roles) -> Result<(), Failure> {
         let loaded = load(&self.config.inputs(roles))?;
         logging::init(loaded.config.log_format, &loaded.config.log_level).map_err(Failure::while_running)?;
+        if !loaded.config.core_dumps {
+            runtime::keep_memory_private().map_err(Failure::while_running)?;
+        }
         for warning in &loaded.warnings {
             tracing::warn!("{warning}");
         }

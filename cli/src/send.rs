@@ -220,6 +220,9 @@ impl SendCommand {
             inputs.flags.push(Flag { name: name.to_owned(), values: vec![value.to_owned()] });
         }
         let loaded = load(&inputs)?;
+        if !loaded.config.core_dumps {
+            runtime::keep_memory_private().map_err(Failure::while_running)?;
+        }
         runtime::block_on(self.push(&loaded)).map_err(Failure::while_running)?
     }
 

@@ -71,6 +71,8 @@ pub struct Config {
     pub(crate) runs_mix_role: bool,
     /// How long stopping may take.
     pub drain_timeout: Timespan,
+    /// Whether others may have the memory of the process.
+    pub core_dumps: bool,
 
     /// The identity, if written in place. The key itself is in [`Loaded::keys`].
     #[serde(skip_deserializing)]

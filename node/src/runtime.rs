@@ -14,6 +14,17 @@ pub fn block_on<T>(future: impl Future<Output = T>) -> io::Result<T> {
     Ok(actix::System::with_tokio_rt(|| runtime).block_on(future))
 }
 
+/// Keeps the memory of the process, where keys are, from core dumps, debuggers and profilers of the same user. Linux alone has
+/// that; elsewhere nothing happens.
+///
+/// # Errors
+/// When the system refuses.
+pub fn keep_memory_private() -> io::Result<()> {
+    #[cfg(target_os = "linux")]
+    rustix::process::set_dumpable_behavior(rustix::process::DumpableBehavior::NotDumpable)?;
+    Ok(())
+}
+
 /// The signals that tell the process to stop. From its making on none is lost: a process that is told before it waits stops then.
 pub struct StopSignals {
     terminate: Signal,
@@ -37,5 +48,17 @@ impl StopSignals {
             _ = self.terminate.recv() => "SIGTERM",
             _ = self.interrupt.recv() => "SIGINT",
         }
+    }
+}
+
+#[cfg(all(test, target_os = "linux"))]
+mod tests {
+    use rustix::process::{DumpableBehavior, dumpable_behavior};
+
+    #[test]
+    fn a_process_that_keeps_its_memory_private_is_not_dumped() {
+        assert_eq!(dumpable_behavior(), Ok(DumpableBehavior::Dumpable));
+        super::keep_memory_private().unwrap();
+        assert_eq!(dumpable_behavior(), Ok(DumpableBehavior::NotDumpable));
     }
 }

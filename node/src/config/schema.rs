@@ -139,6 +139,8 @@ fn own(roles: &Roles) -> Vec<Key> {
             "what the node is; without it the fleet's switches decide: relay is on unless relay = false, mix = true adds mixer and exit. An exit forwards packets of others like a mixer: paths run through every node of a pool").also(&["role"]).unset_list(),
         Key::new(NODE, "drain-timeout", time(0, HOUR_MS),
             "how long a stopping node may spend on sending what it holds; keep it below the supervisor's kill time").or("20s"),
+        Key::new(NODE, "core-dumps", Kind::Bool,
+            "let the system write the memory of the node, with its keys, to a file when it crashes, and let debuggers and profilers of the same user look at it").or("false"),
 
         Key::new(IDENTITY, "nodekey", kind::node_key(),
             "identity in libp2p; prefer nodekey-file: flags and environment are visible to others. Without either, each start makes a new one"),
