@@ -117,7 +117,7 @@ impl Net {
         let links = RELAY_LINKS.min(relays.len() / 2);
         let linked = relays.iter().enumerate().map(|(index, (_, node))| {
             let others = relays.iter().cycle().skip(index + 1).take(links);
-            node.discovery().add_static_peers(others.map(|(plan, other)| entry(plan, other)).collect())
+            node.discovery().add_static_peers(others.filter_map(|(plan, other)| entry(plan, other)).collect())
         });
         join_all(linked).await;
     }
@@ -167,8 +167,8 @@ pub fn service(plan: &NodePlan, node: &Node) -> ServiceNode {
 }
 
 /// A node as the list of peers of another one has it.
-fn entry(plan: &NodePlan, node: &Node) -> PeerAddress {
-    PeerAddress { peer: node.peer_id(), address: reachable_at(plan, node).unwrap_or_else(Multiaddr::empty) }
+fn entry(plan: &NodePlan, node: &Node) -> Option<PeerAddress> {
+    Some(PeerAddress { peer: node.peer_id(), address: reachable_at(plan, node)? })
 }
 
 /// Where others are to reach a node: over QUIC if it speaks that.

@@ -24,7 +24,7 @@ pub struct NodePlan {
 
 impl NodePlan {
     /// A node of these roles with new keys, on free ports of loopback. It serves neither REST nor metrics, holds a packet for
-    /// 2 ms on average, makes no cover, takes whatever comes and knows whom it is told of.
+    /// 2 ms on average, makes no cover, takes whatever comes and knows only the nodes that it is given.
     pub fn new(name: impl Into<String>, roles: &[&str]) -> Self {
         let flags = [
             ("roles", roles.join(",")),

@@ -68,7 +68,7 @@ pub struct LoopRequest {
 }
 
 wakumix_sphinx::named_enum! {
-    /// Whether a service may learn who asks.
+    /// Whether a service may learn who sends.
     #[derive(Default)]
     pub enum Anonymity {
         /// Over the mixnet or not at all.
@@ -76,7 +76,7 @@ wakumix_sphinx::named_enum! {
         Required = "required",
         /// Over the mixnet if that can be used now, else directly; the answer says so.
         Preferred = "preferred",
-        /// Directly: the service sees who asks.
+        /// Directly: the service sees who sends.
         None = "none",
     }
 }
