@@ -15,6 +15,7 @@ use wakumix_mix::MIN_POOL;
 use wakumix_node::{
     config::{Flag, Inputs, Loaded, Problem, Timespan, load},
     node::Node,
+    rest::lightpush::ExposureJson,
     roles::Roles,
     runtime,
 };
@@ -107,6 +108,9 @@ struct Outcome {
     /// How often the message was sent.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     tries: Option<u32>,
+    /// Who saw something of it on the way over the mixnet.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    exposure: Option<ExposureJson>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     relay_peer_count: Option<u32>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -290,6 +294,16 @@ impl Outcome {
         if !self.outcome.is_empty() {
             writeln!(out, "{}", self.describe())?;
         }
+        if let Some(ExposureJson { guards, exits, packets, reply_paths }) = &self.exposure {
+            writeln!(
+                out,
+                "seen by {}, read by {}; {}, {}",
+                counted(*guards, "guard"),
+                counted(*exits, "exit"),
+                counted(*packets, "packet"),
+                counted(*reply_paths, "reply path")
+            )?;
+        }
         if let Some(hash) = &self.message_hash {
             writeln!(out, "message hash {}", one_line(hash))?;
         }
@@ -320,9 +334,14 @@ impl Outcome {
     }
 }
 
+/// `1 exit`, `2 exits`.
+fn counted(count: u32, what: &str) -> String {
+    format!("{count} {what}{}", if count == 1 { "" } else { "s" })
+}
+
 impl From<Answer> for Outcome {
     fn from(answer: Answer) -> Self {
-        let outcome = answer.kind().to_owned();
+        let (outcome, exposure) = (answer.kind().to_owned(), ExposureJson::of(&answer));
         let (way, failure) = match answer.path {
             DeliveryPath::Mixnet => ("mixnet", None),
             DeliveryPath::Direct(failure) => ("direct", failure),
@@ -333,6 +352,7 @@ impl From<Answer> for Outcome {
             way: Some(way.to_owned()),
             fallback: failure.map(|failure| Fallback { code: failure.kind().to_owned(), text: failure.to_string() }),
             tries: Some(answer.tries),
+            exposure,
             relay_peer_count: answer.relay_peer_count,
             message_hash: answer.message_hash.map(|hash| format!("0x{}", hex::encode(hash))),
             status_desc: answer.description,

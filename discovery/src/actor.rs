@@ -28,7 +28,7 @@ use crate::{
     messages::DiscoveryMessage,
     own_record::OwnRecord,
     peer_table::{self, CheckOutcome, PeerTable, Rules},
-    pool::{self, Diversity, PARALLEL_CHECKS, Schedule, View},
+    pool::{self, Diversity, Guards, PARALLEL_CHECKS, Schedule, View},
     source::{Findings, Source, SourceContext},
 };
 
@@ -40,6 +40,8 @@ const TICK: Duration = Duration::from_millis(250);
 /// of the peer table. Senders wait seconds for an answer: that they learn of a lost connection this much later costs
 /// nothing.
 const SHOW_PACE: Duration = Duration::from_millis(100);
+/// Between two looks at the guards for what only time changes.
+const GUARDS_PACE: Duration = Duration::from_secs(10);
 /// How old the answer to who asks what is known may be: servers ask for each request.
 const KNOWN_PACE: Duration = Duration::from_secs(1);
 
@@ -50,6 +52,8 @@ pub(crate) struct Parts {
     /// The operator's peers to stay connected to and entries, those of the command line and of calls included.
     pub(crate) written: Mutex<Written>,
     pub(crate) cache: Option<Arc<CacheFile>>,
+    /// On a node that sends and does not forward.
+    pub(crate) guards: Option<Arc<Guards>>,
     pub(crate) sources: Vec<Arc<dyn Source>>,
     pub(crate) publisher: DirectoryPublisher,
     pub(crate) reader: DirectoryReader,
@@ -70,9 +74,10 @@ pub(crate) struct Written {
 }
 
 impl Parts {
-    /// Sources, checks, the own record, the tasks of [`tasks`] with the tick, and the wait for the next snapshot.
+    /// Sources, checks, the own record, the tasks of [`tasks`] with the tick, the wait for the next snapshot, and the guards on
+    /// their way to the disk.
     pub(crate) fn task_limit(&self) -> usize {
-        self.sources.len() + PARALLEL_CHECKS + 7
+        self.sources.len() + PARALLEL_CHECKS + 8
     }
 
     /// Whether some source looks for nodes that neither the operator nor an earlier run has named.
@@ -106,6 +111,10 @@ pub(crate) struct Discovery {
     has_news: bool,
     /// Ephemeral: whether the operator has been told that the peer table is full.
     has_warned: bool,
+    /// Ephemeral: when the guards are looked after next though nothing has happened.
+    next_guards: Instant,
+    /// Ephemeral: the guards are not on the disk as they are.
+    has_new_guards: bool,
 }
 
 impl Discovery {
@@ -124,6 +133,8 @@ impl Discovery {
             known: None,
             has_news: true,
             has_warned: false,
+            next_guards: now.at,
+            has_new_guards: false,
             parts,
         };
         let before = cache::of_snapshot(&discovery.parts.reader.snapshot(), now.unix);
@@ -196,6 +207,28 @@ impl Discovery {
         self.is_stale |= has_changed;
         self.has_news |= has_changed;
         self.parts.metrics.update_gauges(&self.table, now);
+        if now.at >= self.next_guards {
+            self.next_guards = now.at + GUARDS_PACE;
+            self.is_stale |= self.update_guards(now);
+        }
+    }
+
+    /// Draws guards, if any are missing; whether there are new ones.
+    fn update_guards(&mut self, now: Now) -> bool {
+        let operator = self.own_operator();
+        let has_new = |guards: &Arc<Guards>| guards.update(&self.table, operator.as_deref(), now);
+        let has_new = self.parts.guards.as_ref().is_some_and(has_new);
+        self.has_new_guards |= has_new;
+        has_new
+    }
+
+    /// Has new guards written down.
+    fn store_guards(&mut self, context: &Context<DiscoveryMessage>) {
+        if let Some(guards) = self.parts.guards.clone().filter(|_| self.has_new_guards) {
+            // Without room for it, the next message tries again.
+            let is_stored = context.spawn("discovery_guards", OnPanic::FailOwner, guards.store()).is_ok();
+            self.has_new_guards = !is_stored;
+        }
     }
 
     /// Starts as many checks as may run.
@@ -205,8 +238,12 @@ impl Discovery {
             let Some(peer) = self.schedule.next(&self.table, now.at, &mut rng) else { return };
             let Some(addresses) = self.table.checking(&peer, now) else { continue };
             let (host, address) = (self.parts.host.clone(), context.address().clone());
+            let is_visit = self.parts.guards.is_some();
             let check = async move {
                 let outcome = pool::check(&host, peer, addresses).await;
+                if is_visit {
+                    host.leave(peer).await;
+                }
                 // A discovery that has stopped needs no outcome.
                 let _ = address.send(DiscoveryMessage::Checked { peer, outcome }).await;
             };
@@ -230,9 +267,16 @@ impl Discovery {
     }
 
     fn publish(&mut self) {
-        let Parts { publisher, metrics, max_connected, .. } = &*self.parts;
-        let view = View::of(&self.table, self.own_operator().as_deref());
-        let connections = pool::connections(&self.table, &self.parts.written.lock().static_peers, *max_connected);
+        self.update_guards(Now::read());
+        let Parts { publisher, metrics, max_connected, guards, .. } = &*self.parts;
+        let view = View::of(&self.table, self.own_operator().as_deref(), guards.as_ref().map(|guards| guards.order()));
+        let kept = guards.as_ref().map(|guards| guards.to_keep(&self.table));
+        if let Some(kept) = &kept {
+            self.table.stay_with(kept);
+        }
+        let written = self.parts.written.lock();
+        let connections = pool::connections(&self.table, &written.static_peers, kept.as_deref(), *max_connected);
+        drop(written);
         self.connections.send_if_modified(|current| {
             let is_new = *current != connections;
             *current = connections;
@@ -387,14 +431,23 @@ impl Actor for Discovery {
         let now = Now::read();
         self.on_message(message, now);
         self.show_at_pace(now, context);
+        self.store_guards(context);
         self.check(now, context);
     }
 
     fn drain(&mut self, _: Instant, _: &Context<DiscoveryMessage>) -> BoxFuture<'static, ()> {
         self.show();
-        match self.parts.cache.clone() {
-            Some(cache) => tasks::store(cache, cache::of_table(&self.table, Now::read())).boxed(),
-            None => std::future::ready(()).boxed(),
+        let nodes = || cache::of_table(&self.table, Now::read());
+        let cache = self.parts.cache.clone().map(|cache| tasks::store(cache, nodes()));
+        let guards = self.parts.guards.clone().filter(|_| self.has_new_guards).map(Guards::store);
+        async move {
+            if let Some(cache) = cache {
+                cache.await;
+            }
+            if let Some(guards) = guards {
+                guards.await;
+            }
         }
+        .boxed()
     }
 }

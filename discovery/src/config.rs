@@ -52,6 +52,8 @@ pub struct Config {
     pub family: Vec<PeerId>,
     /// Where the last good directory is kept.
     pub cache: Option<PathBuf>,
+    /// Where a node that has guards keeps them.
+    pub guards: Option<PathBuf>,
     /// discv5, if it is on.
     pub discv5: Option<Discv5Config>,
     /// Descriptors, if they are on.
@@ -85,6 +87,7 @@ impl Default for Config {
             pool: PoolConfig::default(),
             family: Vec::new(),
             cache: None,
+            guards: None,
             discv5: None,
             descriptors: None,
             rendezvous: false,

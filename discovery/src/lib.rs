@@ -44,6 +44,7 @@ mod node_record;
 mod own_record;
 mod peer_table;
 mod pool;
+mod private_file;
 mod source;
 mod sources;
 
@@ -72,6 +73,7 @@ use entry::PeerAddress;
 use finding::{Finding, SourceName};
 use messages::DiscoveryMessage;
 use peer_table::Rules;
+use pool::Guards;
 use sources::{DescriptorsSource, Discv5Source, Dns, PeerExchange, Rendezvous, ServiceDiscovery};
 
 pub use config::{Config, DEFAULT_MAX_CONNECTED, DEFAULT_MAX_NODES, DEFAULT_REFRESH};
@@ -102,6 +104,8 @@ pub struct Surroundings {
     pub events: broadcast::Sender<PeerEvent>,
     /// Takes the snapshots.
     pub publisher: DirectoryPublisher,
+    /// The guards to have in use, on a node that sends and does not forward.
+    pub guards: Option<usize>,
     /// Reads what was published.
     pub reader: DirectoryReader,
     /// Keeps connections and carries requests.
@@ -151,14 +155,16 @@ impl Discovery {
     /// Starts it.
     pub fn start(self, surroundings: Surroundings) -> DiscoveryHandle {
         let Self { config, sources, own_record } = self;
-        let Surroundings { me, identity, local, events, publisher, reader, host, supervisor, telemetry } = surroundings;
+        let Surroundings { me, identity, local, events, publisher, guards, reader, host, supervisor, telemetry } =
+            surroundings;
         let metrics = actor::Metrics::new(&telemetry);
         let (address, inbox) = mailbox("discovery", QUEUE, &telemetry);
         let parts = Arc::new(actor::Parts {
-            rules: rules(me, &config),
+            rules: rules(me, &config, guards.is_some()),
             max_connected: config.max_connected,
             written: Mutex::new(Written { static_peers: config.static_peers, ..Written::default() }),
             cache: config.cache.map(|path| Arc::new(CacheFile::new(path, config.cluster))),
+            guards: guards.map(|in_use| Arc::new(Guards::load(in_use, config.guards, config.cluster))),
             sources: sources.into_iter().map(Arc::from).collect(),
             publisher,
             reader: reader.clone(),
@@ -207,8 +213,16 @@ fn configured(config: &Config) -> Vec<Box<dyn Source>> {
     sources
 }
 
+/// A node with guards only visits the others, and so many times as seldom: ten thousand senders that each visit a hundred nodes
+/// every minute would be 167 visits a second for each of them.
+const VISITS: u32 = 10;
+
 /// What records are measured by.
-fn rules(me: PeerId, config: &Config) -> Rules {
+fn rules(me: PeerId, config: &Config, has_guards: bool) -> Rules {
+    let PoolConfig { is_checked, check_interval, max_age } = config.pool;
+    let check_interval = if has_guards { check_interval.saturating_mul(VISITS) } else { check_interval };
+    // A node is believed to be alive until it has missed two visits.
+    let max_age = max_age.max(check_interval.saturating_mul(2));
     Rules {
         me,
         cluster: config.cluster,
@@ -218,7 +232,7 @@ fn rules(me: PeerId, config: &Config) -> Rules {
         allow_private: config.allow_private,
         relays: config.relays,
         max_nodes: config.max_nodes,
-        pool: config.pool.clone(),
+        pool: PoolConfig { is_checked, check_interval, max_age },
     }
 }
 

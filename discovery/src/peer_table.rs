@@ -87,6 +87,8 @@ pub(crate) struct PeerTable {
     subnet_limits: SubnetLimits,
     /// Peers that are connected now, known or not. Bounded by the connections that the host accepts.
     connected: HashSet<PeerId>,
+    /// Peers to stay connected to, on a node that only visits the others; `None` on one that stays connected to all.
+    stays: Option<HashSet<PeerId>>,
     entries: u64,
 }
 
@@ -99,6 +101,7 @@ impl PeerTable {
             quota,
             subnet_limits: SubnetLimits::default(),
             connected: HashSet::new(),
+            stays: None,
             entries: 0,
         }
     }
@@ -173,10 +176,17 @@ impl PeerTable {
         self.reached(&peer, now, rng)
     }
 
-    /// The last connection to a peer is gone; it is checked at once.
+    /// The last connection to a peer is gone; it is checked at once, unless this node has only visited it.
     pub(crate) fn disconnected(&mut self, peer: &PeerId, now: Now) -> bool {
         self.connected.remove(peer);
-        self.change(*peer, now, |node| node.contact.lost()).is_some()
+        let is_visit = self.stays.as_ref().is_some_and(|stays| !stays.contains(peer));
+        let end = |node: &mut Node| if is_visit { node.contact.left() } else { node.contact.lost() };
+        self.change(*peer, now, end).is_some()
+    }
+
+    /// This node stays connected to these peers alone, and visits the others.
+    pub(crate) fn stay_with(&mut self, peers: &[PeerId]) {
+        self.stays = Some(peers.iter().copied().collect());
     }
 
     /// These are connected now, whatever events were missed.

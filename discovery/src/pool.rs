@@ -10,6 +10,7 @@ mod directory;
 mod diversity;
 mod entry;
 mod family;
+mod guards;
 mod schedule;
 
 pub use entry::PoolEntry;
@@ -17,4 +18,5 @@ pub use entry::PoolEntry;
 pub(crate) use check::{PARALLEL_CHECKS, check};
 pub(crate) use directory::{View, connections, entries};
 pub(crate) use diversity::Diversity;
+pub(crate) use guards::Guards;
 pub(crate) use schedule::Schedule;

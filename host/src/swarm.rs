@@ -148,6 +148,12 @@ impl Host {
                 self.durable.lock().kept.clone_from(&addresses);
                 self.keep_connected(addresses);
             }
+            HostMessage::Leave(peer) => {
+                if !self.kept.contains(&peer) {
+                    // Gone meanwhile.
+                    let _ = self.swarm.disconnect_peer_id(peer);
+                }
+            }
             HostMessage::Peers(reply) => {
                 // Nobody waits any more.
                 let _ = reply.send(self.swarm.connected_peers().copied().collect());

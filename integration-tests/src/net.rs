@@ -184,7 +184,7 @@ impl Net {
     pub async fn at_rest_after_with(&self, fleet: &[&FleetNode], sender: &str, answers: &[Answer]) {
         let dropped = self.at_rest_with(fleet).await;
         let of_sender = self.balance(sender);
-        let packets: u64 = answers.iter().map(|answer| u64::from(answer.packets)).sum();
+        let packets: u64 = answers.iter().map(|answer| u64::from(answer.exposure.packets)).sum();
         assert_eq!(of_sender.sent, packets, "packets of the requests");
         let others = || self.members().iter().filter(|member| member.plan().name() != sender);
         let (delivered, replies) = others().fold((0, 0), |(delivered, replies), member| {
@@ -195,7 +195,7 @@ impl Net {
         let spare = replies - of_sender.replied;
         let expected = [(sender, "reply/unknown_reply", spare)];
         assert_eq!(dropped, drops(if spare > 0 { &expected } else { &[] }));
-        if answers.iter().all(|answer| answer.tries == 1 && answer.packets == 1) {
+        if answers.iter().all(|answer| answer.tries == 1 && answer.exposure.packets == 1) {
             assert_eq!(replies, of_sender.replied, "an answer for each request");
         }
     }

@@ -3,12 +3,15 @@
 
 use std::time::Duration;
 
+use rand::seq::IndexedRandom as _;
 use tokio::time::{Instant, timeout};
 use wakumix_role_api::{
     DirectoryReader, Ports,
     host::{HostHandle, ReadRule, RequestFailure},
     relay::{Published, RelayHandle},
-    sender::{Answer, Certainty, ClientError, DeliveryPath, DirectFailure, DirectPush, PlainPush, PushFailure},
+    sender::{
+        Answer, Certainty, ClientError, DeliveryPath, DirectFailure, DirectPush, Exposure, PlainPush, PushFailure,
+    },
 };
 use wakumix_waku::{
     MessageHash, frame,
@@ -44,7 +47,8 @@ async fn ask(
     limit: Duration,
 ) -> Result<Published, PushFailure> {
     let directory = directory.snapshot();
-    let service = directory.lightpush.first().ok_or(PushFailure::NoService)?;
+    // Not the same one always: it would see all of them.
+    let service = directory.lightpush.choose(&mut rand::rng()).ok_or(PushFailure::NoService)?;
     let DirectPush { id, topic, message } = request;
     let hash = topic.as_deref().map(|topic| MessageHash::of(topic, &message));
     let request = v3::Request { request_id: id.clone(), pubsub_topic: topic, message };
@@ -66,7 +70,17 @@ fn answer(published: Published, round_trip: Duration) -> Answer {
     let Published { status, description, relay_peer_count, hash } = published;
     let message_hash = hash.map(|hash| *hash.as_bytes());
     let (certainty, path) = (Certainty::Confirmed, DeliveryPath::Direct(None));
-    Answer { certainty, path, tries: 1, packets: 0, status, description, relay_peer_count, message_hash, round_trip }
+    Answer {
+        certainty,
+        path,
+        tries: 1,
+        exposure: Exposure::default(),
+        status,
+        description,
+        relay_peer_count,
+        message_hash,
+        round_trip,
+    }
 }
 
 #[cfg(test)]
@@ -146,7 +160,10 @@ mod tests {
             Ok(frame::encode(&response.encode()))
         });
         let answer = outcome.await.unwrap();
-        assert_eq!((answer.status, answer.relay_peer_count, answer.tries, answer.packets), (200, Some(4), 1, 0));
+        assert_eq!(
+            (answer.status, answer.relay_peer_count, answer.tries, answer.exposure.packets),
+            (200, Some(4), 1, 0)
+        );
         assert_eq!((answer.kind(), answer.path), ("confirmed", DeliveryPath::Direct(None)));
         assert_eq!(answer.message_hash, Some(*MessageHash::of(TOPIC, &request().message).as_bytes()));
     }

@@ -20,7 +20,7 @@ mod body;
 mod debug;
 mod guard;
 mod health;
-mod lightpush;
+pub mod lightpush;
 pub mod pool;
 mod role;
 #[cfg(test)]

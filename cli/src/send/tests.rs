@@ -4,7 +4,7 @@
 
 use wakumix_role_api::{
     directory::{PoolCounts, PoolState},
-    sender::{Certainty, ClientError, DeliveryPath, PushFailure},
+    sender::{Certainty, ClientError, DeliveryPath, Exposure, PushFailure},
 };
 
 use super::*;
@@ -31,7 +31,7 @@ fn answer_by(path: DeliveryPath, relay_peer_count: u32) -> Outcome {
         certainty: Certainty::Confirmed,
         path,
         tries: 2,
-        packets: 1,
+        exposure: Exposure { guards: 1, exits: 1, packets: 1, reply_paths: 1 },
         status: 200,
         description: None,
         relay_peer_count: Some(relay_peer_count),

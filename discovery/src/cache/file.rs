@@ -1,19 +1,17 @@
 //! The file of the cache: read with a bound, written so that it is always whole, set aside when it cannot be used.
 
 use std::{
-    ffi::OsString,
     io,
     path::{Path, PathBuf},
 };
 
-use tokio::{
-    fs,
-    io::{AsyncReadExt, AsyncWriteExt},
-    sync::Mutex,
-};
+use tokio::{fs, io::AsyncReadExt, sync::Mutex};
 
 use super::form::{self, FormError, Read};
-use crate::finding::{Remembered, UnixSeconds};
+use crate::{
+    finding::{Remembered, UnixSeconds},
+    private_file,
+};
 
 /// The longest file. 4096 nodes with descriptor and node record take some 12 MiB.
 const MAX_LEN: usize = 16 << 20;
@@ -77,15 +75,7 @@ impl CacheFile {
     pub(crate) async fn store(&self, nodes: &[Remembered], now: UnixSeconds) -> io::Result<()> {
         let _writing = self.writing.lock().await;
         let bytes = form::encode(nodes, self.cluster, now, MAX_LEN)?;
-        let directory = self.path.parent().filter(|parent| !parent.as_os_str().is_empty());
-        let directory = directory.unwrap_or(Path::new("."));
-        fs::create_dir_all(directory).await?;
-        let temporary = self.named(".tmp");
-        let mut file = create_private(&temporary).await?;
-        file.write_all(&bytes).await?;
-        file.sync_all().await?;
-        fs::rename(&temporary, &self.path).await?;
-        sync_directory(directory).await
+        private_file::replace(&self.path, &bytes).await
     }
 
     async fn read(&self) -> io::Result<Vec<u8>> {
@@ -98,7 +88,7 @@ impl CacheFile {
     async fn set_aside_corrupt(&self, reason: String) -> io::Result<Loaded> {
         for number in 1..MAX_CORRUPT {
             let ending = format!(".corrupt-{number}");
-            if !fs::try_exists(self.named(&ending)).await? {
+            if !fs::try_exists(private_file::with_ending(&self.path, &ending)).await? {
                 return self.set_aside(&ending, reason).await;
             }
         }
@@ -106,38 +96,10 @@ impl CacheFile {
     }
 
     async fn set_aside(&self, ending: &str, reason: String) -> io::Result<Loaded> {
-        let aside = self.named(ending);
+        let aside = private_file::with_ending(&self.path, ending);
         fs::rename(&self.path, &aside).await?;
         Ok(Loaded::SetAside(format!("{reason}; it is now {}", aside.display())))
     }
-
-    /// Its path with an ending.
-    fn named(&self, ending: &str) -> PathBuf {
-        let mut path = OsString::from(&self.path);
-        path.push(ending);
-        path.into()
-    }
-}
-
-/// A new file that only its owner reads: whom a node talks to is nobody else's business.
-async fn create_private(path: &Path) -> io::Result<fs::File> {
-    let mut options = fs::OpenOptions::new();
-    options.write(true).create(true).truncate(true);
-    #[cfg(unix)]
-    options.mode(0o600);
-    options.open(path).await
-}
-
-/// Makes a rename last.
-#[cfg(unix)]
-async fn sync_directory(path: &Path) -> io::Result<()> {
-    fs::File::open(path).await?.sync_all().await
-}
-
-/// Other systems have no such call.
-#[cfg(not(unix))]
-async fn sync_directory(_: &Path) -> io::Result<()> {
-    Ok(())
 }
 
 #[cfg(test)]

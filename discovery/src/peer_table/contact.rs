@@ -58,6 +58,11 @@ impl Contact {
         self.due = Some(now + jittered(FIRST_BACK_OFF, rng));
     }
 
+    /// A visit to it has ended.
+    pub(crate) fn left(&mut self) {
+        self.is_connected = false;
+    }
+
     /// The last connection to it is gone: it is tried at once.
     pub(crate) fn lost(&mut self) {
         self.is_connected = false;

@@ -6,7 +6,7 @@ use std::collections::BTreeSet;
 use libp2p_identity::PeerId;
 use multiaddr::{Multiaddr, Protocol};
 use rand::{Rng, seq::SliceRandom};
-use wakumix_mix::{Family, HopAddress, MixNode};
+use wakumix_mix::{Family, HopAddress, MixNode, is_public};
 use wakumix_role_api::{
     Directory,
     directory::{PoolCounts, PoolState, ServiceNode},
@@ -37,11 +37,13 @@ pub(crate) struct View {
     connected: BTreeSet<PeerId>,
     pub(crate) pool: PoolCounts,
     own_family: Option<Family>,
+    guards: Option<Vec<PeerId>>,
+    independent: Option<usize>,
 }
 
 impl View {
-    /// The peer table now.
-    pub(crate) fn of(table: &PeerTable, own_operator: Option<&str>) -> Self {
+    /// The peer table now, on a node with these guards.
+    pub(crate) fn of(table: &PeerTable, own_operator: Option<&str>, guards: Option<Vec<PeerId>>) -> Self {
         let rules = table.rules();
         let mut pool = PoolCounts::default();
         table.nodes().filter_map(|node| node.state).for_each(|(state, _)| pool.add(state));
@@ -52,12 +54,13 @@ impl View {
             usable.iter().zip(families).filter_map(|(node, family)| mix_node(node, family, rules)).collect();
         let services = by_rank(table, |node| is_service(node, rules));
         let lightpush = services.into_iter().map(service).collect();
-        Self { mix_nodes, lightpush, connected, pool, own_family }
+        let independent = independent(&usable);
+        Self { mix_nodes, lightpush, connected, pool, own_family, guards, independent }
     }
 
     /// The snapshot, the pool in an order that tells nothing; whether sources search is theirs to say.
     pub(crate) fn directory<R: Rng + ?Sized>(&self, rng: &mut R, is_searching: bool) -> Directory {
-        let Self { lightpush, connected, pool, own_family, .. } = self;
+        let Self { lightpush, connected, pool, own_family, guards, independent, .. } = self;
         let mut mix_nodes = self.mix_nodes.clone();
         mix_nodes.shuffle(rng);
         Directory {
@@ -67,6 +70,8 @@ impl View {
             pool: *pool,
             is_searching,
             own_family: *own_family,
+            guards: guards.clone(),
+            independent: *independent,
         }
     }
 }
@@ -107,17 +112,50 @@ fn entry(node: &Node, family: Option<Family>, rules: &Rules, now: Now) -> Option
     })
 }
 
+/// In how many hands the usable nodes lie: their /24s, where an operator's entry is one of its own. `None` where these nodes
+/// are the operator's entries alone, or none of them has a public address.
+fn independent(usable: &[&Node]) -> Option<usize> {
+    let (entries, found): (Vec<&Node>, Vec<&Node>) = usable.iter().partition(|node| node.is_entry());
+    let ips = || found.iter().filter_map(|node| node.view.hop.as_ref()).map(HopAddress::ip);
+    if !ips().any(|ip| is_public(ip.into())) {
+        return None;
+    }
+    let subnets: BTreeSet<_> = ips().map(|ip| u32::from(ip) >> 8).collect();
+    Some(entries.len() + subnets.len())
+}
+
 /// Whom to stay connected to, one address a peer, `max` in all: the operator's peers, services, relays of a node that
-/// relays, and where the pool is checked, pool nodes.
-pub(crate) fn connections(table: &PeerTable, static_peers: &[PeerAddress], max: usize) -> Vec<Multiaddr> {
+/// relays, and where the pool is checked, pool nodes. A node with guards stays connected to these, and to neither services nor
+/// other pool nodes.
+pub(crate) fn connections(
+    table: &PeerTable,
+    static_peers: &[PeerAddress],
+    guards: Option<&[PeerId]>,
+    max: usize,
+) -> Vec<Multiaddr> {
     let rules = table.rules();
-    let static_peers = static_peers.iter().map(|entry| (entry.peer, entry.full()));
+    if let Some(guards) = guards {
+        let relays = by_rank(table, |node| rules.relays && is_relay(node, rules)).into_iter().take(RELAYS);
+        let nodes = guards.iter().filter_map(|guard| table.get(guard)).chain(relays);
+        return addresses(rules, static_peers, nodes, max);
+    }
     let services = by_rank(table, |node| is_service(node, rules));
     let (written, found): (Vec<_>, Vec<_>) = services.into_iter().partition(|node| node.is_entry());
     let services = written.into_iter().chain(found.into_iter().take(SERVICES));
     let relays = by_rank(table, |node| rules.relays && is_relay(node, rules)).into_iter().take(RELAYS);
     let pool = by_rank(table, |node| rules.pool.is_checked && is_usable(node));
-    let nodes = services.chain(relays).chain(pool).filter_map(full_address);
+    addresses(rules, static_peers, services.chain(relays).chain(pool), max)
+}
+
+/// The addresses of the operator's peers and of these nodes, one a peer.
+fn addresses<'n>(
+    rules: &Rules,
+    static_peers: &[PeerAddress],
+    nodes: impl Iterator<Item = &'n Node>,
+    max: usize,
+) -> Vec<Multiaddr> {
+    let static_peers = static_peers.iter().map(|entry| (entry.peer, entry.full()));
+    let nodes = nodes.filter_map(full_address);
     let mut seen = BTreeSet::from([rules.me]);
     let all = static_peers.chain(nodes).filter(|(peer, _)| seen.insert(*peer));
     all.map(|(_, address)| address).take(max).collect()

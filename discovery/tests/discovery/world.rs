@@ -169,6 +169,7 @@ pub(crate) fn surroundings(seed: u16, local: watch::Receiver<Arc<LocalRecord>>) 
     let (host, inbox) = mailbox("host", 64, &telemetry);
     let (publisher, reader) = DirectoryPublisher::new();
     let surroundings = Surroundings {
+        guards: None,
         me: peer(seed),
         identity: keypair(seed),
         local,

@@ -161,9 +161,9 @@ async fn the_longest_payload_is_received_byte_for_byte(profile: &str, packets: u
 
     let answer = push(sender, longest_payload()).await.unwrap();
     assert_eq!((answer.kind(), &answer.path), ("confirmed", &DeliveryPath::Mixnet));
-    assert!(answer.packets >= packets * answer.tries, "{answer:?}");
+    assert!(answer.exposure.packets >= packets * answer.tries, "{answer:?}");
     if answer.tries == 1 {
-        assert_eq!(answer.packets, packets);
+        assert_eq!(answer.exposure.packets, packets);
     }
     for relay in &mut relays {
         let received = within(relay.recv()).await.unwrap();
@@ -207,7 +207,7 @@ fn what_exits_do_not_put_together_travels_in_the_larger_packets_if_these_are_ser
         let net = Net::start(all_with(plans, "exit.max-fragment-sets", "0")).await;
         let mut subscriber = net.follow("relay-1").await;
         let answer = push(net.node("sender-1"), longest_payload()).await.unwrap();
-        assert_eq!((answer.kind(), answer.packets), ("confirmed", answer.tries), "one packet a try");
+        assert_eq!((answer.kind(), answer.exposure.packets), ("confirmed", answer.tries), "one packet a try");
         assert!(within(subscriber.recv()).await.unwrap().message.payload == longest_payload());
         net.at_rest_after("sender-1", &[answer]).await;
         net.end().await;
@@ -231,7 +231,7 @@ fn a_request_too_large_for_one_packet_to_exits_that_take_no_fragments_is_refused
         let failure = push(sender, vec![b'x'; largest + 1]).await.unwrap_err();
         assert_eq!(failure, PushFailure::Client(ClientError::TooLarge { size: limit + 1, limit }));
         let answer = push(sender, vec![b'x'; largest]).await.unwrap();
-        assert_eq!((answer.kind(), answer.packets), ("confirmed", answer.tries));
+        assert_eq!((answer.kind(), answer.exposure.packets), ("confirmed", answer.tries));
         assert_eq!(within(subscriber.recv()).await.unwrap().message.payload.len(), largest);
         net.at_rest_after("sender-1", &[answer]).await;
         net.end().await;

@@ -154,6 +154,7 @@ impl Config {
             },
             family: self.family.clone(),
             cache: self.local_storage_path.as_ref().map(|folder| folder.join("directory.json")),
+            guards: self.local_storage_path.as_ref().map(|folder| folder.join("guards.json")),
             discv5: self.uses_discv5().then(|| self.discv5()),
             descriptors: self.descriptors.then_some(descriptors),
             rendezvous: self.rendezvous,

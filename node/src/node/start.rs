@@ -16,7 +16,7 @@ use wakumix_mix::{
 };
 use wakumix_role_api::{
     DirectoryPublisher, Formats, LocalNode, Opening, Ports, Role, RoleContext, RoleError, ServiceConflict, Services,
-    Supervisor, Tasks, Workers, host::HostHandle, mailbox, relay::RelayHandle,
+    Supervisor, Tasks, Workers, host::HostHandle, mailbox, relay::RelayHandle, sender::GuardsInUse,
 };
 use wakumix_telemetry::{CatalogueError, Telemetry};
 
@@ -208,6 +208,7 @@ impl Node {
             local: record.clone(),
             events,
             publisher,
+            guards: ports.get::<GuardsInUse>().filter(|_| !config.forwards()).map(|GuardsInUse(count)| count),
             reader: directory.clone(),
             host: ports.host.clone(),
             supervisor: apart,

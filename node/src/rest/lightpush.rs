@@ -7,7 +7,7 @@ use rand::Rng as _;
 use serde::{Deserialize, Serialize};
 use wakumix_role_api::{
     rest::MessageJson,
-    sender::{Anonymity, Answer, ClientError, DeliveryPath, DirectFailure, DirectPush, PushFailure},
+    sender::{Anonymity, Answer, ClientError, DeliveryPath, DirectFailure, DirectPush, Exposure, PushFailure},
 };
 use wakumix_waku::{
     ContentTopic, PubsubTopic, WakuMessage,
@@ -88,8 +88,34 @@ struct Outcome {
     /// How often the message was sent.
     #[serde(skip_serializing_if = "Option::is_none")]
     tries: Option<u32>,
+    /// Who saw something of it on the way over the mixnet.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    exposure: Option<ExposureJson>,
     #[serde(skip_serializing_if = "Option::is_none")]
     message_hash: Option<String>,
+}
+
+/// How often a message was exposed: counts, and no peer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct ExposureJson {
+    /// Mix nodes that saw this node: first hops and last hops of replies.
+    pub guards: u32,
+    /// Exits that read the message.
+    pub exits: u32,
+    /// Packets that were made for it.
+    pub packets: u32,
+    /// Reply paths in them.
+    pub reply_paths: u32,
+}
+
+impl ExposureJson {
+    /// Of an answer; `None` for one that did not come over the mixnet.
+    #[must_use]
+    pub fn of(answer: &Answer) -> Option<Self> {
+        let Exposure { guards, exits, packets, reply_paths } = answer.exposure;
+        (answer.path == DeliveryPath::Mixnet).then_some(Self { guards, exits, packets, reply_paths })
+    }
 }
 
 /// Why the mixnet could not be used.
@@ -200,7 +226,7 @@ impl From<Result<Answer, PushFailure>> for Outcome {
 
 impl From<Answer> for Outcome {
     fn from(answer: Answer) -> Self {
-        let outcome = answer.kind();
+        let (outcome, exposure) = (answer.kind(), ExposureJson::of(&answer));
         let (way, failure) = match answer.path {
             DeliveryPath::Mixnet => ("mixnet", None),
             DeliveryPath::Direct(failure) => ("direct", failure),
@@ -214,6 +240,7 @@ impl From<Answer> for Outcome {
             way: Some(way),
             fallback: failure.map(|failure| Fallback { code: failure.kind(), text: failure.to_string() }),
             tries: Some(answer.tries),
+            exposure,
             message_hash: answer.message_hash.map(|hash| format!("0x{}", hex::encode(hash))),
         }
     }

@@ -16,7 +16,10 @@ use wakumix_role_api::{
     mailbox,
     relay::{self, Published, RelayHandle, RelayMessage},
     rest::{Access, Method, Request, Response, Route, RouteContext},
-    sender::{Anonymity, Answer, Certainty, ClientError, DeliveryPath, Push, PushFailure, SenderHandle, SenderMessage},
+    sender::{
+        Anonymity, Answer, Certainty, ClientError, DeliveryPath, Exposure, Push, PushFailure, SenderHandle,
+        SenderMessage,
+    },
 };
 use wakumix_telemetry::{
     Telemetry,
@@ -180,7 +183,7 @@ fn answer() -> Answer {
         certainty: Certainty::Confirmed,
         path: DeliveryPath::Mixnet,
         tries: 1,
-        packets: 1,
+        exposure: Exposure { guards: 1, exits: 1, packets: 1, reply_paths: 1 },
         status: 200,
         description: None,
         relay_peer_count: Some(3),

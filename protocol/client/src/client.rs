@@ -12,15 +12,17 @@ use wakumix_mix::{DelayLaw, Reliability};
 use wakumix_sphinx::{PacketFormat, Weaknesses};
 
 use crate::{
-    Anonymity, ClientError, DirectorySnapshot, Dispatch, Exchanged, LoopOutcome, LoopRequest, NotDispatched, OwnNode,
-    Request, RequestId, SendFailure, ServiceKind, SurbStore, TryId,
+    Anonymity, ClientError, DirectorySnapshot, Dispatch, Exchanged, Exposure, LoopOutcome, LoopRequest, NotDispatched,
+    OwnNode, Request, RequestId, SendFailure, ServiceKind, SurbStore, TryId,
     admission::{Admission, AdmissionLimits},
     conditions::Conditions,
     exchange::{Common, End, Exchange, Flow, Phase, SETTLING, Turn},
+    guards::DEFAULT_GUARDS,
     layout::MAX_PACKETS,
+    network::Network,
     probe::Probe,
     return_route::{Connected, ReturnRoute},
-    route::{has_service, pool_problem},
+    route::{has_service, no_guard, pool_problem},
     tries::MAX_TRIES,
     window::Window,
 };
@@ -43,6 +45,12 @@ pub const DEFAULT_WINDOW: usize = 64;
 /// Fragments beyond those that are needed, before any loss is seen.
 pub const DEFAULT_PARITY: u8 = 0;
 
+/// Networks (/24) that the pool must be in: with three, nobody has first hop, exit and last reply hop.
+pub const DEFAULT_MIN_SUBNETS: usize = 3;
+/// How long there must be no route before a request goes directly that prefers anonymity. Whoever keeps a node from its pool
+/// has to do so for a minute, and that minute shows.
+pub const DEFAULT_FALLBACK_AFTER: Duration = Duration::from_secs(60);
+
 /// What a client is set to.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ClientConfig {
@@ -62,6 +70,12 @@ pub struct ClientConfig {
     pub queue_bytes: usize,
     /// Requests that may have a try under way; the others wait in the order of acceptance.
     pub window: usize,
+    /// Guards in use, of those that the directory samples.
+    pub guards: usize,
+    /// Networks that the pool must be in, where the directory counts them; 0 asks for none.
+    pub min_subnets: usize,
+    /// How long there must be no route before a request goes directly that prefers anonymity.
+    pub fallback_after: Duration,
     /// The delay that each hop on the way is asked for.
     pub delay: DelayLaw,
     /// How long a packet waits here before it leaves.
@@ -79,6 +93,9 @@ impl Default for ClientConfig {
             in_flight: DEFAULT_IN_FLIGHT,
             queue_bytes: DEFAULT_QUEUE_BYTES,
             window: DEFAULT_WINDOW,
+            guards: DEFAULT_GUARDS,
+            min_subnets: DEFAULT_MIN_SUBNETS,
+            fallback_after: DEFAULT_FALLBACK_AFTER,
             delay: DelayLaw::default(),
             hold: DelayLaw::default(),
         }
@@ -162,8 +179,8 @@ pub enum Observation {
     TryTimedOut,
     /// A try did not get past its first hop.
     TryNotLeft,
-    /// A request over the mixnet has ended for which so many packets were made.
-    Packets(u32),
+    /// A request over the mixnet has ended that was exposed so often.
+    Exposed(Exposure),
     /// A request with so many reply blocks was not answered in time.
     DeadlinePassed {
         /// How many.
@@ -216,13 +233,14 @@ impl Client {
         let common = Common {
             formats,
             own,
-            directory: Arc::default(),
+            network: Network::default(),
             connected: Connected::new(),
             settled: started.saturating_add(SETTLING),
             conditions: Conditions::new(config.hold, config.delay),
             window: Window::new(config.window),
             surbs: SurbStore::new(config.max_credentials(), config.max_timeout, weaknesses),
             proven: BTreeSet::new(),
+            without_route: Some(started),
             config,
         };
         Self {
@@ -250,7 +268,7 @@ impl Client {
                 }
             }
             Input::Directory(directory) => {
-                self.common.directory = directory;
+                self.common.network = Network::new(directory);
                 self.look_for_routes(turn);
             }
             Input::OwnNode(own) => {
@@ -261,7 +279,10 @@ impl Client {
                 self.common.connected.insert(peer);
                 self.look_for_routes(turn);
             }
-            Input::Disconnected(peer) => _ = self.common.connected.remove(&peer),
+            Input::Disconnected(peer) => {
+                self.common.connected.remove(&peer);
+                self.disconnected(&peer, turn);
+            }
             Input::Dispatched(id) => self.dispatched(id, turn),
             Input::NotDispatched(id, reason) => self.not_dispatched(id, reason, turn),
             Input::FirstHop { id, to, left } => self.at_first_hop(id, to, left, turn),
@@ -419,10 +440,21 @@ impl Client {
 
     /// Looks whether requests that wait for a route have one now.
     fn look_for_routes<R: CryptoRng>(&mut self, turn: &mut Turn<'_, R>) {
+        self.common.look_for_route(turn.now);
         let is_waiting = |exchange: &&Exchange| matches!(exchange.phase, Phase::AwaitingRoute(_));
         let waiting: Vec<_> = self.exchanges.values().filter(is_waiting).map(|exchange| exchange.id).collect();
         for id in waiting {
             self.turn_to(id, turn, |exchange, common, turn| exchange.await_route(common, turn));
+        }
+    }
+
+    fn disconnected<R: CryptoRng>(&mut self, peer: &PeerId, turn: &mut Turn<'_, R>) {
+        self.common.look_for_route(turn.now);
+        if self.common.network.directory().guards.is_none() {
+            return;
+        }
+        for id in self.exchanges.keys().copied().collect::<Vec<_>>() {
+            self.turn_to(id, turn, |exchange, common, turn| exchange.disconnected(peer, common, turn));
         }
     }
 
@@ -483,14 +515,31 @@ impl Client {
 
     fn end<R: CryptoRng>(&mut self, mut exchange: Exchange, outcome: Result<End, ClientError>, turn: &mut Turn<'_, R>) {
         exchange.close(turn.now, &self.common.surbs);
-        turn.observe(Observation::Packets(exchange.packets()));
+        turn.observe(Observation::Exposed(exchange.exposure()));
         match outcome {
-            Err(failure) if exchange.may_fall_back(&failure) => self.ask_directly(exchange, Some(failure), turn),
+            Err(failure) if exchange.may_fall_back(&failure) && self.is_direct_now(&failure, turn.now) => {
+                self.ask_directly(exchange, Some(failure), turn);
+            }
             outcome => {
+                let outcome = outcome.map_err(|failure| self.with_time_left(&exchange, failure, turn.now));
                 self.release(&exchange);
                 let outcome = outcome.map(|end| exchange.exchanged(turn.now, end));
                 turn.outputs.push(Output::Ended(exchange.id, outcome));
             }
+        }
+    }
+
+    /// Whether a request may go directly for this reason now. What is too large for the mixnet stays so; a route may come.
+    fn is_direct_now(&self, failure: &ClientError, now: Duration) -> bool {
+        let is_too_large = matches!(failure, ClientError::PayloadTooLarge { .. } | ClientError::TooLarge { .. });
+        is_too_large || self.common.direct_in(now).is_none()
+    }
+
+    /// Tells a request that may go directly, but not yet, when it may.
+    fn with_time_left(&self, exchange: &Exchange, failure: ClientError, now: Duration) -> ClientError {
+        match self.common.direct_in(now).filter(|_| exchange.may_fall_back(&failure)) {
+            Some(left) => ClientError::NotYetDirect { problem: Box::new(failure), left },
+            None => failure,
         }
     }
 
@@ -550,7 +599,14 @@ impl ClientConfig {
     }
 }
 
-/// Whether a client on this node could ask a service of this kind now.
+/// The first `count` of the sampled guards that are connected and in the pool; `None` for a node that has no guards.
+pub(crate) fn guards_in_use(directory: &DirectorySnapshot, connected: &Connected, count: usize) -> Option<Vec<PeerId>> {
+    let sample = directory.guards.as_ref()?;
+    let is_in_use = |guard: &&PeerId| connected.contains(guard) && directory.mix_node(guard).is_some();
+    Some(sample.iter().filter(is_in_use).take(count).copied().collect())
+}
+
+/// Whether a client on this node, whose pool must be in so many networks, could ask a service of this kind now.
 ///
 /// # Errors
 /// What it still lacks.
@@ -559,9 +615,13 @@ pub fn readiness(
     directory: &DirectorySnapshot,
     connected: &BTreeSet<PeerId>,
     service: ServiceKind,
+    min_subnets: usize,
 ) -> Result<(), ClientError> {
-    if let Some(problem) = pool_problem(directory, &own.peer) {
+    if let Some(problem) = pool_problem(directory, &own.peer, min_subnets) {
         return Err(problem);
+    }
+    if guards_in_use(directory, connected, 1).is_some_and(|guards| guards.is_empty()) {
+        return Err(no_guard(directory));
     }
     let return_route = ReturnRoute::to(own, directory, connected)?;
     if return_route.last_hops(directory, connected, &[]).is_some_and(BTreeSet::is_empty) {

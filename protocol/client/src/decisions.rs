@@ -182,7 +182,7 @@ impl Run {
                         }
                         outputs.extend(self.handle(Input::Dispatched(dispatch.id)));
                     }
-                    Output::Observed(Observation::Packets(made)) => packets = made,
+                    Output::Observed(Observation::Exposed(exposure)) => packets = exposure.packets,
                     Output::Ended(of, outcome) => {
                         assert_eq!(of, id);
                         ended = Some(outcome);
@@ -215,5 +215,5 @@ fn the_decisions_of_a_thousand_requests_are_as_before() {
     let mut run = Run::new();
     (0..REQUESTS).for_each(|number| run.request(number));
     let digest: String = run.digest.finalize().iter().map(|byte| format!("{byte:02x}")).collect();
-    assert_eq!(digest, "7a91488cd6a41be32ec5459d0d0bf836166fc23efb2ef545cec4428430a5202f");
+    assert_eq!(digest, "e6a2dab5df0e26010b392d978f7d58540cd695e684f13dadbf47917c6e01bc57");
 }

@@ -39,6 +39,13 @@ pub struct DirectorySnapshot {
     pub is_searching: bool,
     /// The family in `mix_nodes` that this node itself belongs to, if its operator has named one.
     pub own_family: Option<Family>,
+    /// The sampled [guards](crate::guards) in their order, for a node that does not forward: its requests enter and leave the
+    /// mixnet over those of them that it is connected to. `None` for a node that forwards: over guards its own packets would
+    /// stand out, so it draws first hops and last reply hops from the whole pool.
+    pub guards: Option<Vec<PeerId>>,
+    /// How many independent hands the pool lies in: its /24s, where each of the operator's entries counts as one. `None` where
+    /// that says nothing: the pool is the operator's entries alone, or in a closed network.
+    pub independent: Option<usize>,
 }
 
 /// A node that serves one kind of request.

@@ -103,6 +103,15 @@ impl Dispatch {
         pairs.iter().map(|pair| &pair.forward).chain(path).map(|[first, ..]| &first.address)
     }
 
+    /// The path of each packet of a request, and those of the replies to it: for simulations. A loop has none.
+    pub fn paths(&self) -> impl Iterator<Item = (&[MixNode; PATH_LEN], &[[MixNode; PATH_LEN]])> {
+        let pairs = match &self.content {
+            Content::Request { pairs, .. } => pairs.as_slice(),
+            Content::Loop { .. } => &[],
+        };
+        pairs.iter().map(|pair| (&pair.forward, pair.reply.as_slice()))
+    }
+
     /// To be called before the first packet is built: false if the request has ended, and nothing is to be built.
     #[must_use]
     pub fn begin(&self) -> bool {

@@ -66,6 +66,37 @@ pub enum ClientError {
         "nobody can dial this node, and it is connected to no mix node that could bring it replies; wait for connections"
     )]
     NoConnectedHop,
+    /// None of this node's guards is connected.
+    #[error("none of this node's {sampled} guards is connected; they are dialled again and again")]
+    NoGuard {
+        /// How many it has.
+        sampled: usize,
+    },
+    /// The pool lies in too few hands.
+    #[error(
+        "the pool is in {found} networks (/24), {needed} are needed, so that nobody carries both ends of a request; \
+         wait for more nodes, name mix nodes of your own, or lower sender.min-subnets"
+    )]
+    TooFewSubnets {
+        /// Networks that its nodes are in.
+        found: usize,
+        /// How many it takes.
+        needed: usize,
+    },
+    /// A request that prefers anonymity has no route yet, and it is too early to do without.
+    #[error("{problem}; a request that prefers anonymity goes directly if that lasts {} s longer", left.as_secs().max(1))]
+    NotYetDirect {
+        /// What it lacks.
+        problem: Box<ClientError>,
+        /// How much longer that must last.
+        left: Duration,
+    },
+    /// A loop is to pass a node that is no guard of this node.
+    #[error(
+        "the node {0} is no guard of this node in use, and all that a node sends that does not forward passes its guards; \
+         name one of them, or probe from a mixer"
+    )]
+    NotAGuard(PeerId),
     /// No first hop that was tried could be reached.
     #[error("the first hop failed: {0}")]
     FirstHop(SendFailure),
@@ -101,6 +132,10 @@ impl ClientError {
             Self::Busy => "busy",
             Self::NoReplyAddress => "no_reply_address",
             Self::NoConnectedHop => "no_connected_hop",
+            Self::NoGuard { .. } => "no_guard",
+            Self::TooFewSubnets { .. } => "too_few_subnets",
+            Self::NotYetDirect { problem, .. } => problem.kind(),
+            Self::NotAGuard(_) => "not_a_guard",
             Self::FirstHop(_) => "first_hop_failed",
             Self::Deadline { .. } => "deadline",
             Self::Unsound => "bad_answer",
@@ -122,6 +157,8 @@ impl ClientError {
                 | Self::TooLarge { .. }
                 | Self::NoReplyAddress
                 | Self::NoConnectedHop
+                | Self::NoGuard { .. }
+                | Self::TooFewSubnets { .. }
         )
     }
 }

@@ -8,13 +8,15 @@ use wakumix_mix::{Reliability, fragment::MAX_PAYLOAD_LEN, random};
 use wakumix_sphinx::PacketFormat;
 
 use crate::{
-    Anonymity, ClientConfig, ClientError, DirectorySnapshot, ExchangeAnswer, Exchanged, Meaning, NotDispatched,
-    Observation, Output, OwnNode, Request, RequestId, SendFailure, SurbStore, TryId,
+    Anonymity, ClientConfig, ClientError, ExchangeAnswer, Exchanged, Exposure, Meaning, NotDispatched, Observation,
+    Output, OwnNode, Request, RequestId, SendFailure, ServiceKind, SurbStore, TryId,
+    client::{guards_in_use, readiness},
     conditions::Conditions,
     dispatch::{Content, Dispatch, Start},
     layout::Protection,
+    network::Network,
     return_route::{Connected, ReturnRoute},
-    route::{Route, Surroundings, Wanted, choose},
+    route::{Route, Surroundings, Wanted, choose, pool_problem},
     tries::{LastAnswer, Sent, Step, Tries},
     window::Window,
 };
@@ -33,7 +35,7 @@ pub(crate) struct Common {
     /// In the order of preference.
     pub(crate) formats: Vec<Arc<dyn PacketFormat>>,
     pub(crate) own: OwnNode,
-    pub(crate) directory: Arc<DirectorySnapshot>,
+    pub(crate) network: Network,
     pub(crate) connected: Connected,
     /// Until when the directory may still be filling.
     pub(crate) settled: Duration,
@@ -42,6 +44,8 @@ pub(crate) struct Common {
     pub(crate) surbs: SurbStore,
     /// Services that have done a request of this client.
     pub(crate) proven: BTreeSet<PeerId>,
+    /// Since when requests have no route; `None` while they have.
+    pub(crate) without_route: Option<Duration>,
 }
 
 /// One call of the state machine: the time, the generator, what was seen of nodes, and where the outputs go.
@@ -62,6 +66,10 @@ pub(crate) struct Exchange {
     accepted: Duration,
     limit: Duration,
     tries: Tries,
+    /// The guard of all its tries; another one only when the connection to it is gone.
+    guard: Option<PeerId>,
+    /// Guards that were lost under it. Bound: the sample.
+    lost_guards: BTreeSet<PeerId>,
     /// The try whose packets are made, or are to be made.
     building: Option<Building>,
     reply_blocks: usize,
@@ -118,13 +126,42 @@ impl Common {
 
     /// Whether what discovery is doing may remove this hindrance.
     fn may_pass(&self, problem: &ClientError) -> bool {
-        let expected = usize::try_from(self.directory.pool.expected()).unwrap_or(usize::MAX);
+        let directory = self.network.directory();
+        let expected = usize::try_from(directory.pool.expected()).unwrap_or(usize::MAX);
         let is_hope = match *problem {
             ClientError::PoolTooSmall { usable, needed, .. } => usable.saturating_add(expected) >= needed,
-            ClientError::NoExit { .. } | ClientError::ExitUnknown(_) | ClientError::TooLarge { .. } => expected > 0,
+            ClientError::NoExit { .. }
+            | ClientError::ExitUnknown(_)
+            | ClientError::TooLarge { .. }
+            | ClientError::TooFewSubnets { .. } => expected > 0,
+            ClientError::NoGuard { .. } => return true,
             _ => return false,
         };
-        is_hope || self.directory.is_searching
+        is_hope || directory.is_searching
+    }
+
+    /// The guards that requests may use now: the first few of the sample that are connected and in the pool. `None` for a node
+    /// that draws its own first hops.
+    pub(crate) fn guards_in_use(&self) -> Option<Vec<PeerId>> {
+        let directory = self.network.directory();
+        guards_in_use(directory, &self.connected, self.config.guards)
+    }
+
+    /// Looks whether requests have a route, for those that may go directly when they have none for long.
+    pub(crate) fn look_for_route(&mut self, now: Duration) {
+        let Self { own, network, connected, config, .. } = self;
+        match readiness(own, network.directory(), connected, ServiceKind::LIGHTPUSH, config.min_subnets) {
+            Ok(()) => self.without_route = None,
+            Err(_) => _ = self.without_route.get_or_insert(now),
+        }
+    }
+
+    /// How much longer there must be no route before a request goes directly that prefers anonymity; `None` once it may.
+    /// Whoever keeps the pool away for a moment does not get to see who sends.
+    pub(crate) fn direct_in(&self, now: Duration) -> Option<Duration> {
+        let since = self.without_route?;
+        let left = since.saturating_add(self.config.fallback_after).saturating_sub(now);
+        Some(left).filter(|left| !left.is_zero())
     }
 
     fn remember_proven(&mut self, service: PeerId) {
@@ -148,6 +185,8 @@ impl Exchange {
             accepted: now,
             limit,
             tries: Tries::new(limit, common.conditions.floor()),
+            guard: None,
+            lost_guards: BTreeSet::new(),
             building: None,
             reply_blocks: 0,
             answers_before: 0,
@@ -172,7 +211,8 @@ impl Exchange {
         match self.route(common, turn) {
             Ok(_) => Flow::Queue,
             Err(problem) => {
-                let may_wait = self.request.anonymity == Anonymity::Required && turn.now < common.settled;
+                let must_wait = self.request.anonymity == Anonymity::Required || common.direct_in(turn.now).is_some();
+                let may_wait = must_wait && turn.now < common.settled;
                 if !may_wait || !common.may_pass(&problem) {
                     return Flow::Ended(Err(problem));
                 }
@@ -280,6 +320,7 @@ impl Exchange {
             SendFailure::Stopped => return Flow::Ended(Err(ClientError::Stopped)),
             SendFailure::QueueFull => common.slow_down(turn.now),
             SendFailure::DialFailed | SendFailure::NotConnected | SendFailure::WriteFailed => {
+                self.lose_guard(&to);
                 turn.reliability.first_hop_failed(turn.now, &to);
             }
         }
@@ -287,6 +328,29 @@ impl Exchange {
             turn.observe(Observation::TryNotLeft);
         }
         self.advance(common, turn)
+    }
+
+    /// The connection to a peer is gone. Over a guard that is gone no answer comes: the next try goes out over another.
+    pub(crate) fn disconnected<R: CryptoRng>(
+        &mut self,
+        peer: &PeerId,
+        common: &mut Common,
+        turn: &mut Turn<'_, R>,
+    ) -> Flow {
+        if self.phase != Phase::Active || !self.lose_guard(peer) {
+            return Flow::Open;
+        }
+        self.tries.give_up();
+        self.advance(common, turn)
+    }
+
+    /// Whether a peer was the guard; then it is that no longer.
+    fn lose_guard(&mut self, peer: &PeerId) -> bool {
+        let is_lost = self.guard.take_if(|guard| guard == peer).is_some();
+        if is_lost {
+            self.lost_guards.insert(*peer);
+        }
+        is_lost
     }
 
     /// A reply to a try was opened; `None` for one that was not sound and has used the try up.
@@ -350,12 +414,12 @@ impl Exchange {
             End::SeenDone => ExchangeAnswer::SeenDone,
         };
         let round_trip = self.first_left.map_or(Duration::ZERO, |left| now.saturating_sub(left));
-        Exchanged { answer, tries: self.tries.tries_left(), packets: self.tries.packets(), round_trip }
+        Exchanged { answer, tries: self.tries.tries_left(), round_trip, exposure: self.exposure() }
     }
 
-    /// Packets that were made for it.
-    pub(crate) fn packets(&self) -> u32 {
-        self.tries.packets()
+    /// Who has seen something of it.
+    pub(crate) fn exposure(&self) -> Exposure {
+        self.tries.exposure()
     }
 
     /// The time that is left.
@@ -400,7 +464,11 @@ impl Exchange {
     }
 
     fn route<R: CryptoRng>(&self, common: &Common, turn: &mut Turn<'_, R>) -> Result<Route, ClientError> {
-        let Common { directory, connected, formats, own, .. } = common;
+        let Common { network, connected, formats, own, config, .. } = common;
+        let directory = network.directory();
+        if let Some(problem) = pool_problem(directory, &own.peer, config.min_subnets) {
+            return Err(problem);
+        }
         let return_route = ReturnRoute::to(own, directory, connected)?;
         let wanted = Wanted {
             service: self.request.service,
@@ -411,8 +479,35 @@ impl Exchange {
         };
         let (reliability, now) = (&*turn.reliability, turn.now);
         let weight = &|peer: &PeerId| reliability.weight(now, peer);
-        let around = Surroundings { directory, connected, return_route: &return_route, formats, weight };
+        let guards = self.guards(common, weight, turn.rng);
+        let guards = guards.as_deref();
+        let around = Surroundings { network, connected, return_route: &return_route, formats, guards, weight };
         choose(turn.rng, around, wanted, self.protection(common), self.tries.history())
+    }
+
+    /// The guards that its next try may use, in this order: the one that it has, then those in use by their weights, those that
+    /// were lost under it last. `None` for a node that has none.
+    fn guards<R: CryptoRng>(
+        &self,
+        common: &Common,
+        weight: &dyn Fn(&PeerId) -> f64,
+        rng: &mut R,
+    ) -> Option<Vec<PeerId>> {
+        let in_use = common.guards_in_use()?;
+        let mut left: Vec<_> = in_use.into_iter().filter(|guard| Some(*guard) != self.guard).collect();
+        let mut order: Vec<_> = self.guard.filter(|guard| common.connected.contains(guard)).into_iter().collect();
+        while !left.is_empty() {
+            let weights: Vec<_> = left.iter().map(weight).collect();
+            let mut place = random::open_unit(rng) * weights.iter().sum::<f64>();
+            let is_here = |weight: &f64| {
+                place -= weight;
+                place <= 0.0
+            };
+            let at = weights.iter().position(is_here).unwrap_or(0);
+            order.push(left.swap_remove(at));
+        }
+        order.sort_by_key(|guard| self.lost_guards.contains(guard));
+        Some(order)
     }
 
     /// First tries have what is configured. Once loss is seen, in this request or lately in others, each packet has two reply
@@ -436,6 +531,7 @@ impl Exchange {
         let ClientConfig { delay, hold, .. } = common.config;
         let holds = route.pairs.iter().map(|_| hold.sample(turn.rng, hold.encode())).collect();
         let (number, start) = (self.tries.next_index(), Arc::<Start>::default());
+        self.guard = common.network.directory().guards.as_ref().and_then(|_| route.first_hop());
         let sent = sent(&route);
         self.building = Some(Building { start: Arc::clone(&start), number, sent, reply_blocks: route.reply_blocks() });
         let Route { kind, destination, layout, pairs, .. } = route;
@@ -469,6 +565,9 @@ impl<R> Turn<'_, R> {
 fn sent(route: &Route) -> Sent {
     Sent {
         service: route.service,
+        exit: route.exit(),
+        ends: route.ends().collect(),
+        reply_paths: route.reply_blocks(),
         hops: route.hops().collect(),
         packets: route.pairs.len(),
         spare: route.layout.spare(),

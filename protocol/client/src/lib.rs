@@ -45,9 +45,11 @@ mod directory;
 mod dispatch;
 mod error;
 mod exchange;
+pub mod guards;
 mod layout;
 pub mod lightpush;
 mod meaning;
+mod network;
 mod probe;
 mod request;
 mod return_route;
@@ -59,12 +61,15 @@ mod tries;
 mod window;
 
 pub use client::{
-    Client, ClientConfig, DEFAULT_IN_FLIGHT, DEFAULT_MAX_TIMEOUT, DEFAULT_PARITY, DEFAULT_QUEUE_BYTES, DEFAULT_SURBS,
-    DEFAULT_TIMEOUT, DEFAULT_WINDOW, Input, Moment, Observation, Output, readiness,
+    Client, ClientConfig, DEFAULT_FALLBACK_AFTER, DEFAULT_IN_FLIGHT, DEFAULT_MAX_TIMEOUT, DEFAULT_MIN_SUBNETS,
+    DEFAULT_PARITY, DEFAULT_QUEUE_BYTES, DEFAULT_SURBS, DEFAULT_TIMEOUT, DEFAULT_WINDOW, Input, Moment, Observation,
+    Output, readiness,
 };
 pub use directory::{DirectorySnapshot, OwnNode, PoolCounts, PoolState, Reachability, ServiceEntry, ServiceKind};
 pub use dispatch::{Dispatch, NotDispatched};
 pub use error::{ClientError, SendFailure};
 pub use meaning::{AnswerReader, Meaning};
-pub use request::{Anonymity, ExchangeAnswer, Exchanged, LoopOutcome, LoopRequest, Request, RequestId, TryId};
+pub use request::{
+    Anonymity, ExchangeAnswer, Exchanged, Exposure, LoopOutcome, LoopRequest, Request, RequestId, TryId,
+};
 pub use surbs::{Opening, SurbStore};

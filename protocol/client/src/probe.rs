@@ -2,6 +2,7 @@
 
 use std::{sync::Arc, time::Duration};
 
+use libp2p_identity::PeerId;
 use rand_core::CryptoRng;
 
 use crate::{
@@ -9,7 +10,7 @@ use crate::{
     dispatch::{Content, Dispatch, Start},
     exchange::{Common, Turn},
     return_route::ReturnRoute,
-    route::choose_loop,
+    route::{Surroundings, choose_loop},
 };
 
 /// A loop that is open.
@@ -30,10 +31,13 @@ impl Probe {
         turn: &mut Turn<'_, R>,
     ) -> Result<Self, ClientError> {
         let LoopRequest { through, place, timeout } = request;
-        let Common { config, directory, connected, own, .. } = common;
+        let Common { config, network, connected, own, formats, .. } = common;
         let kind = common.formats.first().ok_or(ClientError::Internal("no packet format"))?.wire().kind();
-        let return_route = ReturnRoute::to(own, directory, connected)?;
-        let path = choose_loop(turn.rng, directory, connected, &return_route, kind, (through, place))?;
+        let return_route = ReturnRoute::to(own, network.directory(), connected)?;
+        let guards = common.guards_in_use();
+        let (guards, weight) = (guards.as_deref(), &|_: &PeerId| 1.0);
+        let around = Surroundings { network, connected, return_route: &return_route, formats, guards, weight };
+        let path = choose_loop(turn.rng, around, kind, (through, place))?;
         let hold = config.hold.sample(turn.rng, config.hold.encode());
         let start = Arc::<Start>::default();
         let dispatch = Dispatch {

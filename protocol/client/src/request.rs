@@ -88,10 +88,23 @@ pub struct Exchanged {
     pub answer: ExchangeAnswer,
     /// How often it was sent, the last time included.
     pub tries: u32,
-    /// Packets that were made for it, replies not counted.
-    pub packets: u32,
     /// From the first packet handed over until the end.
     pub round_trip: Duration,
+    /// Who has seen something of it.
+    pub exposure: Exposure,
+}
+
+/// How often a request was exposed: each of these is a draw that may hit a hostile node. Counts, and no peer.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Exposure {
+    /// Different nodes that saw this one: first hops and last hops of replies.
+    pub guards: u32,
+    /// Different exits that read it.
+    pub exits: u32,
+    /// Packets that were made for it.
+    pub packets: u32,
+    /// Reply paths that those packets held.
+    pub reply_paths: u32,
 }
 
 /// The answer to a request.

@@ -72,7 +72,8 @@ impl ReturnRoute {
         Self { me, last_hop: LastHop::Connected }
     }
 
-    /// The only nodes that may be the hop before this one on a reply path that avoids `excluded`; `None` if all may.
+    /// The only nodes that may be the hop before this one on a reply path that avoids `excluded`; `None` if all may. It does
+    /// not ask for guards.
     pub(crate) fn last_hops<'c>(
         &self,
         directory: &DirectorySnapshot,

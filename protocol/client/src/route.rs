@@ -1,7 +1,6 @@
 //! Which exit, which paths, which reply paths: decided from one directory snapshot (`spec/mix-wire.md §11.1`, `§13`).
 
 use std::{
-    borrow::Cow,
     collections::{BTreeMap, BTreeSet},
     sync::Arc,
 };
@@ -9,8 +8,8 @@ use std::{
 use libp2p_identity::PeerId;
 use rand_core::CryptoRng;
 use wakumix_mix::{
-    HopAddress, LoopPlace, MIN_POOL, MixNode, PathError, Preference, forward_path, forward_path_to, loop_path, random,
-    reply_path,
+    Beside, HopAddress, LastHop, LoopPlace, MIN_POOL, MixNode, MixPool, Party, PathError, Preference, draw_apart,
+    forward_path, forward_path_to, loop_path, random, reply_path,
 };
 use wakumix_sphinx::{ADDRESS_LEN, AddressBytes, FormatKind, PATH_LEN, PacketFormat};
 use wakumix_waku::PubsubTopic;
@@ -18,6 +17,7 @@ use wakumix_waku::PubsubTopic;
 use crate::{
     ClientError, DirectorySnapshot, ServiceEntry, ServiceKind,
     layout::{self, PacketLayout, Protection},
+    network::Network,
     return_route::{Connected, ReturnRoute},
 };
 
@@ -74,11 +74,13 @@ pub(crate) struct History {
 /// What a route is chosen from.
 #[derive(Clone, Copy)]
 pub(crate) struct Surroundings<'a> {
-    pub(crate) directory: &'a DirectorySnapshot,
+    pub(crate) network: &'a Network,
     pub(crate) connected: &'a Connected,
     pub(crate) return_route: &'a ReturnRoute,
     /// The formats of this node, the one that it prefers first.
     pub(crate) formats: &'a [Arc<dyn PacketFormat>],
+    /// The guards that the route may use, the one to be used first; `None` for a node that draws its own first hops.
+    pub(crate) guards: Option<&'a [PeerId]>,
     /// How reliable nodes are, as this node has seen.
     pub(crate) weight: &'a dyn Fn(&PeerId) -> f64,
 }
@@ -87,6 +89,23 @@ impl Route {
     /// How many answers can come back.
     pub(crate) fn reply_blocks(&self) -> usize {
         self.pairs.iter().map(|pair| pair.reply.len()).sum()
+    }
+
+    /// The nodes that see this one: first hops, and last hops of replies.
+    pub(crate) fn ends(&self) -> impl Iterator<Item = PeerId> {
+        let first = self.pairs.iter().map(|pair| &pair.forward[0]);
+        let last = self.pairs.iter().flat_map(|pair| &pair.reply).map(|path| &path[PATH_LEN - 2]);
+        first.chain(last).map(MixNode::peer)
+    }
+
+    /// The exit; all its paths have the same.
+    pub(crate) fn exit(&self) -> Option<PeerId> {
+        self.pairs.first().map(|pair| pair.forward[PATH_LEN - 1].peer())
+    }
+
+    /// The first hop; with a guard all its paths have the same.
+    pub(crate) fn first_hop(&self) -> Option<PeerId> {
+        self.pairs.first().map(|pair| pair.forward[0].peer())
     }
 
     /// Every hop of its paths but this node.
@@ -102,7 +121,7 @@ impl Route {
 ///
 /// # Errors
 /// [`ClientError::PoolTooSmall`], [`ClientError::ExitUnknown`], [`ClientError::NoExit`], [`ClientError::NoConnectedHop`],
-/// [`ClientError::TooLarge`] with the most that fits towards any exit in any format.
+/// [`ClientError::NoGuard`], [`ClientError::TooLarge`] with the most that fits towards any exit in any format.
 pub(crate) fn choose<R: CryptoRng>(
     rng: &mut R,
     around: Surroundings<'_>,
@@ -141,9 +160,33 @@ fn choose_in<R: CryptoRng>(
     protection: Protection,
     history: &History,
 ) -> Result<Route, ClientError> {
+    let Some(guards) = around.guards else {
+        return choose_over(rng, format, around, wanted, protection, history, None);
+    };
+    let pool = around.network.pool(format.wire().kind());
+    let mut problem = None;
+    for guard in guards.iter().filter(|guard| wanted.exit != Some(**guard)).filter_map(|guard| pool.node(guard)) {
+        match choose_over(rng, format, around, wanted, protection, history, Some(guard)) {
+            // It may be the only exit that is able to, so another guard has to do.
+            Err(failure @ (ClientError::NoExit { .. } | ClientError::TooLarge { .. })) => problem = Some(failure),
+            chosen => return chosen,
+        }
+    }
+    Err(problem.unwrap_or_else(|| no_guard(around.network.directory())))
+}
+
+fn choose_over<R: CryptoRng>(
+    rng: &mut R,
+    format: &dyn PacketFormat,
+    around: Surroundings<'_>,
+    wanted: Wanted<'_>,
+    protection: Protection,
+    history: &History,
+    guard: Option<&MixNode>,
+) -> Result<Route, ClientError> {
+    let (network, me) = (around.network, &around.return_route.me);
     let kind = format.wire().kind();
-    let (directory, me) = (around.directory, &around.return_route.me);
-    let pool = Pool { nodes: speaking(&directory.mix_nodes, kind), directory, me: me.peer() };
+    let pool = Pool { mix: network.pool(kind), directory: network.directory(), me: me.peer(), guard };
     let (target, layout) = target(rng, &pool, format, wanted, protection, history)?;
     let mut paths = Paths { pool: &pool, around, there: history.hops.clone(), back: history.hops.clone() };
     let (service, destination) = match &target {
@@ -154,25 +197,20 @@ fn choose_in<R: CryptoRng>(
     Ok(Route { kind, service, destination, layout, pairs })
 }
 
-/// The pool as one format sees it.
+/// The pool as one format sees it, and the guard of the route.
 struct Pool<'a> {
-    nodes: Cow<'a, [MixNode]>,
+    mix: &'a MixPool,
     directory: &'a DirectorySnapshot,
     me: PeerId,
+    guard: Option<&'a MixNode>,
 }
 
-impl Pool<'_> {
-    fn node(&self, peer: &PeerId) -> Option<&MixNode> {
-        self.nodes.iter().find(|node| node.peer() == *peer && *peer != self.me)
+impl<'a> Pool<'a> {
+    /// A node that may be the exit: neither this one nor the guard.
+    fn exit(&self, peer: &PeerId) -> Option<&'a MixNode> {
+        let is_guard = self.guard.is_some_and(|guard| guard.peer() == *peer);
+        self.mix.node(peer).filter(|_| *peer != self.me && !is_guard)
     }
-}
-
-/// The nodes that speak a kind of packet.
-fn speaking(nodes: &[MixNode], kind: FormatKind) -> Cow<'_, [MixNode]> {
-    if nodes.iter().all(|node| node.formats.contains(kind)) {
-        return Cow::Borrowed(nodes);
-    }
-    nodes.iter().filter(|node| node.formats.contains(kind)).cloned().collect()
 }
 
 /// The paths of one try, drawn one after the other so that they share as few hops as the pool allows.
@@ -187,34 +225,44 @@ struct Paths<'a> {
 
 impl Paths<'_> {
     fn pair<R: CryptoRng>(&mut self, rng: &mut R, target: &Target, surbs: usize) -> Result<PathPair, ClientError> {
-        let (forward, excluded) = self.forward(rng, target)?;
-        let reply = (0..surbs).map(|_| self.reply(rng, &excluded)).collect::<Result<_, _>>()?;
+        let forward = self.forward(rng, target)?;
+        let [first, second, exit] = forward.each_ref().map(Party::from);
+        let ends = match target {
+            Target::Exit(_) => vec![exit],
+            Target::Beyond(service) => vec![exit, service.into()],
+        };
+        let beside = Beside { ends: &ends, hops: &[first, second] };
+        let reply = (0..surbs).map(|_| self.reply(rng, beside)).collect::<Result<_, _>>()?;
         Ok(PathPair { forward, reply })
     }
 
-    /// The path, and the peers that reply paths leave out.
-    fn forward<R: CryptoRng>(
-        &mut self,
-        rng: &mut R,
-        target: &Target,
-    ) -> Result<([MixNode; PATH_LEN], Vec<PeerId>), ClientError> {
-        let (nodes, me) = (&self.pool.nodes, &self.around.return_route.me);
+    fn forward<R: CryptoRng>(&mut self, rng: &mut R, target: &Target) -> Result<[MixNode; PATH_LEN], ClientError> {
+        let (mix, me) = (self.pool.mix, &self.around.return_route.me);
+        let guard = self.pool.guard.map(MixNode::peer);
         let preference = Preference::NONE.weighted(self.around.weight).avoiding(&self.there);
         let (peer, drawn) = match target {
-            Target::Exit(exit) => (*exit, forward_path(rng, nodes, me, exit, preference)),
-            Target::Beyond(service) => (service.peer(), forward_path_to(rng, nodes, me, &service.peer(), preference)),
+            Target::Exit(exit) => (*exit, forward_path(rng, mix, me, guard.as_ref(), exit, preference)),
+            Target::Beyond(service) => {
+                (service.peer(), forward_path_to(rng, mix, me, guard.as_ref(), &service.into(), preference))
+            }
         };
-        let path = drawn.map_err(|error| failure(error, self.around.directory, ClientError::ExitUnknown(peer)))?;
-        let [first, second, exit] = path.each_ref().map(MixNode::peer);
-        self.there.extend([first, second]);
-        Ok((path, if exit == peer { vec![exit] } else { vec![exit, peer] }))
+        let path = drawn.map_err(|error| failure(error, self.pool.directory, ClientError::ExitUnknown(peer)))?;
+        self.there.extend(path[..PATH_LEN - 1].iter().map(MixNode::peer));
+        Ok(path)
     }
 
-    fn reply<R: CryptoRng>(&mut self, rng: &mut R, excluded: &[PeerId]) -> Result<[MixNode; PATH_LEN], ClientError> {
-        let Surroundings { return_route, directory, connected, .. } = self.around;
-        let last = return_route.last_hops(directory, connected, excluded);
+    fn reply<R: CryptoRng>(&mut self, rng: &mut R, beside: Beside<'_>) -> Result<[MixNode; PATH_LEN], ClientError> {
+        let Surroundings { return_route, connected, .. } = self.around;
+        let directory = self.pool.directory;
+        let guard = self.pool.guard.map(MixNode::peer);
+        let excluded: Vec<_> = beside.ends.iter().map(Party::peer).collect();
+        let last = match (&guard, return_route.last_hops(directory, connected, &excluded)) {
+            (Some(guard), _) => LastHop::Guard(guard),
+            (None, Some(connected)) => LastHop::Among(connected),
+            (None, None) => LastHop::Any,
+        };
         let preference = Preference::NONE.weighted(self.around.weight).avoiding(&self.back);
-        let drawn = reply_path(rng, &self.pool.nodes, &return_route.me, excluded, last, preference);
+        let drawn = reply_path(rng, self.pool.mix, &return_route.me, beside, last, preference);
         let path =
             drawn.map_err(|error| failure(error, directory, ClientError::NodeUnknown(return_route.me.peer())))?;
         self.back.extend(path[..PATH_LEN - 1].iter().map(MixNode::peer));
@@ -222,22 +270,30 @@ impl Paths<'_> {
     }
 }
 
-/// Chooses the path of a loop. A node that cannot be the last hop before this one is passed first.
+/// Chooses the path of a loop. A node that cannot be the last hop before this one is passed first. With guards both nodes are
+/// such.
 ///
 /// # Errors
-/// [`ClientError::NodeUnknown`], [`ClientError::PoolTooSmall`], [`ClientError::NoConnectedHop`].
+/// [`ClientError::NodeUnknown`], [`ClientError::PoolTooSmall`], [`ClientError::NoConnectedHop`], [`ClientError::NotAGuard`].
 pub(crate) fn choose_loop<R: CryptoRng>(
     rng: &mut R,
-    directory: &DirectorySnapshot,
-    connected: &Connected,
-    return_route: &ReturnRoute,
+    around: Surroundings<'_>,
     kind: FormatKind,
     (through, place): (PeerId, LoopPlace),
 ) -> Result<[MixNode; PATH_LEN], ClientError> {
-    let nodes = speaking(&directory.mix_nodes, kind);
-    let last = return_route.last_hops(directory, connected, &[]);
-    let mut path = |place| loop_path(rng, &nodes, &return_route.me, &through, place, last, Preference::NONE);
+    let Surroundings { network, connected, return_route, guards, .. } = around;
+    let (pool, directory) = (network.pool(kind), network.directory());
+    let guards: Option<BTreeSet<PeerId>> = guards.map(|guards| guards.iter().copied().collect());
+    let is_guard = guards.as_ref().is_none_or(|guards| guards.contains(&through));
+    if !is_guard && pool.node(&through).is_some() {
+        return Err(ClientError::NotAGuard(through));
+    }
+    let last = guards.as_ref().or_else(|| return_route.last_hops(directory, connected, &[]));
+    let mut path = |place| loop_path(rng, pool, &return_route.me, &through, place, last, Preference::NONE);
     let chosen = match path(place) {
+        Ok([drawn, through, me]) if guards.as_ref().is_some_and(|guards| !guards.contains(&drawn.peer())) => {
+            path(LoopPlace::First).map(|[_, drawn, _]| [drawn, through, me])
+        }
         Err(PathError::NoConnectedHop) if place == LoopPlace::Second => path(LoopPlace::First),
         chosen => chosen,
     };
@@ -245,9 +301,13 @@ pub(crate) fn choose_loop<R: CryptoRng>(
 }
 
 /// Why the pool carries no request of the node `me`, if it does not.
-pub(crate) fn pool_problem(directory: &DirectorySnapshot, me: &PeerId) -> Option<ClientError> {
+pub(crate) fn pool_problem(directory: &DirectorySnapshot, me: &PeerId, min_subnets: usize) -> Option<ClientError> {
     let usable = usable_nodes(directory, me);
-    (usable < MIN_POOL).then(|| too_small(directory, usable, MIN_POOL))
+    if usable < MIN_POOL {
+        return Some(too_small(directory, usable, MIN_POOL));
+    }
+    let found = directory.independent.filter(|found| *found < min_subnets)?;
+    Some(ClientError::TooFewSubnets { found, needed: min_subnets })
 }
 
 /// Different nodes of the pool, this node not counted.
@@ -256,6 +316,11 @@ fn usable_nodes(directory: &DirectorySnapshot, me: &PeerId) -> usize {
     peers.sort_unstable();
     peers.dedup();
     peers.len()
+}
+
+/// What it means that no guard is connected.
+pub(crate) fn no_guard(directory: &DirectorySnapshot) -> ClientError {
+    ClientError::NoGuard { sampled: directory.guards.as_ref().map_or(0, Vec::len) }
 }
 
 /// Whether some service of a kind can be reached, as exit or beyond one.
@@ -274,7 +339,7 @@ enum Target {
 }
 
 /// An exit that serves the request itself is preferred: there it is read by one party less. Of such exits those that
-/// were asked least are equally likely, so that the directory's order does not gather everybody's requests at one of them.
+/// were asked least one is drawn, each by its share, in no /24 and no family of the guard where there are any.
 fn target<R: CryptoRng>(
     rng: &mut R,
     pool: &Pool<'_>,
@@ -283,7 +348,7 @@ fn target<R: CryptoRng>(
     protection: Protection,
     history: &History,
 ) -> Result<(Target, PacketLayout), ClientError> {
-    let unless_small = |failure| pool_problem(pool.directory, &pool.me).unwrap_or(failure);
+    let unless_small = |failure| pool_problem(pool.directory, &pool.me, 0).unwrap_or(failure);
     let (codec, len) = (wanted.codec, wanted.len);
     let whole = layout::whole(format, codec, len, protection);
     let layout = |node: &MixNode| {
@@ -295,7 +360,7 @@ fn target<R: CryptoRng>(
         ClientError::TooLarge { size: len, limit }
     };
     if let Some(exit) = wanted.exit {
-        let node = pool.node(&exit).filter(|_| !history.refused.contains(&exit));
+        let node = pool.exit(&exit).filter(|_| !history.refused.contains(&exit));
         let node = node.ok_or_else(|| unless_small(ClientError::ExitUnknown(exit)))?;
         let layout = layout(node).ok_or_else(|| too_large(node.reassembles))?;
         return Ok((Target::Exit(exit), layout));
@@ -305,15 +370,20 @@ fn target<R: CryptoRng>(
         is_wanted && node.peer != pool.me && !history.refused.contains(&node.peer)
     };
     let services = || pool.directory.services.iter().filter(serves);
-    let exits: Vec<_> = services().filter_map(|service| pool.node(&service.peer)).collect();
-    let able = exits.iter().filter_map(|node| Some((node.peer(), layout(node)?)));
-    if let Some((exit, layout)) = least_asked(rng, able, history) {
-        return Ok((Target::Exit(exit), layout));
+    let exits: Vec<_> = services().filter_map(|service| pool.exit(&service.peer)).collect();
+    let able = exits.iter().copied().filter(|node| layout(node).is_some()).collect();
+    let able: Vec<_> = least_asked(able, MixNode::peer, history);
+    let guard: Vec<_> = pool.guard.map(Party::from).into_iter().collect();
+    if let Some(exit) = draw_apart(rng, &able, &guard, Preference::NONE)
+        && let Some(layout) = layout(exit)
+    {
+        return Ok((Target::Exit(exit.peer()), layout));
     }
     let beyond = services().filter(|service| !is_exit(pool.directory, service));
-    let beyond = beyond.filter_map(|service| Some((service.peer, (service.address.clone()?, whole?))));
-    if let Some((_, (service, layout))) = least_asked(rng, beyond, history) {
-        return Ok((Target::Beyond(service), layout));
+    let beyond = beyond.filter_map(|service| service.address.as_ref().filter(|_| whole.is_some())).collect();
+    let beyond = least_asked(beyond, |address| address.peer(), history);
+    if let (Some(service), Some(layout)) = (draw_address(rng, &beyond), whole) {
+        return Ok((Target::Beyond(service.clone()), layout));
     }
     if !exits.is_empty() || (whole.is_none() && services().any(|service| service.address.is_some())) {
         return Err(unless_small(too_large(exits.iter().any(|node| node.reassembles))));
@@ -321,19 +391,26 @@ fn target<R: CryptoRng>(
     Err(unless_small(ClientError::NoExit { service: wanted.service, topic: wanted.topic.cloned() }))
 }
 
-/// One of those candidates that were asked least and, if that leaves any, were no hop of a try without answer, each being
-/// equally likely.
-fn least_asked<R: CryptoRng, T>(
-    rng: &mut R,
-    candidates: impl Iterator<Item = (PeerId, T)>,
-    history: &History,
-) -> Option<(PeerId, T)> {
-    let asked = |peer: &PeerId| (history.asked.get(peer).copied().unwrap_or(0), history.hops.contains(peer));
-    let mut candidates: Vec<_> = candidates.collect();
-    let least = candidates.iter().map(|(peer, _)| asked(peer)).min()?;
-    candidates.retain(|(peer, _)| asked(peer) == least);
-    let index = random::index(rng, candidates.len());
-    Some(candidates.swap_remove(index))
+/// Those candidates that were asked least and, if that leaves any, were no hop of a try without answer.
+fn least_asked<T: Copy>(candidates: Vec<T>, peer: impl Fn(T) -> PeerId, history: &History) -> Vec<T> {
+    let asked = |candidate: &T| {
+        let peer = peer(*candidate);
+        (history.asked.get(&peer).copied().unwrap_or(0), history.hops.contains(&peer))
+    };
+    let least = candidates.iter().map(asked).min();
+    candidates.into_iter().filter(|candidate| Some(asked(candidate)) == least).collect()
+}
+
+/// One of the addresses, each /24 being equally likely.
+fn draw_address<'a, R: CryptoRng>(rng: &mut R, addresses: &[&'a HopAddress]) -> Option<&'a HopAddress> {
+    let mut subnets: BTreeMap<[u8; 3], Vec<&'a HopAddress>> = BTreeMap::new();
+    for address in addresses {
+        let [a, b, c, _] = address.ip().octets();
+        subnets.entry([a, b, c]).or_default().push(address);
+    }
+    let subnets: Vec<_> = subnets.into_values().collect();
+    let subnet = (!subnets.is_empty()).then(|| &subnets[random::index(rng, subnets.len())])?;
+    Some(subnet[random::index(rng, subnet.len())])
 }
 
 fn is_exit(directory: &DirectorySnapshot, node: &ServiceEntry) -> bool {

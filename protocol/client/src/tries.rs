@@ -16,7 +16,7 @@ use std::{collections::BTreeSet, time::Duration};
 
 use libp2p_identity::PeerId;
 
-use crate::{ClientError, Meaning, SendFailure, route::History};
+use crate::{ClientError, Exposure, Meaning, SendFailure, route::History};
 
 /// Tries of a request at most: more than fit the default deadline, and a bound on credentials for longer ones.
 pub(crate) const MAX_TRIES: usize = 16;
@@ -54,8 +54,11 @@ struct Try {
     /// From 1; tries that did not leave are not counted.
     number: u32,
     service: PeerId,
+    exit: Option<PeerId>,
+    ends: Vec<PeerId>,
     hops: Vec<PeerId>,
     packets: usize,
+    reply_paths: usize,
     /// Packets whose failure ends the try; counted down.
     spare: usize,
     left: Duration,
@@ -79,7 +82,12 @@ enum TryState {
 /// A try that goes out.
 pub(crate) struct Sent {
     pub(crate) service: PeerId,
+    /// Who takes it out of the mixnet.
+    pub(crate) exit: Option<PeerId>,
+    /// First hops, and last hops of replies.
+    pub(crate) ends: Vec<PeerId>,
     pub(crate) hops: Vec<PeerId>,
+    pub(crate) reply_paths: usize,
     pub(crate) packets: usize,
     /// Packets that may be lost.
     pub(crate) spare: usize,
@@ -143,9 +151,15 @@ impl Tries {
         count(self.tries.iter().filter(|sent| sent.state != TryState::NotLeft).count())
     }
 
-    /// Packets that were made for it.
-    pub(crate) fn packets(&self) -> u32 {
-        count(self.tries.iter().map(|sent| sent.packets).sum())
+    /// Who has seen something of it.
+    pub(crate) fn exposure(&self) -> Exposure {
+        let different = |peers: BTreeSet<PeerId>| count(peers.len());
+        Exposure {
+            guards: different(self.tries.iter().flat_map(|sent| &sent.ends).copied().collect()),
+            exits: different(self.tries.iter().filter_map(|sent| sent.exit).collect()),
+            packets: count(self.tries.iter().map(|sent| sent.packets).sum()),
+            reply_paths: count(self.tries.iter().map(|sent| sent.reply_paths).sum()),
+        }
     }
 
     /// Whether nothing was ever handed over.
@@ -174,10 +188,11 @@ impl Tries {
 
     /// A try goes out; its number, for answers.
     pub(crate) fn sent(&mut self, now: Duration, sent: Sent, timeout: Duration) -> usize {
-        let Sent { service, hops, packets, spare } = sent;
+        let Sent { service, exit, ends, hops, packets, reply_paths, spare } = sent;
         *self.history.asked.entry(service).or_default() += 1;
         let (number, left, times_out) = (self.next_number(), now, now + timeout);
-        self.tries.push(Try { number, service, hops, packets, spare, left, times_out, state: TryState::Awaited });
+        let state = TryState::Awaited;
+        self.tries.push(Try { number, service, exit, ends, hops, packets, reply_paths, spare, left, times_out, state });
         self.tries.len() - 1
     }
 
@@ -195,6 +210,14 @@ impl Tries {
         silent.state = TryState::Silent;
         self.history.hops.extend(silent.hops.iter().copied());
         true
+    }
+
+    /// Waits no longer for the try that is awaited, of which nobody has lost anything; it may still be answered.
+    pub(crate) fn give_up(&mut self) {
+        self.tries
+            .iter_mut()
+            .filter(|sent| sent.state == TryState::Awaited)
+            .for_each(|sent| sent.state = TryState::Silent);
     }
 
     /// How long the answer to a try took, and which service gave it.

@@ -72,7 +72,8 @@ pub use ledger::{Balance, Ledger, Packet};
 pub use message::{Body, MessageError, MixMessage, Request, decode_reply, encode_cover, encode_reply};
 pub use outcome::{DropReason, HopKind, Origin, Outcome, Stage};
 pub use path::{
-    Family, LoopPlace, MIN_POOL, MixNode, PathError, Preference, forward_path, forward_path_to, loop_path, reply_path,
+    Beside, Family, LastHop, LoopPlace, MIN_POOL, MixNode, MixPool, Party, PathError, Preference, draw_apart,
+    forward_path, forward_path_to, loop_path, reply_path,
 };
 pub use public::{is_neighbour, is_public};
 pub use reliability::{Reliability, Trip};

@@ -5,7 +5,10 @@ use std::{collections::BTreeSet, sync::Arc};
 use libp2p_identity::PeerId;
 use multiaddr::Multiaddr;
 use tokio::sync::watch;
-pub use wakumix_client::{PoolCounts, PoolState, ServiceKind};
+pub use wakumix_client::{
+    PoolCounts, PoolState, ServiceKind,
+    guards::{GuardCandidate, GuardSample, SampledGuard},
+};
 use wakumix_mix::{Family, MixNode};
 use wakumix_waku::record::Shards;
 
@@ -28,6 +31,12 @@ pub struct Directory {
     pub is_searching: bool,
     /// The family in `mix_nodes` that this node itself belongs to, if its operator has named one.
     pub own_family: Option<Family>,
+    /// The sampled guards in their order, on a node that sends and does not forward: what it sends enters and leaves the
+    /// mixnet over those of them that it is connected to. `None` on others.
+    pub guards: Option<Vec<PeerId>>,
+    /// How many independent hands the pool lies in: its /24s, where each of the operator's entries counts as one. `None` where
+    /// that says nothing: the pool is the operator's entries alone, or in a closed network.
+    pub independent: Option<usize>,
 }
 
 /// A node that serves a request–response protocol.

@@ -55,6 +55,8 @@ pub enum HostMessage {
     /// Stay connected to these peers and no others: dial them now and again whenever the connection is lost. Replaces the
     /// list given before; connections to peers that are no longer on it are left to end by themselves.
     KeepConnected(Vec<Multiaddr>),
+    /// Close the connections to this peer, unless it is one to stay connected to: a visit has ended.
+    Leave(PeerId),
     /// What the host knows of itself.
     Status(oneshot::Sender<HostStatus>),
     /// The peers that are connected now.
@@ -385,6 +387,12 @@ impl HostHandle {
     pub async fn keep_connected(&self, peers: Vec<Multiaddr>) {
         // A host that has stopped keeps no connection.
         let _ = self.address.send(HostMessage::KeepConnected(peers)).await;
+    }
+
+    /// Ends a visit to a peer.
+    pub async fn leave(&self, peer: PeerId) {
+        // A host that has stopped has left everybody.
+        let _ = self.address.send(HostMessage::Leave(peer)).await;
     }
 
     /// The peers that are connected now; none when the host has stopped.

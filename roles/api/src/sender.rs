@@ -8,7 +8,7 @@ use libp2p_identity::PeerId;
 use parking_lot::RwLock;
 use tokio::sync::oneshot;
 pub use wakumix_client::{
-    Anonymity, ClientError, LoopOutcome, LoopRequest,
+    Anonymity, ClientError, Exposure, LoopOutcome, LoopRequest,
     lightpush::{Answer, Certainty, DeliveryPath, DirectFailure, DirectPush, PushFailure},
 };
 use wakumix_client::{Input, Opening, SurbStore};
@@ -21,6 +21,10 @@ use crate::{Address, Formats, NoRoom, RoleName};
 
 /// The role that takes these messages.
 pub const NAME: RoleName = RoleName::new("sender");
+
+/// How many guards the sender has in use, where the node does not forward; a port.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct GuardsInUse(pub usize);
 
 /// A message to the sender.
 #[derive(Debug)]

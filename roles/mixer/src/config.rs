@@ -23,6 +23,10 @@ pub const DEFAULT_MAX_BATCH: usize = 32;
 /// 4608 B · 18 / 60 s = 1.4 kB/s for the network, and in a pool of 20 each node is seen 36 times an hour.
 pub const DEFAULT_COVER: Duration = Duration::from_secs(10);
 
+/// The same of a node that only sends, two loops at a time: two packets a minute, 154 B/s, so that its guards see some whether
+/// or not it has anything to send.
+pub const DEFAULT_SENDER_COVER: Duration = Duration::from_secs(60);
+
 const COVER: RangeInclusive<Duration> = Duration::from_millis(100)..=Duration::from_secs(3600);
 /// What 16 bits can ask for (`spec/mix-wire.md` §14), in milliseconds.
 const LONGEST_DELAY_MS: u64 = u16::MAX as u64;
@@ -41,7 +45,7 @@ wakumix_role_api::settings! {
         max_batch: usize = DEFAULT_MAX_BATCH, number(1..=1024), "mixer.max-batch",
             "packets that one worker takes at a time; high values add latency";
         cover: CoverRule = CoverRule::default(), text("by-role, none, or a mean time such as 10s", "by-role|none|TIME"), "mixer.cover",
-            "mean time between two packets that the node sends through two others to itself: by-role is 10s for nodes that forward and none for others. Short times cost bandwidth, three packets for each, long ones hide and show little";
+            "mean time between two packets that the node sends through two others to itself: by-role is 10s for nodes that forward and 60s for others, which send two at a time. Short times cost bandwidth, three packets for each, long ones hide and show little";
         capacity: u32 = 0, number(0..=10_000_000), "mixer.capacity",
             "packets a second that the node takes from its peers together, shared between those who send; 0 measures it at the start. Too low refuses what could be done; too high is noticed in work, after some packets are lost";
     }
@@ -57,7 +61,7 @@ wakumix_role_api::settings! {
 /// How often this node sends a packet to itself through two others.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum CoverRule {
-    /// [`DEFAULT_COVER`] if it forwards, else not at all.
+    /// [`DEFAULT_COVER`] if it forwards, else [`DEFAULT_SENDER_COVER`].
     #[default]
     ByRole,
     /// Never: others can tell when it is idle, and nothing is learnt of nodes that lose packets.
@@ -71,7 +75,7 @@ impl CoverRule {
     /// The mean time between two loops, if there are any.
     pub(crate) fn mean(self, forwards: bool) -> Option<Duration> {
         match self {
-            Self::ByRole => forwards.then_some(DEFAULT_COVER),
+            Self::ByRole => Some(if forwards { DEFAULT_COVER } else { DEFAULT_SENDER_COVER }),
             Self::Off => None,
             Self::Every(mean) => Some(mean),
         }

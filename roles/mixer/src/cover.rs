@@ -1,7 +1,9 @@
 //! Sends loop cover: at Poisson times a packet to this node itself through two others (`spec/mix-wire.md` §16).
 //!
 //! For every hop a loop is what a request is: it has the same length, is drawn from the same pool by the same rules, asks for
-//! the same delays and waits in the same queues. Its path and body are chosen here, it is built on a worker, and the
+//! the same delays and waits in the same queues. A node with guards sends its requests over them alone, and so its loops: two at
+//! a time through two guards, one this way and one that, so that for each of the two a packet leaves and one comes back, as
+//! with a request and its answer. Its path and body are chosen here, it is built on a worker, and the
 //! pipeline recognises it when it comes back.
 
 use std::collections::BTreeSet;
@@ -12,9 +14,9 @@ use rand::{SeedableRng as _, rngs::StdRng};
 use tokio::sync::{oneshot, watch};
 use tokio::time::{Instant, sleep_until};
 use wakumix_mix::{
-    DropReason, HopAddress, Ledger, MixNode, Origin, Packet, Preference,
+    Beside, DropReason, HopAddress, LastHop, Ledger, LoopPlace, MixNode, MixPool, Origin, Packet, Preference,
     cover::{CoverBody, LoopId, gap},
-    encode_cover, reply_path,
+    encode_cover, loop_path, random, reply_path,
 };
 use wakumix_role_api::{
     Directory, DirectoryReader, Formats, LocalNode, RoleContext, Served, Workers,
@@ -62,6 +64,8 @@ struct Plan {
 enum NoLoop {
     #[error("too few mix nodes are known")]
     NoPath,
+    #[error("fewer than two guards are connected")]
+    NoGuards,
     #[error("all packet buffers are in use")]
     NoBuffer,
 }
@@ -127,7 +131,9 @@ impl Cover {
                     // Memoryless: counting from now instead of from when it was due changes nothing, and a machine that
                     // was suspended has nothing to catch up with.
                     next = Instant::now() + gap(&mut self.rng, self.mean);
-                    departures.extend(self.send().await.map(Departure::heard));
+                    for plan in self.plans() {
+                        departures.extend(self.send(plan).await.map(Departure::heard));
+                    }
                 }
             }
         }
@@ -137,16 +143,22 @@ impl Cover {
         &self.effects.loops
     }
 
-    /// Makes a loop and hands it to the host.
-    async fn send(&mut self) -> Option<Departure> {
-        let plan = match self.plan() {
-            Ok(plan) => plan,
+    /// The loops to make now.
+    fn plans(&mut self) -> Vec<Plan> {
+        match self.plan() {
+            Ok(plans) => {
+                self.is_idle = false;
+                plans
+            }
             Err(reason) => {
                 self.skip(reason);
-                return None;
+                Vec::new()
             }
-        };
-        self.is_idle = false;
+        }
+    }
+
+    /// Makes a loop and hands it to the host.
+    async fn send(&mut self, plan: Plan) -> Option<Departure> {
         let hops = plan.path[..PATH_LEN - 1].iter().map(MixNode::peer).collect();
         let (to, delay_ms) = (plan.path[0].address.clone(), self.delay_ms);
         let mut rng = StdRng::from_rng(&mut self.rng);
@@ -164,20 +176,29 @@ impl Cover {
         Some(Departure { id, first, result })
     }
 
-    /// Draws the path of a loop and takes a buffer for it.
-    fn plan(&mut self) -> Result<Plan, NoLoop> {
+    /// Draws the paths of the next loops and takes buffers for them.
+    fn plan(&mut self) -> Result<Vec<Plan>, NoLoop> {
         self.turn = self.turn.wrapping_add(1);
         let served = self.formats.all();
         let Served { format, buffers } = served.get(self.turn % served.len().max(1)).ok_or(NoLoop::NoPath)?;
         let directory = self.directory.snapshot();
         let kind = format.wire().kind();
-        let pool: Vec<_> = directory.mix_nodes.iter().filter(|node| node.formats.contains(kind)).cloned().collect();
+        let pool = MixPool::new(directory.mix_nodes.iter().filter(|node| node.formats.contains(kind)).cloned());
         let me = me(&self.node, &directory).ok_or(NoLoop::NoPath)?;
-        let last = last_hops(&self.node, &directory);
-        let path = reply_path(&mut self.rng, &pool, &me, &[], last, Preference::NONE).map_err(|_| NoLoop::NoPath)?;
-        let buffer = buffers.take().ok_or(NoLoop::NoBuffer)?;
-        let packet = Packet::originated(buffer, &self.ledger, Origin::Cover);
-        Ok(Plan { format: Arc::clone(format), path, packet })
+        let paths = match &directory.guards {
+            Some(sample) => there_and_back(&mut self.rng, &pool, &me, sample, &directory.connected)?.to_vec(),
+            None => {
+                let last = last_hops(&self.node, &directory).map_or(LastHop::Any, LastHop::Among);
+                let path = reply_path(&mut self.rng, &pool, &me, Beside::NOTHING, last, Preference::NONE);
+                vec![path.map_err(|_| NoLoop::NoPath)?]
+            }
+        };
+        let plan = |path| {
+            let buffer = buffers.take().ok_or(NoLoop::NoBuffer)?;
+            let packet = Packet::originated(buffer, &self.ledger, Origin::Cover);
+            Ok(Plan { format: Arc::clone(format), path, packet })
+        };
+        paths.into_iter().map(plan).collect()
     }
 
     fn skip(&mut self, reason: NoLoop) {
@@ -187,6 +208,23 @@ impl Cover {
         }
         self.is_idle = true;
     }
+}
+
+/// The paths of two loops through the same two guards, one this way and one that.
+fn there_and_back(
+    rng: &mut StdRng,
+    pool: &MixPool,
+    me: &MixNode,
+    sample: &[PeerId],
+    connected: &BTreeSet<PeerId>,
+) -> Result<[[MixNode; PATH_LEN]; 2], NoLoop> {
+    let is_in_use = |guard: &&PeerId| connected.contains(guard) && pool.node(guard).is_some();
+    let guards: BTreeSet<PeerId> = sample.iter().filter(is_in_use).copied().collect();
+    let first = guards.iter().nth(random::index(rng, guards.len().max(1))).ok_or(NoLoop::NoGuards)?;
+    let there = loop_path(rng, pool, me, first, LoopPlace::First, Some(&guards), Preference::NONE);
+    let there = there.map_err(|_| NoLoop::NoGuards)?;
+    let [first, second, me] = there.clone();
+    Ok([there, [second, first, me]])
 }
 
 /// A loop that the host has, and the end that hears how it left.

@@ -56,7 +56,7 @@ pub mod stepped;
 pub use capacity::measure_capacity;
 pub use config::{
     Config, CoverRule, DEFAULT_COVER, DEFAULT_MAX_BATCH, DEFAULT_MAX_DELAY, DEFAULT_MAX_HELD, DEFAULT_MAX_WAITING,
-    DelayRule,
+    DEFAULT_SENDER_COVER, DelayRule,
 };
 pub use metrics::METRICS;
 pub use role::{Mixer, MixerFactory, RunningMixer};

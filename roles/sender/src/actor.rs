@@ -239,7 +239,7 @@ impl Sender {
             Observation::TryAnswered { is_done } => metrics.record_answer(is_done),
             Observation::TryTimedOut => metrics.record_timeout(),
             Observation::TryNotLeft => metrics.record_not_left(),
-            Observation::Packets(packets) => metrics.record_packets(packets),
+            Observation::Exposed(exposure) => metrics.record_exposure(exposure),
             Observation::DeadlinePassed { reply_blocks } => metrics.record_deadline(reply_blocks),
         }
     }

@@ -4,8 +4,8 @@ use std::{num::NonZeroU16, time::Duration};
 
 use wakumix_client::ClientConfig;
 pub use wakumix_client::{
-    DEFAULT_IN_FLIGHT, DEFAULT_MAX_TIMEOUT, DEFAULT_PARITY, DEFAULT_QUEUE_BYTES, DEFAULT_SURBS, DEFAULT_TIMEOUT,
-    DEFAULT_WINDOW, lightpush::AutoShards,
+    DEFAULT_FALLBACK_AFTER, DEFAULT_IN_FLIGHT, DEFAULT_MAX_TIMEOUT, DEFAULT_MIN_SUBNETS, DEFAULT_PARITY,
+    DEFAULT_QUEUE_BYTES, DEFAULT_SURBS, DEFAULT_TIMEOUT, DEFAULT_WINDOW, guards::DEFAULT_GUARDS, lightpush::AutoShards,
 };
 use wakumix_mix::DelayLaw;
 use wakumix_role_api::{
@@ -44,6 +44,15 @@ wakumix_role_api::settings! {
         /// Halved whenever somebody on the path is busy, widened again with the answers.
         window: usize = DEFAULT_WINDOW, number(1..=4096), "sender.window",
             "requests under way in the mixnet at a time; the others wait their turn. High values make bursts that hops and services refuse";
+        /// What a node sends that does not forward enters and leaves the mixnet over guards: few, drawn once, kept for weeks. One
+        /// that forwards draws its own first hops, so that they look like what it forwards.
+        guards: usize = DEFAULT_GUARDS, number(1..=8), "sender.guards",
+            "mix nodes that a node without the roles mixer and exit stays connected to and sends over; each is one more that sees it";
+        /// Where the pool is the operator's entries alone, or in a closed network, it is not asked for.
+        min_subnets: usize = DEFAULT_MIN_SUBNETS, number(0..=64), "sender.min-subnets",
+            "networks (/24) that the pool must be in before a message goes over the mixnet; each mixnode entry counts as one. 0 asks for none";
+        fallback_after: Duration = DEFAULT_FALLBACK_AFTER, time(0..=HOUR_MS), "sender.fallback-after",
+            "time without a usable pool, from the start too, after which a message goes directly that prefers anonymity";
         /// On by default (`spec/mix-wire.md §21` W12), with the mean of a hop, so that the first link shows no more about the
         /// moment of a request than any other.
         hold: DelayLaw = ClientConfig::default().hold, delay(), "sender.hold",
@@ -73,8 +82,20 @@ impl Config {
 
     /// What the client is set to.
     pub(crate) fn client(&self) -> ClientConfig {
-        let Self { timeout, max_timeout, surbs, parity, in_flight, queue_bytes, window, delay, hold, .. } = *self;
-        ClientConfig { timeout, max_timeout, surbs, parity, in_flight, queue_bytes, window, delay, hold }
+        ClientConfig {
+            timeout: self.timeout,
+            max_timeout: self.max_timeout,
+            surbs: self.surbs,
+            parity: self.parity,
+            in_flight: self.in_flight,
+            queue_bytes: self.queue_bytes,
+            window: self.window,
+            guards: self.guards,
+            min_subnets: self.min_subnets,
+            fallback_after: self.fallback_after,
+            delay: self.delay,
+            hold: self.hold,
+        }
     }
 
     /// Checks every setting.

@@ -5,7 +5,7 @@ mod catalogue;
 use std::time::Duration;
 
 use wakumix_client::{
-    ClientError, LoopOutcome,
+    ClientError, Exposure, LoopOutcome,
     lightpush::{Answer, PushFailure},
 };
 use wakumix_telemetry::{Counter, Gauge, Histogram, Telemetry};
@@ -17,7 +17,7 @@ use catalogue::Metric;
 const CALLER_GONE: &str = "caller_gone";
 /// Every value of the label `outcome`: the kinds of an [`Answer`], the one above and the kinds of [`PushFailure`] that a
 /// request can have.
-const OUTCOMES: [&str; 23] = [
+const OUTCOMES: [&str; 25] = [
     "confirmed",
     "published_unconfirmed",
     "refused",
@@ -30,6 +30,8 @@ const OUTCOMES: [&str; 23] = [
     "busy",
     "no_reply_address",
     "no_connected_hop",
+    "no_guard",
+    "too_few_subnets",
     "first_hop_failed",
     "deadline",
     "bad_answer",
@@ -49,6 +51,8 @@ pub(crate) struct Metrics {
     round_trip: Histogram,
     timeouts: Counter,
     packets: Counter,
+    /// To guards, to exits, by reply paths.
+    exposure: [Counter; 3],
     tries_answered: Counter,
     tries_refused: Counter,
     tries_silent: Counter,
@@ -77,6 +81,8 @@ impl Metrics {
             round_trip: telemetry.histogram(Metric::RoundTripSeconds, &[]),
             timeouts: telemetry.counter(Metric::MixReplyTimeoutsTotal, &[]),
             packets: telemetry.counter(Metric::RequestPacketsTotal, &[]),
+            exposure: ["guards", "exits", "reply_paths"]
+                .map(|to| telemetry.counter(Metric::RequestExposureTotal, &[("to", to)])),
             tries_answered: tries("answered"),
             tries_refused: tries("refused"),
             tries_silent: tries("silent"),
@@ -129,9 +135,13 @@ impl Metrics {
         self.credentials_expired.increment(u64::try_from(reply_blocks).unwrap_or(u64::MAX));
     }
 
-    /// A request ended for which this many packets were made.
-    pub(crate) fn record_packets(&self, packets: u32) {
+    /// A request ended that was exposed so often.
+    pub(crate) fn record_exposure(&self, exposure: Exposure) {
+        let Exposure { guards, exits, packets, reply_paths } = exposure;
         self.packets.increment(packets.into());
+        for (counter, count) in self.exposure.iter().zip([guards, exits, reply_paths]) {
+            counter.increment(count.into());
+        }
     }
 
     /// A try was answered.
@@ -192,6 +202,9 @@ mod tests {
             ClientError::Busy,
             ClientError::NoReplyAddress,
             ClientError::NoConnectedHop,
+            ClientError::NoGuard { sampled: 6 },
+            ClientError::TooFewSubnets { found: 1, needed: 3 },
+            ClientError::NotYetDirect { problem: Box::new(ClientError::NoConnectedHop), left: Duration::ZERO },
             ClientError::FirstHop(SendFailure::QueueFull),
             ClientError::Deadline { limit: Duration::ZERO, tries: 1 },
             ClientError::Unsound,

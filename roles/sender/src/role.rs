@@ -20,7 +20,7 @@ use wakumix_role_api::{
     config::{Key, Settings},
     mixer, relay,
     rest::Route,
-    sender::{NAME, ReplyOpener, SenderHandle, SenderMessage},
+    sender::{GuardsInUse, NAME, ReplyOpener, SenderHandle, SenderMessage},
 };
 use wakumix_telemetry::{Catalogue, health::Protocol};
 
@@ -132,6 +132,7 @@ impl Role for SenderRole {
         let handle = SenderHandle::new(address);
         opening.port(handle.clone())?;
         opening.port(ProbeRuns::one())?;
+        opening.port(GuardsInUse(self.config.guards))?;
         self.queue = Some((handle, inbox));
         Ok(())
     }
@@ -157,11 +158,11 @@ impl Role for SenderRole {
             work: Arc::clone(&work),
             epoch: context.epoch,
         };
-        let task_limit = task_limit(&config);
+        let (task_limit, min_subnets) = (task_limit(&config), config.min_subnets);
         let factory = factory(context.clone(), config, shell, handle.replies().clone(), rng);
         let actor = context.supervisor.start(handle.address().clone(), inbox, task_limit, factory);
         let (node, directory) = (context.node.clone(), context.directory.clone());
-        Ok(Box::new(RunningSender { actor, work, node, directory, handle }))
+        Ok(Box::new(RunningSender { actor, work, node, directory, handle, min_subnets }))
     }
 }
 
@@ -211,6 +212,7 @@ struct RunningSender {
     node: LocalNode,
     directory: DirectoryReader,
     handle: SenderHandle,
+    min_subnets: usize,
 }
 
 impl RunningRole for RunningSender {
@@ -228,7 +230,8 @@ impl RunningRole for RunningSender {
         }
         let directory = self.directory.snapshot();
         let (own, known) = (own_node(&self.node), snapshot(&directory));
-        readiness(&own, &known, &directory.connected, ServiceKind::LIGHTPUSH).map_err(|lack| match lack {
+        let ready = readiness(&own, &known, &directory.connected, ServiceKind::LIGHTPUSH, self.min_subnets);
+        ready.map_err(|lack| match lack {
             ClientError::NoExit { .. } => "no node that serves lightpush is known".to_owned(),
             other => other.to_string(),
         })

@@ -62,6 +62,8 @@ pub(crate) fn snapshot(directory: &Directory) -> DirectorySnapshot {
         pool: directory.pool,
         is_searching: directory.is_searching,
         own_family: directory.own_family,
+        guards: directory.guards.clone(),
+        independent: directory.independent,
     }
 }
 

@@ -140,8 +140,8 @@ impl Tally {
         let kind = outcome.as_ref().map_or_else(PushFailure::kind, Answer::kind);
         *counts.outcomes.entry(kind).or_default() += 1;
         if let Some(answer) = outcome.as_ref().ok().filter(|answer| is_answered(answer)) {
-            let Answer { tries, packets, round_trip, .. } = *answer;
-            counts.answered.push(Answered { hash, sent, tries, packets, round_trip });
+            let Answer { tries, exposure, round_trip, .. } = *answer;
+            counts.answered.push(Answered { hash, sent, tries, packets: exposure.packets, round_trip });
         }
     }
 }
@@ -207,7 +207,7 @@ pub(super) async fn settle(plan: &Plan, counters: &Counters, tally: &Tally, limi
 
 #[cfg(test)]
 mod tests {
-    use wakumix_role_api::sender::{ClientError, DeliveryPath};
+    use wakumix_role_api::sender::{ClientError, DeliveryPath, Exposure};
 
     use super::*;
     use crate::command::check::testing::options;
@@ -217,7 +217,7 @@ mod tests {
             certainty,
             path: DeliveryPath::Mixnet,
             tries: 2,
-            packets: 3,
+            exposure: Exposure { packets: 3, ..Exposure::default() },
             status,
             description: None,
             relay_peer_count: None,

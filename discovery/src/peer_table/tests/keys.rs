@@ -144,7 +144,7 @@ fn who_passes_records_on_sees_that_they_tell_different_keys_but_none_that_is_ove
 fn a_peers_own_descriptor_says_what_it_is_able_to_do_and_an_entry_stands_until_it_has_come() {
     let (mut world, peer) = World::with_peer();
     let able = |world: &World| {
-        let view = View::of(&world.table, None);
+        let view = View::of(&world.table, None, None);
         view.mix_nodes.iter().map(|node| (node.formats, node.reassembles)).collect::<Vec<_>>()
     };
     let both = FormatSet::MIX.with(FormatKind::SphinxPacket);
@@ -190,7 +190,7 @@ fn the_pool_has_every_node_that_shares_a_kind_of_packets_with_this_one() {
         }
         world.report(SourceName::Descriptors, Finding { profiles: theirs.clone(), ..record(peer, 1) }).unwrap();
         world.reach(&peer);
-        let pool = View::of(&world.table, None).mix_nodes;
+        let pool = View::of(&world.table, None, None).mix_nodes;
         let found: Vec<_> = pool.iter().map(|node| node.formats).collect();
         assert_eq!(found, formats.into_iter().collect::<Vec<_>>(), "{ours:?} {theirs:?}");
         assert_eq!(world.state(&peer) == PoolState::OtherProfile, formats.is_none());

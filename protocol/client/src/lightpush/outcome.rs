@@ -6,7 +6,7 @@ use thiserror::Error;
 use wakumix_mix::ExitStatus;
 use wakumix_waku::lightpush::{AnswerError, StatusCode};
 
-use crate::ClientError;
+use crate::{ClientError, Exposure};
 
 /// What is known of a message that left.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -36,8 +36,8 @@ pub struct Answer {
     pub path: DeliveryPath,
     /// How often it was sent, the last time included.
     pub tries: u32,
-    /// Packets that were made for it, replies not counted.
-    pub packets: u32,
+    /// Who has seen something of it.
+    pub exposure: Exposure,
     /// Lightpush status code (`spec/waku.md §4.1`); 200 for one that was seen.
     pub status: u32,
     /// The service's words.

@@ -52,7 +52,7 @@ impl PushReader {
     /// [`PushFailure::Client`], [`PushFailure::BadAnswer`], [`PushFailure::ServiceUnreachable`],
     /// [`PushFailure::ExitRefused`].
     pub fn outcome(&self, ended: Result<Exchanged, ClientError>) -> Result<Answer, PushFailure> {
-        let Exchanged { answer, tries, packets, round_trip } = ended?;
+        let Exchanged { answer, tries, round_trip, exposure } = ended?;
         let (certainty, verdict) = match answer {
             ExchangeAnswer::Said(answer) => (Certainty::Confirmed, self.read(&answer).1?),
             ExchangeAnswer::SaidOfRepeat(answer) => (Certainty::Confirmed, self.read(&answer).1?.of_repeat()),
@@ -63,7 +63,7 @@ impl PushReader {
             certainty,
             path: DeliveryPath::Mixnet,
             tries,
-            packets,
+            exposure,
             status: status.0,
             description,
             relay_peer_count,
@@ -259,7 +259,8 @@ mod tests {
     fn outcomes_say_how_sure_they_are() {
         let reader = reader("req", Version::V3);
         let outcome = |answer| {
-            let exchanged = Exchanged { answer, tries: 2, packets: 3, round_trip: Duration::from_secs(1) };
+            let exposure = crate::Exposure { packets: 3, ..crate::Exposure::default() };
+            let exchanged = Exchanged { answer, tries: 2, round_trip: Duration::from_secs(1), exposure };
             reader.outcome(Ok(exchanged)).unwrap()
         };
         let refusal = frame::encode(
@@ -276,7 +277,7 @@ mod tests {
         let repeated = outcome(ExchangeAnswer::SaidOfRepeat(refusal));
         assert_eq!((repeated.kind(), repeated.status, repeated.relay_peer_count), ("confirmed", 200, None));
         let seen = outcome(ExchangeAnswer::SeenDone);
-        assert_eq!((seen.kind(), seen.tries, seen.packets), ("published_unconfirmed", 2, 3));
+        assert_eq!((seen.kind(), seen.tries, seen.exposure.packets), ("published_unconfirmed", 2, 3));
         let late = reader.outcome(Err(ClientError::Deadline { limit: Duration::from_secs(1), tries: 2 })).unwrap_err();
         assert_eq!(late.kind(), "deadline");
         assert_eq!(late.to_string(), "no answer within 1000 ms after 2 tries; the message may have been published");

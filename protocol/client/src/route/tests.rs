@@ -34,6 +34,7 @@ struct Choice<'a> {
     connected: Connected,
     formats: Vec<Arc<dyn PacketFormat>>,
     return_route: ReturnRoute,
+    guards: Option<Vec<PeerId>>,
     protection: Protection,
     history: History,
 }
@@ -43,12 +44,15 @@ impl<'a> Choice<'a> {
         let formats = vec![Arc::new(Sphinx::new(Profile::default())) as _];
         let return_route = ReturnRoute::from_anywhere(node(99));
         let connected = Connected::new();
-        Self { directory, connected, formats, return_route, protection: THREE, history: History::default() }
+        let history = History::default();
+        Self { directory, connected, formats, return_route, guards: None, protection: THREE, history }
     }
 
     fn make(&self, wanted: Wanted<'_>, seed: u64) -> Result<Route, ClientError> {
-        let Self { directory, connected, formats, return_route, .. } = self;
-        let around = Surroundings { directory, connected, return_route, formats, weight: &|_| 1.0 };
+        let Self { connected, formats, return_route, .. } = self;
+        let network = &Network::new(Arc::new(self.directory.clone()));
+        let guards = self.guards.as_deref();
+        let around = Surroundings { network, connected, return_route, formats, guards, weight: &|_| 1.0 };
         choose(&mut rng(seed), around, wanted, self.protection, &self.history)
     }
 }
@@ -143,7 +147,7 @@ fn a_small_pool_says_what_is_wrong_with_the_other_nodes() {
     directory.pool.add_many(PoolState::Unreachable, 2);
     let failure = chosen(&directory, None, 1).err().unwrap();
     assert_eq!(failure.to_string(), "pool 3 of 4 needed: 2 unreachable, 1 expired");
-    assert_eq!(pool_problem(&directory, &peer(99)), Some(failure));
+    assert_eq!(pool_problem(&directory, &peer(99), 3), Some(failure));
 }
 
 #[test]
@@ -170,13 +174,84 @@ fn an_exit_serves_the_shard_of_the_message_as_far_as_is_known() {
     assert!(chosen_for(&directory, asked, 1).is_ok(), "an exit that is asked for is taken");
 }
 
+/// What a loop is chosen from.
+fn around<'a>(
+    network: &'a Network,
+    connected: &'a Connected,
+    return_route: &'a ReturnRoute,
+    guards: Option<&'a [PeerId]>,
+) -> Surroundings<'a> {
+    Surroundings { network, connected, return_route, formats: &[], guards, weight: &|_| 1.0 }
+}
+
+#[test]
+fn a_loop_over_guards_passes_two_of_them_and_no_other_node() {
+    let network = Network::new(Arc::new(directory(&[0, 1, 2, 3, 4, 5], &[])));
+    let (connected, return_route) = ([0, 1, 2].map(peer).into(), ReturnRoute::from_anywhere(node(99)));
+    let guards = [0, 1, 2].map(peer);
+    for seed in 0..20 {
+        for (place, at) in [(LoopPlace::First, 0), (LoopPlace::Second, 1)] {
+            let around = around(&network, &connected, &return_route, Some(&guards));
+            let path = choose_loop(&mut rng(seed), around, FormatKind::Mix, (peer(1), place)).unwrap();
+            assert_eq!(path[at], node(1));
+            assert!(is_sound_reply_path(&path, &peer(99)));
+            assert!(path[..2].iter().all(|hop| guards.contains(&hop.peer())), "{path:?}");
+        }
+    }
+    let around = around(&network, &connected, &return_route, Some(&guards));
+    let other = choose_loop(&mut rng(1), around, FormatKind::Mix, (peer(4), LoopPlace::First));
+    assert_eq!(other, Err(ClientError::NotAGuard(peer(4))));
+}
+
+#[test]
+fn all_paths_of_a_route_begin_and_end_at_its_guard_and_its_exit_is_another() {
+    let directory = two_exits();
+    let wanted = Wanted { len: 4300, ..ANY };
+    for seed in 0..20 {
+        let choice = Choice {
+            guards: Some(vec![peer(9), peer(2)]),
+            protection: Protection { surbs: 2, parity: 1 },
+            ..Choice::from(&directory)
+        };
+        // The first guard is the only exit that puts fragments together, so the second one is used.
+        let route = choice.make(wanted, seed).unwrap();
+        assert_eq!((route.service, route.pairs.len()), (peer(9), 3));
+        assert!(route.ends().all(|end| end == peer(2)));
+        assert!(route.hops().filter(|hop| *hop == peer(2)).count() == 9, "three ways there, six back");
+        let small = choice.make(ANY, seed).unwrap();
+        assert_eq!((small.service, small.first_hop()), (peer(8), Some(peer(9))));
+    }
+    let none = Choice { guards: Some(Vec::new()), ..Choice::from(&directory) }.make(ANY, 1).err();
+    assert_eq!(none, Some(ClientError::NoGuard { sampled: 0 }));
+    let named = Choice { guards: Some(vec![peer(9)]), ..Choice::from(&directory) };
+    let named = named.make(Wanted { exit: Some(peer(9)), ..ANY }, 1).err();
+    assert_eq!(named, Some(ClientError::NoGuard { sampled: 0 }), "a guard is not the exit of its own request");
+}
+
+#[test]
+fn a_pool_in_too_few_networks_carries_nothing() {
+    let mut directory = two_exits();
+    let problem = |directory: &DirectorySnapshot| pool_problem(directory, &peer(99), 3);
+    assert_eq!(problem(&directory), None, "where they are not counted");
+    directory.independent = Some(2);
+    assert_eq!(problem(&directory), Some(ClientError::TooFewSubnets { found: 2, needed: 3 }));
+    directory.independent = Some(3);
+    assert_eq!(problem(&directory), None);
+}
+
 #[test]
 fn a_loop_that_cannot_end_at_its_node_begins_there() {
     let directory = directory(&[0, 1, 2, 3], &[]);
     let connected = Connected::from([peer(2)]);
     let return_route = ReturnRoute::from_connected(node(99));
+    let network = Network::new(Arc::new(directory));
     let chosen = |through, place| {
-        choose_loop(&mut rng(1), &directory, &connected, &return_route, FormatKind::Mix, (peer(through), place))
+        choose_loop(
+            &mut rng(1),
+            around(&network, &connected, &return_route, None),
+            FormatKind::Mix,
+            (peer(through), place),
+        )
     };
     for (through, place, at) in [(2, LoopPlace::Second, 1), (3, LoopPlace::Second, 0), (3, LoopPlace::First, 0)] {
         let path = chosen(through, place).unwrap();

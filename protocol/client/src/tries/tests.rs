@@ -26,7 +26,9 @@ fn unchanged(_: u32, waited: Duration) -> Duration {
 }
 
 fn to(service: u8) -> Sent {
-    Sent { service: peer(service), hops: vec![peer(10 + service), peer(20 + service)], packets: 1, spare: 0 }
+    let hops = vec![peer(10 + service), peer(20 + service)];
+    let (exit, ends) = (Some(peer(service)), hops.clone());
+    Sent { service: peer(service), exit, ends, hops, packets: 1, reply_paths: 1, spare: 0 }
 }
 
 /// An answer that the tests recognise.
@@ -79,7 +81,7 @@ fn a_try_is_awaited_until_it_times_out_and_stays_answerable() {
     assert_eq!(tries.step(TIMEOUT), Step::Try);
     tries.sent(TIMEOUT, to(2), TIMEOUT);
     assert_eq!(answered(&mut tries, 0, Meaning::Done), Some(said(WORDS)));
-    assert_eq!((tries.tries_left(), tries.packets()), (2, 2));
+    assert_eq!((tries.tries_left(), tries.exposure().packets), (2, 2));
 }
 
 #[test]
@@ -275,7 +277,7 @@ fn a_set_of_fragments_bears_the_loss_of_as_many_as_it_has_to_spare() {
     tries.sent(at(0), Sent { packets: 3, spare: 1, ..to(1) }, TIMEOUT);
     assert!(!tries.not_left(at(10), 0, peer(11), SendFailure::DialFailed));
     assert!(tries.not_left(at(10), 0, peer(12), SendFailure::DialFailed));
-    assert_eq!((tries.tries_left(), tries.packets()), (0, 3));
+    assert_eq!((tries.tries_left(), tries.exposure().packets), (0, 3));
 }
 
 #[test]
@@ -331,7 +333,7 @@ fn with_one_packet_in_ten_lost_on_every_link_999_of_1000_requests_are_answered()
             }
         };
         answered += u32::from(is_answered);
-        packets += tries.packets();
+        packets += tries.exposure().packets;
     }
     let unanswered = REQUESTS - answered;
     assert!(unanswered * 1000 <= REQUESTS, "{unanswered} of {REQUESTS} were not answered");

@@ -2,6 +2,7 @@
 
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a helper of a test fails the test")]
 
+mod guards;
 mod world;
 
 use std::collections::BTreeMap;
@@ -126,7 +127,7 @@ fn figures(loss_percent: u64, learns: bool) -> Figures {
     for number in 0..REQUESTS {
         let before = world.packets;
         match send(&mut world, number, 100, PushRules::default()) {
-            Ok(answer) => assert_eq!((answer.kind(), answer.packets), ("confirmed", world.packets - before)),
+            Ok(answer) => assert_eq!((answer.kind(), answer.exposure.packets), ("confirmed", world.packets - before)),
             Err(PushFailure::Client(ClientError::Deadline { .. })) => unanswered += 1,
             Err(other) => panic!("{other}"),
         }
@@ -208,7 +209,7 @@ fn dead_nodes_cost_tries_and_no_answers() {
         let answer = send(&mut world, number, 100, PushRules::default()).unwrap();
         assert_eq!((answer.kind(), answer.status), ("confirmed", 200));
         tries += answer.tries;
-        not_left += answer.packets - answer.tries;
+        not_left += answer.exposure.packets - answer.tries;
         world.settle();
     }
     assert!(tries > 100, "silence tells nobody which nodes are dead: {tries}");
@@ -221,7 +222,7 @@ fn the_largest_payload_travels_in_fragments_under_loss() {
     for number in 0..100 {
         let answer = send(&mut world, number, 4096, PushRules::default()).unwrap();
         assert_eq!(answer.kind(), "confirmed");
-        assert!(answer.packets >= 2);
+        assert!(answer.exposure.packets >= 2);
         world.settle();
     }
     assert_eq!(world.service.pushed.len(), 100);

@@ -69,6 +69,8 @@ enum Event {
 pub(crate) struct World<S> {
     pub(crate) client: Client,
     pub(crate) service: S,
+    /// The first hops of packets that have left, and the last hops of replies that have come.
+    pub(crate) entries: BTreeSet<PeerId>,
     /// Packets that the client made, and those of them that never left.
     pub(crate) packets: u32,
     pub(crate) not_left: u32,
@@ -128,6 +130,7 @@ impl<S: Service> World<S> {
         let mut world = Self {
             client: Self::client(&ClientConfig::default(), &format),
             service,
+            entries: BTreeSet::new(),
             packets: 0,
             not_left: 0,
             replied: BTreeSet::new(),
@@ -167,9 +170,22 @@ impl<S: Service> World<S> {
         self.feed(Input::Directory(Arc::clone(&self.directory)));
     }
 
+    /// The client has these guards, in this order, and is connected to the first three of them.
+    pub(crate) fn keep_guards(&mut self, seeds: &[u8]) {
+        let guards: Vec<_> = seeds.iter().copied().map(peer).collect();
+        guards.iter().take(3).for_each(|guard| self.feed(Input::Connected(*guard)));
+        self.directory = Arc::new(DirectorySnapshot { guards: Some(guards), ..(*self.directory).clone() });
+        self.feed(Input::Directory(Arc::clone(&self.directory)));
+    }
+
     /// A node stops; nobody is told.
     pub(crate) fn kill(&mut self, seed: u8) {
-        self.nodes.get_mut(&peer(seed)).unwrap().is_dead = true;
+        self.kill_peer(&peer(seed));
+    }
+
+    /// The same by its peer id.
+    pub(crate) fn kill_peer(&mut self, peer: &PeerId) {
+        self.nodes.get_mut(peer).unwrap().is_dead = true;
     }
 
     pub(crate) fn feed(&mut self, input: Input) {
@@ -247,6 +263,10 @@ impl<S: Service> World<S> {
         self.surbs.extend(keys.iter().map(|keys| (keys.id(), dispatch.id)));
         self.client.surbs().insert(self.now, dispatch.id, keys).unwrap();
         self.packets += u32::try_from(dispatch.len()).unwrap();
+        for (forward, replies) in dispatch.paths() {
+            self.entries.insert(forward[0].peer());
+            self.entries.extend(replies.iter().map(|reply| reply[1].peer()));
+        }
         let first_hops: Vec<_> = dispatch.first_hops().cloned().collect();
         for ((to, packet), hold) in first_hops.into_iter().zip(packets).zip(&dispatch.holds) {
             self.after(*hold, Event::Leaves { id: dispatch.id, to, packet });

@@ -1,8 +1,8 @@
-//! The draw of two hops among all ordered pairs that a rule allows, each as likely as the product of its weights says.
+//! The draw of hops among all that a rule allows, each as likely as its share and its weight say.
 //!
-//! A few pairs are drawn from the whole pool first, which in a diverse pool nearly always finds one at a cost that does
-//! not grow with it. Then the weights of the allowed pairs are summed, and one of them is drawn by its place in that sum;
-//! if there is none, the next rule is tried. Either way the law is the same, and no loop depends on luck.
+//! For two hops a few pairs are drawn from the whole pool first, which in a diverse pool nearly always finds one at a cost
+//! that does not grow with it. Then the weights of the allowed pairs are summed, and one of them is drawn by its place in that
+//! sum; if there is none, the next rule is tried. Either way the law is the same, and no loop depends on luck.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -10,9 +10,9 @@ use libp2p_identity::PeerId;
 use rand_core::CryptoRng;
 
 use super::{
-    MixNode, Preference,
-    preference::UNIT,
-    rule::{Owner, Rule, Traits},
+    Beside, MixNode, MixPool, Party, Preference,
+    pool::shares,
+    rule::{Owner, Rule, SUBNET_LEN, Traits},
 };
 use crate::random;
 
@@ -20,15 +20,15 @@ use crate::random;
 /// a hundred draws; where none is, as on loopback, they cost a few microseconds.
 const TRIES: usize = 16;
 
-/// Two hops to be drawn, and what limits them.
+/// Hops to be drawn, and what limits them.
 #[derive(Clone, Copy)]
 pub(super) struct Draw<'p, 'a> {
     /// Where they come from.
-    pub(super) pool: &'p [MixNode],
-    /// Peers that are never drawn.
-    pub(super) excluded: &'a [PeerId],
-    /// The nodes that the two are on a path with.
-    pub(super) others: &'a [&'a MixNode],
+    pub(super) pool: &'p MixPool,
+    /// The nodes that they are on a path with.
+    pub(super) others: &'a [Party],
+    /// The other parties of the exchange.
+    pub(super) beside: Beside<'a>,
     /// The only peers that the second may be, if that is limited.
     pub(super) second: Option<&'a BTreeSet<PeerId>>,
     /// Which are rather drawn.
@@ -39,17 +39,26 @@ pub(super) struct Draw<'p, 'a> {
 #[derive(Clone, Copy)]
 pub(super) struct Terms {
     /// What they must not share.
-    pub(super) rule: Rule,
+    rule: Rule,
+    /// Whether they share it with no hop of the exchange either; with its ends they never do.
+    is_whole: bool,
     /// How many of them may be peers that the preference avoids.
-    pub(super) avoided: usize,
+    avoided: usize,
 }
 
 impl Terms {
-    /// All terms for so many drawn hops, in the order in which draws try them: avoided peers are taken before a rule is
-    /// given up.
-    pub(super) fn in_order(preference: &Preference<'_>, hops: usize) -> impl Iterator<Item = Self> + use<> {
+    /// All terms for so many drawn hops, in the order in which draws try them: avoided peers are taken before the other hops
+    /// of the exchange are, and these before a rule is given up.
+    pub(super) fn in_order(
+        preference: &Preference<'_>,
+        beside: &Beside<'_>,
+        hops: usize,
+    ) -> impl Iterator<Item = Self> + use<> {
         let fewest = if preference.avoids_any() { 0 } else { hops };
-        Rule::IN_ORDER.into_iter().flat_map(move |rule| (fewest..=hops).map(move |avoided| Self { rule, avoided }))
+        let wholes: &[bool] = if beside.hops.is_empty() { &[false] } else { &[true, false] };
+        let with = move |rule, is_whole| (fewest..=hops).map(move |avoided| Self { rule, is_whole, avoided });
+        let under = move |rule| wholes.iter().flat_map(move |&is_whole| with(rule, is_whole));
+        Rule::IN_ORDER.into_iter().flat_map(under)
     }
 
     /// What is left for the other hops once this one has been drawn under these terms.
@@ -71,7 +80,7 @@ struct Candidate<'p> {
 impl<'p> Draw<'p, '_> {
     /// The pair, under the first terms that allow one.
     pub(super) fn pair<R: CryptoRng + ?Sized>(&self, rng: &mut R) -> Option<[&'p MixNode; 2]> {
-        Terms::in_order(&self.preference, 2).find_map(|terms| self.pair_under(rng, terms))
+        Terms::in_order(&self.preference, &self.beside, 2).find_map(|terms| self.pair_under(rng, terms))
     }
 
     /// The pair under these terms, if they allow one.
@@ -81,48 +90,49 @@ impl<'p> Draw<'p, '_> {
 
     /// One hop where the other is given, as one of `others`: the second, if that is limited.
     pub(super) fn single<R: CryptoRng + ?Sized>(&self, rng: &mut R) -> Option<&'p MixNode> {
-        Terms::in_order(&self.preference, 1).find_map(|terms| self.single_under(rng, terms))
+        Terms::in_order(&self.preference, &self.beside, 1).find_map(|terms| self.single_under(rng, terms))
     }
 
-    /// The single hop under these terms, each that is allowed being as likely as its weight says.
+    /// The single hop under these terms. Those that are allowed have shares among themselves.
     pub(super) fn single_under<R: CryptoRng + ?Sized>(&self, rng: &mut R, terms: Terms) -> Option<&'p MixNode> {
-        let candidates: Vec<_> = self
-            .candidates(terms.rule)
-            .filter(|candidate| self.may_be_second(candidate.node))
-            .filter(|candidate| !candidate.is_avoided || terms.avoided > 0)
-            .collect();
-        let total: u64 = candidates.iter().map(|candidate| candidate.weight).sum();
-        let place = (total > 0).then(|| random::below(rng, total))?;
-        at(candidates.iter(), place).map(|candidate| candidate.node)
+        let may_be_drawn = |node: &&MixNode| {
+            self.is_usable(node, terms)
+                && self.may_be_second(node)
+                && (terms.avoided > 0 || !self.preference.avoids(&node.peer()))
+        };
+        weighed(rng, self.pool.nodes().iter().filter(may_be_drawn), &self.preference)
     }
 
     fn lucky_pair<R: CryptoRng + ?Sized>(&self, rng: &mut R, terms: Terms) -> Option<[&'p MixNode; 2]> {
-        if self.pool.is_empty() {
+        if self.pool.len() == 0 {
             return None;
         }
         (0..TRIES).find_map(|_| {
-            let pair = [(); 2].map(|()| &self.pool[random::index(rng, self.pool.len())]);
-            (self.allows(pair, terms) && self.accepts(rng, pair)).then_some(pair)
+            let drawn = [(); 2].map(|()| self.pool.at(random::index(rng, self.pool.len())));
+            let pair = drawn.map(|(node, _)| node);
+            (self.allows(pair, terms) && self.accepts(rng, drawn)).then_some(pair)
         })
     }
 
     fn allows(&self, [first, second]: [&MixNode; 2], terms: Terms) -> bool {
         let avoided = [first, second].iter().filter(|node| self.preference.avoids(&node.peer())).count();
         avoided <= terms.avoided
-            && terms.rule.allows(first, second)
+            && terms.rule.allows(&first.into(), &second.into())
             && self.may_be_second(second)
-            && self.is_usable(first, terms.rule)
-            && self.is_usable(second, terms.rule)
+            && self.is_usable(first, terms)
+            && self.is_usable(second, terms)
     }
 
     /// Keeps a uniformly drawn pair as often as the product of its weights says.
-    fn accepts<R: CryptoRng + ?Sized>(&self, rng: &mut R, pair: [&MixNode; 2]) -> bool {
-        let weight: u64 = pair.iter().map(|node| self.preference.parts(&node.peer())).product();
-        weight >= UNIT * UNIT || random::below(rng, UNIT * UNIT) < weight
+    fn accepts<R: CryptoRng + ?Sized>(&self, rng: &mut R, pair: [(&MixNode, u32); 2]) -> bool {
+        let weigh = |(node, share): &(&MixNode, u32)| u64::from(self.preference.weigh(&node.peer(), *share));
+        let weight: u64 = pair.iter().map(weigh).product();
+        let most = u64::from(self.pool.largest()).pow(2);
+        weight >= most || random::below(rng, most) < weight
     }
 
     fn counted_pair<R: CryptoRng + ?Sized>(&self, rng: &mut R, terms: Terms) -> Option<[&'p MixNode; 2]> {
-        let firsts: Vec<_> = self.candidates(terms.rule).collect();
+        let firsts: Vec<_> = self.candidates(terms).collect();
         let mut seconds: Vec<_> =
             firsts.iter().filter(|candidate| self.may_be_second(candidate.node)).copied().collect();
         // Those that may follow a first that uses the allowance up stand in front.
@@ -151,24 +161,26 @@ impl<'p> Draw<'p, '_> {
         let may_follow = &seconds[..if left == 0 { fresh } else { seconds.len() }];
         let unlike = may_follow.iter().filter(|second| !first.traits.clash(&second.traits));
         // Each part of a partner's weight stands for as many places as the first has parts.
-        let second = at(unlike, place / first.weight)?;
-        Some([first.node, second.node])
+        let second = at(unlike.map(|second| (second.node, second.weight)), place / first.weight)?;
+        Some([first.node, second])
     }
 
-    fn candidates(&self, rule: Rule) -> impl Iterator<Item = Candidate<'p>> {
-        self.pool.iter().filter(move |node| self.is_usable(node, rule)).map(move |node| {
+    fn candidates(&self, terms: Terms) -> impl Iterator<Item = Candidate<'p>> {
+        self.pool.shared().filter(move |(node, _)| self.is_usable(node, terms)).map(move |(node, share)| {
             let peer = node.peer();
             Candidate {
                 node,
-                traits: rule.traits(node),
-                weight: self.preference.parts(&peer),
+                traits: terms.rule.traits(&node.into()),
+                weight: self.preference.weigh(&peer, share).into(),
                 is_avoided: self.preference.avoids(&peer),
             }
         })
     }
 
-    fn is_usable(&self, node: &MixNode, rule: Rule) -> bool {
-        !self.excluded.contains(&node.peer()) && self.others.iter().all(|other| rule.allows(node, other))
+    fn is_usable(&self, node: &MixNode, terms: Terms) -> bool {
+        let party = Party::from(node);
+        let hops = if terms.is_whole { self.beside.hops } else { &[] };
+        [self.others, self.beside.ends, hops].into_iter().flatten().all(|other| terms.rule.allows(&party, other))
     }
 
     fn may_be_second(&self, node: &MixNode) -> bool {
@@ -176,18 +188,30 @@ impl<'p> Draw<'p, '_> {
     }
 }
 
-/// The candidate at a place in the sum of the weights.
-fn at<'c, 'p: 'c>(
-    mut candidates: impl Iterator<Item = &'c Candidate<'p>>,
-    mut place: u64,
-) -> Option<&'c Candidate<'p>> {
-    candidates.find(|candidate| {
-        let is_here = place < candidate.weight;
+/// One of these nodes, each as likely as its share among them and its weight say; `None` of none.
+pub(super) fn weighed<'p, R: CryptoRng + ?Sized>(
+    rng: &mut R,
+    nodes: impl Iterator<Item = &'p MixNode>,
+    preference: &Preference<'_>,
+) -> Option<&'p MixNode> {
+    let nodes: Vec<_> = nodes.collect();
+    let weigh = |(node, share): (&&'p MixNode, u32)| (*node, u64::from(preference.weigh(&node.peer(), share)));
+    let candidates: Vec<_> = nodes.iter().zip(shares(&nodes)).map(weigh).collect();
+    let total: u64 = candidates.iter().map(|(_, weight)| weight).sum();
+    let place = (total > 0).then(|| random::below(rng, total))?;
+    at(candidates.into_iter(), place)
+}
+
+/// The node at a place in the sum of the weights.
+fn at<'p>(mut weighed: impl Iterator<Item = (&'p MixNode, u64)>, mut place: u64) -> Option<&'p MixNode> {
+    let found = weighed.find(|(_, weight)| {
+        let is_here = place < *weight;
         if !is_here {
-            place -= candidate.weight;
+            place -= weight;
         }
         is_here
-    })
+    });
+    found.map(|(node, _)| node)
 }
 
 /// What nodes with which traits weigh together.
@@ -195,7 +219,7 @@ fn at<'c, 'p: 'c>(
 struct Census {
     all: u64,
     by_owner: BTreeMap<Owner, u64>,
-    by_subnet: BTreeMap<Option<[u8; 3]>, u64>,
+    by_subnet: BTreeMap<Option<[u8; SUBNET_LEN]>, u64>,
     by_both: BTreeMap<Traits, u64>,
 }
 

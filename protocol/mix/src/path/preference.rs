@@ -8,10 +8,7 @@ use libp2p_identity::PeerId;
 /// four for a hop, and nobody is put out of the pool by weights.
 pub const MIN_WEIGHT: f64 = 0.25;
 
-/// Parts of weight 1: draws count in whole numbers, so that sums are exact in any order.
-pub(super) const UNIT: u64 = 1024;
-
-/// Which of the paths that are allowed are rather drawn.
+/// Which of the nodes that are allowed are rather drawn.
 #[derive(Clone, Copy)]
 pub struct Preference<'a> {
     weight: &'a dyn Fn(&PeerId) -> f64,
@@ -19,14 +16,14 @@ pub struct Preference<'a> {
 }
 
 impl Preference<'static> {
-    /// None: every path that is allowed is equally likely.
+    /// None: nodes have their shares of the draws.
     pub const NONE: Self = Self { weight: &|_| 1.0, avoid: None };
 }
 
 impl<'a> Preference<'a> {
     /// With weights: among allowed paths one is drawn with a probability proportional to the product of the weights of its
-    /// drawn hops. Weights are from [`MIN_WEIGHT`] to 1, in steps of 1/1024; others are moved to the nearest end, and what
-    /// is not a number counts as 1.
+    /// drawn hops, besides their shares. Weights are from [`MIN_WEIGHT`] to 1; others are moved to the nearest end, and what is
+    /// not a number counts as 1.
     #[must_use]
     pub fn weighted(self, weight: &'a dyn Fn(&PeerId) -> f64) -> Self {
         Self { weight, ..self }
@@ -40,18 +37,12 @@ impl<'a> Preference<'a> {
         Self { avoid: Some(peers).filter(|peers| !peers.is_empty()), ..self }
     }
 
-    /// The weight of a node in parts of [`UNIT`].
-    #[expect(
-        clippy::cast_possible_truncation,
-        clippy::cast_sign_loss,
-        reason = "a number from UNIT/4 to UNIT; NaN is none of them"
-    )]
-    pub(super) fn parts(&self, peer: &PeerId) -> u64 {
+    /// What is left of a node's share under these weights, in the same parts; never nothing.
+    #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "a number from 0 to `share`")]
+    pub(super) fn weigh(&self, peer: &PeerId, share: u32) -> u32 {
         let weight = (self.weight)(peer);
-        if weight.is_nan() {
-            return UNIT;
-        }
-        (weight.clamp(MIN_WEIGHT, 1.0) * UNIT as f64).round() as u64
+        let weight = if weight.is_nan() { 1.0 } else { weight.clamp(MIN_WEIGHT, 1.0) };
+        ((weight * f64::from(share)).round() as u32).max(1)
     }
 
     /// Whether a peer is to be left out.

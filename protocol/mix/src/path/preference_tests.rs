@@ -7,7 +7,7 @@ use proptest::prelude::*;
 use super::{
     diversity_tests::{keeps, placed, pool, stranger},
     rule::Rule,
-    tests::{assert_law, count},
+    tests::{assert_law, count, forward_path, forward_path_to, loop_path, reply_path},
     *,
 };
 use crate::testing::{node, nodes, peer, rng};
@@ -17,19 +17,20 @@ fn weights(parts: &[f64]) -> HashMap<PeerId, f64> {
     (0..).zip(parts).map(|(seed, &weight)| (peer(seed), weight)).collect()
 }
 
-/// What each pair of first hops of a path to `exit` weighs, by brute force.
-fn law(
+/// What each pair of hops before or between these nodes weighs, by brute force.
+pub(super) fn law(
     pool: &[MixNode],
-    me: &MixNode,
-    exit: &MixNode,
-    weights: &HashMap<PeerId, f64>,
+    given: &[&MixNode],
+    weight: impl Fn(&PeerId) -> f64,
 ) -> HashMap<(PeerId, PeerId), f64> {
+    let mixed = MixPool::new(pool.to_vec());
     let mut law = HashMap::new();
-    for first in pool {
-        for second in pool {
-            let path = [first, second, exit, me].map(MixNode::clone);
+    for (first, of_first) in mixed.shared() {
+        for (second, of_second) in mixed.shared() {
+            let path: Vec<_> = [&[first, second], given].concat().into_iter().cloned().collect();
             if keeps(Rule::IN_ORDER[0], &path) {
-                law.insert((first.peer(), second.peer()), weights[&first.peer()] * weights[&second.peer()]);
+                let shares = f64::from(of_first) * f64::from(of_second);
+                law.insert((first.peer(), second.peer()), shares * weight(&first.peer()) * weight(&second.peer()));
             }
         }
     }
@@ -44,7 +45,7 @@ fn pairs_are_drawn_as_the_product_of_their_weights_says() {
     let weight = |peer: &PeerId| weights[peer];
     let preference = Preference::NONE.weighted(&weight);
     let counts = count(20_000, || forward_path(&mut rng, &pool, &me, &peer(0), preference).unwrap());
-    assert_law(&counts, &law(&pool, &me, &pool[0], &weights));
+    assert_law(&counts, &law(&pool, &[&pool[0], &me], weight));
 }
 
 #[test]
@@ -58,7 +59,7 @@ fn pairs_that_luck_hardly_finds_keep_their_weights_too() {
     let weight = |peer: &PeerId| weights[peer];
     let preference = Preference::NONE.weighted(&weight);
     let counts = count(12_000, || forward_path(&mut rng, &pool, &me, &peer(0), preference).unwrap());
-    assert_law(&counts, &law(&pool, &me, &pool[0], &weights));
+    assert_law(&counts, &law(&pool, &[&pool[0], &me], weight));
 }
 
 #[test]
@@ -94,17 +95,17 @@ fn drawn_exits_single_hops_and_hops_of_reply_paths_keep_their_weights() {
 #[test]
 fn weights_out_of_range_count_as_the_nearest_and_no_number_as_one() {
     for (weight, parts) in [
-        (1.0, 1024),
-        (MIN_WEIGHT, 256),
-        (0.5, 512),
-        (0.0, 256),
-        (-3.0, 256),
-        (f64::NEG_INFINITY, 256),
-        (7.0, 1024),
-        (f64::INFINITY, 1024),
-        (f64::NAN, 1024),
+        (1.0, 1000),
+        (MIN_WEIGHT, 250),
+        (0.5, 500),
+        (0.0, 250),
+        (-3.0, 250),
+        (f64::NEG_INFINITY, 250),
+        (7.0, 1000),
+        (f64::INFINITY, 1000),
+        (f64::NAN, 1000),
     ] {
-        assert_eq!(Preference::NONE.weighted(&|_| weight).parts(&peer(1)), parts, "{weight}");
+        assert_eq!(Preference::NONE.weighted(&|_| weight).weigh(&peer(1), 1000), parts, "{weight}");
     }
 }
 

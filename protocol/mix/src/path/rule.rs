@@ -1,11 +1,19 @@
-//! What nodes of one path must not have in common, and which of it is given up first.
+//! What nodes of one exchange must not have in common, and which of it is given up first.
+
+use std::net::Ipv4Addr;
 
 use libp2p_identity::PeerId;
 
-use super::{Family, MixNode};
+use super::{Family, Party};
 
 /// Bytes of an IPv4 address that name its /24: the smallest block that is routed on its own, so mostly one operator's.
-const SUBNET_LEN: usize = 3;
+pub(super) const SUBNET_LEN: usize = 3;
+
+/// The /24 of an address.
+pub(super) fn subnet_of(ip: Ipv4Addr) -> [u8; SUBNET_LEN] {
+    let [a, b, c, _] = ip.octets();
+    [a, b, c]
+}
 
 /// What keeps two nodes off one path. Two entries of one peer never share a path, whatever the rule.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -28,19 +36,18 @@ impl Rule {
         Self { subnets: false, families: false },
     ];
 
-    /// What another node must not share with `node`.
-    pub(super) fn traits(self, node: &MixNode) -> Traits {
-        let family = node.family.filter(|_| self.families);
-        let [a, b, c, _] = node.address.ip().octets();
+    /// What another node must not share with this one.
+    pub(super) fn traits(self, party: &Party) -> Traits {
+        let family = party.family.filter(|_| self.families);
         Traits {
-            owner: family.map_or_else(|| Owner::Alone(node.peer()), Owner::Family),
-            subnet: self.subnets.then_some([a, b, c]),
+            owner: family.map_or_else(|| Owner::Alone(party.peer), Owner::Family),
+            subnet: self.subnets.then(|| subnet_of(party.ip)),
         }
     }
 
     /// Whether both may be on one path.
-    pub(super) fn allows(self, one: &MixNode, other: &MixNode) -> bool {
-        one.peer() != other.peer() && !self.traits(one).clash(&self.traits(other))
+    pub(super) fn allows(self, one: &Party, other: &Party) -> bool {
+        one.peer != other.peer && !self.traits(one).clash(&self.traits(other))
     }
 }
 

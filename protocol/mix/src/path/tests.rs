@@ -3,9 +3,68 @@
 use std::collections::HashMap;
 
 use proptest::prelude::*;
+use rand_chacha::ChaCha20Rng;
 
 use super::*;
 use crate::testing::{node, nodes, peer, rng};
+
+type Drawn = Result<[MixNode; PATH_LEN], PathError>;
+
+/// [`super::forward_path`] without a guard.
+pub(super) fn forward_path(
+    rng: &mut ChaCha20Rng,
+    pool: &[MixNode],
+    me: &MixNode,
+    exit: &PeerId,
+    preference: Preference<'_>,
+) -> Drawn {
+    super::forward_path(rng, &MixPool::new(pool.to_vec()), me, None, exit, preference)
+}
+
+/// [`super::forward_path_to`] without a guard.
+pub(super) fn forward_path_to(
+    rng: &mut ChaCha20Rng,
+    pool: &[MixNode],
+    me: &MixNode,
+    destination: &PeerId,
+    preference: Preference<'_>,
+) -> Drawn {
+    let destination = party(pool, destination);
+    super::forward_path_to(rng, &MixPool::new(pool.to_vec()), me, None, &destination, preference)
+}
+
+/// [`super::reply_path`] to a request of which the ends alone are known.
+pub(super) fn reply_path(
+    rng: &mut ChaCha20Rng,
+    pool: &[MixNode],
+    me: &MixNode,
+    ends: &[PeerId],
+    last: Option<&BTreeSet<PeerId>>,
+    preference: Preference<'_>,
+) -> Drawn {
+    let ends: Vec<_> = ends.iter().map(|end| party(pool, end)).collect();
+    let (beside, last) = (Beside { ends: &ends, hops: &[] }, last.map_or(LastHop::Any, LastHop::Among));
+    super::reply_path(rng, &MixPool::new(pool.to_vec()), me, beside, last, preference)
+}
+
+/// [`super::loop_path`].
+pub(super) fn loop_path(
+    rng: &mut ChaCha20Rng,
+    pool: &[MixNode],
+    me: &MixNode,
+    through: &PeerId,
+    place: LoopPlace,
+    last: Option<&BTreeSet<PeerId>>,
+    preference: Preference<'_>,
+) -> Drawn {
+    super::loop_path(rng, &MixPool::new(pool.to_vec()), me, through, place, last, preference)
+}
+
+/// A peer as a party; one that is not in the pool is in a /24 of its own.
+fn party(pool: &[MixNode], peer: &PeerId) -> Party {
+    let stranger = Party { peer: *peer, ip: [203, 0, 113, 9].into(), family: None };
+    pool.iter().find(|node| node.peer() == *peer).map_or(stranger, Party::from)
+}
 
 #[test]
 fn the_destination_is_the_exit() {

@@ -14,6 +14,8 @@ catalogue! {
         "Tries of own requests, by outcome: answered, refused, silent (no answer within patience), not_left.";
     RequestPacketsTotal: "waku_mix_request_packets_total", Counter, Count, [],
         "Packets that were made for own requests that have ended; divided by requests, the price of one.";
+    RequestExposureTotal: "waku_mix_request_exposure_total", Counter, Count, ["to"],
+        "Who saw something of own requests that have ended: guards (first hops and last reply hops), exits, reply_paths; divided by requests, the exposure of one.";
     SendWindow: "waku_mix_send_window", Gauge, Count, [],
         "Own requests that may have a try under way; smaller than configured after somebody was busy.";
     TryLossRatio: "waku_mix_try_loss_ratio", Gauge, Ratio, [],

@@ -116,7 +116,7 @@ async fn a_deadline_while_a_try_is_made_counts_it_and_one_before_prevents_it() {
     // Timers round up to the next millisecond.
     tokio::time::advance(limit + Duration::from_millis(1)).await;
     let answer = made.await.unwrap().unwrap();
-    assert_eq!((answer.kind(), answer.tries, answer.packets), ("published_unconfirmed", 1, 1));
+    assert_eq!((answer.kind(), answer.tries, answer.exposure.packets), ("published_unconfirmed", 1, 1));
     assert_eq!(waiting.await.unwrap(), Err(ClientError::Busy.into()), "nothing of it leaves");
     assert!(world.metric("waku_mix_request_packets_total 1"));
 

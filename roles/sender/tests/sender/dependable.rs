@@ -156,7 +156,7 @@ async fn an_earlier_try_may_still_be_answered() {
     assert_eq!(first.request.request_id, second.request.request_id);
     world.respond(&mut first, StatusCode::SUCCESS, 3).await;
     let answer = outcome.await.unwrap().unwrap();
-    assert_eq!((answer.kind(), answer.tries, answer.packets), ("confirmed", 2, 2));
+    assert_eq!((answer.kind(), answer.tries, answer.exposure.packets), ("confirmed", 2, 2));
     assert!(answer.round_trip > Duration::from_secs(1), "from the first packet");
     assert!(world.has_no_credentials());
     world.settled().await;
@@ -228,7 +228,7 @@ async fn a_first_hop_that_cannot_be_reached_is_replaced_at_once_and_remembered()
     assert!(weight(dead_hop) < 1.0);
     world.respond(&mut at_exit, StatusCode::SUCCESS, 3).await;
     let answer = outcome.await.unwrap().unwrap();
-    assert_eq!((answer.tries, answer.packets), (1, 2));
+    assert_eq!((answer.tries, answer.exposure.packets), (1, 2));
     assert!(world.metric("waku_mix_tries_total{outcome=\"not_left\"} 1"));
     world.settled().await;
 }
@@ -255,7 +255,7 @@ async fn a_message_of_4096_bytes_travels_in_fragments_and_4097_are_refused() {
     let mut net = Net::new(12);
     let outcome = world.push(&[7; 4096]);
     let answer = world.play(&mut net, outcome).await.unwrap();
-    assert_eq!((answer.kind(), answer.packets, net.packets), ("confirmed", 2, 2));
+    assert_eq!((answer.kind(), answer.exposure.packets, net.packets), ("confirmed", 2, 2));
     assert_eq!(net.times_pushed(&[7; 4096]), 1);
     let hops = |way: &[libp2p_identity::PeerId]| way[..2].iter().copied().collect::<HashSet<_>>();
     assert!(hops(&net.ways[0]).is_disjoint(&hops(&net.ways[1])), "each on a path of its own");
@@ -269,9 +269,9 @@ async fn parity_that_is_asked_for_is_there_from_the_first_try() {
     let mut world = world_with(Config { parity: 2, ..Config::default() }, 10, 1);
     let mut net = Net::new(13);
     let outcome = world.push(&[7; 4096]);
-    assert_eq!(world.play(&mut net, outcome).await.map(|answer| answer.packets), Ok(4));
+    assert_eq!(world.play(&mut net, outcome).await.map(|answer| answer.exposure.packets), Ok(4));
     let outcome = world.push(b"small");
-    assert_eq!(world.play(&mut net, outcome).await.map(|answer| answer.packets), Ok(1));
+    assert_eq!(world.play(&mut net, outcome).await.map(|answer| answer.exposure.packets), Ok(1));
 }
 
 #[actix::test]
@@ -291,7 +291,7 @@ async fn where_both_speak_it_the_second_format_carries_4096_bytes_in_one_packet(
     let mut net = Net::new(14);
     let outcome = world.push(&[7; 4096]);
     let answer = world.play(&mut net, outcome).await.unwrap();
-    assert_eq!((answer.kind(), answer.packets), ("confirmed", 1));
+    assert_eq!((answer.kind(), answer.exposure.packets), ("confirmed", 1));
     world.settled().await;
 }
 
@@ -318,7 +318,7 @@ async fn without_anonymity_the_message_is_pushed_directly() {
     assert_eq!((pushed.topic.as_deref(), pushed.message), (Some(TOPIC), message(&[7; 10_000])));
     assert_eq!((pushed.id.len(), limit), (20, Config::default().timeout));
     let answer = outcome.await.unwrap().unwrap();
-    assert_eq!((answer.kind(), answer.path, answer.packets), ("confirmed", DeliveryPath::Direct(None), 0));
+    assert_eq!((answer.kind(), answer.path, answer.exposure.packets), ("confirmed", DeliveryPath::Direct(None), 0));
     assert_eq!(answer.relay_peer_count, Some(5));
     assert!(world.metric("waku_mix_direct_pushes_total{reason=\"asked\"} 1"));
 }
