@@ -236,9 +236,11 @@ impl Discovery {
         let mut rng = rand::rng();
         while self.parts.rules.pool.is_checked && self.checks < PARALLEL_CHECKS {
             let Some(peer) = self.schedule.next(&self.table, now.at, &mut rng) else { return };
+            // A node with guards is connected to nobody else for longer than a visit.
+            let is_connected = self.table.get(&peer).is_some_and(|node| node.contact.is_connected);
+            let is_visit = self.parts.guards.is_some() && !is_connected;
             let Some(addresses) = self.table.checking(&peer, now) else { continue };
             let (host, address) = (self.parts.host.clone(), context.address().clone());
-            let is_visit = self.parts.guards.is_some();
             let check = async move {
                 let outcome = pool::check(&host, peer, addresses).await;
                 if is_visit {

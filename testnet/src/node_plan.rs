@@ -48,6 +48,9 @@ impl NodePlan {
         ];
         let flags = flags.map(|(name, value)| (name.to_owned(), value)).into();
         let plan = Self { name: name.into(), flags, weaknesses: Weaknesses::NONE }.held_for("2ms", "none");
+        // A node that only sends visits those that it is not connected to ten times as seldom.
+        let visits = roles.contains(&"sender") && !roles.iter().any(|role| ["mixer", "exit"].contains(role));
+        let plan = if visits { plan.with("pool.check-interval", "1s") } else { plan };
         SOURCES.into_iter().fold(plan, |plan, source| plan.with(source, "false"))
     }
 

@@ -4,6 +4,7 @@
 #![allow(clippy::unwrap_used, clippy::panic, reason = "helpers of tests fail the test by panicking")]
 
 mod discv5;
+mod guards;
 mod world;
 
 use std::{

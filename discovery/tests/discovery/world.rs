@@ -56,6 +56,7 @@ pub(crate) struct Network {
     pub(crate) dead: HashSet<PeerId>,
     pub(crate) connected: Vec<PeerId>,
     pub(crate) asked: Vec<PeerId>,
+    pub(crate) left: Vec<PeerId>,
 }
 
 /// Discovery, its reader's end and the host's.
@@ -75,8 +76,14 @@ impl World {
     }
 
     pub(crate) fn with_sources(config: Config, sources: Vec<Box<dyn Source>>) -> Self {
+        Self::with_guards(config, sources, None)
+    }
+
+    /// On a node that sends and does not forward, with so many guards in use.
+    pub(crate) fn with_guards(config: Config, sources: Vec<Box<dyn Source>>, guards: Option<usize>) -> Self {
         tokio::time::pause();
         let (surroundings, host) = surroundings(ME, watch::channel(Arc::new(local(ME))).1);
+        let surroundings = Surroundings { guards, ..surroundings };
         let network = Arc::new(Mutex::new(Network::default()));
         let (keep, kept) = watch::channel(Vec::new());
         actix::spawn(stand_in(host.receiver().unwrap(), keep, Arc::clone(&network)));
@@ -150,6 +157,7 @@ pub(crate) async fn stand_in(
         let mut network = network.lock();
         match message {
             HostMessage::KeepConnected(peers) => drop(keep.send_replace(peers)),
+            HostMessage::Leave(peer) => network.left.push(peer),
             HostMessage::Peers(reply) => drop(reply.send(network.connected.clone())),
             HostMessage::Request(request) => {
                 network.asked.push(request.peer);

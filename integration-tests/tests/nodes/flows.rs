@@ -271,7 +271,7 @@ fn a_push_goes_over_the_mixnet_if_that_is_preferred_and_directly_if_no_anonymity
         assert_eq!((preferred.kind(), &preferred.path), ("confirmed", &DeliveryPath::Mixnet));
         let direct = push_as(sender, Anonymity::None, "for all to see").await.unwrap();
         assert_eq!((direct.kind(), &direct.path), ("confirmed", &DeliveryPath::Direct(None)));
-        assert_eq!(direct.packets, 0);
+        assert_eq!(direct.exposure.packets, 0);
         net.at_rest_after("sender-1", &[preferred]).await;
         net.end().await;
     });

@@ -62,10 +62,10 @@ fn placed(seed: u16, subnet: u16, is_exit: bool, is_hostile: bool) -> Placed {
 }
 
 impl Net {
-    /// `honest` nodes with `exits`, each in a /24 of its own, and hostile exits in so many /24s.
+    /// `honest` nodes with `exits`, each in a /24 of its own, and hostile ones in so many /24s, every other one an exit.
     fn with_sybils(honest: u16, exits: u16, sybils: u16, subnets: u16) -> Self {
         let good = (0..honest).map(|seed| placed(seed, seed, seed < exits, false));
-        let bad = (0..sybils).map(|at| placed(honest + at, 1000 + at % subnets, true, true));
+        let bad = (0..sybils).map(|at| placed(honest + at, 1000 + at % subnets, at % 2 == 0, true));
         Self(good.chain(bad).collect())
     }
 

@@ -21,7 +21,7 @@ use wakumix_role_api::{
     mixer::LocalPacket,
     relay::{Received, RelayMessage},
     sender::{
-        Anonymity, Answer, Certainty, ClientError, DeliveryPath, DirectPush, LoopOutcome, PlainPush, PushFailure,
+        Anonymity, Answer, Certainty, ClientError, DeliveryPath, DirectPush, Exposure, LoopOutcome, PlainPush, PushFailure,
         ReplyPacket, SenderHandle,
     },
 };
@@ -243,7 +243,7 @@ impl World {
             certainty: Certainty::Confirmed,
             path: DeliveryPath::Direct(None),
             tries: 1,
-            packets: 0,
+            exposure: Exposure::default(),
             status: 200,
             description: None,
             relay_peer_count: Some(5),
