@@ -3,6 +3,8 @@
 mod bad_input;
 mod examples;
 mod layers;
+#[cfg(target_os = "linux")]
+mod memory;
 mod output;
 mod reference;
 mod warnings;

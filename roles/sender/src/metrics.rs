@@ -17,7 +17,7 @@ use catalogue::Metric;
 const CALLER_GONE: &str = "caller_gone";
 /// Every value of the label `outcome`: the kinds of an [`Answer`], the one above and the kinds of [`PushFailure`] that a
 /// request can have.
-const OUTCOMES: [&str; 23] = [
+const OUTCOMES: [&str; 24] = [
     "confirmed",
     "published_unconfirmed",
     "refused",
@@ -35,6 +35,7 @@ const OUTCOMES: [&str; 23] = [
     "bad_answer",
     "service_unreachable",
     "exit_refused",
+    "direct_not_allowed",
     "no_service",
     "dial_failed",
     "unsupported",
@@ -203,6 +204,7 @@ mod tests {
             PushFailure::BadAnswer(AnswerError::Truncated),
             PushFailure::ServiceUnreachable,
             PushFailure::ExitRefused { status: 503, reason: ExitStatus::Busy },
+            PushFailure::DirectNotAllowed,
             PushFailure::NoService,
             PushFailure::Service(DirectFailure::DialFailed),
             PushFailure::Service(DirectFailure::Unsupported),

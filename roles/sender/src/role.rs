@@ -196,6 +196,7 @@ fn factory(
             relay: context.ports.get(),
             replies: replies.clone(),
             reliability: Arc::clone(&context.reliability),
+            allow_direct: config.allow_direct,
             rules: PushRules { version: Version::V3, auto_shards: config.auto_shards, weaknesses },
             rng: rng.fork(),
             open: BTreeMap::new(),

@@ -28,6 +28,18 @@ fn warns_of_what_works_but_is_probably_not_meant() {
 }
 
 #[test]
+fn warns_of_rest_keys_that_do_nothing_and_of_pushes_that_cannot_be() {
+    for key in
+        ["rest-allow-host = ['a.example']", "rest-allow-origin = ['https://a.example']", "rest-token-file = 'token'"]
+    {
+        warns(&format!("rest = false\n{key}"), "has no effect: rest is off");
+    }
+    warns("roles = ['relay']\n[sender]\nallow-direct = false", "pushes nothing; add sender to roles");
+    is_silent("roles = ['relay', 'sender']\n[sender]\nallow-direct = false", "pushes nothing");
+    is_silent("roles = ['relay']", "pushes nothing");
+}
+
+#[test]
 fn warns_of_secrets_that_others_can_see() {
     let flag = Setup::new().flag("nodekey", NODE).load().warnings;
     assert!(flag.len() == 1 && flag[0].contains("process list"), "{flag:?}");

@@ -87,6 +87,9 @@ pub enum PushFailure {
         /// Its reason.
         reason: ExitStatus,
     },
+    /// A message that may go directly, on a node that pushes over the mixnet alone.
+    #[error("this node pushes over the mixnet alone, sender.allow-direct is off; ask for anonymity `required`")]
+    DirectNotAllowed,
     /// A message that is to go directly, on a node without a relay that knows no service.
     #[error("no relay runs on this node, and no node that serves lightpush is known")]
     NoService,
@@ -105,6 +108,7 @@ impl PushFailure {
             Self::BadAnswer(_) => "bad_answer",
             Self::ServiceUnreachable => "service_unreachable",
             Self::ExitRefused { .. } => "exit_refused",
+            Self::DirectNotAllowed => "direct_not_allowed",
             Self::NoService => "no_service",
             Self::Service(failure) => failure.kind(),
         }
