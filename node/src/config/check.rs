@@ -3,7 +3,6 @@
 use std::time::Duration;
 
 use libp2p_identity::{KeyType, Keypair, PeerId};
-use multiaddr::Multiaddr;
 use wakumix_mix::MIN_POOL;
 use wakumix_role_api::{ConfigProblem, Mixing, RoleFactory, RoleName, config::Settings, sender};
 use wakumix_sphinx::{FormatKind, PrivateKey, WireFormat};
@@ -311,7 +310,8 @@ impl Review<'_> {
             .ok()
     }
 
-    /// What a mix role needs of the identity and of the addresses (`spec/mix-wire.md §5.1`).
+    /// What a mix role needs of the identity and, where packets come that this node has not asked for, of the addresses
+    /// (`spec/mix-wire.md §5.1`).
     fn mix_identity(&mut self, node: &Keypair) {
         let key = if self.judge.sources.contains_key("nodekey") { "nodekey" } else { "nodekey-file" };
         if node.key_type() != KeyType::Secp256k1 {
@@ -324,28 +324,29 @@ impl Review<'_> {
             self.problem(&[key, "roles"], message, "make an identity with `wakumix key new --kind node`");
             return;
         }
+        if !self.config.forwards() {
+            // It takes replies over connections that it has opened itself.
+            return;
+        }
         let announced = self.config.announced_addresses();
         let peer = node.public().to_peer_id();
         if announced.is_empty() {
-            if self.config.listen_address.is_ipv6() {
-                self.no_hop_address(&announced);
-            } else {
-                self.warn(
-                    "listen-address is not a particular address and neither nat nor ext-multiaddr names one: the hop \
-                     address of this node is guessed from its interfaces; set nat = \"extip:<IP address>\"",
-                );
-            }
+            self.warn(
+                "listen-address is not a particular address and neither nat nor ext-multiaddr names one: the hop \
+                 address of this node is guessed from its interfaces; set nat = \"extip:<IP address>\"",
+            );
         } else if self.config.hop_address(peer).is_none() && !announced.iter().all(has_port_zero) {
-            self.no_hop_address(&announced);
+            self.no_hop_address();
         }
     }
 
-    fn no_hop_address(&mut self, announced: &[Multiaddr]) {
-        let key = match announced {
-            [] => "listen-address",
-            _ if !self.config.ext_multiaddr.is_empty() => "ext-multiaddr",
-            _ if self.config.nat.external().is_some() => "nat",
-            _ => "listen-address",
+    fn no_hop_address(&mut self) {
+        let key = if !self.config.ext_multiaddr.is_empty() {
+            "ext-multiaddr"
+        } else if self.config.nat.external().is_some() {
+            "nat"
+        } else {
+            "listen-address"
         };
         let message = format!(
             "{} gives no address that a packet header can carry, as the roles {} need",

@@ -152,7 +152,7 @@ fn own(roles: &Roles) -> Vec<Key> {
             "file with the mix key, 64 hex characters, readable by its owner only"),
 
         Key::new(ADDRESSES, "listen-address", Kind::Ip,
-            "address that the transports bind; mix roles need IPv4, a packet header carries nothing else").or("0.0.0.0"),
+            "address that the transports bind; :: is all of IPv6 and IPv4. Nodes that forward packets need IPv4, a packet header carries nothing else; a sender needs neither").or("0.0.0.0"),
         Key::new(ADDRESSES, "tcp-port", Kind::Port,
             "TCP port of libp2p; 0 takes any free one").or("60000"),
         Key::new(ADDRESSES, "quic-support", Kind::Bool,

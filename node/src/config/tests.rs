@@ -3,8 +3,6 @@
 mod bad_input;
 mod examples;
 mod layers;
-#[cfg(target_os = "linux")]
-mod memory;
 mod output;
 mod reference;
 mod warnings;

@@ -13,7 +13,7 @@ use crate::{
     conditions::Conditions,
     dispatch::{Content, Dispatch, Start},
     layout::Protection,
-    return_route::{Connected, ReturnRoute},
+    return_route::{Connected, ReturnRoute, reply_address},
     route::{Route, Surroundings, Wanted, choose},
     tries::{LastAnswer, Sent, Step, Tries},
     window::Window,
@@ -42,6 +42,19 @@ pub(crate) struct Common {
     pub(crate) surbs: SurbStore,
     /// Services that have done a request of this client.
     pub(crate) proven: BTreeSet<PeerId>,
+}
+
+impl Common {
+    /// A deadline in a long silence says more than that it has passed.
+    fn explained(&self, failure: ClientError) -> ClientError {
+        match (failure, self.conditions.silence()) {
+            (ClientError::Deadline { limit, tries }, Some(silent)) => {
+                let address = reply_address(&self.own, &self.directory, &self.connected).map(Box::new);
+                ClientError::NoReplies { limit, tries, silent, address }
+            }
+            (failure, _) => failure,
+        }
+    }
 }
 
 /// One call of the state machine: the time, the generator, what was seen of nodes, and where the outputs go.
@@ -210,7 +223,7 @@ impl Exchange {
             return Flow::Ended(Err(ClientError::Deadline { limit: self.limit, tries: 1 }));
         }
         if turn.now >= self.deadline() {
-            return Flow::Ended(self.at_deadline(turn));
+            return Flow::Ended(self.at_deadline(turn).map_err(|failure| common.explained(failure)));
         }
         match self.phase {
             Phase::AwaitingRoute(_) => self.await_route(common, turn),

@@ -256,6 +256,7 @@ impl Sender {
         metrics.window.set(count(self.client.window()));
         metrics.show_credentials(self.client.surbs().len());
         metrics.loss.set(self.client.loss());
+        self.shell.silence.note(self.client.silence());
     }
 
     fn next_id(&mut self) -> RequestId {

@@ -17,7 +17,7 @@ use catalogue::Metric;
 const CALLER_GONE: &str = "caller_gone";
 /// Every value of the label `outcome`: the kinds of an [`Answer`], the one above and the kinds of [`PushFailure`] that a
 /// request can have.
-const OUTCOMES: [&str; 24] = [
+const OUTCOMES: [&str; 25] = [
     "confirmed",
     "published_unconfirmed",
     "refused",
@@ -32,6 +32,7 @@ const OUTCOMES: [&str; 24] = [
     "no_connected_hop",
     "first_hop_failed",
     "deadline",
+    "no_replies",
     "bad_answer",
     "service_unreachable",
     "exit_refused",
@@ -195,6 +196,7 @@ mod tests {
             ClientError::NoConnectedHop,
             ClientError::FirstHop(SendFailure::QueueFull),
             ClientError::Deadline { limit: Duration::ZERO, tries: 1 },
+            ClientError::NoReplies { limit: Duration::ZERO, tries: 1, silent: 12, address: None },
             ClientError::Unsound,
             ClientError::Stopped,
             ClientError::Internal(""),

@@ -193,13 +193,17 @@ fn an_ed25519_identity_cannot_mix() {
 fn a_mix_role_needs_an_address_that_a_header_can_carry() {
     for (toml, key) in [
         ("listen-address = '::1'", "`listen-address`"),
-        ("listen-address = '::'", "`listen-address`"),
         ("nat = 'extip:2001:db8::1'", "`nat`"),
         ("ext-multiaddr = ['/dns4/example.org/tcp/1']\next-multiaddr-only = true", "`ext-multiaddr`"),
     ] {
         assert_says(&format!("roles = ['mixer']\n{toml}"), &[key, FILE, "packet header", "IPv4"]);
-        Setup::new().toml(&format!("roles = ['relay']\n{toml}")).load();
+        for roles in ["['relay']", "['sender']", "['relay', 'sender']"] {
+            Setup::new().toml(&format!("roles = {roles}\n{toml}")).load();
+        }
     }
+    let both = Setup::new().toml("roles = ['mixer']\nlisten-address = '::'\n").load().config;
+    let listens: Vec<_> = both.listen_addresses().iter().map(ToString::to_string).collect();
+    assert_eq!(listens, ["/ip6/::/tcp/60000", "/ip4/0.0.0.0/tcp/60000"]);
     Setup::new().toml("roles = ['mixer']\nlisten-address = '127.0.0.1'\ntcp-port = 0").load();
 }
 

@@ -22,6 +22,7 @@ fn warns_of_what_works_but_is_probably_not_meant() {
     warns(&format!("roles = ['mixer']\nmixkey = '{MIX}'"), "set keys.directory");
     is_silent(&format!("roles = ['sender']\nmixkey = '{MIX}'"), "set keys.directory");
     warns("roles = ['mixer']", "hop address");
+    is_silent("roles = ['sender']", "hop address");
     warns(&format!("mixkey = '{MIX}'"), "no role of this node mixes");
     warns("roles = ['mixer']\n[mix]\nprofile = 'logos-testnet-0.2'", "a proof of 301 bytes");
     warns("store = true", "`store`");

@@ -6,7 +6,7 @@ use thiserror::Error;
 use wakumix_mix::ExitStatus;
 use wakumix_waku::lightpush::{AnswerError, StatusCode};
 
-use crate::ClientError;
+use crate::{ClientError, no_replies};
 
 /// What is known of a message that left.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -118,7 +118,7 @@ impl PushFailure {
     #[must_use]
     pub fn tries_until_deadline(&self) -> Option<u32> {
         match self {
-            Self::Client(ClientError::Deadline { tries, .. }) => Some(*tries),
+            Self::Client(ClientError::Deadline { tries, .. } | ClientError::NoReplies { tries, .. }) => Some(*tries),
             _ => None,
         }
     }
@@ -155,6 +155,13 @@ fn in_words(failure: &ClientError) -> String {
             format!(
                 "no answer within {} ms after {tries} tries; the message may have been published",
                 limit.as_millis()
+            )
+        }
+        ClientError::NoReplies { limit, tries, silent, address } => {
+            format!(
+                "no answer within {} ms after {tries} tries; the message may have been published; {}",
+                limit.as_millis(),
+                no_replies(*silent, address.as_deref())
             )
         }
         other => other.to_string(),
