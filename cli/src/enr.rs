@@ -105,7 +105,7 @@ struct Info {
 }
 
 fn of_node(via: &str) -> Result<NodeRecord, Failure> {
-    let node = RestNode::at(via, LIMIT)?;
+    let node = RestNode::at(via, LIMIT, None)?;
     let Info { enr_uri } = node.get("/debug/v1/info")?.success()?.json("node record")?;
     if enr_uri.is_empty() {
         let help = "a node has one if its identity is a secp256k1 key";

@@ -22,7 +22,7 @@ use std::{
     time::Duration,
 };
 
-use clap::{ArgMatches, CommandFactory as _, FromArgMatches as _, Parser};
+use clap::{ArgMatches, Args as _, CommandFactory as _, FromArgMatches as _, Parser};
 use wakumix_conformance::CommandError;
 pub use wakumix_node::roles::Roles;
 use wakumix_node::{
@@ -31,7 +31,10 @@ use wakumix_node::{
 };
 use wakumix_role_api::command::{self as role_command, CommandContext, NodeClient, Subcommand, Terminal};
 
-use self::{config_args::ConfigArgs, rest::RestNode};
+use self::{
+    config_args::ConfigArgs,
+    rest::{RestNode, TokenArgs},
+};
 
 /// Something is wrong with what was given.
 const EXIT_INPUT: u8 = 1;
@@ -174,7 +177,10 @@ pub fn execute(
     let out = &mut Terminal::new(out);
     let matches = Cli::command_with(roles)?.try_get_matches_from(arguments).unwrap_or_else(|error| error.exit());
     if let Some((command, own)) = command_of(roles, &matches) {
-        let connect = |via: &str, limit: Duration| Ok(Box::new(RestNode::at(via, limit)?) as Box<dyn NodeClient>);
+        let token = TokenArgs::from_arg_matches(own).unwrap_or_else(|error| error.exit());
+        let connect = move |via: &str, limit: Duration| {
+            Ok(Box::new(RestNode::at(via, limit, token.read()?)?) as Box<dyn NodeClient>)
+        };
         return Ok((command.run)(own, &mut CommandContext { out, connect: &connect })?);
     }
     Cli::from_arg_matches(&matches).unwrap_or_else(|error| error.exit()).command.run(roles, out)
@@ -195,7 +201,8 @@ impl Cli {
         roles.iter().flat_map(|role| role.commands().into_iter().map(move |command| (role, command))).try_fold(
             own,
             |own, (role, Subcommand { command, .. })| {
-                let command = command().display_order(AFTER_POOL);
+                // They ask a running node, which may want its token.
+                let command = TokenArgs::augment_args(command().display_order(AFTER_POOL));
                 let name = command.get_name();
                 match own.find_subcommand(name) {
                     Some(_) => Err(Failure::while_running(format_args!(

@@ -8,7 +8,10 @@ use std::{io::Write, time::Duration};
 use wakumix_node::rest::pool::{NodeJson, PoolJson};
 use wakumix_role_api::command::{DEFAULT_NODE, Layout, Side, short_peer, short_time};
 
-use super::{Failure, rest::RestNode};
+use super::{
+    Failure,
+    rest::{RestNode, TokenArgs},
+};
 
 /// How long a node may take to answer.
 const LIMIT: Duration = Duration::from_secs(10);
@@ -22,6 +25,8 @@ pub(super) struct PoolCommand {
     /// REST address of the node
     #[arg(long, value_name = "NODE", default_value = DEFAULT_NODE)]
     via: String,
+    #[command(flatten)]
+    token: TokenArgs,
     /// Print the JSON object of GET /admin/v1/pool
     #[arg(long)]
     json: bool,
@@ -29,7 +34,7 @@ pub(super) struct PoolCommand {
 
 impl PoolCommand {
     pub(super) fn run(&self, out: &mut impl Write) -> Result<(), Failure> {
-        let node = RestNode::at(&self.via, LIMIT)?;
+        let node = RestNode::at(&self.via, LIMIT, self.token.read()?)?;
         let pool: PoolJson = node.get("/admin/v1/pool")?.success()?.json("pool")?;
         if self.json {
             let text = serde_json::to_string_pretty(&pool).map_err(std::io::Error::from)?;

@@ -1,9 +1,12 @@
 //! Asking a running node over REST, and telling a node from other servers and from silence.
 
-use std::{io::Read, time::Duration};
+use std::{ffi::OsString, io::Read, path::PathBuf, time::Duration};
 
 use serde::de::DeserializeOwned;
-use wakumix_node::config::Problem;
+use wakumix_node::{
+    config::Problem,
+    token::{Token, TokenError},
+};
 use wakumix_role_api::command::{CommandError, NodeClient, one_line};
 
 use super::Failure;
@@ -11,10 +14,44 @@ use super::Failure;
 /// The longest answer that is read: a directory of 16 384 nodes at a kilobyte each, and as much again.
 const MAX_ANSWER: u64 = 32 << 20;
 
+/// The variable that names the file of the token: the one that sets `rest-token-file` of a node.
+const TOKEN_FILE: &str = "WAKUMIX_REST_TOKEN_FILE";
+
 /// A running node.
 pub(super) struct RestNode {
     base: String,
     agent: ureq::Agent,
+    token: Option<Token>,
+}
+
+/// What shows a node that its operator asks.
+#[derive(Debug, Default, clap::Args)]
+pub(super) struct TokenArgs {
+    /// File with the token of the node's REST interface, where it has one: its rest-token-file [env: WAKUMIX_REST_TOKEN_FILE]
+    #[arg(long, value_name = "FILE")]
+    token_file: Option<PathBuf>,
+}
+
+impl TokenArgs {
+    /// The token, if a file is named.
+    ///
+    /// # Errors
+    /// What is wrong with the file.
+    pub(super) fn read(&self) -> Result<Option<Token>, Failure> {
+        self.read_or(std::env::var_os(TOKEN_FILE))
+    }
+
+    fn read_or(&self, variable: Option<OsString>) -> Result<Option<Token>, Failure> {
+        let named = variable.filter(|path| !path.is_empty()).map(PathBuf::from);
+        let path = self.token_file.clone().or(named);
+        Ok(path.map(|path| Token::read(&path)).transpose()?)
+    }
+}
+
+impl From<TokenError> for Failure {
+    fn from(error: TokenError) -> Self {
+        Self::Input(Problem::new(error.to_string(), error.help()).into())
+    }
 }
 
 /// What a node answers.
@@ -24,11 +61,11 @@ pub(super) struct Answer<'a> {
 }
 
 impl RestNode {
-    /// The node at an address such as `http://127.0.0.1:8645`, which has so long for an answer.
+    /// The node at an address such as `http://127.0.0.1:8645`, which has so long for an answer and is shown this token.
     ///
     /// # Errors
     /// When the address names another scheme than nodes serve.
-    pub(super) fn at(via: &str, limit: Duration) -> Result<Self, Failure> {
+    pub(super) fn at(via: &str, limit: Duration, token: Option<Token>) -> Result<Self, Failure> {
         if let Some((scheme, _)) = via.split_once("://").filter(|(scheme, _)| *scheme != "http") {
             let problem =
                 Problem::new(format!("--via: `{scheme}` is not served by nodes"), "write it as http://127.0.0.1:8645");
@@ -37,7 +74,7 @@ impl RestNode {
         let base = if via.contains("://") { via.to_owned() } else { format!("http://{via}") };
         let config = ureq::Agent::config_builder().http_status_as_error(false).timeout_recv_response(Some(limit));
         let config = config.timeout_connect(Some(limit)).proxy(None);
-        Ok(Self { base: base.trim_end_matches('/').to_owned(), agent: config.build().into() })
+        Ok(Self { base: base.trim_end_matches('/').to_owned(), agent: config.build().into(), token })
     }
 
     /// Reads `path`.
@@ -45,7 +82,7 @@ impl RestNode {
     /// # Errors
     /// When nobody answers.
     pub(super) fn get(&self, path: &str) -> Result<Answer<'_>, Failure> {
-        self.answer(self.agent.get(format!("{}{path}", self.base)).call())
+        self.answer(self.shown(self.agent.get(format!("{}{path}", self.base))).call())
     }
 
     /// Posts a JSON body to `path`.
@@ -53,7 +90,15 @@ impl RestNode {
     /// # Errors
     /// When nobody answers.
     pub(super) fn post(&self, path: &str, body: &impl serde::Serialize) -> Result<Answer<'_>, Failure> {
-        self.answer(self.agent.post(format!("{}{path}", self.base)).send_json(body))
+        self.answer(self.shown(self.agent.post(format!("{}{path}", self.base))).send_json(body))
+    }
+
+    /// A request that shows the token.
+    fn shown<B>(&self, request: ureq::RequestBuilder<B>) -> ureq::RequestBuilder<B> {
+        match &self.token {
+            Some(token) => request.header("authorization", format!("Bearer {}", token.expose())),
+            None => request,
+        }
     }
 
     fn answer(&self, response: Result<ureq::http::Response<ureq::Body>, ureq::Error>) -> Result<Answer<'_>, Failure> {
@@ -138,22 +183,23 @@ mod tests {
 
     use super::*;
 
-    /// A server of one answer to a GET; its address.
+    /// A server of one answer to a GET that has these headers; its address.
     #[expect(clippy::disallowed_methods, reason = "a test waits for its answer")]
-    fn server(answer: &'static str) -> String {
+    fn server(answer: &'static str, has: &'static [&'static str]) -> String {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let address = listener.local_addr().unwrap();
         std::thread::spawn(move || {
             let (mut stream, _) = listener.accept().unwrap();
             let request = BufReader::new(&stream).lines().map(Result::unwrap);
-            assert!(request.take_while(|line| !line.is_empty()).count() > 0);
+            let head: Vec<_> = request.take_while(|line| !line.is_empty()).collect();
+            assert!(!head.is_empty() && has.iter().all(|header| head.iter().any(|line| line == header)), "{head:?}");
             stream.write_all(answer.as_bytes()).unwrap();
         });
         address.to_string()
     }
 
     fn asked(answer: &'static str) -> Result<Vec<u8>, String> {
-        let node = RestNode::at(&server(answer), Duration::from_secs(5)).unwrap();
+        let node = RestNode::at(&server(answer, &[]), Duration::from_secs(5), None).unwrap();
         let answer = node.get("/admin/v1/pool").and_then(Answer::success);
         answer.and_then(|answer| answer.json("pool")).map_err(|failure| failure.to_string())
     }
@@ -174,5 +220,38 @@ mod tests {
             assert!(said.contains("it is not the REST address of a wakumix node"), "{said}");
         }
         assert_eq!(asked("HTTP/1.1 200 OK\r\ncontent-length: 3\r\n\r\n[7]"), Ok(vec![7]));
+    }
+
+    fn token_file(folder: &std::path::Path, text: &str) -> PathBuf {
+        let path = folder.join("token");
+        std::fs::write(&path, text).unwrap();
+        #[cfg(unix)]
+        std::fs::set_permissions(&path, std::os::unix::fs::PermissionsExt::from_mode(0o600)).unwrap();
+        path
+    }
+
+    #[test]
+    fn the_token_of_the_file_is_shown() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = token_file(folder.path(), "a-token-of-the-tests\n");
+        let by_flag = TokenArgs { token_file: Some(path.clone()) }.read_or(Some("/elsewhere".into())).unwrap();
+        let by_variable = TokenArgs::default().read_or(Some(path.into_os_string())).unwrap();
+        for token in [by_flag, by_variable] {
+            let address = server(
+                "HTTP/1.1 200 OK\r\ncontent-length: 3\r\n\r\n[7]",
+                &["authorization: Bearer a-token-of-the-tests"],
+            );
+            let node = RestNode::at(&address, Duration::from_secs(5), token).unwrap();
+            assert!(node.get("/admin/v1/pool").and_then(Answer::success).is_ok());
+        }
+        assert!(TokenArgs::default().read_or(Some(OsString::new())).unwrap().is_none());
+    }
+
+    #[test]
+    fn a_file_without_a_token_is_an_error_of_the_input() {
+        let missing = TokenArgs { token_file: Some("/does/not/exist".into()) }.read_or(None).unwrap_err();
+        assert_eq!(missing.code(), 1);
+        assert!(missing.to_string().contains("token file /does/not/exist does not exist"), "{missing}");
+        assert!(missing.to_string().contains("help: create it with"), "{missing}");
     }
 }

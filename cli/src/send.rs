@@ -25,7 +25,10 @@ use wakumix_role_api::{
 };
 use wakumix_waku::{ContentTopic, PubsubTopic, WakuMessage};
 
-use super::{Failure, rest::RestNode};
+use super::{
+    Failure,
+    rest::{RestNode, TokenArgs},
+};
 
 /// How long a node that is started for one message may take to be ready.
 const READY_LIMIT: Duration = Duration::from_secs(20);
@@ -63,6 +66,8 @@ pub(super) struct SendCommand {
     /// REST address of a running sender node, e.g. http://127.0.0.1:8645
     #[arg(long, value_name = "NODE", conflicts_with = "config")]
     via: Option<String>,
+    #[command(flatten)]
+    token: TokenArgs,
     /// Configuration of the node to start, TOML or YAML [env: WAKUMIX_CONFIG]
     #[arg(long, short, value_name = "FILE")]
     config: Option<PathBuf>,
@@ -156,7 +161,7 @@ impl SendCommand {
     pub(super) fn run(&self, roles: &Roles, out: &mut impl Write) -> Result<(), Failure> {
         self.check()?;
         let outcome = match &self.via {
-            Some(node) => self.ask(&RestNode::at(node, self.http_limit())?)?,
+            Some(node) => self.ask(&RestNode::at(node, self.http_limit(), self.token.read()?)?)?,
             None => self.start_and_push(roles)?,
         };
         self.print(&outcome, out)?;

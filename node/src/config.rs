@@ -16,7 +16,9 @@ pub mod fuzzing;
 pub(crate) mod kind;
 mod layers;
 mod load;
+mod masked;
 mod nat;
+mod origin;
 pub(crate) mod parts;
 mod percent;
 mod presets;
@@ -45,13 +47,12 @@ pub use fleet::{SWITCHES, Switch, WITHOUT_EFFECT};
 pub use layers::{ENV_PREFIX, Flag, Inputs};
 pub use load::{Loaded, load};
 pub use nat::Nat;
+pub use origin::AllowedOrigin;
 pub use percent::Percent;
 pub use problem::{Problem, Problems, Source};
 pub use schema::{Schema, capitalised, sentence};
 pub use show::{ShowFormat, show, show_defaults};
 pub use wakumix_role_api::config::{ByteSize, MixDelay, RateLimit, Timespan, ValueError};
-
-use crate::keys::Secret;
 
 /// The node's own configuration. Made by [`load`]; its keys are described in the table that `wakumix config show
 /// --defaults` prints. What the roles are set to they read themselves.
@@ -74,15 +75,9 @@ pub struct Config {
     /// Whether others may have the memory of the process.
     pub core_dumps: bool,
 
-    /// The identity, if written in place. The key itself is in [`Loaded::keys`].
-    #[serde(skip_deserializing)]
-    pub nodekey: Option<Secret>,
-    /// The file of the identity.
+    /// The file of the identity. The key itself, and one that is written in place, is in [`Loaded::keys`].
     pub nodekey_file: Option<PathBuf>,
-    /// The mix key, if written in place. The key itself is in [`Loaded::keys`].
-    #[serde(skip_deserializing)]
-    pub mixkey: Option<Secret>,
-    /// The file of the mix key.
+    /// The file of the mix key. Likewise.
     pub mixkey_file: Option<PathBuf>,
 
     /// Where the transports bind.
@@ -193,6 +188,11 @@ pub struct Config {
     pub rest_admin: bool,
     /// Names of this node that callers of REST may use.
     pub rest_allow_host: Vec<String>,
+    /// Web pages that may use REST.
+    #[serde(with = "text")]
+    pub rest_allow_origin: Vec<AllowedOrigin>,
+    /// The file of the token. The token itself is in [`Loaded::keys`].
+    pub rest_token_file: Option<PathBuf>,
     /// Messages kept for each REST subscription.
     pub rest_relay_cache_capacity: u32,
     /// Whether metrics have a port of their own.

@@ -9,6 +9,7 @@ mod plain;
 pub mod rest;
 pub mod roles;
 pub mod runtime;
+pub mod token;
 
 /// The version of this build.
 pub const VERSION: &str = env!("CARGO_PKG_VERSION");

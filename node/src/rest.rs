@@ -13,10 +13,12 @@
 //! | GET `/admin/v1/pool` | every known mix node, its state and why |
 //! | POST `/admin/v1/probe` | loops through every usable mix node: loss and latency (the sender role's) |
 //!
-//! What a web page sends is refused: see `guard`.
+//! What a web page sends is refused: see `guard`, and `cors` for pages that the operator allows. What needs a token, where one is
+//! set: `access`.
 
-mod admin;
+mod access;
 mod body;
+mod cors;
 mod debug;
 mod guard;
 mod health;
@@ -42,6 +44,8 @@ use wakumix_role_api::{
     sender::{PlainPush, SenderHandle},
 };
 use wakumix_telemetry::{Telemetry, health::Health};
+
+use crate::{config::AllowedOrigin, token::Token};
 
 pub use debug::Info;
 
@@ -81,6 +85,12 @@ pub struct Api {
     pub admin: bool,
     /// Names of this node that callers may use besides its addresses.
     pub allowed_hosts: Arc<[String]>,
+    /// Web pages that may use the interface.
+    pub allowed_origins: Arc<[AllowedOrigin]>,
+    /// What `/admin` and direct pushes need, if the operator has set one.
+    pub token: Option<Token>,
+    /// Whether messages may be pushed without the mixnet.
+    pub direct: bool,
     /// Asks discovery for every known mix node.
     pub pool: Arc<dyn Fn() -> BoxFuture<'static, Vec<PoolEntry>> + Send + Sync>,
 }

@@ -17,6 +17,7 @@ fn command(json: bool) -> SendCommand {
         anonymity: Wanted::Required,
         timeout: None,
         via: None,
+        token: TokenArgs::default(),
         config: None,
         json,
     }

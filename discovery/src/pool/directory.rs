@@ -29,6 +29,9 @@ const RELAYS: usize = 8;
 /// Services that were found, not written by the operator, to keep connections to: a few are ready when one fails.
 const SERVICES: usize = 8;
 
+/// Addresses of IPv6 at which a node is dialled besides that of headers: TCP and QUIC.
+const MAX_IP6: usize = 2;
+
 /// A snapshot before it is shuffled, so that two of them can be compared.
 #[derive(Debug, Default, PartialEq)]
 pub(crate) struct View {
@@ -124,7 +127,7 @@ fn independent(usable: &[&Node]) -> Option<usize> {
     Some(entries.len() + subnets.len())
 }
 
-/// Whom to stay connected to, one address a peer, `max` in all: the operator's peers, services, relays of a node that
+/// Whom to stay connected to, `max` of them, each with its addresses one after the other: the operator's peers, services, relays of a node that
 /// relays, and where the pool is checked, pool nodes. A node with guards stays connected to these, and to neither services nor
 /// other pool nodes.
 pub(crate) fn connections(
@@ -137,28 +140,31 @@ pub(crate) fn connections(
     if let Some(guards) = guards {
         let relays = by_rank(table, |node| rules.relays && is_relay(node, rules)).into_iter().take(RELAYS);
         let nodes = guards.iter().filter_map(|guard| table.get(guard)).chain(relays);
-        return addresses(rules, static_peers, nodes, max);
+        return addresses(table, static_peers, nodes, max);
     }
     let services = by_rank(table, |node| is_service(node, rules));
     let (written, found): (Vec<_>, Vec<_>) = services.into_iter().partition(|node| node.is_entry());
     let services = written.into_iter().chain(found.into_iter().take(SERVICES));
     let relays = by_rank(table, |node| rules.relays && is_relay(node, rules)).into_iter().take(RELAYS);
     let pool = by_rank(table, |node| rules.pool.is_checked && is_usable(node));
-    addresses(rules, static_peers, services.chain(relays).chain(pool), max)
+    addresses(table, static_peers, services.chain(relays).chain(pool), max)
 }
 
-/// The addresses of the operator's peers and of these nodes, one a peer.
+/// The addresses of the operator's peers and of these nodes, of each peer once.
 fn addresses<'n>(
-    rules: &Rules,
+    table: &PeerTable,
     static_peers: &[PeerAddress],
     nodes: impl Iterator<Item = &'n Node>,
     max: usize,
 ) -> Vec<Multiaddr> {
-    let static_peers = static_peers.iter().map(|entry| (entry.peer, entry.full()));
-    let nodes = nodes.filter_map(full_address);
-    let mut seen = BTreeSet::from([rules.me]);
+    let static_peers = static_peers.iter().map(|entry| {
+        let known = table.get(&entry.peer).map(ip6).unwrap_or_default();
+        (entry.peer, [vec![entry.full()], known].concat())
+    });
+    let nodes = nodes.map(|node| (node.peer, full_addresses(node)));
+    let mut seen = BTreeSet::from([table.rules().me]);
     let all = static_peers.chain(nodes).filter(|(peer, _)| seen.insert(*peer));
-    all.map(|(_, address)| address).take(max).collect()
+    all.filter(|(_, addresses)| !addresses.is_empty()).take(max).flat_map(|(_, addresses)| addresses).collect()
 }
 
 /// The operator's entries in their order, then everybody else in an order of this node's own that never changes.
@@ -215,8 +221,54 @@ fn shares_shards(node: &Node, rules: &Rules) -> bool {
         .is_none_or(|theirs| rules.shards.is_empty() || theirs.shards.iter().any(|shard| rules.shards.contains(shard)))
 }
 
-fn full_address(node: &Node) -> Option<(PeerId, Multiaddr)> {
+/// Where a node is dialled: the address that headers carry, and those of IPv6, for a node of this network that has nothing else.
+fn full_addresses(node: &Node) -> Vec<Multiaddr> {
     let hop = node.view.hop.as_ref().filter(|_| node.view.mixes).map(HopAddress::multiaddr);
-    let address = hop.or_else(|| node.view.addresses.first().cloned())?;
-    Some((node.peer, address.with(Protocol::P2p(node.peer))))
+    let first = hop.or_else(|| node.view.addresses.first().cloned());
+    let first = first.map(|address| address.with(Protocol::P2p(node.peer)));
+    let others = ip6(node).into_iter().filter(|address| Some(address) != first.as_ref());
+    first.iter().cloned().chain(others).collect()
+}
+
+/// The addresses of IPv6 of a node, the first ones.
+fn ip6(node: &Node) -> Vec<Multiaddr> {
+    let is_ip6 = |address: &&Multiaddr| matches!(address.iter().next(), Some(Protocol::Ip6(_)));
+    let found = node.view.addresses.iter().filter(is_ip6).take(MAX_IP6);
+    found.map(|address| address.clone().with(Protocol::P2p(node.peer))).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use wakumix_role_testkit::peer;
+    use wakumix_sphinx::PrivateKey;
+
+    use super::*;
+    use crate::{finding::Finding, peer_table::Rank};
+
+    fn node(addresses: &[&str]) -> Node {
+        let finding = Finding {
+            addresses: addresses.iter().map(|text| text.parse().unwrap()).collect(),
+            mix_key: Some(PrivateKey::from_bytes([7; 32]).public()),
+            capabilities: Some(Capabilities::MIX),
+            ..Finding::new(peer(1), 1)
+        };
+        Node::told(peer(1), Rank::Found(0), SourceName::Descriptors, finding)
+    }
+
+    /// Without the peer id that each must end in.
+    fn dialled(addresses: &[&str]) -> Vec<String> {
+        let full = full_addresses(&node(addresses));
+        let end = format!("/p2p/{}", peer(1));
+        full.iter().map(|address| address.to_string().strip_suffix(&end).unwrap().to_owned()).collect()
+    }
+
+    #[test]
+    fn a_node_is_dialled_at_its_hop_address_and_those_of_ip6() {
+        let (ip4, web) = ("/ip4/20.1.0.1/tcp/60000", "/ip4/20.1.0.1/tcp/8000/ws");
+        let ip6 = ["/ip6/2a00::1/tcp/60000", "/ip6/2a00::1/udp/60000/quic-v1", "/ip6/2a00::1/tcp/8000/ws"];
+        assert_eq!(dialled(&[web, ip6[0], ip4, ip6[1], ip6[2]]), [ip4, ip6[0], ip6[1]]);
+        assert_eq!(dialled(&[web, ip4]), [ip4]);
+        assert_eq!(dialled(&[ip6[0], web]), [ip6[0]], "one without a hop address, which is its first");
+        assert_eq!(dialled(&[]), [""; 0]);
+    }
 }

@@ -1,10 +1,11 @@
-// Serves the page; ends when it reports that it has tried everything, and prints what it has tried.
-// Usage: node serve.mjs PORT NODE TOPIC
+// Serves a page; ends when it reports that it has tried everything, and prints what it has tried.
+// Usage: node serve.mjs PORT PAGE NODE TOPIC [TOKEN]
 import { readFileSync } from "node:fs";
 import { createServer } from "node:http";
 
-const [port, node, topic] = process.argv.slice(2);
-const page = readFileSync(new URL("page.html", import.meta.url), "utf8").replace("NODE", node).replace("TOPIC", topic);
+const [port, file, node, topic, token = ""] = process.argv.slice(2);
+const words = { NODE: node, TOPIC: topic, TOKEN: token };
+const page = readFileSync(new URL(file, import.meta.url), "utf8").replace(/"(NODE|TOPIC|TOKEN)"/g, (_, word) => `"${words[word]}"`);
 
 createServer(async (request, response) => {
   if (request.url !== "/done") {

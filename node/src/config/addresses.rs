@@ -1,6 +1,6 @@
 //! Ports and addresses that follow from the configuration.
 
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use libp2p_identity::PeerId;
 use multiaddr::{Multiaddr, Protocol};
@@ -67,9 +67,11 @@ impl Config {
             .collect()
     }
 
-    /// The libp2p addresses to listen on, without `/p2p`.
+    /// The libp2p addresses to listen on, without `/p2p`. A socket takes one family, so all addresses of IPv6 are those of IPv4
+    /// as well.
     pub fn listen_addresses(&self) -> Vec<Multiaddr> {
-        self.transports_at(self.listen_address)
+        let ip4 = (self.listen_address == Ipv6Addr::UNSPECIFIED).then_some(Ipv4Addr::UNSPECIFIED.into());
+        [Some(self.listen_address), ip4].into_iter().flatten().flat_map(|ip| self.transports_at(ip)).collect()
     }
 
     /// The addresses to announce whatever the node learns about itself, without `/p2p`: `ext-multiaddr`, then `nat`,

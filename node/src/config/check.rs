@@ -3,9 +3,8 @@
 use std::time::Duration;
 
 use libp2p_identity::{KeyType, Keypair, PeerId};
-use multiaddr::Multiaddr;
 use wakumix_mix::MIN_POOL;
-use wakumix_role_api::{ConfigProblem, Mixing, RoleFactory, RoleName, config::Settings};
+use wakumix_role_api::{ConfigProblem, Mixing, RoleFactory, RoleName, config::Settings, sender};
 use wakumix_sphinx::{FormatKind, PrivateKey, WireFormat};
 use wakumix_waku::record::Capabilities;
 
@@ -13,25 +12,29 @@ use super::{
     Config,
     addresses::has_port_zero,
     layers::Judge,
+    load::{ALLOW_DIRECT, allows_direct},
     parts,
     problem::{Problem, Source},
 };
 use crate::{
     keys::{self, KeyError, Secret},
     roles::{Roles, RolesError},
+    token::Token,
 };
 
 /// How long a record that announces no next key may stand for a node after its key has changed: a registrar of service
 /// discovery keeps an advertisement for 15 minutes, tables of discv5 hear of a newer record with the next ping within five.
 const OLD_RECORDS: Duration = Duration::from_secs(15 * 60);
 
-/// The private keys of a node. Neither shows in `Debug` output.
+/// The secrets of a node. None shows in `Debug` output.
 #[derive(Clone, Debug)]
 pub struct Keys {
     /// The libp2p identity.
     pub node: Keypair,
     /// The mix key that the operator has set; without one the node makes its own.
     pub mix: Option<PrivateKey>,
+    /// What REST asks for before it lets a program administrate or push directly, if the operator has set it.
+    pub token: Option<Token>,
 }
 
 impl Keys {
@@ -52,6 +55,7 @@ pub(super) fn check(config: &Config, settings: &Settings<'_>, roles: &Roles, jud
     review.inline_secrets();
     let node = review.identity();
     let mix = review.mix_key();
+    let token = review.rest(settings);
     if config.mixes() {
         review.wire();
         review.unwanted_exit(&running, settings);
@@ -63,7 +67,7 @@ pub(super) fn check(config: &Config, settings: &Settings<'_>, roles: &Roles, jud
         review.sender(node.as_ref().map(|node| node.public().to_peer_id()));
     }
     review.parts(&running, settings);
-    Some(Keys { node: node?, mix: mix? })
+    Some(Keys { node: node?, mix: mix?, token: token? })
 }
 
 struct Review<'a> {
@@ -82,6 +86,11 @@ impl Review<'_> {
 
     fn warn(&mut self, message: impl Into<String>) {
         self.judge.warnings.push(message.into());
+    }
+
+    /// Whether the operator has written a key.
+    fn is_written(&self, key: &str) -> bool {
+        matches!(self.judge.sources.get(key), Some(Source::File(_) | Source::Environment(_) | Source::Flag(_)))
     }
 
     /// A key with its source, as messages name it.
@@ -183,7 +192,7 @@ impl Review<'_> {
 
     fn identity(&mut self) -> Option<Keypair> {
         let config = self.config;
-        let read = self.secret("nodekey", config.nodekey.as_ref(), "nodekey-file", config.nodekey_file.as_deref());
+        let read = self.secret("nodekey", "nodekey-file", config.nodekey_file.as_deref());
         match read? {
             Some((secret, key)) => self.parsed(key, keys::parse_node_key(secret.expose())),
             None => self.parsed("nodekey", keys::generate_node_key()),
@@ -193,7 +202,7 @@ impl Review<'_> {
     /// The outer `None` says that there is a problem, the inner one that the operator has set no mix key.
     fn mix_key(&mut self) -> Option<Option<PrivateKey>> {
         let config = self.config;
-        let read = self.secret("mixkey", config.mixkey.as_ref(), "mixkey-file", config.mixkey_file.as_deref());
+        let read = self.secret("mixkey", "mixkey-file", config.mixkey_file.as_deref());
         if !config.mixes() {
             if let Some(key) = ["mixkey", "mixkey-file"].into_iter().find(|key| self.judge.sources.contains_key(key)) {
                 let key = self.named(key);
@@ -225,6 +234,33 @@ impl Review<'_> {
         }
     }
 
+    /// Who may use REST. The outer `None` says that there is a problem, the inner one that no token is set.
+    fn rest(&mut self, settings: &Settings<'_>) -> Option<Option<Token>> {
+        let config = self.config;
+        if !config.rest {
+            for key in ["rest-allow-host", "rest-allow-origin", "rest-token-file"] {
+                if self.is_written(key) {
+                    let key = self.named(key);
+                    self.warn(format!("{key} has no effect: rest is off"));
+                }
+            }
+            return Some(None);
+        }
+        if !allows_direct(settings) && !config.has_role(sender::NAME) {
+            let key = self.named(ALLOW_DIRECT);
+            self.warn(format!(
+                "{key} is false, and the sender role is off: POST /lightpush/v3/message pushes nothing; add sender to roles"
+            ));
+        }
+        let Some(path) = &config.rest_token_file else { return Some(None) };
+        let key = "rest-token-file";
+        let read = Token::read(path).map_err(|error| {
+            let message = format!("{}: {error}", self.named(key));
+            self.problem(&[key], message, error.help());
+        });
+        read.map(Some).ok()
+    }
+
     /// Who reads no descriptor learns of a new key from the next record alone, and uses the earlier one until then.
     fn overlap(&mut self) {
         let config = self.config;
@@ -239,25 +275,24 @@ impl Review<'_> {
         }
     }
 
-    /// A secret written in place or in a file, and the key that said so. The outer `None` says that there is a
-    /// problem.
+    /// A secret written in place or in a file, and the key that said so. The outer `None` says that there is a problem. The text
+    /// goes with the answer: nobody keeps it.
     fn secret(
         &mut self,
         inline: &'static str,
-        value: Option<&Secret>,
         by_file: &'static str,
         path: Option<&std::path::Path>,
     ) -> Option<Option<(Secret, &'static str)>> {
         if self.judge.bad.contains(inline) {
             return None;
         }
-        match (value, path) {
+        match (self.judge.secrets.remove(inline), path) {
             (Some(_), Some(_)) => {
                 let message = format!("{} and {} contradict", self.named(inline), self.named(by_file));
                 self.problem(&[inline, by_file], message, format!("keep {by_file} only"));
                 None
             }
-            (Some(secret), None) => Some(Some((secret.clone(), inline))),
+            (Some(secret), None) => Some(Some((secret, inline))),
             (None, Some(path)) => {
                 let secret = self.parsed(by_file, keys::read_key_file(path))?;
                 Some(Some((secret, by_file)))
@@ -275,9 +310,10 @@ impl Review<'_> {
             .ok()
     }
 
-    /// What a mix role needs of the identity and of the addresses (`spec/mix-wire.md §5.1`).
+    /// What a mix role needs of the identity and, where packets come that this node has not asked for, of the addresses
+    /// (`spec/mix-wire.md §5.1`).
     fn mix_identity(&mut self, node: &Keypair) {
-        let key = if self.config.nodekey.is_some() { "nodekey" } else { "nodekey-file" };
+        let key = if self.judge.sources.contains_key("nodekey") { "nodekey" } else { "nodekey-file" };
         if node.key_type() != KeyType::Secp256k1 {
             let kind = format!("{:?}", node.key_type()).to_lowercase();
             let message = format!(
@@ -288,28 +324,29 @@ impl Review<'_> {
             self.problem(&[key, "roles"], message, "make an identity with `wakumix key new --kind node`");
             return;
         }
+        if !self.config.forwards() {
+            // It takes replies over connections that it has opened itself.
+            return;
+        }
         let announced = self.config.announced_addresses();
         let peer = node.public().to_peer_id();
         if announced.is_empty() {
-            if self.config.listen_address.is_ipv6() {
-                self.no_hop_address(&announced);
-            } else {
-                self.warn(
-                    "listen-address is not a particular address and neither nat nor ext-multiaddr names one: the hop \
-                     address of this node is guessed from its interfaces; set nat = \"extip:<IP address>\"",
-                );
-            }
+            self.warn(
+                "listen-address is not a particular address and neither nat nor ext-multiaddr names one: the hop \
+                 address of this node is guessed from its interfaces; set nat = \"extip:<IP address>\"",
+            );
         } else if self.config.hop_address(peer).is_none() && !announced.iter().all(has_port_zero) {
-            self.no_hop_address(&announced);
+            self.no_hop_address();
         }
     }
 
-    fn no_hop_address(&mut self, announced: &[Multiaddr]) {
-        let key = match announced {
-            [] => "listen-address",
-            _ if !self.config.ext_multiaddr.is_empty() => "ext-multiaddr",
-            _ if self.config.nat.external().is_some() => "nat",
-            _ => "listen-address",
+    fn no_hop_address(&mut self) {
+        let key = if !self.config.ext_multiaddr.is_empty() {
+            "ext-multiaddr"
+        } else if self.config.nat.external().is_some() {
+            "nat"
+        } else {
+            "listen-address"
         };
         let message = format!(
             "{} gives no address that a packet header can carry, as the roles {} need",
@@ -410,9 +447,7 @@ impl Review<'_> {
             ("peer-exchange-node", exchange),
         ];
         for (key, reason) in idle {
-            let is_written =
-                matches!(self.judge.sources.get(key), Some(Source::File(_) | Source::Environment(_) | Source::Flag(_)));
-            if let Some(reason) = reason.filter(|_| is_written) {
+            if let Some(reason) = reason.filter(|_| self.is_written(key)) {
                 let key = self.named(key);
                 self.warn(format!("{key} has no effect: {reason}"));
             }

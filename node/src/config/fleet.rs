@@ -64,7 +64,6 @@ pub const WITHOUT_EFFECT: &[&str] = &[
     "relay-service-ratio",
     "relay-shard-manager",
     "reliability",
-    "rest-allow-origin",
     "rln-relay",
     "rln-relay-chain-id",
     "rln-relay-cred-password",

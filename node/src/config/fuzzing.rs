@@ -15,7 +15,7 @@ use super::{
 use crate::roles::Roles;
 
 /// Keys whose values name files, which are no part of the input.
-const FILES: [&str; 2] = ["nodekey-file", "mixkey-file"];
+const FILES: [&str; 3] = ["nodekey-file", "mixkey-file", "rest-token-file"];
 
 /// Reads the text of a file called `name`, as the node does: the answer is a configuration, or problems that all say something.
 /// What was read is shown as a file that is read as the same.

@@ -14,13 +14,13 @@ use wakumix_role_api::config::{Key, Kind, MixDelay, RateLimit, ValueError, text}
 use wakumix_sphinx::WireFormat;
 use wakumix_telemetry::logging;
 
-use super::{EntryNode, nat::Nat, percent::Percent};
+use super::{AllowedOrigin, EntryNode, nat::Nat, percent::Percent};
 use crate::keys;
 
 /// Reads a written value into canonical form; one clause for each thing that is wrong.
-pub(crate) fn read(key: &Key, raw: Value) -> Result<Value, Vec<ValueError>> {
+pub(crate) fn read(key: &Key, raw: &Value) -> Result<Value, Vec<ValueError>> {
     if !key.many {
-        return read_scalar(&key.kind, &raw).map_err(|error| vec![error]);
+        return read_scalar(&key.kind, raw).map_err(|error| vec![error]);
     }
     let mut values = Vec::new();
     let mut errors = Vec::new();
@@ -59,9 +59,9 @@ pub(super) fn read_scalar(kind: &Kind, raw: &Value) -> Result<Value, ValueError>
 }
 
 /// Splits what was written for a list: a list, or a text with commas, with or without brackets around it.
-fn list_items(raw: Value) -> Vec<Value> {
+fn list_items(raw: &Value) -> Vec<Value> {
     match raw {
-        Value::Array(_, items) => items.into_iter().flat_map(list_items).collect(),
+        Value::Array(_, items) => items.iter().flat_map(list_items).collect(),
         Value::String(_, text) => text
             .trim()
             .trim_start_matches('[')
@@ -71,7 +71,7 @@ fn list_items(raw: Value) -> Vec<Value> {
             .filter(|item| !item.is_empty())
             .map(Value::from)
             .collect(),
-        other => vec![other],
+        other => vec![other.clone()],
     }
 }
 
@@ -184,6 +184,10 @@ pub(super) fn host_name() -> Kind {
         fits.then(|| text.to_owned()).ok_or_else(|| ValueError::new(format!("`{text}` is not {FORM}")))
     };
     Kind::Text { form: FORM, placeholder: "NAME", read }
+}
+
+pub(super) fn origin() -> Kind {
+    text::<AllowedOrigin>(AllowedOrigin::FORM, "ORIGIN").kind
 }
 
 pub(super) fn node_key() -> Kind {

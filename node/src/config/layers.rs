@@ -2,6 +2,7 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet},
+    io::{self, Read as _},
     path::{Path, PathBuf},
 };
 
@@ -15,6 +16,7 @@ use zeroize::Zeroizing;
 use super::{
     fleet,
     kind::{read, read_scalar, scalar_text},
+    masked::{Masked, Wiped},
     presets::Preset,
     problem::{Problem, Source},
     schema::Schema,
@@ -23,6 +25,11 @@ use crate::{keys::Secret, roles::Roles};
 
 /// What every environment variable of ours begins with.
 pub const ENV_PREFIX: &str = "WAKUMIX_";
+
+/// Bytes of a file that are read at first: with every key and its documentation it has 30 kB.
+const FIRST_READ: usize = 64 << 10;
+/// The longest file: a list of 16 384 mix nodes has 3 MiB.
+const MAX_FILE: usize = 8 << 20;
 
 /// Variables with our prefix that are no keys: the path of the file.
 const ENV_FILE: [&str; 2] = ["WAKUMIX_CONFIG", "WAKUMIX_CONFIG_FILE"];
@@ -54,7 +61,7 @@ pub struct Flag {
 pub(super) struct Entry {
     /// Its name, brought into the form of a path.
     pub(super) name: String,
-    raw: Value,
+    raw: Wiped,
     source: Source,
 }
 
@@ -101,31 +108,68 @@ impl Inputs {
 
 /// The lowest layer.
 pub(super) fn defaults(schema: &Schema) -> Vec<Entry> {
-    let entry = |key: &Key, text: &str| Entry { name: key.path.to_owned(), raw: text.into(), source: Source::Default };
+    let entry = |key: &Key, text: &str| Entry {
+        name: key.path.to_owned(),
+        raw: Wiped::new(text.into()),
+        source: Source::Default,
+    };
     schema.keys().iter().filter_map(|key| key.default.as_deref().map(|text| entry(key, text))).collect()
 }
 
 /// The layer of a preset, without keys of roles that are not in this build.
 pub(super) fn preset(schema: &Schema, preset: &Preset) -> Vec<Entry> {
     let source = Source::Preset(preset.name);
-    let entry =
-        |(name, text): &(&str, &str)| Entry { name: (*name).to_owned(), raw: (*text).into(), source: source.clone() };
+    let entry = |(name, text): &(&str, &str)| Entry {
+        name: (*name).to_owned(),
+        raw: Wiped::new((*text).into()),
+        source: source.clone(),
+    };
     preset.values.iter().filter(|(name, _)| schema.find(name).is_some()).map(entry).collect()
 }
 
 /// The layer of a file.
 pub(super) fn file(schema: &Schema, path: &Path) -> Result<Vec<Entry>, Problem> {
-    let bytes = std::fs::read_to_string(path).map_err(|error| {
+    let unreadable = |problem: String| {
         Problem::new(
-            format!("configuration file {} cannot be read: {error}", path.display()),
+            format!("configuration file {} cannot be read: {problem}", path.display()),
             "name a file that exists with --config, or leave it out",
         )
-    })?;
-    file_of(schema, path, &Zeroizing::new(bytes))
+    };
+    let bytes = read_wiped(path).map_err(|error| unreadable(error.to_string()))?;
+    let text = str::from_utf8(&bytes).map_err(|error| unreadable(error.to_string()))?;
+    file_of(schema, path, text)
+}
+
+/// Reads a file into memory that is wiped, without a copy anywhere else: where it gets too small, the larger one is filled from
+/// it before it goes.
+fn read_wiped(path: &Path) -> io::Result<Zeroizing<Vec<u8>>> {
+    let mut file = std::fs::File::open(path)?;
+    let mut bytes = Zeroizing::new(vec![0; FIRST_READ]);
+    let mut len = 0;
+    loop {
+        match file.read(bytes.get_mut(len..).unwrap_or_default()) {
+            Ok(0) => break,
+            Ok(read) => len += read,
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(error) => return Err(error),
+        }
+        if len > MAX_FILE {
+            return Err(io::Error::other(format!("it has more than {MAX_FILE} bytes")));
+        }
+        if len == bytes.len() {
+            let mut larger = Zeroizing::new(vec![0; 2 * len]);
+            larger.iter_mut().zip(bytes.iter()).for_each(|(to, from)| *to = *from);
+            bytes = larger;
+        }
+    }
+    bytes.truncate(len);
+    Ok(bytes)
 }
 
 /// The layer of a file with this text.
 pub(super) fn file_of(schema: &Schema, path: &Path, text: &str) -> Result<Vec<Entry>, Problem> {
+    let masked = Masked::new(text);
+    let text = masked.text();
     let table = match path.extension().and_then(|extension| extension.to_str()) {
         Some("toml") => parse_toml(text),
         Some("yaml" | "yml") => parse_yaml(text),
@@ -143,7 +187,7 @@ pub(super) fn file_of(schema: &Schema, path: &Path, text: &str) -> Result<Vec<En
         )
     })?;
     let mut entries = Vec::new();
-    flatten(schema, "", table, &Source::File(path.to_owned()), &mut entries);
+    flatten(schema, &masked, "", table, &Source::File(path.to_owned()), &mut entries);
     Ok(entries)
 }
 
@@ -156,7 +200,7 @@ pub(super) fn environment(variables: &[(String, String)]) -> Vec<Entry> {
             let rest = name.strip_prefix(ENV_PREFIX)?;
             Some(Entry {
                 name: rest.to_ascii_lowercase().replace("__", ".").replace('_', "-"),
-                raw: value.as_str().into(),
+                raw: Wiped::new(value.as_str().into()),
                 source: Source::Environment(name.clone()),
             })
         })
@@ -169,10 +213,10 @@ pub(super) fn flags(flags: &[Flag]) -> Vec<Entry> {
         .iter()
         .map(|flag| Entry {
             name: flag.name.clone(),
-            raw: match flag.values.as_slice() {
+            raw: Wiped::new(match flag.values.as_slice() {
                 [one] => one.as_str().into(),
                 many => many.iter().map(|value| Value::from(value.as_str())).collect::<Vec<_>>().into(),
-            },
+            }),
             source: Source::Flag(flag.name.clone()),
         })
         .collect()
@@ -181,7 +225,7 @@ pub(super) fn flags(flags: &[Flag]) -> Vec<Entry> {
 /// The text of the last entry of a name, for keys that decide what is read at all.
 pub(super) fn last_text(entries: &[&[Entry]], name: &str) -> Option<String> {
     let mut all = entries.iter().flat_map(|layer| layer.iter());
-    all.rfind(|entry| entry.name == name).map(|entry| scalar_text(&entry.raw))
+    all.rfind(|entry| entry.name == name).map(|entry| scalar_text(entry.raw.get()))
 }
 
 impl Judge {
@@ -225,7 +269,7 @@ impl Judge {
     }
 
     fn switch(&mut self, name: &'static str, entry: &Entry) {
-        match read_scalar(&Kind::Bool, &entry.raw) {
+        match read_scalar(&Kind::Bool, entry.raw.get()) {
             Ok(value) => {
                 let on = value.to_bool().unwrap_or_default();
                 self.switches.insert(name, (on, entry.source.clone()));
@@ -241,18 +285,19 @@ impl Judge {
     }
 
     fn value(&mut self, key: &Key, entry: Entry, table: &mut Dict) {
-        let Entry { name, raw, source } = entry;
+        let Entry { name, mut raw, source } = entry;
         // Start scripts pass on variables that may be empty: an optional key is then simply not set.
-        if key.default.is_none() && matches!(&raw, Value::String(_, text) if text.trim().is_empty()) {
+        if key.default.is_none() && matches!(raw.get(), Value::String(_, text) if text.trim().is_empty()) {
             return;
         }
-        let read = match raw {
-            Value::String(_, text) if key.kind.is_secret() => self.secret(key, text),
+        let secret = if key.kind.is_secret() { raw.take_text() } else { None };
+        let read = match (secret, raw.get()) {
+            (Some(text), _) => self.secret(key, text),
             // Digits without quotes, as YAML reads them: the number that they make is another text.
-            Value::Num(..) if key.kind.is_secret() => {
+            (None, Value::Num(..)) if key.kind.is_secret() => {
                 Err(vec![ValueError::new("a number stands here; put it in quotes")])
             }
-            raw => read(key, raw).map(|value| insert(table, key, value)),
+            (None, raw) => read(key, raw).map(|value| insert(table, key, value)),
         };
         match read {
             Ok(()) => drop(self.sources.insert(key.path, source)),
@@ -326,14 +371,17 @@ fn nearest(schema: &Schema, name: &str) -> Option<&'static str> {
 }
 
 /// Takes a parsed file apart into its values; unknown tables stay whole and become one unknown key.
-fn flatten(schema: &Schema, prefix: &str, table: Dict, source: &Source, entries: &mut Vec<Entry>) {
+fn flatten(schema: &Schema, masked: &Masked, prefix: &str, table: Dict, source: &Source, entries: &mut Vec<Entry>) {
     for (name, value) in table {
         let path = format!("{prefix}{name}");
         match value {
             Value::Dict(_, inner) if schema.is_table(&path) => {
-                flatten(schema, &format!("{path}."), inner, source, entries);
+                flatten(schema, masked, &format!("{path}."), inner, source, entries);
             }
-            raw => entries.push(Entry { name: path, raw, source: source.clone() }),
+            mut raw => {
+                masked.reveal(&mut raw);
+                entries.push(Entry { name: path, raw: Wiped::new(raw), source: source.clone() });
+            }
         }
     }
 }

@@ -9,7 +9,7 @@ use figment::{
 };
 use wakumix_role_api::{
     Role, RoleName,
-    config::{Key, Settings, Values},
+    config::{Key, Settings, Values, flag},
 };
 use wakumix_sphinx::Weaknesses;
 
@@ -25,6 +25,9 @@ use super::{
 };
 use crate::roles::{NotConfigured, Roles, RolesError};
 
+/// The key that REST shares with the sender.
+pub(super) const ALLOW_DIRECT: &str = "sender.allow-direct";
+
 /// A configuration without a problem.
 #[derive(Debug)]
 pub struct Loaded {
@@ -32,7 +35,7 @@ pub struct Loaded {
     pub config: Config,
     /// The values in force of every key, as texts.
     pub values: Values,
-    /// The node's private keys.
+    /// The node's private keys, and the token of REST.
     pub keys: Keys,
     /// Where each value comes from, by the key's path; keys that are not set are absent.
     pub sources: BTreeMap<&'static str, Source>,
@@ -47,6 +50,11 @@ pub struct Loaded {
 }
 
 impl Loaded {
+    /// Whether messages may be pushed without the mixnet, by whatever role.
+    pub(crate) fn allows_direct(&self) -> bool {
+        allows_direct(&self.settings())
+    }
+
     /// What the roles are configured from.
     pub(crate) fn settings(&self) -> Settings<'_> {
         Settings { values: &self.values, forwards: self.config.forwards() }
@@ -59,6 +67,11 @@ impl Loaded {
     pub(crate) fn configured_roles(&self) -> Result<Vec<Box<dyn Role>>, NotConfigured> {
         self.roles.configured(&self.config.roles, &self.settings())
     }
+}
+
+/// As [`Loaded::allows_direct`]; a node that cannot have the sender role has no such key. The first pass has judged its value.
+pub(super) fn allows_direct(settings: &Settings<'_>) -> bool {
+    settings.read(ALLOW_DIRECT, &flag(), true).unwrap_or(true)
 }
 
 /// Reads and checks a configuration, key files included.
@@ -163,8 +176,6 @@ fn merge(judge: &mut Judge, roles: &Roles) -> Result<(Config, Values), Problems>
     // Roles that do not fit together are reported with everything else.
     let running = roles.in_order(&config.roles).unwrap_or_default();
     config.runs_mix_role = running.iter().any(|role| role.mixing().any());
-    config.nodekey = judge.secrets.remove("nodekey");
-    config.mixkey = judge.secrets.remove("mixkey");
     Ok((config, values))
 }
 

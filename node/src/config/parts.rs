@@ -1,6 +1,9 @@
 //! What each part of the node is configured with: the one place that knows which key sets which field.
 
-use std::{net::SocketAddr, time::Duration};
+use std::{
+    net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr},
+    time::Duration,
+};
 
 use wakumix_discovery::{
     DescriptorsConfig, Discv5Config, DnsConfig, PeerExchangeConfig, PoolConfig, ServiceDiscoveryConfig,
@@ -165,6 +168,12 @@ impl Config {
         }
     }
 
+    /// It has one socket: where the host listens on both families, that of the hop address if others are to find it.
+    fn discv5_address(&self) -> IpAddr {
+        let is_both = self.listen_address == Ipv6Addr::UNSPECIFIED;
+        if is_both && self.forwards() { Ipv4Addr::UNSPECIFIED.into() } else { self.listen_address }
+    }
+
     fn discv5(&self) -> Discv5Config {
         let records = self.entry_node.iter().filter_map(|entry| match entry {
             EntryNode::Record(record) => Some(record.clone()),
@@ -176,7 +185,7 @@ impl Config {
         });
         Discv5Config {
             // A configuration whose shift leaves the range does not load.
-            listen: SocketAddr::new(self.listen_address, self.shifted(self.discv5_udp_port).unwrap_or(u16::MAX)),
+            listen: SocketAddr::new(self.discv5_address(), self.shifted(self.discv5_udp_port).unwrap_or(u16::MAX)),
             announce_ip: external,
             bootstrap: self.discv5_bootstrap_node.iter().cloned().chain(records).collect(),
             auto_update: self.discv5_enr_auto_update,

@@ -160,7 +160,7 @@ fn described(key: &Key) -> Value {
 
 /// A default in the form that a file would have it.
 fn default_value(key: &Key, text: &str) -> Value {
-    let read = kind::read(key, text.into()).unwrap_or_else(|_| text.into());
+    let read = kind::read(key, &text.into()).unwrap_or_else(|_| text.into());
     serde_json::to_value(&read).unwrap_or_default()
 }
 

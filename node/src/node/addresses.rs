@@ -37,30 +37,34 @@ pub(super) fn announced(config: &Config, host: &HostAddresses) -> Vec<Multiaddr>
     if addresses.is_empty() { bound.into_iter().cloned().collect() } else { addresses }
 }
 
-/// Bound addresses, without loopback where there is another.
+/// Bound addresses, without those of this machine and this link where there is another.
 fn bound(host: &HostAddresses) -> Vec<&Multiaddr> {
-    let others: Vec<&Multiaddr> = host.listen.iter().filter(|address| !is_loopback(address)).collect();
+    let others: Vec<&Multiaddr> = host.listen.iter().filter(|address| !is_here(address)).collect();
     if others.is_empty() { host.listen.iter().collect() } else { others }
 }
 
-fn is_loopback(address: &Multiaddr) -> bool {
+/// Whether an address means something on this machine or link alone.
+fn is_here(address: &Multiaddr) -> bool {
     match address.iter().next() {
-        Some(Protocol::Ip4(ip)) => ip.is_loopback(),
-        Some(Protocol::Ip6(ip)) => ip.is_loopback(),
+        Some(Protocol::Ip4(ip)) => ip.is_loopback() || ip.is_link_local(),
+        Some(Protocol::Ip6(ip)) => ip.is_loopback() || ip.is_unicast_link_local(),
         _ => false,
     }
 }
 
 /// Where headers address this node: the first configured address that fits, else that of a relay if it is reached through
-/// one, else one that others have reached, else a bound one, public if possible and not loopback.
+/// one, else one that others have reached, else a bound one, public if possible. One of this machine alone is that of a node to
+/// which packets come unasked, on a machine without another, or of any in nets that take such; without an address a sender
+/// takes its replies over the connections that it has opened.
 pub(super) fn hop_address(config: &Config, host: &HostAddresses, peer: PeerId) -> Option<HopAddress> {
     let hops = |addresses: &[Multiaddr]| -> Vec<HopAddress> {
         addresses.iter().filter_map(|address| HopAddress::from_multiaddr(address, peer).ok()).collect()
     };
     let first = |addresses: &[Multiaddr]| hops(addresses).into_iter().next();
     let relayed = || is_relayed(host).then(|| first(&host.relayed)).flatten();
-    let is_local = |hop: &HopAddress| (hop.ip().is_loopback(), !is_public(&hop.multiaddr()));
-    let bound = || hops(&host.listen).into_iter().min_by_key(is_local);
+    let is_told = |address: &&Multiaddr| config.forwards() || config.mix_allow_all_addresses || !is_here(address);
+    let bound: Vec<Multiaddr> = bound(host).into_iter().filter(is_told).cloned().collect();
+    let bound = || hops(&bound).into_iter().min_by_key(|hop| !is_public(&hop.multiaddr()));
     config.hop_address(peer).or_else(relayed).or_else(|| first(&host.external)).or_else(bound)
 }
 
@@ -84,8 +88,9 @@ mod tests {
 
     fn config(settings: &[(&str, &str)]) -> Config {
         let flag = |(name, value): &(&str, &str)| Flag { name: (*name).to_owned(), values: vec![(*value).to_owned()] };
-        let common = [("roles", "relay")];
-        let flags = common.iter().chain(settings).map(flag).collect();
+        let relay = [("roles", "relay")];
+        let common = relay.iter().filter(|_| settings.iter().all(|(name, _)| *name != "roles"));
+        let flags = common.chain(settings).map(flag).collect();
         load(&Inputs { flags, ..Inputs::default() }).unwrap().config
     }
 
@@ -104,7 +109,37 @@ mod tests {
 
     fn told(config: &Config, host: &HostAddresses) -> (Vec<String>, String) {
         let announced = announced(config, host).iter().map(ToString::to_string).collect();
-        (announced, hop_address(config, host, peer()).unwrap().multiaddr().to_string())
+        (announced, hop(config, host).unwrap())
+    }
+
+    fn hop(config: &Config, host: &HostAddresses) -> Option<String> {
+        hop_address(config, host, peer()).map(|hop| hop.multiaddr().to_string())
+    }
+
+    #[test]
+    fn of_two_families_headers_carry_the_one_and_both_are_told() {
+        let (ip6, link) = ("/ip6/2a00:1::1/tcp/60000", "/ip6/fe80::1/tcp/60000");
+        let host = host(Reachability::Unknown, &[LOOPBACK, "/ip6/::1/tcp/60000", link, ip6, PUBLIC], &[], &[]);
+        assert_eq!(
+            told(&config(&[("roles", "mixer")]), &host),
+            (vec![ip6.to_owned(), PUBLIC.to_owned()], PUBLIC.to_owned())
+        );
+    }
+
+    #[test]
+    fn a_sender_without_an_address_that_others_can_use_has_none_in_headers() {
+        let sender = config(&[("roles", "sender")]);
+        let ip6 = ["/ip6/2a00:1::1/tcp/60000", "/ip6/::1/tcp/60000", LOOPBACK, "/ip4/169.254.0.1/tcp/60000"];
+        for listen in [&ip6[..], &ip6[1..], &[LOOPBACK], &[]] {
+            assert_eq!(hop(&sender, &host(Reachability::Unknown, listen, &[], &[])), None, "{listen:?}");
+        }
+        let lan = host(Reachability::Private, &[ip6[0], LAN], &[], &[]);
+        assert_eq!(hop(&sender, &lan).as_deref(), Some(LAN));
+        // In a net on one machine its loopback is what others use.
+        let here = host(Reachability::Unknown, &[LOOPBACK], &[], &[]);
+        let local = config(&[("roles", "sender"), ("mix-allow-all-addresses", "true")]);
+        assert_eq!(hop(&local, &here).as_deref(), Some(LOOPBACK));
+        assert_eq!(hop(&config(&[("roles", "mixer")]), &here).as_deref(), Some(LOOPBACK));
     }
 
     #[test]
@@ -126,7 +161,7 @@ mod tests {
     #[test]
     fn loopback_is_told_where_nothing_else_is_bound() {
         let host = host(Reachability::Unknown, &[LOOPBACK], &[], &[]);
-        for settings in [&[][..], &[("mix-allow-all-addresses", "true")]] {
+        for settings in [&[("roles", "mixer")][..], &[("mix-allow-all-addresses", "true")]] {
             assert_eq!(told(&config(settings), &host), (vec![LOOPBACK.to_owned()], LOOPBACK.to_owned()));
         }
     }

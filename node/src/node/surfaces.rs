@@ -47,6 +47,9 @@ pub(super) fn api(node: &Node, loaded: &Loaded) -> Result<Api, RoleError> {
         missing: Arc::new(move || missing(&for_missing, missing_tasks.problem())),
         telemetry: node.telemetry.clone(),
         allowed_hosts: config.rest_allow_host.clone().into(),
+        allowed_origins: config.rest_allow_origin.clone().into(),
+        token: loaded.keys.token.clone(),
+        direct: loaded.allows_direct(),
         admin: config.rest_admin || config.rest_address.is_loopback(),
         pool: Arc::new(move || {
             let discovery = discovery.clone();

@@ -7,7 +7,10 @@ use actix_web::{
     body::BoxBody,
     dev::{Payload, ServiceResponse},
     error::PayloadError,
-    http::StatusCode,
+    http::{
+        StatusCode,
+        header::{self, HeaderValue},
+    },
     web,
 };
 use futures::{StreamExt as _, stream};
@@ -15,6 +18,9 @@ use serde::de::DeserializeOwned;
 
 /// How long a body may take to come: programs have it at hand, and whoever does not send it must not hold a connection.
 pub(super) const TIME_FOR_BODY: Duration = Duration::from_secs(10);
+
+/// How a token is shown, for answers to requests that show none.
+pub(super) const SCHEME: &str = "Bearer";
 
 /// How many bytes of JSON are read: a message in base64 and room for its other fields.
 pub(super) fn limit(max_message: usize) -> usize {
@@ -85,6 +91,10 @@ impl ResponseError for Refused {
     }
 
     fn error_response(&self) -> HttpResponse {
-        text(self.status, self.words.as_str())
+        let mut answer = text(self.status, self.words.as_str());
+        if self.status == StatusCode::UNAUTHORIZED {
+            answer.headers_mut().insert(header::WWW_AUTHENTICATE, HeaderValue::from_static(SCHEME));
+        }
+        answer
     }
 }

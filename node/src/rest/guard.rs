@@ -11,6 +11,8 @@
 //! | take messages by the address of a picture, from a node that is not on loopback: browsers leave out both headers there | a browser's `User-Agent`, which no page can change without asking first |
 //! | give its own name the address of this node (DNS rebinding), and be of the same origin then | `Host` must be an address, `localhost` or a name that the operator has given |
 //!
+//! What `rest-allow-origin` names is let through: see `cors`.
+//!
 //! `/health` and what is below stays open: probes name hosts as they like, and it tells nothing but readiness. The metrics
 //! port has no guard for the same reason; it takes no bodies.
 
@@ -34,6 +36,7 @@ use wakumix_telemetry::{Counter, Telemetry};
 use super::{
     Api, RoleRoute,
     body::{self, Refused},
+    cors,
 };
 use crate::metrics::Metric;
 
@@ -75,7 +78,9 @@ impl Fault {
             ),
             Self::Page(sign) => Refused::new(
                 StatusCode::FORBIDDEN,
-                format!("requests of web pages are refused, and this one has `{sign}`; send it from a program"),
+                format!(
+                    "requests of web pages are refused, and this one has `{sign}`; send it from a program, or add the origin of the page to rest-allow-origin"
+                ),
             ),
             Self::ContentType(None) => Refused::new(
                 StatusCode::UNSUPPORTED_MEDIA_TYPE,
@@ -96,27 +101,37 @@ pub(super) async fn guard<B: MessageBody + 'static>(
 ) -> Result<ServiceResponse<BoxBody>, Error> {
     let api = request.app_data::<web::Data<Api>>().cloned();
     let api = api.ok_or_else(|| ErrorInternalServerError("the interface has no state; report this as a bug"))?;
-    if let Err(fault) = check(&request, &api) {
-        refused(&api.telemetry, fault.reason()).increment(1);
-        return Ok(request.error_response(fault.refused()));
-    }
-    let body = body::in_time(request.take_payload());
-    request.set_payload(body);
-    Ok(body::explained(next.call(request).await?.map_into_boxed_body(), api.max_message))
+    let origin = cors::allowed_origin(request.headers(), &api.allowed_origins);
+    let response = match check(&request, &api, origin.is_some()) {
+        Err(fault) => {
+            refused(&api.telemetry, fault.reason()).increment(1);
+            request.error_response(fault.refused())
+        }
+        Ok(()) if origin.is_some() && cors::is_preflight(&request) => cors::preflight(request),
+        Ok(()) => {
+            let body = body::in_time(request.take_payload());
+            request.set_payload(body);
+            body::explained(next.call(request).await?.map_into_boxed_body(), api.max_message)
+        }
+    };
+    Ok(cors::mark(response, origin, &api.allowed_origins))
 }
 
 /// Shows every reason on the metrics page before it occurs.
 pub(super) fn announce(telemetry: &Telemetry) {
-    for reason in Fault::REASONS {
+    for reason in Fault::REASONS.into_iter().chain([TOKEN]) {
         refused(telemetry, reason).increment(0);
     }
 }
 
-fn refused(telemetry: &Telemetry, reason: &'static str) -> Counter {
+/// The reason of a request without the token that it needs.
+pub(super) const TOKEN: &str = "token";
+
+pub(super) fn refused(telemetry: &Telemetry, reason: &'static str) -> Counter {
     telemetry.counter(Metric::RestRefusedTotal, &[("reason", reason)])
 }
 
-fn check(request: &ServiceRequest, api: &Api) -> Result<(), Fault> {
+fn check(request: &ServiceRequest, api: &Api, is_allowed_page: bool) -> Result<(), Fault> {
     let path = request.path();
     if path == "/health" || path.starts_with("/health/") {
         return Ok(());
@@ -126,7 +141,9 @@ fn check(request: &ServiceRequest, api: &Api) -> Result<(), Fault> {
     let path = request.match_info().as_str();
     let taking = api.routes.iter().map(|RoleRoute { route, .. }| route).filter(|route| route.takes);
     let takes = taking.map(Route::fixed_path).any(|taken| path.starts_with(taken));
-    check_page(takes, request.headers())?;
+    if !is_allowed_page {
+        check_page(takes, request.headers())?;
+    }
     check_content_type(request.headers())
 }
 

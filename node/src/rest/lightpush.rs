@@ -2,7 +2,14 @@
 
 use std::time::Duration;
 
-use actix_web::{HttpResponse, Responder, http::StatusCode, web};
+use actix_web::{
+    HttpRequest, HttpResponse, Responder,
+    http::{
+        StatusCode,
+        header::{self, HeaderMap},
+    },
+    web,
+};
 use rand::Rng as _;
 use serde::{Deserialize, Serialize};
 use wakumix_role_api::{
@@ -14,7 +21,7 @@ use wakumix_waku::{
     lightpush::{self, StatusCode as LightpushStatus},
 };
 
-use super::{Api, Sharding, body};
+use super::{Api, Sharding, access, body};
 
 /// The limit of a plain push that names none, as nwaku's REST has it (`spec/waku.md §7.2`).
 const PLAIN_LIMIT: Duration = Duration::from_secs(5);
@@ -127,12 +134,35 @@ struct Fallback {
     text: String,
 }
 
-async fn push(api: web::Data<Api>, bytes: web::Bytes) -> impl Responder {
+async fn push(api: web::Data<Api>, request: HttpRequest, bytes: web::Bytes) -> impl Responder {
     let outcome = match parse(&api, &bytes) {
-        Ok(asked) => carry_out(&api, asked).await,
+        Ok(asked) => match permit(&api, asked.anonymity, request.headers()) {
+            Ok(()) => carry_out(&api, asked).await,
+            Err(refused) => refused,
+        },
         Err(problem) => Outcome::failed(LightpushStatus::BAD_REQUEST, "bad_request", problem),
     };
-    HttpResponse::build(http_status(outcome.status)).json(outcome)
+    let mut answer = HttpResponse::build(http_status(outcome.status));
+    if outcome.status == UNAUTHORIZED.0 {
+        answer.insert_header((header::WWW_AUTHENTICATE, body::SCHEME));
+    }
+    answer.json(outcome)
+}
+
+/// A direct push without the token that it needs.
+const UNAUTHORIZED: LightpushStatus = LightpushStatus(401);
+/// A direct push where there are none.
+const FORBIDDEN: LightpushStatus = LightpushStatus(403);
+
+/// Whether a message may be pushed as is asked for: without the mixnet only with the token, if one is set, and where the operator
+/// has not turned that off.
+fn permit(api: &Api, anonymity: Anonymity, headers: &HeaderMap) -> Result<(), Outcome> {
+    if anonymity == Anonymity::Required {
+        return Ok(());
+    }
+    access::check_token(api, headers).map_err(|words| Outcome::failed(UNAUTHORIZED, "unauthorized", words))?;
+    let refused = || Outcome::from(&PushFailure::DirectNotAllowed);
+    if api.direct { Ok(()) } else { Err(refused()) }
 }
 
 /// The status of the HTTP answer: that of lightpush, where it is one that ends an exchange.
@@ -253,6 +283,7 @@ impl From<&PushFailure> for Outcome {
                 LightpushStatus::PAYLOAD_TOO_LARGE
             }
             PushFailure::InvalidMessage(_) => LightpushStatus::BAD_REQUEST,
+            PushFailure::DirectNotAllowed => FORBIDDEN,
             PushFailure::Client(ClientError::Busy) => LightpushStatus::TOO_MANY_REQUESTS,
             PushFailure::BadAnswer(_) | PushFailure::Client(ClientError::Internal(_)) => {
                 LightpushStatus::INTERNAL_SERVER_ERROR

@@ -5,14 +5,14 @@ use std::{
     time::Duration,
 };
 
-use actix_web::{HttpResponse, Responder, web};
+use actix_web::{HttpRequest, HttpResponse, Responder, web};
 use serde::{Deserialize, Serialize};
 use wakumix_discovery::PoolEntry;
 use wakumix_mix::MIN_POOL;
 use wakumix_role_api::directory::PoolState;
 use wakumix_waku::record::{Capabilities, Shards};
 
-use super::{Api, admin, body::Refused};
+use super::{Api, access, body::Refused};
 
 pub(super) fn routes(config: &mut web::ServiceConfig) {
     config.route("/admin/v1/pool", web::get().to(pool));
@@ -103,8 +103,8 @@ pub struct ShardsJson {
     pub shards: Vec<u16>,
 }
 
-async fn pool(api: web::Data<Api>) -> Result<impl Responder, Refused> {
-    admin::permit(&api)?;
+async fn pool(api: web::Data<Api>, request: HttpRequest) -> Result<impl Responder, Refused> {
+    access::permit_admin(&api, request.headers())?;
     Ok(HttpResponse::Ok().json(PoolJson::from((api.pool)().await)))
 }
 

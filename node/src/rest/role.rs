@@ -6,7 +6,7 @@ use actix_web::{HttpRequest, HttpResponse, Resource, ResponseError as _, http::S
 use futures::StreamExt as _;
 use wakumix_role_api::rest::{Access, Body, Method, Request, Response, RouteContext};
 
-use super::{Api, RoleRoute, admin, body::text};
+use super::{Api, RoleRoute, access, body::text};
 
 pub(super) fn routes(config: &mut web::ServiceConfig, routes: &[RoleRoute]) {
     let mut resources: BTreeMap<&'static str, Resource> = BTreeMap::new();
@@ -22,7 +22,8 @@ pub(super) fn routes(config: &mut web::ServiceConfig, routes: &[RoleRoute]) {
         let handler =
             move |api: web::Data<Api>, request: HttpRequest, values: web::Path<Vec<String>>, body: web::Bytes| {
                 let names = request.match_info().iter().map(|(name, _)| name.to_owned());
-                answer(route, api, names.zip(values.into_inner()).collect(), body)
+                let parameters = names.zip(values.into_inner()).collect();
+                answer(route, api, request, Request { parameters, body: body.into() })
             };
         resources.insert(path, resource.route(method.to(handler)));
     }
@@ -34,11 +35,11 @@ pub(super) fn routes(config: &mut web::ServiceConfig, routes: &[RoleRoute]) {
 async fn answer(
     RoleRoute { role, is_on, route }: RoleRoute,
     api: web::Data<Api>,
-    parameters: BTreeMap<String, String>,
-    body: web::Bytes,
+    asked: HttpRequest,
+    request: Request,
 ) -> HttpResponse {
     if route.access == Access::Operators
-        && let Err(refused) = admin::permit(&api)
+        && let Err(refused) = access::permit_admin(&api, asked.headers())
     {
         return refused.error_response();
     }
@@ -46,8 +47,7 @@ async fn answer(
         return text(StatusCode::SERVICE_UNAVAILABLE, format!("the {role} role is off; add it to roles"));
     }
     let context = RouteContext { ports: api.ports.clone(), directory: api.directory.clone() };
-    let Response { status, content_type, body } =
-        (route.handler)(context, Request { parameters, body: body.into() }).await;
+    let Response { status, content_type, body } = (route.handler)(context, request).await;
     let mut response = HttpResponse::build(StatusCode::from_u16(status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR));
     match body {
         Body::Full(bytes) => response.content_type(content_type).body(bytes),

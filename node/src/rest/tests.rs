@@ -1,11 +1,18 @@
 //! The REST interface in front of queues that the tests answer themselves.
 
+mod access;
 mod admin;
+mod cors;
 mod guard;
 
 use std::{num::NonZeroU16, sync::Arc, time::Duration};
 
-use actix_web::{App, http::StatusCode, middleware::from_fn, test, web};
+use actix_web::{
+    App,
+    http::{StatusCode, header::HeaderMap},
+    middleware::from_fn,
+    test, web,
+};
 use futures::FutureExt;
 use serde_json::{Value, json};
 use wakumix_mix::ExitStatus;
@@ -105,6 +112,9 @@ impl World {
             telemetry,
             admin: true,
             allowed_hosts: Arc::from([]),
+            allowed_origins: Arc::from([]),
+            token: None,
+            direct: true,
             pool: Arc::new(|| std::future::ready(Vec::new()).boxed()),
         };
         let queues = Queues {
@@ -122,14 +132,20 @@ impl World {
     }
 
     async fn call_raw(&self, request: test::TestRequest) -> (StatusCode, String) {
+        let (status, _, body) = self.answer(request).await;
+        (status, body)
+    }
+
+    /// Status, headers and body.
+    async fn answer(&self, request: test::TestRequest) -> (StatusCode, HeaderMap, String) {
         let app = App::new()
             .wrap(from_fn(super::guard::guard))
             .configure(state(&self.api))
             .configure(|config| routes(config, &self.api));
         let app = test::init_service(app).await;
         let response = test::call_service(&app, request.to_request()).await;
-        let status = response.status();
-        (status, String::from_utf8(test::read_body(response).await.to_vec()).unwrap())
+        let (status, headers) = (response.status(), response.headers().clone());
+        (status, headers, String::from_utf8(test::read_body(response).await.to_vec()).unwrap())
     }
 
     async fn post(&self, path: &str, body: impl Into<web::Bytes>) -> (StatusCode, String) {

@@ -327,6 +327,12 @@ impl Client {
         self.common.window.size()
     }
 
+    /// Tries without answer since the last answer, once they are so many that it is no chance.
+    #[must_use]
+    pub fn silence(&self) -> Option<u32> {
+        self.common.conditions.silence()
+    }
+
     /// The share of tries that were lost lately.
     #[must_use]
     pub fn loss(&self) -> f64 {

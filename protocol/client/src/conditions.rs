@@ -44,6 +44,10 @@ const STANDSTILL_IN_LIMIT: u32 = 2;
 /// Above this share of lost tries first tries are protected too. One loss after many answers is 0.0625, two are 0.12.
 const LOSSY: f64 = 0.1;
 
+/// Tries in a row without answer that are no chance: more than one request makes, and with one packet in ten lost on each link,
+/// where a try fails with 0.47, one such row in 8000.
+const SILENCE: u32 = 12;
+
 /// What is known of the network.
 #[derive(Clone, Debug)]
 pub(crate) struct Conditions {
@@ -144,6 +148,11 @@ impl Conditions {
         self.loss > LOSSY
     }
 
+    /// Tries without answer since the last answer, once they are so many that it is no chance.
+    pub(crate) fn silence(&self) -> Option<u32> {
+        (self.timeouts >= SILENCE).then_some(self.timeouts)
+    }
+
     /// The share of tries that were lost lately.
     pub(crate) fn loss(&self) -> f64 {
         self.loss
@@ -222,6 +231,18 @@ mod tests {
         assert!(conditions.loss() < 0.01, "{}", conditions.loss());
         assert!(conditions.response_timeout(1, LIMIT) > ms(1300));
         assert_eq!(conditions.response_timeout(1, LIMIT / 10), ms(1000) / 3, "several tries still fit");
+    }
+
+    #[test]
+    fn a_dozen_tries_without_answer_are_silence_until_the_next_answer() {
+        let mut conditions = quick();
+        (1..SILENCE).for_each(|_| conditions.lost());
+        assert_eq!(conditions.silence(), None);
+        conditions.lost();
+        conditions.lost();
+        assert_eq!(conditions.silence(), Some(SILENCE + 1));
+        conditions.answered(ms(300));
+        assert_eq!(conditions.silence(), None);
     }
 
     #[test]

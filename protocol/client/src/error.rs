@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use libp2p_identity::PeerId;
 use thiserror::Error;
+use wakumix_mix::HopAddress;
 use wakumix_waku::PubsubTopic;
 
 use crate::{PoolCounts, ServiceKind};
@@ -59,7 +60,9 @@ pub enum ClientError {
     #[error("too many requests are open; try again later")]
     Busy,
     /// This node has no address that a reply could be sent to, and no connection on which one could come.
-    #[error("this node has no address that a reply path can carry; listen on IPv4 TCP or QUIC, or set ext-multiaddr")]
+    #[error(
+        "this node has no address that a reply path can carry, and no connection to a mix node on which replies could come; wait for connections, or listen on IPv4 TCP or QUIC"
+    )]
     NoReplyAddress,
     /// Nobody can dial this node, and none of the mix nodes that it is connected to can be the last hop of a reply.
     #[error(
@@ -108,6 +111,23 @@ pub enum ClientError {
         /// How often the request had left.
         tries: u32,
     },
+    /// No answer came in time, nor to any try for long: replies do not find this node, or nothing gets through at all. What was
+    /// asked for may have been done.
+    #[error(
+        "no answer within {} ms after {tries} tries; what was asked for may have been done; {}",
+        limit.as_millis(),
+        no_replies(*silent, address.as_deref())
+    )]
+    NoReplies {
+        /// The limit that passed, from acceptance.
+        limit: Duration,
+        /// How often the request had left.
+        tries: u32,
+        /// Tries of this client since the last answer, those of other requests included.
+        silent: u32,
+        /// Where replies are sent; `None` if they come over connections of this node alone.
+        address: Option<Box<HopAddress>>,
+    },
     /// A reply came that is not sound, and its try is used up: only without the countermeasure.
     #[error("the answer is malformed: it is not sound")]
     Unsound,
@@ -138,6 +158,7 @@ impl ClientError {
             Self::NotAGuard(_) => "not_a_guard",
             Self::FirstHop(_) => "first_hop_failed",
             Self::Deadline { .. } => "deadline",
+            Self::NoReplies { .. } => "no_replies",
             Self::Unsound => "bad_answer",
             Self::Stopped => "stopped",
             Self::Internal(_) => "internal",
@@ -161,6 +182,20 @@ impl ClientError {
                 | Self::TooFewSubnets { .. }
         )
     }
+}
+
+/// What a client lacks that has had no answer to so many tries, and sends replies to this address or over its connections.
+#[must_use]
+pub fn no_replies(silent: u32, address: Option<&HopAddress>) -> String {
+    let way = match address {
+        Some(address) => {
+            format!("at {}, so check that others can reach that, or set nat or ext-multiaddr", address.multiaddr())
+        }
+        None => "over the connections of this node, for nobody can dial it".to_owned(),
+    };
+    format!(
+        "none of the last {silent} tries of this node was answered: nothing gets through, or replies do not come; they are to come {way}"
+    )
 }
 
 fn on_topic(topic: Option<&PubsubTopic>) -> String {

@@ -15,7 +15,7 @@ use crate::{
     dispatch::{Content, Dispatch, Start},
     layout::Protection,
     network::Network,
-    return_route::{Connected, ReturnRoute},
+    return_route::{Connected, ReturnRoute, reply_address},
     route::{Route, Surroundings, Wanted, choose, pool_problem},
     tries::{LastAnswer, Sent, Step, Tries},
     window::Window,
@@ -46,6 +46,19 @@ pub(crate) struct Common {
     pub(crate) proven: BTreeSet<PeerId>,
     /// Since when requests have no route; `None` while they have.
     pub(crate) without_route: Option<Duration>,
+}
+
+impl Common {
+    /// A deadline in a long silence says more than that it has passed.
+    fn explained(&self, failure: ClientError) -> ClientError {
+        match (failure, self.conditions.silence()) {
+            (ClientError::Deadline { limit, tries }, Some(silent)) => {
+                let address = reply_address(&self.own, self.network.directory(), &self.connected).map(Box::new);
+                ClientError::NoReplies { limit, tries, silent, address }
+            }
+            (failure, _) => failure,
+        }
+    }
 }
 
 /// One call of the state machine: the time, the generator, what was seen of nodes, and where the outputs go.
@@ -250,7 +263,7 @@ impl Exchange {
             return Flow::Ended(Err(ClientError::Deadline { limit: self.limit, tries: 1 }));
         }
         if turn.now >= self.deadline() {
-            return Flow::Ended(self.at_deadline(turn));
+            return Flow::Ended(self.at_deadline(turn).map_err(|failure| common.explained(failure)));
         }
         match self.phase {
             Phase::AwaitingRoute(_) => self.await_route(common, turn),

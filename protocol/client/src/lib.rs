@@ -67,9 +67,10 @@ pub use client::{
 };
 pub use directory::{DirectorySnapshot, OwnNode, PoolCounts, PoolState, Reachability, ServiceEntry, ServiceKind};
 pub use dispatch::{Dispatch, NotDispatched};
-pub use error::{ClientError, SendFailure};
+pub use error::{ClientError, SendFailure, no_replies};
 pub use meaning::{AnswerReader, Meaning};
 pub use request::{
     Anonymity, ExchangeAnswer, Exchanged, Exposure, LoopOutcome, LoopRequest, Request, RequestId, TryId,
 };
+pub use return_route::reply_address;
 pub use surbs::{Opening, SurbStore};

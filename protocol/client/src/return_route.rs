@@ -97,6 +97,17 @@ impl ReturnRoute {
     }
 }
 
+/// Where the replies of a node are sent; `None` if they come over its own connections alone.
+#[must_use]
+pub fn reply_address(
+    node: &OwnNode,
+    directory: &DirectorySnapshot,
+    connected: &BTreeSet<PeerId>,
+) -> Option<HopAddress> {
+    let route = ReturnRoute::to(node, directory, connected).ok()?;
+    (route.last_hop != LastHop::Connected).then_some(route.me.address)
+}
+
 fn last_hop(reachability: Reachability, address: &HopAddress) -> LastHop {
     match reachability {
         Reachability::Public => LastHop::Any,
@@ -164,6 +175,23 @@ mod tests {
     fn a_node_without_address_is_named_by_its_peer_id_alone() {
         let me = return_route(None, Reachability::Unknown, &connected(1)).unwrap().me;
         assert_eq!(Ok(me.address), HopAddress::placeholder(peer(99)));
+    }
+
+    #[test]
+    fn replies_are_sent_to_an_address_that_others_may_reach() {
+        let address = |address: Option<HopAddress>, reachability| {
+            let own = OwnNode { peer: peer(99), address, key: PrivateKey::from_bytes([7; 32]).public(), reachability };
+            reply_address(&own, &directory(), &connected(3))
+        };
+        let own = Some(node(99).address);
+        for (known, reachability, sent_to) in [
+            (own.clone(), Reachability::Public, own.clone()),
+            (own.clone(), Reachability::Unknown, own.clone()),
+            (own, Reachability::Private, None),
+            (None, Reachability::Unknown, None),
+        ] {
+            assert_eq!(address(known, reachability), sent_to, "{reachability:?}");
+        }
     }
 
     #[test]

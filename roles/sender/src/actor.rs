@@ -22,7 +22,7 @@ use wakumix_mix::Reliability;
 use wakumix_role_api::{
     Actor, Context, OnPanic,
     relay::RelayHandle,
-    sender::{Answer, DeliveryPath, Loop, Push, PushFailure, ReplyOpener, SenderMessage},
+    sender::{Anonymity, Answer, DeliveryPath, Loop, Push, PushFailure, ReplyOpener, SenderMessage},
 };
 
 use crate::{
@@ -44,6 +44,8 @@ pub(crate) struct Sender {
     pub(crate) replies: ReplyOpener,
     pub(crate) reliability: Arc<Mutex<Reliability>>,
     pub(crate) rules: PushRules,
+    /// Whether a message may go without the mixnet.
+    pub(crate) allow_direct: bool,
     pub(crate) rng: StdRng,
     /// Requests and loops whose callers wait.
     pub(crate) open: BTreeMap<RequestId, Open>,
@@ -109,6 +111,9 @@ impl Sender {
     fn push(&mut self, push: Push, context: &Context<SenderMessage>) {
         let Push { message, pubsub_topic, exit, timeout, anonymity, reply } = push;
         let caller = Caller::new(reply, &self.shell);
+        if anonymity != Anonymity::Required && !self.allow_direct {
+            return caller.answer(Err(PushFailure::DirectNotAllowed));
+        }
         let prepared = self.has_room(held_bytes(&message, pubsub_topic.as_deref())).and_then(|()| {
             let push = lightpush::Push { message, pubsub_topic, exit, timeout, anonymity };
             push.prepare(&mut self.rng, unix_nanoseconds(), self.rules)
@@ -251,6 +256,7 @@ impl Sender {
         metrics.window.set(count(self.client.window()));
         metrics.show_credentials(self.client.surbs().len());
         metrics.loss.set(self.client.loss());
+        self.shell.silence.note(self.client.silence());
     }
 
     fn next_id(&mut self) -> RequestId {

@@ -10,7 +10,7 @@ pub use wakumix_client::{
 use wakumix_mix::DelayLaw;
 use wakumix_role_api::{
     ConfigChecks, ConfigError,
-    config::{Settings, delay, number, size, time},
+    config::{Settings, delay, flag, number, size, time},
 };
 use wakumix_sphinx::MAX_SURBS;
 
@@ -57,6 +57,8 @@ wakumix_role_api::settings! {
         /// moment of a request than any other.
         hold: DelayLaw = ClientConfig::default().hold, delay(), "sender.hold",
             "mean wait of packets made here before they leave; none shows the first link when a request was made";
+        allow_direct: bool = true, flag(), "sender.allow-direct",
+            "push without the mixnet where a request asks for that, with anonymity none or preferred; false refuses such requests, whatever roles run";
     }
     shared {
         /// The delay that each hop on the path is asked for. [`DelayLaw::None`] suits hops of 2025 that read the field in

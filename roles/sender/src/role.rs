@@ -11,7 +11,7 @@ use tokio::{sync::watch, time::Instant};
 use wakumix_client::{
     Client, ClientError, ServiceKind,
     lightpush::{PushRules, Version},
-    readiness,
+    no_replies, readiness, reply_address,
 };
 use wakumix_role_api::{
     ActorHandle, ConfigError, DirectoryReader, Inbox, LocalNode, Mixing, Opening, Role, RoleContext, RoleError,
@@ -29,7 +29,7 @@ use crate::{
     config::{Config, SHARDING_KEYS},
     metrics::{METRICS, Metrics},
     probe::{self, ProbeRuns},
-    shell::{Shell, Work},
+    shell::{Shell, Silence, Work},
     surroundings::{Surroundings, own_node, snapshot},
 };
 
@@ -144,7 +144,7 @@ impl Role for SenderRole {
             Some(rng) => rng,
             None => StdRng::try_from_rng(&mut SysRng).map_err(|error| cannot_start(error.to_string()))?,
         };
-        let work = Work::new();
+        let (work, silence) = (Work::new(), Arc::<Silence>::default());
         let shell = Shell {
             node: context.node.clone(),
             directory: context.directory.clone(),
@@ -156,13 +156,14 @@ impl Role for SenderRole {
             watchlist: Arc::default(),
             metrics: Arc::new(Metrics::new(&context.telemetry)),
             work: Arc::clone(&work),
+            silence: Arc::clone(&silence),
             epoch: context.epoch,
         };
         let (task_limit, min_subnets) = (task_limit(&config), config.min_subnets);
         let factory = factory(context.clone(), config, shell, handle.replies().clone(), rng);
         let actor = context.supervisor.start(handle.address().clone(), inbox, task_limit, factory);
         let (node, directory) = (context.node.clone(), context.directory.clone());
-        Ok(Box::new(RunningSender { actor, work, node, directory, handle, min_subnets }))
+        Ok(Box::new(RunningSender { actor, work, silence, node, directory, handle, min_subnets }))
     }
 }
 
@@ -197,6 +198,7 @@ fn factory(
             relay: context.ports.get(),
             replies: replies.clone(),
             reliability: Arc::clone(&context.reliability),
+            allow_direct: config.allow_direct,
             rules: PushRules { version: Version::V3, auto_shards: config.auto_shards, weaknesses },
             rng: rng.fork(),
             open: BTreeMap::new(),
@@ -209,6 +211,7 @@ fn factory(
 struct RunningSender {
     actor: ActorHandle,
     work: Arc<Work>,
+    silence: Arc<Silence>,
     node: LocalNode,
     directory: DirectoryReader,
     handle: SenderHandle,
@@ -234,6 +237,10 @@ impl RunningRole for RunningSender {
         ready.map_err(|lack| match lack {
             ClientError::NoExit { .. } => "no node that serves lightpush is known".to_owned(),
             other => other.to_string(),
+        })?;
+        self.silence.recent().map_or(Ok(()), |silent| {
+            let address = reply_address(&own, &known, &directory.connected);
+            Err(format!("no_replies: {}", no_replies(silent, address.as_ref())))
         })
     }
 

@@ -2,6 +2,7 @@
 
 use std::{sync::Arc, time::Duration};
 
+use parking_lot::Mutex;
 use tokio::{sync::watch, time::Instant};
 use wakumix_mix::Ledger;
 use wakumix_role_api::{DirectoryReader, Formats, LocalNode, Workers, mixer::MixerHandle, sender::PlainPush};
@@ -21,6 +22,7 @@ pub(crate) struct Shell {
     pub(crate) watchlist: Arc<Watchlist>,
     pub(crate) metrics: Arc<Metrics>,
     pub(crate) work: Arc<Work>,
+    pub(crate) silence: Arc<Silence>,
     /// What the client's times count from; the same for all roles.
     pub(crate) epoch: Instant,
 }
@@ -29,6 +31,30 @@ impl Shell {
     /// The client's time.
     pub(crate) fn now(&self) -> Duration {
         Instant::now().saturating_duration_since(self.epoch)
+    }
+}
+
+/// How long a silence counts that no further try has confirmed: a node that nobody asks for as long as it is not ready must be
+/// ready again some time.
+const SILENCE_COUNTS: Duration = Duration::from_secs(60);
+
+/// Whether tries have gone without answer for long, as readiness tells it. Bound: one entry.
+#[derive(Debug, Default)]
+pub(crate) struct Silence(Mutex<Option<(u32, Instant)>>);
+
+impl Silence {
+    /// So many tries were not answered; `None` while that may be chance.
+    pub(crate) fn note(&self, tries: Option<u32>) {
+        let mut noted = self.0.lock();
+        if noted.map(|(tries, _)| tries) != tries {
+            *noted = tries.map(|tries| (tries, Instant::now()));
+        }
+    }
+
+    /// So many, if the last of them is not long ago.
+    pub(crate) fn recent(&self) -> Option<u32> {
+        let (tries, since) = (*self.0.lock())?;
+        (since.elapsed() < SILENCE_COUNTS).then_some(tries)
     }
 }
 

@@ -1,7 +1,7 @@
 //! Every kind of bad input: the message names the key, where it was written, and what to do.
 
 use super::{MIX, NODE, Setup, mixnode, write_private};
-use crate::config::Problem;
+use crate::{config::Problem, keys::parse_node_key};
 
 /// The file that [`Setup::toml`] writes, as messages name it.
 const FILE: &str = "node.toml";
@@ -193,13 +193,17 @@ fn an_ed25519_identity_cannot_mix() {
 fn a_mix_role_needs_an_address_that_a_header_can_carry() {
     for (toml, key) in [
         ("listen-address = '::1'", "`listen-address`"),
-        ("listen-address = '::'", "`listen-address`"),
         ("nat = 'extip:2001:db8::1'", "`nat`"),
         ("ext-multiaddr = ['/dns4/example.org/tcp/1']\next-multiaddr-only = true", "`ext-multiaddr`"),
     ] {
         assert_says(&format!("roles = ['mixer']\n{toml}"), &[key, FILE, "packet header", "IPv4"]);
-        Setup::new().toml(&format!("roles = ['relay']\n{toml}")).load();
+        for roles in ["['relay']", "['sender']", "['relay', 'sender']"] {
+            Setup::new().toml(&format!("roles = {roles}\n{toml}")).load();
+        }
     }
+    let both = Setup::new().toml("roles = ['mixer']\nlisten-address = '::'\n").load().config;
+    let listens: Vec<_> = both.listen_addresses().iter().map(ToString::to_string).collect();
+    assert_eq!(listens, ["/ip6/::/tcp/60000", "/ip4/0.0.0.0/tcp/60000"]);
     Setup::new().toml("roles = ['mixer']\nlisten-address = '127.0.0.1'\ntcp-port = 0").load();
 }
 
@@ -232,6 +236,30 @@ fn a_file_that_does_not_parse_gives_no_secret_away() {
         assert!(said.contains(name), "{said}");
         assert!(!said.contains(&NODE[..16]), "{said}");
     }
+}
+
+#[test]
+fn what_is_wrong_with_those_who_may_use_rest_names_its_key() {
+    assert_says(
+        "rest-allow-origin = ['https://app.example.org/page']",
+        &["`rest-allow-origin`", "not an origin such as https:"],
+    );
+    assert_says("rest-allow-origin = '*'", &["`rest-allow-origin`", "`*` is not an origin"]);
+    assert_says("rest-token-file = '/does/not/exist'", &["`rest-token-file`", FILE, "does not exist", "/dev/urandom"]);
+    let mut setup = Setup::new();
+    let path = setup.path("token");
+    std::fs::write(&path, "a-token-of-the-tests\n").unwrap();
+    #[cfg(unix)]
+    {
+        std::fs::set_permissions(&path, std::os::unix::fs::PermissionsExt::from_mode(0o644)).unwrap();
+        let setup = Setup::new().flag("rest-token-file", path.to_str().unwrap());
+        assert!(setup.problem().contains("is open to others (mode 0644)"), "{}", setup.problem());
+    }
+    write_private(&path, "a-token-of-the-tests\n");
+    let loaded = Setup::new().flag("rest-token-file", path.to_str().unwrap()).load();
+    assert!(loaded.keys.token.unwrap().is(b"a-token-of-the-tests"));
+    // What is not served needs no token.
+    Setup::new().toml("rest = false\nrest-token-file = '/does/not/exist'").load();
 }
 
 #[test]
@@ -268,9 +296,25 @@ fn the_other_layers_are_judged_even_when_the_file_is_broken() {
 
 #[test]
 fn digits_without_quotes_are_no_secret() {
-    let yaml = format!("nodekey: {}\n", "1".repeat(64));
-    let said = Setup::new().file("node.yaml", &yaml).problem();
+    let said = Setup::new().file("node.yaml", "nodekey: 1111\n").problem();
     assert!(said.contains("`nodekey` in file") && said.contains("put it in quotes"), "{said}");
+    // So many of them are a key, whatever YAML makes of them.
+    let digits = "1".repeat(64);
+    let loaded = Setup::new().file("node.yaml", &format!("nodekey: {digits}\n")).load();
+    assert_eq!(loaded.keys.peer(), parse_node_key(&digits).unwrap().public().to_peer_id());
+}
+
+#[test]
+fn a_file_that_is_no_text_or_too_long_is_refused() {
+    let mut setup = Setup::new();
+    let path = setup.path("node.toml");
+    std::fs::write(&path, [b'#', 0xff, b'\n']).unwrap();
+    setup.inputs.file = Some(path.clone());
+    assert!(setup.problem().contains("node.toml cannot be read: invalid utf-8"), "{}", setup.problem());
+    std::fs::write(&path, "#".repeat((8 << 20) + 1)).unwrap();
+    assert!(setup.problem().contains("it has more than 8388608 bytes"), "{}", setup.problem());
+    std::fs::write(&path, format!("tcp-port = 1{}", "#".repeat(8 << 20).get(12..).unwrap())).unwrap();
+    assert_eq!(setup.load().config.tcp_port, 1);
 }
 
 #[test]

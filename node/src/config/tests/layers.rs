@@ -76,7 +76,7 @@ fn booleans_numbers_and_lists_are_read_from_text_too() {
     // All digits, with one e: a YAML or environment reader that guesses would make a number of it.
     let digits = format!("1e{}", "1".repeat(62));
     let loaded = Setup::new().env("WAKUMIX_NODEKEY", &digits).load();
-    assert_eq!(loaded.config.nodekey.unwrap().expose(), digits);
+    assert_eq!(loaded.keys.peer(), crate::keys::parse_node_key(&digits).unwrap().public().to_peer_id());
 }
 
 #[test]

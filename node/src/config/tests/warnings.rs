@@ -22,9 +22,22 @@ fn warns_of_what_works_but_is_probably_not_meant() {
     warns(&format!("roles = ['mixer']\nmixkey = '{MIX}'"), "set keys.directory");
     is_silent(&format!("roles = ['sender']\nmixkey = '{MIX}'"), "set keys.directory");
     warns("roles = ['mixer']", "hop address");
+    is_silent("roles = ['sender']", "hop address");
     warns(&format!("mixkey = '{MIX}'"), "no role of this node mixes");
     warns("roles = ['mixer']\n[mix]\nprofile = 'logos-testnet-0.2'", "a proof of 301 bytes");
     warns("store = true", "`store`");
+}
+
+#[test]
+fn warns_of_rest_keys_that_do_nothing_and_of_pushes_that_cannot_be() {
+    for key in
+        ["rest-allow-host = ['a.example']", "rest-allow-origin = ['https://a.example']", "rest-token-file = 'token'"]
+    {
+        warns(&format!("rest = false\n{key}"), "has no effect: rest is off");
+    }
+    warns("roles = ['relay']\n[sender]\nallow-direct = false", "pushes nothing; add sender to roles");
+    is_silent("roles = ['relay', 'sender']\n[sender]\nallow-direct = false", "pushes nothing");
+    is_silent("roles = ['relay']", "pushes nothing");
 }
 
 #[test]

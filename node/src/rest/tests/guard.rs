@@ -1,4 +1,4 @@
-//! What a web page may do: nothing.
+//! What a web page may do that the operator has not allowed: nothing.
 
 use actix_web::{dev::Payload, http::ConnectionType};
 use futures::{StreamExt as _, stream};
@@ -79,7 +79,7 @@ async fn a_request_of_a_page_is_refused_whatever_it_asks_for() {
         refusal(&world, question.insert_header(host).insert_header(from), StatusCode::FORBIDDEN).await;
     }
     let words = refusal(&world, push(&[host, JSON, ("origin", "https://evil.example")]), StatusCode::FORBIDDEN).await;
-    let has = "this one has `origin: https://evil.example`; send it from a program";
+    let has = "this one has `origin: https://evil.example`; send it from a program, or add the origin of the page to rest-allow-origin";
     assert!(words.ends_with(has), "{words}");
     // A picture whose address is that of a node on another machine: browsers send neither header there.
     let browser = ("user-agent", "Mozilla/5.0 (X11; Linux x86_64)");

@@ -6,7 +6,7 @@ use thiserror::Error;
 use wakumix_mix::ExitStatus;
 use wakumix_waku::lightpush::{AnswerError, StatusCode};
 
-use crate::{ClientError, Exposure};
+use crate::{ClientError, Exposure, no_replies};
 
 /// What is known of a message that left.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -87,6 +87,9 @@ pub enum PushFailure {
         /// Its reason.
         reason: ExitStatus,
     },
+    /// A message that may go directly, on a node that pushes over the mixnet alone.
+    #[error("this node pushes over the mixnet alone, sender.allow-direct is off; ask for anonymity `required`")]
+    DirectNotAllowed,
     /// A message that is to go directly, on a node without a relay that knows no service.
     #[error("no relay runs on this node, and no node that serves lightpush is known")]
     NoService,
@@ -105,6 +108,7 @@ impl PushFailure {
             Self::BadAnswer(_) => "bad_answer",
             Self::ServiceUnreachable => "service_unreachable",
             Self::ExitRefused { .. } => "exit_refused",
+            Self::DirectNotAllowed => "direct_not_allowed",
             Self::NoService => "no_service",
             Self::Service(failure) => failure.kind(),
         }
@@ -114,7 +118,7 @@ impl PushFailure {
     #[must_use]
     pub fn tries_until_deadline(&self) -> Option<u32> {
         match self {
-            Self::Client(ClientError::Deadline { tries, .. }) => Some(*tries),
+            Self::Client(ClientError::Deadline { tries, .. } | ClientError::NoReplies { tries, .. }) => Some(*tries),
             _ => None,
         }
     }
@@ -151,6 +155,13 @@ fn in_words(failure: &ClientError) -> String {
             format!(
                 "no answer within {} ms after {tries} tries; the message may have been published",
                 limit.as_millis()
+            )
+        }
+        ClientError::NoReplies { limit, tries, silent, address } => {
+            format!(
+                "no answer within {} ms after {tries} tries; the message may have been published; {}",
+                limit.as_millis(),
+                no_replies(*silent, address.as_deref())
             )
         }
         other => other.to_string(),

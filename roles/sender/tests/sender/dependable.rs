@@ -340,6 +340,19 @@ async fn a_direct_push_that_fails_or_panics_says_so_and_frees_its_place() {
 }
 
 #[actix::test]
+async fn where_direct_pushes_are_off_those_that_may_go_so_are_refused_and_the_others_are_sent() {
+    let mut world = world_with(Config { allow_direct: false, ..Config::default() }, 6, 1);
+    for anonymity in [Anonymity::None, Anonymity::Preferred] {
+        let refused = world.push_as(anonymity, b"hello").await.unwrap();
+        assert_eq!(refused, Err(PushFailure::DirectNotAllowed));
+    }
+    assert!(world.direct.is_empty() && world.metric("waku_mix_requests_total{outcome=\"direct_not_allowed\"} 2"));
+    let outcome = world.push_as(Anonymity::Required, b"hello");
+    let answer = world.play(&mut Net::new(17), outcome).await;
+    assert_eq!(answer.map(|answer| answer.path), Ok(DeliveryPath::Mixnet));
+}
+
+#[actix::test]
 async fn preferred_anonymity_falls_back_at_once_and_says_why() {
     let mut small = world(3, 1);
     let outcome = small.push_as(Anonymity::Preferred, b"hello");

@@ -56,6 +56,49 @@ async fn a_sender_without_any_address_gets_its_replies_over_a_connection() {
 }
 
 #[actix::test]
+async fn a_sender_that_gets_no_answers_says_so_and_where_they_were_to_come() {
+    tokio::time::pause();
+    for (address, way) in [
+        (None, "over the connections of this node, for nobody can dial it"),
+        (Some(node(ME).address), "so check that others can reach that"),
+    ] {
+        let mut world = World::knowing(Config::default(), connected_to(&[2, 3]));
+        world.around.hop_address.send_replace(address);
+        let mut codes = Vec::new();
+        let mut last = None;
+        while codes.len() < 4 {
+            let mut outcome = world.push(b"lost");
+            let failure = loop {
+                let packet = tokio::select! {
+                    ended = &mut outcome => break ended.unwrap().unwrap_err(),
+                    packet = world.departure() => packet,
+                };
+                // It reaches its exit, and no answer comes.
+                world.carry(packet);
+            };
+            codes.push(failure.kind());
+            last = Some(failure);
+        }
+        assert_eq!((codes[0], codes[3]), ("deadline", "no_replies"), "{codes:?}");
+        let (last, lack) = (last.unwrap(), world.role.ready().unwrap_err());
+        assert!(last.tries_until_deadline().is_some_and(|tries| tries > 1), "{last}");
+        for said in [last.to_string(), lack] {
+            assert!(said.contains("tries of this node was answered") && said.contains(way), "{said}");
+        }
+        // A node that nobody asks any more is ready again.
+        tokio::time::advance(Duration::from_secs(61)).await;
+        assert_eq!(world.role.ready(), Ok(()));
+
+        let outcome = world.push(b"hello");
+        let mut at_exit = world.arrival().await;
+        let reply = world.answer(at_exit.surbs.pop().unwrap(), &response(&at_exit.request, StatusCode::SUCCESS, 1));
+        world.reply(&reply).await;
+        assert_eq!(outcome.await.unwrap().unwrap().status, 200);
+        assert_eq!(world.role.ready(), Ok(()));
+    }
+}
+
+#[actix::test]
 async fn a_loop_passes_its_node_and_comes_back() {
     let mut world = World::new(Config::default());
     for (place, at) in [(LoopPlace::First, 0), (LoopPlace::Second, 1)] {
