@@ -15,6 +15,7 @@ mod adversary;
 mod alpha;
 mod burning;
 mod client;
+mod closed_network;
 mod duplicates;
 mod exhaustion;
 mod exit;

@@ -17,6 +17,7 @@ pub(crate) mod kind;
 mod layers;
 mod load;
 mod nat;
+mod networks;
 pub(crate) mod parts;
 mod percent;
 mod presets;
@@ -30,6 +31,7 @@ mod tests;
 
 use std::{net::IpAddr, path::PathBuf};
 
+use ipnet::IpNet;
 use libp2p_identity::PeerId;
 use multiaddr::Multiaddr;
 use serde::{Deserialize, Serialize};
@@ -249,6 +251,9 @@ pub struct MixConfig {
     pub profile: Vec<WireFormat>,
     /// The delay law.
     pub delay: MixDelay,
+    /// Closed networks that the node serves.
+    #[serde(with = "text")]
+    pub networks: Vec<IpNet>,
     /// Packets that the node can hold at once.
     pub buffers: u32,
 }

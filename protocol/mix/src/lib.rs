@@ -74,7 +74,7 @@ pub use outcome::{DropReason, HopKind, Origin, Outcome, Stage};
 pub use path::{
     Family, LoopPlace, MIN_POOL, MixNode, PathError, Preference, forward_path, forward_path_to, loop_path, reply_path,
 };
-pub use public::{is_neighbour, is_public};
+pub use public::{DIAL_PORTS, is_public, is_within};
 pub use reliability::{Reliability, Trip};
 pub use replay::{ReplayError, ReplayTags};
 pub use reply::{Full, GroupId, ReplyStore};

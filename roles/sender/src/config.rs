@@ -32,7 +32,7 @@ wakumix_role_api::settings! {
         /// Reply blocks in each packet of a first try, as far as they fit; without one there is no answer. The first answer wins.
         /// Retries, and first tries while loss is seen, have two at least.
         surbs: usize = DEFAULT_SURBS, number(1..=MAX_SURBS as u64), "sender.surbs",
-            "reply blocks in a request; the exit answers through all of them, and each costs 734 bytes of payload";
+            "reply blocks in a request; the exit answers through as many as its exit.max-answers, which this must not exceed, and each costs 734 bytes of payload";
         /// Of a first try. Retries, and first tries while loss is seen, have one at least. The largest request takes two of the
         /// eight fragments that a set may have.
         parity: u8 = DEFAULT_PARITY, number(0..=4), "sender.parity",
