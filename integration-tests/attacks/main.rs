@@ -20,6 +20,7 @@ mod duplicates;
 mod exhaustion;
 mod exit;
 mod flood;
+mod lies;
 mod pool;
 mod replay;
 mod sequence;

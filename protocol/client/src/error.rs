@@ -77,6 +77,14 @@ pub enum ClientError {
         /// How often the request had left.
         tries: u32,
     },
+    /// Some services say that it is done, and fewer than are to say so.
+    #[error("{said} of {needed} services say that it is done; what was asked for may have been done")]
+    Unconfirmed {
+        /// How many say so.
+        said: u32,
+        /// How many are to.
+        needed: u32,
+    },
     /// A reply came that is not sound, and its try is used up: only without the countermeasure.
     #[error("the answer is malformed: it is not sound")]
     Unsound,
@@ -103,6 +111,7 @@ impl ClientError {
             Self::NoConnectedHop => "no_connected_hop",
             Self::FirstHop(_) => "first_hop_failed",
             Self::Deadline { .. } => "deadline",
+            Self::Unconfirmed { .. } => "unconfirmed",
             Self::Unsound => "bad_answer",
             Self::Stopped => "stopped",
             Self::Internal(_) => "internal",

@@ -65,9 +65,9 @@ pub(crate) struct Wanted<'a> {
 pub(crate) struct History {
     /// How often each service was asked.
     pub(crate) asked: BTreeMap<PeerId, u32>,
-    /// Services that said that they cannot.
+    /// Services that said that they cannot, or that have done it where another is to say so too.
     pub(crate) refused: BTreeSet<PeerId>,
-    /// Hops of tries without answer.
+    /// Hops of tries without answer, and of those after which another service is to say the same.
     pub(crate) hops: BTreeSet<PeerId>,
 }
 
@@ -87,6 +87,11 @@ impl Route {
     /// How many answers can come back.
     pub(crate) fn reply_blocks(&self) -> usize {
         self.pairs.iter().map(|pair| pair.reply.len()).sum()
+    }
+
+    /// Where the packets become a request again: at the service, or in front of it.
+    pub(crate) fn exit(&self) -> PeerId {
+        self.pairs.first().map_or(self.service, |pair| pair.forward[PATH_LEN - 1].peer())
     }
 
     /// Every hop of its paths but this node.

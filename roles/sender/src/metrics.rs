@@ -17,7 +17,7 @@ use catalogue::Metric;
 const CALLER_GONE: &str = "caller_gone";
 /// Every value of the label `outcome`: the kinds of an [`Answer`], the one above and the kinds of [`PushFailure`] that a
 /// request can have.
-const OUTCOMES: [&str; 23] = [
+const OUTCOMES: [&str; 24] = [
     "confirmed",
     "published_unconfirmed",
     "refused",
@@ -32,6 +32,7 @@ const OUTCOMES: [&str; 23] = [
     "no_connected_hop",
     "first_hop_failed",
     "deadline",
+    "unconfirmed",
     "bad_answer",
     "service_unreachable",
     "exit_refused",

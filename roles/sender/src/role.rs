@@ -196,7 +196,12 @@ fn factory(
             relay: context.ports.get(),
             replies: replies.clone(),
             reliability: Arc::clone(&context.reliability),
-            rules: PushRules { version: Version::V3, auto_shards: config.auto_shards, weaknesses },
+            rules: PushRules {
+                version: Version::V3,
+                auto_shards: config.auto_shards,
+                confirmations: config.confirmations,
+                weaknesses,
+            },
             rng: rng.fork(),
             open: BTreeMap::new(),
             next_id: 0,

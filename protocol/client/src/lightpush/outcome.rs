@@ -153,6 +153,9 @@ fn in_words(failure: &ClientError) -> String {
                 limit.as_millis()
             )
         }
+        ClientError::Unconfirmed { said, needed } => {
+            format!("{said} of {needed} services say that they have the message; it may have been published")
+        }
         other => other.to_string(),
     }
 }

@@ -1,5 +1,7 @@
 //! When tries go out and how requests end.
 
+mod confirmations;
+
 use wakumix_mix::{ExitStatus, random};
 
 use super::*;
@@ -26,7 +28,8 @@ fn unchanged(_: u32, waited: Duration) -> Duration {
 }
 
 fn to(service: u8) -> Sent {
-    Sent { service: peer(service), hops: vec![peer(10 + service), peer(20 + service)], packets: 1, spare: 0 }
+    let hops = vec![peer(10 + service), peer(20 + service)];
+    Sent { service: peer(service), exit: peer(service), hops, packets: 1, spare: 0 }
 }
 
 /// An answer that the tests recognise.

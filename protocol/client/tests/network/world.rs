@@ -45,8 +45,8 @@ fn key(seed: u8) -> PrivateKey {
 
 /// What a service does with a request, whatever its protocol.
 pub(crate) trait Service {
-    /// Its answer to the framed request.
-    fn serve(&mut self, codec: &str, request: &[u8]) -> Option<Vec<u8>>;
+    /// Its answer to the framed request, at this exit.
+    fn serve(&mut self, at: PeerId, codec: &str, request: &[u8]) -> Option<Vec<u8>>;
 }
 
 /// One node: what it decides as a hop, and as an exit.
@@ -287,7 +287,7 @@ impl<S: Service> World<S> {
             weaknesses: Weaknesses::NONE,
         };
         assert_eq!(node.policy.target(&around, &request.codec, destination), Ok(ExitTarget::Local));
-        let Some(answer) = self.service.serve(&request.codec, &request.data) else { return };
+        let Some(answer) = self.service.serve(at, &request.codec, &request.data) else { return };
         let body = encode_reply(&fit(&*self.format, request.surbs.len(), answer).unwrap());
         for surb in request.surbs.into_iter().take(DEFAULT_MAX_ANSWERS) {
             let known = |peer: &PeerId| self.addresses.get(peer).cloned();
