@@ -178,13 +178,16 @@ async fn silence(world: &mut World, failure: Option<RequestFailure>) -> (Vec<u8>
     let started = Instant::now();
     world.request(node(9).address.encode(), V3_PROTOCOL, surbs, &request("id-9")).await;
     let asked = world.asked_elsewhere().await;
-    let reply = match failure {
-        Some(failure) => asked.reply.send(Err(failure)).map(|()| None).unwrap(),
+    let silent = match failure {
+        Some(failure) => {
+            assert!(asked.reply.send(Err(failure)).is_ok(), "the exit waits");
+            None
+        }
         None => Some(asked),
     };
     let answer = world.answer(&keys).await;
     let after = started.elapsed().as_millis() / 10;
-    drop(reply);
+    drop(silent);
     world.settled().await;
     (answer, after)
 }
