@@ -83,6 +83,9 @@ fn announce(loaded: &Loaded, node: &Node) {
     if let Some(mix_node) = node.mix_node().filter(|_| loaded.config.forwards()) {
         tracing::info!("for the mixnode list of others: {}/p2p/{peer}:{}", mix_node.address.multiaddr(), mix_node.key);
     }
+    if let Some(warning) = node.mix_node().and_then(|own| loaded.closed_network_warning(own.address.ip())) {
+        tracing::warn!("{warning}");
+    }
     for (name, address) in [("REST", node.rest_address()), ("metrics", node.metrics_address())] {
         if let Some(address) = address {
             tracing::info!("{name} on http://{address}");

@@ -45,7 +45,7 @@ const INSIDE: [&str; 10] = [
 /// An exit that others reach at a public address, so that what is on its machine is not its network.
 fn public_exit() -> NodePlan {
     NodePlan::new("exit", &["mixer", "exit"])
-        .with("exit.allow-private-addresses", "false")
+        .without("mix.networks")
         .with("ext-multiaddr", "/ip4/203.0.113.9/tcp/60000")
 }
 
@@ -116,7 +116,10 @@ async fn service_on_its_machine(exit: NodePlan) -> Verdict {
 
 #[test]
 fn an_exit_does_not_reach_what_listens_on_its_own_machine() {
-    check(Weakness::OpenExit, |weak| service_on_its_machine(public_exit().weakened(weak)));
+    // Whether others reach it at a public address or on that machine.
+    for exit in [public_exit(), public_exit().without("ext-multiaddr")] {
+        check(Weakness::OpenExit, |weak| service_on_its_machine(exit.clone().weakened(weak)));
+    }
 }
 
 #[test]

@@ -18,6 +18,7 @@ mod layers;
 mod load;
 mod masked;
 mod nat;
+mod networks;
 mod origin;
 pub(crate) mod parts;
 mod percent;
@@ -32,6 +33,7 @@ mod tests;
 
 use std::{net::IpAddr, path::PathBuf};
 
+use ipnet::IpNet;
 use libp2p_identity::PeerId;
 use multiaddr::Multiaddr;
 use serde::{Deserialize, Serialize};
@@ -249,6 +251,9 @@ pub struct MixConfig {
     pub profile: Vec<WireFormat>,
     /// The delay law.
     pub delay: MixDelay,
+    /// Closed networks that the node serves.
+    #[serde(with = "text")]
+    pub networks: Vec<IpNet>,
     /// Packets that the node can hold at once.
     pub buffers: u32,
 }

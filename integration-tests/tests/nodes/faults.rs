@@ -222,7 +222,7 @@ fn a_service_that_the_exit_cannot_reach_is_told_through_the_mixnet() {
         net.tell_all(&net.pool(), &[service]).await;
         net.ready().await;
         let failure = push(net.node("sender-1"), "to a service that is gone").await.unwrap_err();
-        assert_eq!(failure, PushFailure::ExitRefused { status: 503, reason: ExitStatus::Unreachable });
+        assert_eq!(failure, PushFailure::ExitRefused { status: 503, reason: ExitStatus::NoAnswer });
         let sent = net.balance("sender-1").sent;
         let spare = net.at_rest().await.values().sum::<u64>();
         assert!(spare <= 2 * (sent - 1), "nobody else can be asked: {spare} answers too many to {sent} packets");

@@ -280,7 +280,8 @@ fn a_push_goes_over_the_mixnet_if_that_is_preferred_and_directly_if_no_anonymity
 #[test]
 fn of_several_replies_the_first_wins_and_the_others_are_dropped_and_counted() {
     run(async {
-        let net = Net::start(all_with(usual(), "sender.surbs", "3")).await;
+        let plans = all_with(all_with(usual(), "sender.surbs", "3"), "exit.max-answers", "3");
+        let net = Net::start(plans).await;
         let answer = push(net.node("sender-1"), "three ways back").await.unwrap();
         assert_eq!(answer.kind(), "confirmed");
         let dropped = net.at_rest().await;

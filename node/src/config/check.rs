@@ -3,7 +3,8 @@
 use std::time::Duration;
 
 use libp2p_identity::{KeyType, Keypair, PeerId};
-use wakumix_mix::MIN_POOL;
+use multiaddr::Multiaddr;
+use wakumix_mix::{MIN_POOL, exit::DEFAULT_MAX_ANSWERS};
 use wakumix_role_api::{ConfigProblem, Mixing, RoleFactory, RoleName, config::Settings, sender};
 use wakumix_sphinx::{FormatKind, PrivateKey, WireFormat};
 use wakumix_waku::record::Capabilities;
@@ -13,7 +14,7 @@ use super::{
     addresses::has_port_zero,
     layers::Judge,
     load::{ALLOW_DIRECT, allows_direct},
-    parts,
+    networks, parts,
     problem::{Problem, Source},
 };
 use crate::{
@@ -59,12 +60,14 @@ pub(super) fn check(config: &Config, settings: &Settings<'_>, roles: &Roles, jud
     if config.mixes() {
         review.wire();
         review.unwanted_exit(&running, settings);
+        review.closed_network(settings);
         if let Some(node) = &node {
             review.mix_identity(node);
         }
     }
     if config.mixing.sends {
         review.sender(node.as_ref().map(|node| node.public().to_peer_id()));
+        review.reply_blocks(settings);
     }
     review.parts(&running, settings);
     Some(Keys { node: node?, mix: mix?, token: token? })
@@ -406,6 +409,31 @@ impl Review<'_> {
                 "{roles} makes this node a mixer that serves lightpush but is no exit: senders of the fleet take it for \
                  one and lose their requests; add exit to roles, or set relay.lightpush = false"
             ));
+        }
+    }
+
+    /// A closed network that this node is in and does not serve.
+    fn closed_network(&mut self, settings: &Settings<'_>) {
+        if let Some(warning) = networks::warning(self.config, settings.values, &self.config.announced_addresses()) {
+            self.warn(warning);
+        }
+    }
+
+    /// What an exit discards costs the sender payload and protects no answer.
+    fn reply_blocks(&mut self, settings: &Settings<'_>) {
+        let number = |key: &str| settings.values.get(key)?.first()?.parse::<usize>().ok();
+        let most = number("exit.max-answers").unwrap_or(DEFAULT_MAX_ANSWERS);
+        if let Some(surbs) = number("sender.surbs").filter(|surbs| *surbs > most) {
+            let message = format!(
+                "{} is {surbs}, but exits answer a request through {most} reply blocks, by {}",
+                self.named("sender.surbs"),
+                self.named("exit.max-answers")
+            );
+            let help = format!(
+                "set sender.surbs to {most} or less; where every exit of the network answers through more, set \
+                 exit.max-answers here as there"
+            );
+            self.problem(&["sender.surbs", "exit.max-answers"], message, help);
         }
     }
 

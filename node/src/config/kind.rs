@@ -10,7 +10,7 @@ use wakumix_discovery::{
     entry::{MixNodeEntry, PeerAddress, check_dns_tree},
     parse_bootstrap,
 };
-use wakumix_role_api::config::{Key, Kind, MixDelay, RateLimit, ValueError, text};
+use wakumix_role_api::config::{self, Key, Kind, MixDelay, RateLimit, ValueError, text};
 use wakumix_sphinx::WireFormat;
 use wakumix_telemetry::logging;
 
@@ -101,6 +101,10 @@ pub(super) fn profile() -> Kind {
 
 pub(super) fn delay() -> Kind {
     text::<MixDelay>(MixDelay::FORM, MixDelay::PLACEHOLDER).kind
+}
+
+pub(super) fn network() -> Kind {
+    config::network().kind
 }
 
 pub(super) fn percent() -> Kind {

@@ -286,6 +286,8 @@ fn own(roles: &Roles) -> Vec<Key> {
             "wire profiles that the node serves, the one for its own packets first; at most one besides sphinx-packet. Every node of a path must run the same, and a mismatch shows as silence").list().or("lioness/pad"),
         Key::new(MIX, "mix.delay", kind::delay(),
             "mean wait at each hop that packets made here ask for; none asks for no waiting, as nodes of nwaku 2025-12 need").or("50ms"),
+        Key::new(MIX, "mix.networks", kind::network(),
+            "closed networks that this node serves: packets and requests of strangers are passed on to their addresses as to public ones. An address of this node there does not suffice; nodes of the directory are reached in any case. It opens what listens in these networks, at mixer.ports and exit.ports").list(),
         Key::new(MIX, "mix.buffers", number(16, 1_000_000),
             "packets that the node holds at once, 4.6 kB each; when all are in use, packets are dropped and counted").or("16384"),
 

@@ -128,6 +128,14 @@ pub enum ClientError {
         /// Where replies are sent; `None` if they come over connections of this node alone.
         address: Option<Box<HopAddress>>,
     },
+    /// Some services say that it is done, and fewer than are to say so.
+    #[error("{said} of {needed} services say that it is done; what was asked for may have been done")]
+    Unconfirmed {
+        /// How many say so.
+        said: u32,
+        /// How many are to.
+        needed: u32,
+    },
     /// A reply came that is not sound, and its try is used up: only without the countermeasure.
     #[error("the answer is malformed: it is not sound")]
     Unsound,
@@ -159,6 +167,7 @@ impl ClientError {
             Self::FirstHop(_) => "first_hop_failed",
             Self::Deadline { .. } => "deadline",
             Self::NoReplies { .. } => "no_replies",
+            Self::Unconfirmed { .. } => "unconfirmed",
             Self::Unsound => "bad_answer",
             Self::Stopped => "stopped",
             Self::Internal(_) => "internal",

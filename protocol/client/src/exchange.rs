@@ -190,6 +190,7 @@ impl Exchange {
     pub(crate) fn new(id: RequestId, request: Request, now: Duration, common: &Common) -> Self {
         let ClientConfig { timeout, max_timeout, .. } = common.config;
         let limit = request.timeout.unwrap_or(timeout).min(max_timeout);
+        let tries = Tries::new(limit, common.conditions.floor()).confirmed_by(request.reader.confirmations());
         Self {
             id,
             request,
@@ -197,7 +198,7 @@ impl Exchange {
             wake: now.saturating_add(limit),
             accepted: now,
             limit,
-            tries: Tries::new(limit, common.conditions.floor()),
+            tries,
             guard: None,
             lost_guards: BTreeSet::new(),
             building: None,
@@ -250,7 +251,9 @@ impl Exchange {
                 }
                 Step::WaitUntil(until) => break Some(until),
                 Step::Wait => break None,
-                Step::Unreachable(failure) => return Flow::Ended(Err(ClientError::FirstHop(failure))),
+                Step::Unreachable(failure) => {
+                    return Flow::Ended(Err(self.tries.or_unconfirmed(ClientError::FirstHop(failure))));
+                }
             }
         };
         self.wake = self.accepted.saturating_add(until.map_or(self.limit, |until| until.min(self.limit)));
@@ -275,8 +278,8 @@ impl Exchange {
                     common.conditions.lost();
                     turn.observe(Observation::TryTimedOut);
                 }
-                if self.was_seen_done() {
-                    return Flow::Ended(Ok(End::SeenDone));
+                if let Some(seen) = self.seen() {
+                    return Flow::Ended(Ok(seen));
                 }
                 self.advance(common, turn)
             }
@@ -392,7 +395,10 @@ impl Exchange {
             _ => {}
         }
         let jitter = random::open_unit(turn.rng);
-        match self.tries.answered(elapsed, number, (meaning, answer), is_trusted, jitter) {
+        let last = self.tries.answered(elapsed, number, (meaning, answer), is_trusted, jitter);
+        // What this node has seen itself needs no other service.
+        let seen = || self.is_seen_done.then(|| self.tries.take_confirmed()).flatten();
+        match last.or_else(seen) {
             Some(last) => {
                 common.window.answered();
                 Flow::Ended(Ok(End::Answered(last)))
@@ -450,8 +456,8 @@ impl Exchange {
 
     fn at_deadline<R>(&mut self, turn: &mut Turn<'_, R>) -> Result<End, ClientError> {
         self.count_what_is_being_built(turn.now);
-        if self.was_seen_done() {
-            return Ok(End::SeenDone);
+        if let Some(seen) = self.seen() {
+            return Ok(seen);
         }
         if let Phase::AwaitingRoute(problem) = &self.phase {
             return Err(problem.clone());
@@ -463,8 +469,10 @@ impl Exchange {
         outcome.map(End::Answered)
     }
 
-    fn was_seen_done(&self) -> bool {
-        !self.tries.is_unsent() && self.is_seen_done
+    /// How the request ends if it was seen to be done: with the answer of a service, if one has said so too.
+    fn seen(&mut self) -> Option<End> {
+        let is_seen = !self.tries.is_unsent() && self.is_seen_done;
+        is_seen.then(|| self.tries.take_confirmed().map_or(End::SeenDone, End::Answered))
     }
 
     fn count_what_is_being_built(&mut self, now: Duration) {

@@ -65,9 +65,9 @@ pub(crate) struct Wanted<'a> {
 pub(crate) struct History {
     /// How often each service was asked.
     pub(crate) asked: BTreeMap<PeerId, u32>,
-    /// Services that said that they cannot.
+    /// Services that said that they cannot, or that have done it where another is to say so too.
     pub(crate) refused: BTreeSet<PeerId>,
-    /// Hops of tries without answer.
+    /// Hops of tries without answer, and of those after which another service is to say the same.
     pub(crate) hops: BTreeSet<PeerId>,
 }
 
@@ -98,14 +98,14 @@ impl Route {
         first.chain(last).map(MixNode::peer)
     }
 
-    /// The exit; all its paths have the same.
-    pub(crate) fn exit(&self) -> Option<PeerId> {
-        self.pairs.first().map(|pair| pair.forward[PATH_LEN - 1].peer())
-    }
-
     /// The first hop; with a guard all its paths have the same.
     pub(crate) fn first_hop(&self) -> Option<PeerId> {
         self.pairs.first().map(|pair| pair.forward[0].peer())
+    }
+
+    /// Where the packets become a request again: at the service, or in front of it.
+    pub(crate) fn exit(&self) -> PeerId {
+        self.pairs.first().map_or(self.service, |pair| pair.forward[PATH_LEN - 1].peer())
     }
 
     /// Every hop of its paths but this node.

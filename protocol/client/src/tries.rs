@@ -3,7 +3,7 @@
 //!
 //! | what happens | what follows |
 //! |---|---|
-//! | it is done, now or before | the end |
+//! | it is done, now or before | the end, unless more services are to say so: then another one, through another exit |
 //! | done if it is a repeat, and no other try may have got through | another service, if there is one |
 //! | the same after a try without answer | the end if that service has done one before, or a second one says so too |
 //! | a service or exit that cannot | another one, at once |
@@ -12,11 +12,14 @@
 //! | a first hop that cannot be reached | another try over another hop, at once |
 //! | no route is left, and nobody has refused | a pause and another look, if discovery may bring one; else the end |
 
+mod confirmations;
+
 use std::{collections::BTreeSet, time::Duration};
 
 use libp2p_identity::PeerId;
 
 use crate::{ClientError, Exposure, Meaning, SendFailure, route::History};
+use confirmations::Confirmations;
 
 /// Tries of a request at most: more than fit the default deadline, and a bound on credentials for longer ones.
 pub(crate) const MAX_TRIES: usize = 16;
@@ -41,6 +44,7 @@ pub(crate) struct Tries {
     unreached: Vec<SendFailure>,
     /// Services that answered [`Meaning::DoneIfRepeated`] while a try may have got through.
     doubts: BTreeSet<PeerId>,
+    confirmations: Confirmations,
     history: History,
 }
 
@@ -54,7 +58,7 @@ struct Try {
     /// From 1; tries that did not leave are not counted.
     number: u32,
     service: PeerId,
-    exit: Option<PeerId>,
+    exit: PeerId,
     ends: Vec<PeerId>,
     hops: Vec<PeerId>,
     packets: usize,
@@ -83,7 +87,7 @@ enum TryState {
 pub(crate) struct Sent {
     pub(crate) service: PeerId,
     /// Who takes it out of the mixnet.
-    pub(crate) exit: Option<PeerId>,
+    pub(crate) exit: PeerId,
     /// First hops, and last hops of replies.
     pub(crate) ends: Vec<PeerId>,
     pub(crate) hops: Vec<PeerId>,
@@ -127,8 +131,15 @@ impl Tries {
             refusal: None,
             unreached: Vec::new(),
             doubts: BTreeSet::new(),
+            confirmations: Confirmations::of(1),
             history: History::default(),
         }
+    }
+
+    /// The same request, done when so many services have said so.
+    pub(crate) fn confirmed_by(mut self, services: usize) -> Self {
+        self.confirmations = Confirmations::of(services);
+        self
     }
 
     /// What earlier tries have shown, for the choice of the next route.
@@ -156,7 +167,7 @@ impl Tries {
         let different = |peers: BTreeSet<PeerId>| count(peers.len());
         Exposure {
             guards: different(self.tries.iter().flat_map(|sent| &sent.ends).copied().collect()),
-            exits: different(self.tries.iter().filter_map(|sent| sent.exit).collect()),
+            exits: different(self.tries.iter().map(|sent| sent.exit).collect()),
             packets: count(self.tries.iter().map(|sent| sent.packets).sum()),
             reply_paths: count(self.tries.iter().map(|sent| sent.reply_paths).sum()),
         }
@@ -244,25 +255,30 @@ impl Tries {
         let may_have_got_through = self.may_have_got_through(number);
         let answered = self.tries.get_mut(number)?;
         answered.state = if meaning.may_be_done() { TryState::Doubtful } else { TryState::Answered };
-        let service = answered.service;
+        let (exit, service) = (answered.exit, answered.service);
         let refusal = Refusal { answer, is_of_service: meaning.is_of_service() };
         match meaning.of_service() {
-            Meaning::DoneIfRepeated if may_have_got_through => {
+            Meaning::DoneIfRepeated if may_have_got_through && !self.confirmations.are_from(&exit, &service) => {
                 self.doubts.insert(service);
                 if trusted || self.doubts.len() > 1 {
-                    return Some(LastAnswer { answer: refusal.answer, is_repeat: true });
+                    return self.confirmed(number, LastAnswer { answer: refusal.answer, is_repeat: true });
                 }
                 self.refuse(service, refusal);
             }
             Meaning::DoneIfRepeated | Meaning::Elsewhere => self.refuse(service, refusal),
+            // One service has done it already; that another does not want it says nothing of the first.
+            Meaning::Final if self.confirmations.are_begun() => self.refuse(service, refusal),
             Meaning::Later => {
                 self.refusal = Some(refusal);
                 let pause = (FIRST_PAUSE * 2_u32.saturating_pow(self.pauses)).min(LONGEST_PAUSE);
                 self.pauses = (self.pauses + 1).min(8);
                 self.paused_until = now + pause.mul_f64(0.5 + jitter.clamp(0.0, 1.0));
             }
+            Meaning::Done => {
+                return self.confirmed(number, LastAnswer { answer: refusal.answer, is_repeat: false });
+            }
             // An exit's answer was translated above.
-            Meaning::Done | Meaning::Final | Meaning::Exit(_) | Meaning::Unreadable => {
+            Meaning::Final | Meaning::Exit(_) | Meaning::Unreadable => {
                 return Some(LastAnswer { answer: refusal.answer, is_repeat: false });
             }
         }
@@ -310,12 +326,16 @@ impl Tries {
             return Some(Err(problem));
         }
         if !self.doubts.is_empty()
+            && self.confirmations.are_enough_with(self.doubts.len())
             && let Some(refusal) = self.refusal.take_if(|refusal| refusal.is_of_service)
         {
             // Nobody else can be asked, and a try may have got through: what the doubt then means most likely.
-            return Some(Ok(LastAnswer { answer: refusal.answer, is_repeat: true }));
+            let last = LastAnswer { answer: refusal.answer, is_repeat: true };
+            return Some(Ok(self.take_confirmed().unwrap_or(last)));
         }
-        if self.is_answerable() || (may_pass && self.refusal.is_none()) {
+        // What may come later is no reason to keep somebody waiting whose message was published, as far as is known.
+        let may_wait = may_pass && self.refusal.is_none() && !self.confirmations.are_begun();
+        if self.is_answerable() || may_wait {
             self.paused_until = self.paused_until.max(now + FIRST_PAUSE);
             return None;
         }
@@ -324,14 +344,28 @@ impl Tries {
 
     /// The outcome when the deadline is reached.
     pub(crate) fn at_deadline(&mut self) -> Result<LastAnswer, ClientError> {
-        if self.is_answerable() {
+        if self.is_answerable() && !self.confirmations.are_begun() {
             return Err(ClientError::Deadline { limit: self.limit, tries: self.tries_left() });
         }
         self.failed(ClientError::Busy)
     }
 
-    /// What the last answer said that was no success, else why nothing left, else `problem`.
+    /// The first answer that said that it is done, if it was not enough.
+    pub(crate) fn take_confirmed(&mut self) -> Option<LastAnswer> {
+        self.confirmations.take()
+    }
+
+    /// Why the request ends without more confirmations, if it has some but not all, else `problem`.
+    pub(crate) fn or_unconfirmed(&self, problem: ClientError) -> ClientError {
+        self.confirmations.or_unconfirmed(problem)
+    }
+
+    /// What the last answer said that was no success, else why nothing left, else `problem`. What is done, as far as one service
+    /// says, is not refused because another one does not say so.
     fn failed(&mut self, problem: ClientError) -> Result<LastAnswer, ClientError> {
+        if self.confirmations.are_begun() {
+            return Err(self.or_unconfirmed(problem));
+        }
         match (self.refusal.take(), self.unreached.last()) {
             (Some(refusal), _) => Ok(LastAnswer { answer: refusal.answer, is_repeat: false }),
             (None, Some(&failure)) => Err(ClientError::FirstHop(failure)),
@@ -343,8 +377,25 @@ impl Tries {
         self.tries.iter().any(|sent| matches!(sent.state, TryState::Awaited | TryState::Silent))
     }
 
-    /// Whether another try left before this one and has not been answered.
+    /// The service of a try says that it is done. The outcome, if no other one has to say so too.
+    fn confirmed(&mut self, number: usize, answer: LastAnswer) -> Option<LastAnswer> {
+        let Try { exit, service, hops, .. } = self.tries.get(number)?;
+        let enough = self.confirmations.add(*exit, *service, answer);
+        if enough.is_some() {
+            return enough;
+        }
+        // Another service is asked, through others as far as the pool allows.
+        self.doubts.remove(service);
+        self.history.refused.insert(*service);
+        self.history.hops.extend(hops.iter().copied());
+        None
+    }
+
+    /// Whether another try left before this one and has not been answered, or one was done as far as its service says.
     fn may_have_got_through(&self, number: usize) -> bool {
+        if self.confirmations.are_begun() {
+            return true;
+        }
         let mut earlier = self.tries.iter().take(number);
         earlier.any(|sent| matches!(sent.state, TryState::Awaited | TryState::Silent | TryState::Doubtful))
     }

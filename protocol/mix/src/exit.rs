@@ -5,7 +5,7 @@
 //!               └─> request ─┬─> fragment: FragmentSets, until the set is whole
 //!                            └─> ExitPolicy: a service of this node, a known one, one at an address
 //!                                  │ answer, or an ExitStatus
-//!                                  └─> fit, first_hop: a reply through each reply block
+//!                                  └─> fit, first_hop: a reply through reply blocks, two answers or one refusal
 //! ```
 //!
 //! An exit knows what is asked and never by which sender. Every rule here is a function of its arguments.
@@ -25,7 +25,7 @@ use wakumix_sphinx::{ADDRESS_LEN, AddressBytes};
 pub use fragments::{FragmentOutcome, FragmentRefusal, FragmentSets};
 pub use incoming::{ExitRequest, Incoming, read};
 pub use policy::{ExitPolicy, ExitTarget, Surroundings};
-pub use reply::{FirstHopError, ReplyContent, first_hop, fit};
+pub use reply::{DEFAULT_MAX_ANSWERS, FirstHopError, ReplyContent, first_hop, fit};
 
 /// The destination of a request that the exit is to serve itself (§5.1).
 pub const HERE: AddressBytes = [0; ADDRESS_LEN];

@@ -26,11 +26,11 @@ pub enum ExitStatus {
     Malformed,
     /// A fragment cannot be read, or its set is contradictory or damaged.
     BadFragment,
-    /// The service could not be reached.
+    /// The service could not be reached. Senders are told [`NoAnswer`](Self::NoAnswer).
     Unreachable,
     /// The service had no answer, or a broken one. It may have done what was asked.
     NoAnswer,
-    /// The service took too long. It may have done what was asked.
+    /// The service took too long. It may have done what was asked. Senders are told [`NoAnswer`](Self::NoAnswer).
     TimedOut,
     /// The service or the connection to it is overloaded.
     Busy,
@@ -89,6 +89,16 @@ impl ExitStatus {
         Self::ALL.into_iter().find(|status| status.as_str() == code)
     }
 
+    /// What a sender is told of it. Whether a service was not there, hung up or said nothing is for the exit's operator alone:
+    /// a sender that could tell would learn which ports of others are open (`spec/mix-wire.md` §21 W8).
+    #[must_use]
+    pub const fn told(self) -> Self {
+        match self {
+            Self::Unreachable | Self::TimedOut => Self::NoAnswer,
+            other => other,
+        }
+    }
+
     /// The description in a response: `exit: ` and the code.
     #[must_use]
     pub fn describe(self) -> String {
@@ -141,6 +151,14 @@ mod tests {
         for status in ExitStatus::ALL {
             assert_eq!(ExitStatus::parse(&status.describe()), Some(status));
             assert!(status.as_str().chars().all(|c| c.is_ascii_lowercase() || c == '_'));
+        }
+    }
+
+    #[test]
+    fn a_service_that_is_not_there_is_told_like_one_that_says_nothing() {
+        for status in ExitStatus::ALL {
+            let is_of_service = matches!(status, ExitStatus::Unreachable | ExitStatus::NoAnswer | ExitStatus::TimedOut);
+            assert_eq!(status.told(), if is_of_service { ExitStatus::NoAnswer } else { status });
         }
     }
 

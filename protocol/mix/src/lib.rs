@@ -75,7 +75,7 @@ pub use path::{
     Beside, Family, LastHop, LoopPlace, MIN_POOL, MixNode, MixPool, Party, PathError, Preference, draw_apart,
     forward_path, forward_path_to, loop_path, reply_path,
 };
-pub use public::{is_neighbour, is_public};
+pub use public::{DIAL_PORTS, is_public, is_within};
 pub use reliability::{Reliability, Trip};
 pub use replay::{ReplayError, ReplayTags};
 pub use reply::{Full, GroupId, ReplyStore};

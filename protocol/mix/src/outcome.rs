@@ -77,8 +77,8 @@ wakumix_sphinx::named_enum! {
         NotForwarding = "not_forwarding",
         /// The next hop, destination or SURB hop is no usable address.
         InvalidDestination = "invalid_destination",
-        /// The next hop has an address that this node must not dial (of a closed network that is not its own, or none), and
-        /// is not connected.
+        /// The next hop has an address or port that this node must not dial (of a closed network that its operator does not
+        /// name, say), and is not connected.
         PrivateDestination = "private_destination",
         /// A queue on its way was full.
         QueueFull = "queue_full",

@@ -1,7 +1,15 @@
 //! Which IP addresses mean the same host everywhere: the one rule for what may be dialled, believed and told in an open
-//! network.
+//! network. And what a node dials beyond that for senders that it does not know.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::ops::RangeInclusive;
+
+use ipnet::IpNet;
+
+/// Ports that a node dials for unknown senders unless its operator names others: those that any user of a machine may serve at,
+/// as Waku nodes do (60000, 30303, 8000), and 443 for those behind secure WebSockets. Ports below 1024 are where a machine's
+/// own services are: mail, ssh, names.
+pub const DIAL_PORTS: [RangeInclusive<u16>; 2] = [443..=443, 1024..=65535];
 
 /// Whether an address is unicast and not set aside for a part of the internet (RFC 6890). Documentation ranges count as
 /// public: they lead nowhere.
@@ -13,11 +21,11 @@ pub fn is_public(ip: IpAddr) -> bool {
     }
 }
 
-/// Whether an address is of the same closed network as `me`: the machine itself, or a private network. A node with a public
-/// address, or without one, is in none.
+/// Whether one of these networks has an address. A closed network is what its operator names: that a node has an address in
+/// a network does not mean that strangers are to reach the network through the node.
 #[must_use]
-pub fn is_neighbour(me: Option<Ipv4Addr>, ip: Ipv4Addr) -> bool {
-    me.is_some_and(|me| (me.is_loopback() && ip.is_loopback()) || (me.is_private() && ip.is_private()))
+pub fn is_within(networks: &[IpNet], ip: Ipv4Addr) -> bool {
+    networks.iter().any(|network| network.contains(&IpAddr::V4(ip)))
 }
 
 fn is_public_v4(ip: Ipv4Addr) -> bool {
@@ -91,19 +99,11 @@ mod tests {
     }
 
     #[test]
-    fn a_closed_network_is_shared_by_those_in_it_only() {
-        let is_neighbour =
-            |me: Option<&str>, ip: &str| is_neighbour(me.map(|me| me.parse().unwrap()), ip.parse().unwrap());
-        assert!(is_neighbour(Some("127.0.0.1"), "127.0.0.2"));
-        assert!(is_neighbour(Some("10.1.2.3"), "192.168.1.1"));
-        for (me, ip) in [
-            (None, "10.0.0.1"),
-            (Some("127.0.0.1"), "10.0.0.1"),
-            (Some("10.1.2.3"), "127.0.0.1"),
-            (Some("10.1.2.3"), "169.254.169.254"),
-            (Some("8.8.8.8"), "10.0.0.1"),
-        ] {
-            assert!(!is_neighbour(me, ip), "{me:?} {ip}");
+    fn a_network_is_what_its_prefix_covers() {
+        let networks: Vec<IpNet> = ["127.0.0.0/8", "10.1.0.0/16"].map(|network| network.parse().unwrap()).to_vec();
+        for (ip, expected) in [("127.9.9.9", true), ("10.1.255.1", true), ("10.2.0.1", false), ("8.8.8.8", false)] {
+            assert_eq!(is_within(&networks, ip.parse().unwrap()), expected, "{ip}");
+            assert!(!is_within(&[], ip.parse().unwrap()), "{ip}");
         }
     }
 }

@@ -56,8 +56,7 @@ impl Network {
     fn new(seed: u64) -> Self {
         let format = WireFormat::default().format();
         let node = |own: u8| {
-            let policy =
-                NextHopPolicy { own_peer: peer(own), own_ip: None, forward: true, allow_private_addresses: false };
+            let policy = NextHopPolicy::new(peer(own));
             let delay = ForwardDelay { law: DelayLaw::default(), max: Duration::from_secs(1) };
             let tags = ReplayTags::new(16);
             (peer(own), SingleKeyHop { format: Arc::clone(&format), key: key(own), tags, policy, delay })
@@ -107,7 +106,6 @@ fn address_of(asked: PeerId) -> HopAddress {
 fn serve(format: &dyn PacketFormat, policy: &ExitPolicy, request: &ExitRequest) -> Result<Vec<u8>, ExitStatus> {
     let around = Surroundings {
         own_peer: peer(EXIT),
-        own_ip: None,
         is_served: &|codec| codec == CODEC,
         is_known_service: &|_| false,
         weaknesses: Weaknesses::NONE,

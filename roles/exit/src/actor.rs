@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use futures::{FutureExt, future::BoxFuture};
+use libp2p_identity::PeerId;
 use rand::{SeedableRng, rngs::StdRng};
 use tokio::{
     sync::{OwnedSemaphorePermit, Semaphore},
@@ -14,7 +15,7 @@ use wakumix_mix::{
     fragment::MAX_REASSEMBLED_LEN,
 };
 use wakumix_role_api::{
-    Actor, Context, DirectoryReader, Formats, LocalNode, OnPanic, Served, Services,
+    Actor, Context, DirectoryReader, Formats, OnPanic, Served, Services,
     exit::{ExitMessage, ExitPacket},
 };
 use wakumix_sphinx::{AddressBytes, Surb, Weaknesses};
@@ -37,7 +38,7 @@ pub(crate) const MAX_REFUSALS: usize = 32;
 pub(crate) struct Exit {
     pub(crate) config: Arc<Config>,
     pub(crate) policy: ExitPolicy,
-    pub(crate) node: LocalNode,
+    pub(crate) me: PeerId,
     pub(crate) formats: Formats,
     pub(crate) services: Services,
     pub(crate) directory: DirectoryReader,
@@ -152,7 +153,9 @@ impl Exit {
                 let body = frame::first_body(&data, service.max_request).ok_or(ExitStatus::Malformed)?;
                 Errand::Local { service, body: body.to_vec() }
             }
-            Target::Remote { peer, addresses } => Errand::Remote { peer, addresses, codec, bytes: data },
+            Target::Remote { peer, addresses, is_stranger } => {
+                Errand::Remote { peer, addresses, is_stranger, codec, bytes: data }
+            }
         };
         let permit = Arc::clone(&self.places).try_acquire_owned().map_err(|_| ExitStatus::Overloaded)?;
         Ok((errand, permit))
@@ -161,7 +164,7 @@ impl Exit {
     fn target(&self, codec: &str, destination: &AddressBytes) -> Result<Target, ExitStatus> {
         let policy = Policy {
             rules: &self.policy,
-            node: &self.node,
+            me: self.me,
             services: &self.services,
             directory: &self.directory.snapshot(),
             weaknesses: self.weaknesses,

@@ -1,11 +1,16 @@
 //! What an operator can set.
 
-use std::{fmt, ops::RangeInclusive, str::FromStr, time::Duration};
+use std::{ops::RangeInclusive, time::Duration};
 
 use ipnet::IpNet;
-use wakumix_mix::{DelayLaw, exit::ExitPolicy, fragment::MAX_SET_BYTES};
-use wakumix_role_api::config::{Kind, Scalar, ValueError, choice, delay, flag, list, number, size, text, time};
+use wakumix_mix::{
+    DIAL_PORTS, DelayLaw,
+    exit::{DEFAULT_MAX_ANSWERS, ExitPolicy},
+    fragment::MAX_SET_BYTES,
+};
+use wakumix_role_api::config::{choice, delay, flag, list, network, number, ports, size, time};
 use wakumix_role_api::{ConfigChecks, ConfigError};
+use wakumix_sphinx::MAX_SURBS;
 
 use crate::policy::READABLE;
 
@@ -14,9 +19,6 @@ pub const DEFAULT_MAX_REQUESTS: usize = 256;
 /// How long a service may take. A sender waits 10 s by default and the two ways take 4.2 s of delays at the very worst,
 /// so an empty answer that follows this limit is still of use to it.
 pub const DEFAULT_SERVICE_TIMEOUT: Duration = Duration::from_secs(5);
-/// Ports that requests may be passed on to: those that any user of a machine may serve at, as Waku nodes do (60000, 30303, 8000),
-/// and 443 for those behind secure WebSockets. Ports below 1024 are where a machine's own services are: mail, ssh, names.
-pub const DEFAULT_PORTS: [RangeInclusive<u16>; 2] = [443..=443, 1024..=65535];
 /// Incomplete sets of fragments. The fragments of a set come within a second, so this is what a thousand senders begin in one.
 pub const DEFAULT_MAX_FRAGMENT_SETS: usize = 1024;
 /// Bytes of incomplete sets: each of as many as are allowed may hold a full packet.
@@ -35,15 +37,18 @@ wakumix_role_api::settings! {
         forward: bool = true, flag(), "exit.forward",
             "pass requests on to services of other nodes, not only to this node's own";
         allow_private_addresses: bool = false, flag(), "exit.allow-private-addresses",
-            "pass requests on to every private and loopback address; without it only to those of the closed network that the node itself is in. It opens what lies behind the exit";
+            "pass requests on to every private and loopback address, not only to those of mix.networks and exit.networks. It opens what lies behind the exit";
         networks: Vec<IpNet> = Vec::new(), list(network()), "exit.networks",
-            "networks that requests may be passed on to besides public addresses and the node's own closed network";
-        ports: Vec<RangeInclusive<u16>> = DEFAULT_PORTS.to_vec(), list(ports()), "exit.ports",
+            "networks that requests may be passed on to besides public addresses and mix.networks; packets are not";
+        ports: Vec<RangeInclusive<u16>> = DIAL_PORTS.to_vec(), list(ports()), "exit.ports",
             "ports that requests may be passed on to; services of the directory are asked at any. Ports below 1024 are where a machine's own services are";
         max_requests: usize = DEFAULT_MAX_REQUESTS, number(1..=65_536), "exit.max-requests",
             "requests at work at a time, up to 8 kB each; further ones are dropped and counted";
         service_timeout: Duration = DEFAULT_SERVICE_TIMEOUT, time(1..=HOUR_MS), "exit.service-timeout",
             "wait for the answer of a service; above the senders' own limit nobody hears it";
+        /// The packets of one request may bring many reply blocks, and each answer is a packet that a stranger makes the network carry.
+        max_answers: usize = DEFAULT_MAX_ANSWERS, number(1..=MAX_SURBS as u64), "exit.max-answers",
+            "answers to a request, each through a reply block of its own; further reply blocks are discarded, and a refusal has one. Senders must not have a larger sender.surbs, which they check against this key of their own";
         /// Drawn for each reply block anew: all at once would tell that they belong together (`spec/mix-wire.md §21` W12).
         hold: DelayLaw = DelayLaw::default(), delay(), "exit.hold",
             "mean wait of each answer before it leaves; none shows which answers belong together";
@@ -54,53 +59,10 @@ wakumix_role_api::settings! {
         fragment_timeout: Duration = DEFAULT_FRAGMENT_TIMEOUT, time(1..=HOUR_MS), "exit.fragment-timeout",
             "time from the first fragment of a request to its last";
     }
-}
-
-/// One port, or a range of them: `443`, `1024-65535`.
-struct PortRange(RangeInclusive<u16>);
-
-impl FromStr for PortRange {
-    type Err = ValueError;
-
-    fn from_str(text: &str) -> Result<Self, ValueError> {
-        let wrong = || ValueError::new(format!("`{text}` is not a port or a range of ports such as 1024-65535"));
-        let (first, last) = text.split_once('-').unwrap_or((text, text));
-        let port = |text: &str| text.trim().parse::<u16>().map_err(|_| wrong());
-        let (first, last) = (port(first)?, port(last)?);
-        if first > last {
-            return Err(ValueError::new(format!("`{text}` holds no port; write the lower one first")));
-        }
-        Ok(Self(first..=last))
+    shared {
+        /// Networks that the node is to serve, packets included.
+        closed_networks: Vec<IpNet> = Vec::new(), list(network()), "mix.networks";
     }
-}
-
-impl fmt::Display for PortRange {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let (first, last) = (self.0.start(), self.0.end());
-        if first == last { write!(f, "{first}") } else { write!(f, "{first}-{last}") }
-    }
-}
-
-fn ports() -> Scalar<RangeInclusive<u16>> {
-    Scalar {
-        kind: text::<PortRange>("a port or a range such as 1024-65535", "PORT[-PORT]").kind,
-        read: |text| text.parse().map(|PortRange(range)| range),
-        write: |range| PortRange(range.clone()).to_string(),
-    }
-}
-
-/// Networks come in lists, so an error names the one that it means.
-fn network() -> Scalar<IpNet> {
-    let parse = |text: &str| text.parse::<IpNet>().map_err(|error| ValueError::new(format!("`{text}`: {error}")));
-    let kind = Kind::Text {
-        form: "a network such as 10.1.0.0/16",
-        placeholder: "NETWORK",
-        read: |text| {
-            let network = text.parse::<IpNet>().map_err(|error| ValueError::new(format!("`{text}`: {error}")))?;
-            Ok(network.to_string())
-        },
-    };
-    Scalar { kind, read: parse, write: ToString::to_string }
 }
 
 impl Config {
@@ -123,7 +85,7 @@ impl Config {
             codecs: self.codecs.clone(),
             forward: self.forward,
             allow_private_addresses: self.allow_private_addresses,
-            networks: self.networks.clone(),
+            networks: [&self.closed_networks[..], &self.networks].concat(),
             ports: self.ports.clone(),
         }
     }
@@ -136,16 +98,6 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_range_of_ports_reads_back_what_it_writes() {
-        for text in ["443", "1024-65535", "0"] {
-            assert_eq!(text.parse::<PortRange>().unwrap().to_string(), text);
-        }
-        for text in ["", "-", "70000", "2-1", "1-", "a-b"] {
-            assert!(text.parse::<PortRange>().is_err(), "{text}");
-        }
-    }
-
-    #[test]
     fn the_defaults_are_valid() {
         assert_eq!(Config::default().validate(), Ok(()));
     }
@@ -156,10 +108,12 @@ mod tests {
             forward: false,
             allow_private_addresses: true,
             networks: vec!["10.0.0.0/8".parse().unwrap()],
+            closed_networks: vec!["127.0.0.0/8".parse().unwrap()],
             ..Config::default()
         };
         let policy = config.policy();
-        assert_eq!((policy.codecs, policy.networks, policy.ports), (config.codecs, config.networks, config.ports));
+        assert_eq!((policy.codecs, policy.ports), (config.codecs, config.ports));
+        assert_eq!(policy.networks, [config.closed_networks, config.networks].concat());
         assert_eq!((policy.forward, policy.allow_private_addresses), (false, true));
     }
 
@@ -167,6 +121,7 @@ mod tests {
     fn reports_every_problem_at_once() {
         let config = Config {
             codecs: vec!["/mix/1.0.0".to_owned(), V3_PROTOCOL.to_owned(), "/ipfs/ping/1.0.0".to_owned()],
+            max_answers: MAX_SURBS + 1,
             max_requests: 0,
             service_timeout: Duration::ZERO,
             fragment_timeout: Duration::ZERO,
@@ -182,6 +137,7 @@ mod tests {
             "ports",
             "max_requests",
             "service_timeout",
+            "max_answers",
             "max_fragment_sets",
             "max_fragment_bytes",
             "fragment_timeout",

@@ -7,7 +7,7 @@ use multiaddr::Multiaddr;
 use rand::rngs::StdRng;
 use tokio::{
     sync::{OwnedSemaphorePermit, oneshot},
-    time::timeout,
+    time::{Instant, sleep_until, timeout},
 };
 use wakumix_mix::{
     ExitStatus,
@@ -52,7 +52,7 @@ pub(crate) enum Errand {
     /// Ask a service of this node.
     Local { service: Service, body: Vec<u8> },
     /// Ask a service elsewhere.
-    Remote { peer: PeerId, addresses: Vec<Multiaddr>, codec: String, bytes: Vec<u8> },
+    Remote { peer: PeerId, addresses: Vec<Multiaddr>, is_stranger: bool, codec: String, bytes: Vec<u8> },
 }
 
 /// What it takes to answer.
@@ -71,21 +71,32 @@ impl Exchange {
     pub(crate) async fn run(self) {
         let Self { errand, form, answering } = self;
         let shared = &answering.shared;
-        let asked = errand.run(shared, answering.surbs.is_empty()).await;
+        let (began, is_one_way, is_stranger) = (Instant::now(), answering.surbs.is_empty(), errand.is_for_stranger());
+        let asked = errand.run(shared, is_one_way).await;
         let (outcome, reply) = match asked.and_then(|answer| answering.fitted(answer)) {
             Ok(answer) => (RequestOutcome::Served, ReplyContent::Answer(answer)),
             Err(status) => (RequestOutcome::Failed(status), refusal(&form, status)),
         };
         shared.metrics.record_request(outcome);
+        if is_stranger && !is_one_way && outcome.is_silence() {
+            // An address of the sender's choice that refuses is told when one is that never answers: else the moment of the
+            // refusal would say which ports of others are open.
+            sleep_until(began + shared.limit).await;
+        }
         answering.send(reply).await;
     }
 }
 
 impl Errand {
+    /// Whether it is the sender that chose the address.
+    fn is_for_stranger(&self) -> bool {
+        matches!(self, Self::Remote { is_stranger: true, .. })
+    }
+
     async fn run(self, shared: &Shared, is_one_way: bool) -> Result<Vec<u8>, ExitStatus> {
         match self {
             Self::Local { service, body } => ask_here(&service, body, shared.limit).await,
-            Self::Remote { peer, addresses, codec, bytes } => {
+            Self::Remote { peer, addresses, codec, bytes, .. } => {
                 let read = if is_one_way { ReadRule::Nothing } else { READ_RULE };
                 let asked = shared.host.request(peer, addresses, &codec, bytes, read, shared.limit);
                 let asked = timeout(shared.limit, asked).await.unwrap_or(Err(RequestFailure::Timeout));

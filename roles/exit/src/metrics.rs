@@ -27,6 +27,11 @@ impl RequestOutcome {
         [Self::Served, Self::FragmentTimeout, Self::FragmentsDisplaced].into_iter().chain(failed)
     }
 
+    /// Whether the service said nothing, or was not there.
+    pub(crate) fn is_silence(self) -> bool {
+        matches!(self, Self::Failed(status) if status.told() == ExitStatus::NoAnswer)
+    }
+
     fn as_str(self) -> &'static str {
         match self {
             Self::Served => "served",
@@ -81,6 +86,8 @@ wakumix_sphinx::named_enum! {
         SentStatus = "sent_status",
         /// Handed to the mixer without an answer in it.
         SentEmpty = "sent_empty",
+        /// The request had its answers, or its refusal; the reply block was discarded.
+        Surplus = "surplus",
         /// Too many refusals are being answered already; nothing was sent.
         Withheld = "withheld",
         /// The answer does not fit one packet, and its protocol has no other to send instead.

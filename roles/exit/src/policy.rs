@@ -3,10 +3,10 @@
 use libp2p_identity::PeerId;
 use multiaddr::Multiaddr;
 use wakumix_mix::{
-    ExitStatus, HopAddress,
+    ExitStatus,
     exit::{ExitPolicy, ExitTarget, Surroundings},
 };
-use wakumix_role_api::{Directory, LocalNode, Service, Services, host::ReadRule};
+use wakumix_role_api::{Directory, Service, Services, host::ReadRule};
 use wakumix_sphinx::{AddressBytes, Weaknesses};
 use wakumix_waku::lightpush::{MAX_RESPONSE_LEN, V2_PROTOCOL, V3_PROTOCOL};
 
@@ -27,6 +27,8 @@ pub(crate) enum Target {
         peer: PeerId,
         /// Where to find it.
         addresses: Vec<Multiaddr>,
+        /// Whether it is the sender that says so, and not the directory.
+        is_stranger: bool,
     },
 }
 
@@ -34,7 +36,7 @@ pub(crate) enum Target {
 #[derive(Clone, Copy)]
 pub(crate) struct Policy<'a> {
     pub(crate) rules: &'a ExitPolicy,
-    pub(crate) node: &'a LocalNode,
+    pub(crate) me: PeerId,
     pub(crate) services: &'a Services,
     pub(crate) directory: &'a Directory,
     pub(crate) weaknesses: Weaknesses,
@@ -45,8 +47,7 @@ impl Policy<'_> {
     pub(crate) fn target(&self, codec: &str, destination: &AddressBytes) -> Result<Target, ExitStatus> {
         let service = |peer: &PeerId| self.directory.lightpush.iter().find(|node| node.peer == *peer);
         let around = Surroundings {
-            own_peer: self.node.peer,
-            own_ip: self.node.hop_address.borrow().as_ref().map(HopAddress::ip),
+            own_peer: self.me,
             is_served: &|codec| self.services.get(codec).is_some(),
             is_known_service: &|peer| service(peer).is_some(),
             weaknesses: self.weaknesses,
@@ -55,10 +56,11 @@ impl Policy<'_> {
             ExitTarget::Local => self.services.get(codec).cloned().map(Target::Local).ok_or(ExitStatus::NoService),
             ExitTarget::Known(peer) => {
                 let addresses = service(&peer).map(|known| known.addresses.clone()).unwrap_or_default();
-                Ok(Target::Remote { peer, addresses })
+                Ok(Target::Remote { peer, addresses, is_stranger: false })
             }
             ExitTarget::At(address) => {
-                Ok(Target::Remote { peer: address.peer(), addresses: vec![address.multiaddr()] })
+                let (peer, addresses) = (address.peer(), vec![address.multiaddr()]);
+                Ok(Target::Remote { peer, addresses, is_stranger: true })
             }
         }
     }

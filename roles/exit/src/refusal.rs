@@ -5,6 +5,7 @@ use wakumix_waku::lightpush::{StatusCode, refusal::RefusalForm};
 
 /// What goes back in place of an answer.
 pub(crate) fn refusal(form: &RefusalForm, status: ExitStatus) -> ReplyContent {
+    let status = status.told();
     let response = form.refuse(StatusCode(status.lightpush_code()), &status.describe());
     ReplyContent::of_status(status, response)
 }
@@ -26,7 +27,7 @@ mod tests {
             };
             let response = v3::Response::decode(frame::first_body(&answer, 1024).unwrap()).unwrap();
             assert!(!response.status_code.is_success());
-            assert_eq!(ExitStatus::parse(&response.status_desc.unwrap()), Some(status));
+            assert_eq!(ExitStatus::parse(&response.status_desc.unwrap()), Some(status.told()));
         }
     }
 

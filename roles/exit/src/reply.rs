@@ -1,4 +1,4 @@
-//! From an answer to reply packets: one through each reply block, on a worker (`spec/mix-wire.md §9.2`).
+//! From an answer to reply packets, each through a reply block of its own, on a worker (`spec/mix-wire.md §9.2`).
 
 use std::sync::Arc;
 
@@ -24,20 +24,27 @@ pub(crate) struct Replier {
     pub(crate) ledger: Arc<Ledger>,
     pub(crate) mixer: MixerHandle,
     pub(crate) hold: DelayLaw,
+    /// Answers to a request.
+    pub(crate) max_answers: usize,
     pub(crate) metrics: Arc<Metrics>,
     pub(crate) weaknesses: Weaknesses,
 }
 
 impl Replier {
-    /// Sends `reply`, which fits, through every reply block; each is used up.
+    /// Sends `reply`, which fits, through as many reply blocks as it is to have; the others are discarded.
     pub(crate) fn send(&self, rng: &mut StdRng, served: &Served, surbs: Vec<Surb>, reply: &ReplyContent) {
         let sent = sent(reply);
         let Some(bytes) = reply.bytes() else { return self.metrics.record_replies(sent, surbs.len()) };
         let (body, directory) = (encode_reply(bytes), self.directory.snapshot());
-        for surb in surbs {
+        let (mut surbs, mut wanted) = (surbs.into_iter(), reply.replies(self.max_answers));
+        while wanted > 0
+            && let Some(surb) = surbs.next()
+        {
             let outcome = self.send_one(rng, served, &directory, surb, &body);
+            wanted -= usize::from(outcome.is_ok());
             self.metrics.record_replies(outcome.map_or_else(|failure| failure, |()| sent), 1);
         }
+        self.metrics.record_replies(ReplyOutcome::Surplus, surbs.len());
     }
 
     fn send_one(

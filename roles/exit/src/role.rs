@@ -70,6 +70,10 @@ impl RoleFactory for ExitFactory {
         Config::keys()
     }
 
+    fn shared_keys(&self) -> Vec<&'static str> {
+        Config::shared_keys()
+    }
+
     fn metrics(&self) -> Option<&'static Catalogue> {
         Some(&METRICS)
     }
@@ -157,6 +161,7 @@ fn shared(context: &RoleContext, config: &Config, mixer: MixerHandle, tally: Arc
         ledger: Arc::clone(&context.ledger),
         mixer,
         hold: config.hold,
+        max_answers: config.max_answers,
         metrics: Arc::clone(&metrics),
         weaknesses: context.weaknesses,
     };
@@ -180,7 +185,7 @@ fn factory(
     move || Exit {
         config: Arc::clone(&config),
         policy: config.policy(),
-        node: context.node.clone(),
+        me: context.node.peer,
         formats: context.formats.clone(),
         services: context.services.clone(),
         directory: context.directory.clone(),

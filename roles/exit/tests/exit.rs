@@ -6,7 +6,7 @@ mod support;
 
 use std::time::Duration;
 
-use support::{HERE, World, node, peer};
+use support::{HERE, SENDER, World, node, peer};
 use tokio::time::Instant;
 use wakumix_exit::Config;
 use wakumix_mix::{COVER_CODEC, DelayLaw, DropReason, Stage};
@@ -53,8 +53,8 @@ async fn without_reply_blocks_nothing_is_sent() {
 }
 
 #[actix::test]
-async fn the_answer_goes_through_every_reply_block_after_a_hold_of_its_own() {
-    let mut world = World::new(Config::default());
+async fn each_answer_leaves_after_a_hold_of_its_own() {
+    let mut world = World::new(Config { max_answers: 4, ..Config::default() });
     let (surbs, keys) = world.surbs(4);
     world.lightpush(surbs, b"request").await;
     world.asked().await.respond.send(b"answer".to_vec()).unwrap();
@@ -67,6 +67,30 @@ async fn the_answer_goes_through_every_reply_block_after_a_hold_of_its_own() {
     holds.sort_unstable();
     holds.dedup();
     assert!(holds.len() > 1, "they would leave together");
+    world.settled().await;
+}
+
+#[actix::test]
+async fn a_request_has_two_answers_whatever_reply_blocks_it_brings() {
+    let mut world = World::new(Config::default());
+    let (surbs, keys) = world.surbs(5);
+    world.lightpush(surbs, b"request").await;
+    world.serves(&keys, 2).await;
+    world.counts("waku_mix_exit_replies_total{outcome=\"surplus\"} 3").await;
+    world.settled().await;
+    assert_eq!(world.balance().sent, 2);
+}
+
+#[actix::test]
+async fn a_reply_block_that_cannot_be_used_is_none_of_the_two() {
+    let mut world = World::new(Config::default());
+    let (mut surbs, _) = world.surbs_through([3, 1, SENDER], 2);
+    let (good, keys) = world.surbs(3);
+    surbs.extend(good);
+    world.lightpush(surbs, b"request").await;
+    world.serves(&keys, 2).await;
+    world.counts("waku_mix_exit_replies_total{outcome=\"strange_hop\"} 2").await;
+    world.counts("waku_mix_exit_replies_total{outcome=\"surplus\"} 1").await;
     world.settled().await;
 }
 

@@ -9,8 +9,10 @@ use std::time::Duration;
 use support::{EXIT, HERE, SENDER, World, at, node, peer, response, status};
 use tokio::time::Instant;
 use wakumix_exit::Config;
-use wakumix_mix::{DropReason, ExitStatus, HopAddress, MIX_PROTOCOL, fragment::FRAGMENT_CODEC, reply_capacity};
-use wakumix_role_api::{Directory, host::RequestFailure};
+use wakumix_mix::{
+    DelayLaw, DropReason, ExitStatus, HopAddress, MIX_PROTOCOL, fragment::FRAGMENT_CODEC, reply_capacity,
+};
+use wakumix_role_api::{Directory, directory::ServiceNode, host::RequestFailure};
 use wakumix_sphinx::{ADDRESS_LEN, Profile, Sphinx};
 use wakumix_waku::{
     WakuMessage, frame,
@@ -126,11 +128,10 @@ async fn an_answer_that_does_not_fit_is_told_to_be_too_long() {
     let (surbs, keys) = world.surbs(2);
     world.lightpush(surbs, b"request").await;
     world.asked().await.respond.send(vec![7; largest + 1]).unwrap();
-    for _ in 0..2 {
-        let answer = world.answer(&keys).await;
-        assert_eq!(status(&answer), ExitStatus::AnswerTooLong);
-        assert_eq!(response(&answer).status_code, StatusCode::INTERNAL_SERVER_ERROR);
-    }
+    let answer = world.answer(&keys).await;
+    assert_eq!(status(&answer), ExitStatus::AnswerTooLong);
+    assert_eq!(response(&answer).status_code, StatusCode::INTERNAL_SERVER_ERROR);
+    world.counts("waku_mix_exit_replies_total{outcome=\"surplus\"} 1").await;
     world.counts("waku_mix_exit_requests_total{outcome=\"answer_too_long\"} 1").await;
     world.settled().await;
 }
@@ -142,7 +143,7 @@ async fn a_service_that_never_answers_is_given_up() {
     let started = Instant::now();
     world.lightpush(surbs, b"request").await;
     let _asked = world.asked().await;
-    assert_eq!(status(&world.answer(&keys).await), ExitStatus::TimedOut);
+    assert_eq!(status(&world.answer(&keys).await), ExitStatus::NoAnswer);
     assert!(started.elapsed() >= LIMIT);
     world.settled().await;
     world.counts("waku_mix_exit_requests_total{outcome=\"timed_out\"} 1").await;
@@ -159,23 +160,67 @@ async fn a_service_without_an_answer_is_told() {
     world.counts("waku_mix_exit_requests_total{outcome=\"no_answer\"} 1").await;
 }
 
-#[actix::test]
-async fn a_service_elsewhere_that_fails_is_told() {
-    let mut world = World::new(Config { allow_private_addresses: true, ..Config::default() });
-    let failures = [
-        (RequestFailure::DialFailed, ExitStatus::Unreachable),
-        (RequestFailure::Stream("reset".to_owned()), ExitStatus::NoAnswer),
-        (RequestFailure::Busy, ExitStatus::Busy),
-    ];
-    for (failure, expected) in failures {
-        let (surbs, keys) = world.surbs(2);
-        world.request(node(9).address.encode(), V3_PROTOCOL, surbs, b"\x00").await;
-        world.asked_elsewhere().await.reply.send(Err(failure)).unwrap();
-        assert_eq!(status(&world.answer(&keys).await), expected);
-        assert_eq!(status(&world.answer(&keys).await), expected);
-        world.counts(&format!("waku_mix_exit_requests_total{{outcome=\"{}\"}} 1", expected.as_str())).await;
-    }
+/// How a service elsewhere can fail that says nothing, and how the operator of the exit sees it.
+fn silences() -> [(Option<RequestFailure>, &'static str); 4] {
+    [
+        (Some(RequestFailure::DialFailed), "unreachable"),
+        (Some(RequestFailure::Unsupported), "unreachable"),
+        (Some(RequestFailure::Stream("reset".to_owned())), "no_answer"),
+        // It never answers.
+        (None, "timed_out"),
+    ]
+}
+
+/// Asks an exit for the service of node 9 at a private address, which fails so: what its sender hears, and after how many
+/// hundredths of a second; the timer ticks each millisecond.
+async fn silence(world: &mut World, failure: Option<RequestFailure>) -> (Vec<u8>, u128) {
+    let (surbs, keys) = world.surbs(2);
+    let started = Instant::now();
+    world.request(node(9).address.encode(), V3_PROTOCOL, surbs, &request("id-9")).await;
+    let asked = world.asked_elsewhere().await;
+    let silent = match failure {
+        Some(failure) => {
+            assert!(asked.reply.send(Err(failure)).is_ok(), "the exit waits");
+            None
+        }
+        None => Some(asked),
+    };
+    let answer = world.answer(&keys).await;
+    let after = started.elapsed().as_millis() / 10;
+    drop(silent);
     world.settled().await;
+    (answer, after)
+}
+
+#[actix::test]
+async fn a_sender_cannot_tell_a_port_that_refuses_from_one_that_is_silent() {
+    let config = Config { allow_private_addresses: true, hold: DelayLaw::None, ..Config::default() };
+    let mut world = World::new(config);
+    let mut heard = Vec::new();
+    for (failure, counted) in silences() {
+        heard.push(silence(&mut world, failure).await);
+        let series = format!("waku_mix_exit_requests_total{{outcome=\"{counted}\"}}");
+        world.counts(&format!("{series} {}", if counted == "unreachable" { heard.len() } else { 1 })).await;
+    }
+    world.counts("waku_mix_exit_replies_total{outcome=\"surplus\"} 4").await;
+    let (answer, after) = &heard[0];
+    assert_eq!((status(answer), *after), (ExitStatus::NoAnswer, LIMIT.as_millis() / 10));
+    assert!(heard.iter().all(|other| other == &heard[0]), "{heard:?}");
+}
+
+#[actix::test]
+async fn a_service_of_the_directory_that_fails_is_told_at_once() {
+    let config = Config { hold: DelayLaw::None, ..Config::default() };
+    let mut world = World::new(config);
+    let lightpush = vec![ServiceNode::new(peer(9), vec![node(9).address.multiaddr()])];
+    let mix_nodes = vec![node(1), node(2)];
+    world.around.directory.publish(Directory { mix_nodes, lightpush, ..Directory::default() });
+    for (failure, _) in silences().into_iter().filter(|(failure, _)| failure.is_some()) {
+        let (answer, after) = silence(&mut world, failure).await;
+        assert_eq!((status(&answer), after), (ExitStatus::NoAnswer, 0));
+    }
+    let (answer, after) = silence(&mut world, Some(RequestFailure::Busy)).await;
+    assert_eq!((status(&answer), after), (ExitStatus::Busy, 0));
 }
 
 #[actix::test]
@@ -184,7 +229,7 @@ async fn a_host_that_never_answers_is_given_up() {
     let (surbs, keys) = world.surbs(1);
     world.request(node(9).address.encode(), V3_PROTOCOL, surbs, b"\x00").await;
     let _asked = world.asked_elsewhere().await;
-    assert_eq!(status(&world.answer(&keys).await), ExitStatus::TimedOut);
+    assert_eq!(status(&world.answer(&keys).await), ExitStatus::NoAnswer);
     world.counts("waku_mix_exit_requests_total{outcome=\"timed_out\"} 1").await;
 }
 
@@ -192,11 +237,14 @@ async fn a_host_that_never_answers_is_given_up() {
 async fn named_networks_and_ports_are_asked() {
     let config = Config {
         networks: vec!["100.64.0.0/24".parse().unwrap()],
+        closed_networks: vec!["192.168.77.0/24".parse().unwrap()],
         ports: vec![22..=22, 4000..=4000],
         ..Config::default()
     };
     let mut world = World::new(config);
-    for address in ["/ip4/100.64.0.9/tcp/4000", "/ip4/100.64.0.1/tcp/22", "/ip4/8.8.8.8/tcp/22"] {
+    for address in
+        ["/ip4/192.168.77.9/tcp/4000", "/ip4/100.64.0.9/tcp/4000", "/ip4/100.64.0.1/tcp/22", "/ip4/8.8.8.8/tcp/22"]
+    {
         world.request(at(address), V3_PROTOCOL, Vec::new(), b"\x00").await;
         assert_eq!(world.asked_elsewhere().await.addresses, [address.parse().unwrap()]);
     }
@@ -226,7 +274,7 @@ async fn reply_blocks_that_begin_at_strangers_here_or_nowhere_are_not_used() {
 
 #[actix::test]
 async fn a_reply_goes_where_the_directory_says_and_not_where_the_reply_block_says() {
-    let mut world = World::new(Config { hold: wakumix_mix::DelayLaw::None, ..Config::default() });
+    let mut world = World::new(Config { hold: DelayLaw::None, ..Config::default() });
     let (surbs, keys) = world.surbs(1);
     let claimed = "/ip4/127.0.0.1/tcp/22".parse().unwrap();
     let claimed = HopAddress::from_multiaddr(&claimed, peer(1)).unwrap().encode();

@@ -5,8 +5,10 @@ use std::ops::RangeInclusive;
 use std::str::FromStr;
 use std::time::Duration;
 
-use wakumix_mix::DelayLaw;
-use wakumix_role_api::config::{Timespan, ValueError, choice, delay, flag, number, text, time};
+use ipnet::IpNet;
+use libp2p_identity::PeerId;
+use wakumix_mix::{DIAL_PORTS, DelayLaw, hop::NextHopPolicy};
+use wakumix_role_api::config::{Timespan, ValueError, choice, delay, flag, list, network, number, ports, text, time};
 use wakumix_role_api::{ConfigChecks, ConfigError};
 
 /// The longest that a packet is held. The means of the fleet are 50 and 100 ms and a draw is at most 13.8 means
@@ -44,6 +46,8 @@ wakumix_role_api::settings! {
             "packets that wait to be unwrapped; low values drop packets of a burst, high ones let all of it wait";
         max_batch: usize = DEFAULT_MAX_BATCH, number(1..=1024), "mixer.max-batch",
             "packets that one worker takes at a time; high values add latency";
+        ports: Vec<RangeInclusive<u16>> = DIAL_PORTS.to_vec(), list(ports()), "mixer.ports",
+            "ports that packets of others are passed on to, where their next hop has opened no connection itself; nodes of the directory are reached at any. Ports below 1024 are where a machine's own services are";
         cover: CoverRule = CoverRule::default(), text("by-role, none, or a mean time such as 10s", "by-role|none|TIME"), "mixer.cover",
             "mean time between two packets that the node sends through two others to itself: by-role is 10s for nodes that forward and 60s for others, which send two at a time. Short times cost bandwidth, three packets for each, long ones hide and show little";
         capacity: u32 = 0, number(0..=10_000_000), "mixer.capacity",
@@ -53,8 +57,10 @@ wakumix_role_api::settings! {
         /// The delay that each hop of a loop is asked for: the sender's, or loops could be told from requests.
         cover_delay: DelayLaw = DelayLaw::default(), delay(), "mix.delay";
         /// Whether packets are passed on to addresses of any closed network. Without it they go to public addresses, to the
-        /// network that this node itself is in, and to known mix nodes.
+        /// networks of `mix.networks`, and to known mix nodes.
         allow_private_addresses: bool = false, flag(), "mix-allow-all-addresses";
+        /// Closed networks that packets are passed on into.
+        networks: Vec<IpNet> = Vec::new(), list(network()), "mix.networks";
     }
 }
 
@@ -146,6 +152,13 @@ impl fmt::Display for DelayRule {
 }
 
 impl Config {
+    /// The rule for next hops of a node that passes packets of others on, or does not.
+    pub(crate) fn next_hops(&self, own_peer: PeerId, forward: bool) -> NextHopPolicy {
+        let Self { allow_private_addresses, networks, ports, .. } = self;
+        let (networks, ports) = (networks.clone(), ports.clone());
+        NextHopPolicy { own_peer, forward, allow_private_addresses: *allow_private_addresses, networks, ports }
+    }
+
     /// Checks every setting.
     ///
     /// # Errors

@@ -12,7 +12,7 @@ use wakumix_keyring::KeyRing;
 use wakumix_mix::{
     DropReason, Outcome,
     cover::LoopId,
-    hop::{self, ForwardDelay, HopDecision, NextHopPolicy},
+    hop::{self, ForwardDelay, HopDecision},
 };
 use wakumix_role_api::{Formats, exit::ExitPacket, host::OutboundPacket, sender::ReplyPacket};
 use wakumix_sphinx::{Blinding, Weaknesses};
@@ -95,9 +95,8 @@ impl Pipeline {
     pub(crate) fn dispatch(&self, batch: Vec<Fresh>) -> Decisions {
         let mut decisions = Decisions::default();
         let (mut at_once, mut later) = (OnwardBatch::of(batch.len()), OnwardBatch::of(batch.len()));
-        let next_hops = self.policy.next_hops();
         for fresh in batch {
-            let Some((outbound, delay, blinding)) = self.open(fresh, &next_hops, &mut decisions) else { continue };
+            let Some((outbound, delay, blinding)) = self.open(fresh, &mut decisions) else { continue };
             match delay {
                 Duration::ZERO => at_once.push(outbound, blinding),
                 delay => later.push(Delayed { delay, outbound }, blinding),
@@ -113,19 +112,14 @@ impl Pipeline {
     }
 
     /// What becomes of one packet; one that goes on comes back with its delay and the scalar of its next α.
-    fn open(
-        &self,
-        fresh: Fresh,
-        next_hops: &NextHopPolicy,
-        decisions: &mut Decisions,
-    ) -> Option<(OutboundPacket, Duration, Blinding)> {
+    fn open(&self, fresh: Fresh, decisions: &mut Decisions) -> Option<(OutboundPacket, Duration, Blinding)> {
         let Fresh { mut packet, authenticated } = fresh;
         let Some(served) = self.formats.of(&packet) else {
             packet.reject(DropReason::Size);
             return None;
         };
         let known = |peer: &PeerId| self.policy.known(peer);
-        let decision = hop::open(&*served.format, packet.bytes_mut(), authenticated, next_hops, &known);
+        let decision = hop::open(&*served.format, packet.bytes_mut(), authenticated, &self.policy.rules, &known);
         if let Some(kind) = decision.kind() {
             packet.opened_as(kind);
         }

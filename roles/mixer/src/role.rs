@@ -233,13 +233,8 @@ impl Parts {
     fn new(mixer: Mixer, context: &RoleContext, queue: Address<Packet>, local: Inbox<LocalPacket>) -> Self {
         let Mixer { config, forward, rngs: Rngs { delays: rng, cover: cover_rng }, .. } = mixer;
         let telemetry = &context.telemetry;
-        let policy = Policy {
-            me: context.node.peer,
-            forward,
-            allow_private_addresses: config.allow_private_addresses,
-            hop_address: context.node.hop_address.clone(),
-            directory: context.directory.clone(),
-        };
+        let rules = config.next_hops(context.node.peer, forward);
+        let policy = Policy { rules, directory: context.directory.clone() };
         let pipeline = Arc::new(Pipeline {
             formats: context.formats.clone(),
             keys: context.node.mix_keys.clone(),

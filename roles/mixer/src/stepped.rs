@@ -9,7 +9,10 @@ use parking_lot::Mutex;
 use rand::{SeedableRng as _, rngs::StdRng};
 use tokio::{sync::watch, time::Instant};
 use wakumix_keyring::KeyRing;
-use wakumix_mix::{DelayLaw, HopAddress, Packet, hop::ForwardDelay};
+use wakumix_mix::{
+    DelayLaw, HopAddress, Packet,
+    hop::{ForwardDelay, NextHopPolicy},
+};
 use wakumix_role_api::{
     Address, DirectoryPublisher, Formats, Inbox, exit::ExitMessage, host::HostHandle, mixer::LocalPacket,
     sender::SenderHandle,
@@ -82,13 +85,8 @@ impl SteppedMixer {
         let (exit, sender) = (Some(exit), Some(sender));
         let effects = Effects { host, delays, exit, sender, formats: formats.clone(), loops };
         let local = LocalPackets { me: me.peer(), queue: local, effects, stop };
-        let policy = Policy {
-            me: me.peer(),
-            forward,
-            allow_private_addresses: false,
-            hop_address: watch::Sender::new(Some(me)).subscribe(),
-            directory: DirectoryPublisher::new().1,
-        };
+        let rules = NextHopPolicy { forward, ..NextHopPolicy::new(me.peer()) };
+        let policy = Policy { rules, directory: DirectoryPublisher::new().1 };
         let pipeline = Pipeline {
             formats: formats.clone(),
             keys,

@@ -135,24 +135,40 @@ async fn packets_of_others_and_to_nowhere_are_dropped_by_reason() {
     fixture.assert_settled();
 }
 
-/// A mixer on the open internet, between nodes of a private network.
-fn public() -> Setup {
-    Setup { ip: "8.8.8.8", ..Setup::default() }
-}
-
 #[actix::test]
 async fn a_packet_into_a_closed_network_may_only_use_a_connection_that_its_hop_has_opened() {
-    let mut fixture = Fixture::start(public());
+    let mut fixture = Fixture::start(Setup { ip: "8.8.8.8", ..Setup::default() });
     assert_eq!(reach_of_a_forwarded_packet(&mut fixture).await, Reach::ConnectedOnly);
 }
 
 #[actix::test]
-async fn inside_its_closed_network_a_mixer_dials() {
-    let mut fixture = Fixture::start(Setup::default());
-    assert_eq!(reach_of_a_forwarded_packet(&mut fixture).await, Reach::Dial);
+async fn so_it_is_where_the_mixer_itself_is_in_that_network() {
+    let mut fixture = Fixture::start(Setup { ip: "10.0.0.1", ..Setup::default() });
+    assert_eq!(reach_of_a_forwarded_packet(&mut fixture).await, Reach::ConnectedOnly);
 }
 
-/// Forwards a packet to 10.0.0.2; whether the host may dial for it.
+#[actix::test]
+async fn into_a_closed_network_that_its_operator_names_a_mixer_dials() {
+    let mut setup = Setup::default();
+    setup.config.networks = vec!["10.0.0.0/24".parse().unwrap()];
+    let mut fixture = Fixture::start(setup);
+    assert_eq!(reach_of_a_forwarded_packet(&mut fixture).await, Reach::Dial);
+    fixture.others[0] = Peer::at(2, "10.0.1.2");
+    assert_eq!(reach_of_a_forwarded_packet(&mut fixture).await, Reach::ConnectedOnly);
+}
+
+#[actix::test]
+async fn a_mixer_dials_the_ports_that_are_allowed_only() {
+    let mut setup = Setup::default();
+    setup.config.ports = vec![443..=443];
+    let mut fixture = Fixture::start(setup);
+    for (port, expected) in [(443, Reach::Dial), (22, Reach::ConnectedOnly), (60_000, Reach::ConnectedOnly)] {
+        fixture.others[0] = Peer::at_port(2, "8.8.8.8", port);
+        assert_eq!(reach_of_a_forwarded_packet(&mut fixture).await, expected, "{port}");
+    }
+}
+
+/// Forwards a packet to the first of the others, at 10.0.0.2 unless a test moves it; whether the host may dial for it.
 async fn reach_of_a_forwarded_packet(fixture: &mut Fixture) -> Reach {
     let packet = fixture.forward_packet(5);
     fixture.receive(&[packet]).await;
@@ -167,8 +183,9 @@ async fn reach_of_a_forwarded_packet(fixture: &mut Fixture) -> Reach {
 
 #[actix::test]
 async fn a_hop_that_names_no_address_is_never_dialled_not_even_where_all_addresses_are_allowed() {
-    let mut setup = public();
+    let mut setup = Setup::default();
     setup.config.allow_private_addresses = true;
+    setup.config.ports = vec![0..=65535];
     let mut fixture = Fixture::start(setup);
     for (ip, port) in [("0.0.0.0", 0), ("0.0.0.0", 60_000), ("10.0.0.2", 0)] {
         fixture.others[0] = Peer::at_port(2, ip, port);
@@ -178,16 +195,16 @@ async fn a_hop_that_names_no_address_is_never_dialled_not_even_where_all_address
 
 #[actix::test]
 async fn an_operator_can_allow_closed_networks() {
-    let mut setup = public();
+    let mut setup = Setup::default();
     setup.config.allow_private_addresses = true;
     let mut fixture = Fixture::start(setup);
     assert_eq!(reach_of_a_forwarded_packet(&mut fixture).await, Reach::Dial);
 }
 
 #[actix::test]
-async fn a_known_node_is_reached_in_any_network_but_only_where_discovery_says() {
-    let mut fixture = Fixture::start(public());
-    let known = Peer::at(2, "192.168.7.7");
+async fn a_known_node_is_reached_in_any_network_and_at_any_port_but_only_where_discovery_says() {
+    let mut fixture = Fixture::start(Setup::default());
+    let known = Peer::at_port(2, "192.168.7.7", 80);
     assert_eq!(known.id(), fixture.others[0].id());
     fixture.discover(std::slice::from_ref(&known));
     // The header says 10.0.0.2.

@@ -32,11 +32,14 @@ wakumix_role_api::settings! {
         /// Reply blocks in each packet of a first try, as far as they fit; without one there is no answer. The first answer wins.
         /// Retries, and first tries while loss is seen, have two at least.
         surbs: usize = DEFAULT_SURBS, number(1..=MAX_SURBS as u64), "sender.surbs",
-            "reply blocks in a request; the exit answers through all of them, and each costs 734 bytes of payload";
+            "reply blocks in a request; the exit answers through as many as its exit.max-answers, which this must not exceed, and each costs 734 bytes of payload";
         /// Of a first try. Retries, and first tries while loss is seen, have one at least. The largest request takes two of the
         /// eight fragments that a set may have.
         parity: u8 = DEFAULT_PARITY, number(0..=4), "sender.parity",
             "fragments beyond those needed, in each request that does not fit one packet: as many may get lost; each costs a packet";
+        /// An exit that says 200 of a message which it has thrown away is believed with 1. Four, so that a handful of services suffices.
+        confirmations: usize = 1, number(1..=4), "sender.confirmations",
+            "services that must say that they have a message, each through another exit, before it counts as published: 2 asks a second one, which has seen it on the relay network if the first has told the truth. Each costs a round trip and a packet, and shows the message to one exit more";
         in_flight: usize = DEFAULT_IN_FLIGHT, number(1..=65_536), "sender.in-flight",
             "requests that may wait for their answers, about 4 kB each; further ones are refused as busy";
         queue_bytes: usize = DEFAULT_QUEUE_BYTES, size(LEAST_QUEUE_BYTES..=1 << 30), "sender.queue-bytes",

@@ -17,7 +17,7 @@ use catalogue::Metric;
 const CALLER_GONE: &str = "caller_gone";
 /// Every value of the label `outcome`: the kinds of an [`Answer`], the one above and the kinds of [`PushFailure`] that a
 /// request can have.
-const OUTCOMES: [&str; 25] = [
+const OUTCOMES: [&str; 27] = [
     "confirmed",
     "published_unconfirmed",
     "refused",
@@ -35,6 +35,7 @@ const OUTCOMES: [&str; 25] = [
     "first_hop_failed",
     "deadline",
     "no_replies",
+    "unconfirmed",
     "bad_answer",
     "service_unreachable",
     "exit_refused",

@@ -199,7 +199,12 @@ fn factory(
             replies: replies.clone(),
             reliability: Arc::clone(&context.reliability),
             allow_direct: config.allow_direct,
-            rules: PushRules { version: Version::V3, auto_shards: config.auto_shards, weaknesses },
+            rules: PushRules {
+                version: Version::V3,
+                auto_shards: config.auto_shards,
+                confirmations: config.confirmations,
+                weaknesses,
+            },
             rng: rng.fork(),
             open: BTreeMap::new(),
             next_id: 0,

@@ -76,6 +76,21 @@ fn names_a_value_that_its_key_does_not_accept() {
 }
 
 #[test]
+fn a_sender_has_no_more_reply_blocks_than_exits_answer_through() {
+    let sender = "roles = ['sender']\n[sender]\nsurbs = 3\n";
+    let parts = [
+        "`sender.surbs` in file",
+        "is 3, but exits answer a request through 2 reply blocks, by `exit.max-answers` (default)",
+        "set sender.surbs to 2 or less",
+    ];
+    assert_says(sender, &parts);
+    for fine in ["[sender]\nsurbs = 2", "[sender]\nsurbs = 3\n[exit]\nmax-answers = 3"] {
+        Setup::new().toml(&format!("roles = ['sender']\n{fine}")).load();
+    }
+    Setup::new().toml("roles = ['mixer']\n[sender]\nsurbs = 3").load();
+}
+
+#[test]
 fn names_a_mix_node_that_a_header_cannot_carry() {
     let ed25519 = mixnode(1).replace(super::PEER, "12D3KooWD3eckifWpRn9wQpMG9R9hX3sD158z7EqHWmweQAJU5SA");
     for (entry, part) in [

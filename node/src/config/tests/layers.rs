@@ -134,7 +134,7 @@ fn key_files_are_read() {
     write_private(&mix, &format!("{MIX}\n"));
     let loaded = setup
         .flag("roles", "mixer")
-        .flag("listen-address", "127.0.0.1")
+        .flag("nat", "extip:192.0.2.1")
         .flag("nodekey-file", node.to_str().unwrap())
         .flag("mixkey-file", mix.to_str().unwrap())
         .flag("keys.directory", folder.to_str().unwrap())

@@ -41,6 +41,47 @@ fn warns_of_rest_keys_that_do_nothing_and_of_pushes_that_cannot_be() {
 }
 
 #[test]
+fn a_node_in_a_closed_network_that_it_does_not_serve_is_warned_with_the_line_to_write() {
+    let part = "in a closed network that it does not serve";
+    for roles in ["roles = ['mixer']", "roles = ['relay', 'exit']"] {
+        for (place, network) in [
+            ("nat = 'extip:192.168.77.9'", "192.168.77.0/24"),
+            ("listen-address = '10.1.2.3'", "10.1.2.0/24"),
+            ("listen-address = '127.0.0.1'", "127.0.0.0/8"),
+            ("ext-multiaddr = ['/ip4/172.16.0.9/tcp/60000']", "172.16.0.0/24"),
+        ] {
+            let toml = format!("{roles}\n{place}");
+            warns(&toml, part);
+            let line = format!("mix.networks = [\"{network}\"]");
+            warns(&toml, &line);
+            is_silent(&format!("{toml}\n{line}"), part);
+            is_silent(&format!("preset = 'local'\n{toml}"), part);
+        }
+        for place in ["", "nat = 'extip:203.0.113.9'", "nat = 'extip:100.64.0.9'"] {
+            is_silent(&format!("{roles}\n{place}"), part);
+        }
+    }
+    is_silent("roles = ['sender']\nlisten-address = '127.0.0.1'", part);
+    // Opened for packets by another key, and then for requests.
+    let open = "listen-address = '10.1.2.3'\nmix-allow-all-addresses = true";
+    is_silent(&format!("roles = ['mixer']\n{open}"), part);
+    warns(&format!("roles = ['exit']\n{open}"), part);
+    for exit in ["networks = ['10.0.0.0/8']", "allow-private-addresses = true", "forward = false"] {
+        is_silent(&format!("roles = ['exit']\n{open}\n[exit]\n{exit}"), part);
+    }
+}
+
+#[test]
+fn a_closed_network_that_is_found_at_the_start_is_warned_of_once() {
+    let warned = |toml: &str, ip: &str| Setup::new().toml(toml).load().closed_network_warning(ip.parse().unwrap());
+    let found = warned("roles = ['mixer']", "192.168.77.9").unwrap();
+    assert!(found.ends_with("write mix.networks = [\"192.168.77.0/24\"]"), "{found}");
+    assert_eq!(warned("roles = ['mixer']\nlisten-address = '192.168.77.9'", "192.168.77.9"), None, "said before");
+    assert_eq!(warned("roles = ['mixer']", "8.8.8.8"), None);
+    assert_eq!(warned("roles = ['relay']", "192.168.77.9"), None, "it passes nothing on");
+}
+
+#[test]
 fn warns_of_secrets_that_others_can_see() {
     let flag = Setup::new().flag("nodekey", NODE).load().warnings;
     assert!(flag.len() == 1 && flag[0].contains("process list"), "{flag:?}");

@@ -164,6 +164,9 @@ fn in_words(failure: &ClientError) -> String {
                 no_replies(*silent, address.as_deref())
             )
         }
+        ClientError::Unconfirmed { said, needed } => {
+            format!("{said} of {needed} services say that they have the message; it may have been published")
+        }
         other => other.to_string(),
     }
 }

@@ -44,6 +44,8 @@ pub struct PushRules {
     pub version: Version,
     /// Where the network shards by content topic: lets the client hash messages for which the service derives the topic.
     pub auto_shards: Option<AutoShards>,
+    /// How many services must say that they have a message; 0 counts as 1. A push that names its exit believes that exit.
+    pub confirmations: usize,
     /// Countermeasures that are missing: none but in the attack suite.
     pub weaknesses: Weaknesses,
 }
@@ -115,7 +117,9 @@ impl Push {
         let payload_len = message.payload.len();
         let push = DirectPush { id: id.clone(), topic: pubsub_topic, message };
         let (codec, body, push) = encode(push, topic.as_ref(), rules.version)?;
-        let reader = PushReader { id, hash, version: rules.version, weaknesses: rules.weaknesses };
+        let PushRules { version, weaknesses, .. } = rules;
+        let confirmations = if exit.is_some() { 1 } else { rules.confirmations };
+        let reader = PushReader { id, hash, version, confirmations, weaknesses };
         let request = Request {
             service: ServiceKind::LIGHTPUSH,
             codec: codec.into(),

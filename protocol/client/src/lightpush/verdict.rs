@@ -13,6 +13,7 @@ pub struct PushReader {
     pub(super) id: String,
     pub(super) hash: Option<[u8; 32]>,
     pub(super) version: Version,
+    pub(super) confirmations: usize,
     pub(super) weaknesses: Weaknesses,
 }
 
@@ -31,13 +32,17 @@ impl AnswerReader for PushReader {
     fn meaning(&self, answer: &[u8]) -> Meaning {
         self.read(answer).0
     }
+
+    fn confirmations(&self) -> usize {
+        self.confirmations
+    }
 }
 
 impl PushReader {
     /// A reader of version 3 for a request with this id.
     #[cfg(test)]
     pub(crate) fn of_request(id: &str) -> Self {
-        Self { id: id.to_owned(), hash: None, version: Version::V3, weaknesses: Weaknesses::NONE }
+        Self { id: id.to_owned(), hash: None, version: Version::V3, confirmations: 1, weaknesses: Weaknesses::NONE }
     }
 
     /// The hash of the message, where its topic is known.

@@ -1,5 +1,7 @@
 //! When tries go out and how requests end.
 
+mod confirmations;
+
 use wakumix_mix::{ExitStatus, random};
 
 use super::*;
@@ -27,7 +29,7 @@ fn unchanged(_: u32, waited: Duration) -> Duration {
 
 fn to(service: u8) -> Sent {
     let hops = vec![peer(10 + service), peer(20 + service)];
-    let (exit, ends) = (Some(peer(service)), hops.clone());
+    let (exit, ends) = (peer(service), hops.clone());
     Sent { service: peer(service), exit, ends, hops, packets: 1, reply_paths: 1, spare: 0 }
 }
 

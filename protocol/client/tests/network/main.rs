@@ -5,8 +5,9 @@
 mod guards;
 mod world;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
+use libp2p_identity::PeerId;
 use rand_chacha::ChaCha20Rng;
 use rand_core::SeedableRng;
 use wakumix_client::{
@@ -29,6 +30,8 @@ const REQUESTS: u64 = 10_000;
 struct Relay {
     /// How often each payload was pushed.
     pushed: BTreeMap<Vec<u8>, u32>,
+    /// Exits that say so and publish nothing.
+    liars: BTreeSet<PeerId>,
 }
 
 impl Relay {
@@ -40,12 +43,12 @@ impl Relay {
 }
 
 impl Service for Relay {
-    fn serve(&mut self, codec: &str, request: &[u8]) -> Option<Vec<u8>> {
+    fn serve(&mut self, at: PeerId, codec: &str, request: &[u8]) -> Option<Vec<u8>> {
         let (body, _) = frame::decode(request, 8192).unwrap().unwrap();
         Some(frame::encode(&match codec {
             V3_PROTOCOL => {
                 let v3::Request { request_id, message, .. } = v3::Request::decode(body).unwrap();
-                let (status_code, words, relay_peer_count) = if self.is_new(message) {
+                let (status_code, words, relay_peer_count) = if self.liars.contains(&at) || self.is_new(message) {
                     (StatusCode::SUCCESS, None, Some(3))
                 } else {
                     (StatusCode::INVALID_MESSAGE, Some(text::DUPLICATE), None)
@@ -236,6 +239,35 @@ fn version_2_is_spoken_to_services_that_have_no_other() {
     assert_eq!((published.kind(), published.status, published.description.as_deref()), ("confirmed", 200, Some("OK")));
     let refused = send(&mut world, 1, 100, rules).unwrap();
     assert_eq!((refused.kind(), refused.status, refused.tries), ("refused", 505, 2), "both services have it already");
+}
+
+/// Pushes that were confirmed by so many services although nobody has published them. One exit of three lies.
+fn lost_to_a_liar(confirmations: usize) -> usize {
+    let relay = Relay { liars: BTreeSet::from([peer(1)]), ..Relay::default() };
+    let mut world = World::new(12, 3, 1, relay, 6);
+    let rules = PushRules { confirmations, ..PushRules::default() };
+    for number in 0..60 {
+        assert_eq!(send(&mut world, number, 100, rules).unwrap().kind(), "confirmed");
+        world.settle();
+    }
+    60 - world.service.pushed.len()
+}
+
+#[test]
+fn an_exit_that_throws_messages_away_is_believed_unless_a_second_service_is_asked() {
+    assert!(lost_to_a_liar(1) > 0, "it was asked");
+    assert_eq!(lost_to_a_liar(2), 0);
+}
+
+#[test]
+fn what_one_service_says_is_unconfirmed_where_there_is_no_second_one() {
+    let mut world = World::new(8, 1, 0, Relay::default(), 7);
+    let rules = PushRules { confirmations: 2, ..PushRules::default() };
+    let failure = send(&mut world, 1, 100, rules).unwrap_err();
+    assert_eq!(failure, PushFailure::Client(ClientError::Unconfirmed { said: 1, needed: 2 }));
+    assert_eq!(failure.kind(), "unconfirmed");
+    let said = "1 of 2 services say that they have the message; it may have been published";
+    assert_eq!(failure.to_string(), said);
 }
 
 #[test]

@@ -17,8 +17,8 @@ use wakumix_client::{
 use wakumix_mix::{
     DelayLaw, HopAddress, MixNode, Reliability, ReplayTags, encode_reply,
     exit::{
-        ExitPolicy, ExitRequest, ExitTarget, FragmentOutcome, FragmentSets, Incoming, Surroundings, first_hop, fit,
-        read,
+        DEFAULT_MAX_ANSWERS, ExitPolicy, ExitRequest, ExitTarget, FragmentOutcome, FragmentSets, Incoming,
+        Surroundings, first_hop, fit, read,
     },
     fragment::{Limits, MAX_SET_BYTES},
     hop::{ForwardDelay, ForwardStep, HopDecision, NextHopPolicy, SingleKeyHop},
@@ -45,8 +45,8 @@ fn key(seed: u8) -> PrivateKey {
 
 /// What a service does with a request, whatever its protocol.
 pub(crate) trait Service {
-    /// Its answer to the framed request.
-    fn serve(&mut self, codec: &str, request: &[u8]) -> Option<Vec<u8>>;
+    /// Its answer to the framed request, at this exit.
+    fn serve(&mut self, at: PeerId, codec: &str, request: &[u8]) -> Option<Vec<u8>>;
 }
 
 /// One node: what it decides as a hop, and as an exit.
@@ -105,7 +105,7 @@ impl<S: Service> World<S> {
             format: Arc::clone(&format),
             key: key(own),
             tags: ReplayTags::new(1 << 20),
-            policy: NextHopPolicy { own_peer: peer(own), own_ip: None, forward, allow_private_addresses: false },
+            policy: NextHopPolicy { forward, ..NextHopPolicy::new(peer(own)) },
             delay: ForwardDelay { law: DelayLaw::default(), max: Duration::from_secs(10) },
         };
         let limits = Limits { sets: 64, bytes: 64 * MAX_SET_BYTES, age: Duration::from_secs(30) };
@@ -302,15 +302,14 @@ impl<S: Service> World<S> {
         }
         let around = Surroundings {
             own_peer: at,
-            own_ip: None,
             is_served: &|_| true,
             is_known_service: &|_| false,
             weaknesses: Weaknesses::NONE,
         };
         assert_eq!(node.policy.target(&around, &request.codec, destination), Ok(ExitTarget::Local));
-        let Some(answer) = self.service.serve(&request.codec, &request.data) else { return };
+        let Some(answer) = self.service.serve(at, &request.codec, &request.data) else { return };
         let body = encode_reply(&fit(&*self.format, request.surbs.len(), answer).unwrap());
-        for surb in request.surbs {
+        for surb in request.surbs.into_iter().take(DEFAULT_MAX_ANSWERS) {
             let known = |peer: &PeerId| self.addresses.get(peer).cloned();
             let to = first_hop(&surb, at, &known, Weaknesses::NONE).unwrap();
             let mut packet = vec![0; self.format.packet_len()];

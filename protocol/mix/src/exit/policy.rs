@@ -5,7 +5,7 @@
 //! allowed (`spec/mix-wire.md` §21 W8).
 
 use std::fmt;
-use std::net::{IpAddr, Ipv4Addr};
+use std::net::Ipv4Addr;
 use std::ops::RangeInclusive;
 
 use ipnet::IpNet;
@@ -14,7 +14,7 @@ use wakumix_sphinx::{AddressBytes, Weaknesses};
 
 use crate::address::is_absent;
 use crate::countermeasures::is_open_exit;
-use crate::{ExitStatus, HopAddress, is_neighbour, is_public};
+use crate::{ExitStatus, HopAddress, is_public, is_within};
 
 /// What the operator of an exit allows.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -23,8 +23,7 @@ pub struct ExitPolicy {
     pub codecs: Vec<String>,
     /// Whether requests are passed on to services on other nodes.
     pub forward: bool,
-    /// Whether they may be passed on to addresses that are not public, beyond those of known services and of the closed
-    /// network that this node is in; for test nets.
+    /// Whether they may be passed on to every address that is not public, beyond those of known services; for test nets.
     pub allow_private_addresses: bool,
     /// Networks whose addresses requests may be passed on to, public or not.
     pub networks: Vec<IpNet>,
@@ -37,8 +36,6 @@ pub struct ExitPolicy {
 pub struct Surroundings<'a> {
     /// This node.
     pub own_peer: PeerId,
-    /// Where others reach this node; `None` while it does not know.
-    pub own_ip: Option<Ipv4Addr>,
     /// Whether this node serves a protocol itself.
     pub is_served: &'a dyn Fn(&str) -> bool,
     /// Whether a peer is a service of the directory.
@@ -88,15 +85,14 @@ impl ExitPolicy {
             return Ok(ExitTarget::Known(address.peer()));
         }
         if !is_open {
-            self.check_address(around.own_ip, address.ip(), address.port())?;
+            self.check_address(address.ip(), address.port())?;
         }
         Ok(ExitTarget::At(address))
     }
 
     /// Whether a service that the directory does not have may be asked there.
-    fn check_address(&self, own_ip: Option<Ipv4Addr>, ip: Ipv4Addr, port: u16) -> Result<(), ExitStatus> {
-        let is_named = || self.networks.iter().any(|network| network.contains(&IpAddr::V4(ip)));
-        if !(self.allow_private_addresses || is_routed(ip) || is_neighbour(own_ip, ip) || is_named()) {
+    fn check_address(&self, ip: Ipv4Addr, port: u16) -> Result<(), ExitStatus> {
+        if !(self.allow_private_addresses || is_routed(ip) || is_within(&self.networks, ip)) {
             return Err(ExitStatus::AddressRefused);
         }
         if !self.ports.iter().any(|ports| ports.contains(&port)) {

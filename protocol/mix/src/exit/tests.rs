@@ -52,6 +52,12 @@ fn an_answer_that_is_too_long_is_never_told_by_an_empty_reply() {
 }
 
 #[test]
+fn an_answer_has_so_many_replies_and_a_refusal_one() {
+    let contents = [ReplyContent::Answer(vec![1]), ReplyContent::Status(vec![1]), ReplyContent::Nothing];
+    assert_eq!(contents.map(|content| content.replies(DEFAULT_MAX_ANSWERS)), [2, 1, 0]);
+}
+
+#[test]
 fn replies_go_to_known_nodes_where_the_directory_says() {
     let elsewhere = |seed| HopAddress::from_multiaddr(&"/ip4/10.9.9.9/tcp/9".parse().unwrap(), peer(seed)).unwrap();
     // The path of every `surb` begins at node 1.

@@ -1,15 +1,17 @@
 //! Where a packet may go next (`spec/mix-wire.md` §10.2, §21 W8).
 //!
-//! A header names any IPv4 address, so a node that forwards dials on behalf of unknown senders. Unless its operator allows
-//! more, it dials public addresses, the closed network that it is in itself, and the nodes of its directory. Any other packet
-//! may still use a connection that its next hop has opened: so replies reach senders behind a NAT and web pages.
+//! A header names any IPv4 address and port, so a node that forwards dials on behalf of unknown senders. Unless its operator
+//! allows more, it dials public addresses at the usual ports, and the nodes of its directory. No closed network is opened
+//! because the node has an address in it. Any other packet may still use a connection that its next hop has opened: so
+//! replies reach senders behind a NAT and web pages.
 
-use std::net::Ipv4Addr;
+use std::ops::RangeInclusive;
 
+use ipnet::IpNet;
 use libp2p_identity::PeerId;
 use wakumix_sphinx::AddressBytes;
 
-use crate::{DropReason, HopAddress, is_neighbour, is_public};
+use crate::{DIAL_PORTS, DropReason, HopAddress, is_public, is_within};
 
 /// How the next hop of a packet may be reached.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -22,19 +24,28 @@ pub enum Reach {
 }
 
 /// The rule for next hops.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub struct NextHopPolicy {
     /// This node.
     pub own_peer: PeerId,
-    /// Where others reach this node; `None` while it does not know.
-    pub own_ip: Option<Ipv4Addr>,
     /// Whether packets of others are passed on at all.
     pub forward: bool,
     /// Whether every address may be dialled, public or not; for test nets.
     pub allow_private_addresses: bool,
+    /// Networks whose addresses may be dialled, public or not.
+    pub networks: Vec<IpNet>,
+    /// Ports that may be dialled. Nodes of the directory are reached at any port.
+    pub ports: Vec<RangeInclusive<u16>>,
 }
 
 impl NextHopPolicy {
+    /// The rule of a node that forwards and whose operator has set nothing.
+    #[must_use]
+    pub fn new(own_peer: PeerId) -> Self {
+        let (networks, ports) = (Vec::new(), DIAL_PORTS.to_vec());
+        Self { own_peer, forward: true, allow_private_addresses: false, networks, ports }
+    }
+
     /// Where a packet goes next, and whether that address may be dialled. `known` gives the address of a mix node of the
     /// directory.
     ///
@@ -64,9 +75,9 @@ impl NextHopPolicy {
     }
 
     fn may_dial(&self, to: &HopAddress) -> bool {
-        let is_allowed =
-            |ip: Ipv4Addr| self.allow_private_addresses || is_public(ip.into()) || is_neighbour(self.own_ip, ip);
+        let (ip, port) = (to.ip(), to.port());
+        let is_allowed = self.allow_private_addresses || is_public(ip.into()) || is_within(&self.networks, ip);
         // The system takes 0.0.0.0 for this machine.
-        !to.ip().is_unspecified() && to.port() != 0 && is_allowed(to.ip())
+        is_allowed && !ip.is_unspecified() && port != 0 && self.ports.iter().any(|ports| ports.contains(&port))
     }
 }

@@ -1,6 +1,5 @@
 //! Hops in memory: packets pass them byte for byte as they pass nodes.
 
-use std::net::Ipv4Addr;
 use std::sync::Arc;
 
 use proptest::prelude::*;
@@ -15,7 +14,7 @@ const NOWHERE: AddressBytes = [0; ADDRESS_LEN];
 const DELAY_MS: u16 = 40;
 
 fn policy(own: u16) -> NextHopPolicy {
-    NextHopPolicy { own_peer: peer(own), own_ip: None, forward: true, allow_private_addresses: true }
+    NextHopPolicy { allow_private_addresses: true, ..NextHopPolicy::new(peer(own)) }
 }
 
 fn hop(seed: u16) -> SingleKeyHop {
@@ -156,10 +155,8 @@ fn at(ip: &str, port: u16) -> HopAddress {
     HopAddress::from_multiaddr(&format!("/ip4/{ip}/tcp/{port}").parse().unwrap(), peer(2)).unwrap()
 }
 
-/// How a hop at `own` reaches an address that it does not know.
-fn reach(own: Option<&str>, ip: &str, port: u16) -> Reach {
-    let own_ip: Option<Ipv4Addr> = own.map(|ip| ip.parse().unwrap());
-    let policy = NextHopPolicy { own_ip, allow_private_addresses: false, ..policy(1) };
+/// How a hop reaches an address of a node that it does not know.
+fn reach(policy: &NextHopPolicy, ip: &str, port: u16) -> Reach {
     let to = at(ip, port);
     let (address, reach) = policy.next_hop(&to.encode(), &nobody).unwrap();
     assert_eq!(address, to);
@@ -167,29 +164,61 @@ fn reach(own: Option<&str>, ip: &str, port: u16) -> Reach {
 }
 
 #[test]
-fn dials_public_addresses_and_its_own_closed_network() {
-    for own in [None, Some("10.0.0.1"), Some("8.8.4.4")] {
-        assert_eq!(reach(own, "8.8.8.8", 4000), Reach::Dial);
-        assert_eq!(reach(own, "127.0.0.1", 4000), Reach::ConnectedOnly);
-        assert_eq!(reach(own, "169.254.169.254", 80), Reach::ConnectedOnly);
+fn dials_public_addresses_and_no_closed_network() {
+    let usual = NextHopPolicy::new(peer(1));
+    assert_eq!(reach(&usual, "8.8.8.8", 4000), Reach::Dial);
+    for ip in ["127.0.0.1", "10.0.0.1", "192.168.1.1", "100.64.0.1", "169.254.169.254"] {
+        assert_eq!(reach(&usual, ip, 4000), Reach::ConnectedOnly, "{ip}");
     }
-    assert_eq!(reach(Some("10.0.0.1"), "192.168.1.1", 4000), Reach::Dial);
-    assert_eq!(reach(Some("127.0.0.1"), "127.0.0.1", 4000), Reach::Dial);
-    assert_eq!(reach(None, "192.168.1.1", 4000), Reach::ConnectedOnly);
+}
+
+#[test]
+fn dials_the_networks_that_the_operator_names() {
+    let networks = vec!["127.0.0.0/8".parse().unwrap(), "10.1.0.0/16".parse().unwrap()];
+    let named = NextHopPolicy { networks, ..NextHopPolicy::new(peer(1)) };
+    for (ip, expected) in [
+        ("127.0.0.1", Reach::Dial),
+        ("10.1.2.3", Reach::Dial),
+        ("10.2.0.1", Reach::ConnectedOnly),
+        ("192.168.1.1", Reach::ConnectedOnly),
+    ] {
+        assert_eq!(reach(&named, ip, 4000), expected, "{ip}");
+    }
+}
+
+#[test]
+fn dials_the_ports_that_are_allowed_only_and_known_nodes_at_any() {
+    let usual = NextHopPolicy::new(peer(1));
+    for (port, expected) in [
+        (22, Reach::ConnectedOnly),
+        (80, Reach::ConnectedOnly),
+        (443, Reach::Dial),
+        (1023, Reach::ConnectedOnly),
+        (1024, Reach::Dial),
+        (65535, Reach::Dial),
+    ] {
+        assert_eq!(reach(&usual, "8.8.8.8", port), expected, "{port}");
+    }
+    let everywhere = NextHopPolicy { allow_private_addresses: true, ..usual.clone() };
+    assert_eq!(reach(&everywhere, "10.0.0.1", 22), Reach::ConnectedOnly);
+    let known = |asked: &PeerId| (*asked == peer(2)).then(|| at("8.8.8.8", 80));
+    assert_eq!(usual.next_hop(&at("8.8.8.8", 22).encode(), &known), Ok((at("8.8.8.8", 80), Reach::Dial)));
 }
 
 #[test]
 fn never_dials_the_unspecified_address_or_port_0() {
     for (ip, port) in [("0.0.0.0", 4000), ("8.8.8.8", 0)] {
-        assert_eq!(reach(None, ip, port), Reach::ConnectedOnly);
-        let (_, reach) = policy(1).next_hop(&at(ip, port).encode(), &nobody).unwrap();
-        assert_eq!(reach, Reach::ConnectedOnly, "also where private addresses are allowed");
+        let networks = vec!["0.0.0.0/0".parse().unwrap()];
+        let named = NextHopPolicy { networks, ports: vec![0..=65535], ..NextHopPolicy::new(peer(1)) };
+        assert_eq!(reach(&named, ip, port), Reach::ConnectedOnly);
+        let everywhere = NextHopPolicy { ports: vec![0..=65535], ..policy(1) };
+        assert_eq!(reach(&everywhere, ip, port), Reach::ConnectedOnly, "also where private addresses are allowed");
     }
 }
 
 #[test]
 fn a_known_node_is_dialled_where_the_directory_says() {
-    let policy = NextHopPolicy { allow_private_addresses: false, ..policy(1) };
+    let policy = NextHopPolicy::new(peer(1));
     let known = |asked: &PeerId| (*asked == peer(2)).then(|| at("10.0.0.7", 7000));
     let next = policy.next_hop(&at("127.0.0.1", 22).encode(), &known);
     assert_eq!(next, Ok((at("10.0.0.7", 7000), Reach::Dial)));

@@ -310,6 +310,50 @@ async fn a_message_that_was_seen_on_relay_is_published_though_nobody_answered() 
     world.settled().await;
 }
 
+/// A sender whose messages two services are to confirm.
+fn twice() -> Config {
+    Config { confirmations: 2, ..Config::default() }
+}
+
+#[actix::test]
+async fn a_second_service_confirms_what_the_first_says_it_has_done() {
+    let mut world = world_with(twice(), 8, 2);
+    let mut net = Net::new(15);
+    let outcome = world.push(b"hello");
+    let answer = world.play(&mut net, outcome).await.unwrap();
+    assert_eq!((answer.kind(), answer.tries, answer.relay_peer_count), ("confirmed", 2, Some(3)), "the first answer");
+    assert_eq!(net.times_pushed(b"hello"), 2);
+    let outcome = world.push_with(message(b"to one"), Some(peer(1)), None);
+    let answer = world.play(&mut net, outcome).await.unwrap();
+    assert_eq!((answer.kind(), answer.tries), ("confirmed", 1), "a caller that names its exit believes it");
+}
+
+#[actix::test]
+async fn a_message_that_no_second_service_confirms_is_a_failure_of_its_own() {
+    let mut world = world_with(twice(), 8, 2);
+    let mut net = Net::new(16).with(peer(1), Conduct::Refuses(StatusCode(503), "no")).with(peer(2), Conduct::Serves);
+    let outcome = world.push(b"hello");
+    let failure = world.play(&mut net, outcome).await.unwrap_err();
+    assert_eq!(failure, PushFailure::Client(ClientError::Unconfirmed { said: 1, needed: 2 }));
+    assert!(world.metric("waku_mix_requests_total{outcome=\"unconfirmed\"} 1"));
+    assert!(world.has_no_credentials());
+}
+
+#[actix::test]
+async fn what_this_node_has_seen_on_relay_needs_no_second_service() {
+    let (mut world, relay) = World::beside_relay(Setup { config: twice(), ..Setup::default() }).await;
+    world.around.directory.publish(services(8, 2));
+    let outcome = world.push(b"hello");
+    let mut first = world.arrival().await;
+    world.respond(&mut first, StatusCode::SUCCESS, 5).await;
+    let second = world.arrival().await;
+    assert_ne!(second.exit, first.exit);
+    let hash = MessageHash::of(TOPIC, &message(b"hello"));
+    relay.send(Received { topic: TOPIC.to_owned(), message: message(b"hello"), hash }).unwrap();
+    let answer = outcome.await.unwrap().unwrap();
+    assert_eq!((answer.kind(), answer.tries, answer.relay_peer_count), ("confirmed", 2, Some(5)));
+}
+
 #[actix::test]
 async fn without_anonymity_the_message_is_pushed_directly() {
     let mut world = world(2, 1);

@@ -21,8 +21,8 @@ use wakumix_role_api::{
     mixer::LocalPacket,
     relay::{Received, RelayMessage},
     sender::{
-        Anonymity, Answer, Certainty, ClientError, DeliveryPath, DirectPush, Exposure, LoopOutcome, PlainPush, PushFailure,
-        ReplyPacket, SenderHandle,
+        Anonymity, Answer, Certainty, ClientError, DeliveryPath, DirectPush, Exposure, LoopOutcome, PlainPush,
+        PushFailure, ReplyPacket, SenderHandle,
     },
 };
 use wakumix_role_testkit::{Queues, Surroundings, Walk, mix_key, shows, walk};
