@@ -3,7 +3,6 @@
 use std::time::Duration;
 
 use libp2p_identity::{KeyType, Keypair, PeerId};
-use multiaddr::Multiaddr;
 use wakumix_mix::{MIN_POOL, exit::DEFAULT_MAX_ANSWERS};
 use wakumix_role_api::{ConfigProblem, Mixing, RoleFactory, RoleName, config::Settings, sender};
 use wakumix_sphinx::{FormatKind, PrivateKey, WireFormat};

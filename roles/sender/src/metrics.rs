@@ -17,7 +17,7 @@ use catalogue::Metric;
 const CALLER_GONE: &str = "caller_gone";
 /// Every value of the label `outcome`: the kinds of an [`Answer`], the one above and the kinds of [`PushFailure`] that a
 /// request can have.
-const OUTCOMES: [&str; 27] = [
+const OUTCOMES: [&str; 28] = [
     "confirmed",
     "published_unconfirmed",
     "refused",

@@ -9,7 +9,8 @@ fn two() -> Tries {
 
 fn through(service: u8, exit: u8) -> Sent {
     let hops = vec![peer(100 + service), peer(120 + service)];
-    Sent { service: peer(service), exit: peer(exit), hops, packets: 1, spare: 0 }
+    let ends = hops.clone();
+    Sent { service: peer(service), exit: peer(exit), ends, hops, packets: 1, reply_paths: 1, spare: 0 }
 }
 
 /// Asks a service that is its own exit, which answers so at once.
