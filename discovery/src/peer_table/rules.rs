@@ -22,9 +22,10 @@ pub(crate) struct Rules {
 /// The rules of the pool.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct PoolConfig {
-    /// Whether this node uses the pool itself and so has to know who is alive: senders.
-    pub is_checked: bool,
-    /// Between two checks of a node that answers; each wait is drawn between half of it and the whole.
+    /// Whether this node sends requests over the pool, and so stays connected to it.
+    pub sends: bool,
+    /// Between two checks of a node that answers; each wait is drawn between half of it and the whole. Every node checks
+    /// what it uses for cover or tells others.
     pub check_interval: Duration,
     /// A node that has not been reached for this long is expired.
     pub max_age: Duration,
@@ -32,7 +33,7 @@ pub struct PoolConfig {
 
 impl Default for PoolConfig {
     fn default() -> Self {
-        Self { is_checked: true, check_interval: Duration::from_secs(60), max_age: Duration::from_secs(30 * 60) }
+        Self { sends: true, check_interval: Duration::from_secs(60), max_age: Duration::from_secs(30 * 60) }
     }
 }
 

@@ -14,7 +14,7 @@ use wakumix_role_api::{
 use wakumix_waku::record::Capabilities;
 
 use super::{
-    entry::PoolEntry,
+    entry::{ContactClass, PoolEntry},
     family::{Own, families},
 };
 use crate::{
@@ -84,7 +84,6 @@ pub(crate) fn entries(table: &PeerTable, own_operator: Option<&str>, now: Now) -
 fn entry(node: &Node, family: Option<Family>, rules: &Rules, now: Now) -> Option<PoolEntry> {
     let (state, since) = node.state?;
     let (view, contact) = (&node.view, &node.contact);
-    let next_check = rules.pool.is_checked.then(|| contact.due.map(|due| now.until(due)).unwrap_or_default());
     Some(PoolEntry {
         peer: node.peer,
         addresses: view.addresses.clone(),
@@ -97,14 +96,27 @@ fn entry(node: &Node, family: Option<Family>, rules: &Rules, now: Now) -> Option
         sources: node.sources(),
         operator: view.operator.clone(),
         family,
+        class: class(node),
         is_connected: contact.is_connected,
         last_seen: contact.last_seen.map(|seen| now.since(seen)),
         failures: contact.failures,
         state,
         reason: peer_table::reason(node, state, rules, now),
         since: now.since(since),
-        next_check,
+        next_check: Some(contact.due.map(|due| now.until(due)).unwrap_or_default()),
     })
+}
+
+fn class(node: &Node) -> ContactClass {
+    if node.is_entry() {
+        ContactClass::Entry
+    } else if node.contact.last_seen.is_some() {
+        ContactClass::Reached
+    } else if node.contact.is_connected {
+        ContactClass::InboundOnly
+    } else {
+        ContactClass::Stranger
+    }
 }
 
 /// Whom to stay connected to, one address a peer, `max` in all: the operator's peers, services, relays of a node that
@@ -116,7 +128,7 @@ pub(crate) fn connections(table: &PeerTable, static_peers: &[PeerAddress], max: 
     let (written, found): (Vec<_>, Vec<_>) = services.into_iter().partition(|node| node.is_entry());
     let services = written.into_iter().chain(found.into_iter().take(SERVICES));
     let relays = by_rank(table, |node| rules.relays && is_relay(node, rules)).into_iter().take(RELAYS);
-    let pool = by_rank(table, |node| rules.pool.is_checked && is_usable(node));
+    let pool = by_rank(table, |node| rules.pool.sends && is_usable(node));
     let nodes = services.chain(relays).chain(pool).filter_map(full_address);
     let mut seen = BTreeSet::from([rules.me]);
     let all = static_peers.chain(nodes).filter(|(peer, _)| seen.insert(*peer));
@@ -124,7 +136,7 @@ pub(crate) fn connections(table: &PeerTable, static_peers: &[PeerAddress], max: 
 }
 
 /// The operator's entries in their order, then everybody else in an order of this node's own that never changes.
-fn by_rank(table: &PeerTable, mut filter: impl FnMut(&Node) -> bool) -> Vec<&Node> {
+pub(super) fn by_rank(table: &PeerTable, mut filter: impl FnMut(&Node) -> bool) -> Vec<&Node> {
     let mut nodes: Vec<_> = table.nodes().filter(|node| filter(node)).collect();
     nodes.sort_by_key(|node| (node.rank, node.peer));
     nodes

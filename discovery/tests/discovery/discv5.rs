@@ -42,7 +42,7 @@ impl Node {
             cluster: CLUSTER,
             shards: vec![0],
             allow_private: true,
-            pool: PoolConfig { is_checked: false, ..PoolConfig::default() },
+            pool: PoolConfig { sends: false, ..PoolConfig::default() },
             discv5: Some(Discv5Config { listen, announce_ip: None, bootstrap, auto_update: false }),
             ..Config::default()
         });

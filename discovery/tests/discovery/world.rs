@@ -56,6 +56,10 @@ pub(crate) struct Network {
     pub(crate) dead: HashSet<PeerId>,
     pub(crate) connected: Vec<PeerId>,
     pub(crate) asked: Vec<PeerId>,
+    /// Where it was asked to look for peers.
+    pub(crate) dialled: Vec<Multiaddr>,
+    /// Peers that close every connection after the handshake.
+    pub(crate) full: HashSet<PeerId>,
 }
 
 /// Discovery, its reader's end and the host's.
@@ -75,6 +79,10 @@ impl World {
     }
 
     pub(crate) fn with_sources(config: Config, sources: Vec<Box<dyn Source>>) -> Self {
+        Self::of(Discovery::with_sources(config, sources))
+    }
+
+    pub(crate) fn of(discovery: Discovery) -> Self {
         tokio::time::pause();
         let (surroundings, host) = surroundings(ME, watch::channel(Arc::new(local(ME))).1);
         let network = Arc::new(Mutex::new(Network::default()));
@@ -82,7 +90,7 @@ impl World {
         actix::spawn(stand_in(host.receiver().unwrap(), keep, Arc::clone(&network)));
         let (reader, events) = (surroundings.reader.clone(), surroundings.events.clone());
         let telemetry = surroundings.telemetry.clone();
-        let discovery = Discovery::with_sources(config, sources).start(surroundings);
+        let discovery = discovery.start(surroundings);
         Self { discovery, reader, kept, network, events, telemetry }
     }
 
@@ -127,6 +135,17 @@ impl World {
         self.network(|network| network.dead.remove(&peer(seed)));
     }
 
+    /// This node has opened a connection to a peer at the address of its record.
+    pub(crate) fn reaches(&self, seed: u16) {
+        self.tell(PeerEvent::Connected { peer: peer(seed), dialled: Some(node(seed).address.multiaddr()) });
+        self.tell(PeerEvent::Reached { peer: peer(seed), address: node(seed).address.multiaddr() });
+    }
+
+    /// No address of a peer's record answers.
+    pub(crate) fn fails_to_reach(&self, seed: u16) {
+        self.tell(PeerEvent::DialFailed { peer: peer(seed), addresses: vec![node(seed).address.multiaddr()] });
+    }
+
     pub(crate) fn tell(&self, event: PeerEvent) {
         self.events.send(event).unwrap();
     }
@@ -153,8 +172,14 @@ pub(crate) async fn stand_in(
             HostMessage::Peers(reply) => drop(reply.send(network.connected.clone())),
             HostMessage::Request(request) => {
                 network.asked.push(request.peer);
-                let is_dead = network.dead.contains(&request.peer);
-                let failure = if is_dead { RequestFailure::DialFailed } else { RequestFailure::Unsupported };
+                network.dialled.extend(request.addresses);
+                let failure = if network.dead.contains(&request.peer) {
+                    RequestFailure::DialFailed
+                } else if network.full.contains(&request.peer) {
+                    RequestFailure::Stream("the connection closed".to_owned())
+                } else {
+                    RequestFailure::Unsupported
+                };
                 drop(request.reply.send(Err(failure)));
             }
             other => panic!("unexpected: {other:?}"),
@@ -240,10 +265,10 @@ pub(crate) fn private() -> Config {
     Config { allow_private: true, ..Config::default() }
 }
 
-/// The same for a node that does not check others: it believes records.
-pub(crate) fn unchecked() -> Config {
+/// The same for a node that sends nothing of its own.
+pub(crate) fn mixer() -> Config {
     let mut config = private();
-    config.pool.is_checked = false;
+    config.pool.sends = false;
     config
 }
 
