@@ -75,6 +75,28 @@ impl Use {
     }
 }
 
+/// Nodes that were in use.
+#[derive(Clone, Copy, Debug, Default)]
+struct Losses {
+    used: usize,
+    gone: usize,
+    suddenly: usize,
+}
+
+impl Losses {
+    fn count(&mut self, node: &Node, now: Instant) {
+        self.used += 1;
+        if let Some(left) = node.used.gone {
+            self.gone += 1;
+            self.suddenly += usize::from(since(left, now) <= SUDDEN);
+        }
+    }
+
+    fn are_most(&self, lost: usize) -> bool {
+        self.used >= FEWEST && lost * GONE > self.used
+    }
+}
+
 /// Whether most of the pool is gone.
 #[derive(Debug, Default)]
 pub(super) struct Outage {
@@ -91,22 +113,22 @@ struct Began {
 }
 
 impl Outage {
-    /// Looks at all nodes.
+    /// Looks at all nodes. Those known for long are looked at by themselves, too: strangers that have just been reached do
+    /// not make up for them.
     pub(super) fn look<'a>(&mut self, nodes: impl Iterator<Item = &'a Node>, now: Instant) {
-        let (mut used, mut gone, mut suddenly, mut young) = (0, 0, 0, 0);
+        let (mut all, mut known) = (Losses::default(), Losses::default());
         for node in nodes.filter(|node| node.used.last.is_some_and(|last| since(last, now) <= USED)) {
-            used += 1;
-            let Some(left) = node.used.gone else { continue };
-            gone += 1;
-            if since(left, now) <= SUDDEN {
-                suddenly += 1;
-                young += usize::from(is_young(node, now));
+            all.count(node, now);
+            if !is_young(node, now) {
+                known.count(node, now);
             }
         }
-        self.is_on = used >= FEWEST && gone * GONE > used;
+        self.is_on = all.are_most(all.gone) || known.are_most(known.gone);
         let is_held = self.last.is_some_and(|began| since(began.at, now) < HOLD);
-        if used >= FEWEST && suddenly * GONE > used && !is_held {
-            self.last = Some(Began { at: now, is_of_young: young * 2 > suddenly });
+        let (are_all, are_known) = (all.are_most(all.suddenly), known.are_most(known.suddenly));
+        if (are_all || are_known) && !is_held {
+            let is_of_young = !are_known && known.suddenly * 2 <= all.suddenly;
+            self.last = Some(Began { at: now, is_of_young });
         }
     }
 

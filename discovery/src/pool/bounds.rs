@@ -8,6 +8,7 @@
 //! | a family | 16, or a quarter of the pool | the same for whoever says whose it is |
 //! | nodes that one source alone tells of | 64, or half of the pool | whoever feeds a source owns no more of the pool |
 //!
+//! A share is counted from the nodes outside the group, so that no group makes its own share grow.
 //! The operator's entries count and always stay. Who stays otherwise is drawn once, by each node for itself
 //! ([`Rank`](crate::peer_table::Rank)), so that all of a large fleet are used by some.
 
@@ -29,16 +30,17 @@ use crate::{
     peer_table::{Block, Held, Node, PeerTable},
 };
 
-/// What a group may always hold, and the share of the pool that it may hold if that is more: one part of so many.
+/// What a group may always hold, and the share of the pool that it may hold if that is more: one part for so many parts of
+/// others.
 #[derive(Clone, Copy, Debug)]
 struct Bound {
     floor: usize,
-    parts: usize,
+    others: usize,
 }
 
-const SUBNET: Bound = Bound { floor: 8, parts: 4 };
-const FAMILY: Bound = Bound { floor: 16, parts: 4 };
-const SOURCE: Bound = Bound { floor: 64, parts: 2 };
+const SUBNET: Bound = Bound { floor: 8, others: 3 };
+const FAMILY: Bound = Bound { floor: 16, others: 3 };
+const SOURCE: Bound = Bound { floor: 64, others: 1 };
 
 /// The nodes that could be used and stay out, and why.
 pub(crate) fn held(table: &PeerTable, own_operator: Option<&str>, now: Now) -> HashMap<PeerId, Held> {
@@ -87,13 +89,16 @@ fn copies(pool: &[&Node]) -> HashSet<PeerId> {
 
 /// Nodes that are too many for their group.
 fn beyond<G: Hash + Eq>(bound: Bound, pool: &[&Node], group: impl Fn(&Node) -> Option<G>) -> HashSet<PeerId> {
-    let allowed = bound.floor.max(pool.len() / bound.parts);
-    let mut sizes: HashMap<G, usize> = HashMap::new();
-    let is_beyond = |node: &&&Node| {
-        let Some(group) = group(node) else { return false };
-        let size = sizes.entry(group).or_default();
-        *size += 1;
-        *size > allowed && !node.is_entry()
+    let mut groups: HashMap<G, Vec<&Node>> = HashMap::new();
+    for node in pool {
+        if let Some(group) = group(node) {
+            groups.entry(group).or_default().push(node);
+        }
+    }
+    let beyond_of = |members: Vec<&Node>| {
+        let allowed = bound.floor.max((pool.len() - members.len()) / bound.others);
+        let beyond = members.into_iter().skip(allowed).filter(|node| !node.is_entry());
+        beyond.map(|node| node.peer).collect::<Vec<_>>()
     };
-    pool.iter().filter(is_beyond).map(|node| node.peer).collect()
+    groups.into_values().flat_map(beyond_of).collect()
 }

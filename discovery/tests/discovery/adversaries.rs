@@ -104,10 +104,10 @@ async fn six_strangers_do_not_become_the_pool_when_the_entries_are_silent() {
     let entries = StaticSource::new(config.mix_nodes.clone(), &config.lightpush, config.refresh);
     let mut world = World::with_sources(config, vec![Box::new(entries), source]);
     (1..=6).for_each(|seed| world.kill(seed));
-    world.pool_of(0).await;
     report.send((101..=106).map(told).collect()).await.unwrap();
     let held = world.in_state(101, PoolState::HeldBack).await;
     assert!(held.reason.contains("waits ten minutes"), "{}", held.reason);
+    world.pool_of(0).await;
     tokio::time::sleep(Duration::from_secs(60)).await;
     assert_eq!(world.pool(), []);
     (1..=6).for_each(|seed| world.revive(seed));

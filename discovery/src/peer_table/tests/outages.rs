@@ -130,7 +130,7 @@ fn after_a_quarter_of_an_hour_without_any_node_all_are_tried_within_seconds() {
 #[test]
 fn one_subnet_one_family_and_one_source_have_their_share_and_no_more() {
     let mut world = World::with(Rules::of_cluster_2(secp256k1_peer(), 16_384));
-    world.reached(0..20);
+    let honest = world.reached(0..20);
     let mut sybils = |count: u8, place: &dyn Fn(u32) -> Vec<Multiaddr>, operator: Option<&str>| {
         let peers: Vec<_> = (0..count).map(|_| secp256k1_peer()).collect();
         for (index, peer) in peers.iter().enumerate() {
@@ -146,12 +146,16 @@ fn one_subnet_one_family_and_one_source_have_their_share_and_no_more() {
             world.reach(peer);
         }
         world.rule();
-        world.usable(&peers)
+        (world.usable(&peers), peers)
     };
-    assert_eq!(sybils(40, &|index| at(0x50_0000 + index), None), 60 / 4, "a quarter");
-    assert_eq!(sybils(60, &|index| at(0x60_0000 + index * 0x100), Some("them")), (35 + 60) / 4);
-    // 20 and 15 and 23 of others.
-    assert_eq!(sybils(200, &|index| at(0x70_0000 + index * 0x100), None), 64 + 58 - 58 + 6 - 6 + 65);
+    let (of_subnet, mut all) = sybils(40, &|index| at(0x50_0000 + index), None);
+    assert_eq!(of_subnet, 8);
+    let (of_family, more) = sybils(60, &|index| at(0x60_0000 + index * 0x100), Some("them"));
+    assert_eq!(of_family, 16);
+    all.extend(more);
+    all.extend(sybils(200, &|index| at(0x70_0000 + index * 0x100), None).1);
+    assert_eq!(world.usable(&all), 64, "of one source");
+    assert_eq!(world.usable(&honest), 20);
 }
 
 #[test]

@@ -267,10 +267,11 @@ impl Asker {
     fn anybody(&self, now: Instant, speakers: &Asked, shelf: &Shelf, rng: &mut impl Rng) -> Option<Known> {
         let connected = |peer: &PeerId| Known { peer: *peer, addresses: Vec::new() };
         let (near, held) = (speakers.reached.choose(rng).map(connected), shelf.reached(rng));
-        let (stranger, untried) = (speakers.connected.choose(rng).map(connected), shelf.untried(rng));
-        let is_near_first = rng.random_bool(0.5);
-        let one_of = |near: Option<Known>, far: Option<Known>| if is_near_first { near.or(far) } else { far.or(near) };
-        let chosen = one_of(near, held).or(one_of(stranger, untried));
+        let chosen = if rng.random_bool(0.5) { near.or(held) } else { held.or(near) };
+        let chosen = chosen.or_else(|| {
+            let (near, held) = (speakers.connected.choose(rng).map(connected), shelf.untried(rng));
+            if rng.random_bool(0.5) { near.or(held) } else { held.or(near) }
+        });
         chosen.filter(|Known { peer, .. }| {
             let may_help = self.failures(peer) == 0 || self.is_due(peer, now);
             may_help && *peer != self.me && !self.open.contains(peer)

@@ -324,11 +324,12 @@ fn nobody_is_asked_twice_at_a_time() {
 /// the attackers have dialled in.
 #[test]
 fn many_connections_do_not_decide_what_is_learnt() {
-    assert!((70..130).contains(&samples_of_others(None)));
-    assert_eq!(samples_of_others(Some(Vec::new())), 200);
+    // 50 on average with a deviation of 5.
+    assert!((30..70).contains(&samples_of_others(None)));
+    assert_eq!(samples_of_others(Some(Vec::new())), 100);
 }
 
-/// How many of 200 samples are asked of nodes with descriptors while 200 attackers are connected.
+/// How many of 100 samples are asked of nodes with descriptors while 200 attackers are connected.
 fn samples_of_others(dialled: Option<Vec<PeerId>>) -> usize {
     let mut world = World::new(&[]);
     let attackers: HashSet<_> = (1000..1200).map(peer).collect();
@@ -339,7 +340,7 @@ fn samples_of_others(dialled: Option<Vec<PeerId>>) -> usize {
         world.answer(&ask, &[], 0);
     }
     let (mut of_attackers, mut of_others) = (0, 0);
-    for _ in 0..200 {
+    for _ in 0..100 {
         world.pass(Duration::from_secs(601));
         for ask in world.samples() {
             if attackers.contains(&ask.peer) {
@@ -350,7 +351,7 @@ fn samples_of_others(dialled: Option<Vec<PeerId>>) -> usize {
             world.answer(&ask, &[], 0);
         }
     }
-    assert_eq!(of_attackers + of_others, 200);
+    assert_eq!(of_attackers + of_others, 100);
     of_others
 }
 
