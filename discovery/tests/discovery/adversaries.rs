@@ -25,6 +25,8 @@ async fn sybils_that_only_dial_in_take_no_pool_place() {
     let mut world = World::with_sources(Config::default(), vec![source]);
     let sybils: Vec<_> = (200..260).collect();
     sybils.iter().for_each(|seed| world.kill(*seed));
+    // It listens to events by now.
+    assert!(world.discovery.pool().await.is_empty());
     for seed in &sybils {
         world.tell(PeerEvent::Connected { peer: peer(*seed), dialled: None });
         tokio::task::yield_now().await;
