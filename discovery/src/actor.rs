@@ -28,7 +28,7 @@ use crate::{
     clock::Now,
     entry::PeerAddress,
     finding::{Finding, KnownRecord, Refusal, Remembered, SourceName},
-    local::LocalRecord,
+    local::{self, LocalRecord},
     messages::DiscoveryMessage,
     names::{self, Names, Settled},
     own_record::OwnRecord,
@@ -371,6 +371,7 @@ impl Discovery {
             }
             DiscoveryMessage::Event(event) => self.on_event(&event, now),
             DiscoveryMessage::Connected(peers) => {
+                self.table.set_has_ip4(local::has_ip4());
                 self.is_stale |= self.table.set_connected(peers, |peer| self.to_stay.contains(peer), now);
             }
             DiscoveryMessage::Checked { peer, outcome } => {

@@ -227,6 +227,7 @@ fn rules(me: PeerId, config: &Config) -> Rules {
         family: config.family.clone(),
         allow_private: config.allow_private,
         relays: config.relays,
+        has_ip4: local::has_ip4(),
         max_nodes: config.max_nodes,
         pool: config.pool.clone(),
     }

@@ -116,6 +116,11 @@ impl PeerTable {
         }
     }
 
+    /// Whether this node has a route to IPv4 addresses from now on.
+    pub(crate) fn set_has_ip4(&mut self, has_ip4: bool) {
+        self.rules.has_ip4 = has_ip4;
+    }
+
     pub(crate) fn rules(&self) -> &Rules {
         &self.rules
     }
@@ -213,7 +218,7 @@ impl PeerTable {
     /// A peer has spoken over a connection that this node opened to that address. It counts if the peer itself says that
     /// it is there: others may have said so, too, and what listens there for a while is not where it is found later.
     pub(crate) fn reached_at<R: Rng + ?Sized>(&mut self, peer: PeerId, at: Multiaddr, now: Now, rng: &mut R) -> bool {
-        let is_there = self.get(&peer).is_some_and(|node| node.places().contains(&at));
+        let is_there = self.get(&peer).is_some_and(|node| node.places(self.rules.has_ip4).contains(&at));
         self.connected.insert(peer, Some(at));
         if !is_there {
             return self.change(peer, now, |node| node.contact.is_connected = true).is_some();
@@ -271,7 +276,7 @@ impl PeerTable {
     ) -> bool {
         let is_counted = self.get(peer).is_some_and(|node| {
             let Contact { is_checking, is_dialled, .. } = node.contact;
-            !is_checking && !is_dialled && node.places().iter().any(|place| addresses.contains(place))
+            !is_checking && !is_dialled && node.places(self.rules.has_ip4).iter().any(|place| addresses.contains(place))
         });
         let longest = self.longest_wait(peer);
         is_counted && self.change(*peer, now, |node| node.contact.failed(longest, now.at, rng)).is_some()
@@ -285,10 +290,11 @@ impl PeerTable {
 
     /// A check of the peer starts; where it is tried.
     pub(crate) fn checking(&mut self, peer: &PeerId, now: Now) -> Option<Vec<Multiaddr>> {
+        let has_ip4 = self.rules.has_ip4;
         self.change(*peer, now, |node| {
             node.contact.is_checking = true;
             node.contact.tried_at = node.hop_place();
-            node.places()
+            node.places(has_ip4)
         })
     }
 
@@ -342,7 +348,7 @@ impl PeerTable {
         let is_of_use = node.view.mixes
             || (node.is_entry() && offers(Capabilities::LIGHTPUSH))
             || (self.rules.relays && offers(Capabilities::RELAY));
-        is_of_use && !node.places().is_empty()
+        is_of_use && !node.places(self.rules.has_ip4).is_empty()
     }
 
     /// Lets keys turn, records run out and nodes be forgotten; true when anything changed.
@@ -454,9 +460,11 @@ impl PeerTable {
         if let Some(at) = self.connected.get(&peer) {
             node.contact.is_connected = true;
             // It was reached before its record came, or before the record said so.
-            if let Some(at) = at.as_ref().filter(|at| !node.contact.was_seen() && node.places().contains(at)) {
+            if let Some(at) =
+                at.as_ref().filter(|at| !node.contact.was_seen() && node.places(self.rules.has_ip4).contains(at))
+            {
                 node.contact.is_dialled = true;
-                node.contact.seen(Some(at.clone()).filter(|_| node.hop_place().is_some()), now.at);
+                node.contact.seen(node.hop_place(), now.at);
             }
         }
         node.notice_move();

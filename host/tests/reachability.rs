@@ -75,8 +75,9 @@ async fn a_visit_dials_a_peer_that_has_dialled_in_and_a_false_address_fails_thou
     there.connect(here.full_address(0)).await;
     assert_eq!(here.event(connected(there_peer)).await, None);
     let read = ReadRule::LengthPrefixed { max: 100 };
+    let handle = here.handle.clone();
     let visit = |address: Multiaddr| {
-        let (handle, timeout) = (here.handle.clone(), Duration::from_secs(30));
+        let (handle, timeout) = (handle.clone(), Duration::from_secs(30));
         async move { handle.visit(there_peer, vec![address], "/test/1", Vec::new(), read, timeout).await }
     };
     assert_eq!(visit(NOWHERE.parse().unwrap()).await, Err(RequestFailure::DialFailed));

@@ -1,7 +1,7 @@
 //! One peer: what its sources have told, merged, and what this node has seen of it.
 
 use libp2p_identity::PeerId;
-use multiaddr::Multiaddr;
+use multiaddr::{Multiaddr, Protocol};
 use tokio::time::Instant;
 use wakumix_mix::{AddressError, HopAddress};
 use wakumix_role_api::directory::PoolState;
@@ -123,9 +123,14 @@ impl Node {
         !self.is_kept() && self.contact.failures == 0
     }
 
-    /// Where it has to be reached to be used: if it mixes, at the address that headers carry, for there its packets go.
-    pub(crate) fn places(&self) -> Vec<Multiaddr> {
-        self.hop_place().map_or_else(|| self.view.addresses.clone(), |place| vec![place])
+    /// Where it has to be reached to be used: if it mixes, at the address that headers carry, for there its packets go. A
+    /// node without IPv4 reaches it at the IPv6 addresses of its records, if it has any, and sends its packets over that
+    /// connection.
+    pub(crate) fn places(&self, has_ip4: bool) -> Vec<Multiaddr> {
+        let Some(place) = self.hop_place() else { return self.view.addresses.clone() };
+        let is_ip6 = |address: &&Multiaddr| matches!(address.iter().next(), Some(Protocol::Ip6(_)));
+        let other: Vec<_> = self.view.addresses.iter().filter(|_| !has_ip4).filter(is_ip6).cloned().collect();
+        if other.is_empty() { vec![place] } else { other }
     }
 
     /// The address that headers carry, if it mixes.

@@ -15,6 +15,8 @@ pub(crate) struct Rules {
     pub(crate) family: Vec<PeerId>,
     pub(crate) allow_private: bool,
     pub(crate) relays: bool,
+    /// Whether this node has a route to IPv4 addresses.
+    pub(crate) has_ip4: bool,
     pub(crate) max_nodes: usize,
     pub(crate) pool: PoolConfig,
 }
@@ -49,6 +51,7 @@ impl Rules {
             family: Vec::new(),
             allow_private: false,
             relays: false,
+            has_ip4: true,
             max_nodes,
             pool: PoolConfig::default(),
         }

@@ -377,6 +377,21 @@ fn a_node_that_says_that_it_has_moved_has_to_be_reached_there() {
 }
 
 #[test]
+fn a_node_without_ipv4_reaches_others_at_their_ipv6_addresses() {
+    let (mut world, peer) = World::with_peer();
+    let ip6 = || address("/ip6/2a00::1/tcp/60000");
+    world.report(SourceName::Discv5, Finding { addresses: [at(1), ip6()].concat(), ..record(peer, 1) }).unwrap();
+    assert_eq!(world.table.checking(&peer, world.now), Some(at(1)), "the address that headers carry");
+    world.table.set_has_ip4(false);
+    assert_eq!(world.table.checking(&peer, world.now), Some(ip6()));
+    world.table.checked(&peer, CheckOutcome::Alive, world.now, &mut world.rng);
+    assert_eq!(world.state(&peer), PoolState::Usable);
+    let four_only = secp256k1_peer();
+    world.report(SourceName::Discv5, record(four_only, 1)).unwrap();
+    assert_eq!(world.table.checking(&four_only, world.now), Some(at(1)), "there is nothing else to try");
+}
+
+#[test]
 fn a_dial_that_failed_elsewhere_is_not_held_against_a_peer() {
     let (mut world, peer) = World::with_peer();
     world.report(SourceName::Discv5, record(peer, 1)).unwrap();

@@ -6,7 +6,7 @@ use std::collections::BTreeSet;
 use libp2p_identity::PeerId;
 use multiaddr::{Multiaddr, Protocol};
 use rand::{Rng, seq::SliceRandom};
-use wakumix_mix::{Family, HopAddress, MixNode};
+use wakumix_mix::{Family, MixNode};
 use wakumix_role_api::{
     Directory,
     directory::{PoolCounts, PoolState, ServiceNode},
@@ -129,7 +129,7 @@ pub(crate) fn connections(table: &PeerTable, static_peers: &[PeerAddress], max: 
     let services = written.into_iter().chain(found.into_iter().take(SERVICES));
     let relays = by_rank(table, |node| rules.relays && is_relay(node, rules)).into_iter().take(RELAYS);
     let pool = by_rank(table, |node| rules.pool.sends && is_usable(node));
-    let nodes = services.chain(relays).chain(pool).filter_map(full_address);
+    let nodes = services.chain(relays).chain(pool).filter_map(|node| full_address(node, rules));
     let mut seen = BTreeSet::from([rules.me]);
     let all = static_peers.chain(nodes).filter(|(peer, _)| seen.insert(*peer));
     all.map(|(_, address)| address).take(max).collect()
@@ -189,8 +189,7 @@ fn shares_shards(node: &Node, rules: &Rules) -> bool {
         .is_none_or(|theirs| rules.shards.is_empty() || theirs.shards.iter().any(|shard| rules.shards.contains(shard)))
 }
 
-fn full_address(node: &Node) -> Option<(PeerId, Multiaddr)> {
-    let hop = node.view.hop.as_ref().filter(|_| node.view.mixes).map(HopAddress::multiaddr);
-    let address = hop.or_else(|| node.view.addresses.first().cloned())?;
+fn full_address(node: &Node, rules: &Rules) -> Option<(PeerId, Multiaddr)> {
+    let address = node.places(rules.has_ip4).into_iter().next()?;
     Some((node.peer, address.with(Protocol::P2p(node.peer))))
 }
