@@ -459,10 +459,9 @@ impl PeerTable {
         let result = change(node);
         if let Some(at) = self.connected.get(&peer) {
             node.contact.is_connected = true;
-            // It was reached before its record came, or before the record said so.
-            if let Some(at) =
-                at.as_ref().filter(|at| !node.contact.was_seen() && node.places(self.rules.has_ip4).contains(at))
-            {
+            // It was reached before its record came.
+            let is_there = at.as_ref().is_some_and(|at| node.places(self.rules.has_ip4).contains(at));
+            if is_there && !node.contact.was_seen() {
                 node.contact.is_dialled = true;
                 node.contact.seen(node.hop_place(), now.at);
             }

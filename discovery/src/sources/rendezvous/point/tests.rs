@@ -210,13 +210,13 @@ fn a_flood_of_registrations_starves_neither_readers_nor_newcomers_nor_those_that
         world.point.answer(Requester::Peer(peer(seed)), Some(ip.into()), body, now).0 == Outcome::Served
     };
     let mut rng = StdRng::seed_from_u64(4);
-    for second in 0..30_u64 {
+    for second in 0..10_u64 {
         for part in 0..100_u64 {
             let now = world.now + Duration::from_millis(second * 1000 + part * 10);
             let liar = rng.random_range(1000..60_000);
             answer(liar, [77, 1, (part % 4) as u8, 9], &[], now);
             answer(liar, [77, 1, (part % 4) as u8, 9], &register(liar), now);
-            if part == 50 && second % 10 == 9 {
+            if part == 50 && second == 9 {
                 // Six that were reached, in the flooded network, six newcomers and six readers elsewhere.
                 for honest in 0..6 {
                     asked += 3;
@@ -228,7 +228,7 @@ fn a_flood_of_registrations_starves_neither_readers_nor_newcomers_nor_those_that
             }
         }
     }
-    assert_eq!((served, asked), (54, 54));
+    assert_eq!((served, asked), (18, 18));
     world.now += Duration::from_secs(30);
     let told = world.discover(Query { namespace: Some(MIX.to_owned()), limit: Some(6), cookie: None }).unwrap();
     let peers: HashSet<_> = told.iter().map(|told| MixRecord::open(&told.record).unwrap().peer).collect();
