@@ -19,7 +19,8 @@ const LIMIT: Duration = Duration::from_secs(10);
 /// Show the mix nodes that a running node knows
 ///
 /// One line a node, usable ones first: what it offers, its wire profiles, whether it puts fragments together (FRAGMENTS),
-/// who tells of it, how long ago it was reached, its state and why. The node must serve its admin interface: REST on loopback, or rest-admin = true.
+/// who tells of it, how long ago it was reached, whether it is the operator's entry, was reached, or has only dialled in
+/// itself (CLASS), its state and why. The node must serve its admin interface: REST on loopback, or rest-admin = true.
 #[derive(Debug, clap::Args)]
 pub(super) struct PoolCommand {
     /// REST address of the node
@@ -48,9 +49,10 @@ impl PoolCommand {
 
 fn print(pool: &PoolJson, out: &mut impl Write) -> std::io::Result<()> {
     if !pool.nodes.is_empty() {
-        let head = ["NODE", "ROLES", "PROFILE", "FRAGMENTS", "SOURCE", "AGE", "STATE", "WHY"].map(str::to_owned);
+        let head =
+            ["NODE", "ROLES", "PROFILE", "FRAGMENTS", "SOURCE", "AGE", "CLASS", "STATE", "WHY"].map(str::to_owned);
         let rows: Vec<_> = std::iter::once(head).chain(pool.nodes.iter().map(row)).collect();
-        let mut sides = [Side::Left; 8];
+        let mut sides = [Side::Left; 9];
         sides[5] = Side::Right;
         let layout = Layout::of(sides, &rows);
         for row in &rows {
@@ -61,7 +63,7 @@ fn print(pool: &PoolJson, out: &mut impl Write) -> std::io::Result<()> {
     writeln!(out, "{}", summary(pool))
 }
 
-fn row(node: &NodeJson) -> [String; 8] {
+fn row(node: &NodeJson) -> [String; 9] {
     let listed = |names: &[String]| if names.is_empty() { "-".to_owned() } else { names.join(",") };
     let age = node.age_seconds.map_or_else(|| "-".to_owned(), short_time);
     let fragments = match node.reassembles {
@@ -77,6 +79,7 @@ fn row(node: &NodeJson) -> [String; 8] {
         fragments.to_owned(),
         listed(&node.sources),
         age,
+        node.class.clone(),
         node.state.clone(),
         why.to_owned(),
     ]

@@ -3,11 +3,15 @@
 mod metrics;
 mod tasks;
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    collections::{HashMap, HashSet},
+    sync::Arc,
+    time::Duration,
+};
 
 use futures::{FutureExt, future::BoxFuture};
-use libp2p_identity::Keypair;
-use multiaddr::Multiaddr;
+use libp2p_identity::{Keypair, PeerId};
+use multiaddr::{Multiaddr, Protocol};
 use parking_lot::Mutex;
 use tokio::{
     sync::{broadcast, oneshot, watch},
@@ -23,13 +27,15 @@ use crate::{
     cache::{self, CacheFile},
     clock::Now,
     entry::PeerAddress,
-    finding::{Finding, Refusal, Remembered, SourceName},
-    local::LocalRecord,
+    finding::{Finding, KnownRecord, Refusal, Remembered, SourceName},
+    local::{self, LocalRecord},
     messages::DiscoveryMessage,
+    names::{self, Names, Settled},
     own_record::OwnRecord,
-    peer_table::{self, CheckOutcome, PeerTable, Rules},
-    pool::{self, Diversity, Guards, PARALLEL_CHECKS, Schedule, View},
+    peer_table::{self, CheckOutcome, Node, PeerTable, Rules},
+    pool::{self, Diversity, Guards, MAX_PARALLEL_CHECKS, Schedule, View},
     source::{Findings, Source, SourceContext},
+    sources::Resolver,
 };
 
 pub(crate) use metrics::Metrics;
@@ -62,6 +68,7 @@ pub(crate) struct Parts {
     pub(crate) local: watch::Receiver<Arc<LocalRecord>>,
     pub(crate) own_record: OwnRecord,
     pub(crate) events: broadcast::Sender<PeerEvent>,
+    pub(crate) resolver: Resolver,
     pub(crate) telemetry: Telemetry,
     pub(crate) metrics: Metrics,
 }
@@ -74,10 +81,10 @@ pub(crate) struct Written {
 }
 
 impl Parts {
-    /// Sources, checks, the own record, the tasks of [`tasks`] with the tick, the wait for the next snapshot, and the guards on
-    /// their way to the disk.
+    /// Sources, checks, look-ups of names, the own record, the tasks of [`tasks`] with the tick, the wait for the next
+    /// snapshot, and the guards on their way to the disk.
     pub(crate) fn task_limit(&self) -> usize {
-        self.sources.len() + PARALLEL_CHECKS + 8
+        self.sources.len() + MAX_PARALLEL_CHECKS + names::PARALLEL + 8
     }
 
     /// Whether some source looks for nodes that neither the operator nor an earlier run has named.
@@ -95,8 +102,12 @@ pub(crate) struct Discovery {
     schedule: Schedule,
     /// Ephemeral: checks on their way.
     checks: usize,
+    /// Derivable.
+    names: Names,
     /// Derivable: from the peer table. Read by the task that talks to the host.
     connections: watch::Sender<Vec<Multiaddr>>,
+    /// Derivable: the peers in it.
+    to_stay: HashSet<PeerId>,
     /// Derivable: what this instance published last, unshuffled.
     shown: Option<View>,
     /// Ephemeral: the peer table may show something else than what was published last.
@@ -107,7 +118,7 @@ pub(crate) struct Discovery {
     /// Ephemeral: calls that wait for the next snapshot, each held by whoever made it.
     waiting: Vec<oneshot::Sender<()>>,
     /// Derivable: the answer to [`DiscoveryMessage::Known`], when it was made, whether the table has changed since.
-    known: Option<(Arc<[Finding]>, Instant)>,
+    known: Option<(Arc<[KnownRecord]>, Instant)>,
     has_news: bool,
     /// Ephemeral: whether the operator has been told that the peer table is full.
     has_warned: bool,
@@ -124,7 +135,9 @@ impl Discovery {
             table: PeerTable::new(parts.rules.clone()),
             schedule: Schedule::new(now.at),
             checks: 0,
+            names: Names::default(),
             connections: watch::Sender::new(Vec::new()),
+            to_stay: HashSet::new(),
             shown: None,
             is_stale: true,
             next_show: now.at,
@@ -149,6 +162,14 @@ impl Discovery {
         let mut rng = rand::rng();
         let mut taken = 0;
         for finding in findings {
+            let finding = match self.names.settle(source, finding, now.at) {
+                Settled::Whole(finding) | Settled::Waits(Some(finding)) => finding,
+                Settled::Waits(None) => continue,
+                Settled::Refused(refusal) => {
+                    self.refused(source, refusal, 1);
+                    continue;
+                }
+            };
             match self.table.report(source, finding, now, &mut rng) {
                 Ok(is_news) => {
                     taken += 1;
@@ -181,7 +202,7 @@ impl Discovery {
 
     fn refused(&mut self, source: SourceName, refusal: Refusal, count: u64) {
         self.parts.metrics.refused(source, refusal, count);
-        if refusal == Refusal::Full && !self.has_warned {
+        if refusal == Refusal::Full && !self.has_warned && self.table.is_full() {
             self.has_warned = true;
             let max_nodes = self.parts.rules.max_nodes;
             tracing::warn!(
@@ -194,16 +215,18 @@ impl Discovery {
     fn on_event(&mut self, event: &PeerEvent, now: Now) {
         let mut rng = rand::rng();
         self.is_stale |= match event {
-            PeerEvent::Connected { peer, .. } => self.table.connected(*peer, now, &mut rng),
-            PeerEvent::Disconnected { peer } => self.table.disconnected(peer, now),
-            PeerEvent::DialFailed { peer } => self.table.dial_failed(peer, now, &mut rng),
+            PeerEvent::Connected { peer, .. } => self.table.connected(*peer, now),
+            PeerEvent::Disconnected { peer } => self.table.disconnected(peer, self.to_stay.contains(peer), now),
+            PeerEvent::Reached { peer, address } => self.table.reached_at(*peer, address.clone(), now, &mut rng),
+            PeerEvent::ReachedLost { peer } => self.table.reached_lost(peer, self.to_stay.contains(peer), now),
+            PeerEvent::DialFailed { peer, addresses } => self.table.dial_failed(peer, addresses, now, &mut rng),
             PeerEvent::Identified { .. } => false,
         };
         self.schedule.reconsider();
     }
 
     fn on_tick(&mut self, now: Now) {
-        let has_changed = self.table.expire(now);
+        let has_changed = self.table.expire(now) | self.hold(now);
         self.is_stale |= has_changed;
         self.has_news |= has_changed;
         self.parts.metrics.update_gauges(&self.table, now);
@@ -231,18 +254,43 @@ impl Discovery {
         }
     }
 
+    /// Keeps out of the pool what its rules keep out; true when that changes anything.
+    fn hold(&mut self, now: Now) -> bool {
+        let held: HashMap<_, _> = pool::held(&self.table, self.own_operator().as_deref(), now);
+        self.table.hold(&held, now)
+    }
+
+    /// Starts as many look-ups of names as may run.
+    fn look_up(&mut self, context: &Context<DiscoveryMessage>) {
+        while let Some(name) = self.names.next() {
+            let (resolver, address, asked) =
+                (Arc::clone(&self.parts.resolver), context.address().clone(), name.clone());
+            let look_up = async move {
+                let ips = names::look_up(&resolver, &asked).await;
+                // A discovery that has stopped needs no address.
+                let _ = address.send(DiscoveryMessage::Resolved { name: asked, ips }).await;
+            };
+            if context.spawn("discovery_name", OnPanic::FailOwner, look_up).is_err() {
+                self.names.answered(name, Vec::new(), Instant::now());
+                return;
+            }
+        }
+    }
+
     /// Starts as many checks as may run.
     fn check(&mut self, now: Now, context: &Context<DiscoveryMessage>) {
         let mut rng = rand::rng();
-        while self.parts.rules.pool.is_checked && self.checks < PARALLEL_CHECKS {
+        let usable = self.shown.as_ref().map_or(0, |view| view.mix_nodes.len());
+        while self.checks < pool::parallel_checks(usable) {
             let Some(peer) = self.schedule.next(&self.table, now.at, &mut rng) else { return };
+            let known = self.table.get(&peer);
+            let is_stranger = !known.is_some_and(Node::is_kept);
             // A node with guards is connected to nobody else for longer than a visit.
-            let is_connected = self.table.get(&peer).is_some_and(|node| node.contact.is_connected);
-            let is_visit = self.parts.guards.is_some() && !is_connected;
+            let is_visit = self.parts.guards.is_some() && !known.is_some_and(|node| node.contact.is_connected);
             let Some(addresses) = self.table.checking(&peer, now) else { continue };
             let (host, address) = (self.parts.host.clone(), context.address().clone());
             let check = async move {
-                let outcome = pool::check(&host, peer, addresses).await;
+                let outcome = pool::check(&host, peer, addresses, is_stranger).await;
                 if is_visit {
                     host.leave(peer).await;
                 }
@@ -260,6 +308,7 @@ impl Discovery {
     /// Publishes what is new, if anything is; then nobody has to wait for it any longer.
     fn show(&mut self) {
         if std::mem::take(&mut self.is_stale) {
+            self.hold(Now::read());
             self.publish();
         }
         for done in self.waiting.drain(..) {
@@ -273,12 +322,14 @@ impl Discovery {
         let Parts { publisher, metrics, max_connected, guards, .. } = &*self.parts;
         let view = View::of(&self.table, self.own_operator().as_deref(), guards.as_ref().map(|guards| guards.order()));
         let kept = guards.as_ref().map(|guards| guards.to_keep(&self.table));
-        if let Some(kept) = &kept {
-            self.table.stay_with(kept);
-        }
         let written = self.parts.written.lock();
         let connections = pool::connections(&self.table, &written.static_peers, kept.as_deref(), *max_connected);
         drop(written);
+        let peer = |address: &Multiaddr| match address.iter().last() {
+            Some(Protocol::P2p(peer)) => Some(peer),
+            _ => None,
+        };
+        self.to_stay = connections.iter().filter_map(peer).collect();
         self.connections.send_if_modified(|current| {
             let is_new = *current != connections;
             *current = connections;
@@ -317,7 +368,7 @@ impl Discovery {
         self.is_show_due = context.spawn("discovery_show", OnPanic::FailOwner, wait).is_ok();
     }
 
-    fn known(&mut self, now: Now) -> Arc<[Finding]> {
+    fn known(&mut self, now: Now) -> Arc<[KnownRecord]> {
         match &self.known {
             Some((known, at)) if !self.has_news || now.since(*at) < KNOWN_PACE => Arc::clone(known),
             _ => {
@@ -362,12 +413,18 @@ impl Discovery {
             }
             DiscoveryMessage::Event(event) => self.on_event(&event, now),
             DiscoveryMessage::Connected(peers) => {
-                self.is_stale |= self.table.set_connected(peers, now, &mut rand::rng());
+                self.table.set_has_ip4(local::has_ip4());
+                self.is_stale |= self.table.set_connected(peers, |peer| self.to_stay.contains(peer), now);
             }
             DiscoveryMessage::Checked { peer, outcome } => {
                 self.checks = self.checks.saturating_sub(1);
                 self.parts.metrics.checked(outcome);
                 self.is_stale |= self.table.checked(&peer, outcome, now, &mut rand::rng());
+            }
+            DiscoveryMessage::Resolved { name, ips } => {
+                for (source, finding) in self.names.answered(name, ips, now.at) {
+                    self.take(source, vec![finding], now);
+                }
             }
             DiscoveryMessage::Memory { reply } => drop(reply.send(cache::of_table(&self.table, now))),
             DiscoveryMessage::Tick => self.on_tick(now),
@@ -421,6 +478,7 @@ impl Actor for Discovery {
                 directory: reader.clone(),
                 local: local.clone(),
                 identity: identity.clone(),
+                resolver: Arc::clone(&self.parts.resolver),
                 telemetry: telemetry.clone(),
             };
             let (name, source) = (source.name().task(), Arc::clone(source));
@@ -432,6 +490,7 @@ impl Actor for Discovery {
     fn handle(&mut self, message: DiscoveryMessage, context: &Context<DiscoveryMessage>) {
         let now = Now::read();
         self.on_message(message, now);
+        self.look_up(context);
         self.show_at_pace(now, context);
         self.store_guards(context);
         self.check(now, context);

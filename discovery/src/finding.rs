@@ -83,6 +83,37 @@ pub struct Finding {
     pub record: Option<SignedRecord>,
 }
 
+/// A record as it is known, for sources that pass it on.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct KnownRecord {
+    /// What is known of the peer, merged, with one signed record of it if there is any.
+    pub finding: Finding,
+    /// What this node has seen of the peer.
+    pub standing: Standing,
+}
+
+/// What this node has seen of a peer whose record it may pass on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Standing {
+    /// This node reached it lately, or its operator wrote it down.
+    Reached,
+    /// Neither reached nor tried in vain.
+    Untried,
+    /// Tried in vain.
+    Failed,
+}
+
+impl Standing {
+    /// How many reached nodes and how many strangers an answer of `count` further records tells, of so many that are known,
+    /// where `told` of reached nodes are in it already. Strangers are a quarter of the answer at most: what a node tells is
+    /// what it has seen, and newcomers spread all the same.
+    pub(crate) fn shares(count: usize, told: usize, reached: usize, strangers: usize) -> (usize, usize) {
+        let strangers = strangers.min((count + told) / 4).min(count);
+        let reached = reached.min(count - strangers);
+        (reached, strangers.min((told + reached) / 3))
+    }
+}
+
 /// A node as an earlier run knew it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Remembered {

@@ -9,6 +9,7 @@
 //! | [`finding`] | what a source reports |
 //! | `source`, `sources` | what finds nodes |
 //! | `peer_table` | the rules of merging, without I/O |
+//! | `names` | names in the records of others |
 //! | `pool` | who may carry packets, who is checked next, how diverse the pool is |
 //! | `cache` | the last good directory on disk |
 //! | `messages` | what the actor is told and asked |
@@ -40,6 +41,7 @@ pub mod fuzzing;
 mod local;
 mod messages;
 mod metrics;
+mod names;
 mod node_record;
 mod own_record;
 mod peer_table;
@@ -81,7 +83,7 @@ pub use local::LocalRecord;
 pub use metrics::METRICS;
 pub use own_record::{Endpoint, OwnRecord, record_fields};
 pub use peer_table::PoolConfig;
-pub use pool::PoolEntry;
+pub use pool::{ContactClass, PoolEntry};
 pub use source::{Findings, PrepareError, Source, SourceContext};
 pub use sources::{
     BootstrapError, CacheSource, DescriptorsConfig, Discv5Config, DnsConfig, PeerExchangeConfig, Resolver,
@@ -121,6 +123,7 @@ pub struct Discovery {
     config: Config,
     sources: Vec<Box<dyn Source>>,
     own_record: OwnRecord,
+    resolver: Resolver,
 }
 
 impl Discovery {
@@ -134,7 +137,13 @@ impl Discovery {
     /// Discovery with these sources and no others.
     #[must_use]
     pub fn with_sources(config: Config, sources: Vec<Box<dyn Source>>) -> Self {
-        Self { config, sources, own_record: OwnRecord::default() }
+        Self { config, sources, own_record: OwnRecord::default(), resolver: sources::system_resolver() }
+    }
+
+    /// The same with another resolver for the names in the records of others.
+    #[must_use]
+    pub fn with_resolver(self, resolver: Resolver) -> Self {
+        Self { resolver, ..self }
     }
 
     /// The request–response protocols that its sources answer; the host serves them.
@@ -154,7 +163,7 @@ impl Discovery {
 
     /// Starts it.
     pub fn start(self, surroundings: Surroundings) -> DiscoveryHandle {
-        let Self { config, sources, own_record } = self;
+        let Self { config, sources, own_record, resolver } = self;
         let Surroundings { me, identity, local, events, publisher, guards, reader, host, supervisor, telemetry } =
             surroundings;
         let metrics = actor::Metrics::new(&telemetry);
@@ -173,6 +182,7 @@ impl Discovery {
             local,
             own_record: own_record.clone(),
             events,
+            resolver,
             telemetry,
             metrics,
         });
@@ -219,7 +229,7 @@ const VISITS: u32 = 10;
 
 /// What records are measured by.
 fn rules(me: PeerId, config: &Config, has_guards: bool) -> Rules {
-    let PoolConfig { is_checked, check_interval, max_age } = config.pool;
+    let PoolConfig { sends, check_interval, max_age } = config.pool;
     let check_interval = if has_guards { check_interval.saturating_mul(VISITS) } else { check_interval };
     // A node is believed to be alive until it has missed two visits.
     let max_age = max_age.max(check_interval.saturating_mul(2));
@@ -231,8 +241,9 @@ fn rules(me: PeerId, config: &Config, has_guards: bool) -> Rules {
         family: config.family.clone(),
         allow_private: config.allow_private,
         relays: config.relays,
+        has_ip4: local::has_ip4(),
         max_nodes: config.max_nodes,
-        pool: PoolConfig { is_checked, check_interval, max_age },
+        pool: PoolConfig { sends, check_interval, max_age },
     }
 }
 

@@ -1,5 +1,7 @@
 //! What this node tells of itself: the one description that every source publishes in its own form.
 
+use std::net::{Ipv4Addr, UdpSocket};
+
 use libp2p_identity::PeerId;
 use multiaddr::Multiaddr;
 use wakumix_mix::HopAddress;
@@ -35,4 +37,11 @@ pub struct LocalRecord {
     pub operator: Option<String>,
     /// Other nodes of its operator.
     pub family: Vec<PeerId>,
+}
+
+/// Whether this machine has a route to IPv4 addresses now. Nothing is sent: connecting a UDP socket looks a route up.
+pub(crate) fn has_ip4() -> bool {
+    // Set aside for documentation (RFC 5737): routed like any address of the internet.
+    const SOMEWHERE: (Ipv4Addr, u16) = (Ipv4Addr::new(192, 0, 2, 1), 9);
+    UdpSocket::bind((Ipv4Addr::UNSPECIFIED, 0)).and_then(|socket| socket.connect(SOMEWHERE)).is_ok()
 }

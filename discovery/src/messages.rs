@@ -1,6 +1,6 @@
 //! What the actor of discovery is told and asked: one enum, without the actor.
 
-use std::sync::Arc;
+use std::{net::IpAddr, sync::Arc};
 
 use libp2p_identity::PeerId;
 use tokio::sync::oneshot;
@@ -8,7 +8,8 @@ use wakumix_role_api::host::PeerEvent;
 
 use crate::{
     entry::PeerAddress,
-    finding::{Finding, Refusal, Remembered, SourceName},
+    finding::{Finding, KnownRecord, Refusal, Remembered, SourceName},
+    names::Name,
     peer_table::CheckOutcome,
     pool::PoolEntry,
 };
@@ -29,7 +30,7 @@ pub(crate) enum DiscoveryMessage {
     /// Whoever asks waits until the directory shows all that was taken before.
     Shown { done: oneshot::Sender<()> },
     /// What is known of every peer.
-    Known { reply: oneshot::Sender<Arc<[Finding]>> },
+    Known { reply: oneshot::Sender<Arc<[KnownRecord]>> },
     /// Every mix node and its state.
     Pool { reply: oneshot::Sender<Vec<PoolEntry>> },
     /// Something happened to a connection.
@@ -38,6 +39,8 @@ pub(crate) enum DiscoveryMessage {
     Connected(Vec<PeerId>),
     /// A check has ended.
     Checked { peer: PeerId, outcome: CheckOutcome },
+    /// A name was looked up; no address if it has none.
+    Resolved { name: Name, ips: Vec<IpAddr> },
     /// What is worth keeping for a later run.
     Memory { reply: oneshot::Sender<Vec<Remembered>> },
     /// The pace allows the next snapshot.

@@ -32,6 +32,7 @@
 
 mod address_filter;
 mod contact;
+mod held;
 mod known;
 mod node;
 mod quota;
@@ -42,9 +43,13 @@ mod subnet_limits;
 #[cfg(test)]
 mod tests;
 
-use std::collections::{HashMap, HashSet};
+use std::{
+    collections::{HashMap, HashSet},
+    time::Duration,
+};
 
 use libp2p_identity::PeerId;
+use multiaddr::Multiaddr;
 use rand::{Rng, RngExt};
 use tokio::time::Instant;
 use wakumix_waku::record::Capabilities;
@@ -55,7 +60,8 @@ use crate::{
 };
 
 pub(crate) use address_filter::believable;
-pub(crate) use contact::CheckOutcome;
+pub(crate) use contact::{CheckOutcome, Contact};
+pub(crate) use held::Held;
 pub(crate) use known::known;
 pub(crate) use node::{Node, Rank};
 pub(crate) use rules::Rules;
@@ -65,6 +71,8 @@ pub(crate) use subnet_limits::Block;
 
 pub use rules::PoolConfig;
 
+use contact::LONGEST_BACK_OFF;
+use held::{LONGEST_WAIT_IN_OUTAGE, Outage};
 use quota::{Quota, Verdict};
 use state::{is_alive, state_of};
 use subnet_limits::SubnetLimits;
@@ -73,8 +81,10 @@ use subnet_limits::SubnetLimits;
 const MAX_LISTED: usize = 16;
 /// Failures in a row after which a node that was never reached is forgotten: some ten minutes of trying.
 const GIVE_UP: u32 = 6;
+/// The same of one that was reached, and then said that it has moved: some three hours.
+const GIVE_UP_MOVED: u32 = 24;
 /// A node that has not been reached for so long is forgotten, unless the operator wrote it down.
-const FORGET_AFTER: std::time::Duration = std::time::Duration::from_secs(24 * 60 * 60);
+const FORGET_AFTER: Duration = Duration::from_secs(24 * 60 * 60);
 /// A node whose every record has been over for so long is forgotten.
 const FORGET_EXPIRED_AFTER: UnixSeconds = 60 * 60;
 
@@ -85,10 +95,10 @@ pub(crate) struct PeerTable {
     nodes: HashMap<PeerId, Node>,
     quota: Quota,
     subnet_limits: SubnetLimits,
-    /// Peers that are connected now, known or not. Bounded by the connections that the host accepts.
-    connected: HashSet<PeerId>,
-    /// Peers to stay connected to, on a node that only visits the others; `None` on one that stays connected to all.
-    stays: Option<HashSet<PeerId>>,
+    /// Peers that are connected now, known or not, and where this node reached them over a connection of its own. Bounded
+    /// by the connections that the host accepts.
+    connected: HashMap<PeerId, Option<Multiaddr>>,
+    outage: Outage,
     entries: u64,
 }
 
@@ -100,10 +110,15 @@ impl PeerTable {
             nodes: HashMap::new(),
             quota,
             subnet_limits: SubnetLimits::default(),
-            connected: HashSet::new(),
-            stays: None,
+            connected: HashMap::new(),
+            outage: Outage::default(),
             entries: 0,
         }
+    }
+
+    /// Whether this node has a route to IPv4 addresses from now on.
+    pub(crate) fn set_has_ip4(&mut self, has_ip4: bool) {
+        self.rules.has_ip4 = has_ip4;
     }
 
     pub(crate) fn rules(&self) -> &Rules {
@@ -121,6 +136,11 @@ impl PeerTable {
     /// Nodes in all.
     pub(crate) fn len(&self) -> usize {
         self.nodes.len()
+    }
+
+    /// Whether there is room for no more nodes.
+    pub(crate) fn is_full(&self) -> bool {
+        self.nodes.len() >= self.rules.max_nodes
     }
 
     /// Nodes that were not reached and are no entries.
@@ -141,7 +161,7 @@ impl PeerTable {
         rng: &mut R,
     ) -> Result<bool, Refusal> {
         let finding = self.screen(source, finding, now)?;
-        self.admit(source, &finding, rng)?;
+        self.admit(source, &finding, now, rng)?;
         self.change(finding.peer, now, |node| node.take(source, finding, now.unix)).unwrap_or(Ok(false))
     }
 
@@ -155,66 +175,126 @@ impl PeerTable {
         rng: &mut R,
     ) -> Result<(), Refusal> {
         let finding = self.screen(source, finding, now)?;
-        self.admit(source, &finding, rng)?;
+        self.admit(source, &finding, now, rng)?;
         let taken = self.change(finding.peer, now, |node| {
+            // Its records come one after the other, all with the same time. What this run has seen is newer.
+            let counts = !node.contact.was_seen() || node.contact.last_seen == last_seen;
             node.remember(source, finding, now.unix);
-            node.contact.last_seen = node.contact.last_seen.max(last_seen);
+            node.is_remembered = true;
+            if let Some(seen) = last_seen.filter(|_| counts) {
+                node.contact.seen(node.hop_place(), seen);
+            }
         });
         taken.ok_or(Refusal::Full)
     }
 
-    /// Counts a connection or a check that reached the peer.
-    pub(crate) fn reached<R: Rng + ?Sized>(&mut self, peer: &PeerId, now: Now, rng: &mut R) -> bool {
+    /// A peer was reached where it says that it is.
+    fn reached<R: Rng + ?Sized>(&mut self, peer: &PeerId, now: Now, rng: &mut R) -> bool {
         let config = self.rules.pool.clone();
-        self.change(*peer, now, |node| node.contact.reached(now.at, &config, rng)).is_some()
+        let reached = self.change(*peer, now, |node| {
+            let was_gone = node.contact.failures > 0;
+            node.contact.reached(node.hop_place(), now.at, &config, rng);
+            was_gone && node.is_kept()
+        });
+        if reached == Some(true) && self.outage.is_on() {
+            self.try_the_others(now);
+        }
+        reached.is_some()
     }
 
-    /// The first connection to a peer is up.
-    pub(crate) fn connected<R: Rng + ?Sized>(&mut self, peer: PeerId, now: Now, rng: &mut R) -> bool {
-        self.connected.insert(peer);
-        self.change(peer, now, |node| node.contact.is_connected = true);
+    /// One of many that were gone is back, so perhaps it was this node that was cut off: the others are tried at once.
+    fn try_the_others(&mut self, now: Now) {
+        for node in self.nodes.values_mut().filter(|node| node.is_kept() && node.contact.is_blamed()) {
+            node.contact.due = Some(now.at);
+        }
+    }
+
+    /// The first connection to a peer is up, whoever opened it.
+    pub(crate) fn connected(&mut self, peer: PeerId, now: Now) -> bool {
+        self.connected.entry(peer).or_default();
+        self.change(peer, now, |node| node.contact.is_connected = true).is_some()
+    }
+
+    /// A peer has spoken over a connection that this node opened to that address. It counts if the peer itself says that
+    /// it is there: others may have said so, too, and what listens there for a while is not where it is found later.
+    pub(crate) fn reached_at<R: Rng + ?Sized>(&mut self, peer: PeerId, at: Multiaddr, now: Now, rng: &mut R) -> bool {
+        let is_there = self.get(&peer).is_some_and(|node| node.places(self.rules.has_ip4).contains(&at));
+        self.connected.insert(peer, Some(at));
+        if !is_there {
+            return self.change(peer, now, |node| node.contact.is_connected = true).is_some();
+        }
+        self.change(peer, now, |node| {
+            node.contact.is_connected = true;
+            node.contact.is_dialled = true;
+        });
         self.reached(&peer, now, rng)
     }
 
-    /// The last connection to a peer is gone; it is checked at once, unless this node has only visited it.
-    pub(crate) fn disconnected(&mut self, peer: &PeerId, now: Now) -> bool {
-        self.connected.remove(peer);
-        let is_visit = self.stays.as_ref().is_some_and(|stays| !stays.contains(peer));
-        let end = |node: &mut Node| if is_visit { node.contact.left() } else { node.contact.lost() };
-        self.change(*peer, now, end).is_some()
+    /// The connections that this node opened to a peer are gone, and it is still connected. `was_to_stay`: this node
+    /// wants to be connected to it.
+    pub(crate) fn reached_lost(&mut self, peer: &PeerId, was_to_stay: bool, now: Now) -> bool {
+        if let Some(at) = self.connected.get_mut(peer) {
+            *at = None;
+        }
+        self.change(*peer, now, |node| node.contact.lost(was_to_stay)).is_some()
     }
 
-    /// This node stays connected to these peers alone, and visits the others.
-    pub(crate) fn stay_with(&mut self, peers: &[PeerId]) {
-        self.stays = Some(peers.iter().copied().collect());
+    /// The last connection to a peer is gone.
+    pub(crate) fn disconnected(&mut self, peer: &PeerId, was_to_stay: bool, now: Now) -> bool {
+        self.connected.remove(peer);
+        let gone = self.change(*peer, now, |node| {
+            node.contact.is_connected = false;
+            node.contact.lost(was_to_stay);
+        });
+        gone.is_some()
     }
 
     /// These are connected now, whatever events were missed.
-    pub(crate) fn set_connected<R: Rng + ?Sized>(&mut self, peers: Vec<PeerId>, now: Now, rng: &mut R) -> bool {
+    pub(crate) fn set_connected(&mut self, peers: Vec<PeerId>, is_to_stay: impl Fn(&PeerId) -> bool, now: Now) -> bool {
         let peers: HashSet<_> = peers.into_iter().collect();
-        let new: Vec<_> = peers.difference(&self.connected).copied().collect();
-        let lost: Vec<_> = self.connected.difference(&peers).copied().collect();
+        let new: Vec<_> = peers.iter().filter(|peer| !self.connected.contains_key(peer)).copied().collect();
+        let lost: Vec<_> = self.connected.keys().filter(|peer| !peers.contains(peer)).copied().collect();
         let mut has_changed = false;
         for peer in new {
-            has_changed |= self.connected(peer, now, rng);
+            has_changed |= self.connected(peer, now);
         }
         for peer in &lost {
-            has_changed |= self.disconnected(peer, now);
+            has_changed |= self.disconnected(peer, is_to_stay(peer), now);
         }
         has_changed
     }
 
-    /// No address of a peer answered. A dial that belongs to a check is counted by the check.
-    pub(crate) fn dial_failed<R: Rng + ?Sized>(&mut self, peer: &PeerId, now: Now, rng: &mut R) -> bool {
-        let is_counted = self.get(peer).is_some_and(|node| !node.contact.is_checking && !node.contact.is_connected);
-        is_counted && self.change(*peer, now, |node| node.contact.failed(now.at, rng)).is_some()
+    /// No address of a peer answered, of those that were dialled. It counts if one of them is where the peer has to be
+    /// reached: packets name peers and addresses, and nobody is to be blamed for an address that somebody else made up. A
+    /// dial that belongs to a check is counted by the check.
+    pub(crate) fn dial_failed<R: Rng + ?Sized>(
+        &mut self,
+        peer: &PeerId,
+        addresses: &[Multiaddr],
+        now: Now,
+        rng: &mut R,
+    ) -> bool {
+        let is_counted = self.get(peer).is_some_and(|node| {
+            let Contact { is_checking, is_dialled, .. } = node.contact;
+            !is_checking && !is_dialled && node.places(self.rules.has_ip4).iter().any(|place| addresses.contains(place))
+        });
+        let longest = self.longest_wait(peer);
+        is_counted && self.change(*peer, now, |node| node.contact.failed(longest, now.at, rng)).is_some()
     }
 
-    /// A check of the peer starts; its addresses.
-    pub(crate) fn checking(&mut self, peer: &PeerId, now: Now) -> Option<Vec<multiaddr::Multiaddr>> {
+    /// Between two tries of a peer at most.
+    fn longest_wait(&self, peer: &PeerId) -> Duration {
+        let is_known = self.get(peer).is_some_and(Node::is_kept);
+        if is_known && self.outage.is_on() { LONGEST_WAIT_IN_OUTAGE } else { LONGEST_BACK_OFF }
+    }
+
+    /// A check of the peer starts; where it is tried.
+    pub(crate) fn checking(&mut self, peer: &PeerId, now: Now) -> Option<Vec<Multiaddr>> {
+        let has_ip4 = self.rules.has_ip4;
         self.change(*peer, now, |node| {
             node.contact.is_checking = true;
-            node.view.addresses.clone()
+            node.contact.tried_at = node.hop_place();
+            node.places(has_ip4)
         })
     }
 
@@ -226,16 +306,40 @@ impl PeerTable {
         now: Now,
         rng: &mut R,
     ) -> bool {
-        let config = self.rules.pool.clone();
-        let counted = self.change(*peer, now, |node| {
+        let longest = self.longest_wait(peer);
+        let is_there = self.change(*peer, now, |node| {
             node.contact.is_checking = false;
+            let is_where_it_was = node.contact.tried_at.take() == node.hop_place();
             match outcome {
-                CheckOutcome::Alive => node.contact.reached(now.at, &config, rng),
-                CheckOutcome::Failed => node.contact.failed(now.at, rng),
+                CheckOutcome::Alive if is_where_it_was => return true,
+                CheckOutcome::Failed if is_where_it_was => node.contact.failed(longest, now.at, rng),
+                CheckOutcome::Alive | CheckOutcome::Failed => node.contact.due = None,
                 CheckOutcome::Abandoned => node.contact.postpone(now.at, rng),
             }
+            false
         });
-        counted.is_some()
+        match is_there {
+            Some(true) => self.reached(peer, now, rng),
+            changed => changed.is_some(),
+        }
+    }
+
+    /// Whether a node has to wait because most of those known before are gone.
+    pub(crate) fn is_stranger_in_outage(&self, node: &Node, now: Now) -> bool {
+        self.outage.holds(node, now.at)
+    }
+
+    /// Keeps these nodes out of the pool and no others; true when that changes anything.
+    pub(crate) fn hold(&mut self, held: &HashMap<PeerId, Held>, now: Now) -> bool {
+        let mut has_changed = false;
+        for node in self.nodes.values_mut() {
+            let held = held.get(&node.peer).copied();
+            if node.held != held {
+                node.held = held;
+                has_changed |= judge(node, &self.rules, now);
+            }
+        }
+        has_changed
     }
 
     /// Whether this node uses a peer for anything and so has to know whether it is alive, and can find out.
@@ -244,7 +348,7 @@ impl PeerTable {
         let is_of_use = node.view.mixes
             || (node.is_entry() && offers(Capabilities::LIGHTPUSH))
             || (self.rules.relays && offers(Capabilities::RELAY));
-        is_of_use && !node.view.addresses.is_empty()
+        is_of_use && !node.places(self.rules.has_ip4).is_empty()
     }
 
     /// Lets keys turn, records run out and nodes be forgotten; true when anything changed.
@@ -257,8 +361,9 @@ impl PeerTable {
         for node in self.nodes.values_mut() {
             changed |= judge(node, &self.rules, now);
         }
-        let gone: Vec<_> = self.nodes().filter(|node| is_gone(node, &self.rules, now)).map(|node| node.peer).collect();
+        let gone: Vec<_> = self.nodes().filter(|node| is_gone(node, now)).map(|node| node.peer).collect();
         gone.iter().for_each(|peer| self.remove(peer));
+        self.outage.look(self.nodes.values(), now.at);
         changed || !gone.is_empty()
     }
 
@@ -309,7 +414,13 @@ impl PeerTable {
     }
 
     /// Whether there is room for a record; makes it.
-    fn admit<R: Rng + ?Sized>(&mut self, source: SourceName, finding: &Finding, rng: &mut R) -> Result<(), Refusal> {
+    fn admit<R: Rng + ?Sized>(
+        &mut self,
+        source: SourceName,
+        finding: &Finding,
+        now: Now,
+        rng: &mut R,
+    ) -> Result<(), Refusal> {
         let known = self.nodes.get(&finding.peer);
         if source != SourceName::Static && !self.rules.allow_private && known.is_none_or(Node::is_untried) {
             let new = subnet_limits::blocks(&finding.addresses);
@@ -327,18 +438,18 @@ impl PeerTable {
             Verdict::InPlaceOf(peer) => self.remove(&peer),
             Verdict::Free => {}
         }
-        self.insert(source, finding.peer, rng);
+        self.insert(source, finding.peer, now, rng);
         Ok(())
     }
 
-    fn insert<R: Rng + ?Sized>(&mut self, source: SourceName, peer: PeerId, rng: &mut R) {
+    fn insert<R: Rng + ?Sized>(&mut self, source: SourceName, peer: PeerId, now: Now, rng: &mut R) {
         let rank = if source == SourceName::Static {
             self.entries += 1;
             Rank::Entry(self.entries)
         } else {
             Rank::Found(rng.random())
         };
-        self.nodes.insert(peer, Node::new(peer, rank, source));
+        self.nodes.insert(peer, Node::new(peer, rank, source, now.at));
     }
 
     /// Changes a node and keeps the counts of quota and subnet limits true.
@@ -346,10 +457,16 @@ impl PeerTable {
         let node = self.nodes.get_mut(&peer)?;
         let before = (node.is_untried() && !node.is_forgotten()).then(|| node.blocks.clone());
         let result = change(node);
-        if !node.contact.is_connected && self.connected.contains(&peer) {
+        if let Some(at) = self.connected.get(&peer) {
             node.contact.is_connected = true;
-            node.contact.last_seen = Some(now.at);
+            // It was reached before its record came.
+            let is_there = at.as_ref().is_some_and(|at| node.places(self.rules.has_ip4).contains(at));
+            if is_there && !node.contact.was_seen() {
+                node.contact.is_dialled = true;
+                node.contact.seen(node.hop_place(), now.at);
+            }
         }
+        node.notice_move();
         judge(node, &self.rules, now);
         self.subnet_limits.leave(&before.unwrap_or_default());
         if node.is_forgotten() {
@@ -388,6 +505,8 @@ fn judge(node: &mut Node, rules: &Rules, now: Now) -> bool {
     let is_alive = is_alive(node, rules, now);
     let was_alive = std::mem::replace(&mut node.is_alive, is_alive);
     let state = state_of(node, rules, now);
+    node.note_keys(now.at);
+    node.used.note(state, now.at);
     if node.state.map(|(state, _)| state) != state {
         node.state = state.map(|state| (state, now.at));
         return true;
@@ -395,13 +514,15 @@ fn judge(node: &mut Node, rules: &Rules, now: Now) -> bool {
     was_alive != is_alive
 }
 
-fn is_gone(node: &Node, rules: &Rules, now: Now) -> bool {
+fn is_gone(node: &Node, now: Now) -> bool {
     if node.is_entry() || node.contact.is_connected {
         return false;
     }
     let is_hopeless = match node.contact.last_seen {
         // A node of an old cache is tried before it is forgotten.
-        Some(seen) => now.since(seen) > FORGET_AFTER && (node.contact.failures > 0 || !rules.pool.is_checked),
+        Some(seen) => now.since(seen) > FORGET_AFTER && node.contact.failures > 0,
+        // It says that it has moved.
+        None if node.contact.was_seen() => node.contact.failures >= GIVE_UP_MOVED,
         None => node.contact.failures >= GIVE_UP,
     };
     is_hopeless || node.expired_for(now.unix) > FORGET_EXPIRED_AFTER

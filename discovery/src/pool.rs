@@ -5,6 +5,7 @@
 //! stays: when its connection closes it is tried at once, so until that try fails, at most
 //! [`CHECK_TIMEOUT`](check::CHECK_TIMEOUT); when nothing closes, at most [`PoolConfig::check_interval`](crate::PoolConfig::check_interval) longer.
 
+mod bounds;
 mod check;
 mod directory;
 mod diversity;
@@ -13,9 +14,10 @@ mod family;
 mod guards;
 mod schedule;
 
-pub use entry::PoolEntry;
+pub use entry::{ContactClass, PoolEntry};
 
-pub(crate) use check::{PARALLEL_CHECKS, check};
+pub(crate) use bounds::held;
+pub(crate) use check::{MAX_PARALLEL_CHECKS, check, parallel_checks};
 pub(crate) use directory::{View, connections, entries};
 pub(crate) use diversity::Diversity;
 pub(crate) use guards::Guards;

@@ -12,10 +12,11 @@ use wakumix_role_api::{
 use wakumix_telemetry::Telemetry;
 
 use crate::{
-    finding::{Finding, Refusal, Remembered, SourceName},
+    finding::{Finding, KnownRecord, Refusal, Remembered, SourceName},
     local::LocalRecord,
     messages::DiscoveryMessage,
     own_record::OwnRecord,
+    sources::Resolver,
 };
 
 /// A source could not take what it needs.
@@ -56,7 +57,7 @@ pub trait Source: Send + Sync + 'static {
 }
 
 /// What a source works with. Cheap to clone.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub struct SourceContext {
     /// Takes what it finds.
     pub findings: Findings,
@@ -68,6 +69,8 @@ pub struct SourceContext {
     pub local: watch::Receiver<Arc<LocalRecord>>,
     /// Signs what it tells.
     pub identity: Keypair,
+    /// Resolves names.
+    pub resolver: Resolver,
     /// Metrics of this node.
     pub telemetry: Telemetry,
 }
@@ -117,7 +120,7 @@ impl Findings {
 
     /// What is known of every peer whose records are not over, for sources that pass it on: one finding, merged, for each
     /// signed record of the peer, those first that were reached. At most a second old; empty when discovery has stopped.
-    pub async fn known(&self) -> Arc<[Finding]> {
+    pub async fn known(&self) -> Arc<[KnownRecord]> {
         self.address.ask(|reply| DiscoveryMessage::Known { reply }).await.unwrap_or_else(|| Arc::new([]))
     }
 

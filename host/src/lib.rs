@@ -9,6 +9,7 @@
 mod behaviour;
 mod config;
 mod countermeasures;
+mod dialled;
 mod durable;
 mod ending;
 mod error;

@@ -32,6 +32,7 @@ use wakumix_telemetry::Telemetry;
 use crate::{
     HostConfig, HostError,
     behaviour::HostBehaviour,
+    dialled::Dialled,
     durable::Durable,
     gossip::{MeshHealth, SlowPeers, Unsent},
     kept::Kept,
@@ -181,6 +182,7 @@ impl Factory {
             events,
             addresses: self.addresses.clone(),
             nat,
+            dialled: Dialled::default(),
             told: config.announce.clone(),
             require_metadata: config.require_metadata,
             kept: Kept::new(config.max_kept_peers),

@@ -29,6 +29,7 @@ use wakumix_role_api::{
 
 use crate::{
     behaviour::{HostBehaviour, HostBehaviourEvent},
+    dialled::Dialled,
     durable::Durable,
     gossip::{self, MeshHealth, SlowPeers, Unsent},
     kept::Kept,
@@ -80,6 +81,7 @@ pub(crate) struct Host {
     pub(crate) events: broadcast::Sender<PeerEvent>,
     pub(crate) addresses: watch::Sender<HostAddresses>,
     pub(crate) nat: Nat,
+    pub(crate) dialled: Dialled,
     /// The external addresses that the swarm was given.
     pub(crate) told: Vec<Multiaddr>,
     pub(crate) require_metadata: bool,
@@ -239,6 +241,7 @@ impl Host {
                 let direction = if endpoint.is_dialer() { Direction::Outbound } else { Direction::Inbound };
                 if direction == Direction::Outbound {
                     self.metrics.dialled(DialOutcome::Connected);
+                    self.dialled.connected(connection_id, peer_id, without_peer(endpoint.get_remote_address()));
                 }
                 if num_established.get() == 1 {
                     let dialled = endpoint.is_dialer().then(|| without_peer(endpoint.get_remote_address()));
@@ -252,6 +255,9 @@ impl Host {
             SwarmEvent::ConnectionClosed { peer_id, connection_id, num_established, .. } => {
                 self.ping_failures.remove(&connection_id);
                 self.nat.closed(connection_id, &peer_id, num_established == 0);
+                if self.dialled.closed(connection_id) && num_established > 0 {
+                    self.tell(PeerEvent::ReachedLost { peer: peer_id });
+                }
                 if num_established == 0 {
                     self.forget_dialler(&peer_id);
                     self.durable.lock().connected.remove(&peer_id);
@@ -296,7 +302,12 @@ impl Host {
         if let Some(peer) = peer.filter(|peer| !self.swarm.is_connected(peer)) {
             self.kept.failed(peer, Instant::now());
             if !matches!(error, DialError::DialPeerConditionFalse(_) | DialError::Denied { .. }) {
-                self.tell(PeerEvent::DialFailed { peer: *peer });
+                let addresses = match error {
+                    DialError::Transport(errors) => errors.iter().map(|(address, _)| without_peer(address)).collect(),
+                    DialError::WrongPeerId { address, .. } => vec![without_peer(address)],
+                    _ => Vec::new(),
+                };
+                self.tell(PeerEvent::DialFailed { peer: *peer, addresses });
             }
         }
     }
@@ -323,6 +334,9 @@ impl Host {
                 if let identify::Event::Received { connection_id, peer_id, info } = event {
                     self.look_at_identity(connection_id, peer_id, &info);
                     self.peers.identified(&peer_id, &info.protocols);
+                    if let Some(address) = self.dialled.spoke(connection_id) {
+                        self.tell(PeerEvent::Reached { peer: peer_id, address });
+                    }
                     let protocols = info.protocols.iter().map(ToString::to_string).collect();
                     self.tell(PeerEvent::Identified { peer: peer_id, protocols, addresses: info.listen_addrs });
                 }

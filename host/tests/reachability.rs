@@ -9,7 +9,7 @@ use libp2p::{Multiaddr, PeerId};
 use support::{Node, Setup, TCP, all_sent, until, within};
 use wakumix_host::{AutonatTimes, CircuitRelayLimits};
 use wakumix_mix::HopAddress;
-use wakumix_role_api::host::{HostAddresses, PeerEvent, Reachability, SendFailure};
+use wakumix_role_api::host::{HostAddresses, PeerEvent, Reachability, ReadRule, RequestFailure, SendFailure};
 
 /// Nobody listens there.
 const NOWHERE: &str = "/ip4/127.0.0.1/tcp/1";
@@ -67,16 +67,47 @@ async fn tells_who_connects_what_it_is_and_that_it_is_gone() {
     here.event(|event| (event == PeerEvent::Disconnected { peer: there_peer }).then_some(())).await;
 }
 
+/// Who dials in proves its key, and nothing of the addresses that it claims: only a connection of this node's own does.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_visit_dials_a_peer_that_has_dialled_in_and_a_false_address_fails_though_it_is_connected() {
+    let (mut here, mut there) = (local(&[TCP]).start().await, local(&[TCP]).start().await);
+    let (here_peer, there_peer) = (here.peer(), there.peer());
+    there.connect(here.full_address(0)).await;
+    assert_eq!(here.event(connected(there_peer)).await, None);
+    let read = ReadRule::LengthPrefixed { max: 100 };
+    let handle = here.handle.clone();
+    let visit = |address: Multiaddr| {
+        let (handle, timeout) = (handle.clone(), Duration::from_secs(30));
+        async move { handle.visit(there_peer, vec![address], "/test/1", Vec::new(), read, timeout).await }
+    };
+    assert_eq!(visit(NOWHERE.parse().unwrap()).await, Err(RequestFailure::DialFailed));
+    let address = there.host.listen_addresses()[0].clone();
+    assert_eq!(visit(address.clone()).await, Err(RequestFailure::Unsupported), "it answers there");
+    let reached = here.event(|event| match event {
+        PeerEvent::Reached { peer, address } => Some((peer, address)),
+        _ => None,
+    });
+    assert_eq!(reached.await, (there_peer, address.clone()));
+    assert_eq!(visit(address).await, Err(RequestFailure::Unsupported), "over the same connection");
+    assert_eq!(here.metric("waku_mix_dials_total{outcome=\"connected\"}"), 1);
+    there.event(|event| matches!(event, PeerEvent::Reached { peer, .. } if peer == here_peer).then_some(())).await;
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn tells_once_that_a_peer_answers_at_none_of_its_addresses() {
     let (mut here, nobody) = (local(&[]).start().await, Setup::listening(&[]).identity.public().to_peer_id());
     let other = local(&[TCP]).start().await;
     let addresses = [NOWHERE.parse().unwrap(), other.host.listen_addresses()[0].clone()];
     let timeout = Duration::from_secs(30);
-    let read = wakumix_role_api::host::ReadRule::Nothing;
+    let read = ReadRule::Nothing;
     let answer = here.handle.request(nobody, addresses.to_vec(), "/test/1", Vec::new(), read, timeout).await;
-    assert_eq!(answer, Err(wakumix_role_api::host::RequestFailure::DialFailed));
-    here.event(|event| (event == PeerEvent::DialFailed { peer: nobody }).then_some(())).await;
+    assert_eq!(answer, Err(RequestFailure::DialFailed));
+    let dialled = here.event(|event| match event {
+        PeerEvent::DialFailed { peer, addresses } if peer == nobody => Some(addresses),
+        _ => None,
+    });
+    let dialled = dialled.await;
+    assert!(addresses.iter().all(|address| dialled.contains(address)) || dialled == addresses[1..], "{dialled:?}");
     assert!(here.events.is_empty(), "the wrong peer at the second address is no connection");
 }
 

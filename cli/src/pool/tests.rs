@@ -19,7 +19,8 @@ fn node(peer_id: &str, state: &str, reason: &str, age_seconds: Option<u64>) -> N
         since_seconds: 1,
         next_check_seconds: None,
         failures: 0,
-        connected: false,
+        class: if age_seconds.is_some() { "reached" } else { "inbound_only" }.to_owned(),
+        connected: true,
         operator: None,
         family: None,
         shards: None,
@@ -52,9 +53,9 @@ fn shows_a_line_a_node_and_why_it_is_not_used() {
         node("16Uiu2HAmPiEs2ozjjJF2iN2Pe2FYeMC9w4caRHKYdLdXXXXXXXX1", "unreachable", "3 dials failed", None),
     ];
     let expected = "\
-NODE           ROLES      PROFILE                    FRAGMENTS  SOURCE  AGE  STATE        WHY
-16U*AfjgbWM6o  relay,mix  lioness/pad,sphinx-packet  yes        static   7s  usable
-16U*XXXXXXXX1  relay,mix  -                          -          static    -  unreachable  3 dials failed
+NODE           ROLES      PROFILE                    FRAGMENTS  SOURCE  AGE  CLASS         STATE        WHY
+16U*AfjgbWM6o  relay,mix  lioness/pad,sphinx-packet  yes        static   7s  reached       usable
+16U*XXXXXXXX1  relay,mix  -                          -          static    -  inbound_only  unreachable  3 dials failed
 
 1 of 2 known mix nodes usable, 4 needed; in 1 /24, of 1 operator as far as is known; too few to send
 ";

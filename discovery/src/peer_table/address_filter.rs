@@ -1,4 +1,4 @@
-//! Which addresses are believed.
+//! Which addresses are believed. Names are not: see [`names`](crate::names).
 
 use std::net::{IpAddr, Ipv4Addr};
 
@@ -6,7 +6,7 @@ use libp2p_identity::PeerId;
 use multiaddr::{Multiaddr, Protocol};
 use wakumix_mix::is_public;
 
-/// Bytes of the longest address that is kept: a name of 253 bytes and a circuit behind it. Real ones have below 100.
+/// Bytes of the longest address that is kept. Real ones have below 100, those of a circuit 110.
 const MAX_ADDRESS_LEN: usize = 384;
 
 /// The addresses of a record that can be believed, without repetitions and without `/p2p/<peer>` at the end, at most
@@ -35,17 +35,9 @@ fn is_believable(address: &Multiaddr, allow_private: bool) -> bool {
     let is_host = match parts.next() {
         Some(Protocol::Ip4(ip)) => is_unicast(ip.into()) && (allow_private || is_public(ip.into())),
         Some(Protocol::Ip6(ip)) => is_unicast(ip.into()) && (allow_private || is_public(ip.into())),
-        Some(Protocol::Dns(name) | Protocol::Dns4(name) | Protocol::Dns6(name)) => {
-            allow_private || !is_local_name(&name)
-        }
         _ => false,
     };
     is_host && matches!(parts.next(), Some(Protocol::Tcp(1..) | Protocol::Udp(1..)))
-}
-
-fn is_local_name(name: &str) -> bool {
-    let name = name.trim_end_matches('.').to_ascii_lowercase();
-    name == "localhost" || name.ends_with(".localhost") || name.ends_with(".local") || !name.contains('.')
 }
 
 fn is_unicast(ip: IpAddr) -> bool {
@@ -63,7 +55,7 @@ mod tests {
 
     #[test]
     fn takes_addresses_that_mean_the_same_everywhere() {
-        for address in ["/ip4/8.8.8.8/tcp/1", "/ip6/2600::1/udp/1/quic-v1", "/dns4/example.org/tcp/443/wss"] {
+        for address in ["/ip4/8.8.8.8/tcp/1", "/ip6/2600::1/udp/1/quic-v1", "/ip4/8.8.8.8/tcp/443/wss"] {
             assert!(kept(address, false), "{address}");
         }
     }
@@ -81,9 +73,6 @@ mod tests {
             "/ip6/fd00::1/tcp/1",
             "/ip6/fe80::1/tcp/1",
             "/ip6/::ffff:192.168.0.1/tcp/1",
-            "/dns4/localhost/tcp/1",
-            "/dns4/node.local/tcp/1",
-            "/dns4/mixer-0/tcp/1",
         ];
         for address in private {
             assert!(!kept(address, false) && kept(address, true), "{address}");
@@ -98,6 +87,10 @@ mod tests {
             "/ip4/255.255.255.255/tcp/1",
             "/ip4/8.8.8.8/tcp/0",
             "/memory/5",
+            // Whoever owns a name decides anew at each question what it resolves to.
+            "/dns4/example.org/tcp/1",
+            "/dns/localhost/tcp/1",
+            "/dnsaddr/example.org",
         ] {
             assert!(!kept(address, true), "{address}");
         }

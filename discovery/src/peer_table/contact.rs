@@ -1,10 +1,12 @@
 //! When a node was reached, and when it is tried again.
 //!
-//! Only what this node sees itself counts: a connection, an answer, a dial that failed. No other node is asked and no
-//! lost packet is held against anybody, so that no hop can frame another.
+//! Only what this node sees itself counts: a connection that it opened, an answer, a dial that failed. No other node is
+//! asked and no lost packet is held against anybody, so that no hop can frame another. A connection that the other side
+//! opened proves a key and no address: whoever dials in may claim any, so it counts for replies and for nothing else.
 
 use std::time::Duration;
 
+use multiaddr::Multiaddr;
 use rand::{Rng, RngExt};
 use tokio::time::Instant;
 
@@ -16,40 +18,65 @@ pub(crate) const FIRST_BACK_OFF: Duration = Duration::from_secs(1);
 pub(crate) const FIRST_BACK_OFF_OF_UNVERIFIED: Duration = Duration::from_secs(15);
 /// The longest wait.
 pub(crate) const LONGEST_BACK_OFF: Duration = Duration::from_secs(10 * 60);
+/// Checks in a row that may fail while a connection seems to be up, for a slow node is no dead one. Then it is taken to
+/// be gone, whatever event was missed.
+const MAX_FAILURES_WHILE_CONNECTED: u32 = 3;
 
 /// What this node has seen of another one.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Contact {
-    /// When it was reached last.
+    /// When it was reached last at the address that it has now.
     pub(crate) last_seen: Option<Instant>,
+    /// When it was reached first, wherever that was.
+    pub(crate) first_seen: Option<Instant>,
+    /// Where it was reached last, if it mixes: the address that headers carried then.
+    pub(crate) reached_at: Option<Multiaddr>,
     /// Failures since then.
     pub(crate) failures: u32,
     /// When the last of them was.
     pub(crate) last_failure: Option<Instant>,
-    /// A connection to it is up.
+    /// A connection to it is up, whoever opened it.
     pub(crate) is_connected: bool,
+    /// One is up that this node opened to an address of its record, and it has spoken over it.
+    pub(crate) is_dialled: bool,
     /// A check of it is on its way.
     pub(crate) is_checking: bool,
+    /// Where that check tries it.
+    pub(crate) tried_at: Option<Multiaddr>,
     /// When it is tried next; `None`: at once.
     pub(crate) due: Option<Instant>,
 }
 
 impl Contact {
-    /// It was reached. One success forgives every failure.
-    pub(crate) fn reached<R: Rng + ?Sized>(&mut self, now: Instant, config: &PoolConfig, rng: &mut R) {
-        self.last_seen = Some(now);
-        self.failures = 0;
-        self.last_failure = None;
+    /// It was reached there. One success forgives every failure.
+    pub(crate) fn reached<R: Rng + ?Sized>(
+        &mut self,
+        at: Option<Multiaddr>,
+        now: Instant,
+        config: &PoolConfig,
+        rng: &mut R,
+    ) {
+        self.seen(at, now);
         self.due = Some(now + jittered(config.check_interval, rng));
     }
 
-    /// It could not be reached.
-    pub(crate) fn failed<R: Rng + ?Sized>(&mut self, now: Instant, rng: &mut R) {
-        let first = if self.last_seen.is_some() { FIRST_BACK_OFF } else { FIRST_BACK_OFF_OF_UNVERIFIED };
+    /// The same, without a word on when it is tried next.
+    pub(crate) fn seen(&mut self, at: Option<Multiaddr>, now: Instant) {
+        self.last_seen = Some(now);
+        self.first_seen.get_or_insert(now);
+        self.reached_at = at;
+        self.failures = 0;
+        self.last_failure = None;
+    }
+
+    /// It could not be reached. It is tried again after `longest` at the latest.
+    pub(crate) fn failed<R: Rng + ?Sized>(&mut self, longest: Duration, now: Instant, rng: &mut R) {
+        let first = if self.was_seen() { FIRST_BACK_OFF } else { FIRST_BACK_OFF_OF_UNVERIFIED };
         let doublings = self.failures.min(16);
-        let wait = first.saturating_mul(1 << doublings).min(LONGEST_BACK_OFF);
+        let wait = first.saturating_mul(1 << doublings).min(longest);
         self.failures = self.failures.saturating_add(1);
         self.last_failure = Some(now);
+        self.is_dialled &= self.failures < MAX_FAILURES_WHILE_CONNECTED;
         self.due = Some(now + jittered(wait, rng));
     }
 
@@ -58,29 +85,34 @@ impl Contact {
         self.due = Some(now + jittered(FIRST_BACK_OFF, rng));
     }
 
-    /// A visit to it has ended.
-    pub(crate) fn left(&mut self) {
-        self.is_connected = false;
+    /// It says that it is elsewhere now: what was seen of it counts no longer, and it is tried at once.
+    pub(crate) fn moved(&mut self) {
+        self.last_seen = None;
+        self.failures = 0;
+        self.last_failure = None;
+        self.is_dialled = false;
+        self.due = None;
     }
 
-    /// The last connection to it is gone: it is tried at once.
-    pub(crate) fn lost(&mut self) {
-        self.is_connected = false;
-        self.due = None;
+    /// The last connection over which it was reached is gone. One that was to stay is news: it is tried at once.
+    pub(crate) fn lost(&mut self, was_to_stay: bool) {
+        if std::mem::take(&mut self.is_dialled) && was_to_stay {
+            self.due = None;
+        }
     }
 
     /// Whether it was ever reached.
     pub(crate) fn was_seen(&self) -> bool {
-        self.last_seen.is_some()
+        self.first_seen.is_some()
     }
 
     pub(crate) fn is_due(&self, now: Instant) -> bool {
         !self.is_checking && self.due.is_none_or(|due| due <= now)
     }
 
-    /// Whether a failure is held against it. Where nobody checks nodes, it is forgotten when its wait is over.
-    pub(crate) fn is_blamed(&self, now: Instant, config: &PoolConfig) -> bool {
-        self.failures > 0 && !self.is_connected && (config.is_checked || self.due.is_some_and(|due| now < due))
+    /// Whether a failure is held against it.
+    pub(crate) fn is_blamed(&self) -> bool {
+        self.failures > 0 && !self.is_dialled
     }
 }
 
@@ -114,35 +146,40 @@ mod tests {
     #[test]
     fn waits_grow_up_to_the_longest_and_a_success_ends_them() {
         let (mut contact, mut rng, now) = fixture();
-        contact.reached(now, &PoolConfig::default(), &mut rng);
+        contact.reached(None, now, &PoolConfig::default(), &mut rng);
         for failures in 0..40 {
-            contact.failed(now, &mut rng);
+            contact.failed(LONGEST_BACK_OFF, now, &mut rng);
             let whole = FIRST_BACK_OFF.saturating_mul(1 << failures.min(16)).min(LONGEST_BACK_OFF);
             let wait = contact.due.unwrap() - now;
             assert!(whole / 2 <= wait && wait <= whole, "{failures}: {wait:?}");
         }
-        contact.reached(now, &PoolConfig::default(), &mut rng);
+        contact.reached(None, now, &PoolConfig::default(), &mut rng);
         assert_eq!((contact.failures, contact.last_seen), (0, Some(now)));
         assert!(!contact.is_due(now));
     }
 
     #[test]
-    fn a_lost_connection_makes_a_node_due() {
-        let (mut contact, mut rng, now) = fixture();
-        contact.is_connected = true;
-        contact.reached(now, &PoolConfig::default(), &mut rng);
-        contact.lost();
-        assert!(contact.is_due(now) && !contact.is_connected);
+    fn a_lost_connection_that_was_to_stay_makes_a_node_due_and_the_end_of_a_visit_does_not() {
+        for was_to_stay in [true, false] {
+            let (mut contact, mut rng, now) = fixture();
+            contact.is_dialled = true;
+            contact.reached(None, now, &PoolConfig::default(), &mut rng);
+            contact.lost(was_to_stay);
+            assert_eq!((contact.is_due(now), contact.is_dialled), (was_to_stay, false));
+            // One that the node opened tells nothing.
+            contact.reached(None, now, &PoolConfig::default(), &mut rng);
+            contact.lost(true);
+            assert!(!contact.is_due(now));
+        }
     }
 
     #[test]
-    fn where_nobody_checks_a_failure_is_forgotten_after_its_wait() {
+    fn a_slow_node_is_not_blamed_at_once_while_it_is_connected() {
         let (mut contact, mut rng, now) = fixture();
-        contact.failed(now, &mut rng);
-        let unchecked = PoolConfig { is_checked: false, ..PoolConfig::default() };
-        assert!(contact.is_blamed(now, &unchecked));
-        let later = now + FIRST_BACK_OFF_OF_UNVERIFIED;
-        assert!(!contact.is_blamed(later, &unchecked));
-        assert!(contact.is_blamed(later, &PoolConfig::default()));
+        contact.is_dialled = true;
+        for failures in 1..=MAX_FAILURES_WHILE_CONNECTED {
+            contact.failed(LONGEST_BACK_OFF, now, &mut rng);
+            assert_eq!(contact.is_blamed(), failures == MAX_FAILURES_WHILE_CONNECTED);
+        }
     }
 }

@@ -5,14 +5,26 @@ use std::sync::Arc;
 use wakumix_sphinx::PublicKey;
 
 use super::node::Node;
-use crate::finding::{Finding, SignedRecord, UnixSeconds};
+use crate::finding::{Finding, KnownRecord, SignedRecord, Standing, UnixSeconds};
 
 /// Everything known of every peer whose records are not over, those that were reached first: one merged finding for each
 /// signed record of the peer that can be passed on, the descriptor first, and one for a peer without any.
-pub(crate) fn known<'a>(nodes: impl Iterator<Item = &'a Node>, now: UnixSeconds) -> Arc<[Finding]> {
+pub(crate) fn known<'a>(nodes: impl Iterator<Item = &'a Node>, now: UnixSeconds) -> Arc<[KnownRecord]> {
     let live = nodes.filter(|node| !node.view.is_expired);
-    let (seen, unseen): (Vec<_>, Vec<_>) = live.partition(|node| node.contact.was_seen());
-    seen.into_iter().chain(unseen).flat_map(|node| of_node(node, now)).collect()
+    let (seen, unseen): (Vec<_>, Vec<_>) = live.partition(|node| standing(node) == Standing::Reached);
+    let known = seen.into_iter().chain(unseen).flat_map(|node| {
+        let known = |finding| KnownRecord { finding, standing: standing(node) };
+        of_node(node, now).into_iter().map(known)
+    });
+    known.collect()
+}
+
+fn standing(node: &Node) -> Standing {
+    match node.contact.failures {
+        _ if node.is_alive => Standing::Reached,
+        0 => Standing::Untried,
+        _ => Standing::Failed,
+    }
 }
 
 fn of_node(node: &Node, now: UnixSeconds) -> Vec<Finding> {

@@ -1,7 +1,7 @@
 //! One peer: what its sources have told, merged, and what this node has seen of it.
 
 use libp2p_identity::PeerId;
-use multiaddr::Multiaddr;
+use multiaddr::{Multiaddr, Protocol};
 use tokio::time::Instant;
 use wakumix_mix::{AddressError, HopAddress};
 use wakumix_role_api::directory::PoolState;
@@ -10,6 +10,7 @@ use wakumix_waku::record::{Capabilities, Shards};
 
 use super::{
     contact::Contact,
+    held::{Held, Use},
     slot::{Slot, Trust},
     subnet_limits::{self, Block},
 };
@@ -40,6 +41,16 @@ pub(crate) struct Node {
     pub(crate) state: Option<(PoolState, Instant)>,
     /// Whether it was believed to be there when it was looked at last.
     pub(crate) is_alive: bool,
+    /// When this run heard of it first.
+    pub(crate) heard: Instant,
+    /// Whether an earlier run knew it.
+    pub(crate) is_remembered: bool,
+    /// When it could be used.
+    pub(crate) used: Use,
+    /// The rule of the pool that keeps it out although it could be used.
+    pub(crate) held: Option<Held>,
+    /// The keys that it tells, now and next, each since when it has told it and was reached as well.
+    keys: Vec<(PublicKey, Instant)>,
 }
 
 /// See [`Node::rank`].
@@ -69,7 +80,7 @@ pub(crate) struct View {
 }
 
 impl Node {
-    pub(super) fn new(peer: PeerId, rank: Rank, introduced_by: SourceName) -> Self {
+    pub(super) fn new(peer: PeerId, rank: Rank, introduced_by: SourceName, now: Instant) -> Self {
         Self {
             peer,
             slots: Vec::new(),
@@ -81,13 +92,18 @@ impl Node {
             blocks: Vec::new(),
             state: None,
             is_alive: false,
+            heard: now,
+            is_remembered: false,
+            used: Use::default(),
+            held: None,
+            keys: Vec::new(),
         }
     }
 
     /// A node that one source has told of.
     #[cfg(test)]
     pub(crate) fn told(peer: PeerId, rank: Rank, source: SourceName, finding: Finding) -> Self {
-        let mut node = Self::new(peer, rank, source);
+        let mut node = Self::new(peer, rank, source, Instant::now());
         node.take(source, finding, 0).unwrap();
         node
     }
@@ -105,6 +121,50 @@ impl Node {
     /// Whether it counts against the limits of its subnets.
     pub(super) fn is_untried(&self) -> bool {
         !self.is_kept() && self.contact.failures == 0
+    }
+
+    /// Where it has to be reached to be used: if it mixes, at the address that headers carry, for there its packets go. A
+    /// node without IPv4 reaches it at the IPv6 addresses of its records, if it has any, and sends its packets over that
+    /// connection.
+    pub(crate) fn places(&self, has_ip4: bool) -> Vec<Multiaddr> {
+        let Some(place) = self.hop_place() else { return self.view.addresses.clone() };
+        let is_ip6 = |address: &&Multiaddr| matches!(address.iter().next(), Some(Protocol::Ip6(_)));
+        let other: Vec<_> = self.view.addresses.iter().filter(|_| !has_ip4).filter(is_ip6).cloned().collect();
+        if other.is_empty() { vec![place] } else { other }
+    }
+
+    /// The address that headers carry, if it mixes.
+    pub(super) fn hop_place(&self) -> Option<Multiaddr> {
+        self.view.hop.as_ref().filter(|_| self.view.mixes).map(HopAddress::multiaddr)
+    }
+
+    /// Lets nothing that was seen at one address count for another.
+    pub(super) fn notice_move(&mut self) {
+        let place = self.hop_place();
+        if place.is_some() && self.contact.last_seen.is_some() && self.contact.reached_at != place {
+            self.contact.moved();
+        }
+    }
+
+    /// Notes since when it tells its keys: from the moment on at which it tells one and was reached, so that whoever
+    /// copies the key of a node that is known comes later than that node. A key that is announced counts from then on.
+    pub(super) fn note_keys(&mut self, now: Instant) {
+        let told = [self.view.key, self.view.next_key.map(|(key, _)| key)];
+        self.keys.retain(|(key, _)| told.contains(&Some(*key)));
+        if !self.is_kept() {
+            return;
+        }
+        for key in told.into_iter().flatten() {
+            if self.keys.iter().all(|(known, _)| *known != key) {
+                self.keys.push((key, now));
+            }
+        }
+    }
+
+    /// Since when it has told the key that it has now, and was reached.
+    pub(crate) fn key_since(&self) -> Option<Instant> {
+        let key = self.view.key?;
+        self.keys.iter().find(|(known, _)| *known == key).map(|(_, since)| *since)
     }
 
     /// The sources that tell of it, most trusted first.

@@ -15,6 +15,8 @@ pub(crate) struct Rules {
     pub(crate) family: Vec<PeerId>,
     pub(crate) allow_private: bool,
     pub(crate) relays: bool,
+    /// Whether this node has a route to IPv4 addresses.
+    pub(crate) has_ip4: bool,
     pub(crate) max_nodes: usize,
     pub(crate) pool: PoolConfig,
 }
@@ -22,9 +24,10 @@ pub(crate) struct Rules {
 /// The rules of the pool.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct PoolConfig {
-    /// Whether this node uses the pool itself and so has to know who is alive: senders.
-    pub is_checked: bool,
-    /// Between two checks of a node that answers; each wait is drawn between half of it and the whole.
+    /// Whether this node sends requests over the pool, and so stays connected to it.
+    pub sends: bool,
+    /// Between two checks of a node that answers; each wait is drawn between half of it and the whole. Every node checks
+    /// what it uses for cover or tells others.
     pub check_interval: Duration,
     /// A node that has not been reached for this long is expired.
     pub max_age: Duration,
@@ -32,7 +35,7 @@ pub struct PoolConfig {
 
 impl Default for PoolConfig {
     fn default() -> Self {
-        Self { is_checked: true, check_interval: Duration::from_secs(60), max_age: Duration::from_secs(30 * 60) }
+        Self { sends: true, check_interval: Duration::from_secs(60), max_age: Duration::from_secs(30 * 60) }
     }
 }
 
@@ -48,6 +51,7 @@ impl Rules {
             family: Vec::new(),
             allow_private: false,
             relays: false,
+            has_ip4: true,
             max_nodes,
             pool: PoolConfig::default(),
         }

@@ -11,8 +11,7 @@ use crate::clock::Now;
 
 /// What a node can be used for; `None` for one that does not mix.
 ///
-/// The operator's entries are believed until this node fails to reach them. Others have to have been reached lately;
-/// where nobody checks nodes, they are believed, too, until a connection fails.
+/// The operator's entries are believed until this node fails to reach them. Others have to have been reached lately.
 pub(crate) fn state_of(node: &Node, rules: &Rules, now: Now) -> Option<PoolState> {
     let view = &node.view;
     if !view.mixes {
@@ -29,7 +28,10 @@ pub(crate) fn state_of(node: &Node, rules: &Rules, now: Now) -> Option<PoolState
     } else if view.is_expired {
         PoolState::Expired
     } else {
-        contact_state(node, rules, now)
+        match contact_state(node, rules, now) {
+            PoolState::Usable if node.held.is_some() => PoolState::HeldBack,
+            state => state,
+        }
     })
 }
 
@@ -63,15 +65,15 @@ fn speaks(node: &Node, rules: &Rules) -> bool {
 fn contact_state(node: &Node, rules: &Rules, now: Now) -> PoolState {
     let contact = &node.contact;
     let is_stale = contact.last_seen.is_some_and(|seen| now.since(seen) > rules.pool.max_age);
-    if contact.is_blamed(now.at, &rules.pool) {
+    if contact.is_blamed() {
         return if is_stale { PoolState::Expired } else { PoolState::Unreachable };
     }
-    if node.is_entry() || !rules.pool.is_checked {
+    if node.is_entry() {
         return PoolState::Usable;
     }
     match contact.last_seen {
         None => PoolState::Unchecked,
-        Some(_) if is_stale && !contact.is_connected => PoolState::Expired,
+        Some(_) if is_stale && !contact.is_dialled => PoolState::Expired,
         Some(_) => PoolState::Usable,
     }
 }
@@ -81,12 +83,13 @@ pub(crate) fn reason(node: &Node, state: PoolState, rules: &Rules, now: Now) -> 
     let contact = &node.contact;
     let seen = contact.last_seen.map(|seen| ago(now.since(seen)));
     match state {
-        PoolState::Usable if contact.is_connected => "connected".to_owned(),
+        PoolState::Usable if contact.is_dialled => "connected".to_owned(),
         PoolState::Usable => match seen {
             Some(seen) => format!("reached {seen}"),
-            None if node.is_entry() => "believed as the operator's entry, not reached yet".to_owned(),
-            None => "believed, for this node does not check the pool".to_owned(),
+            None => "believed as the operator's entry, not reached yet".to_owned(),
         },
+        PoolState::HeldBack => node.held.map_or_else(String::new, |held| held.describe().to_owned()),
+        PoolState::Unchecked if contact.is_connected => "it has dialled this node, not the other way round".to_owned(),
         PoolState::Unchecked if contact.is_checking => "being tried for the first time".to_owned(),
         PoolState::Unchecked => "not tried yet".to_owned(),
         PoolState::Unreachable => failed(node, now),

@@ -3,6 +3,7 @@
 mod histories;
 mod hostile;
 mod keys;
+mod outages;
 
 use std::time::Duration;
 
@@ -86,6 +87,7 @@ impl World {
     }
 
     fn fail(&mut self, peer: &PeerId) {
+        self.table.checking(peer, self.now);
         self.table.checked(peer, CheckOutcome::Failed, self.now, &mut self.rng);
     }
 
@@ -210,7 +212,7 @@ fn headers_carry_no_address_that_a_descriptor_of_this_run_has_left_out() {
     let (peer, now) = (secp256k1_peer(), world.now);
     let hop = |world: &World| world.node(&peer).view.hop.as_ref().map(wakumix_mix::HopAddress::multiaddr);
     let descriptor = |addresses| Finding { addresses, ..record(peer, 7) };
-    let unaddressable = || address("/dns4/a.org/tcp/1/wss");
+    let unaddressable = || address("/ip4/8.8.8.8/tcp/1/wss");
     world.report(SourceName::Discv5, record(peer, 1)).unwrap();
     world.table.remember(SourceName::Descriptors, descriptor(unaddressable()), None, now, &mut world.rng).unwrap();
     assert_eq!(hop(&world), at(1).pop(), "what an earlier run was told may be the older word");
@@ -332,14 +334,73 @@ fn unverified_peers_are_given_up_and_friends_get_a_day() {
 }
 
 #[test]
-fn a_peer_that_is_connected_before_it_is_found_counts_as_reached() {
+fn a_peer_that_was_reached_before_it_is_found_counts_as_reached() {
     let (mut world, peer) = World::with_peer();
     let now = world.now;
-    world.table.connected(peer, now, &mut world.rng);
+    world.table.reached_at(peer, at(1).remove(0), now, &mut world.rng);
     world.report(SourceName::Discv5, record(peer, 1)).unwrap();
     assert_eq!(world.state(&peer), PoolState::Usable);
-    assert!(world.table.set_connected(Vec::new(), now, &mut world.rng), "an event was missed");
+    assert!(world.table.set_connected(Vec::new(), |_| true, now), "an event was missed");
     assert!(!world.node(&peer).contact.is_connected && world.node(&peer).contact.is_due(now.at));
+}
+
+#[test]
+fn a_peer_that_dialled_in_or_was_dialled_elsewhere_was_not_reached_where_it_says_that_it_is() {
+    let (mut world, peer) = World::with_peer();
+    let now = world.now;
+    world.report(SourceName::Discv5, record(peer, 1)).unwrap();
+    world.table.connected(peer, now);
+    assert_eq!(world.state(&peer), PoolState::Unchecked);
+    world.table.reached_at(peer, at(2).remove(0), now, &mut world.rng);
+    assert_eq!(world.state(&peer), PoolState::Unchecked);
+    assert!(world.node(&peer).contact.is_connected, "replies go over any connection");
+    world.table.reached_at(peer, at(1).remove(0), now, &mut world.rng);
+    assert_eq!(world.state(&peer), PoolState::Usable);
+}
+
+#[test]
+fn a_node_that_says_that_it_has_moved_has_to_be_reached_there() {
+    let (mut world, peer) = World::with_peer();
+    world.report(SourceName::Discv5, record(peer, 1)).unwrap();
+    world.table.reached_at(peer, at(1).remove(0), world.now, &mut world.rng);
+    let moved = Finding { addresses: at(0x10_0000), ..record(peer, 2) };
+    world.report(SourceName::Discv5, moved).unwrap();
+    assert_eq!(world.state(&peer), PoolState::Unchecked);
+    assert!(world.node(&peer).contact.is_due(world.now.at) && world.node(&peer).is_kept());
+    // A check that was on its way to the old address says nothing of the new one.
+    world.table.checking(&peer, world.now);
+    world.report(SourceName::Discv5, record(peer, 3)).unwrap();
+    world.table.checked(&peer, CheckOutcome::Alive, world.now, &mut world.rng);
+    assert_eq!(world.state(&peer), PoolState::Unchecked);
+    world.reach(&peer);
+    assert_eq!(world.state(&peer), PoolState::Usable);
+}
+
+#[test]
+fn a_node_without_ipv4_reaches_others_at_their_ipv6_addresses() {
+    let (mut world, peer) = World::with_peer();
+    let ip6 = || address("/ip6/2a00::1/tcp/60000");
+    world.report(SourceName::Discv5, Finding { addresses: [at(1), ip6()].concat(), ..record(peer, 1) }).unwrap();
+    assert_eq!(world.table.checking(&peer, world.now), Some(at(1)), "the address that headers carry");
+    world.table.set_has_ip4(false);
+    assert_eq!(world.table.checking(&peer, world.now), Some(ip6()));
+    world.table.checked(&peer, CheckOutcome::Alive, world.now, &mut world.rng);
+    assert_eq!(world.state(&peer), PoolState::Usable);
+    let four_only = secp256k1_peer();
+    world.report(SourceName::Discv5, record(four_only, 1)).unwrap();
+    assert_eq!(world.table.checking(&four_only, world.now), Some(at(1)), "there is nothing else to try");
+}
+
+#[test]
+fn a_dial_that_failed_elsewhere_is_not_held_against_a_peer() {
+    let (mut world, peer) = World::with_peer();
+    world.report(SourceName::Discv5, record(peer, 1)).unwrap();
+    world.reach(&peer);
+    // A packet told this node to look for it there.
+    assert!(!world.table.dial_failed(&peer, &at(9), world.now, &mut world.rng));
+    assert_eq!(world.state(&peer), PoolState::Usable);
+    assert!(world.table.dial_failed(&peer, &at(1), world.now, &mut world.rng));
+    assert_eq!(world.state(&peer), PoolState::Unreachable);
 }
 
 #[test]
@@ -355,7 +416,7 @@ fn states_follow_what_is_missing() {
     };
     assert_eq!(state(|_| {}), PoolState::Usable);
     assert_eq!(state(|finding| finding.mix_key = None), PoolState::KeyUnknown);
-    assert_eq!(state(|finding| finding.addresses = address("/dns4/a.org/tcp/1/wss")), PoolState::Unaddressable);
+    assert_eq!(state(|finding| finding.addresses = address("/ip4/8.8.8.8/tcp/1/wss")), PoolState::Unaddressable);
     let other = |finding: &mut Finding| finding.profiles = Some(vec!["aes-ctr/seq".parse().unwrap()]);
     assert_eq!(state(other), PoolState::OtherProfile);
     let both = |finding: &mut Finding| {

@@ -14,7 +14,7 @@ use wakumix_role_api::{
 use wakumix_waku::record::Capabilities;
 
 use super::{
-    entry::PoolEntry,
+    entry::{ContactClass, PoolEntry},
     family::{Own, families},
 };
 use crate::{
@@ -29,8 +29,8 @@ const RELAYS: usize = 8;
 /// Services that were found, not written by the operator, to keep connections to: a few are ready when one fails.
 const SERVICES: usize = 8;
 
-/// Addresses of IPv6 at which a node is dialled besides that of headers: TCP and QUIC.
-const MAX_IP6: usize = 2;
+/// Addresses at which a node is dialled: TCP, QUIC and WebSocket.
+const MAX_PLACES: usize = 3;
 
 /// A snapshot before it is shuffled, so that two of them can be compared.
 #[derive(Debug, Default, PartialEq)]
@@ -92,7 +92,6 @@ pub(crate) fn entries(table: &PeerTable, own_operator: Option<&str>, now: Now) -
 fn entry(node: &Node, family: Option<Family>, rules: &Rules, now: Now) -> Option<PoolEntry> {
     let (state, since) = node.state?;
     let (view, contact) = (&node.view, &node.contact);
-    let next_check = rules.pool.is_checked.then(|| contact.due.map(|due| now.until(due)).unwrap_or_default());
     Some(PoolEntry {
         peer: node.peer,
         addresses: view.addresses.clone(),
@@ -105,14 +104,27 @@ fn entry(node: &Node, family: Option<Family>, rules: &Rules, now: Now) -> Option
         sources: node.sources(),
         operator: view.operator.clone(),
         family,
+        class: class(node),
         is_connected: contact.is_connected,
         last_seen: contact.last_seen.map(|seen| now.since(seen)),
         failures: contact.failures,
         state,
         reason: peer_table::reason(node, state, rules, now),
         since: now.since(since),
-        next_check,
+        next_check: Some(contact.due.map(|due| now.until(due)).unwrap_or_default()),
     })
+}
+
+fn class(node: &Node) -> ContactClass {
+    if node.is_entry() {
+        ContactClass::Entry
+    } else if node.contact.last_seen.is_some() {
+        ContactClass::Reached
+    } else if node.contact.is_connected {
+        ContactClass::InboundOnly
+    } else {
+        ContactClass::Stranger
+    }
 }
 
 /// In how many hands the usable nodes lie: their /24s, where an operator's entry is one of its own. `None` where these nodes
@@ -127,8 +139,8 @@ fn independent(usable: &[&Node]) -> Option<usize> {
     Some(entries.len() + subnets.len())
 }
 
-/// Whom to stay connected to, `max` of them, each with its addresses one after the other: the operator's peers, services, relays of a node that
-/// relays, and where the pool is checked, pool nodes. A node with guards stays connected to these, and to neither services nor
+/// Whom to stay connected to, `max` of them, each with its addresses one after the other: the operator's peers, services,
+/// relays of a node that relays, and where the node sends, pool nodes. A node with guards stays connected to these, and to neither services nor
 /// other pool nodes.
 pub(crate) fn connections(
     table: &PeerTable,
@@ -146,29 +158,32 @@ pub(crate) fn connections(
     let (written, found): (Vec<_>, Vec<_>) = services.into_iter().partition(|node| node.is_entry());
     let services = written.into_iter().chain(found.into_iter().take(SERVICES));
     let relays = by_rank(table, |node| rules.relays && is_relay(node, rules)).into_iter().take(RELAYS);
-    let pool = by_rank(table, |node| rules.pool.is_checked && is_usable(node));
+    let pool = by_rank(table, |node| rules.pool.sends && is_usable(node));
     addresses(table, static_peers, services.chain(relays).chain(pool), max)
 }
 
-/// The addresses of the operator's peers and of these nodes, of each peer once.
+/// The addresses of the operator's peers and of these nodes, of each peer once. A node without IPv4 reaches the operator's peers
+/// at what their records say, too.
 fn addresses<'n>(
     table: &PeerTable,
     static_peers: &[PeerAddress],
     nodes: impl Iterator<Item = &'n Node>,
     max: usize,
 ) -> Vec<Multiaddr> {
+    let rules = table.rules();
     let static_peers = static_peers.iter().map(|entry| {
-        let known = table.get(&entry.peer).map(ip6).unwrap_or_default();
-        (entry.peer, [vec![entry.full()], known].concat())
+        let known = table.get(&entry.peer).filter(|_| !rules.has_ip4);
+        let told = known.map(|node| full_addresses(node, rules)).unwrap_or_default();
+        (entry.peer, [vec![entry.full()], told].concat())
     });
-    let nodes = nodes.map(|node| (node.peer, full_addresses(node)));
-    let mut seen = BTreeSet::from([table.rules().me]);
+    let nodes = nodes.map(|node| (node.peer, full_addresses(node, rules)));
+    let mut seen = BTreeSet::from([rules.me]);
     let all = static_peers.chain(nodes).filter(|(peer, _)| seen.insert(*peer));
     all.filter(|(_, addresses)| !addresses.is_empty()).take(max).flat_map(|(_, addresses)| addresses).collect()
 }
 
 /// The operator's entries in their order, then everybody else in an order of this node's own that never changes.
-fn by_rank(table: &PeerTable, mut filter: impl FnMut(&Node) -> bool) -> Vec<&Node> {
+pub(super) fn by_rank(table: &PeerTable, mut filter: impl FnMut(&Node) -> bool) -> Vec<&Node> {
     let mut nodes: Vec<_> = table.nodes().filter(|node| filter(node)).collect();
     nodes.sort_by_key(|node| (node.rank, node.peer));
     nodes
@@ -221,54 +236,8 @@ fn shares_shards(node: &Node, rules: &Rules) -> bool {
         .is_none_or(|theirs| rules.shards.is_empty() || theirs.shards.iter().any(|shard| rules.shards.contains(shard)))
 }
 
-/// Where a node is dialled: the address that headers carry, and those of IPv6, for a node of this network that has nothing else.
-fn full_addresses(node: &Node) -> Vec<Multiaddr> {
-    let hop = node.view.hop.as_ref().filter(|_| node.view.mixes).map(HopAddress::multiaddr);
-    let first = hop.or_else(|| node.view.addresses.first().cloned());
-    let first = first.map(|address| address.with(Protocol::P2p(node.peer)));
-    let others = ip6(node).into_iter().filter(|address| Some(address) != first.as_ref());
-    first.iter().cloned().chain(others).collect()
-}
-
-/// The addresses of IPv6 of a node, the first ones.
-fn ip6(node: &Node) -> Vec<Multiaddr> {
-    let is_ip6 = |address: &&Multiaddr| matches!(address.iter().next(), Some(Protocol::Ip6(_)));
-    let found = node.view.addresses.iter().filter(is_ip6).take(MAX_IP6);
-    found.map(|address| address.clone().with(Protocol::P2p(node.peer))).collect()
-}
-
-#[cfg(test)]
-mod tests {
-    use wakumix_role_testkit::peer;
-    use wakumix_sphinx::PrivateKey;
-
-    use super::*;
-    use crate::{finding::Finding, peer_table::Rank};
-
-    fn node(addresses: &[&str]) -> Node {
-        let finding = Finding {
-            addresses: addresses.iter().map(|text| text.parse().unwrap()).collect(),
-            mix_key: Some(PrivateKey::from_bytes([7; 32]).public()),
-            capabilities: Some(Capabilities::MIX),
-            ..Finding::new(peer(1), 1)
-        };
-        Node::told(peer(1), Rank::Found(0), SourceName::Descriptors, finding)
-    }
-
-    /// Without the peer id that each must end in.
-    fn dialled(addresses: &[&str]) -> Vec<String> {
-        let full = full_addresses(&node(addresses));
-        let end = format!("/p2p/{}", peer(1));
-        full.iter().map(|address| address.to_string().strip_suffix(&end).unwrap().to_owned()).collect()
-    }
-
-    #[test]
-    fn a_node_is_dialled_at_its_hop_address_and_those_of_ip6() {
-        let (ip4, web) = ("/ip4/20.1.0.1/tcp/60000", "/ip4/20.1.0.1/tcp/8000/ws");
-        let ip6 = ["/ip6/2a00::1/tcp/60000", "/ip6/2a00::1/udp/60000/quic-v1", "/ip6/2a00::1/tcp/8000/ws"];
-        assert_eq!(dialled(&[web, ip6[0], ip4, ip6[1], ip6[2]]), [ip4, ip6[0], ip6[1]]);
-        assert_eq!(dialled(&[web, ip4]), [ip4]);
-        assert_eq!(dialled(&[ip6[0], web]), [ip6[0]], "one without a hop address, which is its first");
-        assert_eq!(dialled(&[]), [""; 0]);
-    }
+/// Where a node is dialled, the first few.
+fn full_addresses(node: &Node, rules: &Rules) -> Vec<Multiaddr> {
+    let places = node.places(rules.has_ip4).into_iter().take(MAX_PLACES);
+    places.map(|place| place.with(Protocol::P2p(node.peer))).collect()
 }

@@ -11,6 +11,20 @@ use wakumix_waku::record::{Capabilities, Shards};
 
 use crate::finding::SourceName;
 
+wakumix_sphinx::named_enum! {
+    /// By what a node is known to be where it says that it is.
+    pub enum ContactClass {
+        /// The operator wrote it down.
+        Entry = "entry",
+        /// This node has reached it at the address that headers carry.
+        Reached = "reached",
+        /// It has dialled this node, which proves its key and no address: it is not used.
+        InboundOnly = "inbound_only",
+        /// By nothing yet.
+        Stranger = "stranger",
+    }
+}
+
 /// One known mix node, whether paths may use it and why not. All times are counted back, or forward, from the moment of
 /// the question.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -37,7 +51,9 @@ pub struct PoolEntry {
     pub operator: Option<String>,
     /// The set of nodes that one operator runs and that it belongs to; the number means nothing in another answer.
     pub family: Option<Family>,
-    /// Whether this node is connected to it now.
+    /// By what it is known to be there.
+    pub class: ContactClass,
+    /// Whether this node is connected to it now, whoever opened the connection.
     pub is_connected: bool,
     /// How long ago it was reached last.
     pub last_seen: Option<Duration>,

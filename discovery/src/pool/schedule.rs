@@ -238,7 +238,8 @@ mod tests {
         let mut world = World::new();
         let friends: Vec<_> = (0..20).map(|subnet| world.report(SourceName::Discv5, subnet, 1)).collect();
         for peer in &friends {
-            world.table.reached(peer, world.now, &mut world.rng);
+            world.table.checking(peer, world.now);
+            world.table.checked(peer, CheckOutcome::Alive, world.now, &mut world.rng);
         }
         world.pass(Duration::from_secs(60));
         world.report_many(100..1000);

@@ -8,7 +8,8 @@
 //! less and less often; connected peers for their own, again and again, for roles become ready after the connection; mix
 //! nodes whose key is not known or told in two ways, whose descriptor has reached half its life or told of a key that has
 //! taken over since, and those of the pool of which there is none, first themselves, and if they do not answer, anybody
-//! else. Samples are drawn evenly, so that a node spreads however often it answers.
+//! else. Samples are drawn evenly, so that a node spreads however often it answers; of nodes that this one has not reached they
+//! hold a quarter at most, and of those that were tried in vain nothing.
 
 mod asker;
 mod check;
@@ -33,7 +34,7 @@ use wakumix_sphinx::Weaknesses;
 use wakumix_waku::frame;
 
 use self::{
-    asker::{Ask, Asker, Outcome},
+    asker::{Ask, Asked, Asker, Outcome},
     check::Reader,
     server::{Clock, Server},
     shelf::Shelf,
@@ -146,8 +147,9 @@ impl Client {
         let mut open = FuturesUnordered::new();
         loop {
             self.refresh().await;
+            let speakers = Asked { connected: self.speakers.known().to_vec(), reached: self.speakers.reached() };
             while open.len() < PARALLEL
-                && let Some(ask) = self.asker.next(Instant::now(), self.speakers.known(), &self.shelf, &mut self.rng)
+                && let Some(ask) = self.asker.next(Instant::now(), &speakers, &self.shelf, &mut self.rng)
             {
                 open.push(exchange(self.context.host.clone(), ask));
             }

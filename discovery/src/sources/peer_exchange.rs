@@ -2,7 +2,8 @@
 //!
 //! The client asks the configured peers and connected ones that speak the protocol, one at a time, for as many node records as
 //! one answer holds: often while the pool is small, seldom later. The server gives a random sample of the records that
-//! discovery knows, as the fleet's servers do: of this cluster, those of nodes that are believed to be alive first.
+//! discovery knows, as the fleet's servers do: of this cluster, of nodes that this one has reached and of at most a quarter of
+//! others.
 
 use std::{
     sync::{Arc, OnceLock},
@@ -95,7 +96,7 @@ impl SharedServer {
         let mut rng: StdRng = rand::make_rng();
         loop {
             let known = context.findings.known().await;
-            let records = shareable(&known, &context.directory.snapshot(), cluster, &mut rng).await;
+            let records = shareable(&known, cluster, &mut rng).await;
             let wait = if records.len() < MAX_RECORDS { REFRESH_SOON } else { REFRESH };
             self.server.lock().replace(records);
             sleep(wait).await;

@@ -61,7 +61,7 @@ impl Rendezvous {
 
 impl SharedPoint {
     fn answer(&self, request: InboundRequest) {
-        let (outcome, response) = self.point.lock().answer(request.from, &request.body, Instant::now());
+        let (outcome, response) = self.point.lock().answer(request.from, request.ip, &request.body, Instant::now());
         if let Some(metrics) = self.metrics.get() {
             metrics.request(outcome);
         }

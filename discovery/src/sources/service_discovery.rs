@@ -90,7 +90,7 @@ impl Shared {
         let at = Instant::now();
         let unix = start.unix + at.saturating_duration_since(start.at).as_secs();
         let mut server = server.lock();
-        if let Some(answer) = server.answer(request.from, &request.body, at, unix) {
+        if let Some(answer) = server.answer(request.from, request.ip, &request.body, at, unix) {
             // Whoever asked may be gone.
             let _ = request.respond.send(answer);
         }
@@ -114,6 +114,7 @@ impl ServiceDiscovery {
             server: Arc::clone(server),
             bootstrap: self.config.bootstrap.iter().map(contact).collect(),
             allow_private: self.allow_private,
+            resolver: Arc::clone(&context.resolver),
             start: *start,
         }
     }

@@ -1,6 +1,6 @@
 //! Connected peers that speak a protocol, as far as they have told.
 
-use std::time::Duration;
+use std::{collections::HashSet, time::Duration};
 
 use libp2p_identity::PeerId;
 use rand::{Rng, RngExt, seq::IndexedRandom};
@@ -13,6 +13,8 @@ use wakumix_role_api::host::{HostHandle, PeerEvent, RequestFailure};
 /// Peers that are remembered; further ones each take the place of a random one, so that nobody keeps the others out by
 /// coming first.
 const MAX: usize = 256;
+/// Dialled peers that are remembered: as many as a host has connections.
+const MAX_REACHED: usize = 1024;
 
 /// The peers to ask.
 #[derive(Debug)]
@@ -20,11 +22,13 @@ pub(super) struct Speakers {
     protocol: &'static str,
     events: Receiver<PeerEvent>,
     peers: Vec<PeerId>,
+    /// Connected peers that this node has dialled itself, speakers or not.
+    reached: HashSet<PeerId>,
 }
 
 impl Speakers {
     pub(super) fn new(protocol: &'static str, events: Receiver<PeerEvent>) -> Self {
-        Self { protocol, events, peers: Vec::new() }
+        Self { protocol, events, peers: Vec::new(), reached: HashSet::new() }
     }
 
     /// Follows events for this long; if nobody is known yet, only until somebody is.
@@ -52,7 +56,18 @@ impl Speakers {
                     self.remove(peer);
                 }
             }
-            PeerEvent::Disconnected { peer } => self.remove(peer),
+            PeerEvent::Reached { peer, .. } => {
+                if self.reached.len() < MAX_REACHED {
+                    self.reached.insert(peer);
+                }
+            }
+            PeerEvent::ReachedLost { peer } => {
+                self.reached.remove(&peer);
+            }
+            PeerEvent::Disconnected { peer } => {
+                self.reached.remove(&peer);
+                self.remove(peer);
+            }
             PeerEvent::Connected { .. } | PeerEvent::DialFailed { .. } => {}
         }
     }
@@ -77,9 +92,21 @@ impl Speakers {
         &self.peers
     }
 
-    /// A random one of them, or of all connected peers while none is known.
+    /// Those that this node has dialled itself.
+    pub(super) fn reached(&self) -> Vec<PeerId> {
+        self.peers.iter().filter(|peer| self.reached.contains(peer)).copied().collect()
+    }
+
+    /// Those to ask: whoever opens many connections to this node does not decide what it learns, unless there is nobody
+    /// else.
+    pub(super) fn to_ask(&self) -> Vec<PeerId> {
+        let reached = self.reached();
+        if reached.is_empty() { self.peers.clone() } else { reached }
+    }
+
+    /// A random one to ask, or one of all connected peers while none is known.
     pub(super) async fn choose(&self, host: &HostHandle, rng: &mut impl Rng) -> Option<PeerId> {
-        match self.peers.choose(rng) {
+        match self.to_ask().choose(rng) {
             Some(peer) => Some(*peer),
             None => host.peers().await.choose(rng).copied(),
         }
@@ -140,6 +167,19 @@ mod tests {
         assert_eq!(world.after(told).await, [one, three]);
         assert_eq!(world.after([identified(one, PROTOCOL)]).await, [one, three]);
         assert_eq!(world.after([PeerEvent::Disconnected { peer: one }, identified(three, "/other")]).await, []);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn peers_that_dialled_in_are_asked_only_while_this_node_has_reached_none() {
+        let mut world = World::new(256);
+        let liars: Vec<_> = (0..60).map(|_| PeerId::random()).collect();
+        world.after(liars.iter().map(|peer| identified(*peer, PROTOCOL))).await;
+        assert_eq!(world.speakers.to_ask(), liars);
+        let (honest, address) = (PeerId::random(), "/ip4/192.0.2.1/tcp/1".parse().unwrap());
+        world.after([PeerEvent::Reached { peer: honest, address }, identified(honest, PROTOCOL)]).await;
+        assert_eq!(world.speakers.to_ask(), [honest]);
+        world.after([PeerEvent::ReachedLost { peer: honest }]).await;
+        assert_eq!(world.speakers.to_ask().len(), 61);
     }
 
     #[tokio::test(start_paused = true)]

@@ -25,7 +25,7 @@ use wakumix_waku::{
 };
 
 use crate::{
-    finding::{Finding, SourceName},
+    finding::{Finding, KnownRecord, SourceName, Standing},
     local::LocalRecord,
     messages::DiscoveryMessage,
     source::{Findings, Source, SourceContext},
@@ -66,6 +66,8 @@ pub(super) struct Log {
     pub(super) unanswered: usize,
     /// What it says that it knows: what the test gave it, and what was found.
     pub(super) known: BTreeMap<PeerId, Finding>,
+    /// Those of them that it has not reached; the others it has.
+    pub(super) standings: BTreeMap<PeerId, Standing>,
 }
 
 /// A node that runs one source.
@@ -102,6 +104,7 @@ impl Node {
             directory,
             local: local_reader,
             identity: key(seed),
+            resolver: Arc::new(|name, _| panic!("{name} is looked up")),
             telemetry: telemetry.clone(),
         };
         let log = Arc::new(Mutex::new(Log { known: by_peer(known), ..Log::default() }));
@@ -192,6 +195,11 @@ async fn next_request(host: &mut Receiver<HostMessage>) -> Option<OutboundReques
     }
 }
 
+/// What is known of peers that were reached.
+pub(super) fn reached(findings: impl IntoIterator<Item = Finding>) -> Arc<[KnownRecord]> {
+    findings.into_iter().map(|finding| KnownRecord { finding, standing: Standing::Reached }).collect()
+}
+
 pub(super) fn by_peer(findings: impl IntoIterator<Item = Finding>) -> BTreeMap<PeerId, Finding> {
     findings.into_iter().map(|finding| (finding.peer, finding)).collect()
 }
@@ -199,7 +207,7 @@ pub(super) fn by_peer(findings: impl IntoIterator<Item = Finding>) -> BTreeMap<P
 /// Asks a service; `None` if it gives no answer.
 pub(super) async fn ask(service: &Service, from: Requester, body: Vec<u8>) -> Option<Vec<u8>> {
     let (respond, answer) = oneshot::channel();
-    service.submit(InboundRequest { protocol: service.protocol, from, body, respond });
+    service.submit(InboundRequest { protocol: service.protocol, from, ip: None, body, respond });
     answer.await.ok()
 }
 
@@ -247,7 +255,13 @@ async fn discovery(mut inbox: Receiver<DiscoveryMessage>, expected: SourceName, 
             }
             DiscoveryMessage::LookedUp { answered: true, .. } => log.answered += 1,
             DiscoveryMessage::LookedUp { .. } => log.unanswered += 1,
-            DiscoveryMessage::Known { reply } => reply.send(log.known.values().cloned().collect()).unwrap(),
+            DiscoveryMessage::Known { reply } => {
+                let known = log.known.values().map(|finding| {
+                    let standing = log.standings.get(&finding.peer).copied().unwrap_or(Standing::Reached);
+                    KnownRecord { finding: finding.clone(), standing }
+                });
+                reply.send(known.collect()).unwrap();
+            }
             other => panic!("unexpected: {other:?}"),
         }
     }

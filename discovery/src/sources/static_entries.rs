@@ -41,8 +41,7 @@ impl StaticSource {
     /// These entries; names are resolved by the system and believed for `refresh`.
     #[must_use]
     pub fn new(mix_nodes: Vec<MixNodeEntry>, lightpush: &[ServiceNode], refresh: Duration) -> Self {
-        let resolver = Arc::new(|name, port| resolve(name, port).boxed());
-        Self { mix_nodes, lightpush: merge_addresses(lightpush), refresh, resolver }
+        Self { mix_nodes, lightpush: merge_addresses(lightpush), refresh, resolver: system_resolver() }
     }
 
     /// The same with another resolver.
@@ -140,6 +139,11 @@ impl Named {
         });
         first.ok_or_else(|| io::Error::other("it has no IPv4 address"))
     }
+}
+
+/// The system's resolver.
+pub(crate) fn system_resolver() -> Resolver {
+    Arc::new(|name, port| resolve(name, port).boxed())
 }
 
 /// Asks the system's resolver, on a thread of its own.

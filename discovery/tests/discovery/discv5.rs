@@ -6,11 +6,11 @@ use libp2p_identity::PeerId;
 use tokio::sync::watch;
 use wakumix_discovery::{Config, Discovery, DiscoveryHandle, Discv5Config, LocalRecord, PoolConfig, parse_bootstrap};
 use wakumix_mix::HopAddress;
-use wakumix_role_api::{DirectoryReader, Inbox, host::HostMessage};
+use wakumix_role_api::DirectoryReader;
 use wakumix_role_testkit::mix_key;
 use wakumix_waku::record::{Capabilities, Shards};
 
-use crate::world::{local, peer, surroundings};
+use crate::world::{local, peer, stand_in, surroundings};
 
 const CLUSTER: u16 = 2;
 /// Nodes of the net, the bootstrap node included.
@@ -18,12 +18,11 @@ const NODES: u16 = 12;
 /// No test waits longer; it is no measure of speed.
 const LIMIT: Duration = Duration::from_secs(120);
 
-/// One node: discovery with discv5 alone, and a host that nobody reads.
+/// One node: discovery with discv5 alone, and a host that reaches everybody.
 struct Node {
     discovery: DiscoveryHandle,
     reader: DirectoryReader,
     local: watch::Sender<Arc<LocalRecord>>,
-    _host: Inbox<HostMessage>,
 }
 
 impl Node {
@@ -42,7 +41,7 @@ impl Node {
             cluster: CLUSTER,
             shards: vec![0],
             allow_private: true,
-            pool: PoolConfig { is_checked: false, ..PoolConfig::default() },
+            pool: PoolConfig { sends: false, ..PoolConfig::default() },
             discv5: Some(Discv5Config { listen, announce_ip: None, bootstrap, auto_update: false }),
             ..Config::default()
         });
@@ -50,7 +49,9 @@ impl Node {
         let (surroundings, inbox) = surroundings(seed, local.subscribe());
         let reader = surroundings.reader.clone();
         let discovery = discovery.start(surroundings);
-        Self { discovery, reader, local, _host: inbox }
+        // Everybody is where it says that it is.
+        actix::spawn(stand_in(inbox.receiver().unwrap(), watch::channel(Vec::new()).0, Arc::default()));
+        Self { discovery, reader, local }
     }
 
     fn record(&self) -> String {

@@ -3,6 +3,7 @@
 #![allow(clippy::disallowed_methods, reason = "a test sees a panic of what it starts: it fails")]
 #![allow(clippy::unwrap_used, clippy::panic, reason = "helpers of tests fail the test by panicking")]
 
+mod adversaries;
 mod discv5;
 mod guards;
 mod world;
@@ -13,10 +14,9 @@ use std::{
     time::{Duration, SystemTime, UNIX_EPOCH},
 };
 
-use multiaddr::Protocol;
 use tokio::time::Instant;
 use wakumix_discovery::{
-    CacheSource, Config, StaticSource,
+    CacheSource, Config, PoolEntry, StaticSource,
     finding::{Finding, SourceName},
 };
 use wakumix_mix::MixNode;
@@ -25,7 +25,7 @@ use wakumix_sphinx::{FormatKind, FormatSet, PrivateKey};
 use wakumix_waku::record::{Capabilities, Shards};
 
 use world::{
-    ME, Scripted, World, entry, entry_at, full, named, node, peer, private, scripted, service, told, unchecked, unknown,
+    ME, Scripted, World, entry, entry_at, full, mixer, named, node, peer, private, scripted, service, told, unknown,
 };
 
 #[actix::test]
@@ -212,11 +212,12 @@ async fn a_node_whose_connection_ends_is_checked_at_once_and_leaves_if_it_is_dea
     let mut world = World::with_sources(private(), vec![source]);
     report.send(vec![told(1), told(2)]).await.unwrap();
     world.pool_of(2).await;
-    world.tell(PeerEvent::Connected { peer: peer(1), dialled: None });
+    world.reaches(1);
     while world.reader.snapshot().connected != BTreeSet::from([peer(1)]) {
         assert!(world.reader.changed().await);
     }
     world.network(|network| network.connected = vec![peer(1)]);
+    tokio::time::sleep(Duration::from_secs(1)).await;
     world.kill(1);
     let lost = Instant::now();
     world.network(|network| network.connected.clear());
@@ -271,10 +272,12 @@ async fn a_pool_of_forty_five_is_usable_within_seconds() {
 async fn a_burst_of_changes_costs_a_snapshot_at_once_and_then_ten_a_second() {
     const PACE: Duration = Duration::from_millis(100);
     let (source, report) = Scripted::boxed(SourceName::Discv5);
-    let mut world = World::with_sources(unchecked(), vec![source]);
+    let mut world = World::with_sources(mixer(), vec![source]);
     assert!(world.discovery.add_mix_nodes(vec![node(30)]).await);
+    let told: Vec<_> = (1..=20).map(told).collect();
+    report.send(told.clone()).await.unwrap();
+    world.pool_of(21).await;
     tokio::time::sleep(Duration::from_secs(1)).await;
-    assert!(world.reader.changed().await);
     let (start, mut reader) = (Instant::now(), world.reader.clone());
     let shown = actix::spawn(async move {
         let mut shown = Vec::new();
@@ -283,17 +286,16 @@ async fn a_burst_of_changes_costs_a_snapshot_at_once_and_then_ten_a_second() {
         }
         shown
     });
-    let told: Vec<_> = (1..=20).map(told).collect();
     let peers: Vec<_> = told.iter().map(|finding| finding.peer).collect();
     for round in 0..500_u16 {
-        let moved = told.iter().cloned().zip(1..).map(|(finding, seed)| Finding {
-            version: round.into(),
-            addresses: vec![format!("/ip4/10.0.0.{seed}/tcp/{}", 5000 + round).parse().unwrap()],
+        let changed = told.iter().cloned().map(|finding| Finding {
+            version: u64::from(round) + 2,
+            reassembles: Some(round % 2 == 1),
             ..finding
         });
         world.tell(PeerEvent::Connected { peer: peers[usize::from(round) % 20], dialled: None });
         world.tell(PeerEvent::Disconnected { peer: peers[usize::from(round + 10) % 20] });
-        report.send(moved.collect()).await.unwrap();
+        report.send(changed.collect()).await.unwrap();
         tokio::time::sleep(Duration::from_millis(2)).await;
     }
     let end = start.elapsed();
@@ -302,19 +304,23 @@ async fn a_burst_of_changes_costs_a_snapshot_at_once_and_then_ten_a_second() {
     assert!(shown.windows(2).all(|pair| pair[1] - pair[0] >= PACE), "{shown:?}");
     assert!(shown.len() >= 10 && *shown.last().unwrap() <= end + PACE, "{shown:?}");
     let last = world.reader.snapshot();
-    let is_last = |node: &&MixNode| node.address.multiaddr().to_string().ends_with("/5499");
-    assert_eq!((last.mix_nodes.iter().filter(is_last).count(), last.mix_nodes.len()), (20, 21), "the last state");
+    assert_eq!(
+        (last.mix_nodes.iter().filter(|node| node.reassembles).count(), last.mix_nodes.len()),
+        (20, 21),
+        "the last state"
+    );
     assert_eq!(last.connected.len(), 10);
 }
 
 #[actix::test]
 async fn a_stop_publishes_what_waits_for_the_next_snapshot() {
     let (source, report) = Scripted::boxed(SourceName::Discv5);
-    let mut world = World::with_sources(unchecked(), vec![source]);
+    let mut world = World::with_sources(mixer(), vec![source]);
     report.send(vec![told(1)]).await.unwrap();
     world.pool_of(1).await;
     report.send(vec![told(2)]).await.unwrap();
-    while world.discovery.pool().await.len() < 2 {
+    let usable = |entry: &PoolEntry| entry.state == PoolState::Usable;
+    while world.discovery.pool().await.iter().filter(|entry| usable(entry)).count() < 2 {
         tokio::task::yield_now().await;
     }
     assert_eq!(world.pool(), [node(1)]);
@@ -323,15 +329,15 @@ async fn a_stop_publishes_what_waits_for_the_next_snapshot() {
 }
 
 #[actix::test]
-async fn a_node_that_does_not_check_asks_nobody_and_believes_records() {
+async fn a_node_that_sends_nothing_checks_what_it_uses_for_cover_too() {
     let (source, report) = Scripted::boxed(SourceName::Discv5);
-    let mut world = World::with_sources(unchecked(), vec![source]);
-    report.send(vec![told(1)]).await.unwrap();
-    assert_eq!(world.pool_of(1).await, [node(1)]);
-    assert_eq!(world.network(|network| network.asked.len()), 0);
-    world.tell(PeerEvent::DialFailed { peer: peer(1) });
-    world.pool_of(0).await;
-    world.pool_of(1).await;
+    let mut world = World::with_sources(mixer(), vec![source]);
+    (10..40).for_each(|seed| world.kill(seed));
+    report.send((1..=3).chain(10..40).map(told).collect()).await.unwrap();
+    assert_eq!(world.pool_of(3).await, [1, 2, 3].map(node));
+    world.in_state(39, PoolState::Unreachable).await;
+    assert_eq!(world.pool(), [1, 2, 3].map(node), "no loop is sent over a ghost");
+    assert!(world.kept.borrow().is_empty(), "and it stays connected to nobody for it");
 }
 
 #[actix::test]
@@ -348,15 +354,13 @@ async fn a_service_that_was_found_is_listed_while_it_is_usable_and_a_written_one
     world.kill(2);
     report.send(vec![serving(1), serving(2), plain, told(4)]).await.unwrap();
     world.in_state(2, PoolState::Unreachable).await;
-    // Whoever is connected is alive.
-    world.tell(PeerEvent::Connected { peer: peer(3), dialled: None });
     world.pool_of(2).await;
     let listed = |world: &World| world.discovery.directory().lightpush.iter().map(|node| node.peer).collect::<Vec<_>>();
     assert_eq!(listed(&world), [peer(9), peer(1)], "neither the unreachable one, nor the one that does not mix");
     world.network(|network| network.dead.insert(peer(9)));
     world.kill(1);
-    world.tell(PeerEvent::DialFailed { peer: peer(1) });
-    world.tell(PeerEvent::DialFailed { peer: peer(9) });
+    world.fails_to_reach(1);
+    world.fails_to_reach(9);
     world.pool_of(1).await;
     assert_eq!(listed(&world), [peer(9)]);
 }
@@ -365,15 +369,16 @@ async fn a_service_that_was_found_is_listed_while_it_is_usable_and_a_written_one
 async fn a_relaying_node_stays_connected_to_some_relays_of_its_shards() {
     let (source, report) = Scripted::boxed(SourceName::Discv5);
     let mut config = Config { relays: true, shards: vec![0], ..private() };
-    config.pool.is_checked = false;
+    config.pool.sends = false;
     let mut world = World::with_sources(config, vec![source]);
     let elsewhere = |seed| Finding { shards: Some(Shards { cluster: 0, shards: vec![7] }), ..told(seed) };
     report.send((1..=20).map(told).chain((21..=40).map(elsewhere)).collect()).await.unwrap();
     let kept = world.kept.wait_for(|kept| kept.len() == 8).await.unwrap().clone();
     let of_its_shards: Vec<_> = (1..=20).map(|seed| full(&format!("/ip4/10.0.0.{seed}/tcp/4000"), seed)).collect();
     assert!(kept.iter().all(|address| of_its_shards.contains(address)), "{kept:?}");
-    let lost = kept[0].iter().find_map(|part| if let Protocol::P2p(peer) = part { Some(peer) } else { None });
-    world.tell(PeerEvent::DialFailed { peer: lost.unwrap() });
+    let lost = (1..=20).find(|seed| kept[0] == full(&format!("/ip4/10.0.0.{seed}/tcp/4000"), *seed)).unwrap();
+    world.kill(lost);
+    world.fails_to_reach(lost);
     let next = world.kept.wait_for(|now| !now.contains(&kept[0])).await.unwrap().clone();
     assert_eq!(next.iter().filter(|address| kept.contains(address)).count(), 7, "the others stay");
 }

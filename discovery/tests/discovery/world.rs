@@ -57,6 +57,10 @@ pub(crate) struct Network {
     pub(crate) connected: Vec<PeerId>,
     pub(crate) asked: Vec<PeerId>,
     pub(crate) left: Vec<PeerId>,
+    /// Where it was asked to look for peers.
+    pub(crate) dialled: Vec<Multiaddr>,
+    /// Peers that close every connection after the handshake.
+    pub(crate) full: HashSet<PeerId>,
 }
 
 /// Discovery, its reader's end and the host's.
@@ -76,11 +80,15 @@ impl World {
     }
 
     pub(crate) fn with_sources(config: Config, sources: Vec<Box<dyn Source>>) -> Self {
-        Self::with_guards(config, sources, None)
+        Self::of(Discovery::with_sources(config, sources), None)
     }
 
     /// On a node that sends and does not forward, with so many guards in use.
     pub(crate) fn with_guards(config: Config, sources: Vec<Box<dyn Source>>, guards: Option<usize>) -> Self {
+        Self::of(Discovery::with_sources(config, sources), guards)
+    }
+
+    pub(crate) fn of(discovery: Discovery, guards: Option<usize>) -> Self {
         tokio::time::pause();
         let (surroundings, host) = surroundings(ME, watch::channel(Arc::new(local(ME))).1);
         let surroundings = Surroundings { guards, ..surroundings };
@@ -89,7 +97,7 @@ impl World {
         actix::spawn(stand_in(host.receiver().unwrap(), keep, Arc::clone(&network)));
         let (reader, events) = (surroundings.reader.clone(), surroundings.events.clone());
         let telemetry = surroundings.telemetry.clone();
-        let discovery = Discovery::with_sources(config, sources).start(surroundings);
+        let discovery = discovery.start(surroundings);
         Self { discovery, reader, kept, network, events, telemetry }
     }
 
@@ -134,6 +142,17 @@ impl World {
         self.network(|network| network.dead.remove(&peer(seed)));
     }
 
+    /// This node has opened a connection to a peer at the address of its record.
+    pub(crate) fn reaches(&self, seed: u16) {
+        self.tell(PeerEvent::Connected { peer: peer(seed), dialled: Some(node(seed).address.multiaddr()) });
+        self.tell(PeerEvent::Reached { peer: peer(seed), address: node(seed).address.multiaddr() });
+    }
+
+    /// No address of a peer's record answers.
+    pub(crate) fn fails_to_reach(&self, seed: u16) {
+        self.tell(PeerEvent::DialFailed { peer: peer(seed), addresses: vec![node(seed).address.multiaddr()] });
+    }
+
     pub(crate) fn tell(&self, event: PeerEvent) {
         self.events.send(event).unwrap();
     }
@@ -161,8 +180,14 @@ pub(crate) async fn stand_in(
             HostMessage::Peers(reply) => drop(reply.send(network.connected.clone())),
             HostMessage::Request(request) => {
                 network.asked.push(request.peer);
-                let is_dead = network.dead.contains(&request.peer);
-                let failure = if is_dead { RequestFailure::DialFailed } else { RequestFailure::Unsupported };
+                network.dialled.extend(request.addresses);
+                let failure = if network.dead.contains(&request.peer) {
+                    RequestFailure::DialFailed
+                } else if network.full.contains(&request.peer) {
+                    RequestFailure::Stream("the connection closed".to_owned())
+                } else {
+                    RequestFailure::Unsupported
+                };
                 drop(request.reply.send(Err(failure)));
             }
             other => panic!("unexpected: {other:?}"),
@@ -249,10 +274,10 @@ pub(crate) fn private() -> Config {
     Config { allow_private: true, ..Config::default() }
 }
 
-/// The same for a node that does not check others: it believes records.
-pub(crate) fn unchecked() -> Config {
+/// The same for a node that sends nothing of its own.
+pub(crate) fn mixer() -> Config {
     let mut config = private();
-    config.pool.is_checked = false;
+    config.pool.sends = false;
     config
 }
 

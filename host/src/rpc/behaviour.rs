@@ -9,23 +9,27 @@ use std::{
 
 use libp2p::{
     Multiaddr, PeerId,
-    core::{Endpoint, transport::PortUse},
+    core::{ConnectedPoint, Endpoint, transport::PortUse},
     swarm::{
-        ConnectionDenied, ConnectionId, FromSwarm, NetworkBehaviour, NotifyHandler, THandler, THandlerInEvent, ToSwarm,
-        dial_opts::PeerCondition,
+        CloseConnection, ConnectionDenied, ConnectionId, DialError, FromSwarm, NetworkBehaviour, NotifyHandler,
+        THandler, THandlerInEvent, ToSwarm, dial_opts::PeerCondition,
     },
 };
 use tokio::{sync::Semaphore, time::Instant};
 use wakumix_role_api::{
     Services,
-    host::{OutboundRequest, RequestFailure},
+    host::{OutboundRequest, Over, RequestFailure},
 };
 
 use super::{
-    exchange::Ask,
+    exchange::{Ask, Remote},
     handler::{Handler, Served},
 };
-use crate::{config::RequestLimits, slots::StreamSlots, transport::dial};
+use crate::{
+    config::RequestLimits,
+    slots::StreamSlots,
+    transport::{dial, without_peer},
+};
 
 /// The behaviour of all request–response protocols.
 pub(crate) struct Behaviour {
@@ -45,11 +49,35 @@ pub(crate) struct Behaviour {
 
 #[derive(Default)]
 struct Peer {
-    connections: Vec<ConnectionId>,
+    connections: Vec<Link>,
     slots: Arc<StreamSlots>,
-    /// Requests that wait for the dial.
+    /// At most one for each [`Over`].
+    dials: Vec<Dial>,
+}
+
+/// A connection to a peer.
+struct Link {
+    id: ConnectionId,
+    /// Where this node dialled it; `None` when the peer opened it.
+    dialled: Option<Multiaddr>,
+}
+
+/// A dial that is under way, and the requests that wait for it.
+struct Dial {
+    id: ConnectionId,
+    over: Over,
     waiting: Vec<Ask>,
-    dial: Option<ConnectionId>,
+}
+
+impl Peer {
+    /// A connection that may carry a request, the newest first.
+    fn link(&self, over: Over, addresses: &[Multiaddr]) -> Option<ConnectionId> {
+        let may_carry = |link: &&Link| match over {
+            Over::Any => true,
+            Over::Dialled => link.dialled.as_ref().is_some_and(|at| addresses.contains(at)),
+        };
+        self.connections.iter().rev().find(may_carry).map(|link| link.id)
+    }
 }
 
 impl Behaviour {
@@ -73,27 +101,41 @@ impl Behaviour {
             let _ = request.reply.send(Err(RequestFailure::Busy));
             return;
         };
-        let peer_id = request.peer;
+        let (peer_id, over) = (request.peer, request.over);
         let addresses = std::mem::take(&mut request.addresses);
         let Some(ask) = Ask::new(request, permit) else { return };
         let peer = self.peers.entry(peer_id).or_default();
-        if let Some(connection) = peer.connections.last().copied() {
+        if let Some(connection) = peer.link(over, &addresses) {
             return self.ask_on(peer_id, connection, ask);
         }
-        peer.waiting.push(ask);
-        if peer.dial.is_none() {
-            let opts = dial(peer_id, addresses, PeerCondition::Disconnected);
-            peer.dial = Some(opts.connection_id());
-            self.act(ToSwarm::Dial { opts });
+        if let Some(dial) = peer.dials.iter_mut().find(|dial| dial.over == over) {
+            return dial.waiting.push(ask);
         }
+        let condition = match over {
+            Over::Any => PeerCondition::Disconnected,
+            Over::Dialled => PeerCondition::Always,
+        };
+        let opts = dial(peer_id, addresses, condition);
+        peer.dials.push(Dial { id: opts.connection_id(), over, waiting: vec![ask] });
+        self.act(ToSwarm::Dial { opts });
     }
 
-    /// Ends requests whose dial took too long.
+    /// Ends requests whose dial took too long, and dials that nobody waits for any more: a silent address keeps no place
+    /// among the dials longer than its request. A dial may be ended only together with the peer's connections, so where
+    /// there are any it is left to the transport's own limit.
     pub(crate) fn expire(&mut self, now: Instant) {
-        for peer in self.peers.values_mut() {
-            for ask in peer.waiting.extract_if(.., |ask| ask.deadline <= now) {
-                ask.fail(RequestFailure::Timeout);
+        let mut given_up = Vec::new();
+        for (peer_id, peer) in &mut self.peers {
+            for dial in &mut peer.dials {
+                let late: Vec<_> = dial.waiting.extract_if(.., |ask| ask.deadline <= now).collect();
+                if !late.is_empty() && dial.waiting.is_empty() && peer.connections.is_empty() {
+                    given_up.push(*peer_id);
+                }
+                late.into_iter().for_each(|ask| ask.fail(RequestFailure::Timeout));
             }
+        }
+        for peer_id in given_up {
+            self.act(ToSwarm::CloseConnection { peer_id, connection: CloseConnection::All });
         }
     }
 
@@ -109,40 +151,50 @@ impl Behaviour {
         }
     }
 
-    fn handler(&mut self, peer: PeerId) -> Handler {
+    fn handler(&mut self, peer: PeerId, address: &Multiaddr) -> Handler {
+        let remote = Remote::new(peer, address);
         let slots = self.peers.entry(peer).or_default().slots.clone();
-        Handler::new(peer, self.services.clone(), self.served.clone(), self.limits.clone(), slots, self.serving.clone())
+        Handler::new(
+            remote,
+            self.services.clone(),
+            self.served.clone(),
+            self.limits.clone(),
+            slots,
+            self.serving.clone(),
+        )
     }
 
-    fn connected(&mut self, peer_id: PeerId, connection: ConnectionId) {
+    fn connected(&mut self, peer_id: PeerId, connection: ConnectionId, endpoint: &ConnectedPoint) {
         let peer = self.peers.entry(peer_id).or_default();
-        peer.connections.push(connection);
-        peer.dial = None;
-        for ask in std::mem::take(&mut peer.waiting) {
+        let dialled = endpoint.is_dialer().then(|| without_peer(endpoint.get_remote_address()));
+        peer.connections.push(Link { id: connection, dialled });
+        let is_over = |dial: &mut Dial| dial.over == Over::Any || dial.id == connection;
+        let asks: Vec<_> = peer.dials.extract_if(.., is_over).flat_map(|dial| dial.waiting).collect();
+        for ask in asks {
             self.ask_on(peer_id, connection, ask);
         }
     }
 
     fn disconnected(&mut self, peer_id: PeerId, connection: ConnectionId) {
         if let Some(peer) = self.peers.get_mut(&peer_id) {
-            peer.connections.retain(|other| *other != connection);
+            peer.connections.retain(|link| link.id != connection);
         }
         self.forget_if_idle(peer_id);
     }
 
-    fn dial_failed(&mut self, peer_id: PeerId, connection: ConnectionId) {
+    fn dial_failed(&mut self, peer_id: PeerId, connection: ConnectionId, error: &DialError) {
         let Some(peer) = self.peers.get_mut(&peer_id) else { return };
-        if peer.dial == Some(connection) {
-            peer.dial = None;
-            for ask in std::mem::take(&mut peer.waiting) {
-                ask.fail(RequestFailure::DialFailed);
-            }
+        // A dial for which this node has no room says nothing of the peer.
+        let failure =
+            if matches!(error, DialError::Denied { .. }) { RequestFailure::Busy } else { RequestFailure::DialFailed };
+        for dial in peer.dials.extract_if(.., |dial| dial.id == connection) {
+            dial.waiting.into_iter().for_each(|ask| ask.fail(failure.clone()));
         }
         self.forget_if_idle(peer_id);
     }
 
     fn forget_if_idle(&mut self, peer_id: PeerId) {
-        let idle = |peer: &Peer| peer.connections.is_empty() && peer.waiting.is_empty() && peer.dial.is_none();
+        let idle = |peer: &Peer| peer.connections.is_empty() && peer.dials.is_empty();
         if self.peers.get(&peer_id).is_some_and(idle) {
             self.peers.remove(&peer_id);
         }
@@ -158,29 +210,31 @@ impl NetworkBehaviour for Behaviour {
         _: ConnectionId,
         peer: PeerId,
         _: &Multiaddr,
-        _: &Multiaddr,
+        address: &Multiaddr,
     ) -> Result<THandler<Self>, ConnectionDenied> {
-        Ok(self.handler(peer))
+        Ok(self.handler(peer, address))
     }
 
     fn handle_established_outbound_connection(
         &mut self,
         _: ConnectionId,
         peer: PeerId,
-        _: &Multiaddr,
+        address: &Multiaddr,
         _: Endpoint,
         _: PortUse,
     ) -> Result<THandler<Self>, ConnectionDenied> {
-        Ok(self.handler(peer))
+        Ok(self.handler(peer, address))
     }
 
     fn on_swarm_event(&mut self, event: FromSwarm<'_>) {
         match event {
-            FromSwarm::ConnectionEstablished(event) => self.connected(event.peer_id, event.connection_id),
+            FromSwarm::ConnectionEstablished(event) => {
+                self.connected(event.peer_id, event.connection_id, event.endpoint)
+            }
             FromSwarm::ConnectionClosed(event) => self.disconnected(event.peer_id, event.connection_id),
             FromSwarm::DialFailure(event) => {
                 if let Some(peer_id) = event.peer_id {
-                    self.dial_failed(peer_id, event.connection_id);
+                    self.dial_failed(peer_id, event.connection_id, event.error);
                 }
             }
             FromSwarm::ListenFailure(event) => {

@@ -1,9 +1,9 @@
 //! One exchange on one stream, from either side.
 
-use std::{io, sync::Arc};
+use std::{io, net::IpAddr, sync::Arc};
 
 use futures::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
-use libp2p::{PeerId, StreamProtocol};
+use libp2p::{Multiaddr, PeerId, StreamProtocol, multiaddr::Protocol};
 use tokio::{
     sync::{OwnedSemaphorePermit, Semaphore, oneshot},
     time::{Instant, timeout, timeout_at},
@@ -18,6 +18,26 @@ use crate::{
     ending::end_stream,
     frame::{append_frame, read_frame, read_frame_after},
 };
+
+/// Who is at the other end of a connection.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Remote {
+    pub(super) peer: PeerId,
+    /// Where its packets come from; `None` behind a relay.
+    pub(super) ip: Option<IpAddr>,
+}
+
+impl Remote {
+    pub(super) fn new(peer: PeerId, address: &Multiaddr) -> Self {
+        let is_relayed = address.iter().any(|part| part == Protocol::P2pCircuit);
+        let ip = match address.iter().next() {
+            Some(Protocol::Ip4(ip)) if !is_relayed => Some(ip.into()),
+            Some(Protocol::Ip6(ip)) if !is_relayed => Some(ip.to_canonical()),
+            _ => None,
+        };
+        Self { peer, ip }
+    }
+}
 
 /// A request of this node on its way to a peer.
 #[derive(Debug)]
@@ -106,12 +126,12 @@ impl Ask {
 /// a word: the stream ends.
 pub(super) async fn serve<S: AsyncRead + AsyncWrite + Unpin>(
     mut stream: S,
-    peer: PeerId,
+    remote: Remote,
     service: Service,
     limits: RequestLimits,
     permits: Arc<Semaphore>,
 ) -> io::Result<()> {
-    let served = exchange(&mut stream, peer, service, limits, permits).await;
+    let served = exchange(&mut stream, remote, service, limits, permits).await;
     if served.is_err() {
         end_stream(&mut stream).await;
     }
@@ -126,7 +146,7 @@ pub(super) async fn refuse<S: AsyncRead + AsyncWrite + Unpin>(mut stream: S) -> 
 
 async fn exchange<S: AsyncRead + AsyncWrite + Unpin>(
     stream: &mut S,
-    peer: PeerId,
+    remote: Remote,
     service: Service,
     limits: RequestLimits,
     permits: Arc<Semaphore>,
@@ -141,7 +161,8 @@ async fn exchange<S: AsyncRead + AsyncWrite + Unpin>(
     })
     .await??;
     let (respond, answer) = oneshot::channel();
-    let request = InboundRequest { protocol: service.protocol, from: Requester::Peer(peer), body, respond };
+    let Remote { peer, ip } = remote;
+    let request = InboundRequest { protocol: service.protocol, from: Requester::Peer(peer), ip, body, respond };
     // Without an answer (the service refused or ended) the stream ends.
     service.submit(request);
     let answer = timeout(limits.answer_timeout, answer).await?.map_err(io::Error::other)?;

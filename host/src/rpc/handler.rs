@@ -11,7 +11,7 @@ use std::{
 
 use futures::{FutureExt, StreamExt, future::BoxFuture, stream::FuturesUnordered};
 use libp2p::{
-    InboundUpgrade, PeerId, StreamProtocol,
+    InboundUpgrade, StreamProtocol,
     core::{UpgradeInfo, upgrade::ReadyUpgrade},
     swarm::{
         ConnectionHandler, ConnectionHandlerEvent, Stream, StreamUpgradeError, SubstreamProtocol,
@@ -21,7 +21,7 @@ use libp2p::{
 use tokio::{sync::Semaphore, time::Instant};
 use wakumix_role_api::{Services, host::RequestFailure};
 
-use super::exchange::{Ask, refuse, serve};
+use super::exchange::{Ask, Remote, refuse, serve};
 use crate::{config::RequestLimits, slots::StreamSlots};
 
 /// The protocols that this node answers; the upgrade tells which one was asked for.
@@ -55,7 +55,7 @@ impl InboundUpgrade<Stream> for Served {
 
 /// The connection handler of request–response protocols.
 pub(crate) struct Handler {
-    peer: PeerId,
+    remote: Remote,
     services: Services,
     served: Served,
     limits: RequestLimits,
@@ -71,7 +71,7 @@ pub(crate) struct Handler {
 
 impl Handler {
     pub(super) fn new(
-        peer: PeerId,
+        remote: Remote,
         services: Services,
         served: Served,
         limits: RequestLimits,
@@ -79,7 +79,7 @@ impl Handler {
         permits: Arc<Semaphore>,
     ) -> Self {
         Self {
-            peer,
+            remote,
             services,
             served,
             limits,
@@ -97,7 +97,7 @@ impl Handler {
             self.serving.push(refuse(stream).boxed());
             return;
         };
-        let serve = serve(stream, self.peer, service.clone(), self.limits.clone(), self.permits.clone());
+        let serve = serve(stream, self.remote, service.clone(), self.limits.clone(), self.permits.clone());
         self.serving.push(
             async move {
                 let _open = slot;

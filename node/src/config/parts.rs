@@ -151,7 +151,7 @@ impl Config {
             allow_private: self.mix_allow_all_addresses,
             relays: self.has_role(relay::NAME),
             pool: PoolConfig {
-                is_checked: self.mixing.sends,
+                sends: self.mixing.sends,
                 check_interval: self.pool.check_interval.as_duration(),
                 max_age: self.pool.max_age.as_duration(),
             },
@@ -226,7 +226,7 @@ mod tests {
             // What only a whole node has a default for.
             shards: vec![0],
             relays: true,
-            pool: PoolConfig { is_checked: false, ..PoolConfig::default() },
+            pool: PoolConfig { sends: false, ..PoolConfig::default() },
             descriptors: Some(DescriptorsConfig::default()),
             rendezvous: true,
             peer_exchange: Some(PeerExchangeConfig::default()),

@@ -72,7 +72,10 @@ pub struct NodeJson {
     pub next_check_seconds: Option<u64>,
     /// Failures to reach it in a row.
     pub failures: u32,
-    /// Whether this node is connected to it.
+    /// By what it is known to be where it says that it is: `entry`, `reached`, `inbound_only` or `stranger`.
+    #[serde(default)]
+    pub class: String,
+    /// Whether this node is connected to it, whoever opened the connection.
     pub connected: bool,
     /// What its operator calls itself.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -152,6 +155,7 @@ impl From<PoolEntry> for NodeJson {
             since_seconds: entry.since.as_secs(),
             next_check_seconds: entry.next_check.as_ref().map(Duration::as_secs),
             failures: entry.failures,
+            class: entry.class.as_str().to_owned(),
             connected: entry.is_connected,
             operator: entry.operator,
             family: entry.family.map(|family| family.0),

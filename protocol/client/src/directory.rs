@@ -122,6 +122,8 @@ wakumix_sphinx::named_enum! {
         OtherProfile = "other_profile",
         /// It is known by a name that does not resolve.
         Unresolved = "unresolved",
+        /// It could be used, and a rule of the pool keeps it out.
+        HeldBack = "held_back",
     }
 }
 
@@ -137,6 +139,7 @@ impl PoolState {
             Self::Unaddressable => "without usable address",
             Self::OtherProfile => "of another wire profile",
             Self::Unresolved => "with unresolved name",
+            Self::HeldBack => "held back",
         }
     }
 }

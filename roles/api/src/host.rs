@@ -89,6 +89,8 @@ pub struct OutboundRequest {
     pub peer: PeerId,
     /// Where to find it if it is not connected.
     pub addresses: Vec<Multiaddr>,
+    /// Which connections may carry it.
+    pub over: Over,
     /// The protocol id.
     pub protocol: String,
     /// Bytes written as they are: a length-prefixed protocol's prefix is already in front.
@@ -99,6 +101,16 @@ pub struct OutboundRequest {
     pub timeout: Duration,
     /// The answer.
     pub reply: oneshot::Sender<Result<Vec<u8>, RequestFailure>>,
+}
+
+/// Which connections may carry a request.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Over {
+    /// Any that is up; the peer is dialled if there is none.
+    Any,
+    /// One that this node opened to an address of the request. The peer is dialled if there is none, though it may be
+    /// connected otherwise: who dials in proves its key and nothing of its address.
+    Dialled,
 }
 
 /// How an answer is read from the stream (`spec/mix-wire.md §11.1`).
@@ -199,10 +211,25 @@ pub enum PeerEvent {
         /// Whom to.
         peer: PeerId,
     },
+    /// A peer has told what it is over a connection that this node opened: it is where it was dialled, and did not close
+    /// after the handshake as a node without room does. Told again with each word of it.
+    Reached {
+        /// Which.
+        peer: PeerId,
+        /// Where this node dialled it, without `/p2p`.
+        address: Multiaddr,
+    },
+    /// The last connection over which a peer was reached is gone; one that the peer opened is still up.
+    ReachedLost {
+        /// Which.
+        peer: PeerId,
+    },
     /// No address of a peer that this node dialled answered with its key.
     DialFailed {
         /// Whom to.
         peer: PeerId,
+        /// Where it was dialled, without `/p2p`.
+        addresses: Vec<Multiaddr>,
     },
     /// A peer has told what it is.
     Identified {
@@ -359,7 +386,34 @@ impl HostHandle {
         timeout: Duration,
     ) -> Result<Vec<u8>, RequestFailure> {
         let (reply, answer) = oneshot::channel();
-        let request = OutboundRequest { peer, addresses, protocol: protocol.to_owned(), bytes, read, timeout, reply };
+        let (protocol, over) = (protocol.to_owned(), Over::Any);
+        let request = OutboundRequest { peer, addresses, over, protocol, bytes, read, timeout, reply };
+        self.exchange(request, answer).await
+    }
+
+    /// The same over a connection that this node opened to one of `addresses`, and over no other.
+    ///
+    /// Cancel safe: yes, as [`Self::request`].
+    pub async fn visit(
+        &self,
+        peer: PeerId,
+        addresses: Vec<Multiaddr>,
+        protocol: &str,
+        bytes: Vec<u8>,
+        read: ReadRule,
+        timeout: Duration,
+    ) -> Result<Vec<u8>, RequestFailure> {
+        let (reply, answer) = oneshot::channel();
+        let (protocol, over) = (protocol.to_owned(), Over::Dialled);
+        let request = OutboundRequest { peer, addresses, over, protocol, bytes, read, timeout, reply };
+        self.exchange(request, answer).await
+    }
+
+    async fn exchange(
+        &self,
+        request: OutboundRequest,
+        answer: oneshot::Receiver<Result<Vec<u8>, RequestFailure>>,
+    ) -> Result<Vec<u8>, RequestFailure> {
         self.address
             .try_send(HostMessage::Request(request))
             .map_err(|error| if error.is_full() { RequestFailure::Busy } else { RequestFailure::Stopped })?;

@@ -1,7 +1,7 @@
 //! Request–response services that a node offers: the same handler answers direct peers and requests that came out of
 //! the mixnet.
 
-use std::sync::Arc;
+use std::{net::IpAddr, sync::Arc};
 
 use libp2p_identity::PeerId;
 use tokio::sync::oneshot;
@@ -13,6 +13,9 @@ pub struct InboundRequest {
     pub protocol: &'static str,
     /// Who asks.
     pub from: Requester,
+    /// Where its connection comes from; `None` behind a relay and behind the mixnet. What a peer says of its addresses is
+    /// its word, this is not.
+    pub ip: Option<IpAddr>,
     /// The request without its length prefix.
     pub body: Vec<u8>,
     /// Takes the answer without its length prefix. Dropping it means that there is none.

@@ -128,7 +128,7 @@ impl Answering {
 /// The answer of a local service with its length in front, as it would stand on a stream.
 async fn ask_here(service: &Service, body: Vec<u8>, limit: Duration) -> Result<Vec<u8>, ExitStatus> {
     let (respond, answer) = oneshot::channel();
-    service.submit(InboundRequest { protocol: service.protocol, from: Requester::Anonymous, body, respond });
+    service.submit(InboundRequest { protocol: service.protocol, from: Requester::Anonymous, ip: None, body, respond });
     match timeout(limit, answer).await {
         Ok(Ok(answer)) => Ok(frame::encode(&answer)),
         Ok(Err(_)) => Err(ExitStatus::NoAnswer),

@@ -86,7 +86,7 @@ impl RelayActor {
     }
 
     fn lightpush(&mut self, request: InboundRequest, context: &Context<RelayMessage>) {
-        let InboundRequest { protocol, from, body, respond } = request;
+        let InboundRequest { protocol, from, body, respond, .. } = request;
         // Dropping the sender of the response says that there is none.
         let Some(version) = Version::of(protocol) else { return };
         let shared = Arc::clone(&self.shared);

@@ -13,6 +13,7 @@ enum Step {
     Reach(usize),
     Fail(usize),
     Connect(usize),
+    Dial(usize, u32),
     Disconnect(usize),
     Pass(u64),
 }
@@ -43,6 +44,7 @@ fn step() -> impl Strategy<Value = Step> {
         2 => (0..PEERS).prop_map(Step::Reach),
         2 => (0..PEERS).prop_map(Step::Fail),
         1 => (0..PEERS).prop_map(Step::Connect),
+        2 => (0..PEERS, 0..6_u32).prop_map(|(peer, place)| Step::Dial(peer, place)),
         1 => (0..PEERS).prop_map(Step::Disconnect),
         2 => (0..2000_u64).prop_map(Step::Pass),
     ]
@@ -70,10 +72,13 @@ fn apply(world: &mut World, peers: &[PeerId], step: &Step) {
         Step::Reach(peer) => world.reach(&peers[peer]),
         Step::Fail(peer) => world.fail(&peers[peer]),
         Step::Connect(peer) => {
-            world.table.connected(peers[peer], world.now, &mut world.rng);
+            world.table.connected(peers[peer], world.now);
+        }
+        Step::Dial(peer, place) => {
+            world.table.reached_at(peers[peer], at(place).remove(0), world.now, &mut world.rng);
         }
         Step::Disconnect(peer) => {
-            world.table.disconnected(&peers[peer], world.now);
+            world.table.disconnected(&peers[peer], true, world.now);
         }
         Step::Pass(seconds) => world.pass(seconds),
     }

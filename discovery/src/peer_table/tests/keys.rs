@@ -126,7 +126,7 @@ fn who_passes_records_on_sees_that_they_tell_different_keys_but_none_that_is_ove
     let (mut world, peer) = World::with_peer();
     let keys = |world: &World| {
         let known = known(world.table.nodes(), world.now.unix);
-        known.iter().map(|finding| finding.mix_key).collect::<Vec<_>>()
+        known.iter().map(|known| known.finding.mix_key).collect::<Vec<_>>()
     };
     let descriptor = told(peer, 10, 1, Some((2, START + 60)));
     let record = Some(crate::finding::SignedRecord::Descriptor(vec![1]));

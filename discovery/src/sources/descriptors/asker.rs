@@ -82,6 +82,15 @@ struct Attempt {
     turn: UnixSeconds,
 }
 
+/// Connected peers that can be asked.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Asked {
+    /// All of them.
+    pub(super) connected: Vec<PeerId>,
+    /// Those that this node has dialled itself.
+    pub(super) reached: Vec<PeerId>,
+}
+
 /// Decides whom to ask. All of its state is ephemeral.
 #[derive(Debug)]
 pub(super) struct Asker {
@@ -153,16 +162,16 @@ impl Asker {
     }
 
     /// The next request, if there is one to be made now.
-    pub(super) fn next(&mut self, now: Instant, speakers: &[PeerId], shelf: &Shelf, rng: &mut impl Rng) -> Option<Ask> {
-        self.meet(speakers);
+    pub(super) fn next(&mut self, now: Instant, speakers: &Asked, shelf: &Shelf, rng: &mut impl Rng) -> Option<Ask> {
+        self.meet(&speakers.connected);
         let ask = self
             .entry(now)
-            .or_else(|| self.newcomer(speakers))
+            .or_else(|| self.newcomer(speakers, shelf))
             .or_else(|| self.turning(now))
             .or_else(|| self.sample(now, speakers, shelf, rng))
             .or_else(|| self.named(now, speakers, shelf, rng))
             .or_else(|| self.direct(now))
-            .or_else(|| self.revisit(now, speakers))?;
+            .or_else(|| self.revisit(now, &speakers.connected))?;
         let has_room = self.has_room(&ask.peer, now);
         (has_room && self.open.insert(ask.peer)).then_some(ask)
     }
@@ -183,12 +192,16 @@ impl Asker {
         self.met = speakers.iter().copied().collect();
     }
 
-    /// Connected peers that were not asked since they came; they may know others.
-    fn newcomer(&mut self, speakers: &[PeerId]) -> Option<Ask> {
+    /// Connected peers that were not asked since they came. They may know others; those that dialled in are asked for that
+    /// only while nobody was reached.
+    fn newcomer(&mut self, speakers: &Asked, shelf: &Shelf) -> Option<Ask> {
         let was_asked = |peer: &PeerId| self.open.contains(peer) || self.attempts.contains_key(peer);
-        let peer = *speakers.iter().find(|peer| !was_asked(peer))?;
-        self.quiet = self.quiet.min(QUIET_SAMPLES - 1);
-        let request = if self.is_growing() { Request::Sample(MAX_DESCRIPTORS) } else { Request::Own };
+        let peer = *speakers.connected.iter().find(|peer| !was_asked(peer))?;
+        let may_tell = speakers.reached.contains(&peer) || (speakers.reached.is_empty() && !shelf.has_reached());
+        if may_tell {
+            self.quiet = self.quiet.min(QUIET_SAMPLES - 1);
+        }
+        let request = if may_tell && self.is_growing() { Request::Sample(MAX_DESCRIPTORS) } else { Request::Own };
         Some(Ask { peer, addresses: Vec::new(), request })
     }
 
@@ -198,7 +211,7 @@ impl Asker {
         Some(Ask { peer, addresses: Vec::new(), request: Request::Own })
     }
 
-    fn sample(&mut self, now: Instant, speakers: &[PeerId], shelf: &Shelf, rng: &mut impl Rng) -> Option<Ask> {
+    fn sample(&mut self, now: Instant, speakers: &Asked, shelf: &Shelf, rng: &mut impl Rng) -> Option<Ask> {
         if self.next_sample > now {
             return None;
         }
@@ -216,7 +229,7 @@ impl Asker {
         doubled(QUICK_PAUSE, (self.quiet + 1).saturating_sub(QUIET_SAMPLES), longest)
     }
 
-    fn named(&mut self, now: Instant, speakers: &[PeerId], shelf: &Shelf, rng: &mut impl Rng) -> Option<Ask> {
+    fn named(&mut self, now: Instant, speakers: &Asked, shelf: &Shelf, rng: &mut impl Rng) -> Option<Ask> {
         if self.by_name.is_empty() {
             return None;
         }
@@ -248,12 +261,17 @@ impl Asker {
         None
     }
 
-    /// A connected speaker or a node with a descriptor, as often the one as the other: whoever opens many connections to
-    /// this node does not decide alone what it learns. `None` if the one that was drawn is to be left alone now.
-    fn anybody(&self, now: Instant, speakers: &[PeerId], shelf: &Shelf, rng: &mut impl Rng) -> Option<Known> {
-        let connected = speakers.choose(rng).map(|peer| Known { peer: *peer, addresses: Vec::new() });
-        let held = shelf.anybody(rng);
-        let chosen = if rng.random_bool(0.5) { connected.or(held) } else { held.or(connected) };
+    /// A connected speaker or a node with a descriptor, as often the one as the other, of those that this node has reached:
+    /// whoever opens many connections to this node, or is told of by many, does not decide what it learns. Others are asked
+    /// while there is none of these. `None` if the one that was drawn is to be left alone now.
+    fn anybody(&self, now: Instant, speakers: &Asked, shelf: &Shelf, rng: &mut impl Rng) -> Option<Known> {
+        let connected = |peer: &PeerId| Known { peer: *peer, addresses: Vec::new() };
+        let (near, held) = (speakers.reached.choose(rng).map(connected), shelf.reached(rng));
+        let chosen = if rng.random_bool(0.5) { near.or(held) } else { held.or(near) };
+        let chosen = chosen.or_else(|| {
+            let (near, held) = (speakers.connected.choose(rng).map(connected), shelf.untried(rng));
+            if rng.random_bool(0.5) { near.or(held) } else { held.or(near) }
+        });
         chosen.filter(|Known { peer, .. }| {
             let may_help = self.failures(peer) == 0 || self.is_due(peer, now);
             may_help && *peer != self.me && !self.open.contains(peer)

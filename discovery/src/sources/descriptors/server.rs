@@ -120,7 +120,8 @@ impl State {
             Request::Peers(peers) => peers.iter().filter_map(|peer| self.of(peer, now)).collect(),
             Request::Sample(count) => {
                 let mut found = own(&self.own);
-                found.extend(self.shelf.sample(count - found.len(), now, &mut self.rng));
+                let told = found.len();
+                found.extend(self.shelf.sample(count - told, told, now, &mut self.rng));
                 found
             }
         }

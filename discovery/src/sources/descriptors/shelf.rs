@@ -9,12 +9,12 @@ use std::{
 
 use libp2p_identity::PeerId;
 use multiaddr::Multiaddr;
-use rand::{Rng, seq};
+use rand::{Rng, seq::IndexedRandom as _};
 use wakumix_records::descriptor::{Descriptor, Times};
 use wakumix_sphinx::PublicKey;
 use wakumix_waku::record::Capabilities;
 
-use crate::finding::{Finding, SignedRecord, UnixSeconds};
+use crate::finding::{Finding, KnownRecord, SignedRecord, Standing, UnixSeconds};
 
 /// How long after a key has taken over its node is asked for what follows, at the least, in seconds: its own descriptor
 /// takes one or two, and clocks differ by as much.
@@ -28,8 +28,11 @@ const LONGEST_TURN_SPREAD: UnixSeconds = 300;
 /// Descriptors by peer. As large as what discovery knows, which has a bound.
 #[derive(Debug, Default)]
 pub(super) struct Shelf {
-    findings: Arc<[Finding]>,
+    known: Arc<[KnownRecord]>,
     held: Vec<Held>,
+    /// The places in `held` of nodes that were reached, and of those that were not tried yet.
+    reached: Vec<usize>,
+    untried: Vec<usize>,
     by_peer: HashMap<PeerId, usize>,
     /// Of every descriptor, so that one that is known already need not be checked again. Keyed: nobody can make two
     /// that look the same.
@@ -66,10 +69,10 @@ pub(super) struct Known {
 
 impl Shelf {
     /// Sorts out what is known at a time, and who may carry packets. A peer may occur several times, once a source.
-    pub(super) fn new(findings: Arc<[Finding]>, pool: &HashSet<PeerId>, now: UnixSeconds) -> Self {
+    pub(super) fn new(known: Arc<[KnownRecord]>, pool: &HashSet<PeerId>, now: UnixSeconds) -> Self {
         let mut shelf = Self::default();
         let mut needs: HashMap<PeerId, Need> = HashMap::new();
-        for (place, finding) in findings.iter().enumerate() {
+        for (place, KnownRecord { finding, .. }) in known.iter().enumerate() {
             needs.entry(finding.peer).or_default().add(finding);
             shelf.hold(place, finding, now);
         }
@@ -82,7 +85,14 @@ impl Shelf {
             }
             shelf.wanted.extend(is_wanted.then_some(node));
         }
-        shelf.findings = findings;
+        for (index, held) in shelf.held.iter().enumerate() {
+            match known.get(held.place).map(|known| known.standing) {
+                Some(Standing::Reached) => shelf.reached.push(index),
+                Some(Standing::Untried) => shelf.untried.push(index),
+                Some(Standing::Failed) | None => {}
+            }
+        }
+        shelf.known = known;
         shelf
     }
 
@@ -156,22 +166,38 @@ impl Shelf {
         self.by_peer.get(peer).and_then(|index| self.bytes(*index, now))
     }
 
-    /// So many descriptors, each as likely as any other.
-    pub(super) fn sample(&self, count: usize, now: UnixSeconds, rng: &mut impl Rng) -> Vec<Vec<u8>> {
-        let chosen = seq::index::sample(rng, self.held.len(), count.min(self.held.len()));
+    /// So many descriptors, of nodes that were reached and of at most a quarter of others, each as likely as any of its
+    /// like; `told` of reached ones are in the answer already.
+    pub(super) fn sample(&self, count: usize, told: usize, now: UnixSeconds, rng: &mut impl Rng) -> Vec<Vec<u8>> {
+        let (reached, untried) = Standing::shares(count, told, self.reached.len(), self.untried.len());
+        let mut chosen: Vec<_> = self.reached.sample(rng, reached).copied().collect();
+        chosen.extend(self.untried.sample(rng, untried));
         chosen.into_iter().filter_map(|index| self.bytes(index, now)).collect()
     }
 
-    /// Somebody who has a descriptor and so speaks the protocol.
-    pub(super) fn anybody(&self, rng: &mut impl Rng) -> Option<Known> {
-        let index = seq::index::sample(rng, self.held.len(), self.held.len().min(1)).into_iter().next()?;
-        let finding = self.findings.get(self.held.get(index)?.place)?;
+    /// Whether any node with a descriptor was reached.
+    pub(super) fn has_reached(&self) -> bool {
+        !self.reached.is_empty()
+    }
+
+    /// A node that was reached, has a descriptor and so speaks the protocol.
+    pub(super) fn reached(&self, rng: &mut impl Rng) -> Option<Known> {
+        self.at(*self.reached.choose(rng)?)
+    }
+
+    /// A node that has a descriptor and was not tried yet.
+    pub(super) fn untried(&self, rng: &mut impl Rng) -> Option<Known> {
+        self.at(*self.untried.choose(rng)?)
+    }
+
+    fn at(&self, index: usize) -> Option<Known> {
+        let KnownRecord { finding, .. } = self.known.get(self.held.get(index)?.place)?;
         Some(Known { peer: finding.peer, addresses: finding.addresses.clone() })
     }
 
     fn bytes(&self, index: usize, now: UnixSeconds) -> Option<Vec<u8>> {
         let held = self.held.get(index).filter(|held| held.times.expires > now)?;
-        match &self.findings.get(held.place)?.record {
+        match &self.known.get(held.place)?.finding.record {
             Some(SignedRecord::Descriptor(bytes)) => Some(bytes.clone()),
             _ => None,
         }

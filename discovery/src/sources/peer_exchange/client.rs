@@ -70,7 +70,7 @@ impl Client {
     /// A random one of the configured peers and the connected ones that speak the protocol.
     async fn choose(&mut self) -> Option<(PeerId, Vec<Multiaddr>)> {
         let configured = self.peers.iter().map(|entry| (entry.peer, vec![entry.address.clone()]));
-        let connected = self.speakers.known().iter().map(|peer| (*peer, Vec::new()));
+        let connected = self.speakers.to_ask().into_iter().map(|peer| (peer, Vec::new()));
         match configured.chain(connected).choose(&mut self.rng) {
             Some(chosen) => Some(chosen),
             None => self.speakers.choose(&self.context.host, &mut self.rng).await.map(|peer| (peer, Vec::new())),

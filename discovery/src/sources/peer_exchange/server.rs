@@ -1,6 +1,6 @@
 //! The server: which records are given away, and to whom.
 
-use std::{collections::HashSet, time::Duration};
+use std::time::Duration;
 
 use libp2p_identity::PeerId;
 use rand::{
@@ -14,10 +14,10 @@ use wakumix_records::{
     node_record,
     peer_exchange::{MAX_RECORDS, Response, Status, decode_request},
 };
-use wakumix_role_api::{Directory, Requester};
+use wakumix_role_api::Requester;
 
 use crate::{
-    finding::{Finding, SignedRecord},
+    finding::{Finding, KnownRecord, SignedRecord, Standing},
     sources::budget::Budget,
 };
 
@@ -38,7 +38,7 @@ const PACE_OF_ALL: Refill = Refill::of(200, Duration::from_millis(20));
 pub(super) struct Shareable {
     pub(super) peer: PeerId,
     pub(super) record: Vec<u8>,
-    /// Whether its node is believed to be alive.
+    /// Whether this node has reached its node lately.
     pub(super) is_alive: bool,
 }
 
@@ -89,49 +89,39 @@ impl Server {
         (outcome, Response::success(records))
     }
 
-    /// A random sample of the records of living nodes; if these are too few, one of the others as well.
+    /// A random sample of the records of reached nodes, and of at most a quarter of others.
     fn sample(&mut self, from: Requester, count: usize) -> Vec<Vec<u8>> {
         let Self { records, rng, .. } = self;
         let others = records.iter().filter(|shareable| Requester::Peer(shareable.peer) != from);
         let (alive, unknown): (Vec<_>, Vec<_>) = others.partition(|shareable| shareable.is_alive);
-        let mut sample = alive.into_iter().sample(rng, count);
-        sample.extend(unknown.into_iter().sample(rng, count - sample.len()));
+        let (reached, strangers) = Standing::shares(count, 0, alive.len(), unknown.len());
+        let mut sample = alive.into_iter().sample(rng, reached);
+        sample.extend(unknown.into_iter().sample(rng, strangers));
         sample.into_iter().map(|shareable| shareable.record.clone()).collect()
     }
 }
 
 /// What can be given away of what is known: node records of this cluster, each with an address and without a field that its
-/// reader could stumble over, for js-waku throws a whole answer away when it cannot decode one record. Those of living nodes
-/// are preferred.
-pub(super) async fn shareable(
-    known: &[Finding],
-    directory: &Directory,
-    cluster: u16,
-    rng: &mut impl Rng,
-) -> Vec<Shareable> {
-    let alive = living(directory);
+/// reader could stumble over, for js-waku throws a whole answer away when it cannot decode one record. Those of reached nodes
+/// come first, those of nodes that were tried in vain are left out.
+pub(super) async fn shareable(known: &[KnownRecord], cluster: u16, rng: &mut impl Rng) -> Vec<Shareable> {
+    let worth_telling =
+        known.iter().filter(|known| known.standing != Standing::Failed && is_of(&known.finding, cluster));
     let (mut candidates, mut others): (Vec<_>, Vec<_>) =
-        known.iter().filter(|finding| is_of(finding, cluster)).partition(|finding| alive.contains(&finding.peer));
+        worth_telling.partition(|known| known.standing == Standing::Reached);
     candidates.shuffle(rng);
     others.shuffle(rng);
     candidates.extend(others);
     candidates.truncate(MAX_SHAREABLE);
     let mut records = Vec::new();
-    for (index, finding) in candidates.into_iter().enumerate() {
+    for (index, KnownRecord { finding, standing }) in candidates.into_iter().enumerate() {
         if index % AT_ONCE == AT_ONCE - 1 {
             tokio::task::yield_now().await;
         }
-        let is_alive = alive.contains(&finding.peer);
+        let is_alive = *standing == Standing::Reached;
         records.extend(sound(finding, cluster).map(|record| Shareable { peer: finding.peer, record, is_alive }));
     }
     records
-}
-
-/// Nodes of the pool, services and connected peers.
-fn living(directory: &Directory) -> HashSet<PeerId> {
-    let pool = directory.mix_nodes.iter().map(|node| node.peer());
-    let services = directory.lightpush.iter().map(|service| service.peer);
-    pool.chain(services).chain(directory.connected.iter().copied()).collect()
 }
 
 fn is_of(finding: &Finding, cluster: u16) -> bool {

@@ -18,7 +18,7 @@ use wakumix_waku::{frame, record::Capabilities};
 use super::{SharedPoint, registrations::MAX_RECORD};
 use crate::{
     clock::Now,
-    finding::{Finding, Refusal, UnixSeconds},
+    finding::{Finding, Refusal, Standing, UnixSeconds},
     local::LocalRecord,
     source::SourceContext,
     sources::speakers::Speakers,
@@ -64,6 +64,7 @@ impl Client {
             let wait = self.rng.random_range(INTERVAL / 2..INTERVAL * 3 / 2);
             self.speakers.follow(wait, &mut self.rng).await;
             let news = self.take_news();
+            self.note_reached().await;
             if !self.report(news).await {
                 return;
             }
@@ -89,6 +90,13 @@ impl Client {
         };
         self.point.metrics(&self.context.telemetry).registered(registered);
         self.read(news.into_iter().map(Ok))
+    }
+
+    /// Tells the point which peers this node has reached.
+    async fn note_reached(&self) {
+        let known = self.context.findings.known().await;
+        let reached = known.iter().filter(|known| known.standing == Standing::Reached);
+        self.point.point.lock().set_reached(reached.map(|known| known.finding.peer).collect());
     }
 
     async fn register(&mut self, peer: PeerId) {

@@ -1,11 +1,11 @@
 //! The rendezvous point: takes registrations of mix nodes of this cluster, and tells them to whoever asks.
 
-use std::time::Duration;
+use std::{collections::HashSet, net::IpAddr, time::Duration};
 
 use libp2p_identity::PeerId;
 use rand::rngs::StdRng;
 use tokio::time::Instant;
-use wakumix_mix::Refill;
+use wakumix_mix::{Budget, Refill};
 use wakumix_records::rendezvous::{
     MAX_TTL, MIN_TTL, MixRecord, Page, PeerRecord, Query, Refused, Registration, Request, Response, Status,
     cluster_namespace, mix_namespace,
@@ -13,11 +13,13 @@ use wakumix_records::rendezvous::{
 use wakumix_role_api::Requester;
 
 use super::registrations::{MAX_RECORD, Registrations, Told};
-use crate::sources::budget::Budget;
+use crate::{peer_table::Block, sources::origin::Origin};
 
-/// Registrations are granted no longer than this, in seconds. The fleet's nodes ask for [`MIN_TTL`] and renew every 10 s,
-/// so whoever wants more than an hour need not be believed for longer.
+/// Registrations of nodes that this one has reached are granted no longer than this, in seconds. The fleet's nodes ask for
+/// [`MIN_TTL`] and renew every 10 s, so whoever wants more than an hour need not be believed for longer.
 pub(super) const LONGEST_TTL: u64 = 3600;
+/// The same of all others: lies are gone two minutes after the liar.
+pub(super) const LONGEST_TTL_OF_STRANGERS: u64 = 120;
 
 /// Records in one answer. With [`MAX_RECORD`] bytes each they fit what readers take
 /// ([`MAX_RESPONSE`](wakumix_records::rendezvous::MAX_RESPONSE)).
@@ -26,10 +28,15 @@ pub(super) const MAX_TOLD: usize = 48;
 /// New records that wait to be reported; further ones are only told to those who ask.
 const MAX_NEWS: usize = 256;
 
-/// Nodes of the fleet send two requests every 10 s to one of their points.
+/// Nodes of the fleet send two requests every 10 s to one of their points. A network that registers, reads or is reached
+/// gets as much of each.
 const OWN_PACE: Refill = Refill::of(8, Duration::from_secs(1));
-/// A registration takes some 0.2 ms, most of it for its signature: the hundred a second take 2 % of a core.
-const PACE_OF_ALL: Refill = Refill::of(400, Duration::from_millis(10));
+/// A registration takes some 0.2 ms, most of it for its signature: fifty a second take 1 % of a core.
+const REGISTRATIONS: Refill = Refill::of(200, Duration::from_millis(20));
+/// A page has up to 48 KiB: fifty a second are 2.4 MiB.
+const READINGS: Refill = Refill::of(200, Duration::from_millis(20));
+/// Both, of peers that this node has reached, however many others come.
+const OF_REACHED: Refill = Refill::of(400, Duration::from_millis(10));
 
 /// The point.
 #[derive(Debug)]
@@ -37,9 +44,53 @@ pub(super) struct Point {
     cluster: u16,
     mix: Registrations,
     all: Registrations,
-    budget: Budget,
+    budgets: Budgets,
+    /// Peers that this node has reached. As many as discovery knows.
+    reached: HashSet<PeerId>,
     rng: StdRng,
     news: Vec<MixRecord>,
+}
+
+/// What is answered at all. Registering, reading and peers known before have budgets of their own, so that a flood of one
+/// kind starves neither another kind nor those that this node knows.
+#[derive(Debug)]
+struct Budgets {
+    registering: Budget<Caller>,
+    reading: Budget<Caller>,
+    reached: Budget<PeerId>,
+    /// When the first request came.
+    epoch: Option<Instant>,
+}
+
+/// Who shares a budget: all that come from one network. An identity costs nothing, a network does.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+enum Caller {
+    Subnet(Block),
+    /// One whose network says nothing of it.
+    Peer(PeerId),
+    Anonymous,
+}
+
+impl Budgets {
+    fn new() -> Self {
+        Self {
+            registering: Budget::new(REGISTRATIONS, OWN_PACE),
+            reading: Budget::new(READINGS, OWN_PACE),
+            reached: Budget::new(OF_REACHED, OWN_PACE),
+            epoch: None,
+        }
+    }
+
+    fn admit(&mut self, from: Requester, ip: Option<IpAddr>, is_reached: bool, registers: bool, now: Instant) -> bool {
+        let now = now.saturating_duration_since(*self.epoch.get_or_insert(now));
+        let caller = match (from, Origin::of(ip).subnet()) {
+            (Requester::Peer(peer), _) if is_reached => return self.reached.admit(peer, now),
+            (Requester::Peer(_), Some(subnet)) => Caller::Subnet(subnet),
+            (Requester::Peer(peer), None) => Caller::Peer(peer),
+            (Requester::Anonymous, _) => Caller::Anonymous,
+        };
+        if registers { self.registering.admit(caller, now) } else { self.reading.admit(caller, now) }
+    }
 }
 
 /// The namespaces of a point.
@@ -69,19 +120,35 @@ impl Point {
     /// A point for this cluster.
     pub(super) fn new(cluster: u16, rng: StdRng) -> Self {
         let (mix, all) = (Registrations::default(), Registrations::default());
-        Self { cluster, mix, all, budget: Budget::new(PACE_OF_ALL, OWN_PACE), rng, news: Vec::new() }
+        let (budgets, reached) = (Budgets::new(), HashSet::new());
+        Self { cluster, mix, all, budgets, reached, rng, news: Vec::new() }
     }
 
-    /// Answers a request. Bytes that are none, a removal, and whoever asks too often get no answer, as from the fleet's points.
-    pub(super) fn answer(&mut self, from: Requester, body: &[u8], now: Instant) -> (Outcome, Option<Response>) {
-        if !self.budget.admit(from, now) {
-            return (Outcome::Throttled, None);
-        }
+    /// The peers that this node has reached from now on.
+    pub(super) fn set_reached(&mut self, reached: HashSet<PeerId>) {
+        self.reached = reached;
+    }
+
+    /// Answers a request that comes from an address. Bytes that are none, a removal, and whoever asks too often get no
+    /// answer, as from the fleet's points.
+    pub(super) fn answer(
+        &mut self,
+        from: Requester,
+        ip: Option<IpAddr>,
+        body: &[u8],
+        now: Instant,
+    ) -> (Outcome, Option<Response>) {
         let peer = match from {
             Requester::Peer(peer) => Some(peer),
             Requester::Anonymous => None,
         };
-        match Request::decode(body) {
+        let is_reached = peer.is_some_and(|peer| self.reached.contains(&peer));
+        let request = Request::decode(body);
+        let registers = matches!(request, Ok(Request::Register(_) | Request::Unregister { .. }));
+        if !self.budgets.admit(from, ip, is_reached, registers, now) {
+            return (Outcome::Throttled, None);
+        }
+        match request {
             Ok(Request::Register(registration)) => {
                 let outcome = self.register(peer, registration, now);
                 (told(&outcome), Some(Response::Register(outcome)))
@@ -120,9 +187,10 @@ impl Point {
             return Err(Refused::new(Status::InvalidTtl, format!("use {MIN_TTL} to {MAX_TTL} s")));
         }
         let news = check(peer, &record, namespace).map_err(|text| Refused::new(Status::InvalidRecord, text))?;
-        let granted = ttl.min(LONGEST_TTL);
-        let (registrations, rng) = self.of(namespace);
-        registrations.insert(peer, record, now + Duration::from_secs(granted), now, rng);
+        let longest = if self.reached.contains(&peer) { LONGEST_TTL } else { LONGEST_TTL_OF_STRANGERS };
+        let granted = ttl.min(longest);
+        let (registrations, reached, rng) = self.of(namespace);
+        registrations.insert(peer, record, now + Duration::from_secs(granted), now, reached, rng);
         if self.news.len() < MAX_NEWS {
             self.news.extend(news);
         }
@@ -134,8 +202,8 @@ impl Point {
         let name = name.unwrap_or_default();
         let limit = limit.and_then(|limit| usize::try_from(limit).ok()).map_or(MAX_TOLD, |limit| limit.min(MAX_TOLD));
         let namespace = self.namespace(&name)?;
-        let (registrations, rng) = self.of(namespace);
-        let Told { records, cookie } = registrations.tell(reader, cookie.as_deref(), limit, now, rng);
+        let (registrations, reached, rng) = self.of(namespace);
+        let Told { records, cookie } = registrations.tell(reader, cookie.as_deref(), limit, now, reached, rng);
         // The fleet's readers leave out records without a time to live.
         let registration = |(record, left)| Registration { namespace: name.clone(), record, ttl: Some(left) };
         let registrations = records.into_iter().map(registration).collect();
@@ -152,12 +220,12 @@ impl Point {
         }
     }
 
-    fn of(&mut self, namespace: Namespace) -> (&mut Registrations, &mut StdRng) {
+    fn of(&mut self, namespace: Namespace) -> (&mut Registrations, &HashSet<PeerId>, &mut StdRng) {
         let registrations = match namespace {
             Namespace::Mix => &mut self.mix,
             Namespace::All => &mut self.all,
         };
-        (registrations, &mut self.rng)
+        (registrations, &self.reached, &mut self.rng)
     }
 }
 

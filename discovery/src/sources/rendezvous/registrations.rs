@@ -13,8 +13,8 @@ use tokio::time::Instant;
 pub(super) const MAX_RECORD: usize = 1024;
 
 /// Registrations of a namespace. With [`MAX_RECORD`] bytes each they take at most 1 MiB. A newcomer that finds no room takes the
-/// place of a random one: whoever registers faster than others gets his share of the places and no more, and nobody keeps
-/// the others out by coming first.
+/// place of a random one that this node has not reached, as long as there is one: whoever registers faster than others gets
+/// its share of the places and no more, and nobody keeps the others out by coming first.
 pub(super) const MAX_REGISTRATIONS: usize = 1024;
 
 /// One record a peer, for as long as it holds.
@@ -48,18 +48,28 @@ pub(super) struct Told {
 
 impl Registrations {
     /// Takes the record of a peer in place of the one before.
-    pub(super) fn insert(&mut self, peer: PeerId, record: Vec<u8>, ends: Instant, now: Instant, rng: &mut impl Rng) {
+    pub(super) fn insert(
+        &mut self,
+        peer: PeerId,
+        record: Vec<u8>,
+        ends: Instant,
+        now: Instant,
+        reached: &HashSet<PeerId>,
+        rng: &mut impl Rng,
+    ) {
         if !self.entries.contains_key(&peer) && self.entries.len() >= MAX_REGISTRATIONS {
-            self.make_room(now, rng);
+            self.make_room(now, reached, rng);
         }
         self.entries.insert(peer, Entry { record, ends });
     }
 
-    fn make_room(&mut self, now: Instant, rng: &mut impl Rng) {
+    fn make_room(&mut self, now: Instant, reached: &HashSet<PeerId>, rng: &mut impl Rng) {
         self.expire(now);
-        if self.entries.len() >= MAX_REGISTRATIONS
-            && let Some(peer) = self.entries.keys().choose(rng).copied()
-        {
+        if self.entries.len() < MAX_REGISTRATIONS {
+            return;
+        }
+        let stranger = self.entries.keys().filter(|peer| !reached.contains(peer)).choose(rng).copied();
+        if let Some(peer) = stranger.or_else(|| self.entries.keys().choose(rng).copied()) {
             self.entries.remove(&peer);
         }
     }
@@ -77,26 +87,28 @@ impl Registrations {
         self.entries.len()
     }
 
-    /// At most `limit` records of others than `reader`. Without a cookie they are a random sample; with that of the last
-    /// answer they are others, until all have been told and another random order begins. A cookie that is none of ours
-    /// begins anew: a reader that keeps it, as the fleet's do, would else be refused for ever.
+    /// At most `limit` records of others than `reader`, those of nodes that this one has reached before all others. Without a
+    /// cookie they are a random sample; with that of the last answer they are others, until all have been told and another
+    /// random order begins. A cookie that is none of ours begins anew: a reader that keeps it, as the fleet's do, would else
+    /// be refused for ever.
     pub(super) fn tell(
         &self,
         reader: Option<PeerId>,
         cookie: Option<&[u8]>,
         limit: usize,
         now: Instant,
+        reached: &HashSet<PeerId>,
         rng: &mut impl Rng,
     ) -> Told {
         let mut walk = cookie.and_then(Walk::from_cookie).unwrap_or_else(|| Walk::begin(rng));
         let lives = |peer: &PeerId, entry: &Entry| entry.ends > now && Some(*peer) != reader;
         let mut rest: Vec<_> = self.entries.iter().filter(|(peer, entry)| lives(peer, entry)).collect();
-        let mut chosen = walk.take(limit, &rest);
+        let mut chosen = walk.take(limit, &rest, reached);
         if chosen.len() < limit {
             let told: HashSet<_> = chosen.iter().map(|(peer, _)| **peer).collect();
             rest.retain(|(peer, _)| !told.contains(peer));
             walk = Walk::begin(rng);
-            chosen.extend(walk.take(limit - chosen.len(), &rest));
+            chosen.extend(walk.take(limit - chosen.len(), &rest, reached));
         }
         let record = |(_, entry): (&PeerId, &Entry)| (entry.record.clone(), (entry.ends - now).as_secs());
         Told { records: chosen.into_iter().map(record).collect(), cookie: walk.to_cookie() }
@@ -117,15 +129,22 @@ impl Walk {
         [self.seed.to_be_bytes(), self.next.to_be_bytes()].concat()
     }
 
-    fn rank(self, peer: &PeerId) -> u64 {
+    /// The upper half is that of strangers.
+    fn rank(self, peer: &PeerId, reached: &HashSet<PeerId>) -> u64 {
         let mut hasher = DefaultHasher::new();
         (self.seed, peer).hash(&mut hasher);
-        hasher.finish()
+        let half = u64::from(!reached.contains(peer)) << (u64::BITS - 1);
+        half | (hasher.finish() >> 1)
     }
 
     /// The next `limit` entries in the order of this walk, which goes on behind them.
-    fn take<'a>(&mut self, limit: usize, entries: &[(&'a PeerId, &'a Entry)]) -> Vec<(&'a PeerId, &'a Entry)> {
-        let ranked = entries.iter().map(|&(peer, entry)| (self.rank(peer), peer, entry));
+    fn take<'a>(
+        &mut self,
+        limit: usize,
+        entries: &[(&'a PeerId, &'a Entry)],
+        reached: &HashSet<PeerId>,
+    ) -> Vec<(&'a PeerId, &'a Entry)> {
+        let ranked = entries.iter().map(|&(peer, entry)| (self.rank(peer, reached), peer, entry));
         let mut ahead: Vec<_> = ranked.filter(|(rank, ..)| *rank >= self.next).collect();
         ahead.sort_unstable_by_key(|(rank, ..)| *rank);
         ahead.truncate(limit);

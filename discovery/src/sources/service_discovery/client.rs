@@ -4,6 +4,7 @@ use std::{collections::HashSet, sync::Arc, time::Duration};
 
 use futures::{StreamExt, future::join_all, stream};
 use libp2p_identity::PeerId;
+use multiaddr::Multiaddr;
 use parking_lot::Mutex;
 use rand::seq::IteratorRandom;
 use tokio::time::Instant;
@@ -19,8 +20,10 @@ use super::{
 use crate::{
     clock::Now,
     finding::{Finding, Refusal, UnixSeconds},
+    names,
     peer_table::believable,
     source::Findings,
+    sources::Resolver,
 };
 
 /// One request, dialling included.
@@ -35,7 +38,7 @@ const MAX_HEARD: usize = 8 * K;
 const MIN_REGISTRARS: usize = 10;
 
 /// This node as a client of the DHT. Cheap to clone.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub(super) struct Client {
     pub(super) me: PeerId,
     pub(super) host: HostHandle,
@@ -44,6 +47,7 @@ pub(super) struct Client {
     pub(super) server: Arc<Mutex<Server>>,
     pub(super) bootstrap: Arc<[Contact]>,
     pub(super) allow_private: bool,
+    pub(super) resolver: Resolver,
     /// When both clocks were read: from then on the wall's time is told by the other, which never jumps.
     pub(super) start: Now,
 }
@@ -70,6 +74,7 @@ impl Client {
         let bytes = frame::encode(&request.encode());
         let read = ReadRule::LengthPrefixed { max: MAX_MESSAGE };
         let Contact { peer, addresses } = contact.clone();
+        let addresses = self.dialable(peer, addresses).await;
         let bytes = self.host.request(peer, addresses, PROTOCOL, bytes, read, TIMEOUT).await?;
         let body = frame::decode(&bytes, MAX_MESSAGE).ok().flatten().map(|(body, _)| body);
         let decoded = body.and_then(|body| Message::decode(body).ok()).filter(|it| it.message.kind == request.kind);
@@ -85,9 +90,21 @@ impl Client {
         Ok(answer)
     }
 
-    /// A peer that somebody named, with the addresses that may be dialled; none if it is this node or has no such address.
+    /// The addresses of a peer without names, which are looked up, but for a peer that the operator has named.
+    async fn dialable(&self, peer: PeerId, addresses: Vec<Multiaddr>) -> Vec<Multiaddr> {
+        let has_name = addresses.iter().any(|address| names::resolvable(address).is_some());
+        if !has_name || self.bootstrap.iter().any(|entry| entry.peer == peer) {
+            return addresses;
+        }
+        names::dialable(&self.resolver, &addresses, &peer, self.allow_private).await
+    }
+
+    /// A peer that somebody named, with the addresses that may be dialled once their names are looked up; none if it is
+    /// this node or has no such address.
     pub(super) fn worth_asking(&self, Contact { peer, addresses }: Contact) -> Option<Contact> {
-        let addresses = believable(addresses, &peer, self.allow_private, Finding::MAX_ADDRESSES);
+        let named: Vec<_> = addresses.iter().filter(|address| names::resolvable(address).is_some()).cloned().collect();
+        let mut addresses = believable(addresses, &peer, self.allow_private, Finding::MAX_ADDRESSES);
+        addresses.extend(named.into_iter().take(Finding::MAX_ADDRESSES - addresses.len()));
         (peer != self.me && !addresses.is_empty()).then_some(Contact { peer, addresses })
     }
 

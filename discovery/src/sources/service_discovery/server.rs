@@ -1,6 +1,6 @@
 //! What this node answers to others: the DHT's requests, without I/O.
 
-use std::time::Duration;
+use std::{net::IpAddr, time::Duration};
 
 use libp2p_identity::{Keypair, PeerId};
 use rand::{Rng, rngs::StdRng};
@@ -65,7 +65,14 @@ impl Server {
     }
 
     /// The answer to a request, without a length prefix; none to what is malformed, too much or not for this node.
-    pub(super) fn answer(&mut self, from: Requester, body: &[u8], at: Instant, unix: UnixSeconds) -> Option<Vec<u8>> {
+    pub(super) fn answer(
+        &mut self,
+        from: Requester,
+        ip: Option<IpAddr>,
+        body: &[u8],
+        at: Instant,
+        unix: UnixSeconds,
+    ) -> Option<Vec<u8>> {
         if !self.serves || !self.budget.admit(from, at) {
             return None;
         }
@@ -82,7 +89,7 @@ impl Server {
             MessageKind::FindNode => self.find_node(request, peer),
             MessageKind::GetValue => self.get_value(request, peer, unix),
             MessageKind::PutValue => self.put_value(request, unix)?,
-            MessageKind::Register => self.register(&request, peer?, unix)?,
+            MessageKind::Register => self.register(&request, peer?, ip, unix)?,
             MessageKind::GetAds => self.get_ads(&request, peer, unix)?,
             MessageKind::AddProvider | MessageKind::GetProviders => return None,
         };
@@ -107,9 +114,9 @@ impl Server {
         is_kept.then_some(request)
     }
 
-    fn register(&mut self, request: &Message, from: PeerId, now: UnixSeconds) -> Option<Message> {
+    fn register(&mut self, request: &Message, from: PeerId, ip: Option<IpAddr>, now: UnixSeconds) -> Option<Message> {
         let service = ServiceKey::try_from(request.key.as_slice()).ok()?;
-        let register = self.registrar.register(service, from, request.register.as_ref()?, now);
+        let register = self.registrar.register(service, from, ip, request.register.as_ref()?, now);
         let closer = self.closer(Position::of_service(service), Some(from));
         Some(Message { register: Some(register), closer, ..Message::new(MessageKind::Register, Vec::new()) })
     }

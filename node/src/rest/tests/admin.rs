@@ -1,6 +1,6 @@
 //! `/admin`: the pool, probes, and who may ask.
 
-use wakumix_discovery::{PoolEntry, finding::SourceName};
+use wakumix_discovery::{ContactClass, PoolEntry, finding::SourceName};
 use wakumix_mix::Family;
 use wakumix_role_api::directory::PoolState;
 use wakumix_role_testkit::node;
@@ -25,6 +25,7 @@ fn entry(seed: u16, state: PoolState, family: Option<u32>) -> PoolEntry {
         sources: vec![SourceName::Static, SourceName::Discv5],
         operator: family.map(|family| format!("operator-{family}")),
         family: family.map(Family),
+        class: ContactClass::Entry,
         is_connected: true,
         last_seen: Some(Duration::from_millis(7900)),
         failures: 0,
@@ -67,6 +68,7 @@ async fn the_pool_tells_of_every_node_usable_ones_first() {
             "ageSeconds": 7,
             "sinceSeconds": 61,
             "failures": 0,
+            "class": "entry",
             "connected": true,
             "shards": { "cluster": 66, "shards": [0] },
             "addresses": ["/ip4/10.0.0.1/tcp/4000"],

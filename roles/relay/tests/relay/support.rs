@@ -107,7 +107,7 @@ impl Fixture {
     /// A request arrives at one of the services.
     pub(crate) fn request(&self, protocol: &'static str, from: Requester, body: Vec<u8>) -> oneshot::Receiver<Vec<u8>> {
         let (respond, response) = oneshot::channel();
-        let request = InboundRequest { protocol, from, body, respond };
+        let request = InboundRequest { protocol, from, ip: None, body, respond };
         self.around.context.services.get(protocol).unwrap().submit(request);
         response
     }

@@ -1,9 +1,6 @@
 //! What an answer is worth.
 
-use std::{
-    collections::{HashMap, HashSet},
-    sync::Arc,
-};
+use std::collections::{HashMap, HashSet};
 
 use libp2p_identity::PeerId;
 use wakumix_records::descriptor::{Descriptor, MAX_DESCRIPTORS, MAX_LEN, Request};
@@ -12,10 +9,13 @@ use wakumix_sphinx::Weaknesses;
 use super::support::{ME, NOW, descriptor, framed, keypair, known, mix_key, peer, sealed};
 use crate::{
     finding::{Refusal, SignedRecord},
-    sources::descriptors::{
-        asker::Ask,
-        check::{Checked, Reader},
-        shelf::Shelf,
+    sources::{
+        descriptors::{
+            asker::Ask,
+            check::{Checked, Reader},
+            shelf::Shelf,
+        },
+        stand_in::reached,
     },
 };
 
@@ -115,7 +115,7 @@ async fn a_peer_counts_once_in_an_answer() {
 
 #[tokio::test]
 async fn what_is_known_and_what_is_about_this_node_is_passed_over() {
-    let shelf = Shelf::new(Arc::new([known(1), known(2)]), &HashSet::new(), NOW);
+    let shelf = Shelf::new(reached([known(1), known(2)]), &HashSet::new(), NOW);
     let newer = Descriptor { issued: NOW, ..descriptor(2) }.seal(&keypair(2)).unwrap();
     let answer = framed(vec![sealed(1), newer, sealed(3), sealed(ME)]);
     let checked = checked(Request::Sample(8), answer, &shelf).await;

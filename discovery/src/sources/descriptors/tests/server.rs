@@ -15,7 +15,13 @@ use wakumix_role_api::{Requester, Service};
 use wakumix_telemetry::Telemetry;
 
 use super::support::{ME, NOW, ask, known, peer, sealed};
-use crate::sources::descriptors::{server::Server, shelf::Shelf};
+use crate::{
+    finding::{KnownRecord, Standing},
+    sources::{
+        descriptors::{server::Server, shelf::Shelf},
+        stand_in::reached,
+    },
+};
 
 struct World {
     service: Service,
@@ -33,7 +39,7 @@ impl World {
         let server = Arc::new(Server::new(StdRng::seed_from_u64(1), clock));
         let telemetry = wakumix_role_testkit::telemetry(&crate::METRICS);
         server.count_in(&telemetry);
-        server.show(Arc::new(Shelf::new((1..=peers).map(known).collect(), &HashSet::new(), NOW)));
+        server.show(Arc::new(Shelf::new(reached((1..=peers).map(known)), &HashSet::new(), NOW)));
         if has_own {
             server.set_own(peer(ME), Some(sealed(ME)));
         }
@@ -62,6 +68,37 @@ async fn a_node_that_tells_nothing_of_itself_serves_what_others_told() {
     let world = World::new(3, false);
     assert_eq!(world.ask(Request::Sample(8)).await.len(), 3);
     assert_eq!(world.ask(Request::Peers(vec![peer(ME), peer(2)])).await, [peer(2)]);
+}
+
+/// A liar has told this node of 200 ghosts; it has reached twelve nodes, and tried some ghosts in vain.
+#[tokio::test]
+async fn strangers_are_a_quarter_of_an_answer_and_what_was_tried_in_vain_is_told_to_nobody() {
+    let world = World::new(3, true);
+    let known = (1..=212).map(|seed| {
+        let standing = match seed {
+            1..=12 => Standing::Reached,
+            13..=150 => Standing::Untried,
+            _ => Standing::Failed,
+        };
+        KnownRecord { finding: known(seed), standing }
+    });
+    world.server.show(Arc::new(Shelf::new(known.collect(), &HashSet::new(), NOW)));
+    let told = world.ask(Request::Sample(32)).await;
+    let of = |seeds: std::ops::RangeInclusive<u16>| {
+        told.iter().filter(|id| seeds.clone().any(|seed| **id == peer(seed))).count()
+    };
+    assert_eq!((of(1..=12), of(13..=150), of(151..=212), told.len()), (12, 4, 0, 17), "and its own");
+    let told = world.ask(Request::Sample(8)).await;
+    let strangers = told.iter().filter(|id| (13..=150).any(|seed| **id == peer(seed))).count();
+    assert_eq!((told.len(), strangers), (8, 2));
+}
+
+#[tokio::test]
+async fn a_node_that_has_reached_nobody_tells_of_nobody() {
+    let world = World::new(0, true);
+    let known = (1..=200).map(|seed| KnownRecord { finding: known(seed), standing: Standing::Untried });
+    world.server.show(Arc::new(Shelf::new(known.collect(), &HashSet::new(), NOW)));
+    assert_eq!(world.ask(Request::Sample(32)).await, [peer(ME)]);
 }
 
 #[tokio::test]
@@ -107,7 +144,7 @@ async fn what_is_over_is_not_passed_on() {
     world.now.store(NOW + 3600, Ordering::Relaxed);
     assert_eq!(world.ask(Request::Sample(8)).await, []);
     assert_eq!(world.ask(Request::Peers(vec![peer(1)])).await, []);
-    world.server.show(Arc::new(Shelf::new((1..=3).map(known).collect(), &HashSet::new(), NOW + 3600)));
+    world.server.show(Arc::new(Shelf::new(reached((1..=3).map(known)), &HashSet::new(), NOW + 3600)));
     world.now.store(NOW, Ordering::Relaxed);
     assert_eq!(world.ask(Request::Sample(8)).await, []);
 }

@@ -1,8 +1,7 @@
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 use rand::{RngExt, SeedableRng};
 use wakumix_records::peer_exchange::encode_request;
-use wakumix_role_api::directory::ServiceNode;
 
 use super::*;
 use crate::sources::{
@@ -58,11 +57,14 @@ fn the_sample_is_unbiased() {
 }
 
 #[test]
-fn living_nodes_come_first() {
-    let mut server = server(100, 8);
-    let told = told(&mut server, 20, 0);
-    assert_eq!(told.iter().filter(|seed| **seed < 8).count(), 8);
-    assert_eq!(told.len(), 20);
+fn nodes_that_were_not_reached_are_a_quarter_of_an_answer() {
+    let mut one = server(100, 9);
+    let answer = told(&mut one, 20, 0);
+    assert_eq!((answer.iter().filter(|seed| **seed < 9).count(), answer.len()), (9, 12));
+    let mut other = server(100, 50);
+    let answer = told(&mut other, 20, 0);
+    assert_eq!((answer.iter().filter(|seed| **seed < 50).count(), answer.len()), (15, 20));
+    assert!(told(&mut server(100, 0), 20, 0).is_empty());
 }
 
 #[test]
@@ -112,8 +114,12 @@ fn ten_thousand_hostile_requests_are_all_answered() {
     assert!(outcomes[Outcome::Malformed as usize] > 5000, "{outcomes:?}");
 }
 
-async fn shared(known: &[Finding], directory: &Directory) -> Vec<(PeerId, bool)> {
-    let records = shareable(known, directory, CLUSTER, &mut rng()).await;
+async fn shared(known: &[Finding], standing: impl Fn(&PeerId) -> Standing) -> Vec<(PeerId, bool)> {
+    let known: Vec<_> = known
+        .iter()
+        .map(|finding| KnownRecord { finding: finding.clone(), standing: standing(&finding.peer) })
+        .collect();
+    let records = shareable(&known, CLUSTER, &mut rng()).await;
     records.into_iter().map(|shareable| (shareable.peer, shareable.is_alive)).collect()
 }
 
@@ -145,34 +151,33 @@ async fn only_sound_records_of_this_cluster_are_given_away() {
         holding(with_multiaddrs(2, &[0, 0])),
         holding(with_multiaddrs(2, &[])),
     ];
-    let directory = Directory::default();
+    let untried = |_: &PeerId| Standing::Untried;
     for finding in false_ones {
-        assert_eq!(shared(&[finding.clone(), good.clone()], &directory).await, [(peer(1), false)], "{finding:?}");
+        assert_eq!(shared(&[finding.clone(), good.clone()], untried).await, [(peer(1), false)], "{finding:?}");
     }
     let sound = Finding { record: Some(SignedRecord::NodeRecord(sound)), ..known(3) };
-    assert_eq!(shared(&[sound], &directory).await, [(peer(3), false)]);
+    assert_eq!(shared(&[sound], untried).await, [(peer(3), false)]);
 }
 
 #[tokio::test(start_paused = true)]
-async fn nodes_of_the_pool_services_and_connected_ones_are_alive() {
-    let address = "/ip4/203.0.113.7/tcp/1".parse().unwrap();
-    let directory = Directory {
-        mix_nodes: vec![wakumix_role_testkit::node(1)],
-        lightpush: vec![ServiceNode::new(peer(2), vec![address])],
-        connected: [peer(3)].into(),
-        ..Directory::default()
+async fn what_this_node_has_tried_in_vain_is_given_to_nobody() {
+    let standing = |id: &PeerId| match (1..5).find(|seed| *id == peer(*seed)) {
+        Some(1 | 2) => Standing::Reached,
+        Some(3) => Standing::Untried,
+        _ => Standing::Failed,
     };
-    let mut shared = shared(&[1, 2, 3, 4].map(known), &directory).await;
+    let mut shared = shared(&[1, 2, 3, 4].map(known), standing).await;
     shared.sort_by_key(|(id, _)| (1..5).position(|seed| *id == peer(seed)));
-    assert_eq!(shared, [(peer(1), true), (peer(2), true), (peer(3), true), (peer(4), false)]);
+    assert_eq!(shared, [(peer(1), true), (peer(2), true), (peer(3), false)]);
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_flood_of_records_takes_bounded_room_and_displaces_no_living_node() {
     let flood = (100..).take(2 * MAX_SHAREABLE).map(known);
     let everybody: Vec<_> = flood.chain((0..20).map(known)).collect();
-    let directory = Directory { connected: (0..20).map(peer).collect(), ..Directory::default() };
-    let shared = shared(&everybody, &directory).await;
+    let alive: HashSet<_> = (0..20).map(peer).collect();
+    let standing = |id: &PeerId| if alive.contains(id) { Standing::Reached } else { Standing::Untried };
+    let shared = shared(&everybody, standing).await;
     assert_eq!(shared.len(), MAX_SHAREABLE);
     assert_eq!(shared.iter().filter(|(_, is_alive)| *is_alive).count(), 20);
 }

@@ -33,7 +33,7 @@ impl World {
     fn answer(&mut self, from: Requester, request: Request) -> Option<Response> {
         // Nobody here asks too often.
         self.now += Duration::from_secs(1);
-        let (outcome, response) = self.point.answer(from, &request.encode(), self.now);
+        let (outcome, response) = self.point.answer(from, None, &request.encode(), self.now);
         assert_ne!(outcome, Outcome::Throttled);
         response
     }
@@ -84,9 +84,12 @@ fn forgets_what_was_unregistered_by_the_peer_itself() {
 fn registrations_end_and_no_wish_makes_them_last_longer_than_the_limit() {
     let mut world = World::new();
     assert_eq!(world.register(1, Registration { ttl: None, ..registration(1) }), Ok(MIN_TTL));
-    assert_eq!(world.register(2, Registration { ttl: Some(MAX_TTL), ..registration(2) }), Ok(LONGEST_TTL));
-    assert_eq!(world.told(MIX).len(), 2);
-    world.now += Duration::from_secs(MIN_TTL);
+    world.point.set_reached([peer(2)].into());
+    let longest = |seed| Registration { ttl: Some(MAX_TTL), ..registration(seed) };
+    assert_eq!(world.register(2, longest(2)), Ok(LONGEST_TTL));
+    assert_eq!(world.register(3, longest(3)), Ok(LONGEST_TTL_OF_STRANGERS), "lies do not outlive the liar for long");
+    assert_eq!(world.told(MIX).len(), 3);
+    world.now += Duration::from_secs(LONGEST_TTL_OF_STRANGERS);
     assert_eq!(world.told(MIX).len(), 1);
     world.now += Duration::from_secs(LONGEST_TTL);
     assert_eq!(world.told(MIX), []);
@@ -167,7 +170,8 @@ fn a_page_holds_what_was_asked_for_and_fits_what_readers_take() {
 fn whoever_asks_too_often_gets_no_answer_and_keeps_nobody_from_his() {
     let mut world = World::new();
     let body = Request::Discover(Query { namespace: Some(MIX.to_owned()), ..Query::default() }).encode();
-    let mut served = |seed| world.point.answer(Requester::Peer(peer(seed)), &body, world.now).0 == Outcome::Served;
+    let mut served =
+        |seed| world.point.answer(Requester::Peer(peer(seed)), None, &body, world.now).0 == Outcome::Served;
     assert_eq!((0..1000).filter(|_| served(1)).count(), 8);
     assert!(served(2));
 }
@@ -184,7 +188,7 @@ fn ten_thousand_hostile_requests_register_nobody() {
         // One in four is a whole request of somebody else.
         let body = if rng.random_range(0..4) == 0 { honest.clone() } else { damaged(&mut rng, &honest) };
         let from = Requester::Peer(peer(rng.random_range(2..200)));
-        let (outcome, response) = world.point.answer(from, &body, world.now);
+        let (outcome, response) = world.point.answer(from, None, &body, world.now);
         assert!(!matches!(response, Some(Response::Register(Ok(_)))));
         outcomes[outcome as usize] += 1;
     }
@@ -194,9 +198,47 @@ fn ten_thousand_hostile_requests_register_nobody() {
     assert!(outcomes[Outcome::Refused as usize] > 1000 && outcomes[Outcome::Malformed as usize] > 1000, "{outcomes:?}");
 }
 
+/// A hundred registrations a second from four networks, by ever new identities, and as many readers.
+#[test]
+fn a_flood_of_registrations_starves_neither_readers_nor_newcomers_nor_those_that_were_reached() {
+    let mut world = World::new();
+    world.point.set_reached((0..6).map(peer).collect());
+    let register = |seed| Request::Register(registration(seed)).encode();
+    let read = Request::Discover(Query { namespace: Some(MIX.to_owned()), ..Query::default() }).encode();
+    let (mut served, mut asked) = (0, 0);
+    let mut answer = |seed: u16, ip: [u8; 4], body: &[u8], now| {
+        world.point.answer(Requester::Peer(peer(seed)), Some(ip.into()), body, now).0 == Outcome::Served
+    };
+    let mut rng = StdRng::seed_from_u64(4);
+    for second in 0..10_u64 {
+        for part in 0..100_u64 {
+            let now = world.now + Duration::from_millis(second * 1000 + part * 10);
+            let liar = rng.random_range(1000..60_000);
+            answer(liar, [77, 1, (part % 4) as u8, 9], &[], now);
+            answer(liar, [77, 1, (part % 4) as u8, 9], &register(liar), now);
+            if part == 50 && second == 9 {
+                // Six that were reached, in the flooded network, six newcomers and six readers elsewhere.
+                for honest in 0..6 {
+                    asked += 3;
+                    served += usize::from(answer(honest, [77, 1, 0, 200], &register(honest), now));
+                    let ip = [90 + honest as u8, 1, 1, 1];
+                    served += usize::from(answer(100 + honest, ip, &register(100 + honest), now));
+                    served += usize::from(answer(200 + honest, ip, &read, now));
+                }
+            }
+        }
+    }
+    assert_eq!((served, asked), (18, 18));
+    world.now += Duration::from_secs(30);
+    let told = world.discover(Query { namespace: Some(MIX.to_owned()), limit: Some(6), cookie: None }).unwrap();
+    let peers: HashSet<_> = told.iter().map(|told| MixRecord::open(&told.record).unwrap().peer).collect();
+    assert_eq!(peers, (0..6).map(peer).collect(), "those that were reached are told first");
+}
+
 #[test]
 fn registrations_and_news_are_bounded() {
     let mut world = World::new();
+    world.point.set_reached((0..).take(MAX_REGISTRATIONS + 100).map(peer).collect());
     for seed in (0..).take(MAX_REGISTRATIONS + 100) {
         let longest = Registration { ttl: Some(LONGEST_TTL), ..registration(seed) };
         world.register(seed, longest).unwrap();

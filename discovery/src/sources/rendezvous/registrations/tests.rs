@@ -8,6 +8,7 @@ struct World {
     registrations: Registrations,
     peers: Vec<PeerId>,
     now: Instant,
+    reached: HashSet<PeerId>,
     rng: StdRng,
 }
 
@@ -24,7 +25,8 @@ impl World {
     fn of(peers: usize) -> Self {
         let (now, rng) = (Instant::now(), StdRng::seed_from_u64(5));
         let peers: Vec<_> = (0..peers).map(|_| PeerId::random()).collect();
-        let mut world = Self { registrations: Registrations::default(), peers, now, rng };
+        let reached = HashSet::new();
+        let mut world = Self { registrations: Registrations::default(), peers, now, reached, rng };
         for place in 0..world.peers.len() {
             world.insert(world.peers[place], place);
         }
@@ -33,12 +35,13 @@ impl World {
 
     fn insert(&mut self, peer: PeerId, index: usize) {
         let ends = self.now + Duration::from_secs(60);
-        self.registrations.insert(peer, record(index), ends, self.now, &mut self.rng);
+        self.registrations.insert(peer, record(index), ends, self.now, &self.reached, &mut self.rng);
     }
 
     /// The indices told, and the cookie.
     fn tell(&mut self, cookie: Option<&[u8]>, limit: usize) -> (Vec<usize>, Vec<u8>) {
-        let Told { records, cookie } = self.registrations.tell(None, cookie, limit, self.now, &mut self.rng);
+        let Told { records, cookie } =
+            self.registrations.tell(None, cookie, limit, self.now, &self.reached, &mut self.rng);
         (records.iter().map(|(record, _)| index(record)).collect(), cookie)
     }
 }
@@ -57,7 +60,7 @@ fn a_record_is_told_with_the_time_it_has_left_and_no_longer() {
     let mut world = World::of(1);
     let mut left = |seconds| {
         let now = world.now + Duration::from_secs(seconds);
-        let told = world.registrations.tell(None, None, 12, now, &mut world.rng);
+        let told = world.registrations.tell(None, None, 12, now, &world.reached, &mut world.rng);
         told.records.first().map(|(_, left)| *left)
     };
     assert_eq!([left(0), left(45), left(59), left(60)], [Some(60), Some(15), Some(1), None]);
@@ -121,7 +124,7 @@ fn a_cookie_of_another_point_begins_anew() {
 fn the_reader_is_not_told_of_itself() {
     let mut world = World::of(5);
     let reader = Some(world.peers[3]);
-    let told = world.registrations.tell(reader, None, 12, world.now, &mut world.rng);
+    let told = world.registrations.tell(reader, None, 12, world.now, &world.reached, &mut world.rng);
     let told: HashSet<_> = told.records.iter().map(|(record, _)| index(record)).collect();
     assert_eq!(told, HashSet::from([0, 1, 2, 4]));
 }
@@ -141,6 +144,18 @@ fn a_flood_takes_the_places_that_its_share_of_registrations_gives_it() {
     let left = honest.iter().filter(|peer| world.registrations.entries.contains_key(*peer)).count();
     // They have just renewed: hardly any has been hit since.
     assert!(left >= 85, "{left} of 100");
+}
+
+#[test]
+fn a_flood_takes_no_place_of_a_node_that_was_reached() {
+    let mut world = World::of(100);
+    world.reached = world.peers.iter().copied().collect();
+    for _ in 0..5 * MAX_REGISTRATIONS {
+        world.insert(PeerId::random(), 1000);
+    }
+    assert!(world.peers.iter().all(|peer| world.registrations.entries.contains_key(peer)));
+    let (told, _) = world.tell(None, 48);
+    assert!(told.len() == 48 && told.iter().all(|index| *index < 100), "and they are told first: {told:?}");
 }
 
 #[test]

@@ -16,7 +16,7 @@ fn somebody() -> Requester {
 }
 
 fn ask(server: &mut Server, from: Requester, message: &Message) -> Option<Message> {
-    let answer = server.answer(from, &message.encode(), Instant::now(), NOW)?;
+    let answer = server.answer(from, None, &message.encode(), Instant::now(), NOW)?;
     assert!(answer.len() <= MAX_MESSAGE);
     Some(Message::decode(&answer).unwrap().message)
 }
@@ -108,10 +108,10 @@ fn a_flood_of_hostile_requests_is_bounded_and_the_next_peer_is_answered() {
         let place = rng.random_range(0..bytes.len());
         bytes[place] = rng.random();
         let at = Instant::now() + ALL.token * round;
-        answers += usize::from(server.answer(somebody(), &bytes, at, NOW).is_some());
+        answers += usize::from(server.answer(somebody(), None, &bytes, at, NOW).is_some());
     }
     assert!(answers < 10_000);
     assert_eq!(server.table.len(), 0, "nobody enters who was not asked");
     let later = Instant::now() + ALL.token * 20_000;
-    assert!(server.answer(somebody(), &ping.encode(), later, NOW).is_some());
+    assert!(server.answer(somebody(), None, &ping.encode(), later, NOW).is_some());
 }
