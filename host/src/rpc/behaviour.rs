@@ -23,19 +23,16 @@ use wakumix_role_api::{
 
 use super::{
     exchange::Ask,
-    handler::{Handler, Served},
+    handler::{Handler, Serving},
 };
-use crate::{config::RequestLimits, slots::StreamSlots, transport::dial};
+use crate::{config::RequestLimits, limits::LastUses, slots::StreamSlots, transport::dial};
 
 /// The behaviour of all request–response protocols.
 pub(crate) struct Behaviour {
-    services: Services,
-    served: Served,
-    limits: RequestLimits,
+    serving: Serving,
+    uses: LastUses,
     /// Own requests that may be open at a time.
     permits: Arc<Semaphore>,
-    /// Requests of peers that may be read and answered at a time.
-    serving: Arc<Semaphore>,
     /// Connected peers, and those that are dialled for a request.
     peers: HashMap<PeerId, Peer>,
     /// At most one per open request.
@@ -53,13 +50,11 @@ struct Peer {
 }
 
 impl Behaviour {
-    pub(crate) fn new(services: Services, limits: RequestLimits) -> Self {
+    pub(crate) fn new(services: Services, limits: RequestLimits, uses: LastUses) -> Self {
         Self {
-            served: Served::new(&services),
-            services,
             permits: Arc::new(Semaphore::new(limits.outbound)),
-            serving: Arc::new(Semaphore::new(limits.inbound)),
-            limits,
+            serving: Serving::new(services, limits),
+            uses,
             peers: HashMap::new(),
             actions: VecDeque::new(),
             waker: None,
@@ -109,9 +104,9 @@ impl Behaviour {
         }
     }
 
-    fn handler(&mut self, peer: PeerId) -> Handler {
+    fn handler(&mut self, peer: PeerId, connection: ConnectionId) -> Handler {
         let slots = self.peers.entry(peer).or_default().slots.clone();
-        Handler::new(peer, self.services.clone(), self.served.clone(), self.limits.clone(), slots, self.serving.clone())
+        Handler::new(peer, self.serving.clone(), slots, self.uses.of(connection))
     }
 
     fn connected(&mut self, peer_id: PeerId, connection: ConnectionId) {
@@ -155,23 +150,23 @@ impl NetworkBehaviour for Behaviour {
 
     fn handle_established_inbound_connection(
         &mut self,
-        _: ConnectionId,
+        connection: ConnectionId,
         peer: PeerId,
         _: &Multiaddr,
         _: &Multiaddr,
     ) -> Result<THandler<Self>, ConnectionDenied> {
-        Ok(self.handler(peer))
+        Ok(self.handler(peer, connection))
     }
 
     fn handle_established_outbound_connection(
         &mut self,
-        _: ConnectionId,
+        connection: ConnectionId,
         peer: PeerId,
         _: &Multiaddr,
         _: Endpoint,
         _: PortUse,
     ) -> Result<THandler<Self>, ConnectionDenied> {
-        Ok(self.handler(peer))
+        Ok(self.handler(peer, connection))
     }
 
     fn on_swarm_event(&mut self, event: FromSwarm<'_>) {

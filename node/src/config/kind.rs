@@ -4,6 +4,7 @@
 //! list; so every scalar is read from its text, in every layer alike.
 
 use figment::value::{Num, Value};
+use ipnet::IpNet;
 use libp2p_identity::PeerId;
 use multiaddr::Multiaddr;
 use wakumix_discovery::{
@@ -143,6 +144,11 @@ pub(super) fn peer_id() -> Kind {
 pub(super) fn mix_node() -> Kind {
     let read = |text: &str| one_of_many(text, text.parse::<MixNodeEntry>());
     Kind::Text { form: "multiaddr/p2p/<peer id>:<64 hex characters>", placeholder: "MULTIADDR:KEY", read }
+}
+
+pub(super) fn network() -> Kind {
+    let read = |text: &str| one_of_many(text, text.parse::<IpNet>());
+    Kind::Text { form: "a network such as 10.1.0.0/16", placeholder: "NETWORK", read }
 }
 
 pub(super) fn node_record() -> Kind {

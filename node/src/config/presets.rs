@@ -34,12 +34,13 @@ pub(crate) const PRESETS: &[Preset] = &[
     },
     Preset {
         name: "local",
-        doc: "a test network on one machine or one bridge: cluster 66, one shard, no limit of peers on one address, exits serve private addresses",
+        doc: "a test network on one machine or one bridge: cluster 66, one shard, no limit of peers on one address, loopback shared by all, exits serve private addresses",
         values: &[
             ("cluster-id", "66"),
             ("shard", "0"),
             ("num-shards-in-network", "1"),
             ("ip-colocation-limit", "0"),
+            ("host.shared-addresses", "127.0.0.0/8,::1/128"),
             ("exit.allow-private-addresses", "true"),
             ("mix-allow-all-addresses", "true"),
         ],
