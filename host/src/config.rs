@@ -224,7 +224,7 @@ pub struct RequestLimits {
     pub inbound_streams: usize,
     /// Requests of all peers together that may be answered at a time; the streams of further ones are reset.
     pub inbound: usize,
-    /// Bytes of all requests that are being read and answered; beyond them slow ones give way, or the newest is reset. 160 of
+    /// Bytes of all requests that are being read and answered; beyond them slow ones give way, or the newest is reset. 80 of
     /// the longest that lightpush takes, 200 KiB.
     pub body_bytes: usize,
     /// Reading a request that has begun.
@@ -242,7 +242,7 @@ impl Default for RequestLimits {
         Self {
             inbound_streams: 16,
             inbound: 256,
-            body_bytes: 32 * 1024 * 1024,
+            body_bytes: 16 * 1024 * 1024,
             read_timeout: Duration::from_secs(10),
             answer_timeout: Duration::from_secs(30),
             write_timeout: Duration::from_secs(10),

@@ -214,6 +214,7 @@ impl Node {
         let spoken = |slot: &&Slot| slot.finding.profiles.is_some() || slot.finding.formats.is_some();
         let spoken = self.own_word(now, is_expired).find(spoken).map(|slot| &slot.finding);
         let reassembles = self.own_word(now, is_expired).find_map(|slot| slot.finding.reassembles);
+        let is_full = self.own_word(now, is_expired).find_map(|slot| slot.finding.is_full);
         self.view = View {
             hop: self.hop(now, is_expired),
             addresses,
@@ -224,7 +225,7 @@ impl Node {
             profiles: spoken.and_then(|finding| finding.profiles.clone()),
             formats: spoken.and_then(|finding| finding.formats),
             reassembles,
-            is_full: self.own_word(now, is_expired).find_map(|slot| slot.finding.is_full).unwrap_or(false),
+            is_full: is_full.unwrap_or(false),
             operator: live().find_map(|slot| slot.finding.operator.clone()),
             family: live()
                 .map(|slot| &slot.finding.family)

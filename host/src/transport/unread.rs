@@ -12,7 +12,7 @@ use std::{
 };
 
 /// Bytes on all connections together.
-const BUDGET: usize = 64 << 20;
+const BUDGET: usize = 32 << 20;
 /// Bytes of one connection when that much waits: three packets.
 const LEAST: usize = 16 << 10;
 

@@ -185,7 +185,7 @@ fn own(roles: &Roles) -> Vec<Key> {
         Key::new(PEERS, "mixnode", kind::mix_node(),
             "static mix pool; the node itself may be in the list and is skipped, so one list can serve a whole network").list(),
         Key::new(PEERS, "max-connections", number(1, 100_000),
-            "libp2p connections, incoming and outgoing; a quarter is for those that the node opens, and when the others are taken the one goes that was longest of no use. Unset, as many as 128 MiB and the open files of the process allow"),
+            "libp2p connections, incoming and outgoing; a quarter is for those that the node opens, and when the others are taken the one goes that was longest of no use. Unset, as many as 160 MiB and the open files of the process allow"),
         Key::new(PEERS, "ip-colocation-limit", number(0, 100_000),
             "peers on one IP address before gossipsub marks them down; 0 turns the rule off, as needed behind bridges and on one machine").or("5"),
 

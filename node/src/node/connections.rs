@@ -1,10 +1,10 @@
 //! How many connections a node has room for: as many as the memory for them and the open files of the process allow.
 
 /// Memory of all connections together.
-const MEMORY: usize = 128 << 20;
+const MEMORY: usize = 160 << 20;
 /// What one takes with its ciphers', muxer's and protocols' buffers while it is used as it should be; measured, see
 /// docs/bounds.md.
-const MEMORY_EACH: usize = 48 << 10;
+const MEMORY_EACH: usize = 60 << 10;
 
 /// Open files of a node besides its established connections: 128 connections that are being set up, up to 64 sockets of REST
 /// and metrics, and 64 for listeners, keys, tags, logs, name servers and the runtime.
