@@ -25,7 +25,7 @@ pub(super) enum Action {
 }
 
 /// What has been read of a frame.
-#[derive(Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Piece<'a> {
     /// A frame without bytes of interest.
     Frame(StreamId, Action),
