@@ -31,8 +31,9 @@ const NAME: &str = "/yamux/1.0.0";
 const MOST: usize = 320 * 1024;
 /// What a frame costs besides its content.
 const FRAME: usize = 64;
-/// The longest frame that is read to its end whatever waits: what implementations write, but for some that fill a window.
-const SHORT_FRAME: usize = 64 * 1024;
+/// The longest frame that is read to its end whatever waits: what the library writes. Longer ones, of implementations that fill a
+/// window with one, need room; there is enough unless others have taken what all connections may have.
+const SHORT_FRAME: usize = 16 * 1024;
 const HEADER: usize = 12;
 
 /// Streams that wait to be accepted, as in libp2p; further ones are reset.
