@@ -73,6 +73,8 @@ pub struct Finding {
     pub formats: Option<FormatSet>,
     /// Whether it puts fragments of requests together when a path ends at it.
     pub reassembles: Option<bool>,
+    /// Whether so many are connected to it that newcomers should look elsewhere.
+    pub is_full: Option<bool>,
     /// What its operator calls itself: nodes with the same tag are run by one.
     pub operator: Option<String>,
     /// Other nodes of the same operator; counts where they say the same.
@@ -151,6 +153,7 @@ impl Finding {
             profiles: None,
             formats: None,
             reassembles: None,
+            is_full: None,
             operator: None,
             family: Vec::new(),
             expires: None,

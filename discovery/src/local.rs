@@ -31,6 +31,8 @@ pub struct LocalRecord {
     pub next_key: Option<(PublicKey, UnixSeconds)>,
     /// Whether it puts fragments of requests together when a path ends at it.
     pub reassembles: bool,
+    /// Whether so many are connected that newcomers should look elsewhere; only descriptors have room for it.
+    pub is_full: bool,
     /// The wire profiles that it speaks.
     pub profiles: Vec<WireFormat>,
     /// What its operator calls itself.

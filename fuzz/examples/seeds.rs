@@ -76,6 +76,7 @@ fn descriptors() -> Result<Vec<u8>> {
         family: vec![peer],
         limits: Limits { packets_per_second: 100, longest_hold_ms: 1000 },
         reassembles: true,
+        is_full: true,
     };
     let sealed = descriptor.seal(&KEY)?;
     write("descriptor", "sealed", &sealed)?;

@@ -11,7 +11,13 @@ use libp2p::{
 use wakumix_role_api::{Services, host::OutboundPacket};
 use wakumix_telemetry::Telemetry;
 
-use crate::{AutonatTimes, CircuitRelayLimits, HostConfig, HostError, gossip, limits, metadata, mix, nat::quiet, rpc};
+use crate::{
+    AutonatTimes, CircuitRelayLimits, HostConfig, HostError, gossip,
+    limits::{self, LastUses},
+    metadata, mix,
+    nat::quiet,
+    rpc,
+};
 
 /// The protocol family in identify: that of libp2p itself, which the fleet's nodes tell too.
 const IDENTIFY_PROTOCOL: &str = "ipfs/0.1.0";
@@ -62,7 +68,7 @@ impl HostBehaviour {
         config: &HostConfig,
         identity: &Keypair,
         services: Services,
-        protocols: mix::Protocols,
+        (protocols, uses): (mix::Protocols, LastUses),
         has_relay: bool,
         circuits: relay::client::Behaviour,
         telemetry: &Telemetry,
@@ -76,14 +82,14 @@ impl HostBehaviour {
         let circuit_relay = config.circuit_relay.as_ref().map(|limits| circuit_relay(me, limits));
         let autonat = config.autonat.as_ref().map(|times| autonat(me, times, config.allow_private));
         Ok(Self {
-            limits: limits::Behaviour::new(config.connections.clone(), telemetry),
+            limits: limits::Behaviour::new(config.connections.clone(), uses.clone(), telemetry),
             identify: identify::Behaviour::new(identify),
             ping: ping::Behaviour::new(ping::Config::new().with_interval(PING_INTERVAL).with_timeout(PING_TIMEOUT)),
             metadata: metadata::Behaviour::new(config.cluster, &config.shards),
             gossip: gossip.into(),
             mix: protocols.mix.into(),
             sphinx_packet: protocols.sphinx_packet.into(),
-            rpc: rpc::Behaviour::new(services, config.requests.clone()),
+            rpc: rpc::Behaviour::new(services, config.requests.clone(), uses),
             circuits,
             circuit_relay: circuit_relay.into(),
             autonat: autonat.into(),

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use ipnet::IpNet;
 use libp2p::Multiaddr;
 use wakumix_mix::admission::Capacity;
 use wakumix_sphinx::Weaknesses;
@@ -125,23 +126,31 @@ impl Default for CircuitRelayLimits {
     }
 }
 
-/// Bounds of connections; what is above is refused.
+/// Bounds of connections; what is above is refused, or another one goes for it.
 #[derive(Clone, Debug)]
 pub struct ConnectionLimits {
     /// Established connections.
     pub total: usize,
-    /// Established connections that remotes opened. Below `total`, so that remotes cannot keep this node from
-    /// dialling.
+    /// Established connections that remotes opened. Below `total`: the rest is for those that this node dials. One address
+    /// has a quarter of them and one subnet half; when all are taken, the one goes that was longest of no use.
     pub inbound: usize,
     /// Established connections of one peer: one each way over TCP, QUIC and WebSocket, and one reconnect.
     pub per_peer: usize,
-    /// Connections that remotes are setting up.
+    /// Connections that remotes are setting up over sockets; one address has a quarter of them and one subnet half.
     pub pending_inbound: usize,
+    /// QUIC handshakes that remotes have begun, shared likewise. Each costs some 20 KiB until it is over, and one round trip
+    /// is enough for it: with 256, some 1000 made-up first packets a second still leave an honest one a quarter of a second.
+    pub pending_quic: usize,
     /// Connections that this node is setting up.
     pub pending_outbound: usize,
     /// A connection on which nothing is open is closed after this time. js-waku pings every 5 minutes
     /// (`spec/waku.md §8.1`), so its idle connections stay.
     pub idle_timeout: Duration,
+    /// A connection that carried a packet or a request is kept for so long when others need its place: above the round trip
+    /// of a request over the mixnet, so that its answer finds it.
+    pub grace: Duration,
+    /// Addresses that many users share, such as a reverse proxy's: nobody is counted under them.
+    pub shared_addresses: Vec<IpNet>,
 }
 
 impl Default for ConnectionLimits {
@@ -151,8 +160,11 @@ impl Default for ConnectionLimits {
             inbound: 384,
             per_peer: 4,
             pending_inbound: 64,
+            pending_quic: 256,
             pending_outbound: 64,
             idle_timeout: Duration::from_secs(600),
+            grace: Duration::from_secs(5),
+            shared_addresses: Vec::new(),
         }
     }
 }
@@ -210,9 +222,11 @@ pub struct RequestLimits {
     /// Streams that one peer may have open towards our services. js-waku opens one per protocol in advance and keeps
     /// it idle (`spec/waku.md §8.1`).
     pub inbound_streams: usize,
-    /// Requests of all peers together that may be read and answered at a time; further ones wait unread for
-    /// `read_timeout`, then their streams are reset.
+    /// Requests of all peers together that may be answered at a time; the streams of further ones are reset.
     pub inbound: usize,
+    /// Bytes of all requests that are being read and answered; beyond them slow ones give way, or the newest is reset. 80 of
+    /// the longest that lightpush takes, 200 KiB.
+    pub body_bytes: usize,
     /// Reading a request that has begun.
     pub read_timeout: Duration,
     /// From a complete request to the service's answer.
@@ -228,6 +242,7 @@ impl Default for RequestLimits {
         Self {
             inbound_streams: 16,
             inbound: 256,
+            body_bytes: 16 * 1024 * 1024,
             read_timeout: Duration::from_secs(10),
             answer_timeout: Duration::from_secs(30),
             write_timeout: Duration::from_secs(10),

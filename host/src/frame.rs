@@ -7,6 +7,8 @@ use futures::{AsyncRead, AsyncReadExt};
 
 /// A body grows by at most this much before the next bytes have arrived: an announced length alone costs no memory.
 const GROWTH: usize = 16 * 1024;
+/// The first bytes of a body: a stream on which little comes costs little.
+const FIRST_GROWTH: usize = 1024;
 
 /// Longest prefix that this crate writes: five groups of seven bits hold every `u32`.
 const MAX_PREFIX_LEN: usize = 5;
@@ -88,11 +90,21 @@ pub(crate) async fn read_frame_after<S: AsyncRead + Unpin>(
     first: u8,
     max: usize,
 ) -> io::Result<Vec<u8>> {
+    read_frame_as_it_grows(stream, first, max, |_| Ok(())).await
+}
+
+/// As [`read_frame_after`]; asks before the body takes so many bytes more.
+pub(crate) async fn read_frame_as_it_grows<S: AsyncRead + Unpin>(
+    stream: &mut S,
+    first: u8,
+    max: usize,
+    may_grow: impl Fn(usize) -> io::Result<()>,
+) -> io::Result<Vec<u8>> {
     let mut prefix = PrefixReader::new(max);
     let mut byte = first;
     loop {
         if let Some(length) = push(&mut prefix, byte)? {
-            return read_body(stream, length).await;
+            return read_body(stream, length, may_grow).await;
         }
         let mut next = [0u8; 1];
         stream.read_exact(&mut next).await?;
@@ -104,11 +116,17 @@ fn push(prefix: &mut PrefixReader, byte: u8) -> io::Result<Option<usize>> {
     prefix.push(byte).map_err(|error| io::Error::new(io::ErrorKind::InvalidData, error))
 }
 
-async fn read_body<S: AsyncRead + Unpin>(stream: &mut S, length: usize) -> io::Result<Vec<u8>> {
+async fn read_body<S: AsyncRead + Unpin>(
+    stream: &mut S,
+    length: usize,
+    may_grow: impl Fn(usize) -> io::Result<()>,
+) -> io::Result<Vec<u8>> {
     let mut body = Vec::new();
     while body.len() < length {
         let start = body.len();
-        body.resize(length.min(start + GROWTH), 0);
+        let growth = (length - start).min(start.clamp(FIRST_GROWTH, GROWTH));
+        may_grow(growth)?;
+        body.resize(start + growth, 0);
         stream.read_exact(&mut body[start..]).await?;
     }
     Ok(body)

@@ -98,6 +98,11 @@ impl Kept {
         self.peers.contains_key(peer)
     }
 
+    /// All of them.
+    pub(crate) fn peers(&self) -> impl Iterator<Item = PeerId> {
+        self.peers.keys().copied()
+    }
+
     /// A connection was made, whoever opened it.
     pub(crate) fn connected(&mut self, peer: &PeerId, now: Instant) {
         if let Some(peer) = self.peers.get_mut(peer) {

@@ -2,24 +2,42 @@
 //!
 //! The behaviour of this name in libp2p 0.57 keeps an entry for every peer id that was ever connected; a remote that
 //! connects with fresh identities makes it grow without end. This one forgets a peer with its last connection.
+//!
+//! | file | idea |
+//! |---|---|
+//! | `places` | the places for established connections, and who gives his up |
+//! | `source` | where connections come from |
+//! | `last_use` | when each last carried a packet or a request |
+
+mod last_use;
+mod places;
+mod source;
 
 use std::{
-    collections::{HashMap, HashSet},
+    collections::{HashSet, VecDeque},
     convert::Infallible,
-    task::{Context, Poll},
+    task::{Context, Poll, Waker},
 };
 
 use libp2p::{
     Multiaddr, PeerId,
     core::{Endpoint, transport::PortUse},
-    swarm::{ConnectionDenied, ConnectionId, FromSwarm, NetworkBehaviour, THandler, THandlerInEvent, ToSwarm, dummy},
+    swarm::{
+        CloseConnection, ConnectionDenied, ConnectionId, FromSwarm, NetworkBehaviour, THandler, THandlerInEvent,
+        ToSwarm, dummy,
+    },
 };
-
+use tokio::time::Instant;
 use wakumix_telemetry::Telemetry;
 
+use self::places::{Fill, Places};
+pub(crate) use self::{
+    last_use::{LastUse, LastUses},
+    source::{Source, Sources},
+};
 use crate::{
     config::ConnectionLimits,
-    metrics::{ConnectionRefusal, RefusalMetrics},
+    metrics::{ConnectionMetrics, ConnectionRefusal},
     transport::Setups,
 };
 
@@ -27,34 +45,43 @@ use crate::{
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("at most {limit} {what} are allowed", what = .refusal.counted())]
 pub(crate) struct Exceeded {
-    refusal: ConnectionRefusal,
-    limit: usize,
+    pub(crate) refusal: ConnectionRefusal,
+    pub(crate) limit: usize,
 }
 
-/// Refuses connections beyond the limits.
+/// Refuses connections beyond the limits, or lets others go for them.
 pub(crate) struct Behaviour {
-    limits: ConnectionLimits,
-    /// Which of `pending_inbound` give way to others.
+    pending_outbound_limit: usize,
+    inbound_limit: usize,
+    sources: Sources,
     setups: Setups,
-    metrics: RefusalMetrics,
-    /// Bound: `limits.pending_inbound`, and those that were told to give way and have not ended yet.
-    pending_inbound: HashSet<ConnectionId>,
+    places: Places,
+    uses: LastUses,
+    fill: Fill,
+    metrics: ConnectionMetrics,
     pending_outbound: HashSet<ConnectionId>,
-    /// Established connections; true for those that the remote opened.
-    established: HashMap<ConnectionId, bool>,
-    per_peer: HashMap<PeerId, usize>,
+    /// Connections to close. Bound: those that may be on their way out.
+    leavers: VecDeque<ToSwarm<Infallible, Infallible>>,
+    waker: Option<Waker>,
 }
 
 impl Behaviour {
-    pub(crate) fn new(limits: ConnectionLimits, telemetry: &Telemetry) -> Self {
+    pub(crate) fn new(limits: ConnectionLimits, uses: LastUses, telemetry: &Telemetry) -> Self {
+        let sources = Sources::new(limits.shared_addresses.clone());
+        let metrics = ConnectionMetrics::new(telemetry);
+        metrics.places(limits.inbound);
         Self {
-            limits,
-            setups: Setups::new(telemetry),
-            metrics: RefusalMetrics::new(telemetry),
-            pending_inbound: HashSet::new(),
+            pending_outbound_limit: limits.pending_outbound,
+            inbound_limit: limits.inbound,
+            setups: Setups::new(limits.pending_inbound, limits.pending_quic, sources.clone(), telemetry),
+            sources,
+            places: Places::new(limits),
+            uses,
+            fill: Fill::new(),
+            metrics,
             pending_outbound: HashSet::new(),
-            established: HashMap::new(),
-            per_peer: HashMap::new(),
+            leavers: VecDeque::new(),
+            waker: None,
         }
     }
 
@@ -63,29 +90,43 @@ impl Behaviour {
         &self.setups
     }
 
-    /// A remote has set its connection up, or will not.
-    fn inbound_ended(&mut self, connection: ConnectionId) {
-        self.setups.ended(connection);
-        self.pending_inbound.remove(&connection);
+    /// The connections of these peers stay, whoever opened them; of others, those go first that are not used.
+    pub(crate) fn need(&mut self, peers: HashSet<PeerId>) {
+        self.places.need(peers);
     }
 
-    fn admit(&self, peer: &PeerId, inbound: bool) -> Result<THandler<Self>, ConnectionDenied> {
-        let inbound_now = self.established.values().filter(|inbound| **inbound).count();
-        let of_peer = self.per_peer.get(peer).copied().unwrap_or_default();
-        self.check(ConnectionRefusal::Total, self.established.len(), self.limits.total)?;
-        self.check(ConnectionRefusal::PerPeer, of_peer, self.limits.per_peer)?;
-        if inbound {
-            self.check(ConnectionRefusal::Inbound, inbound_now, self.limits.inbound)?;
-        }
-        Ok(dummy::ConnectionHandler)
+    /// Whether new senders should look elsewhere.
+    pub(crate) fn is_full(&mut self, now: Instant) -> bool {
+        self.fill.with(self.places.inbound(), self.inbound_limit, now)
     }
 
-    fn check(&self, refusal: ConnectionRefusal, now: usize, limit: usize) -> Result<(), ConnectionDenied> {
-        if now < limit {
-            return Ok(());
+    fn refuse(&self, exceeded: Exceeded) -> ConnectionDenied {
+        self.metrics.refused(exceeded.refusal);
+        ConnectionDenied::new(exceeded)
+    }
+
+    fn admit_inbound(&mut self, peer: &PeerId, remote: &Multiaddr) -> Result<(), ConnectionDenied> {
+        let admitted = self.places.admit_inbound(peer, self.sources.of(remote), Instant::now());
+        let Some(leaver) = admitted.map_err(|exceeded| self.refuse(exceeded))? else { return Ok(()) };
+        self.metrics.evicted();
+        let connection = CloseConnection::One(leaver.connection);
+        self.leavers.push_back(ToSwarm::CloseConnection { peer_id: leaver.peer, connection });
+        if let Some(waker) = self.waker.take() {
+            waker.wake();
         }
-        self.metrics.refused(refusal);
-        Err(ConnectionDenied::new(Exceeded { refusal, limit }))
+        Ok(())
+    }
+
+    /// From now on the connection has a last use.
+    fn begin(&self, connection: ConnectionId) -> dummy::ConnectionHandler {
+        self.uses.of(connection);
+        dummy::ConnectionHandler
+    }
+
+    fn ended(&mut self, connection: ConnectionId) {
+        self.uses.forget(connection);
+        self.places.left(connection);
+        self.metrics.inbound(self.places.inbound());
     }
 }
 
@@ -97,15 +138,9 @@ impl NetworkBehaviour for Behaviour {
         &mut self,
         connection: ConnectionId,
         _: &Multiaddr,
-        _: &Multiaddr,
+        remote: &Multiaddr,
     ) -> Result<(), ConnectionDenied> {
-        let (pending, limit) = (self.pending_inbound.len(), self.limits.pending_inbound);
-        if pending >= limit && !self.setups.make_room() {
-            self.check(ConnectionRefusal::PendingInbound, pending, limit)?;
-        }
-        self.setups.began(connection);
-        self.pending_inbound.insert(connection);
-        Ok(())
+        self.setups.admit(connection, remote).map_err(|exceeded| self.refuse(exceeded))
     }
 
     fn handle_established_inbound_connection(
@@ -113,10 +148,11 @@ impl NetworkBehaviour for Behaviour {
         connection: ConnectionId,
         peer: PeerId,
         _: &Multiaddr,
-        _: &Multiaddr,
+        remote: &Multiaddr,
     ) -> Result<THandler<Self>, ConnectionDenied> {
-        self.inbound_ended(connection);
-        self.admit(&peer, true)
+        self.setups.ended(connection);
+        self.admit_inbound(&peer, remote)?;
+        Ok(self.begin(connection))
     }
 
     fn handle_pending_outbound_connection(
@@ -126,7 +162,10 @@ impl NetworkBehaviour for Behaviour {
         _: &[Multiaddr],
         _: Endpoint,
     ) -> Result<Vec<Multiaddr>, ConnectionDenied> {
-        self.check(ConnectionRefusal::PendingOutbound, self.pending_outbound.len(), self.limits.pending_outbound)?;
+        if self.pending_outbound.len() >= self.pending_outbound_limit {
+            let refusal = ConnectionRefusal::PendingOutbound;
+            return Err(self.refuse(Exceeded { refusal, limit: self.pending_outbound_limit }));
+        }
         self.pending_outbound.insert(connection);
         Ok(Vec::new())
     }
@@ -140,28 +179,25 @@ impl NetworkBehaviour for Behaviour {
         _: PortUse,
     ) -> Result<THandler<Self>, ConnectionDenied> {
         self.pending_outbound.remove(&connection);
-        self.admit(&peer, false)
+        self.places.admit_outbound(&peer).map_err(|exceeded| self.refuse(exceeded))?;
+        Ok(self.begin(connection))
     }
 
     fn on_swarm_event(&mut self, event: FromSwarm<'_>) {
         match event {
             FromSwarm::ConnectionEstablished(event) => {
-                self.established.insert(event.connection_id, event.endpoint.is_listener());
-                *self.per_peer.entry(event.peer_id).or_default() += 1;
+                let from = event.endpoint.is_listener().then(|| self.sources.of(event.endpoint.get_remote_address()));
+                self.places.taken(event.connection_id, event.peer_id, from, self.uses.of(event.connection_id));
+                self.metrics.inbound(self.places.inbound());
             }
-            FromSwarm::ConnectionClosed(event) => {
-                self.established.remove(&event.connection_id);
-                if event.remaining_established == 0 {
-                    self.per_peer.remove(&event.peer_id);
-                } else if let Some(count) = self.per_peer.get_mut(&event.peer_id) {
-                    *count = event.remaining_established;
-                }
-            }
+            FromSwarm::ConnectionClosed(event) => self.ended(event.connection_id),
             FromSwarm::DialFailure(event) => {
                 self.pending_outbound.remove(&event.connection_id);
+                self.ended(event.connection_id);
             }
             FromSwarm::ListenFailure(event) => {
-                self.inbound_ended(event.connection_id);
+                self.setups.ended(event.connection_id);
+                self.ended(event.connection_id);
             }
             _ => {}
         }
@@ -171,7 +207,11 @@ impl NetworkBehaviour for Behaviour {
         match event {}
     }
 
-    fn poll(&mut self, _: &mut Context<'_>) -> Poll<ToSwarm<Infallible, THandlerInEvent<Self>>> {
+    fn poll(&mut self, cx: &mut Context<'_>) -> Poll<ToSwarm<Infallible, THandlerInEvent<Self>>> {
+        if let Some(leaver) = self.leavers.pop_front() {
+            return Poll::Ready(leaver);
+        }
+        self.waker = Some(cx.waker().clone());
         Poll::Pending
     }
 }

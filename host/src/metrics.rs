@@ -44,6 +44,10 @@ wakumix_sphinx::named_enum! {
         Displaced = "displaced",
         /// Too many are being set up by remotes.
         PendingInbound = "pending_inbound",
+        /// One address has its share, being set up or established.
+        AddressShare = "address_share",
+        /// One subnet has.
+        SubnetShare = "subnet_share",
         /// Too many are being set up by this node.
         PendingOutbound = "pending_outbound",
         /// Too many were opened by remotes.
@@ -61,6 +65,8 @@ impl ConnectionRefusal {
         match self {
             Self::Silent | Self::Displaced => "connections that take their time",
             Self::PendingInbound => "connections being set up by remotes",
+            Self::AddressShare => "connections from one address",
+            Self::SubnetShare => "connections from one subnet",
             Self::PendingOutbound => "connections being set up",
             Self::Inbound => "connections that remotes opened",
             Self::PerPeer => "connections of one peer",
@@ -85,6 +91,46 @@ impl RefusalMetrics {
         if let Some(counter) = self.0.get(refusal as usize) {
             counter.increment(1);
         }
+    }
+}
+
+/// Handles for established connections.
+pub(crate) struct ConnectionMetrics {
+    refused: RefusalMetrics,
+    evicted: Counter,
+    places: Gauge,
+    inbound: Gauge,
+}
+
+impl ConnectionMetrics {
+    pub(crate) fn new(telemetry: &Telemetry) -> Self {
+        Self {
+            refused: RefusalMetrics::new(telemetry),
+            evicted: telemetry.counter(Metric::ConnectionsEvictedTotal, &[]),
+            places: telemetry.gauge(Metric::InboundPlaces, &[]),
+            inbound: telemetry.gauge(Metric::InboundConnections, &[]),
+        }
+    }
+
+    pub(crate) fn refused(&self, refusal: ConnectionRefusal) {
+        self.refused.refused(refusal);
+    }
+
+    /// Counts a connection that gave its place to another.
+    pub(crate) fn evicted(&self) {
+        self.evicted.increment(1);
+    }
+
+    /// Places for connections that remotes open.
+    #[allow(clippy::cast_precision_loss, reason = "fewer than there are ports")]
+    pub(crate) fn places(&self, places: usize) {
+        self.places.set(places as f64);
+    }
+
+    /// How many of them are taken.
+    #[allow(clippy::cast_precision_loss, reason = "fewer than there are ports")]
+    pub(crate) fn inbound(&self, taken: usize) {
+        self.inbound.set(taken as f64);
     }
 }
 

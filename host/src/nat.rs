@@ -166,7 +166,7 @@ impl Nat {
                 }
             }
         }
-        HostAddresses { listen, external, relayed: self.reservations.addresses(), reachability }
+        HostAddresses { listen, external, relayed: self.reservations.addresses(), reachability, is_full: false }
     }
 
     /// The addresses that identify, and a circuit relay's reservations, tell besides the bound ones. A node that relays

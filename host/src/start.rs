@@ -36,6 +36,7 @@ use crate::{
     durable::Durable,
     gossip::{MeshHealth, SlowPeers, Unsent},
     kept::Kept,
+    limits::LastUses,
     metrics::HostMetrics,
     mix,
     nat::Nat,
@@ -144,7 +145,8 @@ impl Factory {
         let HostParts { identity, inbox, mix, relay: gossip, services, events, telemetry, tasks } = self.parts.clone();
         let config = &self.config;
         let commands = inbox.receiver().ok_or_else(|| HostError::setup("the host", &"another host reads its inbox"))?;
-        let protocols = mix.map(|port| mix::Protocols::new(&port, config, &telemetry));
+        let uses = LastUses::default();
+        let protocols = mix.map(|port| mix::Protocols::new(&port, config, uses.clone(), &telemetry));
 
         let registry = telemetry.libp2p_registry();
         *registry.lock() = Registry::default();
@@ -153,7 +155,7 @@ impl Factory {
             config,
             &identity,
             services,
-            protocols.unwrap_or_default(),
+            (protocols.unwrap_or_default(), uses),
             gossip.is_some(),
             circuits_behaviour,
             &telemetry,

@@ -203,7 +203,16 @@ impl Host {
         for (address, reason) in self.kept.replace(addresses, |peer| self.swarm.is_connected(peer), now) {
             tracing::warn!(%address, %reason, "a peer to stay connected to is left out");
         }
+        self.hold_on_to_needed();
         self.dial_kept(now);
+    }
+
+    /// Says which connections stay when places are needed, whoever opened them.
+    fn hold_on_to_needed(&mut self) {
+        let gossip = self.swarm.behaviour().gossip.as_ref();
+        let mesh = gossip.into_iter().flat_map(|gossip| gossip.topics().flat_map(|topic| gossip.mesh_peers(topic)));
+        let needed = mesh.copied().chain(self.kept.peers()).collect();
+        self.swarm.behaviour_mut().limits.need(needed);
     }
 
     fn on_tick(&mut self) {
@@ -211,6 +220,7 @@ impl Host {
         self.dial_kept(now);
         self.look_after_addresses(now);
         self.swarm.behaviour_mut().rpc.expire(now);
+        self.hold_on_to_needed();
         if let Some(gossip) = self.swarm.behaviour().gossip.as_ref() {
             self.mesh_health.record(&gossip::mesh_peers(gossip));
             for peer in gossip::bad_peers(gossip) {

@@ -1,8 +1,10 @@
 //! Sockets: TCP, QUIC and WebSocket with noise, yamux or mplex; names are resolved for dialling. Circuits through relays
 //! carry noise and a muxer of their own: a relay reads nothing.
 
-mod calm;
+mod mplex;
 mod setups;
+mod unread;
+mod yamux;
 
 use std::{
     io,
@@ -25,11 +27,11 @@ use libp2p::{
     multiaddr::Protocol,
     noise, quic, relay,
     swarm::dial_opts::{DialOpts, PeerCondition},
-    tcp, websocket, yamux,
+    tcp, websocket,
 };
 
-use self::calm::Calm;
 pub(crate) use self::setups::Setups;
+use self::unread::Unread;
 use crate::HostError;
 
 /// Addresses of one peer that are tried at the same time.
@@ -42,8 +44,10 @@ const SETUP_TIMEOUT: Duration = Duration::from_secs(10);
 /// Streams of one connection: above the sum of what each protocol allows a peer, which is some 56 and the 58 circuits that a
 /// relay may have open or in set-up towards a node behind it. The libraries' own limits are 512 and 128.
 const STREAMS: usize = 128;
-/// Frames of up to 1 MiB that wait unread on one mplex stream; the library's own limit is 32.
-const MPLEX_FRAMES: usize = 4;
+const QUIC_STREAMS: u32 = 128;
+/// Bytes that wait unread on one stream and on one connection of QUIC; the library's own are 10 MB and 15 MB. With 512 KiB and
+/// a round trip of 100 ms, 1100 packets a second go over one connection.
+const QUIC_UNREAD: (u32, u32) = (256 * 1024, 512 * 1024);
 
 /// A transport that knows its peers and carries many streams.
 pub(crate) type HostTransport = Boxed<(PeerId, StreamMuxerBox)>;
@@ -58,12 +62,10 @@ pub(crate) fn build(
     let noise = noise::Config::new(identity).map_err(|error| HostError::setup("noise", &error))?;
     // mplex is for js-waku and the example nodes of the Nim library, which know nothing else (`spec/waku.md §8.1`).
     // Of muxers that both sides know, the dialler's order decides; ours puts yamux first.
+    let unread = Unread::default();
     let muxers = || {
-        let mut mplex = libp2p_mplex::Config::new();
-        mplex.set_max_num_streams(STREAMS).set_max_buffer_size(MPLEX_FRAMES);
-        let mut yamux = yamux::Config::default();
-        yamux.set_max_num_streams(STREAMS);
-        SelectUpgrade::new(yamux, mplex)
+        let yamux = yamux::Config { max_streams: STREAMS, unread: unread.clone() };
+        SelectUpgrade::new(yamux, mplex::Config { max_streams: STREAMS, unread: unread.clone() })
     };
     let tcp = || setups.watch(tcp::tokio::Transport::new(tcp::Config::default()));
     let dns_problem = |error: io::Error| HostError::setup("name resolution", &error);
@@ -84,7 +86,8 @@ pub(crate) fn build(
         .authenticate(noise)
         .multiplex(muxers())
         .map(|(peer, muxer), _| (peer, boxed(muxer)));
-    let quic = quic::tokio::Transport::new(quic::Config::new(identity))
+    let quic = setups
+        .watch_quic(quic::tokio::Transport::new(quic_config(identity)))
         .map(|(peer, muxer), _| (peer, StreamMuxerBox::new(muxer)));
     let plain = tcp.or_transport(quic).map(|either, _| either.into_inner());
     let plain = dns::tokio::Transport::system(plain).map_err(dns_problem)?;
@@ -97,12 +100,19 @@ pub(crate) fn build(
     Ok(counted.map(|(peer, muxer), _| (peer, StreamMuxerBox::new(muxer))).boxed())
 }
 
+fn quic_config(identity: &Keypair) -> quic::Config {
+    let mut config = quic::Config::new(identity);
+    config.max_concurrent_stream_limit = QUIC_STREAMS;
+    (config.max_stream_data, config.max_connection_data) = QUIC_UNREAD;
+    config
+}
+
 fn boxed<C: AsyncRead + AsyncWrite + Send + Unpin + 'static>(
-    muxer: Either<yamux::Muxer<C>, libp2p_mplex::Multiplex<C>>,
+    muxer: Either<yamux::Muxer<C>, mplex::Muxer<C>>,
 ) -> StreamMuxerBox {
     match muxer {
         Either::Left(yamux) => StreamMuxerBox::new(yamux),
-        Either::Right(mplex) => StreamMuxerBox::new(Calm::new(mplex)),
+        Either::Right(mplex) => StreamMuxerBox::new(mplex),
     }
 }
 

@@ -50,6 +50,7 @@ fn entry(peer: PeerId, address: &Multiaddr) -> Descriptor {
         family: Vec::new(),
         limits: Limits::default(),
         reassembles: false,
+        is_full: false,
     }
 }
 

@@ -119,8 +119,8 @@ pub struct Config {
     /// The static mix pool; may hold the node itself.
     #[serde(with = "text")]
     pub mixnode: Vec<MixNodeEntry>,
-    /// Connections in both directions.
-    pub max_connections: u32,
+    /// Connections in both directions; unset for as many as there is room for.
+    pub max_connections: Option<u32>,
     /// Peers on one IP address before gossipsub marks them down; 0 for no limit.
     pub ip_colocation_limit: u32,
 
@@ -236,6 +236,9 @@ pub struct HostConfig {
     pub require_metadata: bool,
     /// Packets that wait for one peer.
     pub queue_packets: u32,
+    /// Networks whose addresses many users share.
+    #[serde(with = "text")]
+    pub shared_addresses: Vec<IpNet>,
     /// Share of its packets that the node loses on purpose.
     pub inject_loss: Percent,
     /// Which ones.

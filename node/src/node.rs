@@ -5,6 +5,7 @@
 //! every packet it holds.
 
 mod addresses;
+mod connections;
 mod formats;
 mod keys;
 mod local;
@@ -29,6 +30,7 @@ use wakumix_telemetry::{Telemetry, health::Protocol};
 
 use crate::rest::Server;
 
+pub use connections::TooFewFiles;
 pub use local::expected as expected_record;
 pub use start::StartError;
 pub use stop::StopSummary;

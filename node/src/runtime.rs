@@ -25,6 +25,19 @@ pub fn keep_memory_private() -> io::Result<()> {
     Ok(())
 }
 
+/// Open files that the process may have, after the limit was raised as far as it goes without privileges; `None` where there is
+/// no limit.
+pub fn open_files() -> Option<u64> {
+    use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+    let limit = getrlimit(Resource::Nofile);
+    let raised = Rlimit { current: limit.maximum, ..limit };
+    // Some systems have a hard limit that they do not grant.
+    match setrlimit(Resource::Nofile, raised) {
+        Ok(()) => raised.current,
+        Err(_) => limit.current,
+    }
+}
+
 /// The signals that tell the process to stop. From its making on none is lost: a process that is told before it waits stops then.
 pub struct StopSignals {
     terminate: Signal,

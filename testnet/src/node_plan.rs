@@ -40,6 +40,7 @@ impl NodePlan {
             ("rest-port", "0".to_owned()),
             ("metrics-server-port", "0".to_owned()),
             ("ip-colocation-limit", "0".to_owned()),
+            ("host.shared-addresses", "127.0.0.0/8".to_owned()),
             ("mix-allow-all-addresses", "true".to_owned()),
             ("mix.networks", "127.0.0.0/8".to_owned()),
             // What the machine can do is shared by all nodes: what one of them alone would measure means nothing.

@@ -57,6 +57,7 @@ fn merged(node: &Node, finding: &Finding) -> Finding {
         profiles: view.profiles.clone(),
         formats: view.formats,
         reassembles: view.reassembles,
+        is_full: finding.is_full,
         operator: view.operator.clone(),
         family: view.family.clone(),
         expires: finding.expires,

@@ -72,6 +72,8 @@ pub(crate) struct View {
     pub(crate) profiles: Option<Vec<WireFormat>>,
     pub(crate) formats: Option<FormatSet>,
     pub(crate) reassembles: Option<bool>,
+    /// Whether it says itself that it has no room for newcomers.
+    pub(crate) is_full: bool,
     pub(crate) operator: Option<String>,
     pub(crate) family: Vec<PeerId>,
     pub(crate) mixes: bool,
@@ -272,6 +274,7 @@ impl Node {
         let spoken = |slot: &&Slot| slot.finding.profiles.is_some() || slot.finding.formats.is_some();
         let spoken = self.own_word(now, is_expired).find(spoken).map(|slot| &slot.finding);
         let reassembles = self.own_word(now, is_expired).find_map(|slot| slot.finding.reassembles);
+        let is_full = self.own_word(now, is_expired).find_map(|slot| slot.finding.is_full);
         self.view = View {
             hop: self.hop(now, is_expired),
             addresses,
@@ -282,6 +285,7 @@ impl Node {
             profiles: spoken.and_then(|finding| finding.profiles.clone()),
             formats: spoken.and_then(|finding| finding.formats),
             reassembles,
+            is_full: is_full.unwrap_or(false),
             operator: live().find_map(|slot| slot.finding.operator.clone()),
             family: live()
                 .map(|slot| &slot.finding.family)

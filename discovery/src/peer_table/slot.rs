@@ -145,6 +145,7 @@ fn merge(known: &mut Finding, new: Finding) {
     known.profiles = new.profiles.or(known.profiles.take());
     known.formats = new.formats.or(known.formats);
     known.reassembles = new.reassembles.or(known.reassembles);
+    known.is_full = new.is_full.or(known.is_full);
     known.operator = new.operator.or(known.operator.take());
     known.record = new.record.or(known.record.take());
 }

@@ -101,6 +101,7 @@ fn entry(node: &Node, family: Option<Family>, rules: &Rules, now: Now) -> Option
         shards: view.shards.clone(),
         profiles: view.profiles.clone().unwrap_or_default(),
         reassembles: view.reassembles,
+        is_full: view.is_full,
         sources: node.sources(),
         operator: view.operator.clone(),
         family,

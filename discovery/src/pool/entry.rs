@@ -45,6 +45,8 @@ pub struct PoolEntry {
     pub profiles: Vec<WireFormat>,
     /// Whether it puts fragments of requests together when a path ends at it, if it has told.
     pub reassembles: Option<bool>,
+    /// Whether it says that newcomers should look elsewhere.
+    pub is_full: bool,
     /// The sources that tell of it now, most trusted first.
     pub sources: Vec<SourceName>,
     /// What its operator calls itself.

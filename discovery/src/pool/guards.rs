@@ -165,7 +165,7 @@ fn candidates(table: &PeerTable, own_operator: Option<&str>) -> Vec<GuardCandida
             is_usable: is_usable(node),
             is_entry: node.is_entry(),
             is_service: node.view.capabilities.is_some_and(|own| own.contains(Capabilities::LIGHTPUSH)),
-            is_full: false,
+            is_full: node.view.is_full,
         })
     };
     nodes.iter().zip(families).filter_map(candidate).collect()

@@ -46,6 +46,7 @@ pub(crate) fn mixer(seed: u16) -> LocalRecord {
         mix_key: Some(mix_key(seed).public()),
         next_key: None,
         reassembles: false,
+        is_full: false,
         profiles: Vec::new(),
         operator: None,
         family: Vec::new(),

@@ -227,6 +227,7 @@ pub(crate) fn local(seed: u16) -> LocalRecord {
         mix_key: None,
         next_key: None,
         reassembles: false,
+        is_full: false,
         profiles: Vec::new(),
         operator: None,
         family: Vec::new(),

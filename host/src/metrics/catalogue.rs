@@ -19,7 +19,13 @@ catalogue! {
     DialsTotal: "waku_mix_dials_total", Counter, Count, ["outcome"],
         "Connection attempts, by outcome.";
     ConnectionsRefusedTotal: "waku_mix_connections_refused_total", Counter, Count, ["reason"],
-        "Connections refused, or ended before they were set up: nothing came, or a bound was reached (7 reasons).";
+        "Connections refused, or ended before they were set up: nothing came, or a bound was reached (9 reasons).";
+    ConnectionsEvictedTotal: "waku_mix_connections_evicted_total", Counter, Count, [],
+        "Connections that were closed because others needed their places and they were longest of no use.";
+    InboundPlaces: "waku_mix_inbound_places", Gauge, Count, [],
+        "Places for connections that remotes open.";
+    InboundConnections: "waku_mix_inbound_connections", Gauge, Count, [],
+        "Connections that remotes opened.";
     Reachability: "waku_mix_reachability", Gauge, Count, ["state"],
         "1 for what is known of whether others can dial this node: public, private or unknown; 0 for the others.";
     RelayReservations: "waku_mix_relay_reservations", Gauge, Count, [],

@@ -306,7 +306,8 @@ impl Behaviour {
         }
     }
 
-    fn link(&mut self, peer_id: PeerId) -> PeerLink {
+    fn link(&mut self, peer_id: PeerId, connection: ConnectionId) -> PeerLink {
+        let last_use = self.ingress.uses.of(connection);
         let peer = self.peer(peer_id);
         let (queue, slots, gate) = (peer.queue.clone(), peer.slots.clone(), peer.gate.clone());
         PeerLink {
@@ -314,6 +315,7 @@ impl Behaviour {
             slots,
             gate,
             ingress: self.ingress.clone(),
+            last_use,
             max_inbound_streams: self.limits.inbound_streams,
             open_timeout: self.limits.open_timeout,
             write_timeout: self.limits.write_timeout,
@@ -387,23 +389,23 @@ impl NetworkBehaviour for Behaviour {
 
     fn handle_established_inbound_connection(
         &mut self,
-        _: ConnectionId,
+        connection: ConnectionId,
         peer: PeerId,
         _: &Multiaddr,
         _: &Multiaddr,
     ) -> Result<THandler<Self>, ConnectionDenied> {
-        Ok(Handler::new(self.protocol.clone(), self.link(peer)))
+        Ok(Handler::new(self.protocol.clone(), self.link(peer, connection)))
     }
 
     fn handle_established_outbound_connection(
         &mut self,
-        _: ConnectionId,
+        connection: ConnectionId,
         peer: PeerId,
         _: &Multiaddr,
         _: Endpoint,
         _: PortUse,
     ) -> Result<THandler<Self>, ConnectionDenied> {
-        Ok(Handler::new(self.protocol.clone(), self.link(peer)))
+        Ok(Handler::new(self.protocol.clone(), self.link(peer, connection)))
     }
 
     fn on_swarm_event(&mut self, event: FromSwarm<'_>) {

@@ -9,7 +9,7 @@ use wakumix_sphinx::{BufferPool, FormatKind};
 use wakumix_telemetry::Telemetry;
 
 use super::{behaviour::Behaviour, gate::Gate, inbound::Ingress, loss::Dice};
-use crate::{HostConfig, config::MixLimits, metrics::MixMetrics, start::MixPort};
+use crate::{HostConfig, config::MixLimits, limits::LastUses, metrics::MixMetrics, start::MixPort};
 
 /// A behaviour for each format that is served.
 #[derive(Default)]
@@ -27,11 +27,12 @@ struct Common<'a> {
     mixer: MixerHandle,
     lines: PeerLines,
     metrics: MixMetrics,
+    uses: LastUses,
 }
 
 impl Protocols {
     /// Behaviours for the formats of the port.
-    pub(crate) fn new(port: &MixPort, config: &HostConfig, telemetry: &Telemetry) -> Self {
+    pub(crate) fn new(port: &MixPort, config: &HostConfig, uses: LastUses, telemetry: &Telemetry) -> Self {
         let formats = &port.formats;
         if let Some(loss) = config.mix.inject_loss {
             tracing::warn!(share = loss.share, seed = loss.seed, "THIS NODE LOSES PACKETS ON PURPOSE: for tests only");
@@ -48,6 +49,7 @@ impl Protocols {
             mixer: port.mixer.clone(),
             lines: port.lines.clone(),
             metrics: MixMetrics::new(telemetry),
+            uses,
         };
         let behaviour = |kind| formats.of_kind(kind).map(|served| common.behaviour(kind, served.buffers.clone()));
         Self { mix: behaviour(FormatKind::Mix), sphinx_packet: behaviour(FormatKind::SphinxPacket) }
@@ -63,6 +65,7 @@ impl Common<'_> {
             turn: Arc::default(),
             frame_timeout: self.limits.frame_timeout,
             metrics: self.metrics.clone(),
+            uses: self.uses.clone(),
         };
         let dice = self.limits.inject_loss.map(|loss| Dice::new(loss, kind));
         let (limits, gate, lines) = (self.limits.clone(), self.gate.clone(), self.lines.clone());

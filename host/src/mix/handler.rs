@@ -28,6 +28,7 @@ use super::{
     queue::PeerQueue,
 };
 use crate::{
+    limits::LastUse,
     metrics::{Direction, FrameRefusal, StreamGuard},
     slots::StreamSlots,
 };
@@ -65,6 +66,7 @@ pub(super) struct PeerLink {
     pub(super) slots: Arc<StreamSlots>,
     pub(super) gate: Arc<PeerGate>,
     pub(super) ingress: Ingress,
+    pub(super) last_use: LastUse,
     pub(super) max_inbound_streams: usize,
     pub(super) open_timeout: Duration,
     pub(super) write_timeout: Duration,
@@ -97,7 +99,7 @@ impl Handler {
     pub(super) fn new(protocol: StreamProtocol, link: PeerLink) -> Self {
         Self {
             protocol,
-            reception: Reception::default(),
+            reception: Reception::new(link.last_use.clone()),
             link,
             readers: FuturesUnordered::new(),
             writer: Writer::Idle,
@@ -129,7 +131,7 @@ impl Handler {
     fn start_writing(&mut self, stream: Stream) {
         let link = &self.link;
         let guard = StreamGuard::new(&link.ingress.metrics, Direction::Outbound);
-        let write = write_packets(stream, link.queue.clone(), link.write_timeout);
+        let write = write_packets(stream, link.queue.clone(), link.write_timeout, link.last_use.clone());
         self.writer = Writer::Writing(
             async move {
                 let _open = guard;

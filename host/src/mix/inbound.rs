@@ -30,6 +30,7 @@ use wakumix_sphinx::{BufferPool, PacketBuf};
 use crate::{
     ending::end_stream,
     frame::{PrefixError, PrefixReader},
+    limits::{LastUse, LastUses},
     metrics::{FrameRefusal, MixMetrics},
 };
 
@@ -52,6 +53,8 @@ pub(crate) struct Ingress {
     /// How long a frame that has begun may take.
     pub(crate) frame_timeout: Duration,
     pub(crate) metrics: MixMetrics,
+    /// Of the connections that packets come on.
+    pub(crate) uses: LastUses,
 }
 
 impl Ingress {
@@ -97,13 +100,18 @@ impl ReadEnd {
 }
 
 /// What the readers of one connection share.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug)]
 pub(super) struct Reception {
+    last_use: LastUse,
     /// Readers of this connection that wait for this host, not for the remote.
     held_back: Arc<AtomicUsize>,
 }
 
 impl Reception {
+    pub(super) fn new(last_use: LastUse) -> Self {
+        Self { last_use, held_back: Arc::default() }
+    }
+
     /// Whether some reader has something that this host does not take yet.
     pub(super) fn is_held_back(&self) -> bool {
         self.held_back.load(Ordering::Acquire) > 0
@@ -176,6 +184,8 @@ async fn read_frame<S: AsyncRead + Unpin>(
         packet.reject(DropReason::Size);
     } else if !ingress.mixer.receive(packet) {
         return Err(ReadEnd::Stopping);
+    } else {
+        reception.last_use.mark();
     }
     Ok(())
 }

@@ -6,7 +6,7 @@ use futures::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, FutureExt, fut
 use tokio::time::timeout;
 
 use super::queue::{InFlight, PeerQueue, Taken};
-use crate::frame::append_frame;
+use crate::{frame::append_frame, limits::LastUse};
 
 /// Packets that are written before the writer flushes and settles them. More saves no measurable work
 /// (`notes/dependencies.md §7`) and would be written twice when the stream breaks.
@@ -32,6 +32,7 @@ pub(super) async fn write_packets<S: AsyncRead + AsyncWrite + Unpin>(
     mut stream: S,
     queue: Arc<PeerQueue>,
     write_timeout: Duration,
+    last_use: LastUse,
 ) -> WriteEnd {
     let mut batch = InFlight::new(queue.clone());
     let mut scratch = Vec::new();
@@ -43,6 +44,7 @@ pub(super) async fn write_packets<S: AsyncRead + AsyncWrite + Unpin>(
         let write = write_batch(&mut stream, &batch, &mut scratch);
         let Ok(Ok(())) = timeout(write_timeout, write).await else { return WriteEnd::Failed };
         batch.written();
+        last_use.mark();
         // A remote that reads one packet per stream has closed it by now; what follows would be lost without an error.
         if remote_ended(&mut stream) {
             return close(stream).await;

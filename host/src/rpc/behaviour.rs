@@ -23,23 +23,21 @@ use wakumix_role_api::{
 
 use super::{
     exchange::{Ask, Remote},
-    handler::{Handler, Served},
+    handler::{Handler, Serving},
 };
 use crate::{
     config::RequestLimits,
+    limits::LastUses,
     slots::StreamSlots,
     transport::{dial, without_peer},
 };
 
 /// The behaviour of all request–response protocols.
 pub(crate) struct Behaviour {
-    services: Services,
-    served: Served,
-    limits: RequestLimits,
+    serving: Serving,
+    uses: LastUses,
     /// Own requests that may be open at a time.
     permits: Arc<Semaphore>,
-    /// Requests of peers that may be read and answered at a time.
-    serving: Arc<Semaphore>,
     /// Connected peers, and those that are dialled for a request.
     peers: HashMap<PeerId, Peer>,
     /// At most one per open request.
@@ -81,13 +79,11 @@ impl Peer {
 }
 
 impl Behaviour {
-    pub(crate) fn new(services: Services, limits: RequestLimits) -> Self {
+    pub(crate) fn new(services: Services, limits: RequestLimits, uses: LastUses) -> Self {
         Self {
-            served: Served::new(&services),
-            services,
             permits: Arc::new(Semaphore::new(limits.outbound)),
-            serving: Arc::new(Semaphore::new(limits.inbound)),
-            limits,
+            serving: Serving::new(services, limits),
+            uses,
             peers: HashMap::new(),
             actions: VecDeque::new(),
             waker: None,
@@ -151,17 +147,10 @@ impl Behaviour {
         }
     }
 
-    fn handler(&mut self, peer: PeerId, address: &Multiaddr) -> Handler {
+    fn handler(&mut self, peer: PeerId, connection: ConnectionId, address: &Multiaddr) -> Handler {
         let remote = Remote::new(peer, address);
         let slots = self.peers.entry(peer).or_default().slots.clone();
-        Handler::new(
-            remote,
-            self.services.clone(),
-            self.served.clone(),
-            self.limits.clone(),
-            slots,
-            self.serving.clone(),
-        )
+        Handler::new(remote, self.serving.clone(), slots, self.uses.of(connection))
     }
 
     fn connected(&mut self, peer_id: PeerId, connection: ConnectionId, endpoint: &ConnectedPoint) {
@@ -207,23 +196,23 @@ impl NetworkBehaviour for Behaviour {
 
     fn handle_established_inbound_connection(
         &mut self,
-        _: ConnectionId,
+        connection: ConnectionId,
         peer: PeerId,
         _: &Multiaddr,
         address: &Multiaddr,
     ) -> Result<THandler<Self>, ConnectionDenied> {
-        Ok(self.handler(peer, address))
+        Ok(self.handler(peer, connection, address))
     }
 
     fn handle_established_outbound_connection(
         &mut self,
-        _: ConnectionId,
+        connection: ConnectionId,
         peer: PeerId,
         address: &Multiaddr,
         _: Endpoint,
         _: PortUse,
     ) -> Result<THandler<Self>, ConnectionDenied> {
-        Ok(self.handler(peer, address))
+        Ok(self.handler(peer, connection, address))
     }
 
     fn on_swarm_event(&mut self, event: FromSwarm<'_>) {

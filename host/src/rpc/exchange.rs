@@ -1,11 +1,11 @@
 //! One exchange on one stream, from either side.
 
-use std::{io, net::IpAddr, sync::Arc};
+use std::{io, net::IpAddr};
 
 use futures::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use libp2p::{Multiaddr, PeerId, StreamProtocol, multiaddr::Protocol};
 use tokio::{
-    sync::{OwnedSemaphorePermit, Semaphore, oneshot},
+    sync::{OwnedSemaphorePermit, oneshot},
     time::{Instant, timeout, timeout_at},
 };
 use wakumix_role_api::{
@@ -13,10 +13,11 @@ use wakumix_role_api::{
     host::{OutboundRequest, ReadRule, RequestFailure},
 };
 
+use super::handler::Serving;
 use crate::{
-    config::RequestLimits,
     ending::end_stream,
-    frame::{append_frame, read_frame, read_frame_after},
+    frame::{append_frame, read_frame, read_frame_as_it_grows},
+    limits::LastUse,
 };
 
 /// Who is at the other end of a connection.
@@ -98,7 +99,8 @@ impl Ask {
 
     /// Writes the request, closes our half, reads the answer. Nothing waits for the end of the stream: the fleet's
     /// servers answer after one frame and js-waku closes its half as we do, so both ways are known to be safe.
-    pub(super) async fn run<S: AsyncRead + AsyncWrite + Unpin>(self, mut stream: S) {
+    pub(super) async fn run<S: AsyncRead + AsyncWrite + Unpin>(self, mut stream: S, last_use: LastUse) {
+        last_use.mark();
         let exchange = async {
             stream.write_all(&self.bytes).await?;
             stream.close().await?;
@@ -116,6 +118,7 @@ impl Ask {
             Ok(result) => result.map_err(|error: io::Error| RequestFailure::Stream(error.to_string())),
             Err(_) => Err(RequestFailure::Timeout),
         };
+        last_use.mark();
         self.answer.send(result);
     }
 }
@@ -128,12 +131,15 @@ pub(super) async fn serve<S: AsyncRead + AsyncWrite + Unpin>(
     mut stream: S,
     remote: Remote,
     service: Service,
-    limits: RequestLimits,
-    permits: Arc<Semaphore>,
+    serving: Serving,
+    last_use: LastUse,
 ) -> io::Result<()> {
-    let served = exchange(&mut stream, remote, service, limits, permits).await;
-    if served.is_err() {
-        end_stream(&mut stream).await;
+    let served = exchange(&mut stream, remote, service, &serving, &last_use).await;
+    match &served {
+        // Dropping the stream resets it at once: whoever has asked looks for another service, and nothing is kept of it.
+        Err(error) if error.kind() == io::ErrorKind::QuotaExceeded => {}
+        Err(_) => end_stream(&mut stream).await,
+        Ok(()) => {}
     }
     served
 }
@@ -148,18 +154,24 @@ async fn exchange<S: AsyncRead + AsyncWrite + Unpin>(
     stream: &mut S,
     remote: Remote,
     service: Service,
-    limits: RequestLimits,
-    permits: Arc<Semaphore>,
+    serving: &Serving,
+    last_use: &LastUse,
 ) -> io::Result<()> {
     let mut first = [0u8; 1];
     if stream.read(&mut first).await? == 0 {
         return stream.close().await;
     }
-    let (_permit, body) = timeout(limits.read_timeout, async {
-        let permit = permits.acquire_owned().await.map_err(io::Error::other)?;
-        Ok::<_, io::Error>((permit, read_frame_after(stream, first[0], service.max_request).await?))
-    })
-    .await??;
+    let limits = &serving.limits;
+    let (mut place, gives_way) = serving.bodies.begin();
+    let body = read_frame_as_it_grows(stream, first[0], service.max_request, |bytes| place.grow(bytes));
+    let body = tokio::select! {
+        body = timeout(limits.read_timeout, body) => body??,
+        _ = gives_way => return Err(busy()),
+    };
+    place.complete()?;
+    // Taken only now: who writes slowly keeps nobody else waiting.
+    let _permit = serving.permits.clone().try_acquire_owned().map_err(|_| busy())?;
+    last_use.mark();
     let (respond, answer) = oneshot::channel();
     let Remote { peer, ip } = remote;
     let request = InboundRequest { protocol: service.protocol, from: Requester::Peer(peer), ip, body, respond };
@@ -172,5 +184,11 @@ async fn exchange<S: AsyncRead + AsyncWrite + Unpin>(
         stream.write_all(&frame).await?;
         stream.close().await
     })
-    .await?
+    .await??;
+    last_use.mark();
+    Ok(())
+}
+
+fn busy() -> io::Error {
+    io::Error::new(io::ErrorKind::QuotaExceeded, "too many requests")
 }

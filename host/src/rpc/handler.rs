@@ -21,8 +21,11 @@ use libp2p::{
 use tokio::{sync::Semaphore, time::Instant};
 use wakumix_role_api::{Services, host::RequestFailure};
 
-use super::exchange::{Ask, Remote, refuse, serve};
-use crate::{config::RequestLimits, slots::StreamSlots};
+use super::{
+    bodies::Bodies,
+    exchange::{Ask, Remote, refuse, serve},
+};
+use crate::{config::RequestLimits, limits::LastUse, slots::StreamSlots};
 
 /// The protocols that this node answers; the upgrade tells which one was asked for.
 #[derive(Clone, Debug)]
@@ -53,15 +56,36 @@ impl InboundUpgrade<Stream> for Served {
     }
 }
 
+/// What all connections share for answering. Cheap to clone.
+#[derive(Clone)]
+pub(super) struct Serving {
+    services: Services,
+    served: Served,
+    pub(super) limits: RequestLimits,
+    /// Requests that may be answered at a time.
+    pub(super) permits: Arc<Semaphore>,
+    /// Their memory, and that of those being read.
+    pub(super) bodies: Arc<Bodies>,
+}
+
+impl Serving {
+    pub(super) fn new(services: Services, limits: RequestLimits) -> Self {
+        Self {
+            served: Served::new(&services),
+            services,
+            permits: Arc::new(Semaphore::new(limits.inbound)),
+            bodies: Bodies::new(limits.body_bytes),
+            limits,
+        }
+    }
+}
+
 /// The connection handler of request–response protocols.
 pub(crate) struct Handler {
     remote: Remote,
-    services: Services,
-    served: Served,
-    limits: RequestLimits,
+    all: Serving,
     slots: Arc<StreamSlots>,
-    /// Requests that may be read and answered at a time, over all peers.
-    permits: Arc<Semaphore>,
+    last_use: LastUse,
     /// At most `limits.inbound_streams` of them per peer.
     serving: FuturesUnordered<BoxFuture<'static, io::Result<()>>>,
     /// Own requests that want a stream; with `asking`, at most `limits.outbound` over all peers.
@@ -70,21 +94,12 @@ pub(crate) struct Handler {
 }
 
 impl Handler {
-    pub(super) fn new(
-        remote: Remote,
-        services: Services,
-        served: Served,
-        limits: RequestLimits,
-        slots: Arc<StreamSlots>,
-        permits: Arc<Semaphore>,
-    ) -> Self {
+    pub(super) fn new(remote: Remote, all: Serving, slots: Arc<StreamSlots>, last_use: LastUse) -> Self {
         Self {
             remote,
-            services,
-            served,
-            limits,
+            all,
             slots,
-            permits,
+            last_use,
             serving: FuturesUnordered::new(),
             to_open: VecDeque::new(),
             asking: FuturesUnordered::new(),
@@ -92,12 +107,12 @@ impl Handler {
     }
 
     fn accept(&mut self, stream: Stream, protocol: &StreamProtocol) {
-        let Some(service) = self.services.get(protocol.as_ref()) else { return };
-        let Some(slot) = self.slots.take(self.limits.inbound_streams) else {
+        let Some(service) = self.all.services.get(protocol.as_ref()) else { return };
+        let Some(slot) = self.slots.take(self.all.limits.inbound_streams) else {
             self.serving.push(refuse(stream).boxed());
             return;
         };
-        let serve = serve(stream, self.remote, service.clone(), self.limits.clone(), self.permits.clone());
+        let serve = serve(stream, self.remote, service.clone(), self.all.clone(), self.last_use.clone());
         self.serving.push(
             async move {
                 let _open = slot;
@@ -117,7 +132,7 @@ impl ConnectionHandler for Handler {
     type OutboundOpenInfo = Ask;
 
     fn listen_protocol(&self) -> SubstreamProtocol<Self::InboundProtocol> {
-        SubstreamProtocol::new(self.served.clone(), ())
+        SubstreamProtocol::new(self.all.served.clone(), ())
     }
 
     fn on_behaviour_event(&mut self, ask: Ask) {
@@ -154,7 +169,7 @@ impl ConnectionHandler for Handler {
                 self.accept(stream, &protocol);
             }
             ConnectionEvent::FullyNegotiatedOutbound(FullyNegotiatedOutbound { protocol, info: ask }) => {
-                self.asking.push(ask.run(protocol).boxed());
+                self.asking.push(ask.run(protocol, self.last_use.clone()).boxed());
             }
             ConnectionEvent::DialUpgradeError(DialUpgradeError { info: ask, error }) => ask.fail(match error {
                 StreamUpgradeError::Timeout => RequestFailure::Timeout,

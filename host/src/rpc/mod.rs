@@ -2,11 +2,13 @@
 //!
 //! | file | idea |
 //! |---|---|
+//! | `bodies` | the memory of requests |
 //! | `exchange` | what is written and read on one stream |
 //! | `handler` | the streams of one connection |
 //! | `behaviour` | finds a connection for a request, or dials |
 
 mod behaviour;
+mod bodies;
 mod exchange;
 mod handler;
 

@@ -9,7 +9,8 @@ use super::Host;
 impl Host {
     /// Brings everything that depends on the node's addresses up to date.
     pub(super) fn look_after_addresses(&mut self, now: Instant) {
-        let addresses = self.nat.addresses(now);
+        let mut addresses = self.nat.addresses(now);
+        addresses.is_full = self.swarm.behaviour_mut().limits.is_full(now);
         let told = self.nat.told(&addresses);
         for address in self.told.iter().filter(|address| !told.contains(address)) {
             self.swarm.remove_external_address(address);

@@ -4,6 +4,12 @@
 //! does not, or that stops in the middle, keeps its place among the connections being set up until a time-out, and a few dozen
 //! of them would keep every newcomer out. libp2p cannot abort the set-up of a connection from outside, so the socket does it:
 //! reading fails after [`SILENCE_LIMIT`] without a byte, or as soon as the place is needed.
+//!
+//! One address has at most a quarter of the places and one subnet half; beyond that its own give way. QUIC has places of its
+//! own: its first packets may name any sender, and whoever makes them up shall not keep sockets out.
+
+mod quic;
+mod socket;
 
 use std::{
     collections::{BTreeMap, HashMap},
@@ -17,17 +23,17 @@ use std::{
     time::Duration,
 };
 
-use futures::{AsyncRead, AsyncWrite, task::AtomicWaker};
-use libp2p::{
-    Multiaddr,
-    core::transport::{DialOpts, ListenerId, Transport, TransportError, TransportEvent},
-    swarm::ConnectionId,
-};
+use futures::task::AtomicWaker;
+use libp2p::{Multiaddr, swarm::ConnectionId};
 use parking_lot::Mutex;
 use tokio::time::{Instant, Sleep, sleep};
 use wakumix_telemetry::Telemetry;
 
-use crate::metrics::{ConnectionRefusal, RefusalMetrics};
+use self::{quic::WatchedQuic, socket::Watched};
+use crate::{
+    limits::{Exceeded, Source, Sources},
+    metrics::{ConnectionRefusal, RefusalMetrics},
+};
 
 /// From an accepted connection to its first byte. The remote sends it together with the end of TCP's own handshake: one round
 /// trip, or a second more where a packet was lost (RFC 6298 §2.1).
@@ -44,10 +50,27 @@ const SETUP_GRACE: Duration = Duration::from_secs(2);
 #[derive(Clone)]
 pub(crate) struct Setups {
     table: Arc<Mutex<Table>>,
+    limits: Limits,
+    sources: Arc<Sources>,
     metrics: RefusalMetrics,
 }
 
-/// Bound: that on connections being set up, and those that were displaced and have not ended yet.
+#[derive(Clone, Copy, Debug)]
+struct Limits {
+    sockets: usize,
+    quic: usize,
+}
+
+/// What a connection is set up over.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Kind {
+    /// TCP, or a circuit: what the remote says is seen.
+    Socket,
+    /// Nothing is seen until the handshake is over.
+    Quic,
+}
+
+/// Bound: those on connections being set up, and those that were displaced and have not ended yet.
 #[derive(Default)]
 struct Table {
     next: u64,
@@ -59,9 +82,17 @@ struct Table {
 struct Setup {
     since: Instant,
     has_spoken: bool,
+    kind: Kind,
     /// `None` until somebody has decided that it may be set up.
-    connection: Option<ConnectionId>,
+    admitted: Option<Admitted>,
     end: Arc<End>,
+}
+
+/// A connection that may be set up, and where it comes from unless many share that.
+#[derive(Clone, Copy)]
+struct Admitted {
+    connection: ConnectionId,
+    source: Option<Source>,
 }
 
 /// How a set-up has ended, for the socket.
@@ -75,33 +106,45 @@ const DISPLACED: u8 = 1;
 const OVER: u8 = 2;
 
 impl Setups {
-    pub(crate) fn new(telemetry: &Telemetry) -> Self {
-        Self { table: Arc::default(), metrics: RefusalMetrics::new(telemetry) }
+    /// So many over sockets and so many over QUIC.
+    pub(crate) fn new(sockets: usize, quic: usize, sources: Sources, telemetry: &Telemetry) -> Self {
+        Self {
+            table: Arc::default(),
+            limits: Limits { sockets, quic },
+            sources: Arc::new(sources),
+            metrics: RefusalMetrics::new(telemetry),
+        }
     }
 
     /// Watches the connections that remotes open over a transport.
     pub(super) fn watch<T>(&self, transport: T) -> Watched<T> {
-        Watched { transport, setups: self.clone() }
+        Watched::new(transport, self.clone())
     }
 
-    /// Ends one, so that the connection that comes now can have its place; false if none gives way.
-    pub(crate) fn make_room(&self) -> bool {
+    /// Watches the handshakes that remotes begin.
+    pub(super) fn watch_quic(&self, transport: libp2p::quic::tokio::Transport) -> WatchedQuic {
+        WatchedQuic::new(transport, self.clone())
+    }
+
+    /// Decides whether the connection that a transport has listed just now may be set up. If there is no place, another one
+    /// gives way: of its own address or subnet where those have their shares.
+    pub(crate) fn admit(&self, connection: ConnectionId, remote: &Multiaddr) -> Result<(), Exceeded> {
+        let source = self.sources.of(remote);
         let mut table = self.table.lock();
-        let Some(number) = table.gives_way(Instant::now()) else { return false };
-        table.end(number, DISPLACED);
-        true
-    }
-
-    /// The connection that has come just now may be set up. QUIC, whose connections begin with a packet, lists none.
-    pub(crate) fn began(&self, connection: ConnectionId) {
-        let mut guard = self.table.lock();
-        let table = &mut *guard;
-        if let Some((number, newest)) = table.setups.iter_mut().next_back()
-            && newest.connection.is_none()
-        {
-            newest.connection = Some(connection);
-            table.numbers.insert(connection, *number);
+        let newest = table.setups.iter().next_back().filter(|(_, newest)| newest.admitted.is_none());
+        let Some((number, kind)) = newest.map(|(number, newest)| (*number, newest.kind)) else { return Ok(()) };
+        let limit = match kind {
+            Kind::Socket => self.limits.sockets,
+            Kind::Quic => self.limits.quic,
+        };
+        for crowd in Crowd::of(source) {
+            table.make_room(crowd, kind, crowd.share(limit))?;
         }
+        if let Some(newest) = table.setups.get_mut(&number) {
+            newest.admitted = Some(Admitted { connection, source });
+            table.numbers.insert(connection, number);
+        }
+        Ok(())
     }
 
     /// A connection is set up, or will not be.
@@ -112,9 +155,9 @@ impl Setups {
         }
     }
 
-    fn enter(&self) -> Ticket {
+    fn enter(&self, kind: Kind) -> Ticket {
         let end = Arc::new(End { state: AtomicU8::new(UNDER_WAY), reader: AtomicWaker::new() });
-        let setup = Setup { since: Instant::now(), has_spoken: false, connection: None, end: end.clone() };
+        let setup = Setup { since: Instant::now(), has_spoken: false, kind, admitted: None, end: end.clone() };
         let mut table = self.table.lock();
         let number = table.next;
         table.next += 1;
@@ -124,14 +167,73 @@ impl Setups {
     }
 }
 
+/// Connections that have a bound together.
+#[derive(Clone, Copy, Debug)]
+enum Crowd {
+    Address(Source),
+    Subnet(Source),
+    All,
+}
+
+impl Crowd {
+    /// Those that a newcomer from there belongs to, the smallest first.
+    fn of(source: Option<Source>) -> impl Iterator<Item = Self> {
+        let counted = source.into_iter().flat_map(|source| [Self::Address(source), Self::Subnet(source)]);
+        counted.chain([Self::All])
+    }
+
+    fn has(self, member: Option<Source>) -> bool {
+        match self {
+            Self::Address(source) => member.is_some_and(|member| member.address == source.address),
+            Self::Subnet(source) => member.is_some_and(|member| member.subnet == source.subnet),
+            Self::All => true,
+        }
+    }
+
+    /// Its part of the places.
+    fn share(self, places: usize) -> usize {
+        match self {
+            Self::Address(_) => places.div_ceil(4),
+            Self::Subnet(_) => places.div_ceil(2),
+            Self::All => places,
+        }
+    }
+
+    fn refusal(self) -> ConnectionRefusal {
+        match self {
+            Self::Address(_) => ConnectionRefusal::AddressShare,
+            Self::Subnet(_) => ConnectionRefusal::SubnetShare,
+            Self::All => ConnectionRefusal::PendingInbound,
+        }
+    }
+}
+
 impl Table {
+    /// Sees to it that one more of a crowd has a place.
+    fn make_room(&mut self, crowd: Crowd, kind: Kind, limit: usize) -> Result<(), Exceeded> {
+        if self.members(crowd, kind).count() < limit {
+            return Ok(());
+        }
+        let leaver = self.gives_way(crowd, kind, Instant::now());
+        let number = leaver.ok_or(Exceeded { refusal: crowd.refusal(), limit })?;
+        self.end(number, DISPLACED);
+        Ok(())
+    }
+
+    /// Those of a crowd that are being set up, the oldest first.
+    fn members(&self, crowd: Crowd, kind: Kind) -> impl Iterator<Item = (u64, &Setup)> {
+        let is_member = move |setup: &Setup| setup.admitted.is_some_and(|admitted| crowd.has(admitted.source));
+        let of_kind = self.setups.iter().filter(move |(_, setup)| setup.kind == kind && is_member(setup));
+        of_kind.map(|(number, setup)| (*number, setup))
+    }
+
     /// The one that gives way first: silent for a while, else slow, else the oldest silent one.
-    fn gives_way(&self, now: Instant) -> Option<u64> {
+    fn gives_way(&self, crowd: Crowd, kind: Kind, now: Instant) -> Option<u64> {
         let oldest = |gives_way: &dyn Fn(&Setup, Duration) -> bool| {
-            let decided = self.setups.iter().filter(|(_, setup)| setup.connection.is_some());
-            let mut candidates =
-                decided.filter(|(_, setup)| gives_way(setup, now.saturating_duration_since(setup.since)));
-            candidates.next().map(|(number, _)| *number)
+            let mut members = self.members(crowd, kind);
+            members
+                .find(|(_, setup)| gives_way(setup, now.saturating_duration_since(setup.since)))
+                .map(|(number, _)| number)
         };
         oldest(&|setup, age| !setup.has_spoken && age >= SILENCE_GRACE)
             .or_else(|| oldest(&|_, age| age >= SETUP_GRACE))
@@ -140,8 +242,8 @@ impl Table {
 
     fn end(&mut self, number: u64, state: u8) {
         let Some(setup) = self.setups.remove(&number) else { return };
-        if let Some(connection) = setup.connection {
-            self.numbers.remove(&connection);
+        if let Some(admitted) = setup.admitted {
+            self.numbers.remove(&admitted.connection);
         }
         setup.end.state.store(state, Ordering::Release);
         setup.end.reader.wake();
@@ -184,8 +286,12 @@ impl Ticket {
         self.end.state.load(Ordering::Acquire)
     }
 
-    fn refuse<T>(&self, refusal: ConnectionRefusal) -> io::Result<T> {
+    fn count(&self, refusal: ConnectionRefusal) {
         self.all.metrics.refused(refusal);
+    }
+
+    fn refuse<T>(&self, refusal: ConnectionRefusal) -> io::Result<T> {
+        self.count(refusal);
         Err(io::Error::new(io::ErrorKind::TimedOut, "the remote did not set its connection up in time"))
     }
 }
@@ -196,154 +302,5 @@ impl Drop for Ticket {
     }
 }
 
-/// A transport whose incoming connections must be set up in time.
-pub(super) struct Watched<T> {
-    transport: T,
-    setups: Setups,
-}
-
-impl<T> Transport for Watched<T>
-where
-    T: Transport + Unpin,
-    T::ListenerUpgrade: Unpin,
-    T::Dial: Unpin,
-{
-    type Output = Socket<T::Output>;
-    type Error = T::Error;
-    type ListenerUpgrade = Watching<T::ListenerUpgrade>;
-    type Dial = Watching<T::Dial>;
-
-    fn listen_on(&mut self, id: ListenerId, address: Multiaddr) -> Result<(), TransportError<T::Error>> {
-        self.transport.listen_on(id, address)
-    }
-
-    fn remove_listener(&mut self, id: ListenerId) -> bool {
-        self.transport.remove_listener(id)
-    }
-
-    fn dial(&mut self, address: Multiaddr, opts: DialOpts) -> Result<Self::Dial, TransportError<T::Error>> {
-        Ok(Watching { connecting: self.transport.dial(address, opts)?, ticket: None })
-    }
-
-    fn poll(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-    ) -> Poll<TransportEvent<Self::ListenerUpgrade, Self::Error>> {
-        let this = &mut *self;
-        // Listed before anybody decides about it: those that came first give way first.
-        let watching = |connecting| Watching { connecting, ticket: Some(Box::new(this.setups.enter())) };
-        Pin::new(&mut this.transport).poll(cx).map(|event| event.map_upgrade(watching))
-    }
-}
-
-/// A connection on its way.
-pub(super) struct Watching<F> {
-    connecting: F,
-    ticket: Option<Box<Ticket>>,
-}
-
-impl<S, E, F: Future<Output = Result<S, E>> + Unpin> Future for Watching<F> {
-    type Output = Result<Socket<S>, E>;
-
-    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
-        let connected = Pin::new(&mut self.connecting).poll(cx);
-        connected.map_ok(|socket| Socket { socket, ticket: self.ticket.take() })
-    }
-}
-
-/// A socket that fails when its set-up takes too long, if a remote has opened it.
-pub(super) struct Socket<S> {
-    socket: S,
-    /// `None` once the connection is set up.
-    ticket: Option<Box<Ticket>>,
-}
-
-impl<S: AsyncRead + Unpin> AsyncRead for Socket<S> {
-    fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut [u8]) -> Poll<io::Result<usize>> {
-        let this = &mut *self;
-        let read = Pin::new(&mut this.socket).poll_read(cx, buf);
-        let Some(ticket) = &mut this.ticket else { return read };
-        match read {
-            Poll::Pending => ticket.poll_refused(cx).map(|refusal| ticket.refuse(refusal)),
-            Poll::Ready(read) => match ticket.spoken() {
-                DISPLACED => Poll::Ready(ticket.refuse(ConnectionRefusal::Displaced)),
-                OVER => {
-                    this.ticket = None;
-                    Poll::Ready(read)
-                }
-                _ => Poll::Ready(read),
-            },
-        }
-    }
-}
-
-impl<S: AsyncWrite + Unpin> AsyncWrite for Socket<S> {
-    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.socket).poll_write(cx, buf)
-    }
-
-    fn poll_write_vectored(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        bufs: &[io::IoSlice<'_>],
-    ) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.socket).poll_write_vectored(cx, bufs)
-    }
-
-    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.socket).poll_flush(cx)
-    }
-
-    fn poll_close(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.socket).poll_close(cx)
-    }
-}
-
 #[cfg(test)]
-mod tests {
-    use tokio::time::advance;
-
-    use super::*;
-
-    /// A connection that may be set up.
-    fn comes(setups: &Setups, number: usize) -> Ticket {
-        let ticket = setups.enter();
-        setups.began(ConnectionId::new_unchecked(number));
-        ticket
-    }
-
-    fn displaced(tickets: &[&Ticket]) -> Vec<bool> {
-        tickets.iter().map(|ticket| ticket.state() == DISPLACED).collect()
-    }
-
-    #[tokio::test(start_paused = true)]
-    async fn the_silent_give_way_before_the_slow_and_the_young_last() {
-        let setups = Setups::new(&wakumix_role_testkit::telemetry(&crate::METRICS));
-        let (mut slow, silent) = (comes(&setups, 1), comes(&setups, 2));
-        assert_eq!(slow.spoken(), UNDER_WAY);
-        advance(SILENCE_GRACE).await;
-        let (young, newest) = (comes(&setups, 3), setups.enter());
-        let all = [&slow, &silent, &young, &newest];
-        assert!(setups.make_room());
-        assert_eq!(displaced(&all), [false, true, false, false], "silent for a while");
-        assert!(setups.make_room());
-        assert_eq!(displaced(&all), [false, true, true, false], "the slow one has time left");
-        assert!(!setups.make_room(), "not the one that needs the room");
-        advance(SETUP_GRACE).await;
-        assert!(setups.make_room());
-        assert_eq!(displaced(&all), [true, true, true, false]);
-    }
-
-    #[tokio::test(start_paused = true)]
-    async fn one_that_is_set_up_gives_way_to_nobody_and_is_forgotten() {
-        let setups = Setups::new(&wakumix_role_testkit::telemetry(&crate::METRICS));
-        let mut ticket = comes(&setups, 1);
-        setups.ended(ConnectionId::new_unchecked(1));
-        advance(SILENCE_LIMIT).await;
-        assert!(!setups.make_room());
-        assert_eq!(ticket.spoken(), OVER);
-        drop((ticket, comes(&setups, 2), setups.enter()));
-        let table = setups.table.lock();
-        assert!(table.setups.is_empty() && table.numbers.is_empty());
-    }
-}
+mod tests;

@@ -1,6 +1,7 @@
 //! Hosts on loopback, and bare libp2p peers that do what no host does.
 #![allow(dead_code, reason = "each test file uses its own part")]
 
+mod from;
 pub(crate) mod raw;
 
 use std::{num::NonZeroU32, sync::Arc, time::Duration};
@@ -30,6 +31,9 @@ pub(crate) const TCP: &str = "/ip4/127.0.0.1/tcp/0";
 pub(crate) const QUIC: &str = "/ip4/127.0.0.1/udp/0/quic-v1";
 pub(crate) const WEBSOCKET: &str = "/ip4/127.0.0.1/tcp/0/ws";
 
+/// All peers of a test share it.
+pub(crate) const LOOPBACK: &str = "127.0.0.0/8";
+
 /// How a node of a test differs from the usual one.
 pub(crate) struct Setup {
     pub(crate) identity: Keypair,
@@ -46,7 +50,8 @@ pub(crate) struct Setup {
 impl Setup {
     pub(crate) fn listening(addresses: &[&str]) -> Self {
         let listen = addresses.iter().map(|address| address.parse().unwrap()).collect();
-        let config = HostConfig { listen, score_colocation: false, cluster: 66, ..HostConfig::default() };
+        let mut config = HostConfig { listen, score_colocation: false, cluster: 66, ..HostConfig::default() };
+        config.connections.shared_addresses = vec![LOOPBACK.parse().unwrap()];
         Self {
             identity: Keypair::from(libp2p::identity::secp256k1::Keypair::generate()),
             config,

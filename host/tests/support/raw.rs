@@ -14,7 +14,7 @@ use libp2p::{
 };
 use tokio::sync::{mpsc, watch};
 
-use super::{Node, within};
+use super::{Node, from::From, within};
 
 /// The protocol of packets.
 pub(crate) const MIX: StreamProtocol = StreamProtocol::new("/mix/1.0.0");
@@ -44,8 +44,13 @@ pub(crate) enum Muxer {
 
 impl RawPeer {
     pub(crate) async fn start(muxer: Muxer) -> Self {
+        Self::start_at(muxer, "127.0.0.1").await
+    }
+
+    /// A peer that dials from this address.
+    pub(crate) async fn start_at(muxer: Muxer, ip: &str) -> Self {
         let identity = Keypair::from(libp2p::identity::secp256k1::Keypair::generate());
-        let tcp = tcp::tokio::Transport::default()
+        let tcp = From { ip: ip.parse().unwrap(), tcp: tcp::tokio::Transport::default() }
             .upgrade(Version::V1Lazy)
             .authenticate(noise::Config::new(&identity).unwrap());
         let builder = SwarmBuilder::with_existing_identity(identity).with_tokio();
@@ -60,7 +65,7 @@ impl RawPeer {
                 builder.with_other_transport(|_| transport).unwrap().with_behaviour(behaviour).unwrap().build()
             }
         };
-        swarm.listen_on("/ip4/127.0.0.1/tcp/0".parse().unwrap()).unwrap();
+        swarm.listen_on(format!("/ip4/{ip}/tcp/0").parse().unwrap()).unwrap();
         let address = within(async {
             loop {
                 if let SwarmEvent::NewListenAddr { address, .. } = swarm.select_next_some().await {

@@ -77,10 +77,10 @@ impl Config {
         (share > 0.0).then(|| wakumix_host::Loss { share, seed: self.host.inject_loss_seed.into() })
     }
 
-    /// The settings of the host.
-    pub(crate) fn host(&self) -> wakumix_host::HostConfig {
+    /// The settings of the host, with room for so many connections.
+    pub(crate) fn host(&self, connections: usize) -> wakumix_host::HostConfig {
         let defaults = wakumix_host::HostConfig::default();
-        let total = count(self.max_connections);
+        let total = connections;
         wakumix_host::HostConfig {
             listen: self.listen_addresses(),
             announce: self.announced_addresses().into_iter().filter(|address| !has_port_zero(address)).collect(),
@@ -93,6 +93,7 @@ impl Config {
                 total,
                 // Remotes cannot keep this node from dialling: a quarter stays for its own connections.
                 inbound: total - total / 4,
+                shared_addresses: self.host.shared_addresses.clone(),
                 ..defaults.connections
             },
             mix: wakumix_host::MixLimits {
@@ -237,14 +238,12 @@ mod tests {
 
     #[test]
     fn the_default_configuration_is_the_default_of_the_host_but_for_who_and_where_it_is() {
-        let host = defaults().host();
+        let host = defaults().host(512);
         let default = wakumix_host::HostConfig::default();
         let with_own = wakumix_host::HostConfig {
             listen: host.listen.clone(),
             version: crate::VERSION.to_owned(),
             shards: vec![0],
-            // The fleet's number of connections, which is lower.
-            connections: wakumix_host::ConnectionLimits { total: 150, inbound: 113, ..default.connections },
             autonat: Some(wakumix_host::AutonatTimes::default()),
             ..default
         };

@@ -34,13 +34,14 @@ pub(crate) const PRESETS: &[Preset] = &[
     },
     Preset {
         name: "local",
-        doc: "a test network on one machine or one bridge: cluster 66, one shard, no limit of peers on one address, loopback and private networks are served",
+        doc: "a test network on one machine or one bridge: cluster 66, one shard, no limit of peers on one address, loopback and private networks are served, loopback is shared by all",
         values: &[
             ("cluster-id", "66"),
             ("shard", "0"),
             ("num-shards-in-network", "1"),
             ("ip-colocation-limit", "0"),
             ("mix.networks", "127.0.0.0/8,10.0.0.0/8,172.16.0.0/12,192.168.0.0/16"),
+            ("host.shared-addresses", "127.0.0.0/8,::1/128"),
             ("mix-allow-all-addresses", "true"),
         ],
     },

@@ -185,7 +185,7 @@ fn own(roles: &Roles) -> Vec<Key> {
         Key::new(PEERS, "mixnode", kind::mix_node(),
             "static mix pool; the node itself may be in the list and is skipped, so one list can serve a whole network").list(),
         Key::new(PEERS, "max-connections", number(1, 100_000),
-            "libp2p connections, incoming and outgoing; further ones are refused").or("150"),
+            "libp2p connections, incoming and outgoing; a quarter is for those that the node opens, and when the others are taken the one goes that was longest of no use. Unset, as many as 160 MiB and the open files of the process allow"),
         Key::new(PEERS, "ip-colocation-limit", number(0, 100_000),
             "peers on one IP address before gossipsub marks them down; 0 turns the rule off, as needed behind bridges and on one machine").or("5"),
 
@@ -277,6 +277,8 @@ fn own(roles: &Roles) -> Vec<Key> {
             "disconnect peers that do not answer metadata, as the fleet does; mix nodes without Waku are such peers").or("false"),
         Key::new(HOST, "host.queue-packets", number(1, 65_536),
             "packets that wait for one peer; further ones are dropped and counted").or("256"),
+        Key::new(HOST, "host.shared-addresses", kind::network(),
+            "networks whose addresses many users share, such as that of a reverse proxy; from any other address come at most a quarter of the connections, and from one /24 or IPv6 /56 half").list(),
         Key::new(HOST, "host.inject-loss", kind::percent(),
             "share of its packets that the node loses on purpose instead of writing them: for tests of what senders do about it, nothing else").or("0%"),
         Key::new(HOST, "host.inject-loss-seed", number(0, 0xffff_ffff),

@@ -104,7 +104,13 @@ mod tests {
 
     fn host(reachability: Reachability, listen: &[&str], external: &[&str], relayed: &[&str]) -> HostAddresses {
         let all = |texts: &[&str]| texts.iter().map(|text| text.parse().unwrap()).collect();
-        HostAddresses { listen: all(listen), external: all(external), relayed: all(relayed), reachability }
+        HostAddresses {
+            listen: all(listen),
+            external: all(external),
+            relayed: all(relayed),
+            reachability,
+            is_full: false,
+        }
     }
 
     fn told(config: &Config, host: &HostAddresses) -> (Vec<String>, String) {

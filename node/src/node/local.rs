@@ -50,6 +50,7 @@ impl Recorder {
             mix_key: keys.map(|keys| keys.current),
             next_key: keys.and_then(|keys| keys.next),
             reassembles: ready.iter().any(|own| own.reassembles),
+            is_full: host.is_full,
             profiles: if keys.is_some() { self.config.mix.profile.clone() } else { Vec::new() },
             operator: self.config.operator.clone(),
             family: self.config.family.clone(),

@@ -21,8 +21,8 @@ use wakumix_role_api::{
 use wakumix_telemetry::{CatalogueError, Telemetry};
 
 use super::{
-    Housekeeping, NODE, Node, RunningPart, RunningRoles, formats, keys::rotate, local, local::Recorder, metrics,
-    surfaces,
+    Housekeeping, NODE, Node, RunningPart, RunningRoles, connections, connections::TooFewFiles, formats, keys::rotate,
+    local, local::Recorder, metrics, surfaces,
 };
 use crate::{
     clock,
@@ -30,6 +30,7 @@ use crate::{
     plain::plain_push,
     rest::{BindError, Server},
     roles::NotConfigured,
+    runtime,
 };
 
 /// How long the parts of a node that did not start may take to stop. None has had time to take much on.
@@ -81,6 +82,9 @@ pub enum StartError {
         /// Why.
         error: std::io::Error,
     },
+    /// The process may open too few files for a node.
+    #[error(transparent)]
+    Files(#[from] TooFewFiles),
     /// A kind of discovery did not start.
     #[error("{0}; free the port, or set discv5-udp-port or ports-shift")]
     Discovery(#[from] PrepareError),
@@ -151,7 +155,8 @@ impl Node {
         ports.insert(NODE, plain_push(&ports, directory.clone()))?;
         let role_services = roles.iter().map(|role| (role.name().as_str(), role.services(&ports)));
         let services = Services::new(role_services.chain([("discovery", discovery.services())]))?;
-        let mut host_config = HostConfig { weaknesses: *weaknesses, ..config.host() };
+        let connections = connections::for_files(config.max_connections.map(count), runtime::open_files())?;
+        let mut host_config = HostConfig { weaknesses: *weaknesses, ..config.host(connections) };
         host_config.mix.capacity = ports.get::<Capacity>();
 
         let pressure = Arc::<Pressure>::default();

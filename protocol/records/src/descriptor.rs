@@ -23,6 +23,7 @@
 //! | `packets_per_second` | 14 | uint32 | what it admits of one peer; 0: not told |
 //! | `longest_hold_ms` | 15 | uint32 | how long it holds a packet at most; 0: not told |
 //! | `reassembles` | 16 | bool | it puts fragments of requests together when a path ends at it; it mixes, then |
+//! | `full` | 17 | bool | so many are connected that newcomers should look elsewhere |
 //!
 //! A reader skips addresses that it cannot decode and those that end with a peer id, so that a new transport needs no
 //! new descriptor. Everything else that is wrong refuses the descriptor as a whole.
@@ -92,6 +93,8 @@ pub struct Descriptor {
     pub limits: Limits,
     /// Whether it puts fragments of requests together when a path ends at it.
     pub reassembles: bool,
+    /// Whether so many are connected to it that newcomers should look elsewhere. It still takes what must come to it.
+    pub is_full: bool,
 }
 
 /// What a node admits, as far as it tells.

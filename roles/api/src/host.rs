@@ -254,6 +254,8 @@ pub struct HostAddresses {
     pub relayed: Vec<Multiaddr>,
     /// Whether others can dial this node.
     pub reachability: Reachability,
+    /// Whether so many are connected that newcomers should look elsewhere.
+    pub is_full: bool,
 }
 
 /// Peers in a topic's mesh from which on it is healthy: the fleet's Dlow (`spec/waku.md §2.6`). Gossipsub looks for more while

@@ -165,6 +165,19 @@ fn a_peers_own_descriptor_says_what_it_is_able_to_do_and_an_entry_stands_until_i
 }
 
 #[test]
+fn a_node_is_full_while_its_own_descriptor_says_so() {
+    let (mut world, peer) = World::with_peer();
+    let entry = Finding { addresses: at(1), mix_key: Some(key(1)), ..Finding::new(peer, 0) };
+    world.report(SourceName::Static, entry).unwrap();
+    assert!(!world.node(&peer).view.is_full);
+    for (version, is_full) in [(1, true), (2, false)] {
+        let descriptor = Finding { is_full: Some(is_full), ..record(peer, version) };
+        world.report(SourceName::Descriptors, descriptor).unwrap();
+        assert_eq!(world.node(&peer).view.is_full, is_full);
+    }
+}
+
+#[test]
 fn the_pool_has_every_node_that_shares_a_kind_of_packets_with_this_one() {
     let sphinx_packet = FormatSet::default().with(FormatKind::SphinxPacket);
     let (lioness, second) = (WireFormat::default(), WireFormat::SphinxPacket);

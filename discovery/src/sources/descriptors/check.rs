@@ -102,6 +102,7 @@ fn finding(descriptor: Descriptor, envelope: Vec<u8>) -> Finding {
         next_key: descriptor.next_key,
         profiles: Some(descriptor.profiles),
         reassembles: Some(descriptor.reassembles),
+        is_full: Some(descriptor.is_full),
         operator: descriptor.operator,
         family: descriptor.family,
         expires: Some(descriptor.expires),

@@ -86,5 +86,6 @@ pub(super) fn describe(record: &LocalRecord, limits: Limits, issued: UnixSeconds
         family: record.family.iter().take(MAX_FAMILY).copied().collect(),
         limits: if mix_key.is_some() { limits } else { Limits::default() },
         reassembles: record.reassembles && mix_key.is_some(),
+        is_full: record.is_full,
     })
 }

@@ -14,7 +14,7 @@ use wakumix_role_testkit::telemetry;
 use wakumix_sphinx::{BufferPool, Profile, Sphinx};
 
 use super::*;
-use crate::metrics::MixMetrics;
+use crate::{limits::LastUses, metrics::MixMetrics};
 
 struct Bench {
     behaviour: Behaviour,
@@ -40,6 +40,7 @@ impl Bench {
             turn: Arc::default(),
             frame_timeout: std::time::Duration::from_secs(1),
             metrics: MixMetrics::new(&telemetry),
+            uses: LastUses::default(),
         };
         let limits = MixLimits { max_dialling: 2, ..MixLimits::default() };
         let formats = Formats::one(Sphinx::new(Profile::default()), 8);

@@ -21,6 +21,7 @@ fn entry(seed: u16, state: PoolState, family: Option<u32>) -> PoolEntry {
         capabilities: Capabilities::RELAY | Capabilities::MIX,
         shards: Some(Shards { cluster: 66, shards: vec![0] }),
         reassembles: None,
+        is_full: false,
         profiles: vec!["lioness/pad".parse().unwrap()],
         sources: vec![SourceName::Static, SourceName::Discv5],
         operator: family.map(|family| format!("operator-{family}")),

@@ -40,6 +40,7 @@ fn descriptor() -> Descriptor {
         family: vec![peer(8), peer(9)],
         limits: Limits { packets_per_second: 100, longest_hold_ms: 65_535 },
         reassembles: true,
+        is_full: false,
     }
 }
 
@@ -99,6 +100,14 @@ fn opens_what_it_sealed_with_or_without_the_fields_that_may_lack() {
         let times = Times { issued: descriptor.issued, expires: descriptor.expires, next_key_from };
         assert_eq!(Descriptor::times(&bytes), Some(times));
     }
+}
+
+#[test]
+fn a_full_node_says_so_behind_all_that_others_say() {
+    let full = Descriptor { is_full: true, ..descriptor() };
+    let (bytes, payload) = (full.seal(&keypair(7)).unwrap(), wire::Fields::from(&full).encode_to_vec());
+    assert_eq!(payload, [fields().encode_to_vec(), vec![0x88, 1, 1]].concat(), "field 17, a varint, true");
+    assert_eq!(Descriptor::open(&bytes, NOW).unwrap(), full);
 }
 
 #[test]

@@ -44,6 +44,8 @@ pub(super) struct Fields {
     pub(super) longest_hold_ms: u32,
     #[prost(bool, tag = "16")]
     pub(super) reassembles: bool,
+    #[prost(bool, tag = "17")]
+    pub(super) full: bool,
 }
 
 impl From<&Descriptor> for Fields {
@@ -66,6 +68,7 @@ impl From<&Descriptor> for Fields {
             packets_per_second: descriptor.limits.packets_per_second,
             longest_hold_ms: descriptor.limits.longest_hold_ms,
             reassembles: descriptor.reassembles,
+            full: descriptor.is_full,
         }
     }
 }
@@ -98,6 +101,7 @@ impl TryFrom<Fields> for Descriptor {
             limits: Limits { packets_per_second: fields.packets_per_second, longest_hold_ms: fields.longest_hold_ms },
             operator: operator(fields.operator)?,
             reassembles: fields.reassembles,
+            is_full: fields.full,
         })
     }
 }

@@ -50,11 +50,12 @@ async fn a_good_descriptor_becomes_a_finding_that_can_be_passed_on() {
 
 #[tokio::test]
 async fn what_follows_the_key_and_what_the_node_is_able_to_do_become_part_of_the_finding() {
-    for reassembles in [true, false] {
+    for (reassembles, is_full) in [(true, false), (false, true)] {
         let next_key = Some((mix_key(2), NOW + 60));
-        let bytes = Descriptor { next_key, reassembles, ..descriptor(1) }.seal(&keypair(1)).unwrap();
+        let bytes = Descriptor { next_key, reassembles, is_full, ..descriptor(1) }.seal(&keypair(1)).unwrap();
         let finding = read(Request::Own, vec![bytes]).await.findings.remove(0);
         assert_eq!((finding.next_key, finding.reassembles), (next_key, Some(reassembles)));
+        assert_eq!(finding.is_full, Some(is_full));
     }
 }
 

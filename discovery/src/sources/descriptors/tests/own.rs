@@ -50,6 +50,7 @@ fn a_node_tells_what_follows_its_key_and_what_it_is_able_to_do_only_while_it_mix
     assert_eq!((told.next_key, told.reassembles), (next_key, true));
     let told = described(&able(Capabilities::RELAY)).unwrap();
     assert_eq!((told.next_key, told.reassembles), (None, false));
+    assert!(!told.is_full && described(&LocalRecord { is_full: true, ..local(Capabilities::RELAY) }).unwrap().is_full);
     let told = described(&local(Capabilities::MIX)).unwrap();
     assert_eq!((told.next_key, told.reassembles), (None, false));
 }

@@ -50,6 +50,7 @@ pub(super) fn descriptor(seed: u16) -> Descriptor {
         family: Vec::new(),
         limits: Limits::default(),
         reassembles: false,
+        is_full: false,
     }
 }
 
