@@ -218,7 +218,7 @@ impl NetworkBehaviour for Behaviour {
     fn on_swarm_event(&mut self, event: FromSwarm<'_>) {
         match event {
             FromSwarm::ConnectionEstablished(event) => {
-                self.connected(event.peer_id, event.connection_id, event.endpoint)
+                self.connected(event.peer_id, event.connection_id, event.endpoint);
             }
             FromSwarm::ConnectionClosed(event) => self.disconnected(event.peer_id, event.connection_id),
             FromSwarm::DialFailure(event) => {

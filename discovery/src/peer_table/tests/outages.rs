@@ -134,7 +134,7 @@ fn one_subnet_one_family_and_one_source_have_their_share_and_no_more() {
     let mut sybils = |count: u8, place: &dyn Fn(u32) -> Vec<Multiaddr>, operator: Option<&str>| {
         let peers: Vec<_> = (0..count).map(|_| secp256k1_peer()).collect();
         for (index, peer) in peers.iter().enumerate() {
-            let secret = [&[count, index as u8][..], &[7; 30]].concat();
+            let secret = [&[count, u8::try_from(index).unwrap()][..], &[7; 30]].concat();
             let finding = Finding {
                 addresses: place(index.try_into().unwrap()),
                 mix_key: Some(PrivateKey::from_bytes(secret.try_into().unwrap()).public()),

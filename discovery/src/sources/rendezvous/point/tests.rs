@@ -214,14 +214,14 @@ fn a_flood_of_registrations_starves_neither_readers_nor_newcomers_nor_those_that
         for part in 0..100_u64 {
             let now = world.now + Duration::from_millis(second * 1000 + part * 10);
             let liar = rng.random_range(1000..60_000);
-            answer(liar, [77, 1, (part % 4) as u8, 9], &[], now);
-            answer(liar, [77, 1, (part % 4) as u8, 9], &register(liar), now);
+            answer(liar, [77, 1, u8::try_from(part % 4).unwrap(), 9], &[], now);
+            answer(liar, [77, 1, u8::try_from(part % 4).unwrap(), 9], &register(liar), now);
             if part == 50 && second == 9 {
                 // Six that were reached, in the flooded network, six newcomers and six readers elsewhere.
                 for honest in 0..6 {
                     asked += 3;
                     served += usize::from(answer(honest, [77, 1, 0, 200], &register(honest), now));
-                    let ip = [90 + honest as u8, 1, 1, 1];
+                    let ip = [90 + u8::try_from(honest).unwrap(), 1, 1, 1];
                     served += usize::from(answer(100 + honest, ip, &register(100 + honest), now));
                     served += usize::from(answer(200 + honest, ip, &read, now));
                 }

@@ -341,22 +341,23 @@ fn one_subnet_of_connections_has_its_share_whatever_addresses_it_claims() {
     assert!(world.register(&newcomer) < EXPIRY / 4);
 }
 
+/// A service, an address that is claimed, and where the connection comes from.
+type Claim = (String, String, Option<[u8; 4]>);
+
 #[test]
 fn services_that_nobody_here_looks_for_names_and_hidden_advertisers_share_a_quarter_each() {
-    let unknown = |index: u16| {
-        let service = format!("/service/{index}");
-        (service.clone(), "/ip4/9.9.9.9/tcp/1".to_owned(), Some([11 + (index / 60) as u8, 1, 1, index as u8]))
+    // Sixty connections of each /24, of another one for each kind.
+    let from = |first: u8, index: u16| {
+        let [subnet, host] = [index / 60, index % 60].map(|part| u8::try_from(part).unwrap());
+        Some([first + subnet, 1, 1, host])
     };
-    let named = |index: u16| {
-        let ip = Some([31 + (index / 60) as u8, 1, 1, index as u8]);
-        (MIX_SERVICE.to_owned(), format!("/dns4/n{index}.example.org/tcp/1"), ip)
-    };
-    let hidden = |_: u16| (MIX_SERVICE.to_owned(), "/ip4/9.9.9.9/tcp/1".to_owned(), None);
-    let ip6 = |index: u16| {
-        let ip = Some([51 + (index / 60) as u8, 1, 1, index as u8]);
-        (MIX_SERVICE.to_owned(), format!("/ip6/2a00::{index:x}/tcp/1"), ip)
-    };
-    let kinds: [&dyn Fn(u16) -> (String, String, Option<[u8; 4]>); 4] = [&unknown, &named, &hidden, &ip6];
+    let somewhere = || "/ip4/9.9.9.9/tcp/1".to_owned();
+    let mix = || MIX_SERVICE.to_owned();
+    let unknown = |index: u16| (format!("/service/{index}"), somewhere(), from(11, index));
+    let named = |index: u16| (mix(), format!("/dns4/n{index}.example.org/tcp/1"), from(31, index));
+    let hidden = |_: u16| (mix(), somewhere(), None);
+    let ip6 = |index: u16| (mix(), format!("/ip6/2a00::{index:x}/tcp/1"), from(51, index));
+    let kinds: [&dyn Fn(u16) -> Claim; 4] = [&unknown, &named, &hidden, &ip6];
     for kind in kinds {
         let mut world = World::new(false);
         let flood = (0..400).map(|index| {
