@@ -110,8 +110,8 @@ fn entry(node: &Node, family: Option<Family>, rules: &Rules, now: Now) -> Option
     })
 }
 
-/// Peers to stay connected to, `max` of them, each with its addresses one after the other: the operator's peers, services, relays of a node that
-/// relays, and where the pool is checked, pool nodes.
+/// Peers to stay connected to, `max` of them, each with its addresses one after the other: the operator's peers, services,
+/// relays of a node that relays, and where the pool is checked, pool nodes.
 pub(crate) fn connections(table: &PeerTable, static_peers: &[PeerAddress], max: usize) -> Vec<Multiaddr> {
     let rules = table.rules();
     let static_peers = static_peers.iter().map(|entry| {
