@@ -14,7 +14,7 @@ use crate::{
     dispatch::{Content, Dispatch, Start},
     layout::Protection,
     return_route::{Connected, ReturnRoute, reply_address},
-    route::{Route, Surroundings, Wanted, choose},
+    route::{Route, Surroundings, Wanted, choose, pool_problem},
     tries::{LastAnswer, Sent, Step, Tries},
     window::Window,
 };
@@ -135,6 +135,8 @@ impl Common {
         let is_hope = match *problem {
             ClientError::PoolTooSmall { usable, needed, .. } => usable.saturating_add(expected) >= needed,
             ClientError::NoExit { .. } | ClientError::ExitUnknown(_) | ClientError::TooLarge { .. } => expected > 0,
+            // The pool is known, and being connected to.
+            ClientError::NoReplyAddress | ClientError::NoConnectedHop => true,
             _ => return false,
         };
         is_hope || self.directory.is_searching
@@ -414,7 +416,9 @@ impl Exchange {
 
     fn route<R: CryptoRng>(&self, common: &Common, turn: &mut Turn<'_, R>) -> Result<Route, ClientError> {
         let Common { directory, connected, formats, own, .. } = common;
-        let return_route = ReturnRoute::to(own, directory, connected)?;
+        // Who is connected to nobody, and has no pool, lacks that first.
+        let small = |failure| pool_problem(directory, &own.peer).unwrap_or(failure);
+        let return_route = ReturnRoute::to(own, directory, connected).map_err(small)?;
         let wanted = Wanted {
             service: self.request.service,
             codec: &self.request.codec,
