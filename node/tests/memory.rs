@@ -2,6 +2,7 @@
 //! program of its own.
 
 #![cfg(all(target_os = "linux", feature = "relay", feature = "mixer"))]
+#![allow(clippy::unwrap_used, reason = "what is missing fails the test")]
 
 use std::{
     fs::File,

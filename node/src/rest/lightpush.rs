@@ -136,9 +136,9 @@ struct Fallback {
 
 async fn push(api: web::Data<Api>, request: HttpRequest, bytes: web::Bytes) -> impl Responder {
     let outcome = match parse(&api, &bytes) {
-        Ok(asked) => match permit(&api, asked.anonymity, request.headers()) {
-            Ok(()) => carry_out(&api, asked).await,
-            Err(refused) => refused,
+        Ok(asked) => match refusal(&api, asked.anonymity, request.headers()) {
+            None => carry_out(&api, asked).await,
+            Some(refused) => refused,
         },
         Err(problem) => Outcome::failed(LightpushStatus::BAD_REQUEST, "bad_request", problem),
     };
@@ -154,15 +154,16 @@ const UNAUTHORIZED: LightpushStatus = LightpushStatus(401);
 /// A direct push where there are none.
 const FORBIDDEN: LightpushStatus = LightpushStatus(403);
 
-/// Whether a message may be pushed as is asked for: without the mixnet only with the token, if one is set, and where the operator
-/// has not turned that off.
-fn permit(api: &Api, anonymity: Anonymity, headers: &HeaderMap) -> Result<(), Outcome> {
+/// Why a message may not be pushed as is asked for, if it may not: without the mixnet only with the token, where one is set, and
+/// not where the operator has turned that off.
+fn refusal(api: &Api, anonymity: Anonymity, headers: &HeaderMap) -> Option<Outcome> {
     if anonymity == Anonymity::Required {
-        return Ok(());
+        return None;
     }
-    access::check_token(api, headers).map_err(|words| Outcome::failed(UNAUTHORIZED, "unauthorized", words))?;
-    let refused = || Outcome::from(&PushFailure::DirectNotAllowed);
-    if api.direct { Ok(()) } else { Err(refused()) }
+    if let Err(words) = access::check_token(api, headers) {
+        return Some(Outcome::failed(UNAUTHORIZED, "unauthorized", words));
+    }
+    (!api.direct).then(|| Outcome::from(&PushFailure::DirectNotAllowed))
 }
 
 /// The status of the HTTP answer: that of lightpush, where it is one that ends an exchange.

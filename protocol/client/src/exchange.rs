@@ -147,7 +147,8 @@ impl Common {
             | ClientError::ExitUnknown(_)
             | ClientError::TooLarge { .. }
             | ClientError::TooFewSubnets { .. } => expected > 0,
-            ClientError::NoGuard { .. } => return true,
+            // The pool is known, and being connected to.
+            ClientError::NoGuard { .. } | ClientError::NoReplyAddress | ClientError::NoConnectedHop => return true,
             _ => return false,
         };
         is_hope || directory.is_searching

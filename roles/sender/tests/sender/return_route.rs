@@ -56,6 +56,26 @@ async fn a_sender_without_any_address_gets_its_replies_over_a_connection() {
 }
 
 #[actix::test]
+async fn a_sender_without_an_address_waits_for_a_connection_in_its_first_seconds_and_names_a_small_pool_first() {
+    let mut world = World::new(Config::default());
+    world.around.hop_address.send_replace(None);
+    world.around.directory.publish(directory(3));
+    assert_eq!(world.push(b"hello").await.unwrap().unwrap_err().kind(), "pool_too_small");
+    world.around.directory.publish(connected_to(&[]));
+    let outcome = world.push(b"hello");
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    assert!(!outcome.is_finished());
+    world.around.directory.publish(connected_to(&[2]));
+    let mut at_exit = world.arrival().await;
+    let reply = world.answer(at_exit.surbs.pop().unwrap(), &response(&at_exit.request, StatusCode::SUCCESS, 1));
+    world.reply(&reply).await;
+    assert_eq!(outcome.await.unwrap().unwrap().status, 200);
+    world.around.directory.publish(connected_to(&[]));
+    tokio::time::sleep(Duration::from_secs(10)).await;
+    assert_eq!(world.push(b"hello").await.unwrap().unwrap_err().kind(), "no_reply_address");
+}
+
+#[actix::test]
 async fn a_sender_that_gets_no_answers_says_so_and_where_they_were_to_come() {
     tokio::time::pause();
     for (address, way) in [
