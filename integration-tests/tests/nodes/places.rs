@@ -10,7 +10,8 @@ use wakumix_integration_tests::{
 fn twelve_senders_are_answered_by_nodes_that_have_places_for_nine() {
     run(async {
         let plans = all_with(plans(4, 2, 1, 12), "max-connections", "12");
-        let net = Net::start(plans).await;
+        // A place is free when the request before has its answer; each try asks for two or three.
+        let net = Net::start(all_with(plans, "sender.timeout", "30s")).await;
         let senders = (1..=12).map(|number| format!("sender-{number}")).collect::<Vec<_>>();
         for round in 0..2 {
             let pushes = senders.iter().map(|name| push(net.node(name), format!("{round} of {name}")));
