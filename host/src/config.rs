@@ -147,7 +147,7 @@ pub struct ConnectionLimits {
     /// (`spec/waku.md §8.1`), so its idle connections stay.
     pub idle_timeout: Duration,
     /// A connection that carried a packet or a request is kept for so long when others need its place: above the round trip
-    /// of a request over the mixnet, so that its answer finds it.
+    /// of a request over the mixnet, half a second in docs/bounds.md and one over continents, so that its answer finds it.
     pub grace: Duration,
     /// Addresses that many users share, such as a reverse proxy's: nobody is counted under them.
     pub shared_addresses: Vec<IpNet>,
@@ -163,7 +163,7 @@ impl Default for ConnectionLimits {
             pending_quic: 256,
             pending_outbound: 64,
             idle_timeout: Duration::from_secs(600),
-            grace: Duration::from_secs(5),
+            grace: Duration::from_secs(2),
             shared_addresses: Vec::new(),
         }
     }

@@ -30,7 +30,7 @@ use libp2p::{
 use tokio::time::Instant;
 use wakumix_telemetry::Telemetry;
 
-use self::places::{Fill, Places};
+use self::places::{Fill, Leaver, Places};
 pub(crate) use self::{
     last_use::{LastUse, LastUses},
     source::{Source, Sources},
@@ -107,14 +107,18 @@ impl Behaviour {
 
     fn admit_inbound(&mut self, peer: &PeerId, remote: &Multiaddr) -> Result<(), ConnectionDenied> {
         let admitted = self.places.admit_inbound(peer, self.sources.of(remote), Instant::now());
-        let Some(leaver) = admitted.map_err(|exceeded| self.refuse(exceeded))? else { return Ok(()) };
+        self.make_way(admitted.map_err(|exceeded| self.refuse(exceeded))?);
+        Ok(())
+    }
+
+    fn make_way(&mut self, leaver: Option<Leaver>) {
+        let Some(leaver) = leaver else { return };
         self.metrics.evicted();
         let connection = CloseConnection::One(leaver.connection);
         self.leavers.push_back(ToSwarm::CloseConnection { peer_id: leaver.peer, connection });
         if let Some(waker) = self.waker.take() {
             waker.wake();
         }
-        Ok(())
     }
 
     /// From now on the connection has a last use.
@@ -179,7 +183,8 @@ impl NetworkBehaviour for Behaviour {
         _: PortUse,
     ) -> Result<THandler<Self>, ConnectionDenied> {
         self.pending_outbound.remove(&connection);
-        self.places.admit_outbound(&peer).map_err(|exceeded| self.refuse(exceeded))?;
+        let admitted = self.places.admit_outbound(&peer, Instant::now());
+        self.make_way(admitted.map_err(|exceeded| self.refuse(exceeded))?);
         Ok(self.begin(connection))
     }
 

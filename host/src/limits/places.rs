@@ -85,10 +85,17 @@ impl Places {
         self.inbound
     }
 
-    /// Whether this node may have one more that it opened.
-    pub(crate) fn admit_outbound(&self, peer: &PeerId) -> Result<(), Exceeded> {
+    /// Whether this node may have one more that it opened, and which connection makes room for it. Up to half of all places it
+    /// takes those of remotes that are of no use; packets name whom it dials, so they shall not take more.
+    pub(crate) fn admit_outbound(&mut self, peer: &PeerId, now: Instant) -> Result<Option<Leaver>, Exceeded> {
         self.check(ConnectionRefusal::PerPeer, self.of_peer(peer), self.limits.per_peer)?;
-        self.check(ConnectionRefusal::Total, self.staying(), self.limits.total)
+        let Err(exceeded) = self.check(ConnectionRefusal::Total, self.staying(), self.limits.total) else {
+            return Ok(None);
+        };
+        let may_take = self.staying() - self.inbound < self.limits.total / 2;
+        let leaver = self.gives_way(exceeded.refusal, None, now).filter(|_| may_take).ok_or(exceeded)?;
+        self.sends_off(leaver.connection);
+        Ok(Some(leaver))
     }
 
     /// Whether a remote may have one more, and which connection makes room for it. The caller closes that one.

@@ -16,7 +16,6 @@ mod faults;
 mod fleet;
 mod flows;
 mod gossip;
-mod places;
 mod plugin;
 mod processes;
 mod rotation;

@@ -89,6 +89,25 @@ async fn those_that_this_node_dialled_or_needs_stay() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn what_this_node_dials_takes_idle_places_up_to_half_of_all() {
+    let mut world = World::new(12);
+    world.come((0..12).map(alone));
+    let mut dial = |now| {
+        let admitted = world.places.admit_outbound(&PeerId::random(), now);
+        if let Ok(leaver) = &admitted {
+            world.held(PeerId::random(), None);
+            leaver.iter().for_each(|leaver| world.places.left(leaver.connection));
+        }
+        admitted.map(|leaver| leaver.is_some()).map_err(|exceeded| exceeded.refusal)
+    };
+    let now = Instant::now();
+    let all = [now; 5].map(&mut dial);
+    assert_eq!(all, [Ok(false), Ok(false), Ok(false), Ok(false), Err(ConnectionRefusal::Total)], "all are in use");
+    let all = [now + GRACE; 5].map(&mut dial);
+    assert_eq!(all, [Ok(true), Ok(true), Ok(true), Ok(true), Err(ConnectionRefusal::Total)]);
+}
+
+#[tokio::test(start_paused = true)]
 async fn one_address_gets_a_quarter_of_the_places_and_one_subnet_half_whoever_comes_from_there() {
     let mut world = World::new(40);
     let crowd = world.come((0..10).map(|_| "10.2.0.1".to_owned()));
