@@ -11,7 +11,10 @@ use libp2p::{
 use wakumix_role_api::{Services, host::OutboundPacket};
 use wakumix_telemetry::Telemetry;
 
-use crate::{AutonatTimes, CircuitRelayLimits, HostConfig, HostError, gossip, limits, metadata, mix, nat::quiet, rpc};
+use crate::{
+    AutonatTimes, CircuitRelayLimits, HostConfig, HostError, gossip, limits, metadata, metrics::GossipMetrics, mix,
+    nat::quiet, rpc,
+};
 
 /// The protocol family in identify: that of libp2p itself, which the fleet's nodes tell too.
 const IDENTIFY_PROTOCOL: &str = "ipfs/0.1.0";
@@ -69,7 +72,7 @@ impl HostBehaviour {
     ) -> Result<Self, HostError> {
         let registry = telemetry.libp2p_registry();
         let gossip =
-            has_relay.then(|| gossip::behaviour(config.cluster, config.score_colocation, &registry)).transpose()?;
+            has_relay.then(|| gossip::behaviour(config, &registry, GossipMetrics::new(telemetry))).transpose()?;
         let identify = identify::Config::new(IDENTIFY_PROTOCOL.to_owned(), identity.public())
             .with_agent_version(format!("wakumix-{}", config.version));
         let me = identity.public().to_peer_id();

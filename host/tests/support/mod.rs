@@ -2,6 +2,7 @@
 #![allow(dead_code, reason = "each test file uses its own part")]
 
 pub(crate) mod raw;
+pub(crate) mod relay;
 
 use std::{num::NonZeroU32, sync::Arc, time::Duration};
 
