@@ -14,7 +14,9 @@ use wakumix_telemetry::Telemetry;
 use crate::{
     AutonatTimes, CircuitRelayLimits, HostConfig, HostError, gossip,
     limits::{self, LastUses},
-    metadata, mix,
+    metadata,
+    metrics::GossipMetrics,
+    mix,
     nat::quiet,
     rpc,
 };
@@ -75,7 +77,7 @@ impl HostBehaviour {
     ) -> Result<Self, HostError> {
         let registry = telemetry.libp2p_registry();
         let gossip =
-            has_relay.then(|| gossip::behaviour(config.cluster, config.score_colocation, &registry)).transpose()?;
+            has_relay.then(|| gossip::behaviour(config, &registry, GossipMetrics::new(telemetry))).transpose()?;
         let identify = identify::Config::new(IDENTIFY_PROTOCOL.to_owned(), identity.public())
             .with_agent_version(format!("wakumix-{}", config.version));
         let me = identity.public().to_peer_id();

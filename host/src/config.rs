@@ -26,9 +26,10 @@ pub struct HostConfig {
     /// Whether a peer that does not answer metadata is disconnected, as the fleet does. A peer of another cluster
     /// always is. Off by default: a mix node without Waku speaks no metadata (`spec/waku.md §3`).
     pub require_metadata: bool,
-    /// Whether gossipsub lowers the score of peers that share an address. Off for nets on one machine
-    /// (`spec/waku.md §2.2`).
+    /// Whether gossip peers that share an address have a lower score. Off for nets on one machine (`spec/waku.md §2.2`).
     pub score_colocation: bool,
+    /// Bounds of gossip.
+    pub gossip: GossipLimits,
     /// Bounds of connections.
     pub connections: ConnectionLimits,
     /// Bounds of packets.
@@ -61,6 +62,7 @@ impl Default for HostConfig {
             shards: Vec::new(),
             require_metadata: false,
             score_colocation: true,
+            gossip: GossipLimits::default(),
             connections: ConnectionLimits::default(),
             mix: MixLimits::default(),
             requests: RequestLimits::default(),
@@ -165,6 +167,51 @@ impl Default for ConnectionLimits {
             idle_timeout: Duration::from_secs(600),
             grace: Duration::from_secs(2),
             shared_addresses: Vec::new(),
+        }
+    }
+}
+
+/// Bounds of gossip, of all peers together; each has its part, and what others leave of theirs. docs/bounds.md has the memory
+/// that they add up to.
+#[derive(Clone, Debug)]
+pub struct GossipLimits {
+    /// New messages that are taken in a second; further ones are dropped. gossipsub remembers each for two minutes.
+    pub messages_per_second: u32,
+    /// Their bytes, which gossipsub keeps for six seconds.
+    pub bytes_per_second: u64,
+    /// For how long at these rates a node that has had less takes what comes at once.
+    pub burst: Duration,
+    /// Copies of messages that were taken, in a second; further ones are dropped, which harms nobody.
+    pub copies_per_second: u32,
+    /// Messages that are read in a second, new and copies; beyond that peers are read more slowly.
+    pub read_messages_per_second: u32,
+    /// Their bytes, likewise.
+    pub read_bytes_per_second: u64,
+    /// Bytes of lists of ids, of subscriptions and the like, likewise; what is asked for from lists is remembered for three
+    /// seconds.
+    pub control_bytes_per_second: u64,
+}
+
+impl Default for GossipLimits {
+    fn default() -> Self {
+        Self {
+            // With bursts 65 000 ids in 120 s of scores and 35 000 in 60 s of the duplicate cache, 33 MiB. Some shards of the network
+            // carry tens of messages a second; whole nets of ours were driven at 400.
+            messages_per_second: 500,
+            // 3 kB for each of 500 messages. In the 7 s of gossipsub's cache they are 11 MiB, and bursts 15 MiB more.
+            bytes_per_second: 1536 << 10,
+            // 2500 messages at once.
+            burst: Duration::from_secs(5),
+            // Two copies of each of 500 messages; above 512 bytes peers tell each other that they need none. A place in a score takes some
+            // 140 bytes for 120 s, so 15 MiB.
+            copies_per_second: 1000,
+            // A copy of each of 500 messages from each of 20 peers.
+            read_messages_per_second: 10_000,
+            // 1 MiB from each of 16 peers.
+            read_bytes_per_second: 16 << 20,
+            // A list of 340 ids with each heartbeat from each of twelve peers (see `gossip/handler.rs` for what an id counts). Of
+            // these 4100 ids a second, 16 400 are asked for at a time, 560 bytes each: 9 MiB.
+            control_bytes_per_second: 192 << 10,
         }
     }
 }

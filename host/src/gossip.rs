@@ -1,5 +1,10 @@
 //! Gossipsub as the Waku fleet runs it (`spec/waku.md §2`).
 
+mod behaviour;
+mod colocation;
+mod gate;
+mod handler;
+mod seen;
 mod slow;
 
 use std::{
@@ -10,10 +15,10 @@ use std::{
 use libp2p::{
     PeerId,
     gossipsub::{
-        Behaviour as Gossipsub, Config, ConfigBuilder, IdentTopic, IdentityTransform, MaxCountSubscriptionFilter,
-        Message, MessageAcceptance, MessageAuthenticity, MessageId, MetricsConfig, PeerScoreParams,
-        PeerScoreThresholds, PublishError, TopicHash, TopicScoreParams, TopicSubscriptionFilter, ValidationMode,
-        Version,
+        Behaviour as LibraryBehaviour, Config, ConfigBuilder, IdentTopic, IdentityTransform,
+        MaxCountSubscriptionFilter, Message, MessageAcceptance, MessageAuthenticity, MessageId, MetricsConfig,
+        PeerScoreParams, PeerScoreThresholds, PublishError, TopicHash, TopicScoreParams, TopicSubscriptionFilter,
+        ValidationMode, Version,
     },
     metrics::Registry,
 };
@@ -26,8 +31,9 @@ use wakumix_waku::{
     message_id,
 };
 
-pub(crate) use self::slow::SlowPeers;
-use crate::HostError;
+use self::gate::{DUPLICATES_KEPT, Gate};
+pub(crate) use self::{behaviour::Behaviour, slow::SlowPeers};
+use crate::{HostConfig, HostError, metrics::GossipMetrics};
 
 /// Bytes of a message id in a list, its key and length included.
 const LISTED_ID_LEN: usize = MESSAGE_ID_LEN + 2;
@@ -54,14 +60,16 @@ const MAX_LISTED_IDS_SENT: usize = 480;
 /// nobody else tells it.
 const GOSSIP_LAZY: usize = 12;
 
-/// Broken promises for which a peer is not blamed: two lists that it did not answer at all. The library counts every id that
-/// has not come after 3 s, and the weight of the network's nodes, which count none, is for the square: without this, a peer
-/// that is behind with 32 messages once would be disconnected.
-const FORGIVEN_PROMISES: f64 = 1000.0;
+/// Messages that are read in one frame: all that this node may ask for in one list, which Nim nodes answer in one frame.
+const MAX_MESSAGES_READ: usize = MAX_LISTED_IDS_SENT + 32;
 
 /// Messages that wait for one peer. Above what it may ask for at once, or answers would be lost; 1024 of the largest are 157 MB,
 /// of 4 kB 4 MB. Overflow: the newest is not sent to it, and after ten heartbeats of that it is disconnected.
 const QUEUE_LEN: usize = 1024;
+
+/// How long a message waits for a peer; then it is not sent any more. The library gives those of others one second, which a node
+/// that is flooded may take for an honest message.
+const QUEUE_TIME: Duration = Duration::from_secs(5);
 
 /// Topics that one peer may subscribe: all shards of a cluster (`spec/waku.md §2.5`).
 const MAX_TOPICS_PER_PEER: usize = 1024;
@@ -86,17 +94,17 @@ impl TopicSubscriptionFilter for ShardTopics {
     }
 }
 
-/// The behaviour as libp2p's derive sees it.
-pub(crate) type Behaviour = Gossipsub<IdentityTransform, Filter>;
+/// The library's behaviour.
+type Gossipsub = LibraryBehaviour<IdentityTransform, Filter>;
 
-/// Builds the behaviour. `score_colocation` off is for nets on one machine.
+/// Builds the behaviour.
 pub(crate) fn behaviour(
-    cluster: u16,
-    score_colocation: bool,
+    host: &HostConfig,
     registry: &Mutex<Registry>,
+    metrics: GossipMetrics,
 ) -> Result<Behaviour, HostError> {
     let filter = MaxCountSubscriptionFilter {
-        filter: ShardTopics { cluster },
+        filter: ShardTopics { cluster: host.cluster },
         max_subscribed_topics: MAX_TOPICS_PER_PEER,
         max_subscriptions_per_request: MAX_TOPICS_PER_PEER,
     };
@@ -109,8 +117,8 @@ pub(crate) fn behaviour(
         let registry = registry.sub_registry_with_prefix("libp2p_gossipsub");
         behaviour = behaviour.with_metrics(registry, MetricsConfig::default());
     }
-    behaviour.with_peer_score(score_params(score_colocation), thresholds()).map_err(problem)?;
-    Ok(behaviour)
+    behaviour.with_peer_score(score_params(), thresholds()).map_err(problem)?;
+    Ok(Behaviour::new(behaviour, Gate::new(&host.gossip, metrics), host.score_colocation))
 }
 
 fn config() -> Result<Config, String> {
@@ -120,6 +128,7 @@ fn config() -> Result<Config, String> {
         .message_id_fn(|message: &Message| MessageId::from(message_id(&message.data).as_ref()))
         .validate_messages()
         .max_transmit_size(MAX_BUFFERED)
+        .max_publish_messages(MAX_MESSAGES_READ)
         .max_control_message_size(MAX_CONTROL_LEN_READ)
         .max_control_messages_sent(MAX_LISTED_IDS_SENT)
         .mesh_n(6)
@@ -134,13 +143,15 @@ fn config() -> Result<Config, String> {
         .history_length(6)
         .history_gossip(3)
         .fanout_ttl(Duration::from_secs(60))
-        .duplicate_cache_time(Duration::from_secs(120))
+        .duplicate_cache_time(DUPLICATES_KEPT)
         .gossip_factor(0.25)
         .flood_publish(true)
         .prune_backoff(Duration::from_secs(60))
         .unsubscribe_backoff(Duration::from_secs(5))
         .idontwant_message_size_threshold(512)
         .connection_handler_queue_len(QUEUE_LEN)
+        .forward_queue_duration(QUEUE_TIME)
+        .publish_queue_duration(QUEUE_TIME)
         .build()
         .map_err(|error| error.to_string())
 }
@@ -155,19 +166,20 @@ fn thresholds() -> PeerScoreThresholds {
     }
 }
 
-fn score_params(score_colocation: bool) -> PeerScoreParams {
+fn score_params() -> PeerScoreParams {
     PeerScoreParams {
         topics: HashMap::new(),
         topic_score_cap: 0.0,
-        app_specific_weight: 0.0,
-        ip_colocation_factor_weight: if score_colocation { -50.0 } else { 0.0 },
-        ip_colocation_factor_threshold: 5.0,
-        behaviour_penalty_weight: -10.0,
-        behaviour_penalty_threshold: FORGIVEN_PROMISES,
+        // What `Colocation` finds; the library's own factor counts connections that say nothing and has no end.
+        app_specific_weight: 1.0,
+        ip_colocation_factor_weight: 0.0,
+        // The library counts every id that was asked for and has not come after 3 s, which the network's nodes do not. A node
+        // that reads slowly, because it is flooded or has other work, would blame its honest peers for that and disconnect
+        // them. Who breaks promises wins nothing: another peer is asked after 3 s.
+        behaviour_penalty_weight: 0.0,
         // The network's nodes have no such rule. It counts every message that found the queue full, so a burst of five
         // thousand would silence this node towards a sound peer; one whose queue stays full is disconnected instead.
         slow_peer_weight: 0.0,
-        behaviour_penalty_decay: 0.986,
         decay_interval: Duration::from_secs(12),
         decay_to_zero: 0.01,
         retain_score: Duration::from_secs(600),
@@ -196,13 +208,13 @@ fn topic_params() -> TopicScoreParams {
 pub(crate) fn subscribe(behaviour: &mut Behaviour, topic: &str) -> bool {
     let topic = IdentTopic::new(topic);
     // Scoring is always on, so this cannot fail.
-    let _ = behaviour.set_topic_params(topic.clone(), topic_params());
-    behaviour.subscribe(&topic).is_ok()
+    let _ = behaviour.library.set_topic_params(topic.clone(), topic_params());
+    behaviour.library.subscribe(&topic).is_ok()
 }
 
 /// Leaves a topic.
 pub(crate) fn unsubscribe(behaviour: &mut Behaviour, topic: &str) {
-    behaviour.unsubscribe(&IdentTopic::new(topic));
+    behaviour.library.unsubscribe(&IdentTopic::new(topic));
 }
 
 /// Messages that no queue had room for; the oldest goes. As many as a busy service refuses in some seconds.
@@ -227,11 +239,15 @@ impl Unsent {
         }
         let topic = IdentTopic::new(topic).hash();
         let (id, recipients) = (message_id(&data), flood_recipients(behaviour, &topic));
-        let published = behaviour.publish(topic, data);
+        let fingerprint = behaviour.gate.fingerprint(&data);
+        let published = behaviour.library.publish(topic, data);
         if matches!(published, Err(PublishError::Duplicate)) && self.0.contains(&id) {
             return Err(PublishFailure::QueuesFull);
         }
         self.0.retain(|unsent| *unsent != id);
+        if published.is_ok() {
+            behaviour.gate.published(fingerprint);
+        }
         published.map(|_| recipients).map_err(|error| match error {
             PublishError::Duplicate => PublishFailure::Duplicate,
             PublishError::NoPeersSubscribedToTopic => PublishFailure::NoPeers,
@@ -254,8 +270,8 @@ impl Unsent {
 
 /// With flood publishing an own message goes to every subscriber whose score allows it.
 fn flood_recipients(behaviour: &Behaviour, topic: &TopicHash) -> usize {
-    let takes = |peer: &PeerId| behaviour.peer_score(peer).is_none_or(|score| score >= PUBLISH_THRESHOLD);
-    behaviour.all_peers().filter(|(peer, topics)| topics.contains(&topic) && takes(peer)).count()
+    let takes = |peer: &PeerId| behaviour.library.peer_score(peer).is_none_or(|score| score >= PUBLISH_THRESHOLD);
+    behaviour.library.all_peers().filter(|(peer, topics)| topics.contains(&topic) && takes(peer)).count()
 }
 
 /// Passes on, or drops, a message that was validated.
@@ -265,18 +281,19 @@ pub(crate) fn judge(behaviour: &mut Behaviour, id: Vec<u8>, source: &PeerId, ver
         Verdict::Reject => MessageAcceptance::Reject,
         Verdict::Ignore => MessageAcceptance::Ignore,
     };
-    behaviour.report_message_validation_result(&MessageId::from(id), source, acceptance);
+    behaviour.library.report_message_validation_result(&MessageId::from(id), source, acceptance);
 }
 
 /// Peers to disconnect.
 pub(crate) fn bad_peers(behaviour: &Behaviour) -> Vec<PeerId> {
-    let is_bad = |peer: &PeerId| behaviour.peer_score(peer).is_some_and(|score| score < GRAYLIST_THRESHOLD);
-    behaviour.all_peers().map(|(peer, _)| *peer).filter(is_bad).collect()
+    let is_bad = |peer: &PeerId| behaviour.library.peer_score(peer).is_some_and(|score| score < GRAYLIST_THRESHOLD);
+    behaviour.library.all_peers().map(|(peer, _)| *peer).filter(is_bad).collect()
 }
 
 /// Mesh peers of every topic that this node has joined.
 pub(crate) fn mesh_peers(behaviour: &Behaviour) -> Vec<(String, usize)> {
-    behaviour.topics().map(|topic| (topic.to_string(), behaviour.mesh_peers(topic).count())).collect()
+    let library = &behaviour.library;
+    library.topics().map(|topic| (topic.to_string(), library.mesh_peers(topic).count())).collect()
 }
 
 /// The gauges of the Nim library on which test harnesses wait (`spec/waku.md §2.6`).

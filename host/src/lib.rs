@@ -30,7 +30,9 @@ mod start;
 mod swarm;
 mod transport;
 
-pub use config::{AutonatTimes, CircuitRelayLimits, ConnectionLimits, HostConfig, MixLimits, RequestLimits};
+pub use config::{
+    AutonatTimes, CircuitRelayLimits, ConnectionLimits, GossipLimits, HostConfig, MixLimits, RequestLimits,
+};
 pub use error::HostError;
 pub use metrics::METRICS;
 pub use mix::Loss;

@@ -166,6 +166,63 @@ impl AdmissionMetrics {
     }
 }
 
+wakumix_sphinx::named_enum! {
+    /// What became of a gossip message before gossipsub saw it.
+    pub(crate) enum GossipAdmission {
+        /// It is new and was taken.
+        New = "new",
+        /// It is a copy of one that was taken.
+        Copy = "copy",
+        /// Dropped: its peer sends more new messages than its part of a loaded node.
+        PeerRate = "peer_rate",
+        /// Dropped: the node has taken more than it can keep.
+        NodeRate = "node_rate",
+        /// Dropped: one copy too many.
+        CopyRate = "copy_rate",
+    }
+}
+
+wakumix_sphinx::named_enum! {
+    /// Why a gossip frame was not taken at once.
+    pub(crate) enum GossipPause {
+        /// Its peer sends more than its part of a loaded node; the stream rests.
+        PeerRate = "peer_rate",
+        /// The node has read more than it can catch up with; the stream rests.
+        NodeRate = "node_rate",
+        /// It would have to wait, and too many large ones do; it is dropped.
+        NoRoom = "no_room",
+    }
+}
+
+/// Handles for what is taken from gossip peers. Cheap to clone.
+#[derive(Clone)]
+pub(crate) struct GossipMetrics {
+    messages: [Counter; GossipAdmission::ALL.len()],
+    pauses: [Counter; GossipPause::ALL.len()],
+}
+
+impl GossipMetrics {
+    pub(crate) fn new(telemetry: &Telemetry) -> Self {
+        let message = |outcome: GossipAdmission| {
+            telemetry.counter(Metric::GossipAdmissionMessagesTotal, &[("outcome", outcome.as_str())])
+        };
+        let pause = |reason: GossipPause| telemetry.counter(Metric::GossipPausesTotal, &[("reason", reason.as_str())]);
+        Self { messages: GossipAdmission::ALL.map(message), pauses: GossipPause::ALL.map(pause) }
+    }
+
+    pub(crate) fn message(&self, outcome: GossipAdmission) {
+        if let Some(counter) = self.messages.get(outcome as usize) {
+            counter.increment(1);
+        }
+    }
+
+    pub(crate) fn paused(&self, reason: GossipPause) {
+        if let Some(counter) = self.pauses.get(reason as usize) {
+            counter.increment(1);
+        }
+    }
+}
+
 /// Handles for the mix protocol. Cheap to clone.
 #[derive(Clone)]
 pub(crate) struct MixMetrics {

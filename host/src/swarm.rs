@@ -380,6 +380,9 @@ impl Host {
     }
 
     fn on_slow_peer(&mut self, peer: PeerId) {
+        if self.gossip().is_some_and(|gossip| gossip.has_moved(&peer)) {
+            return self.slow_peers.moved(&peer);
+        }
         // gossipsub reports a peer that has gone meanwhile too.
         if self.swarm.is_connected(&peer) && self.slow_peers.reported(peer, Instant::now()) {
             self.metrics.slow_peer();

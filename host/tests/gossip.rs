@@ -4,86 +4,16 @@
 
 mod support;
 
-use std::{collections::HashSet, sync::Arc, time::Duration};
+use std::time::Duration;
 
 use futures::{AsyncWriteExt as _, StreamExt as _, future, stream};
-use libp2p::StreamProtocol;
 use support::{
-    Node, Setup, TCP,
+    Setup,
     raw::{Muxer, RawPeer, frame},
+    relay::{Listener, RELAY, Relay, TOPIC, field, publication, subscription},
     within,
 };
-use tokio::sync::watch;
-use wakumix_role_api::{
-    Receiver,
-    host::{GossipMessage, HostMessage, PublishFailure, Verdict},
-    mailbox,
-    relay::RelayMessage,
-};
-use wakumix_role_testkit::telemetry;
-
-const TOPIC: &str = "/waku/2/rs/66/0";
-const RELAY: StreamProtocol = StreamProtocol::new(wakumix_waku::RELAY_PROTOCOL);
-
-async fn judge(node: &Node, message: &GossipMessage, verdict: Verdict) {
-    let GossipMessage { id, source, .. } = message;
-    let verdict = HostMessage::Verdict { id: id.clone(), source: *source, verdict };
-    node.handle.address().send(verdict).await.unwrap();
-}
-
-struct Relay {
-    node: Node,
-    messages: Receiver<RelayMessage>,
-}
-
-impl Relay {
-    async fn start(queue: usize) -> Self {
-        let (address, inbox) = mailbox("relay", queue, &telemetry(&wakumix_host::METRICS));
-        let mut setup = Setup::listening(&[TCP]);
-        setup.relay = Some(address);
-        setup.mix = false;
-        let node = setup.start().await;
-        assert!(node.handle.subscribe(TOPIC.to_owned()).await);
-        Self { node, messages: inbox.receiver().unwrap() }
-    }
-
-    /// Publishes as soon as there is somebody to publish to.
-    async fn publish(&self, data: &[u8]) -> usize {
-        let mut again = tokio::time::interval(Duration::from_millis(20));
-        within(async {
-            loop {
-                match self.node.handle.publish(TOPIC.to_owned(), data.to_vec()).await {
-                    Ok(peers) => return peers,
-                    Err(PublishFailure::NoPeers) => again.tick().await,
-                    Err(other) => panic!("{other}"),
-                };
-            }
-        })
-        .await
-    }
-
-    async fn next(&mut self) -> GossipMessage {
-        match within(self.messages.recv()).await {
-            Some(RelayMessage::Gossip(message)) => message,
-            other => panic!("{}", other.is_some()),
-        }
-    }
-
-    async fn judge(&self, message: &GossipMessage, verdict: Verdict) {
-        judge(&self.node, message, verdict).await;
-    }
-
-    /// Waits until so many peers are in the topic's mesh.
-    async fn mesh(&self, size: usize) {
-        let mut look = tokio::time::interval(Duration::from_millis(20));
-        within(async {
-            while self.node.handle.status().await.unwrap().mesh_peers != [(TOPIC.to_owned(), size)] {
-                look.tick().await;
-            }
-        })
-        .await;
-    }
-}
+use wakumix_role_api::host::{PublishFailure, Verdict};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn an_accepted_message_travels_on_and_a_rejected_one_does_not() {
@@ -182,56 +112,6 @@ async fn the_metrics_page_has_each_family_once() {
     }
 }
 
-/// A relay that accepts everything and remembers what it has seen.
-struct Listener {
-    node: Arc<Node>,
-    seen: watch::Receiver<HashSet<Vec<u8>>>,
-}
-
-impl Listener {
-    async fn start() -> Self {
-        let Relay { node, mut messages } = Relay::start(1024).await;
-        let (node, (sender, seen)) = (Arc::new(node), watch::channel(HashSet::new()));
-        let judged = node.clone();
-        tokio::spawn(async move {
-            while let Some(RelayMessage::Gossip(message)) = messages.recv().await {
-                judge(&judged, &message, Verdict::Accept).await;
-                sender.send_modify(|seen| {
-                    seen.insert(message.data);
-                });
-            }
-        });
-        Self { node, seen }
-    }
-
-    async fn publish(&self, data: Vec<u8>) -> Result<usize, PublishFailure> {
-        self.node.handle.publish(TOPIC.to_owned(), data).await
-    }
-
-    /// Publishes until another has seen something of it: what waited before is then through. Each attempt is another message,
-    /// because one that was refused for lack of room is refused for a while.
-    async fn reaches(&self, other: &Self) {
-        let mut again = tokio::time::interval(Duration::from_millis(100));
-        let words = format!("attempt of {}", self.node.peer());
-        let is_ours = |data: &Vec<u8>| data.starts_with(words.as_bytes());
-        within(async {
-            for attempt in 0.. {
-                // Refused while the queue is full, or a connection is made anew.
-                let _ = self.publish(format!("{words} {attempt}").into_bytes()).await;
-                again.tick().await;
-                if other.seen.borrow().iter().any(is_ours) {
-                    return;
-                }
-            }
-        })
-        .await;
-    }
-
-    async fn sees(&self, data: &[u8]) {
-        within(self.seen.clone().wait_for(|seen| seen.contains(data))).await.unwrap();
-    }
-}
-
 /// One relay in the middle of fourteen: more than its mesh takes, so some hear of messages only by lists of their ids. One of
 /// them publishes `rate` messages a second for six seconds; afterwards every message reaches every other.
 async fn a_star_hears_everything_after(rate: u64) {
@@ -310,8 +190,7 @@ async fn a_peer_whose_gossip_does_not_get_away_is_disconnected() {
     peer.connect(node.full_address(0)).await;
     let mut stream = peer.open(node.peer(), RELAY).await;
     // It subscribes, and never reads what it is sent.
-    let subscription = [b"\x08\x01\x12\x0f", TOPIC.as_bytes()].concat();
-    stream.write_all(&frame(&[b"\x0a\x13", subscription.as_slice()].concat())).await.unwrap();
+    stream.write_all(&frame(&subscription(TOPIC))).await.unwrap();
     stream.flush().await.unwrap();
     let _unread = within(streams.next()).await;
     let mut next = tokio::time::interval(Duration::from_millis(10));
@@ -331,11 +210,6 @@ async fn a_peer_whose_gossip_does_not_get_away_is_disconnected() {
     node.peers(0).await;
 }
 
-/// A protobuf field of bytes.
-fn field(number: u8, content: &[u8]) -> Vec<u8> {
-    [&[number << 3 | 2], frame(content).as_slice()].concat()
-}
-
 #[tokio::test(flavor = "multi_thread")]
 async fn reads_the_longest_lists_that_nodes_of_the_network_send() {
     let mut relay = Relay::start(16).await;
@@ -344,17 +218,39 @@ async fn reads_the_longest_lists_that_nodes_of_the_network_send() {
     let _streams = peer.accept(RELAY);
     peer.connect(relay.node.full_address(0)).await;
     let mut stream = peer.open(relay.node.peer(), RELAY).await;
-    let subscribe = |topic: &str| field(1, &[b"\x08\x01", field(2, topic.as_bytes()).as_slice()].concat());
-    let subscriptions: Vec<u8> = (0..1024).flat_map(|shard| subscribe(&format!("/waku/2/rs/66/{shard}"))).collect();
+    let subscriptions: Vec<u8> = (0..1024).flat_map(|shard| subscription(&format!("/waku/2/rs/66/{shard}"))).collect();
     let ids: Vec<u8> = (0..5000_u32).flat_map(|id| field(2, &[id.to_be_bytes(); 8].concat())).collect();
     let list = field(3, &field(1, &[field(1, TOPIC.as_bytes()), ids].concat()));
     assert!(list.len() > 170_000);
     // A message behind each of them, in the same write, shows that the stream goes on.
     for (number, long) in [subscriptions, list].into_iter().enumerate() {
         let data = format!("message {number}").into_bytes();
-        let message = field(2, &[field(2, &data), field(4, TOPIC.as_bytes())].concat());
-        stream.write_all(&[frame(&long), frame(&message)].concat()).await.unwrap();
+        stream.write_all(&[frame(&long), frame(&publication(&data))].concat()).await.unwrap();
         stream.flush().await.unwrap();
         assert_eq!(relay.next().await.data, data);
     }
+}
+
+/// What was asked for from lists comes late from an honest peer when this node reads it slowly.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_peer_is_not_blamed_for_what_it_has_listed_and_this_node_has_not_read_in_time() {
+    let mut relay = Relay::start(16).await;
+    let mut peer = RawPeer::start(Muxer::Yamux).await;
+    let _streams = peer.accept(RELAY);
+    peer.connect(relay.node.full_address(0)).await;
+    let mut stream = peer.open(relay.node.peer(), RELAY).await;
+    for heartbeat in 0..5_u32 {
+        let ids: Vec<u8> =
+            (0..480_u32).flat_map(|id| field(2, &[(heartbeat << 16 | id).to_be_bytes(); 8].concat())).collect();
+        let list = field(3, &field(1, &[field(1, TOPIC.as_bytes()), ids].concat()));
+        stream.write_all(&frame(&list)).await.unwrap();
+        stream.flush().await.unwrap();
+        relay.heartbeats(1).await;
+    }
+    // The library counts what has not come after three seconds.
+    relay.heartbeats(6).await;
+    assert!(peer.is_connected());
+    stream.write_all(&frame(&publication(b"late"))).await.unwrap();
+    stream.flush().await.unwrap();
+    assert_eq!(relay.next().await.data, b"late");
 }

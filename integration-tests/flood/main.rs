@@ -11,6 +11,8 @@
 //!
 //! Exits with 1 if fewer messages were answered under the flood, beyond one in a thousand, or if the mixer took more
 //! memory than docs/bounds.md allows it.
+//!
+//! With the word `gossip` before the seconds a relay is flooded instead: [`gossip`].
 #![allow(clippy::disallowed_methods, reason = "a test sees a panic of what it starts: it fails")]
 #![expect(
     clippy::unwrap_used,
@@ -19,6 +21,7 @@
     reason = "test code: what goes wrong here fails the run"
 )]
 
+mod gossip;
 mod honest;
 mod hostile;
 mod victim;
@@ -40,17 +43,27 @@ const NOISE: f64 = 1.0;
 /// What a mixer with the default bounds may take: docs/bounds.md, "Memory of a mixer".
 const CEILING: u64 = 384 << 20;
 
-const USAGE: &str = "usage: flood <path of the program wakumix> [seconds of each part, 1 to 600; 60 if left out]";
+const USAGE: &str =
+    "usage: flood <path of the program wakumix> [gossip] [seconds of each part, 1 to 600; 60 if left out]";
 
 fn main() -> ExitCode {
     let arguments: Vec<_> = std::env::args_os().skip(1).collect();
-    let (program, seconds) = match &arguments[..] {
-        [program] => (PathBuf::from(program), Some(60)),
-        [program, seconds] => (PathBuf::from(program), seconds.to_str().and_then(|text| text.parse::<u64>().ok())),
-        _ => (PathBuf::new(), None),
+    let (program, rest) =
+        arguments.split_first().map_or((PathBuf::new(), &[][..]), |(first, rest)| (first.into(), rest));
+    let (is_gossip, rest) = match rest {
+        [word, rest @ ..] if word == "gossip" => (true, rest),
+        rest => (false, rest),
+    };
+    let seconds = match rest {
+        [] => Some(60),
+        [seconds] => seconds.to_str().and_then(|text| text.parse::<u64>().ok()),
+        _ => None,
     };
     match seconds {
-        Some(seconds @ 1..=600) if program.is_file() => run(&program, Duration::from_secs(seconds)),
+        Some(seconds @ 1..=600) if program.is_file() => {
+            let time = Duration::from_secs(seconds);
+            if is_gossip { gossip::run(&program, time) } else { run(&program, time) }
+        }
         _ => {
             eprintln!("{USAGE}");
             ExitCode::from(2)
@@ -59,16 +72,22 @@ fn main() -> ExitCode {
 }
 
 fn run(program: &std::path::Path, time: Duration) -> ExitCode {
+    let victim = on_one_processor(|| Victim::start(program));
+    let passed = wakumix_integration_tests::run(measure(victim, time));
+    if passed { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+}
+
+/// Starts a process on one processor; what runs here has the others from then on.
+fn on_one_processor<T>(start: impl FnOnce() -> T) -> T {
     // A process has the processors of the thread that starts it.
     let all = sched_getaffinity(None).expect("Linux tells");
     let (first, others) = split(&all);
     sched_setaffinity(None, &first).expect("one of ours");
-    let victim = Victim::start(program);
+    let started = start();
     if others.count() > 0 {
         sched_setaffinity(None, &others).expect("ours too");
     }
-    let passed = wakumix_integration_tests::run(measure(victim, time));
-    if passed { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+    started
 }
 
 /// One processor, and the rest.

@@ -64,28 +64,12 @@ impl Target {
 
     /// What it has admitted, refused and dropped so far.
     pub(crate) async fn counts(&self) -> Counts {
-        let page = http::get(self.rest, "/metrics").await.body;
-        let ours = page.lines().filter(|line| SERIES.iter().any(|series| line.starts_with(series)));
-        let read = |line: &str| {
-            let (series, value) = line.rsplit_once(' ')?;
-            Some((series.to_owned(), value.parse().ok()?))
-        };
-        Counts(ours.filter_map(read).collect())
+        Counts::read(self.rest, &SERIES).await
     }
 
     /// Begins to look at its memory.
     pub(crate) fn watch_memory(&self) -> MemoryWatch {
-        let (stop, mut stopped) = oneshot::channel();
-        let process = self.process;
-        let watch = tokio::spawn(async move {
-            let (mut memory, mut ticks) = (Memory { first: resident(process), most: 0 }, interval(LOOK));
-            while stopped.try_recv() == Err(oneshot::error::TryRecvError::Empty) {
-                memory.most = memory.most.max(resident(process));
-                ticks.tick().await;
-            }
-            memory
-        });
-        MemoryWatch { stop, watch }
+        MemoryWatch::of(self.process)
     }
 }
 
@@ -105,6 +89,20 @@ pub(crate) struct Memory {
 }
 
 impl MemoryWatch {
+    /// Begins to look at the memory of a process.
+    pub(crate) fn of(process: u32) -> Self {
+        let (stop, mut stopped) = oneshot::channel();
+        let watch = tokio::spawn(async move {
+            let (mut memory, mut ticks) = (Memory { first: resident(process), most: 0 }, interval(LOOK));
+            while stopped.try_recv() == Err(oneshot::error::TryRecvError::Empty) {
+                memory.most = memory.most.max(resident(process));
+                ticks.tick().await;
+            }
+            memory
+        });
+        Self { stop, watch }
+    }
+
     /// What was seen.
     pub(crate) async fn finish(self) -> Memory {
         self.stop.send(()).expect("the watch goes on until it is stopped");
@@ -114,7 +112,7 @@ impl MemoryWatch {
 
 impl fmt::Display for Memory {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "memory of the mixer: {} MiB, at most {} MiB", self.first >> 20, self.most >> 20)
+        write!(f, "memory of the node: {} MiB, at most {} MiB", self.first >> 20, self.most >> 20)
     }
 }
 
@@ -122,6 +120,17 @@ impl fmt::Display for Memory {
 pub(crate) struct Counts(BTreeMap<String, u64>);
 
 impl Counts {
+    /// The counters whose names begin so, on the metrics page of a node.
+    pub(crate) async fn read(rest: SocketAddr, series: &[&str]) -> Self {
+        let page = http::get(rest, "/metrics").await.body;
+        let ours = page.lines().filter(|line| series.iter().any(|series| line.starts_with(series)));
+        let read = |line: &str| {
+            let (series, value) = line.rsplit_once(' ')?;
+            Some((series.to_owned(), value.parse().ok()?))
+        };
+        Self(ours.filter_map(read).collect())
+    }
+
     /// How much each has grown.
     pub(crate) fn since(&self, before: &Self) -> Self {
         let grown = |(name, count): (&String, &u64)| {
@@ -140,7 +149,7 @@ impl fmt::Display for Counts {
 
 /// Resident memory of a process that runs, in bytes.
 fn resident(process: u32) -> u64 {
-    let status = fs::read_to_string(format!("/proc/{process}/status")).expect("the mixer runs, on Linux");
+    let status = fs::read_to_string(format!("/proc/{process}/status")).expect("the node runs, on Linux");
     let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).expect("it has memory");
     line.trim().trim_end_matches(" kB").parse::<u64>().expect("a number") << 10
 }

@@ -4,6 +4,8 @@
 //! from then on every message for the peer is lost while the connection looks sound. gossipsub reports such a peer with each
 //! heartbeat in which a message found the queue full, or waited in it for more than five seconds. A new connection has new
 //! streams.
+//!
+//! A stream on which messages only come late is alive: this node may be what is slow, and would part with all honest peers at once.
 
 use std::{collections::HashMap, time::Duration};
 
@@ -42,6 +44,11 @@ impl SlowPeers {
         is_over
     }
 
+    /// The stream to a peer moves.
+    pub(crate) fn moved(&mut self, peer: &PeerId) {
+        self.0.remove(peer);
+    }
+
     /// The last connection to a peer is gone.
     pub(crate) fn disconnected(&mut self, peer: &PeerId) {
         self.0.remove(peer);
@@ -74,12 +81,14 @@ mod tests {
     }
 
     #[test]
-    fn a_peer_that_keeps_up_again_starts_anew_and_so_does_a_new_connection() {
+    fn a_peer_that_keeps_up_again_or_whose_stream_moves_starts_anew_and_so_does_a_new_connection() {
         let (mut slow, peer, mut now) = (SlowPeers::default(), PeerId::random(), Instant::now());
         reports(&mut slow, peer, 9, HEARTBEAT, &mut now);
         now += FORGIVEN_AFTER;
         assert_eq!(reports(&mut slow, peer, 9, HEARTBEAT, &mut now), [false; 9]);
         slow.disconnected(&peer);
+        assert_eq!(reports(&mut slow, peer, 9, HEARTBEAT, &mut now), [false; 9]);
+        slow.moved(&peer);
         assert_eq!(reports(&mut slow, peer, 9, HEARTBEAT, &mut now), [false; 9]);
     }
 }

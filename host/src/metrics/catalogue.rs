@@ -32,6 +32,10 @@ catalogue! {
         "Circuit relays through which this node can be reached.";
     MetadataExchangesTotal: "waku_mix_metadata_exchanges_total", Counter, Count, ["direction", "outcome"],
         "Exchanges of Waku metadata (2 directions, at most 6 outcomes).";
+    GossipAdmissionMessagesTotal: "waku_mix_gossip_admission_messages_total", Counter, Count, ["outcome"],
+        "Gossip messages before gossipsub sees them: taken as new or as copies, or dropped by reason (5 outcomes).";
+    GossipPausesTotal: "waku_mix_gossip_pauses_total", Counter, Count, ["reason"],
+        "Times that a gossip frame was not taken at once: its stream rested, or too many waited and it was dropped (3 reasons).";
     GossipSlowPeersTotal: "waku_mix_gossip_slow_peers_total", Counter, Count, [],
         "Peers that were disconnected because gossip for them did not get away for ten heartbeats.";
 

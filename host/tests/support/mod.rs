@@ -3,6 +3,7 @@
 
 mod from;
 pub(crate) mod raw;
+pub(crate) mod relay;
 
 use std::{num::NonZeroU32, sync::Arc, time::Duration};
 
