@@ -296,6 +296,12 @@ pub(crate) fn mesh_peers(behaviour: &Behaviour) -> Vec<(String, usize)> {
     library.topics().map(|topic| (topic.to_string(), library.mesh_peers(topic).count())).collect()
 }
 
+/// The peers that are in the mesh of any topic; one in several is named again.
+pub(crate) fn peers_in_mesh(behaviour: &Behaviour) -> impl Iterator<Item = PeerId> {
+    let library = &behaviour.library;
+    library.topics().flat_map(|topic| library.mesh_peers(topic)).copied()
+}
+
 /// The gauges of the Nim library on which test harnesses wait (`spec/waku.md §2.6`).
 #[derive(Clone, Debug, Default)]
 pub(crate) struct MeshHealth {

@@ -210,8 +210,7 @@ impl Host {
     /// Says which connections stay when places are needed, whoever opened them.
     fn hold_on_to_needed(&mut self) {
         let gossip = self.swarm.behaviour().gossip.as_ref();
-        let mesh = gossip.into_iter().flat_map(|gossip| gossip.topics().flat_map(|topic| gossip.mesh_peers(topic)));
-        let needed = mesh.copied().chain(self.kept.peers()).collect();
+        let needed = gossip.into_iter().flat_map(gossip::peers_in_mesh).chain(self.kept.peers()).collect();
         self.swarm.behaviour_mut().limits.need(needed);
     }
 
