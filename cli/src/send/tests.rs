@@ -51,7 +51,8 @@ fn printed(json: bool, outcome: &Outcome) -> String {
 fn prints_status_outcome_peers_hash_and_time() {
     let hash = format!("0x{}", "07".repeat(32));
     let expected = format!(
-        "status 200: published to 1 relay peer\nconfirmed over the mixnet, 2 tries\nmessage hash {hash}\nanswered after \
+        "status 200: published to 1 relay peer\nconfirmed over the mixnet, 2 tries\n\
+         seen by 1 guard, read by 1 exit; 1 packet, 1 reply path\nmessage hash {hash}\nanswered after \
          285 ms\n"
     );
     assert_eq!(printed(false, &answer(1)), expected);
@@ -59,6 +60,7 @@ fn prints_status_outcome_peers_hash_and_time() {
     let json: serde_json::Value = serde_json::from_str(&printed(true, &answer(1))).unwrap();
     let expected = serde_json::json!({
         "status": 200, "outcome": "confirmed", "way": "mixnet", "tries": 2,
+        "exposure": { "guards": 1, "exits": 1, "packets": 1, "replyPaths": 1 },
         "relayPeerCount": 1, "messageHash": hash, "roundTripMs": 285,
     });
     assert_eq!(json, expected);
@@ -194,5 +196,5 @@ fn what_an_exit_says_neither_makes_a_line_nor_steers_the_terminal() {
     assert_eq!(refused.failure(), format!("the service answered 504: {shown}"));
     let fallback = Some(Fallback { code: "c".to_owned(), text: text.to_owned() });
     let said = printed(false, &Outcome { fallback, ..answer(1) });
-    assert!(said.contains(shown) && said.lines().count() == 5, "{said}");
+    assert!(said.contains(shown) && said.lines().count() == 6, "{said}");
 }

@@ -227,6 +227,7 @@ async fn a_sender_pushes_over_the_mixnet_unless_told_otherwise() {
         let hash = format!("0x{}", "07".repeat(32));
         let expected = json!({
             "relayPeerCount": 3, "messageHash": hash, "outcome": "confirmed", "way": "mixnet", "tries": 1,
+            "exposure": { "guards": 1, "exits": 1, "packets": 1, "replyPaths": 1 },
         });
         assert_eq!(outcome, expected);
         let Pushed { message, topic, anonymity, timeout } = pushed;

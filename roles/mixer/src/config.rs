@@ -203,11 +203,11 @@ mod tests {
     }
 
     #[test]
-    fn nodes_that_forward_send_loops_unless_told_otherwise_and_others_only_if_told() {
+    fn nodes_send_loops_unless_told_otherwise_and_those_that_forward_more() {
         let mean = Duration::from_secs(3);
         let means =
             |forwards| [CoverRule::ByRole, CoverRule::Off, CoverRule::Every(mean)].map(|rule| rule.mean(forwards));
         assert_eq!(means(true), [Some(DEFAULT_COVER), None, Some(mean)]);
-        assert_eq!(means(false), [None, None, Some(mean)]);
+        assert_eq!(means(false), [Some(DEFAULT_SENDER_COVER), None, Some(mean)]);
     }
 }

@@ -46,7 +46,7 @@ async fn no_more_is_kept_than_the_rate_and_its_burst_whoever_sends_it() {
     for identities in [1, 6, 30] {
         let (gate, _telemetry) = gate(&limits);
         let peers: Vec<_> = (0..identities).map(|_| gate.peer(PeerId::random())).collect();
-        let taken: u32 = flood(&peers, &mut 0, 300, 20, 60).await.iter().sum();
+        let taken: u32 = flood(&peers, &mut 0, 800, 20, 60).await.iter().sum();
         let allowed = limits.messages_per_second * (20 + 2 * u32::try_from(limits.burst.as_secs()).unwrap());
         assert!((limits.messages_per_second * 19..=allowed).contains(&taken), "{identities}: {taken} of {allowed}");
     }
