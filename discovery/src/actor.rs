@@ -122,6 +122,8 @@ pub(crate) struct Discovery {
     has_news: bool,
     /// Ephemeral: whether the operator has been told that the peer table is full.
     has_warned: bool,
+    /// Ephemeral: peers that are checked and were not connected before, on a node with guards.
+    visits: HashSet<PeerId>,
     /// Ephemeral: when the guards are looked after next though nothing has happened.
     next_guards: Instant,
     /// Ephemeral: the guards are not on the disk as they are.
@@ -146,6 +148,7 @@ impl Discovery {
             known: None,
             has_news: true,
             has_warned: false,
+            visits: HashSet::new(),
             next_guards: now.at,
             has_new_guards: false,
             parts,
@@ -285,15 +288,11 @@ impl Discovery {
             let Some(peer) = self.schedule.next(&self.table, now.at, &mut rng) else { return };
             let known = self.table.get(&peer);
             let is_stranger = !known.is_some_and(Node::is_kept);
-            // A node with guards is connected to nobody else for longer than a visit.
-            let is_visit = self.parts.guards.is_some() && !known.is_some_and(|node| node.contact.is_connected);
+            let is_connected = known.is_some_and(|node| node.contact.is_connected);
             let Some(addresses) = self.table.checking(&peer, now) else { continue };
             let (host, address) = (self.parts.host.clone(), context.address().clone());
             let check = async move {
                 let outcome = pool::check(&host, peer, addresses, is_stranger).await;
-                if is_visit {
-                    host.leave(peer).await;
-                }
                 // A discovery that has stopped needs no outcome.
                 let _ = address.send(DiscoveryMessage::Checked { peer, outcome }).await;
             };
@@ -302,6 +301,19 @@ impl Discovery {
                 return;
             }
             self.checks += 1;
+            if self.parts.guards.is_some() && !is_connected {
+                self.visits.insert(peer);
+            }
+        }
+    }
+
+    /// Leaves a peer that a check has visited: a node with guards is connected to nobody else for long.
+    fn end_visit(&mut self, peer: PeerId, now: Now) {
+        if self.visits.remove(&peer) {
+            self.is_stale |= self.update_guards(now);
+            if !self.parts.guards.as_ref().is_some_and(|guards| guards.order().contains(&peer)) {
+                self.parts.host.leave(peer);
+            }
         }
     }
 
@@ -420,6 +432,7 @@ impl Discovery {
                 self.checks = self.checks.saturating_sub(1);
                 self.parts.metrics.checked(outcome);
                 self.is_stale |= self.table.checked(&peer, outcome, now, &mut rand::rng());
+                self.end_visit(peer, now);
             }
             DiscoveryMessage::Resolved { name, ips } => {
                 for (source, finding) in self.names.answered(name, ips, now.at) {

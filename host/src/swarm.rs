@@ -152,8 +152,10 @@ impl Host {
             }
             HostMessage::Leave(peer) => {
                 if !self.kept.contains(&peer) {
-                    // Gone meanwhile.
-                    let _ = self.swarm.disconnect_peer_id(peer);
+                    for connection in self.swarm.behaviour().rpc.dialled(&peer) {
+                        // False for one that is gone meanwhile.
+                        let _ = self.swarm.close_connection(connection);
+                    }
                 }
             }
             HostMessage::Peers(reply) => {

@@ -138,10 +138,10 @@ fn set_aside(path: &Path, error: &io::Error) -> Vec<SampledGuard> {
     let aside = private_file::with_ending(path, ".unusable");
     match std::fs::rename(path, &aside) {
         Ok(()) => {
-            tracing::warn!(%error, file = %aside.display(), "the guards of the last run cannot be read; see the file")
+            tracing::warn!(%error, file = %aside.display(), "the guards of the last run cannot be read; see the file");
         }
         Err(rename) => {
-            tracing::warn!(%error, %rename, file = %path.display(), "the guards of the last run cannot be read")
+            tracing::warn!(%error, %rename, file = %path.display(), "the guards of the last run cannot be read");
         }
     }
     Vec::new()

@@ -147,6 +147,12 @@ impl Behaviour {
         }
     }
 
+    /// The connections that this node opened to a peer.
+    pub(crate) fn dialled(&self, peer: &PeerId) -> Vec<ConnectionId> {
+        let links = self.peers.get(peer).into_iter().flat_map(|peer| &peer.connections);
+        links.filter(|link| link.dialled.is_some()).map(|link| link.id).collect()
+    }
+
     fn handler(&mut self, peer: PeerId, connection: ConnectionId, address: &Multiaddr) -> Handler {
         let remote = Remote::new(peer, address);
         let slots = self.peers.entry(peer).or_default().slots.clone();

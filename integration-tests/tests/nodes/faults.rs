@@ -180,7 +180,12 @@ fn a_damaged_copy_that_comes_first_does_not_shut_the_packet_out() {
 #[test]
 fn first_hops_that_nobody_can_reach_are_replaced_until_that_is_told_and_the_credentials_are_free() {
     run(async {
-        let net = Net::strangers(plans(0, 1, 1, 1)).await;
+        // A node that forwards draws its own first hops.
+        let [senders, others]: [Vec<_>; 2] = {
+            let (senders, others) = plans(0, 1, 1, 1).into_iter().partition(|plan| plan.has_role("sender"));
+            [senders, others]
+        };
+        let net = Net::strangers([all_with(senders, "roles", "mixer,sender"), others].concat()).await;
         // Dials wait for its first word. So nobody is known to be unreachable before the path is chosen.
         let silent = TcpListener::bind("127.0.0.1:0").unwrap();
         let address: Multiaddr = format!("/ip4/127.0.0.1/tcp/{}", silent.local_addr().unwrap().port()).parse().unwrap();

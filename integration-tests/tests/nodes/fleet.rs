@@ -179,7 +179,8 @@ fn a_hop_that_has_connected_over_websocket_with_mplex_is_reached_over_that_conne
         is_answered_wherever_it_stands(&net, &fleet).await;
         let contacts = fleet.peer().contacts();
         for node in names.map(|name| net.node(name)) {
-            assert_eq!(contacts.connections[&node.peer_id()], 1, "nobody has dialled it");
+            let connections = contacts.connections[&node.peer_id()];
+            assert!(connections <= 2, "its own, and one of a check: {connections}");
         }
         net.end().await;
     });

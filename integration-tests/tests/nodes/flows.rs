@@ -241,7 +241,7 @@ fn a_request_too_large_for_one_packet_to_exits_that_take_no_fragments_is_refused
 #[test]
 fn a_push_that_prefers_the_mixnet_goes_directly_where_the_pool_is_too_small_and_says_so() {
     run(async {
-        let net = Net::strangers(plans(2, 1, 2, 1)).await;
+        let net = Net::strangers(all_with(plans(2, 1, 2, 1), "sender.fallback-after", "0s")).await;
         net.tell_all(&net.pool(), &net.services()).await;
         net.link_relays().await;
         let mut subscriber = net.follow("relay-1").await;

@@ -187,7 +187,7 @@ fn info_names_addresses_record_and_mix_key() {
 }
 
 #[test]
-fn the_pool_is_shown_and_loops_come_back_from_every_node_of_it() {
+fn the_pool_is_shown_and_loops_come_back_from_every_guard() {
     run(async {
         let net = net_with_rest().await;
         let sender = rest(&net, "sender-1");
@@ -200,7 +200,8 @@ fn the_pool_is_shown_and_loops_come_back_from_every_node_of_it() {
         assert_eq!(answer.status, 200, "{}", answer.body);
         let lines: Vec<Value> = answer.body.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
         let (head, nodes) = lines.split_first().unwrap();
-        assert_eq!((&head["nodes"], nodes.len()), (&json!(net.pool().len()), net.pool().len()));
+        assert_eq!((&head["nodes"], nodes.len()), (&json!(nodes.len()), nodes.len()));
+        assert!((2..=6).contains(&nodes.len()), "a node that only sends probes its guards: {}", nodes.len());
         for node in nodes {
             assert_eq!(
                 (&node["returned"], &node["lost"], &node["failed"]),

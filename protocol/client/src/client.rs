@@ -241,6 +241,7 @@ impl Client {
             surbs: SurbStore::new(config.max_credentials(), config.max_timeout, weaknesses),
             proven: BTreeSet::new(),
             without_route: Some(started),
+            silent: BTreeMap::new(),
             config,
         };
         Self {

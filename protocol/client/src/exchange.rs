@@ -1,6 +1,10 @@
 //! One request from acceptance to its outcome.
 
-use std::{collections::BTreeSet, sync::Arc, time::Duration};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+    time::Duration,
+};
 
 use libp2p_identity::PeerId;
 use rand_core::CryptoRng;
@@ -29,6 +33,11 @@ pub(crate) const SETTLING: Duration = Duration::from_secs(10);
 /// believed later.
 const MAX_PROVEN: usize = 256;
 
+/// Silent tries in a row after which another guard is drawn rather than this one: with one packet in ten lost on every link, four
+/// in a hundred guards are thought to be silent at a time, and one that is lets no request wait for longer than two timeouts
+/// once that is known.
+const MUTE: u32 = 4;
+
 /// What all requests share, and learn together.
 pub(crate) struct Common {
     pub(crate) config: ClientConfig,
@@ -46,6 +55,8 @@ pub(crate) struct Common {
     pub(crate) proven: BTreeSet<PeerId>,
     /// Since when requests have no route; `None` while they have.
     pub(crate) without_route: Option<Duration>,
+    /// Tries over each guard since the last one over it that was answered. Bound: the sample.
+    pub(crate) silent: BTreeMap<PeerId, u32>,
 }
 
 impl Common {
@@ -159,6 +170,19 @@ impl Common {
     pub(crate) fn guards_in_use(&self) -> Option<Vec<PeerId>> {
         let directory = self.network.directory();
         guards_in_use(directory, &self.connected, self.config.guards)
+    }
+
+    /// A try over a guard was not answered in time.
+    fn was_silent(&mut self, guard: PeerId) {
+        let sample = self.network.directory().guards.as_deref().unwrap_or_default();
+        self.silent.retain(|known, _| sample.contains(known));
+        let silent = self.silent.entry(guard).or_default();
+        *silent = silent.saturating_add(1);
+    }
+
+    /// Whether nothing has come over a guard for long.
+    fn is_mute(&self, guard: &PeerId) -> bool {
+        self.silent.get(guard).is_some_and(|silent| *silent >= MUTE)
     }
 
     /// Looks whether requests have a route, for those that may go directly when they have none for long.
@@ -277,6 +301,9 @@ impl Exchange {
                 let timeout = |number, waited| conditions.timeout_after(waited, number, limit, under_way, answers);
                 if self.tries.time_out(self.elapsed(turn.now), timeout) {
                     common.conditions.lost();
+                    if let Some(guard) = self.guard {
+                        common.was_silent(guard);
+                    }
                     turn.observe(Observation::TryTimedOut);
                 }
                 if let Some(seen) = self.seen() {
@@ -382,6 +409,7 @@ impl Exchange {
         let Some(answer) = answer else { return Flow::Ended(Err(ClientError::Unsound)) };
         let elapsed = self.elapsed(turn.now);
         let Some((round_trip, service)) = self.tries.round_trip(number, elapsed) else { return Flow::Open };
+        self.tries.ends(number).for_each(|end| _ = common.silent.remove(end));
         if self.tries.is_silent(number) {
             common.conditions.answered_late(round_trip);
         } else {
@@ -507,8 +535,8 @@ impl Exchange {
         choose(turn.rng, around, wanted, self.protection(common), self.tries.history())
     }
 
-    /// The guards that its next try may use, in this order: the one that it has, then those in use by their weights, those that
-    /// were lost under it last. `None` for a node that has none.
+    /// The guards that its next try may use, in this order: the one that it has, then those in use by their weights; behind them
+    /// those over which nothing has come for long, and those that were lost under it. `None` for a node that has none.
     fn guards<R: CryptoRng>(
         &self,
         common: &Common,
@@ -528,7 +556,7 @@ impl Exchange {
             let at = weights.iter().position(is_here).unwrap_or(0);
             order.push(left.swap_remove(at));
         }
-        order.sort_by_key(|guard| self.lost_guards.contains(guard));
+        order.sort_by_key(|guard| (self.lost_guards.contains(guard), common.is_mute(guard)));
         Some(order)
     }
 

@@ -7,6 +7,7 @@ use rand_core::CryptoRng;
 
 use crate::{
     ClientError, LoopOutcome, LoopRequest, Output, RequestId, SurbStore, TryId,
+    client::guards_in_use,
     dispatch::{Content, Dispatch, Start},
     exchange::{Common, Turn},
     return_route::ReturnRoute,
@@ -34,7 +35,7 @@ impl Probe {
         let Common { config, network, connected, own, formats, .. } = common;
         let kind = common.formats.first().ok_or(ClientError::Internal("no packet format"))?.wire().kind();
         let return_route = ReturnRoute::to(own, network.directory(), connected)?;
-        let guards = common.guards_in_use();
+        let guards = guards_in_use(network.directory(), connected, usize::MAX);
         let (guards, weight) = (guards.as_deref(), &|_: &PeerId| 1.0);
         let around = Surroundings { network, connected, return_route: &return_route, formats, guards, weight };
         let path = choose_loop(turn.rng, around, kind, (through, place))?;

@@ -237,6 +237,11 @@ impl Tries {
         Some((now.saturating_sub(answered.left), answered.service))
     }
 
+    /// First hops, and last hops of replies, of a try.
+    pub(crate) fn ends(&self, number: usize) -> impl Iterator<Item = &PeerId> {
+        self.tries.get(number).into_iter().flat_map(|sent| &sent.ends)
+    }
+
     /// Whether a try has timed out and no answer to it has come.
     pub(crate) fn is_silent(&self, number: usize) -> bool {
         self.tries.get(number).is_some_and(|sent| sent.state == TryState::Silent)

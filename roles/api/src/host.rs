@@ -55,7 +55,7 @@ pub enum HostMessage {
     /// Stay connected to these peers and no others: dial them now and again whenever the connection is lost. Replaces the
     /// list given before; connections to peers that are no longer on it are left to end by themselves.
     KeepConnected(Vec<Multiaddr>),
-    /// Close the connections to this peer, unless it is one to stay connected to: a visit has ended.
+    /// Close the connections that this node opened to a peer, unless it is one to stay connected to: a visit has ended.
     Leave(PeerId),
     /// What the host knows of itself.
     Status(oneshot::Sender<HostStatus>),
@@ -446,9 +446,9 @@ impl HostHandle {
     }
 
     /// Ends a visit to a peer.
-    pub async fn leave(&self, peer: PeerId) {
-        // A host that has stopped has left everybody.
-        let _ = self.address.send(HostMessage::Leave(peer)).await;
+    pub fn leave(&self, peer: PeerId) {
+        // A host that has too much to do lets the connection end when it has been idle; one that has stopped has left everybody.
+        let _ = self.address.try_send(HostMessage::Leave(peer));
     }
 
     /// The peers that are connected now; none when the host has stopped.

@@ -63,11 +63,11 @@ struct Plan {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 enum NoLoop {
     #[error("too few mix nodes are known")]
-    NoPath,
+    Path,
     #[error("fewer than two guards are connected")]
-    NoGuards,
+    Guards,
     #[error("all packet buffers are in use")]
-    NoBuffer,
+    Buffer,
 }
 
 impl Cover {
@@ -180,21 +180,21 @@ impl Cover {
     fn plan(&mut self) -> Result<Vec<Plan>, NoLoop> {
         self.turn = self.turn.wrapping_add(1);
         let served = self.formats.all();
-        let Served { format, buffers } = served.get(self.turn % served.len().max(1)).ok_or(NoLoop::NoPath)?;
+        let Served { format, buffers } = served.get(self.turn % served.len().max(1)).ok_or(NoLoop::Path)?;
         let directory = self.directory.snapshot();
         let kind = format.wire().kind();
         let pool = MixPool::new(directory.mix_nodes.iter().filter(|node| node.formats.contains(kind)).cloned());
-        let me = me(&self.node, &directory).ok_or(NoLoop::NoPath)?;
+        let me = me(&self.node, &directory).ok_or(NoLoop::Path)?;
         let paths = match &directory.guards {
             Some(sample) => there_and_back(&mut self.rng, &pool, &me, sample, &directory.connected)?.to_vec(),
             None => {
                 let last = last_hops(&self.node, &directory).map_or(LastHop::Any, LastHop::Among);
                 let path = reply_path(&mut self.rng, &pool, &me, Beside::NOTHING, last, Preference::NONE);
-                vec![path.map_err(|_| NoLoop::NoPath)?]
+                vec![path.map_err(|_| NoLoop::Path)?]
             }
         };
         let plan = |path| {
-            let buffer = buffers.take().ok_or(NoLoop::NoBuffer)?;
+            let buffer = buffers.take().ok_or(NoLoop::Buffer)?;
             let packet = Packet::originated(buffer, &self.ledger, Origin::Cover);
             Ok(Plan { format: Arc::clone(format), path, packet })
         };
@@ -220,9 +220,9 @@ fn there_and_back(
 ) -> Result<[[MixNode; PATH_LEN]; 2], NoLoop> {
     let is_in_use = |guard: &&PeerId| connected.contains(guard) && pool.node(guard).is_some();
     let guards: BTreeSet<PeerId> = sample.iter().filter(is_in_use).copied().collect();
-    let first = guards.iter().nth(random::index(rng, guards.len().max(1))).ok_or(NoLoop::NoGuards)?;
+    let first = guards.iter().nth(random::index(rng, guards.len().max(1))).ok_or(NoLoop::Guards)?;
     let there = loop_path(rng, pool, me, first, LoopPlace::First, Some(&guards), Preference::NONE);
-    let there = there.map_err(|_| NoLoop::NoGuards)?;
+    let there = there.map_err(|_| NoLoop::Guards)?;
     let [first, second, me] = there.clone();
     Ok([there, [second, first, me]])
 }

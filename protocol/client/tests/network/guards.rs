@@ -56,6 +56,21 @@ fn a_guard_that_is_gone_is_skipped_at_once() {
     }
 }
 
+/// It stays connected and takes everything.
+#[test]
+fn a_guard_that_swallows_everything_is_left_for_another_one_in_use() {
+    let mut world = guarded(0, 3);
+    world.mute(7);
+    let mut tries = 0;
+    for number in 0..60 {
+        let answer = send(&mut world, number, 100, PushRules::default()).unwrap();
+        assert_eq!(answer.kind(), "confirmed");
+        tries += answer.tries;
+        world.settle();
+    }
+    assert!((64..80).contains(&tries), "four silent tries, and nothing more is sent over it: {tries}");
+}
+
 #[test]
 fn without_a_guard_a_request_waits_for_one_and_nothing_leaves() {
     let mut world = World::new(12, 3, 0, Relay::default(), 1);

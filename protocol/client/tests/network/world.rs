@@ -55,6 +55,7 @@ struct Node {
     policy: ExitPolicy,
     fragments: FragmentSets,
     is_dead: bool,
+    is_mute: bool,
 }
 
 /// What happens next.
@@ -113,7 +114,7 @@ impl<S: Service> World<S> {
         let policy = ExitPolicy { codecs, ..ExitPolicy::default() };
         let node = |own: u8| {
             let fragments = FragmentSets::new(limits);
-            (peer(own), Node { hop: hop(own, true), policy: policy.clone(), fragments, is_dead: false })
+            (peer(own), Node { hop: hop(own, true), policy: policy.clone(), fragments, is_dead: false, is_mute: false })
         };
         let mix_node = |own: u8| MixNode { reassembles: true, ..MixNode::new(address(own), key(own).public()) };
         let service_entry = |own: u8| ServiceEntry {
@@ -176,6 +177,11 @@ impl<S: Service> World<S> {
         guards.iter().take(3).for_each(|guard| self.feed(Input::Connected(*guard)));
         self.directory = Arc::new(DirectorySnapshot { guards: Some(guards), ..(*self.directory).clone() });
         self.feed(Input::Directory(Arc::clone(&self.directory)));
+    }
+
+    /// A node goes on to take packets and passes none on.
+    pub(crate) fn mute(&mut self, seed: u8) {
+        self.nodes.get_mut(&peer(seed)).unwrap().is_mute = true;
     }
 
     /// A node stops; nobody is told.
@@ -277,7 +283,7 @@ impl<S: Service> World<S> {
     /// A packet at a node that is none of the client's.
     fn arrive(&mut self, at: PeerId, mut packet: Vec<u8>) {
         let node = self.nodes.get_mut(&at).unwrap();
-        if node.is_dead {
+        if node.is_dead || node.is_mute {
             return;
         }
         match node.hop.handle(&mut self.chance, &|_| None, &mut packet) {

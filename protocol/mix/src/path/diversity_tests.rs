@@ -211,8 +211,7 @@ fn a_reply_path_is_apart_from_the_exit_and_from_the_other_hops_of_its_request() 
 
 #[test]
 fn a_pool_too_small_for_a_diverse_exchange_still_has_paths_apart_from_the_exit() {
-    let nodes = pool(&[(0, 0), (1, 0), (2, 0), (2, 0)]);
-    let (pool, me) = (MixPool::new(nodes.clone()), stranger());
+    let (pool, me) = (MixPool::new(pool(&[(0, 0), (1, 0), (2, 0), (2, 0)])), stranger());
     for seed in 0..50 {
         let mut rng = rng(seed);
         let forward = super::forward_path(&mut rng, &pool, &me, None, &peer(3), Preference::NONE).unwrap();

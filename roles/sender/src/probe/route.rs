@@ -103,7 +103,11 @@ fn probe(context: &RouteContext, request: &Request) -> Result<Response, Response
     let ports = context.ports.get::<SenderHandle>().zip(context.ports.get::<ProbeRuns>());
     let (sender, ProbeRuns(runs)) = ports.ok_or_else(|| Response::unavailable("the sender has stopped"))?;
     let directory = context.directory.snapshot();
-    let peers: Vec<_> = directory.mix_nodes.iter().map(MixNode::peer).collect();
+    // What a node with guards sends passes these alone.
+    let is_probed = |peer: &PeerId| {
+        directory.guards.as_ref().is_none_or(|guards| guards.contains(peer) && directory.connected.contains(peer))
+    };
+    let peers: Vec<_> = directory.mix_nodes.iter().map(MixNode::peer).filter(is_probed).collect();
     if peers.is_empty() {
         return Err(Response::unavailable(format!("no mix node is usable: {}", directory.pool)));
     }
