@@ -279,7 +279,8 @@ impl PeerTable {
             !is_checking && !is_dialled && node.places(self.rules.has_ip4).iter().any(|place| addresses.contains(place))
         });
         let longest = self.longest_wait(peer);
-        is_counted && self.change(*peer, now, |node| node.contact.failed(longest, now.at, rng)).is_some()
+        is_counted
+            && self.change(*peer, now, |node| node.contact.failed(node.is_kept(), longest, now.at, rng)).is_some()
     }
 
     /// Between two tries of a peer at most.
@@ -312,7 +313,9 @@ impl PeerTable {
             let is_where_it_was = node.contact.tried_at.take() == node.hop_place();
             match outcome {
                 CheckOutcome::Alive if is_where_it_was => return true,
-                CheckOutcome::Failed if is_where_it_was => node.contact.failed(longest, now.at, rng),
+                CheckOutcome::Failed if is_where_it_was => {
+                    node.contact.failed(node.is_kept(), longest, now.at, rng);
+                }
                 CheckOutcome::Alive | CheckOutcome::Failed => node.contact.due = None,
                 CheckOutcome::Abandoned => node.contact.postpone(now.at, rng),
             }

@@ -14,7 +14,7 @@ use super::rules::PoolConfig;
 
 /// The wait after the first failure to reach a node that was reached before; it doubles with each further one.
 pub(crate) const FIRST_BACK_OFF: Duration = Duration::from_secs(1);
-/// The same for a node that has never been reached: most of those never will be.
+/// The same for a node that was found and has never been reached: most of those never will be.
 pub(crate) const FIRST_BACK_OFF_OF_UNVERIFIED: Duration = Duration::from_secs(15);
 /// The longest wait.
 pub(crate) const LONGEST_BACK_OFF: Duration = Duration::from_secs(10 * 60);
@@ -69,9 +69,10 @@ impl Contact {
         self.last_failure = None;
     }
 
-    /// It could not be reached. It is tried again after `longest` at the latest.
-    pub(crate) fn failed<R: Rng + ?Sized>(&mut self, longest: Duration, now: Instant, rng: &mut R) {
-        let first = if self.was_seen() { FIRST_BACK_OFF } else { FIRST_BACK_OFF_OF_UNVERIFIED };
+    /// It could not be reached. `is_known`: it was reached before, or the operator wrote it down, perhaps before it runs. It is
+    /// tried again after `longest` at the latest.
+    pub(crate) fn failed<R: Rng + ?Sized>(&mut self, is_known: bool, longest: Duration, now: Instant, rng: &mut R) {
+        let first = if is_known { FIRST_BACK_OFF } else { FIRST_BACK_OFF_OF_UNVERIFIED };
         let doublings = self.failures.min(16);
         let wait = first.saturating_mul(1 << doublings).min(longest);
         self.failures = self.failures.saturating_add(1);
@@ -148,7 +149,7 @@ mod tests {
         let (mut contact, mut rng, now) = fixture();
         contact.reached(None, now, &PoolConfig::default(), &mut rng);
         for failures in 0..40 {
-            contact.failed(LONGEST_BACK_OFF, now, &mut rng);
+            contact.failed(true, LONGEST_BACK_OFF, now, &mut rng);
             let whole = FIRST_BACK_OFF.saturating_mul(1 << failures.min(16)).min(LONGEST_BACK_OFF);
             let wait = contact.due.unwrap() - now;
             assert!(whole / 2 <= wait && wait <= whole, "{failures}: {wait:?}");
@@ -178,7 +179,7 @@ mod tests {
         let (mut contact, mut rng, now) = fixture();
         contact.is_dialled = true;
         for failures in 1..=MAX_FAILURES_WHILE_CONNECTED {
-            contact.failed(LONGEST_BACK_OFF, now, &mut rng);
+            contact.failed(false, LONGEST_BACK_OFF, now, &mut rng);
             assert_eq!(contact.is_blamed(), failures == MAX_FAILURES_WHILE_CONNECTED);
         }
     }

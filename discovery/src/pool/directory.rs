@@ -42,6 +42,7 @@ pub(crate) struct View {
     own_family: Option<Family>,
     guards: Option<Vec<PeerId>>,
     independent: Option<usize>,
+    written: Vec<MixNode>,
 }
 
 impl View {
@@ -58,12 +59,14 @@ impl View {
         let services = by_rank(table, |node| is_service(node, rules));
         let lightpush = services.into_iter().map(service).collect();
         let independent = independent(&usable);
-        Self { mix_nodes, lightpush, connected, pool, own_family, guards, independent }
+        let is_written = |node: &Node| node.is_entry() && node.state.is_some() && !is_usable(node);
+        let written = by_rank(table, is_written).into_iter().filter_map(|node| mix_node(node, None, rules)).collect();
+        Self { mix_nodes, lightpush, connected, pool, own_family, guards, independent, written }
     }
 
     /// The snapshot, the pool in an order that tells nothing; whether sources search is theirs to say.
     pub(crate) fn directory<R: Rng + ?Sized>(&self, rng: &mut R, is_searching: bool) -> Directory {
-        let Self { lightpush, connected, pool, own_family, guards, independent, .. } = self;
+        let Self { lightpush, connected, pool, own_family, guards, independent, written, .. } = self;
         let mut mix_nodes = self.mix_nodes.clone();
         mix_nodes.shuffle(rng);
         Directory {
@@ -75,6 +78,7 @@ impl View {
             own_family: *own_family,
             guards: guards.clone(),
             independent: *independent,
+            written: written.clone(),
         }
     }
 }

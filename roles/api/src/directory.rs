@@ -9,7 +9,7 @@ pub use wakumix_client::{
     PoolCounts, PoolState, ServiceKind,
     guards::{GuardCandidate, GuardSample, SampledGuard},
 };
-use wakumix_mix::{Family, MixNode};
+use wakumix_mix::{Family, HopAddress, MixNode};
 use wakumix_waku::record::Shards;
 
 /// One snapshot of what discovery knows.
@@ -18,6 +18,9 @@ pub struct Directory {
     /// The mix pool: nodes that a header can address, whose key is known and that are believed to be alive. This node is
     /// not among them.
     pub mix_nodes: Vec<MixNode>,
+    /// The operator's entries of mix nodes that cannot be used now. Answers and packets of others may still be sent to them:
+    /// the operator wrote their addresses.
+    pub written: Vec<MixNode>,
     /// Nodes that serve lightpush, in the order of preference. Those that are also in `mix_nodes` serve as exit and
     /// destination at once; the others, all of them written by the operator, are reached through an exit. A service that
     /// was found is listed only while it is in `mix_nodes`.
@@ -63,6 +66,12 @@ impl ServiceNode {
 }
 
 impl Directory {
+    /// Where packets of others reach a mix node: one of the pool, or one that the operator has written down.
+    pub fn address(&self, peer: &PeerId) -> Option<&HopAddress> {
+        let written = || self.written.iter().find(|node| node.peer() == *peer);
+        self.mix_node(peer).or_else(written).map(|node| &node.address)
+    }
+
     /// The pool entry of a peer.
     pub fn mix_node(&self, peer: &PeerId) -> Option<&MixNode> {
         self.mix_nodes.iter().find(|node| node.peer() == *peer)

@@ -55,7 +55,7 @@ impl Replier {
         surb: Surb,
         body: &[u8],
     ) -> Result<(), ReplyOutcome> {
-        let known = |peer: &PeerId| directory.mix_node(peer).map(|node| node.address.clone());
+        let known = |peer: &PeerId| directory.address(peer).cloned();
         let to = first_hop(&surb, self.me, &known, self.weaknesses).map_err(unusable)?;
         let buffer = served.buffers.take().ok_or(ReplyOutcome::NoBuffer)?;
         let mut packet = Packet::originated(buffer, &self.ledger, Origin::Reply);

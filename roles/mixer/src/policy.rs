@@ -13,6 +13,6 @@ pub(crate) struct Policy {
 impl Policy {
     /// The address that the directory has for a mix node.
     pub(crate) fn known(&self, peer: &PeerId) -> Option<HopAddress> {
-        self.directory.snapshot().mix_node(peer).map(|node| node.address.clone())
+        self.directory.snapshot().address(peer).cloned()
     }
 }

@@ -238,8 +238,8 @@ async fn a_pool_too_small_for_a_loop_is_waited_for() {
 }
 
 #[actix::test]
-async fn a_node_that_does_not_forward_sends_no_cover_unless_it_is_told_to() {
-    for (cover, sends) in [(CoverRule::ByRole, false), (CoverRule::Off, false), (CoverRule::Every(MEAN), true)] {
+async fn a_node_that_does_not_forward_sends_cover_too_unless_it_is_told_not_to() {
+    for (cover, sends) in [(CoverRule::ByRole, true), (CoverRule::Off, false), (CoverRule::Every(MEAN), true)] {
         let config = Config { cover, ..Config::default() };
         let fixture = Fixture::start(Setup { config, forward: false, knows_others: true, ..Setup::default() });
         fixture.run_for(Duration::from_secs(600)).await;

@@ -369,7 +369,7 @@ async fn without_anonymity_the_message_is_pushed_directly() {
 
 #[actix::test]
 async fn a_direct_push_that_fails_or_panics_says_so_and_frees_its_place() {
-    let mut world = world_with(Config { in_flight: 1, ..Config::default() }, 3, 1);
+    let mut world = world_with(Config { in_flight: 1, fallback_after: Duration::ZERO, ..Config::default() }, 3, 1);
     for failure in [PushFailure::NoService, PushFailure::Service(DirectFailure::DialFailed)] {
         let outcome = world.push_as(Anonymity::Preferred, b"hello");
         world.direct.recv().await.unwrap().reply.send(Err(failure.clone())).unwrap();
@@ -397,8 +397,8 @@ async fn where_direct_pushes_are_off_those_that_may_go_so_are_refused_and_the_ot
 }
 
 #[actix::test]
-async fn preferred_anonymity_falls_back_at_once_and_says_why() {
-    let mut small = world(3, 1);
+async fn preferred_anonymity_falls_back_when_it_may_and_says_why() {
+    let mut small = world_with(Config { fallback_after: Duration::ZERO, ..Config::default() }, 3, 1);
     let outcome = small.push_as(Anonymity::Preferred, b"hello");
     let asked = Instant::now();
     small.serve_directly().await;
