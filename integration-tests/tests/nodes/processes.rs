@@ -153,7 +153,8 @@ fn seven_processes_of_the_example_files_carry_a_message_from_send_to_a_subscribe
         let lines: Vec<_> = told.stdout.lines().collect();
         assert!(lines[0].starts_with("status 200: "), "{}", told.stdout);
         assert!(lines[1].starts_with("confirmed over the mixnet, "), "{}", told.stdout);
-        assert!(lines[2].starts_with("message hash 0x"), "{}", told.stdout);
+        assert!(lines[2].starts_with("seen by 1 guard, read by 1 exit"), "{}", told.stdout);
+        assert!(lines[3].starts_with("message hash 0x"), "{}", told.stdout);
 
         let long = "x".repeat(4097);
         let send = ["send", &long, "--content-topic", CONTENT_TOPIC, "--via", &via];
