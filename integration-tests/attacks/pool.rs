@@ -213,8 +213,12 @@ const REQUESTS: usize = 300;
 /// they are lost, and must not leave the honest node out for it.
 async fn framed_node(weak: Weaknesses) -> Verdict {
     let plans = plans(7, 1, 1, 1).into_iter().map(|plan| match plan.name() {
-        // A busy machine is slow, and lost answers are no part of this.
-        "sender-1" => plan.with("mixer.cover", "100ms").with("sender.timeout", "50s").weakened(weak),
+        // A sender that forwards draws its hops from the whole pool. A busy machine is slow, and lost answers are no part of
+        // this.
+        "sender-1" => {
+            let plan = plan.with("roles", "mixer,sender").with("mixer.cover", "100ms");
+            plan.with("sender.timeout", "50s").weakened(weak)
+        }
         _ => plan,
     });
     let net = Net::strangers(plans.collect()).await;
