@@ -126,13 +126,13 @@ impl Node {
     }
 
     /// Where it has to be reached to be used: if it mixes, at the address that headers carry, for there its packets go. A
-    /// node without IPv4 reaches it at the IPv6 addresses of its records, if it has any, and sends its packets over that
-    /// connection.
+    /// node without a default route of IPv4 may reach it at the IPv6 addresses of its records as well, and sends its packets
+    /// over that connection: it may be in a closed network of IPv4, or have none.
     pub(crate) fn places(&self, has_ip4: bool) -> Vec<Multiaddr> {
         let Some(place) = self.hop_place() else { return self.view.addresses.clone() };
         let is_ip6 = |address: &&Multiaddr| matches!(address.iter().next(), Some(Protocol::Ip6(_)));
         let other: Vec<_> = self.view.addresses.iter().filter(|_| !has_ip4).filter(is_ip6).cloned().collect();
-        if other.is_empty() { vec![place] } else { other }
+        std::iter::once(place).chain(other).collect()
     }
 
     /// The address that headers carry, if it mixes.

@@ -377,13 +377,13 @@ fn a_node_that_says_that_it_has_moved_has_to_be_reached_there() {
 }
 
 #[test]
-fn a_node_without_ipv4_reaches_others_at_their_ipv6_addresses() {
+fn a_node_without_a_route_of_ipv4_reaches_others_at_their_ipv6_addresses_too() {
     let (mut world, peer) = World::with_peer();
     let ip6 = || address("/ip6/2a00::1/tcp/60000");
     world.report(SourceName::Discv5, Finding { addresses: [at(1), ip6()].concat(), ..record(peer, 1) }).unwrap();
     assert_eq!(world.table.checking(&peer, world.now), Some(at(1)), "the address that headers carry");
     world.table.set_has_ip4(false);
-    assert_eq!(world.table.checking(&peer, world.now), Some(ip6()));
+    assert_eq!(world.table.checking(&peer, world.now), Some([at(1), ip6()].concat()));
     world.table.checked(&peer, CheckOutcome::Alive, world.now, &mut world.rng);
     assert_eq!(world.state(&peer), PoolState::Usable);
     let four_only = secp256k1_peer();
