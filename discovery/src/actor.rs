@@ -311,7 +311,7 @@ impl Discovery {
     fn end_visit(&mut self, peer: PeerId, now: Now) {
         if self.visits.remove(&peer) {
             self.is_stale |= self.update_guards(now);
-            if !self.parts.guards.as_ref().is_some_and(|guards| guards.order().contains(&peer)) {
+            if !self.parts.guards.as_ref().is_some_and(|guards| guards.to_keep(&self.table).contains(&peer)) {
                 self.parts.host.leave(peer);
             }
         }
