@@ -33,7 +33,7 @@ const DAY: u64 = 24 * 60 * 60;
 /// Fewer reachable guards than this are too few.
 const FEW: usize = 2;
 /// How long there must be too few, while others are reached, before the sample grows beyond its size.
-const PATIENCE: Duration = Duration::from_secs(10 * 60);
+const GROWTH_AFTER: Duration = Duration::from_secs(10 * 60);
 /// Between two such growths.
 const GROWTH_PACE: Duration = Duration::from_secs(60 * 60);
 
@@ -134,7 +134,7 @@ impl GuardSample {
         }
         let since = *self.few_since.get_or_insert(now);
         let is_paced = self.grown.is_none_or(|grown| now.saturating_sub(grown) >= GROWTH_PACE);
-        now.saturating_sub(since) >= PATIENCE && is_paced && listed < MAX_SAMPLE
+        now.saturating_sub(since) >= GROWTH_AFTER && is_paced && listed < MAX_SAMPLE
     }
 
     /// Draws one more; false if there is none.

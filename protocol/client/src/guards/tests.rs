@@ -105,7 +105,7 @@ fn whoever_makes_all_guards_unreachable_gets_one_more_draw_an_hour() {
         sizes.push(world.sampled().len());
         world.pass(Duration::from_secs(300));
     }
-    // Ten minutes of patience, then one each hour: within two hours two.
+    // Ten minutes, then one each hour: within two hours two.
     assert_eq!((sizes[1], sizes[2], sizes[13], sizes[14], sizes[24]), (6, 7, 7, 8, 8), "{sizes:?}");
     for _ in 0..400 {
         world.silence();
