@@ -38,7 +38,7 @@ const FRAMES_IN_A_GO: usize = 32;
 
 /// For how long messages wait where the node takes no more, from the last moment at which nothing was left to read: bursts are over
 /// by then, and what comes behind a flood is late by no more than this and what it takes to read on.
-const PATIENCE: Duration = Duration::from_secs(1);
+const LONGEST_WAIT: Duration = Duration::from_secs(1);
 
 /// Frames of a stream; an error ends it.
 type Frames = Pin<Box<dyn Stream<Item = Result<Event, ()>> + Send>>;
@@ -99,7 +99,7 @@ impl Handler {
             Some(held) => held,
             None => ready!(self.poll_read(cx)),
         };
-        let may_wait = self.behind_since.is_some_and(|since| since.elapsed() < PATIENCE);
+        let may_wait = self.behind_since.is_some_and(|since| since.elapsed() < LONGEST_WAIT);
         let Err(pause) = held.pass(&self.gate, may_wait) else { return Poll::Ready(held.finish()) };
         self.rest = Some(Box::pin(sleep(pause)));
         held.place = held.place.or_else(|| self.gate.wait(held.size));

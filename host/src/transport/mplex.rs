@@ -3,7 +3,7 @@
 //!
 //! Here the content of frames is taken as it comes, and the socket is not read while [`UNREAD`] bytes wait on a connection or
 //! [`UNREAD_OF_STREAM`] on one of its streams: TCP then holds the remote back. What waits on one stream keeps the others of its
-//! connection waiting, which is mplex; after [`PATIENCE`] the stream that holds most is reset.
+//! connection waiting, which is mplex; after [`READ_TIMEOUT`] the stream that holds most is reset.
 //!
 //! | file | idea |
 //! |---|---|
@@ -33,7 +33,7 @@ use self::{
     frame::Parser,
     streams::{Shared, Stream},
 };
-use super::unread::{PATIENCE, Unread};
+use super::unread::{READ_TIMEOUT, Unread};
 
 const NAME: &str = "/mplex/6.7.0";
 
@@ -88,13 +88,13 @@ pub(super) struct Muxer<C> {
     shared: Arc<Shared>,
     parser: Parser,
     /// When a stream that is not read has kept the others waiting for long enough.
-    patience: Option<Pin<Box<Sleep>>>,
+    read_timeout: Option<Pin<Box<Sleep>>>,
 }
 
 impl<C> Muxer<C> {
     fn new(socket: C, config: &Config) -> Self {
         let shared = Shared::new(config.max_streams, config.unread.connection());
-        Self { socket, shared, parser: Parser::default(), patience: None }
+        Self { socket, shared, parser: Parser::default(), read_timeout: None }
     }
 }
 
@@ -140,7 +140,7 @@ impl<C: AsyncRead + AsyncWrite + Unpin> Muxer<C> {
             drop(streams);
             return self.wait_for_readers(cx);
         }
-        self.patience = None;
+        self.read_timeout = None;
         let mut chunk = [0; CHUNK];
         let Some(chunk) = chunk.get_mut(..room.min(CHUNK)) else { return Ok(false) };
         match Pin::new(&mut self.socket).poll_read(cx, chunk)? {
@@ -157,11 +157,12 @@ impl<C: AsyncRead + AsyncWrite + Unpin> Muxer<C> {
 
 impl<C> Muxer<C> {
     fn wait_for_readers(&mut self, cx: &mut Context<'_>) -> io::Result<bool> {
-        let patience = self.patience.get_or_insert_with(|| Box::pin(sleep_until(Instant::now() + PATIENCE)));
-        if patience.as_mut().poll(cx).is_pending() {
+        let read_timeout =
+            self.read_timeout.get_or_insert_with(|| Box::pin(sleep_until(Instant::now() + READ_TIMEOUT)));
+        if read_timeout.as_mut().poll(cx).is_pending() {
             return Ok(false);
         }
-        self.patience = None;
+        self.read_timeout = None;
         self.shared.streams.lock().reset_fullest()?;
         Ok(true)
     }

@@ -17,7 +17,7 @@ const BUDGET: usize = 32 << 20;
 const LEAST: usize = 16 << 10;
 
 /// How long a connection may stand still because nobody reads what it has sent; below what a ping may take.
-pub(super) const PATIENCE: Duration = Duration::from_secs(10);
+pub(super) const READ_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// What waits on all connections. Cheap to clone.
 #[derive(Clone, Debug, Default)]

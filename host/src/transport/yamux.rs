@@ -23,7 +23,7 @@ use libp2p::core::{
 use parking_lot::Mutex;
 use tokio::time::{Instant, Sleep, sleep_until};
 
-use super::unread::{OfConnection, PATIENCE, Unread};
+use super::unread::{OfConnection, READ_TIMEOUT, Unread};
 
 const NAME: &str = "/yamux/1.0.0";
 
@@ -57,7 +57,7 @@ impl Config {
             reader: None,
         }));
         let socket =
-            Gauge { socket, waiting: waiting.clone(), header: [0; HEADER], known: 0, frame: None, patience: None };
+            Gauge { socket, waiting: waiting.clone(), header: [0; HEADER], known: 0, frame: None, read_timeout: None };
         Muxer { connection: yamux::Connection::new(socket, config, mode), waiting, arrivals: VecDeque::new() }
     }
 }
@@ -149,7 +149,7 @@ struct Gauge<C> {
     /// The frame whose content is coming.
     frame: Option<Frame>,
     /// When nobody has read for long enough, and what was read before.
-    patience: Option<(Pin<Box<Sleep>>, u64)>,
+    read_timeout: Option<(Pin<Box<Sleep>>, u64)>,
 }
 
 /// Content that is to come.
@@ -166,21 +166,21 @@ impl<C> Gauge<C> {
         let mut waiting = self.waiting.lock();
         let goes_on = self.known > 0 || self.frame.is_some_and(|frame| frame.is_short);
         if goes_on || waiting.bytes.room(MOST) > 0 {
-            self.patience = None;
+            self.read_timeout = None;
             return Poll::Ready(Ok(()));
         }
         waiting.reader = Some(cx.waker().clone());
-        let patience = || Box::pin(sleep_until(Instant::now() + PATIENCE));
+        let read_timeout = || Box::pin(sleep_until(Instant::now() + READ_TIMEOUT));
         let read = waiting.read;
         loop {
-            let (sleep, before) = self.patience.get_or_insert_with(|| (patience(), read));
+            let (sleep, before) = self.read_timeout.get_or_insert_with(|| (read_timeout(), read));
             if sleep.as_mut().poll(cx).is_pending() {
                 return Poll::Pending;
             }
             if *before == read {
                 return Poll::Ready(Err(io::Error::new(io::ErrorKind::TimedOut, "nobody reads what the remote sends")));
             }
-            self.patience = None;
+            self.read_timeout = None;
         }
     }
 

@@ -178,7 +178,7 @@ async fn a_stream_that_nobody_reads_is_reset_in_time_and_the_others_go_on() {
     turn(&mut muxer).unwrap();
     let mut first = arrived(&mut muxer).unwrap();
     assert!(unread(&muxer) <= UNREAD && arrived(&mut muxer).is_none());
-    advance(PATIENCE).await;
+    advance(READ_TIMEOUT).await;
     turn(&mut muxer).unwrap();
     assert!(arrived(&mut muxer).is_some());
     assert_eq!(wire.written(), ["Reset 1"]);

@@ -130,10 +130,10 @@ async fn a_connection_of_which_nobody_reads_anything_ends_in_time() {
     let (_second, mut second_there) = pair.stream();
     pair.write(&mut first_there, 200_000);
     pair.write(&mut second_there, 200_000);
-    advance(PATIENCE / 2).await;
+    advance(READ_TIMEOUT / 2).await;
     first.read_exact(&mut [0; 10]).now_or_never().unwrap().unwrap();
-    advance(PATIENCE / 2).await;
+    advance(READ_TIMEOUT / 2).await;
     pair.turn().unwrap();
-    advance(PATIENCE).await;
+    advance(READ_TIMEOUT).await;
     assert!(pair.turn().is_err());
 }
