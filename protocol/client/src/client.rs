@@ -457,10 +457,8 @@ impl Client {
 
     fn disconnected<R: CryptoRng>(&mut self, peer: &PeerId, turn: &mut Turn<'_, R>) {
         self.common.look_for_route(turn.now);
-        if self.common.network.directory().guards.is_none() {
-            return;
-        }
-        for id in self.exchanges.keys().copied().collect::<Vec<_>>() {
+        let over = self.exchanges.values().filter(|exchange| exchange.is_over(peer)).map(|exchange| exchange.id);
+        for id in over.collect::<Vec<_>>() {
             self.turn_to(id, turn, |exchange, common, turn| exchange.disconnected(peer, common, turn));
         }
     }

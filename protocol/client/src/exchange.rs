@@ -1,5 +1,7 @@
 //! One request from acceptance to its outcome.
 
+mod guard;
+
 use std::{
     collections::{BTreeMap, BTreeSet},
     sync::Arc,
@@ -14,7 +16,7 @@ use wakumix_sphinx::PacketFormat;
 use crate::{
     Anonymity, ClientConfig, ClientError, ExchangeAnswer, Exchanged, Exposure, Meaning, NotDispatched, Observation,
     Output, OwnNode, Request, RequestId, SendFailure, ServiceKind, SurbStore, TryId,
-    client::{guards_in_use, readiness},
+    client::readiness,
     conditions::Conditions,
     dispatch::{Content, Dispatch, Start},
     layout::Protection,
@@ -32,11 +34,6 @@ pub(crate) const SETTLING: Duration = Duration::from_secs(10);
 /// Services that are known to have done a request. Overflow rule: forget all; what is lost is that a doubtful answer is
 /// believed later.
 const MAX_PROVEN: usize = 256;
-
-/// Silent tries in a row after which another guard is drawn rather than this one: with one packet in ten lost on every link, four
-/// in a hundred guards are thought to be silent at a time, and one that is lets no request wait for longer than two timeouts
-/// once that is known.
-const MUTE: u32 = 4;
 
 /// What all requests share, and learn together.
 pub(crate) struct Common {
@@ -90,7 +87,7 @@ pub(crate) struct Exchange {
     accepted: Duration,
     limit: Duration,
     tries: Tries,
-    /// The guard of all its tries; another one only when the connection to it is gone.
+    /// The guard of all its tries, until its connection is gone or it is mute.
     guard: Option<PeerId>,
     /// Guards that were lost under it. Bound: the sample.
     lost_guards: BTreeSet<PeerId>,
@@ -163,26 +160,6 @@ impl Common {
             _ => return false,
         };
         is_hope || directory.is_searching
-    }
-
-    /// The guards that requests may use now: the first few of the sample that are connected and in the pool. `None` for a node
-    /// that draws its own first hops.
-    pub(crate) fn guards_in_use(&self) -> Option<Vec<PeerId>> {
-        let directory = self.network.directory();
-        guards_in_use(directory, &self.connected, self.config.guards)
-    }
-
-    /// A try over a guard was not answered in time.
-    fn was_silent(&mut self, guard: PeerId) {
-        let sample = self.network.directory().guards.as_deref().unwrap_or_default();
-        self.silent.retain(|known, _| sample.contains(known));
-        let silent = self.silent.entry(guard).or_default();
-        *silent = silent.saturating_add(1);
-    }
-
-    /// Whether nothing has come over a guard for long.
-    fn is_mute(&self, guard: &PeerId) -> bool {
-        self.silent.get(guard).is_some_and(|silent| *silent >= MUTE)
     }
 
     /// Looks whether requests have a route, for those that may go directly when they have none for long.
@@ -374,29 +351,6 @@ impl Exchange {
         self.advance(common, turn)
     }
 
-    /// The connection to a peer is gone. Over a guard that is gone no answer comes: the next try goes out over another.
-    pub(crate) fn disconnected<R: CryptoRng>(
-        &mut self,
-        peer: &PeerId,
-        common: &mut Common,
-        turn: &mut Turn<'_, R>,
-    ) -> Flow {
-        if self.phase != Phase::Active || !self.lose_guard(peer) {
-            return Flow::Open;
-        }
-        self.tries.give_up();
-        self.advance(common, turn)
-    }
-
-    /// Whether a peer was the guard; then it is that no longer.
-    fn lose_guard(&mut self, peer: &PeerId) -> bool {
-        let is_lost = self.guard.take_if(|guard| guard == peer).is_some();
-        if is_lost {
-            self.lost_guards.insert(*peer);
-        }
-        is_lost
-    }
-
     /// A reply to a try was opened; `None` for one that was not sound and has used the try up.
     pub(crate) fn replied<R: CryptoRng>(
         &mut self,
@@ -533,31 +487,6 @@ impl Exchange {
         let guards = guards.as_deref();
         let around = Surroundings { network, connected, return_route: &return_route, formats, guards, weight };
         choose(turn.rng, around, wanted, self.protection(common), self.tries.history())
-    }
-
-    /// The guards that its next try may use, in this order: the one that it has, then those in use by their weights; behind them
-    /// those over which nothing has come for long, and those that were lost under it. `None` for a node that has none.
-    fn guards<R: CryptoRng>(
-        &self,
-        common: &Common,
-        weight: &dyn Fn(&PeerId) -> f64,
-        rng: &mut R,
-    ) -> Option<Vec<PeerId>> {
-        let in_use = common.guards_in_use()?;
-        let mut left: Vec<_> = in_use.into_iter().filter(|guard| Some(*guard) != self.guard).collect();
-        let mut order: Vec<_> = self.guard.filter(|guard| common.connected.contains(guard)).into_iter().collect();
-        while !left.is_empty() {
-            let weights: Vec<_> = left.iter().map(weight).collect();
-            let mut place = random::open_unit(rng) * weights.iter().sum::<f64>();
-            let is_here = |weight: &f64| {
-                place -= weight;
-                place <= 0.0
-            };
-            let at = weights.iter().position(is_here).unwrap_or(0);
-            order.push(left.swap_remove(at));
-        }
-        order.sort_by_key(|guard| (self.lost_guards.contains(guard), common.is_mute(guard)));
-        Some(order)
     }
 
     /// First tries have what is configured. Once loss is seen, in this request or lately in others, each packet has two reply
