@@ -19,7 +19,7 @@
 //! | field | rule | why |
 //! |---|---|---|
 //! | mix key, formats, reassembly | it stands before an operator's entry | entries are not rewritten when a key rotates or a node is upgraded |
-//! | hop address | only its addresses and the operator's are put into headers; all are dialled | it lists all of the peer's addresses, older records those where it was once |
+//! | hop address | only its addresses and the operator's are put into headers, and a mix node is dialled there | it lists all of the peer's addresses, older records those where it was once |
 //!
 //! A key that a descriptor announced takes over at its date without another word; a record is read as what it has become at
 //! the time of reading. A key that a descriptor has replaced does not come back from any other source.

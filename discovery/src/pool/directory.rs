@@ -145,8 +145,8 @@ fn independent(usable: &[&Node]) -> Option<usize> {
 }
 
 /// Whom to stay connected to, `max` of them, each with its addresses one after the other: the operator's peers, services,
-/// relays of a node that relays, and where the node sends, pool nodes. A node with guards stays connected to these, and to neither services nor
-/// other pool nodes.
+/// relays of a node that relays, and where the node sends, pool nodes. A node with guards stays connected to these, and to
+/// neither services nor other pool nodes.
 pub(crate) fn connections(
     table: &PeerTable,
     static_peers: &[PeerAddress],
