@@ -86,20 +86,20 @@ pub async fn run(options: Options) -> Result<bool, TestnetError> {
     let senders = net.senders();
     let traffic = traffic::send_all(&plan, &senders, &tally);
     let ((), killed) = futures::join!(traffic, kill::when_due(&plan, &mut net, &pools, &tally));
-    traffic::settle(&plan, &counters, &tally, SETTLE_LIMIT).await;
+    let at_rest = traffic::settle(&plan, &counters, &tally, SETTLE_LIMIT).await;
     let elapsed = started.elapsed();
     follow.abort();
     noting.abort();
     // Where cover is made the net is at rest only once it has stopped.
-    let net = if options.makes_cover() {
+    let (net, counted) = if options.makes_cover() {
         net.stop(STOP_LIMIT).await;
-        None
+        (None, counters.read())
     } else {
-        Some(net)
+        (Some(net), at_rest)
     };
     watch.finish().await;
 
-    let report = Report::new(&plan, &start, &pools, &counters, &tally, killed.as_ref(), elapsed);
+    let report = Report::new(&plan, &start, &pools, &counted, &tally, killed.as_ref(), elapsed);
     let mut out = std::io::stdout().lock();
     if options.json {
         serde_json::to_writer_pretty(&mut out, &report).map_err(std::io::Error::from)?;

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use wakumix_mix::ledger::Balance;
 use wakumix_node::node::Accounts;
 
 use crate::{Kind, given_to_others};
@@ -9,6 +10,10 @@ use crate::{Kind, given_to_others};
 /// Reads the packet accounting of all nodes. Cheap to clone.
 #[derive(Clone)]
 pub(super) struct Counters(Vec<(Kind, Accounts)>);
+
+/// What the accounts of all nodes said: what each held, and where its packets went.
+#[derive(PartialEq, Eq)]
+pub(super) struct Reading(Vec<(Kind, u64, Balance)>);
 
 /// The sum over the nodes of one kind.
 pub(super) struct Row {
@@ -30,6 +35,28 @@ impl Counters {
         Self(nodes.into_iter().collect())
     }
 
+    /// Reads one node after the other. A packet that passes meanwhile may be seen twice or nowhere.
+    pub(super) fn read(&self) -> Reading {
+        let read = |(kind, accounts): &(Kind, Accounts)| {
+            let (held, balance) = accounts.read();
+            (*kind, held, balance)
+        };
+        Reading(self.0.iter().map(read).collect())
+    }
+
+    /// A reading of one moment, unless packets are moving.
+    pub(super) fn read_at_once(&self) -> Option<Reading> {
+        twice_the_same(|| self.read())
+    }
+}
+
+/// Counts only grow: where each node's are the same before and after all others were read, they all held at one moment.
+fn twice_the_same(mut read: impl FnMut() -> Reading) -> Option<Reading> {
+    let reading = read();
+    (read() == reading).then_some(reading)
+}
+
+impl Reading {
     /// One row for each kind of node.
     pub(super) fn rows(&self) -> Vec<Row> {
         Kind::ALL.into_iter().map(|kind| self.row(kind)).collect()
@@ -48,8 +75,7 @@ impl Counters {
             dropped: 0,
             held: 0,
         };
-        for (_, accounts) in self.0.iter().filter(|(of, _)| *of == kind) {
-            let (held, balance) = accounts.read();
+        for (_, held, balance) in self.0.iter().filter(|(of, ..)| *of == kind) {
             row.nodes += 1;
             row.received += balance.received;
             row.originated += balance.originated;
@@ -66,32 +92,48 @@ impl Counters {
     /// Packets unaccounted for, whatever their sign. Those that are held now are subtracted; one that is held for ever shows
     /// as [`held`](Self::held).
     pub(super) fn residue(&self) -> u64 {
-        let residue = |(_, accounts): &(Kind, Accounts)| {
-            let (held, balance) = accounts.read();
-            balance.residue(held).unsigned_abs()
-        };
-        self.0.iter().map(residue).sum()
+        self.0.iter().map(|(_, held, balance)| balance.residue(*held).unsigned_abs()).sum()
     }
 
-    /// Packets that some node holds now.
+    /// Packets that some node held.
     pub(super) fn held(&self) -> u64 {
-        self.0.iter().map(|(_, accounts)| accounts.read().0).sum()
+        self.0.iter().map(|(_, held, _)| held).sum()
     }
 
     /// Packets that were written to peers, less those that were read: what was lost between the nodes.
     pub(super) fn lost_between(&self) -> i64 {
-        let balances: Vec<_> = self.0.iter().map(|(_, accounts)| accounts.read().1).collect();
-        given_to_others(&balances)
+        given_to_others(self.balances())
     }
 
     /// Drops by `stage/reason`.
     pub(super) fn dropped(&self) -> BTreeMap<String, u64> {
         let mut all = BTreeMap::new();
-        for (stage, reason, count) in self.0.iter().flat_map(|(_, accounts)| accounts.read().1.dropped) {
-            if count > 0 {
+        for (stage, reason, count) in self.balances().flat_map(|balance| &balance.dropped) {
+            if *count > 0 {
                 *all.entry(format!("{}/{}", stage.as_str(), reason.as_str())).or_default() += count;
             }
         }
         all
+    }
+
+    fn balances(&self) -> impl Iterator<Item = &Balance> {
+        self.0.iter().map(|(.., balance)| balance)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_packet_that_passes_from_a_node_not_read_yet_to_one_that_was_read_is_not_rest() {
+        let node = |received, forwarded| Balance { received, forwarded, ..Balance::default() };
+        let read = |first: Balance, second: Balance| Reading(vec![(Kind::Mixer, 0, first), (Kind::Sender, 0, second)]);
+        // The mixer is read, then the sender's packet reaches it; the sender, read next, has nothing any more.
+        let seen = read(node(4, 4), node(0, 0));
+        let mut moving = [seen, read(node(5, 4), node(0, 0))].into_iter();
+        assert!(twice_the_same(|| moving.next().unwrap()).is_none());
+        let at_rest = twice_the_same(|| read(node(5, 5), node(0, 0))).unwrap();
+        assert_eq!((at_rest.held(), at_rest.residue()), (0, 0));
     }
 }

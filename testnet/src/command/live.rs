@@ -147,7 +147,7 @@ fn table(counters: &Counters, tally: &Tally, elapsed: Duration) -> String {
     let bar: String = (0..BAR).map(|cell| if cell < filled { '█' } else { '░' }).collect();
     let mut text = format!("{bar}\n{}\n", line(tally, elapsed));
     text.push_str("  role    nodes  received forwarded delivered  replied     sent  dropped     held\n");
-    for row in counters.rows() {
+    for row in counters.read().rows() {
         // Formatting into a String cannot fail.
         let _ = writeln!(
             text,

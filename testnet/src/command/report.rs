@@ -13,7 +13,7 @@ use serde::Serialize;
 use wakumix_mix::DelayLaw;
 
 use super::{
-    counters::{Counters, Row},
+    counters::{Reading, Row},
     kill::Killed,
     plan::Plan,
     pools::Pools,
@@ -201,7 +201,7 @@ impl Report {
         plan: &Plan,
         start: &Start,
         pools: &Pools,
-        counters: &Counters,
+        counted: &Reading,
         tally: &Tally,
         killed: Option<&Killed>,
         elapsed: Duration,
@@ -233,13 +233,13 @@ impl Report {
             expected_receptions: tally.expected_receptions,
             missing: tally.missing(),
             unexpected: counts.unexpected,
-            residue: counters.residue(),
-            lost_between: counters.lost_between(),
-            held: counters.held(),
+            residue: counted.residue(),
+            lost_between: counted.lost_between(),
+            held: counted.held(),
             round_trip_ms: Percentiles::of(answered.iter().map(|answered| answered.round_trip).collect()),
             sampled_delay_ms: sampled_delay(plan.options.delay.0, plan.seed),
-            packets: counters.rows().into_iter().map(|row| (row.role, RolePackets::from(row))).collect(),
-            dropped: counters.dropped(),
+            packets: counted.rows().into_iter().map(|row| (row.role, RolePackets::from(row))).collect(),
+            dropped: counted.dropped(),
             seconds: seconds(elapsed),
             outcomes: counts.outcomes,
         }

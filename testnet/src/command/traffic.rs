@@ -19,7 +19,7 @@ use wakumix_role_api::{
 use wakumix_waku::{MessageHash, lightpush::StatusCode};
 
 use super::{
-    counters::Counters,
+    counters::{Counters, Reading},
     plan::{Pace, Plan},
 };
 
@@ -182,19 +182,25 @@ async fn send(plan: &Plan, sender: &SenderHandle, number: u32, tally: &Tally) {
 }
 
 /// Whether no packet is in a node or between two of them. What was written to nodes that are gone stays between.
-fn is_at_rest(plan: &Plan, counters: &Counters) -> bool {
-    counters.held() == 0 && (plan.kill.is_some() || counters.lost_between() == 0)
+fn is_at_rest(plan: &Plan, reading: &Reading) -> bool {
+    reading.held() == 0 && (plan.kill.is_some() || reading.lost_between() == 0)
 }
 
 /// Waits until every subscriber has what was answered and all packets have ended, or the limit passes. Where cover is made
-/// some node always holds one, which is not waited for.
-pub(super) async fn settle(plan: &Plan, counters: &Counters, tally: &Tally, limit: Duration) {
+/// some node always holds one, which is not waited for. Gives what the nodes counted then.
+pub(super) async fn settle(plan: &Plan, counters: &Counters, tally: &Tally, limit: Duration) -> Reading {
     let deadline = Instant::now() + limit;
     loop {
         let changed = tally.changed.notified();
-        let at_rest = plan.options.makes_cover() || is_at_rest(plan, counters);
-        if (at_rest && tally.missing() == 0) || Instant::now() >= deadline {
-            return;
+        let reading = match plan.options.makes_cover() {
+            true => Some(counters.read()),
+            false => counters.read_at_once().filter(|reading| is_at_rest(plan, reading)),
+        };
+        if let Some(reading) = reading.filter(|_| tally.missing() == 0) {
+            return reading;
+        }
+        if Instant::now() >= deadline {
+            return counters.read();
         }
         // Held packets have no event of their own; they are looked at again at short intervals.
         let pause = Duration::from_millis(20);
