@@ -19,7 +19,7 @@ use tokio::{
 };
 use wakumix_role_api::{
     Actor, Context, DirectoryPublisher, DirectoryReader, OnPanic,
-    host::{HostHandle, PeerEvent},
+    host::{AfterVisit, HostHandle, PeerEvent},
 };
 use wakumix_telemetry::Telemetry;
 
@@ -58,6 +58,8 @@ pub(crate) struct Parts {
     /// The operator's peers to stay connected to and entries, those of the command line and of calls included.
     pub(crate) written: Mutex<Written>,
     pub(crate) cache: Option<Arc<CacheFile>>,
+    /// Packets of others pass through this node.
+    pub(crate) forwards: bool,
     /// On a node that sends and does not forward.
     pub(crate) guards: Option<Arc<Guards>>,
     pub(crate) sources: Vec<Arc<dyn Source>>,
@@ -219,9 +221,15 @@ impl Discovery {
         let mut rng = rand::rng();
         self.is_stale |= match event {
             PeerEvent::Connected { peer, .. } => self.table.connected(*peer, now),
-            PeerEvent::Disconnected { peer } => self.table.disconnected(peer, self.to_stay.contains(peer), now),
+            PeerEvent::Disconnected { peer } => {
+                self.table.disconnected(peer, self.to_stay.contains(peer), now, &mut rng)
+            }
             PeerEvent::Reached { peer, address } => self.table.reached_at(*peer, address.clone(), now, &mut rng),
-            PeerEvent::ReachedLost { peer } => self.table.reached_lost(peer, self.to_stay.contains(peer), now),
+            // Guards are peers that this node has reached; for others any connection will do.
+            PeerEvent::ReachedLost { peer } => {
+                let is_guard = self.parts.guards.is_some() && self.to_stay.contains(peer);
+                self.table.reached_lost(peer, is_guard, now, &mut rng)
+            }
             PeerEvent::DialFailed { peer, addresses } => self.table.dial_failed(peer, addresses, now, &mut rng),
             PeerEvent::Identified { .. } => false,
         };
@@ -301,20 +309,32 @@ impl Discovery {
                 return;
             }
             self.checks += 1;
-            if self.parts.guards.is_some() && !is_connected {
+            if !self.parts.forwards && !is_connected {
                 self.visits.insert(peer);
             }
         }
     }
 
-    /// Leaves a peer that a check has visited: a node with guards is connected to nobody else for long.
-    fn end_visit(&mut self, peer: PeerId, now: Now) {
-        if self.visits.remove(&peer) {
+    /// A node through which packets pass stays with whom a check has visited, because packets may come either way. Others
+    /// leave, unless the peer is one to stay connected to: a place that nobody uses is one less for who needs it.
+    fn end_visit(&mut self, peer: PeerId, outcome: CheckOutcome, now: Now) {
+        if self.parts.forwards {
+            if outcome == CheckOutcome::Alive {
+                self.parts.host.end_visit(peer, AfterVisit::KeepOne);
+            }
+        } else if self.visits.remove(&peer) {
             self.is_stale |= self.update_guards(now);
-            if !self.parts.guards.as_ref().is_some_and(|guards| guards.to_keep(&self.table).contains(&peer)) {
-                self.parts.host.leave(peer);
+            if !self.connections().iter().any(|address| peer_of(address) == Some(peer)) {
+                self.parts.host.end_visit(peer, AfterVisit::Leave);
             }
         }
+    }
+
+    /// Whom to stay connected to, by what is known now.
+    fn connections(&self) -> Vec<Multiaddr> {
+        let Parts { guards, max_connected, written, .. } = &*self.parts;
+        let kept = guards.as_ref().map(|guards| guards.to_keep(&self.table));
+        pool::connections(&self.table, &written.lock().static_peers, kept.as_deref(), *max_connected)
     }
 
     /// Publishes what is new, if anything is; then nobody has to wait for it any longer.
@@ -331,17 +351,10 @@ impl Discovery {
 
     fn publish(&mut self) {
         self.update_guards(Now::read());
-        let Parts { publisher, metrics, max_connected, guards, .. } = &*self.parts;
+        let Parts { publisher, metrics, guards, .. } = &*self.parts;
         let view = View::of(&self.table, self.own_operator().as_deref(), guards.as_ref().map(|guards| guards.order()));
-        let kept = guards.as_ref().map(|guards| guards.to_keep(&self.table));
-        let written = self.parts.written.lock();
-        let connections = pool::connections(&self.table, &written.static_peers, kept.as_deref(), *max_connected);
-        drop(written);
-        let peer = |address: &Multiaddr| match address.iter().last() {
-            Some(Protocol::P2p(peer)) => Some(peer),
-            _ => None,
-        };
-        self.to_stay = connections.iter().filter_map(peer).collect();
+        let connections = self.connections();
+        self.to_stay = connections.iter().filter_map(peer_of).collect();
         self.connections.send_if_modified(|current| {
             let is_new = *current != connections;
             *current = connections;
@@ -426,13 +439,14 @@ impl Discovery {
             DiscoveryMessage::Event(event) => self.on_event(&event, now),
             DiscoveryMessage::Connected(peers) => {
                 self.table.set_has_ip4(local::has_ip4());
-                self.is_stale |= self.table.set_connected(peers, |peer| self.to_stay.contains(peer), now);
+                self.is_stale |=
+                    self.table.set_connected(peers, |peer| self.to_stay.contains(peer), now, &mut rand::rng());
             }
             DiscoveryMessage::Checked { peer, outcome } => {
                 self.checks = self.checks.saturating_sub(1);
                 self.parts.metrics.checked(outcome);
                 self.is_stale |= self.table.checked(&peer, outcome, now, &mut rand::rng());
-                self.end_visit(peer, now);
+                self.end_visit(peer, outcome, now);
             }
             DiscoveryMessage::Resolved { name, ips } => {
                 for (source, finding) in self.names.answered(name, ips, now.at) {
@@ -523,5 +537,13 @@ impl Actor for Discovery {
             }
         }
         .boxed()
+    }
+}
+
+/// The peer that a full address ends with.
+fn peer_of(address: &Multiaddr) -> Option<PeerId> {
+    match address.iter().last() {
+        Some(Protocol::P2p(peer)) => Some(peer),
+        _ => None,
     }
 }

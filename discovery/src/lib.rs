@@ -106,6 +106,8 @@ pub struct Surroundings {
     pub events: broadcast::Sender<PeerEvent>,
     /// Takes the snapshots.
     pub publisher: DirectoryPublisher,
+    /// Whether packets of others pass through this node.
+    pub forwards: bool,
     /// The guards to have in use, on a node that sends and does not forward.
     pub guards: Option<usize>,
     /// Reads what was published.
@@ -164,8 +166,19 @@ impl Discovery {
     /// Starts it.
     pub fn start(self, surroundings: Surroundings) -> DiscoveryHandle {
         let Self { config, sources, own_record, resolver } = self;
-        let Surroundings { me, identity, local, events, publisher, guards, reader, host, supervisor, telemetry } =
-            surroundings;
+        let Surroundings {
+            me,
+            identity,
+            local,
+            events,
+            publisher,
+            forwards,
+            guards,
+            reader,
+            host,
+            supervisor,
+            telemetry,
+        } = surroundings;
         let metrics = actor::Metrics::new(&telemetry);
         let (address, inbox) = mailbox("discovery", QUEUE, &telemetry);
         let parts = Arc::new(actor::Parts {
@@ -173,6 +186,7 @@ impl Discovery {
             max_connected: config.max_connected,
             written: Mutex::new(Written { static_peers: config.static_peers, ..Written::default() }),
             cache: config.cache.map(|path| Arc::new(CacheFile::new(path, config.cluster))),
+            forwards,
             guards: guards.map(|in_use| Arc::new(Guards::load(in_use, config.guards, config.cluster))),
             sources: sources.into_iter().map(Arc::from).collect(),
             publisher,

@@ -232,25 +232,43 @@ impl PeerTable {
 
     /// The connections that this node opened to a peer are gone, and it is still connected. `was_to_stay`: this node
     /// wants to be connected to it.
-    pub(crate) fn reached_lost(&mut self, peer: &PeerId, was_to_stay: bool, now: Now) -> bool {
+    pub(crate) fn reached_lost<R: Rng + ?Sized>(
+        &mut self,
+        peer: &PeerId,
+        was_to_stay: bool,
+        now: Now,
+        rng: &mut R,
+    ) -> bool {
         if let Some(at) = self.connected.get_mut(peer) {
             *at = None;
         }
-        self.change(*peer, now, |node| node.contact.lost(was_to_stay)).is_some()
+        self.change(*peer, now, |node| node.contact.lost(was_to_stay, now.at, rng)).is_some()
     }
 
     /// The last connection to a peer is gone.
-    pub(crate) fn disconnected(&mut self, peer: &PeerId, was_to_stay: bool, now: Now) -> bool {
+    pub(crate) fn disconnected<R: Rng + ?Sized>(
+        &mut self,
+        peer: &PeerId,
+        was_to_stay: bool,
+        now: Now,
+        rng: &mut R,
+    ) -> bool {
         self.connected.remove(peer);
         let gone = self.change(*peer, now, |node| {
             node.contact.is_connected = false;
-            node.contact.lost(was_to_stay);
+            node.contact.lost(was_to_stay, now.at, rng);
         });
         gone.is_some()
     }
 
     /// These are connected now, whatever events were missed.
-    pub(crate) fn set_connected(&mut self, peers: Vec<PeerId>, is_to_stay: impl Fn(&PeerId) -> bool, now: Now) -> bool {
+    pub(crate) fn set_connected<R: Rng + ?Sized>(
+        &mut self,
+        peers: Vec<PeerId>,
+        is_to_stay: impl Fn(&PeerId) -> bool,
+        now: Now,
+        rng: &mut R,
+    ) -> bool {
         let peers: HashSet<_> = peers.into_iter().collect();
         let new: Vec<_> = peers.iter().filter(|peer| !self.connected.contains_key(peer)).copied().collect();
         let lost: Vec<_> = self.connected.keys().filter(|peer| !peers.contains(peer)).copied().collect();
@@ -259,7 +277,7 @@ impl PeerTable {
             has_changed |= self.connected(peer, now);
         }
         for peer in &lost {
-            has_changed |= self.disconnected(peer, is_to_stay(peer), now);
+            has_changed |= self.disconnected(peer, is_to_stay(peer), now, rng);
         }
         has_changed
     }

@@ -6,9 +6,12 @@ use libp2p::{
     PeerId, autonat, identify,
     identity::Keypair,
     ping, relay,
-    swarm::{NetworkBehaviour, behaviour::toggle::Toggle},
+    swarm::{ConnectionId, NetworkBehaviour, behaviour::toggle::Toggle},
 };
-use wakumix_role_api::{Services, host::OutboundPacket};
+use wakumix_role_api::{
+    Services,
+    host::{AfterVisit, OutboundPacket},
+};
 use wakumix_telemetry::Telemetry;
 
 use crate::{
@@ -104,6 +107,21 @@ impl HostBehaviour {
             Some(format) => format.send(outbound),
             None => mix::cannot_send(outbound),
         }
+    }
+
+    /// The connections to a peer that end with this node's visit to it. None of them carries packets or an open request, and
+    /// the only one to a peer that gossips stays.
+    pub(crate) fn after_visit(&self, me: PeerId, peer: PeerId, then: AfterVisit) -> Vec<ConnectionId> {
+        let links = self.rpc.links(&peer);
+        let has_theirs = links.iter().any(|(_, is_own)| !is_own);
+        let gossips = self.gossip.as_ref().is_some_and(|gossip| gossip::subscribes(gossip, &peer));
+        let ends = match then {
+            AfterVisit::Leave => has_theirs || !gossips,
+            // Both sides see it alike, so one of the two stays.
+            AfterVisit::KeepOne => has_theirs && peer < me,
+        };
+        let own = links.into_iter().filter(|(_, is_own)| *is_own && ends).map(|(connection, _)| connection);
+        own.filter(|connection| self.limits.is_free(*connection)).collect()
     }
 
     /// The packet formats that are served.

@@ -10,6 +10,9 @@ use tokio::time::Instant;
 const FIRST_WAIT: Duration = Duration::from_millis(500);
 /// The longest wait. A peer that is back is found again within a minute.
 const LONGEST_WAIT: Duration = Duration::from_secs(60);
+/// The longest wait for each peer, of a node that is connected to none of them: one with three guards that all have no place
+/// for it tries each every two seconds, one that keeps a hundred peers no more often than every minute.
+const LONGEST_WAIT_ALONE: Duration = Duration::from_millis(650);
 
 /// The peers to stay connected to.
 #[derive(Debug)]
@@ -85,6 +88,11 @@ impl Kept {
 
     /// The peers to dial now. They are not due again until [`Self::failed`] or [`Self::lost`].
     pub(crate) fn take_due(&mut self, now: Instant) -> Vec<(PeerId, Vec<Multiaddr>)> {
+        if self.peers.values().all(|peer| peer.since.is_none()) {
+            let peers = u32::try_from(self.peers.len()).unwrap_or(u32::MAX);
+            let longest = now + LONGEST_WAIT_ALONE.saturating_mul(peers).min(LONGEST_WAIT);
+            self.peers.values_mut().for_each(|peer| peer.due = peer.due.map(|due| due.min(longest)));
+        }
         let due = self.peers.iter_mut().filter(|(_, peer)| peer.due.is_some_and(|due| due <= now));
         due.map(|(peer_id, peer)| {
             peer.due = None;
@@ -172,6 +180,21 @@ mod tests {
         assert!(kept.take_due(now + LONGEST_WAIT).is_empty());
         kept.lost(&peer, now);
         assert_eq!(kept.take_due(now + FIRST_WAIT).len(), 1);
+    }
+
+    #[test]
+    fn a_node_that_is_connected_to_none_of_them_waits_for_no_minute() {
+        let (mut kept, now) = (Kept::new(4), Instant::now());
+        let [first, second] = [(); 2].map(|()| PeerId::random());
+        kept.replace(vec![address(first), address(second)], |_| false, now);
+        assert_eq!(kept.take_due(now).len(), 2);
+        kept.connected(&second, now);
+        (0..20).for_each(|_| kept.failed(&first, now));
+        let soon = LONGEST_WAIT_ALONE * 2;
+        assert!(kept.take_due(now + soon).is_empty(), "there is another one");
+        kept.lost(&second, now + soon);
+        assert!(kept.take_due(now + soon).is_empty());
+        assert_eq!(kept.take_due(now + soon * 2).len(), 2);
     }
 
     #[test]

@@ -95,6 +95,22 @@ impl Behaviour {
         self.places.need(peers);
     }
 
+    /// A mix node is where it says: packets come from it and go to it.
+    pub(crate) fn reached(&mut self, peer: PeerId, now: Instant) {
+        self.places.reached(peer, now);
+    }
+
+    /// Whoever has come and stayed gets a place, or goes.
+    pub(crate) fn settle(&mut self, now: Instant) {
+        self.places.settle(now).into_iter().for_each(|leaver| self.make_way(Some(leaver)));
+        self.metrics.inbound(self.places.inbound());
+    }
+
+    /// Whether nothing would be missed if a connection ended.
+    pub(crate) fn is_free(&self, connection: ConnectionId) -> bool {
+        self.uses.is_free(connection)
+    }
+
     /// Whether new senders should look elsewhere.
     pub(crate) fn is_full(&mut self, now: Instant) -> bool {
         self.fill.with(self.places.inbound(), self.inbound_limit, now)

@@ -23,7 +23,7 @@ use tokio::{
 };
 use wakumix_role_api::{
     Address, Receiver, StopReport,
-    host::{GossipMessage, HostAddresses, HostMessage, HostStatus, PeerEvent, PublishFailure, Verdict},
+    host::{AfterVisit, GossipMessage, HostAddresses, HostMessage, HostStatus, PeerEvent, PublishFailure, Verdict},
     relay::RelayMessage,
 };
 
@@ -150,12 +150,15 @@ impl Host {
                 self.durable.lock().kept.clone_from(&addresses);
                 self.keep_connected(addresses);
             }
-            HostMessage::Leave(peer) => {
-                if !self.kept.contains(&peer) {
-                    for connection in self.swarm.behaviour().rpc.dialled(&peer) {
-                        // False for one that is gone meanwhile.
-                        let _ = self.swarm.close_connection(connection);
-                    }
+            HostMessage::EndVisit(peer, AfterVisit::Leave) if self.kept.contains(&peer) => {}
+            HostMessage::EndVisit(peer, then) => {
+                let me = *self.swarm.local_peer_id();
+                if then == AfterVisit::KeepOne {
+                    self.swarm.behaviour_mut().limits.reached(peer, Instant::now());
+                }
+                for connection in self.swarm.behaviour().after_visit(me, peer, then) {
+                    // False for one that is gone meanwhile.
+                    let _ = self.swarm.close_connection(connection);
                 }
             }
             HostMessage::Peers(reply) => {
@@ -222,6 +225,7 @@ impl Host {
         self.look_after_addresses(now);
         self.swarm.behaviour_mut().rpc.expire(now);
         self.hold_on_to_needed();
+        self.swarm.behaviour_mut().limits.settle(now);
         if let Some(gossip) = self.swarm.behaviour().gossip.as_ref() {
             self.mesh_health.record(&gossip::mesh_peers(gossip));
             for peer in gossip::bad_peers(gossip) {

@@ -18,6 +18,8 @@ pub(crate) const FIRST_BACK_OFF: Duration = Duration::from_secs(1);
 pub(crate) const FIRST_BACK_OFF_OF_UNVERIFIED: Duration = Duration::from_secs(15);
 /// The longest wait.
 pub(crate) const LONGEST_BACK_OFF: Duration = Duration::from_secs(10 * 60);
+/// A connection that was up for so long was no visit.
+const LASTS: Duration = Duration::from_secs(60);
 /// Checks in a row that may fail while a connection seems to be up, for a slow node is no dead one. Then it is taken to
 /// be gone, whatever event was missed.
 const MAX_FAILURES_WHILE_CONNECTED: u32 = 3;
@@ -39,6 +41,8 @@ pub(crate) struct Contact {
     pub(crate) is_connected: bool,
     /// One is up that this node opened to an address of its record, and it has spoken over it.
     pub(crate) is_dialled: bool,
+    /// When a connection that was to stay was lost last, and how many were in a row, each soon after the one before.
+    pub(crate) last_loss: Option<(Instant, u32)>,
     /// A check of it is on its way.
     pub(crate) is_checking: bool,
     /// Where that check tries it.
@@ -95,11 +99,17 @@ impl Contact {
         self.due = None;
     }
 
-    /// The last connection over which it was reached is gone. One that was to stay is news: it is tried at once.
-    pub(crate) fn lost(&mut self, was_to_stay: bool) {
-        if std::mem::take(&mut self.is_dialled) && was_to_stay {
-            self.due = None;
+    /// The last connection over which it was reached is gone. One that was to stay is news: it is tried at once. A node that
+    /// has no place for this one hangs up soon every time, and is tried ever more rarely.
+    pub(crate) fn lost<R: Rng + ?Sized>(&mut self, was_to_stay: bool, now: Instant, rng: &mut R) {
+        if !std::mem::take(&mut self.is_dialled) || !was_to_stay {
+            return;
         }
+        let before = self.last_loss.filter(|(at, _)| now.saturating_duration_since(*at) <= LASTS);
+        let losses = before.map_or(0, |(_, losses)| losses.saturating_add(1));
+        self.last_loss = Some((now, losses));
+        let wait = |doublings: u32| FIRST_BACK_OFF.saturating_mul(1 << doublings.min(16)).min(LASTS);
+        self.due = losses.checked_sub(1).map(|doublings| now + jittered(wait(doublings), rng));
     }
 
     /// Whether it was ever reached.
@@ -165,13 +175,35 @@ mod tests {
             let (mut contact, mut rng, now) = fixture();
             contact.is_dialled = true;
             contact.reached(None, now, &PoolConfig::default(), &mut rng);
-            contact.lost(was_to_stay);
+            contact.lost(was_to_stay, now, &mut rng);
             assert_eq!((contact.is_due(now), contact.is_dialled), (was_to_stay, false));
             // One that the node opened tells nothing.
             contact.reached(None, now, &PoolConfig::default(), &mut rng);
-            contact.lost(true);
+            contact.lost(true, now, &mut rng);
             assert!(!contact.is_due(now));
         }
+    }
+
+    #[test]
+    fn a_node_that_hangs_up_again_and_again_is_tried_ever_more_rarely() {
+        let (mut contact, mut rng, mut now) = fixture();
+        let mut waits = Vec::new();
+        for _ in 0..10 {
+            contact.is_dialled = true;
+            contact.lost(true, now, &mut rng);
+            let wait = contact.due.map_or(Duration::ZERO, |due| due - now);
+            now += wait;
+            waits.push(wait);
+        }
+        assert_eq!(waits[0], Duration::ZERO, "the first is news");
+        let whole = |losses: u32| FIRST_BACK_OFF.saturating_mul(1 << (losses - 1)).min(LASTS);
+        assert!(
+            (1..).zip(&waits[1..]).all(|(losses, wait)| (whole(losses) / 2..=whole(losses)).contains(wait)),
+            "{waits:?}"
+        );
+        contact.is_dialled = true;
+        contact.lost(true, now + LASTS + LASTS, &mut rng);
+        assert_eq!(contact.due, None, "this one has lasted");
     }
 
     #[test]

@@ -340,7 +340,7 @@ fn a_peer_that_was_reached_before_it_is_found_counts_as_reached() {
     world.table.reached_at(peer, at(1).remove(0), now, &mut world.rng);
     world.report(SourceName::Discv5, record(peer, 1)).unwrap();
     assert_eq!(world.state(&peer), PoolState::Usable);
-    assert!(world.table.set_connected(Vec::new(), |_| true, now), "an event was missed");
+    assert!(world.table.set_connected(Vec::new(), |_| true, now, &mut world.rng), "an event was missed");
     assert!(!world.node(&peer).contact.is_connected && world.node(&peer).contact.is_due(now.at));
 }
 

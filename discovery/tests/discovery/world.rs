@@ -23,7 +23,7 @@ use wakumix_mix::MixNode;
 use wakumix_role_api::{
     DirectoryPublisher, DirectoryReader, Inbox, Receiver, Supervisor,
     directory::{PoolState, ServiceNode},
-    host::{HostHandle, HostMessage, PeerEvent, RequestFailure},
+    host::{AfterVisit, HostHandle, HostMessage, PeerEvent, RequestFailure},
     mailbox,
 };
 pub(crate) use wakumix_role_testkit::{keypair, node, peer};
@@ -91,7 +91,7 @@ impl World {
     pub(crate) fn of(discovery: Discovery, guards: Option<usize>) -> Self {
         tokio::time::pause();
         let (surroundings, host) = surroundings(ME, watch::channel(Arc::new(local(ME))).1);
-        let surroundings = Surroundings { guards, ..surroundings };
+        let surroundings = Surroundings { guards, forwards: guards.is_none(), ..surroundings };
         let network = Arc::new(Mutex::new(Network::default()));
         let (keep, kept) = watch::channel(Vec::new());
         actix::spawn(stand_in(host.receiver().unwrap(), keep, Arc::clone(&network)));
@@ -176,7 +176,8 @@ pub(crate) async fn stand_in(
         let mut network = network.lock();
         match message {
             HostMessage::KeepConnected(peers) => drop(keep.send_replace(peers)),
-            HostMessage::Leave(peer) => network.left.push(peer),
+            HostMessage::EndVisit(peer, AfterVisit::Leave) => network.left.push(peer),
+            HostMessage::EndVisit(_, AfterVisit::KeepOne) => {}
             HostMessage::Peers(reply) => drop(reply.send(network.connected.clone())),
             HostMessage::Request(request) => {
                 network.asked.push(request.peer);
@@ -202,6 +203,7 @@ pub(crate) fn surroundings(seed: u16, local: watch::Receiver<Arc<LocalRecord>>) 
     let (host, inbox) = mailbox("host", 64, &telemetry);
     let (publisher, reader) = DirectoryPublisher::new();
     let surroundings = Surroundings {
+        forwards: true,
         guards: None,
         me: peer(seed),
         identity: keypair(seed),

@@ -5,6 +5,12 @@
 //! no place from an address or subnet that has fewer than its own, so one crowd never pushes out others; and a crowd that has
 //! far more than the newcomer's gives one up even if it uses them all. One address never gets more than a quarter of the
 //! places and one subnet never more than half, so neither fills a node. Addresses that many share are not counted.
+//!
+//! Most who come only look whether the node is there, and are gone a moment later. So some may come while all places are
+//! taken, and need one only if they stay.
+//!
+//! Mix nodes that this node has reached where they say that they are stay like those that it dials, and take a place from
+//! whoever is not one of them, up to half of all places: packets cannot go on where nobody lets them in.
 
 use std::{
     cmp::Reverse,
@@ -23,21 +29,29 @@ use crate::{config::ConnectionLimits, metrics::ConnectionRefusal};
 const ADDRESS_WEIGHT: usize = 2;
 /// How many times as large as the newcomer's a crowd must be to give up a place that it uses.
 const FAR_MORE: usize = 2;
-/// Connections that may be on their way out at a time, or an eighth of the places; each takes a moment to read what has come.
-const LEAVING: usize = 8;
+/// Connections beyond the places that may be coming at a time, and going, or an eighth of the places. One that goes takes a
+/// moment to read what has come.
+const PASSING: usize = 8;
+/// From when on who has come needs a place: a visit is a handshake and one request, under a second over continents.
+const STAYS: Duration = Duration::from_secs(3);
 
-/// Established connections. Bound: `limits.total`, and those that are on their way out.
+/// Established connections. Bound: `limits.total`, and those that are coming or going.
 pub(crate) struct Places {
     limits: ConnectionLimits,
+    /// How many may be coming at a time, and how many going.
+    passing: [usize; 2],
     held: HashMap<ConnectionId, Place>,
     peers: HashMap<PeerId, OfPeer>,
     /// Those that remotes opened and that are not on their way out, by where they come from.
     addresses: HashMap<IpNet, usize>,
     subnets: HashMap<IpNet, usize>,
     inbound: usize,
+    coming: usize,
     leaving: usize,
     /// Peers whose connections stay: those that the node is to stay connected to, and those that it gossips with.
     needed: HashSet<PeerId>,
+    /// Mix nodes, and when each was reached last. Bound: `limits.total`.
+    reached: HashMap<PeerId, Instant>,
 }
 
 struct Place {
@@ -45,13 +59,29 @@ struct Place {
     /// Where the remote that opened it is; `None` outside for one that this node opened.
     inbound: Option<Option<Source>>,
     last_use: LastUse,
-    is_leaving: bool,
+    standing: Standing,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Standing {
+    /// It has no place yet, and needs one if it is still there then.
+    ComesUntil(Instant),
+    Stays,
+    Leaves,
 }
 
 #[derive(Default)]
 struct OfPeer {
     connections: usize,
     dialled: usize,
+}
+
+/// Who wants a place.
+#[derive(Clone, Copy)]
+struct Newcomer {
+    source: Option<Source>,
+    /// A mix node that this node has reached.
+    is_hop: bool,
 }
 
 /// A connection that gives its place up.
@@ -64,20 +94,32 @@ pub(crate) struct Leaver {
 impl Places {
     pub(crate) fn new(limits: ConnectionLimits) -> Self {
         Self {
+            passing: [PASSING.max(limits.inbound / 8); 2],
             limits,
             held: HashMap::new(),
             peers: HashMap::new(),
             addresses: HashMap::new(),
             subnets: HashMap::new(),
             inbound: 0,
+            coming: 0,
             leaving: 0,
             needed: HashSet::new(),
+            reached: HashMap::new(),
         }
     }
 
     /// From now on the connections of these peers stay, and of no others.
     pub(crate) fn need(&mut self, peers: HashSet<PeerId>) {
         self.needed = peers;
+    }
+
+    /// A mix node is where it says.
+    pub(crate) fn reached(&mut self, peer: PeerId, now: Instant) {
+        if self.reached.len() >= self.limits.total && !self.reached.contains_key(&peer) {
+            let oldest = self.reached.iter().min_by_key(|(peer, at)| (**at, **peer)).map(|(peer, _)| *peer);
+            oldest.map(|oldest| self.reached.remove(&oldest));
+        }
+        self.reached.insert(peer, now);
     }
 
     /// Connections that remotes opened and that stay.
@@ -93,7 +135,8 @@ impl Places {
             return Ok(None);
         };
         let may_take = self.staying() - self.inbound < self.limits.total / 2;
-        let leaver = self.gives_way(exceeded.refusal, None, now).filter(|_| may_take).ok_or(exceeded)?;
+        let newcomer = Newcomer { source: None, is_hop: false };
+        let leaver = self.gives_way(exceeded.refusal, newcomer, now).filter(|_| may_take).ok_or(exceeded)?;
         self.sends_off(leaver.connection);
         Ok(Some(leaver))
     }
@@ -107,9 +150,45 @@ impl Places {
     ) -> Result<Option<Leaver>, Exceeded> {
         self.check(ConnectionRefusal::PerPeer, self.of_peer(peer), self.limits.per_peer)?;
         let Err(exceeded) = self.has_room(source) else { return Ok(None) };
-        let leaver = self.gives_way(exceeded.refusal, source, now).ok_or(exceeded)?;
+        let is_hop = self.is_hop(peer);
+        let is_full = matches!(exceeded.refusal, ConnectionRefusal::Inbound | ConnectionRefusal::Total);
+        let [may_come, _] = self.passing;
+        if is_full && !is_hop && self.coming < may_come {
+            return Ok(None);
+        }
+        let leaver = self.gives_way(exceeded.refusal, Newcomer { source, is_hop }, now).ok_or(exceeded)?;
         self.sends_off(leaver.connection);
         Ok(Some(leaver))
+    }
+
+    /// Gives places to those who have come and stayed, first to whoever was of use last; who goes for them, or finds no
+    /// place. The caller closes these.
+    pub(crate) fn settle(&mut self, now: Instant) -> Vec<Leaver> {
+        let is_due = |place: &Place| matches!(place.standing, Standing::ComesUntil(until) if until <= now);
+        let due = self.held.iter().filter(|(_, place)| is_due(place));
+        let mut due: Vec<_> = due.map(|(connection, place)| (Reverse(place.last_use.at()), *connection)).collect();
+        due.sort_unstable();
+        due.into_iter().filter_map(|(_, connection)| self.settle_one(connection, now)).collect()
+    }
+
+    fn settle_one(&mut self, connection: ConnectionId, now: Instant) -> Option<Leaver> {
+        let place = self.held.get(&connection)?;
+        let (peer, source, last_use) = (place.peer, place.inbound?, place.last_use.at());
+        let Err(exceeded) = self.has_room(source) else {
+            self.stands(connection, Standing::Stays);
+            return None;
+        };
+        let leaver = self.gives_way(exceeded.refusal, Newcomer { source, is_hop: self.is_hop(&peer) }, now);
+        if let Some(leaver) = leaver {
+            self.sends_off(leaver.connection);
+            self.stands(connection, Standing::Stays);
+        } else if now.saturating_duration_since(last_use) < self.limits.grace {
+            self.stands(connection, Standing::ComesUntil(last_use + self.limits.grace));
+        } else {
+            self.sends_off(connection);
+            return Some(Leaver { peer, connection });
+        }
+        leaver
     }
 
     /// A connection is established.
@@ -123,20 +202,20 @@ impl Places {
         let of_peer = self.peers.entry(peer).or_default();
         of_peer.connections += 1;
         of_peer.dialled += usize::from(inbound.is_none());
-        if let Some(source) = inbound {
-            self.count(source, true);
+        let has_room = inbound.is_none_or(|source| self.has_room(source).is_ok());
+        // Counted by what follows.
+        let standing = Standing::ComesUntil(last_use.at() + STAYS);
+        self.coming += 1;
+        self.held.insert(connection, Place { peer, inbound, last_use, standing });
+        if has_room {
+            self.stands(connection, Standing::Stays);
         }
-        self.held.insert(connection, Place { peer, inbound, last_use, is_leaving: false });
     }
 
     /// A connection is closed.
     pub(crate) fn left(&mut self, connection: ConnectionId) {
         let Some(place) = self.held.remove(&connection) else { return };
-        match place.inbound {
-            _ if place.is_leaving => self.leaving -= 1,
-            Some(source) => self.count(source, false),
-            None => {}
-        }
+        self.counts_as(&place, place.standing, false);
         if let Some(of_peer) = self.peers.get_mut(&place.peer) {
             of_peer.connections -= 1;
             of_peer.dialled -= usize::from(place.inbound.is_none());
@@ -156,23 +235,29 @@ impl Places {
         self.check(ConnectionRefusal::Total, self.staying(), self.limits.total)
     }
 
-    /// Which connection makes room for a newcomer from there: the idlest of the largest crowd that may have to.
-    fn gives_way(&self, lacking: ConnectionRefusal, source: Option<Source>, now: Instant) -> Option<Leaver> {
-        if self.leaving >= LEAVING.max(self.limits.inbound / 8) {
+    /// Which connection makes room for a newcomer: the idlest of the largest crowd that may have to.
+    fn gives_way(&self, lacking: ConnectionRefusal, newcomer: Newcomer, now: Instant) -> Option<Leaver> {
+        let [_, may_go] = self.passing;
+        if self.leaving >= may_go {
             return None;
         }
-        let newcomer = self.weight(source, source);
+        let Newcomer { source, is_hop } = newcomer;
+        let weight_of_newcomer = self.weight(source, source);
+        let hops_stay = self.hops() <= self.limits.total / 2;
         let candidates = self.held.iter().filter_map(|(connection, place)| {
-            let from = place.inbound.filter(|_| !place.is_leaving && !self.is_needed(&place.peer))?;
+            let may_go = place.standing == Standing::Stays && !self.stays(&place.peer, hops_stay);
+            let from = place.inbound.filter(|_| may_go)?;
             let weight = self.weight(from, source);
             let is_asked = match lacking {
                 ConnectionRefusal::AddressShare => same(from, source, |source| source.address),
-                ConnectionRefusal::SubnetShare => same(from, source, |source| source.subnet) && weight >= newcomer,
-                _ => weight >= newcomer,
+                ConnectionRefusal::SubnetShare => {
+                    same(from, source, |source| source.subnet) && weight >= weight_of_newcomer
+                }
+                _ => weight >= weight_of_newcomer,
             };
             let last_use = place.last_use.at();
             let is_idle = now.saturating_duration_since(last_use) >= self.limits.grace;
-            let gives_way = is_asked && (is_idle || weight > FAR_MORE * newcomer);
+            let gives_way = is_asked && (is_idle || is_hop || weight > FAR_MORE * weight_of_newcomer);
             let leaver = Leaver { peer: place.peer, connection: *connection };
             // Crowds of about one size are one: of three neighbours and one on his own, the idlest goes.
             gives_way.then_some(((Reverse(weight.ilog2()), last_use, leaver.connection), leaver))
@@ -196,8 +281,20 @@ impl Places {
         [count(&self.addresses, source.address), count(&self.subnets, source.subnet)]
     }
 
-    fn is_needed(&self, peer: &PeerId) -> bool {
-        self.needed.contains(peer) || self.peers.get(peer).is_some_and(|of_peer| of_peer.dialled > 0)
+    /// Whether a peer's connections stay; `hops_stay` if those of mix nodes do.
+    fn stays(&self, peer: &PeerId, hops_stay: bool) -> bool {
+        let has_own = self.peers.get(peer).is_some_and(|of_peer| of_peer.dialled > 0);
+        self.needed.contains(peer) || has_own || (hops_stay && self.reached.contains_key(peer))
+    }
+
+    /// Whether a newcomer may take somebody's place for packets to go on.
+    fn is_hop(&self, peer: &PeerId) -> bool {
+        self.reached.contains_key(peer) && self.hops() < self.limits.total / 2
+    }
+
+    /// Connections of mix nodes.
+    fn hops(&self) -> usize {
+        self.held.values().filter(|place| self.reached.contains_key(&place.peer)).count()
     }
 
     fn of_peer(&self, peer: &PeerId) -> usize {
@@ -205,27 +302,37 @@ impl Places {
     }
 
     fn staying(&self) -> usize {
-        self.held.len() - self.leaving
+        self.held.len() - self.coming - self.leaving
     }
 
     /// The connection no longer counts, though it is there for a moment.
     fn sends_off(&mut self, connection: ConnectionId) {
-        let Some(place) = self.held.get_mut(&connection) else { return };
-        place.is_leaving = true;
-        let source = place.inbound;
-        self.leaving += 1;
-        if let Some(source) = source {
-            self.count(source, false);
+        self.stands(connection, Standing::Leaves);
+    }
+
+    fn stands(&mut self, connection: ConnectionId, standing: Standing) {
+        let Some(mut place) = self.held.remove(&connection) else { return };
+        self.counts_as(&place, place.standing, false);
+        self.counts_as(&place, standing, true);
+        place.standing = standing;
+        self.held.insert(connection, place);
+    }
+
+    fn counts_as(&mut self, place: &Place, standing: Standing, comes: bool) {
+        match (standing, place.inbound) {
+            (Standing::ComesUntil(_), _) => step(&mut self.coming, comes),
+            (Standing::Leaves, _) => step(&mut self.leaving, comes),
+            (Standing::Stays, Some(source)) => self.count(source, comes),
+            (Standing::Stays, None) => {}
         }
     }
 
     fn count(&mut self, source: Option<Source>, comes: bool) {
-        let step = |count: &mut usize| *count = if comes { *count + 1 } else { count.saturating_sub(1) };
-        step(&mut self.inbound);
+        step(&mut self.inbound, comes);
         let Some(Source { address, subnet }) = source else { return };
         for (counts, of) in [(&mut self.addresses, address), (&mut self.subnets, subnet)] {
             let count = counts.entry(of).or_default();
-            step(count);
+            step(count, comes);
             if *count == 0 {
                 counts.remove(&of);
             }
@@ -235,6 +342,10 @@ impl Places {
     fn check(&self, refusal: ConnectionRefusal, now: usize, limit: usize) -> Result<(), Exceeded> {
         if now < limit { Ok(()) } else { Err(Exceeded { refusal, limit }) }
     }
+}
+
+fn step(count: &mut usize, comes: bool) {
+    *count = if comes { *count + 1 } else { count.saturating_sub(1) };
 }
 
 /// Whether both are counted, and under the same.

@@ -185,7 +185,7 @@ async fn read_frame<S: AsyncRead + Unpin>(
     } else if !ingress.mixer.receive(packet) {
         return Err(ReadEnd::Stopping);
     } else {
-        reception.last_use.mark();
+        reception.last_use.packet();
     }
     Ok(())
 }

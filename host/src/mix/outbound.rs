@@ -44,7 +44,7 @@ pub(super) async fn write_packets<S: AsyncRead + AsyncWrite + Unpin>(
         let write = write_batch(&mut stream, &batch, &mut scratch);
         let Ok(Ok(())) = timeout(write_timeout, write).await else { return WriteEnd::Failed };
         batch.written();
-        last_use.mark();
+        last_use.packet();
         // A remote that reads one packet per stream has closed it by now; what follows would be lost without an error.
         if remote_ended(&mut stream) {
             return close(stream).await;

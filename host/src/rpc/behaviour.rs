@@ -147,10 +147,10 @@ impl Behaviour {
         }
     }
 
-    /// The connections that this node opened to a peer.
-    pub(crate) fn dialled(&self, peer: &PeerId) -> Vec<ConnectionId> {
+    /// The connections to a peer, each with whether this node opened it.
+    pub(crate) fn links(&self, peer: &PeerId) -> Vec<(ConnectionId, bool)> {
         let links = self.peers.get(peer).into_iter().flat_map(|peer| &peer.connections);
-        links.filter(|link| link.dialled.is_some()).map(|link| link.id).collect()
+        links.map(|link| (link.id, link.dialled.is_some())).collect()
     }
 
     fn handler(&mut self, peer: PeerId, connection: ConnectionId, address: &Multiaddr) -> Handler {

@@ -100,7 +100,7 @@ impl Ask {
     /// Writes the request, closes our half, reads the answer. Nothing waits for the end of the stream: the fleet's
     /// servers answer after one frame and js-waku closes its half as we do, so both ways are known to be safe.
     pub(super) async fn run<S: AsyncRead + AsyncWrite + Unpin>(self, mut stream: S, last_use: LastUse) {
-        last_use.mark();
+        let open = last_use.request();
         let exchange = async {
             stream.write_all(&self.bytes).await?;
             stream.close().await?;
@@ -118,7 +118,8 @@ impl Ask {
             Ok(result) => result.map_err(|error: io::Error| RequestFailure::Stream(error.to_string())),
             Err(_) => Err(RequestFailure::Timeout),
         };
-        last_use.mark();
+        // Before anybody hears of the answer: who has it may end the visit.
+        drop(open);
         self.answer.send(result);
     }
 }
@@ -171,7 +172,7 @@ async fn exchange<S: AsyncRead + AsyncWrite + Unpin>(
     place.complete()?;
     // Taken only now: who writes slowly keeps nobody else waiting.
     let _permit = serving.permits.clone().try_acquire_owned().map_err(|_| busy())?;
-    last_use.mark();
+    let _open = last_use.request();
     let (respond, answer) = oneshot::channel();
     let Remote { peer, ip } = remote;
     let request = InboundRequest { protocol: service.protocol, from: Requester::Peer(peer), ip, body, respond };
@@ -185,7 +186,6 @@ async fn exchange<S: AsyncRead + AsyncWrite + Unpin>(
         stream.close().await
     })
     .await??;
-    last_use.mark();
     Ok(())
 }
 

@@ -16,6 +16,7 @@ mod faults;
 mod fleet;
 mod flows;
 mod gossip;
+mod places;
 mod plugin;
 mod processes;
 mod rotation;

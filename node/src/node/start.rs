@@ -213,6 +213,7 @@ impl Node {
             local: record.clone(),
             events,
             publisher,
+            forwards: config.forwards(),
             guards: ports.get::<GuardsInUse>().filter(|_| !config.forwards()).map(|GuardsInUse(count)| count),
             reader: directory.clone(),
             host: ports.host.clone(),

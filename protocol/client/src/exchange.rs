@@ -30,6 +30,8 @@ use crate::{
 /// How long after its start a client waits for its pool: to be found, to be reached, to advertise what it offers. Nodes of one
 /// machine that are started together need 6 to 9 s.
 pub(crate) const SETTLING: Duration = Duration::from_secs(10);
+/// How long a request waits for a guard to be connected again. A node that has lost them all dials them every other second.
+const GUARDS_RETURN: Duration = Duration::from_secs(5);
 
 /// Services that are known to have done a request. Overflow rule: forget all; what is lost is that a doubtful answer is
 /// believed later.
@@ -220,19 +222,23 @@ impl Exchange {
         self.await_route(common, turn)
     }
 
-    /// Refuses at once what can never be sent. Only a client that has just started waits for news, if there may be any: it
-    /// may not have found or reached its pool yet, nor learnt which exits put fragments together. A request that can go
-    /// directly does so.
+    /// Refuses at once what can never be sent. A client that has just started waits for news, if there may be any: it may not
+    /// have found or reached its pool yet, nor learnt which exits put fragments together. One whose guards have all hung up
+    /// waits a moment for them to be dialled again. A request that can go directly does so.
     pub(crate) fn await_route<R: CryptoRng>(&mut self, common: &Common, turn: &mut Turn<'_, R>) -> Flow {
         match self.route(common, turn) {
             Ok(_) => Flow::Queue,
             Err(problem) => {
                 let must_wait = self.request.anonymity == Anonymity::Required || common.direct_in(turn.now).is_some();
-                let may_wait = must_wait && turn.now < common.settled;
-                if !may_wait || !common.may_pass(&problem) {
+                let guards_wait = match problem {
+                    ClientError::NoGuard { .. } => self.accepted.saturating_add(GUARDS_RETURN),
+                    _ => Duration::ZERO,
+                };
+                let until = common.settled.max(guards_wait).min(self.deadline());
+                if !must_wait || turn.now >= until || !common.may_pass(&problem) {
                     return Flow::Ended(Err(problem));
                 }
-                self.wake = common.settled.min(self.deadline());
+                self.wake = until;
                 self.phase = Phase::AwaitingRoute(problem);
                 Flow::Open
             }

@@ -55,8 +55,9 @@ pub enum HostMessage {
     /// Stay connected to these peers and no others: dial them now and again whenever the connection is lost. Replaces the
     /// list given before; connections to peers that are no longer on it are left to end by themselves.
     KeepConnected(Vec<Multiaddr>),
-    /// Close the connections that this node opened to a peer, unless it is one to stay connected to: a visit has ended.
-    Leave(PeerId),
+    /// This node has asked a peer over a connection of its own, and needs it no longer. Connections that carry packets or an
+    /// open request stay, and so does the only one to a peer that gossips.
+    EndVisit(PeerId, AfterVisit),
     /// What the host knows of itself.
     Status(oneshot::Sender<HostStatus>),
     /// The peers that are connected now.
@@ -111,6 +112,16 @@ pub enum Over {
     /// One that this node opened to an address of the request. The peer is dialled if there is none, though it may be
     /// connected otherwise: who dials in proves its key and nothing of its address.
     Dialled,
+}
+
+/// What becomes of the connections to a peer that was [visited](HostHandle::visit).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum AfterVisit {
+    /// This node leaves, unless the peer is one to stay connected to.
+    Leave,
+    /// It is a hop of others, as this node is: packets go both ways. Where each side has opened a connection, one of them
+    /// stays; both sides choose the same. A hop finds a place where others do not.
+    KeepOne,
 }
 
 /// How an answer is read from the stream (`spec/mix-wire.md §11.1`).
@@ -445,10 +456,10 @@ impl HostHandle {
         let _ = self.address.send(HostMessage::KeepConnected(peers)).await;
     }
 
-    /// Ends a visit to a peer.
-    pub fn leave(&self, peer: PeerId) {
+    /// Ends a [visit](Self::visit) to a peer.
+    pub fn end_visit(&self, peer: PeerId, then: AfterVisit) {
         // A host that has too much to do lets the connection end when it has been idle; one that has stopped has left everybody.
-        let _ = self.address.try_send(HostMessage::Leave(peer));
+        let _ = self.address.try_send(HostMessage::EndVisit(peer, then));
     }
 
     /// The peers that are connected now; none when the host has stopped.

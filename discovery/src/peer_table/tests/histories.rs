@@ -78,7 +78,7 @@ fn apply(world: &mut World, peers: &[PeerId], step: &Step) {
             world.table.reached_at(peers[peer], at(place).remove(0), world.now, &mut world.rng);
         }
         Step::Disconnect(peer) => {
-            world.table.disconnected(&peers[peer], true, world.now);
+            world.table.disconnected(&peers[peer], true, world.now, &mut world.rng);
         }
         Step::Pass(seconds) => world.pass(seconds),
     }

@@ -26,6 +26,13 @@ impl World {
         Self { places: Places::new(limits), sources, next: 0 }
     }
 
+    /// Whoever comes needs a place at once.
+    fn without_room_to_come(inbound: usize) -> Self {
+        let mut world = Self::new(inbound);
+        world.places.passing[0] = 0;
+        world
+    }
+
     /// Somebody comes from there; who has gone for it.
     fn comes(&mut self, ip: &str) -> Result<(Held, Option<Leaver>), ConnectionRefusal> {
         let (peer, source) = (PeerId::random(), self.sources.of(&format!("/ip4/{ip}/tcp/1").parse().unwrap()));
@@ -66,11 +73,78 @@ fn alone(number: usize) -> String {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_full_node_lets_go_of_the_connection_that_was_longest_without_a_packet() {
+async fn who_only_visits_a_full_node_takes_nobodys_place() {
     let mut world = World::new(12);
     let all = world.come((0..12).map(alone));
     advance(GRACE).await;
-    all.iter().enumerate().filter(|(n, _)| *n != 7).for_each(|(_, held)| held.last_use.mark());
+    let visitors = world.come((100..100 + PASSING).map(alone));
+    assert!(world.leaver(&alone(50)).unwrap().is_some(), "not more at a time");
+    for visitor in &visitors {
+        assert_eq!(world.places.settle(Instant::now()), []);
+        world.places.left(visitor.connection);
+    }
+    advance(STAYS).await;
+    assert_eq!(world.places.settle(Instant::now()), []);
+    assert_eq!(world.places.inbound(), 12);
+    assert_eq!(all.iter().filter(|held| world.places.held.contains_key(&held.connection)).count(), 11);
+}
+
+#[tokio::test(start_paused = true)]
+async fn who_stays_takes_the_place_of_the_idlest_or_goes() {
+    let mut world = World::new(2);
+    let all = world.come((0..2).map(alone));
+    let [first, second, third] = [10, 11, 12].map(|n| world.come([alone(n)]).remove(0));
+    advance(GRACE).await;
+    all[1].last_use.packet();
+    third.last_use.packet();
+    assert_eq!(world.places.inbound(), 2);
+    let settle = |world: &mut World| -> Vec<ConnectionId> {
+        let gone = world.places.settle(Instant::now());
+        gone.iter().for_each(|leaver| world.places.left(leaver.connection));
+        gone.iter().map(|leaver| leaver.connection).collect()
+    };
+    assert_eq!(settle(&mut world), [all[0].connection, first.connection, second.connection]);
+    assert_eq!((world.places.inbound(), world.places.coming), (2, 0));
+    // All places are in use, and so is who comes: it may wait for one.
+    let fourth = world.come([alone(13)]).remove(0);
+    advance(STAYS - GRACE / 10).await;
+    [&all[1], &third, &fourth].iter().for_each(|held| held.last_use.packet());
+    advance(GRACE / 10).await;
+    assert_eq!(settle(&mut world), []);
+    advance(GRACE).await;
+    assert_eq!(settle(&mut world).len(), 1);
+    assert!(world.places.held.contains_key(&fourth.connection));
+}
+
+#[tokio::test(start_paused = true)]
+async fn mix_nodes_that_were_reached_take_places_and_stay_up_to_half_of_all() {
+    let mut world = World::new(12);
+    world.come((0..12).map(alone));
+    world.places.passing = [0, 16];
+    assert_eq!(world.leaver(&alone(50)), Err(ConnectionRefusal::Inbound), "all are in use");
+    let comes = |world: &mut World, number: usize| {
+        let (peer, source) =
+            (PeerId::random(), world.sources.of(&format!("/ip4/{}/tcp/1", alone(number)).parse().unwrap()));
+        world.places.reached(peer, Instant::now());
+        let leaver = world.places.admit_inbound(&peer, source, Instant::now()).map_err(|exceeded| exceeded.refusal)?;
+        let leaver = leaver.expect("somebody goes");
+        world.places.left(leaver.connection);
+        Ok((world.held(peer, Some(source)), leaver))
+    };
+    let hops: Vec<Held> = (60..68).map(|number| comes(&mut world, number).unwrap().0).collect();
+    assert_eq!(comes(&mut world, 70).map(|(_, leaver)| leaver), Err(ConnectionRefusal::Inbound), "half of sixteen");
+    advance(GRACE).await;
+    let gone: Vec<_> = (0..4).map(|number| world.leaver(&alone(80 + number)).unwrap().unwrap()).collect();
+    assert!(hops.iter().all(|held| !gone.contains(&held.connection)));
+    assert_eq!(world.leaver(&alone(90)), Err(ConnectionRefusal::Inbound), "the others are fresh");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_full_node_lets_go_of_the_connection_that_was_longest_without_a_packet() {
+    let mut world = World::without_room_to_come(12);
+    let all = world.come((0..12).map(alone));
+    advance(GRACE).await;
+    all.iter().enumerate().filter(|(n, _)| *n != 7).for_each(|(_, held)| held.last_use.packet());
     assert_eq!(world.leaver("10.9.0.1"), Ok(Some(all[7].connection)));
     assert_eq!(world.leaver("10.9.1.1"), Err(ConnectionRefusal::Inbound), "all others are in use");
     advance(GRACE).await;
@@ -80,7 +154,7 @@ async fn a_full_node_lets_go_of_the_connection_that_was_longest_without_a_packet
 
 #[tokio::test(start_paused = true)]
 async fn those_that_this_node_dialled_or_needs_stay() {
-    let mut world = World::new(3);
+    let mut world = World::without_room_to_come(3);
     let all = world.come((0..3).map(alone));
     world.held(all[0].peer, None);
     world.places.need(HashSet::from([all[1].peer]));
@@ -90,7 +164,7 @@ async fn those_that_this_node_dialled_or_needs_stay() {
 
 #[tokio::test(start_paused = true)]
 async fn what_this_node_dials_takes_idle_places_up_to_half_of_all() {
-    let mut world = World::new(12);
+    let mut world = World::without_room_to_come(12);
     world.come((0..12).map(alone));
     let mut dial = |now| {
         let admitted = world.places.admit_outbound(&PeerId::random(), now);
@@ -109,7 +183,7 @@ async fn what_this_node_dials_takes_idle_places_up_to_half_of_all() {
 
 #[tokio::test(start_paused = true)]
 async fn one_address_gets_a_quarter_of_the_places_and_one_subnet_half_whoever_comes_from_there() {
-    let mut world = World::new(40);
+    let mut world = World::without_room_to_come(40);
     let crowd = world.come((0..10).map(|_| "10.2.0.1".to_owned()));
     assert_eq!(world.leaver("10.2.0.1"), Err(ConnectionRefusal::AddressShare));
     advance(GRACE).await;
@@ -121,11 +195,11 @@ async fn one_address_gets_a_quarter_of_the_places_and_one_subnet_half_whoever_co
 
 #[tokio::test(start_paused = true)]
 async fn a_crowd_takes_no_place_from_those_who_have_fewer_and_gives_up_what_it_uses() {
-    let mut world = World::new(40);
+    let mut world = World::without_room_to_come(40);
     let crowds: Vec<Held> = (0..4).flat_map(|n| world.come((0..7).map(|_| format!("10.3.{n}.1")))).collect();
     let honest = world.come((0..12).map(alone));
     advance(GRACE).await;
-    crowds.iter().for_each(|held| held.last_use.mark());
+    crowds.iter().for_each(|held| held.last_use.packet());
     // All of the honest are idle, and none of the crowds is.
     assert_eq!(world.leaver("10.3.0.1"), Err(ConnectionRefusal::Inbound));
     let leaver = world.leaver(&alone(50)).unwrap().unwrap();
@@ -135,7 +209,7 @@ async fn a_crowd_takes_no_place_from_those_who_have_fewer_and_gives_up_what_it_u
 
 #[tokio::test(start_paused = true)]
 async fn shared_addresses_are_not_counted_and_nothing_is_kept_of_who_has_gone() {
-    let mut world = World::new(12);
+    let mut world = World::without_room_to_come(12);
     let all = world.come((0..12).map(|_| "127.0.0.1".to_owned()));
     advance(GRACE).await;
     assert_eq!(world.leaver("127.0.0.1"), Ok(Some(all[0].connection)));
@@ -150,7 +224,7 @@ async fn shared_addresses_are_not_counted_and_nothing_is_kept_of_who_has_gone() 
 
 #[tokio::test(start_paused = true)]
 async fn a_few_are_on_their_way_out_at_a_time() {
-    let mut world = World::new(16);
+    let mut world = World::without_room_to_come(16);
     let all = world.come((0..16).map(alone));
     advance(GRACE).await;
     let now = Instant::now();
@@ -163,7 +237,7 @@ async fn a_few_are_on_their_way_out_at_a_time() {
         })
     });
     let gone: Vec<Leaver> = asks.by_ref().map_while(Result::ok).collect();
-    assert_eq!(gone.len(), LEAVING);
+    assert_eq!(gone.len(), PASSING);
     assert!(gone.iter().all(|leaver| all.iter().any(|held| held.connection == leaver.connection)));
 }
 
