@@ -109,16 +109,13 @@ impl HostBehaviour {
         }
     }
 
-    /// The connections to a peer that end with this node's visit to it. None of them carries packets or an open request, and
-    /// the only one to a peer that gossips stays.
+    /// The connections to a peer that end with this node's visit to it. None of them carries packets or an open request.
     pub(crate) fn after_visit(&self, me: PeerId, peer: PeerId, then: AfterVisit) -> Vec<ConnectionId> {
         let links = self.rpc.links(&peer);
-        let has_theirs = links.iter().any(|(_, is_own)| !is_own);
-        let gossips = self.gossip.as_ref().is_some_and(|gossip| gossip::subscribes(gossip, &peer));
         let ends = match then {
-            AfterVisit::Leave => has_theirs || !gossips,
+            AfterVisit::Leave => true,
             // Both sides see it alike, so one of the two stays.
-            AfterVisit::KeepOne => has_theirs && peer < me,
+            AfterVisit::KeepOne => peer < me && links.iter().any(|(_, is_own)| !is_own),
         };
         let own = links.into_iter().filter(|(_, is_own)| *is_own && ends).map(|(connection, _)| connection);
         own.filter(|connection| self.limits.is_free(*connection)).collect()

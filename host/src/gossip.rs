@@ -302,11 +302,6 @@ pub(crate) fn peers_in_mesh(behaviour: &Behaviour) -> impl Iterator<Item = PeerI
     library.topics().flat_map(|topic| library.mesh_peers(topic)).copied()
 }
 
-/// Whether a peer has subscribed to any topic.
-pub(crate) fn subscribes(behaviour: &Behaviour, peer: &PeerId) -> bool {
-    behaviour.library.all_peers().any(|(other, topics)| other == peer && !topics.is_empty())
-}
-
 /// The gauges of the Nim library on which test harnesses wait (`spec/waku.md §2.6`).
 #[derive(Clone, Debug, Default)]
 pub(crate) struct MeshHealth {

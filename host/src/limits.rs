@@ -102,7 +102,13 @@ impl Behaviour {
 
     /// Whoever has come and stayed gets a place, or goes.
     pub(crate) fn settle(&mut self, now: Instant) {
-        self.places.settle(now).into_iter().for_each(|leaver| self.make_way(Some(leaver)));
+        for (leaver, refusal) in self.places.settle(now) {
+            match refusal {
+                None => self.metrics.evicted(),
+                Some(refusal) => self.metrics.refused(refusal),
+            }
+            self.close(leaver);
+        }
         self.metrics.inbound(self.places.inbound());
     }
 
@@ -128,8 +134,13 @@ impl Behaviour {
     }
 
     fn make_way(&mut self, leaver: Option<Leaver>) {
-        let Some(leaver) = leaver else { return };
-        self.metrics.evicted();
+        if let Some(leaver) = leaver {
+            self.metrics.evicted();
+            self.close(leaver);
+        }
+    }
+
+    fn close(&mut self, leaver: Leaver) {
         let connection = CloseConnection::One(leaver.connection);
         self.leavers.push_back(ToSwarm::CloseConnection { peer_id: leaver.peer, connection });
         if let Some(waker) = self.waker.take() {

@@ -49,6 +49,11 @@ impl PeerTable {
         self.peers.entry(peer).or_insert(Known { direction, protocols: Vec::new() });
     }
 
+    /// Whether a peer gossips, or has not said yet what it does.
+    pub(crate) fn may_gossip(&self, peer: &PeerId) -> bool {
+        self.peers.get(peer).is_none_or(|known| known.protocols.is_empty() || known.protocols.contains(&RELAY_PROTOCOL))
+    }
+
     /// The last connection is gone.
     pub(crate) fn disconnected(&mut self, peer: &PeerId) {
         if let Some(known) = self.peers.remove(peer) {

@@ -150,17 +150,7 @@ impl Host {
                 self.durable.lock().kept.clone_from(&addresses);
                 self.keep_connected(addresses);
             }
-            HostMessage::EndVisit(peer, AfterVisit::Leave) if self.kept.contains(&peer) => {}
-            HostMessage::EndVisit(peer, then) => {
-                let me = *self.swarm.local_peer_id();
-                if then == AfterVisit::KeepOne {
-                    self.swarm.behaviour_mut().limits.reached(peer, Instant::now());
-                }
-                for connection in self.swarm.behaviour().after_visit(me, peer, then) {
-                    // False for one that is gone meanwhile.
-                    let _ = self.swarm.close_connection(connection);
-                }
-            }
+            HostMessage::EndVisit(peer, then) => self.end_visit(peer, then),
             HostMessage::Peers(reply) => {
                 // Nobody waits any more.
                 let _ = reply.send(self.swarm.connected_peers().copied().collect());
@@ -169,6 +159,22 @@ impl Host {
                 // Nobody waits any more.
                 let _ = reply.send(self.status());
             }
+        }
+    }
+
+    fn end_visit(&mut self, peer: PeerId, then: AfterVisit) {
+        if then == AfterVisit::KeepOne {
+            self.swarm.behaviour_mut().limits.reached(peer, Instant::now());
+        }
+        // gossipsub says only once, over one of the connections to a peer, what this node has subscribed to.
+        let gossips = self.swarm.behaviour().gossip.is_enabled() && self.peers.may_gossip(&peer);
+        if gossips || (then == AfterVisit::Leave && self.kept.contains(&peer)) {
+            return;
+        }
+        let me = *self.swarm.local_peer_id();
+        for connection in self.swarm.behaviour().after_visit(me, peer, then) {
+            // False for one that is gone meanwhile.
+            let _ = self.swarm.close_connection(connection);
         }
     }
 

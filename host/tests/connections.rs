@@ -3,6 +3,8 @@
 
 mod support;
 
+use std::time::Duration;
+
 use futures::{AsyncReadExt, AsyncWriteExt, StreamExt};
 use libp2p::{StreamProtocol, identity::Keypair};
 use support::{
@@ -105,6 +107,7 @@ async fn denies_connections_beyond_the_bound_of_a_peer_and_keeps_the_others() {
     let mut setup = Setup::listening(&[TCP]);
     setup.config.connections.per_peer = 2;
     setup.config.connections.total = 3;
+    setup.config.connections.grace = Duration::from_secs(3600);
     let node = setup.start().await;
     let (mut first, mut second, mut third) =
         (RawPeer::start(Muxer::Yamux).await, RawPeer::start(Muxer::Yamux).await, RawPeer::start(Muxer::Yamux).await);

@@ -9,7 +9,9 @@ use libp2p::{Multiaddr, PeerId};
 use support::{Node, Setup, TCP, all_sent, until, within};
 use wakumix_host::{AutonatTimes, CircuitRelayLimits};
 use wakumix_mix::HopAddress;
-use wakumix_role_api::host::{HostAddresses, PeerEvent, Reachability, ReadRule, RequestFailure, SendFailure};
+use wakumix_role_api::host::{
+    AfterVisit, HostAddresses, PeerEvent, Reachability, ReadRule, RequestFailure, SendFailure,
+};
 
 /// Nobody listens there.
 const NOWHERE: &str = "/ip4/127.0.0.1/tcp/1";
@@ -91,6 +93,43 @@ async fn a_visit_dials_a_peer_that_has_dialled_in_and_a_false_address_fails_thou
     assert_eq!(visit(address).await, Err(RequestFailure::Unsupported), "over the same connection");
     assert_eq!(here.metric("waku_mix_dials_total{outcome=\"connected\"}"), 1);
     there.event(|event| matches!(event, PeerEvent::Reached { peer, .. } if peer == here_peer).then_some(())).await;
+}
+
+/// Visits the other one at its own address.
+async fn visit(one: &Node, other: &Node) {
+    let (read, address) = (ReadRule::LengthPrefixed { max: 100 }, other.host.listen_addresses()[0].clone());
+    let timeout = Duration::from_secs(30);
+    let answer = one.handle.visit(other.peer(), vec![address], "/test/1", Vec::new(), read, timeout).await;
+    assert_eq!(answer, Err(RequestFailure::Unsupported), "it answers there");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn of_two_hops_that_have_visited_each_other_both_keep_the_same_connection_until_packets_take_the_other() {
+    let [mut one, mut other] = [local(&[TCP]).start().await, local(&[TCP]).start().await];
+    if one.peer() > other.peer() {
+        std::mem::swap(&mut one, &mut other);
+    }
+    let inbound = |node: &Node| node.metric("waku_mix_inbound_connections");
+    for _ in 0..2 {
+        visit(&one, &other).await;
+        visit(&other, &one).await;
+        until(async || (inbound(&one), inbound(&other)) == (1, 1)).await;
+        for (node, peer) in [(&one, other.peer()), (&other, one.peer())] {
+            node.handle.end_visit(peer, AfterVisit::KeepOne);
+        }
+        until(async || (inbound(&one), inbound(&other)) == (0, 1)).await;
+    }
+    visit(&other, &one).await;
+    until(async || inbound(&one) == 1).await;
+    // The newest connection is the one that packets take.
+    all_sent(vec![other.send(&one.hop(0), 1)]).await;
+    other.handle.end_visit(one.peer(), AfterVisit::KeepOne);
+    visit(&one, &other).await;
+    assert_eq!((inbound(&one), inbound(&other)), (1, 1));
+    for (node, peer) in [(&one, other.peer()), (&other, one.peer())] {
+        node.handle.end_visit(peer, AfterVisit::Leave);
+    }
+    until(async || (inbound(&one), inbound(&other)) == (1, 0)).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

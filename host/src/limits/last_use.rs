@@ -42,11 +42,15 @@ impl LastUse {
         Self(Arc::new(Clock { start: Instant::now(), last, last_packet, requests }))
     }
 
-    /// The connection carries a packet, or is asked to.
+    /// The connection carries a packet.
     pub(crate) fn packet(&self) {
-        let since = self.since_start();
-        self.0.last.fetch_max(since, Ordering::Relaxed);
-        self.0.last_packet.fetch_max(since.saturating_add(1), Ordering::Relaxed);
+        self.0.last.fetch_max(self.since_start(), Ordering::Relaxed);
+        self.packets_follow();
+    }
+
+    /// A stream is opened on it for packets. That alone is no use: it may stay silent.
+    pub(crate) fn packets_follow(&self) {
+        self.0.last_packet.fetch_max(self.since_start().saturating_add(1), Ordering::Relaxed);
     }
 
     /// The connection carries a request, until this is dropped.
@@ -62,6 +66,11 @@ impl LastUse {
             return Instant::now();
         }
         self.0.start + Duration::from_millis(self.0.last.load(Ordering::Relaxed))
+    }
+
+    /// Whether it has carried anything.
+    pub(crate) fn was_used(&self) -> bool {
+        self.at() > self.0.start
     }
 
     /// Whether nothing would be missed if it ended: no request is open, and no packet came lately.

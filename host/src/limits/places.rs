@@ -161,9 +161,9 @@ impl Places {
         Ok(Some(leaver))
     }
 
-    /// Gives places to those who have come and stayed, first to whoever was of use last; who goes for them, or finds no
-    /// place. The caller closes these.
-    pub(crate) fn settle(&mut self, now: Instant) -> Vec<Leaver> {
+    /// Gives places to those who have come and stayed, first to whoever was of use last. Who goes for them, or finds no place
+    /// himself and for what reason; the caller closes these.
+    pub(crate) fn settle(&mut self, now: Instant) -> Vec<(Leaver, Option<ConnectionRefusal>)> {
         let is_due = |place: &Place| matches!(place.standing, Standing::ComesUntil(until) if until <= now);
         let due = self.held.iter().filter(|(_, place)| is_due(place));
         let mut due: Vec<_> = due.map(|(connection, place)| (Reverse(place.last_use.at()), *connection)).collect();
@@ -171,24 +171,26 @@ impl Places {
         due.into_iter().filter_map(|(_, connection)| self.settle_one(connection, now)).collect()
     }
 
-    fn settle_one(&mut self, connection: ConnectionId, now: Instant) -> Option<Leaver> {
+    fn settle_one(&mut self, connection: ConnectionId, now: Instant) -> Option<(Leaver, Option<ConnectionRefusal>)> {
         let place = self.held.get(&connection)?;
-        let (peer, source, last_use) = (place.peer, place.inbound?, place.last_use.at());
+        let (peer, source, last_use) = (place.peer, place.inbound?, place.last_use.clone());
         let Err(exceeded) = self.has_room(source) else {
             self.stands(connection, Standing::Stays);
             return None;
         };
-        let leaver = self.gives_way(exceeded.refusal, Newcomer { source, is_hop: self.is_hop(&peer) }, now);
-        if let Some(leaver) = leaver {
+        let newcomer = Newcomer { source, is_hop: self.is_hop(&peer) };
+        if let Some(leaver) = self.gives_way(exceeded.refusal, newcomer, now) {
             self.sends_off(leaver.connection);
             self.stands(connection, Standing::Stays);
-        } else if now.saturating_duration_since(last_use) < self.limits.grace {
-            self.stands(connection, Standing::ComesUntil(last_use + self.limits.grace));
-        } else {
-            self.sends_off(connection);
-            return Some(Leaver { peer, connection });
+            return Some((leaver, None));
         }
-        leaver
+        let idle_at = last_use.at() + self.limits.grace;
+        if last_use.was_used() && now < idle_at {
+            self.stands(connection, Standing::ComesUntil(idle_at));
+            return None;
+        }
+        self.sends_off(connection);
+        Some((Leaver { peer, connection }, Some(exceeded.refusal)))
     }
 
     /// A connection is established.

@@ -271,7 +271,7 @@ impl Behaviour {
     fn write_on(&mut self, peer_id: PeerId, connection: ConnectionId) {
         if let Some(peer) = self.peers.get_mut(&peer_id) {
             peer.writer = Some(connection);
-            self.ingress.uses.of(connection).packet();
+            self.ingress.uses.of(connection).packets_follow();
             if let Some(lines) = self.lines.as_ref().filter(|_| !self.stopped) {
                 lines.open(peer_id, self.ingress.packet_len(), Arc::clone(&peer.queue) as Arc<dyn PeerLine>);
             }

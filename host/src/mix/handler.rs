@@ -118,7 +118,7 @@ impl Handler {
         };
         let guard = StreamGuard::new(metrics, Direction::Inbound);
         let link = &self.link;
-        link.last_use.packet();
+        link.last_use.packets_follow();
         let (gate, ingress, reception) = (link.gate.clone(), link.ingress.clone(), self.reception.clone());
         self.readers.push(
             async move {

@@ -56,7 +56,7 @@ pub enum HostMessage {
     /// list given before; connections to peers that are no longer on it are left to end by themselves.
     KeepConnected(Vec<Multiaddr>),
     /// This node has asked a peer over a connection of its own, and needs it no longer. Connections that carry packets or an
-    /// open request stay, and so does the only one to a peer that gossips.
+    /// open request stay, and so do those to a peer with which this node may gossip.
     EndVisit(PeerId, AfterVisit),
     /// What the host knows of itself.
     Status(oneshot::Sender<HostStatus>),

@@ -100,8 +100,8 @@ async fn who_stays_takes_the_place_of_the_idlest_or_goes() {
     assert_eq!(world.places.inbound(), 2);
     let settle = |world: &mut World| -> Vec<ConnectionId> {
         let gone = world.places.settle(Instant::now());
-        gone.iter().for_each(|leaver| world.places.left(leaver.connection));
-        gone.iter().map(|leaver| leaver.connection).collect()
+        gone.iter().for_each(|(leaver, _)| world.places.left(leaver.connection));
+        gone.iter().map(|(leaver, _)| leaver.connection).collect()
     };
     assert_eq!(settle(&mut world), [all[0].connection, first.connection, second.connection]);
     assert_eq!((world.places.inbound(), world.places.coming), (2, 0));
