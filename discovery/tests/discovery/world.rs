@@ -32,6 +32,8 @@ use wakumix_telemetry::Telemetry;
 use wakumix_waku::record::{Capabilities, Shards};
 
 pub(crate) const ME: u16 = 100;
+/// Virtual time after which what a test waits for does not happen; strangers that wait in an outage do so for ten minutes.
+const LONGEST: Duration = Duration::from_secs(30 * 60);
 
 pub(crate) fn entry_at(place: &str, seed: u16) -> MixNodeEntry {
     let key = mix_key(seed).public();
@@ -103,10 +105,15 @@ impl World {
 
     /// Waits until the pool has this many nodes; they come sorted by address.
     pub(crate) async fn pool_of(&mut self, size: usize) -> Vec<MixNode> {
-        while self.reader.snapshot().mix_nodes.len() != size {
-            assert!(self.reader.changed().await);
-        }
-        self.pool()
+        let becomes = async {
+            while self.reader.snapshot().mix_nodes.len() != size {
+                assert!(self.reader.changed().await);
+            }
+        };
+        let became = tokio::time::timeout(LONGEST, becomes).await;
+        let pool = self.pool();
+        assert!(became.is_ok(), "the pool does not become {size} nodes: {pool:?}");
+        pool
     }
 
     pub(crate) fn pool(&self) -> Vec<MixNode> {
@@ -121,12 +128,14 @@ impl World {
 
     /// Waits until a node is in a state.
     pub(crate) async fn in_state(&self, seed: u16, state: PoolState) -> PoolEntry {
+        let begun = tokio::time::Instant::now();
         loop {
             let entry = self.discovery.pool().await.into_iter().find(|entry| entry.peer == peer(seed));
-            if let Some(entry) = entry.filter(|entry| entry.state == state) {
-                return entry;
+            if let Some(entry) = entry.as_ref().filter(|entry| entry.state == state) {
+                return entry.clone();
             }
-            tokio::time::sleep(Duration::from_millis(10)).await;
+            assert!(begun.elapsed() < LONGEST, "it does not become {state:?}: {entry:?}");
+            tokio::time::sleep(Duration::from_millis(100)).await;
         }
     }
 
