@@ -152,13 +152,22 @@ impl Places {
         let Err(exceeded) = self.has_room(source) else { return Ok(None) };
         let is_hop = self.is_hop(peer);
         let is_full = matches!(exceeded.refusal, ConnectionRefusal::Inbound | ConnectionRefusal::Total);
-        let [may_come, _] = self.passing;
-        if is_full && !is_hop && self.coming < may_come {
+        if is_full && !is_hop && self.may_come(source) {
             return Ok(None);
         }
         let leaver = self.gives_way(exceeded.refusal, Newcomer { source, is_hop }, now).ok_or(exceeded)?;
         self.sends_off(leaver.connection);
         Ok(Some(leaver))
+    }
+
+    /// Whether one more may be coming from there: one address has a quarter of those, too, and one subnet half.
+    fn may_come(&self, source: Option<Source>) -> bool {
+        let [all, _] = self.passing;
+        let coming = || self.held.values().filter(|place| matches!(place.standing, Standing::ComesUntil(_)));
+        let from = |of: fn(Source) -> IpNet| coming().filter(|place| same(place.inbound.flatten(), source, of)).count();
+        self.coming < all
+            && from(|source| source.address) < all.div_ceil(4)
+            && from(|source| source.subnet) < all.div_ceil(2)
     }
 
     /// Gives places to those who have come and stayed, first to whoever was of use last. Who goes for them, or finds no place

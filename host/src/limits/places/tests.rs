@@ -90,6 +90,18 @@ async fn who_only_visits_a_full_node_takes_nobodys_place() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_crowd_that_comes_keeps_no_other_from_coming() {
+    let mut world = World::new(12);
+    world.come((0..12).map(alone));
+    world.come([10, 10, 11, 12].map(|host| format!("10.2.0.{host}")));
+    for refused in ["10.2.0.10", "10.2.0.13"] {
+        assert_eq!(world.leaver(refused), Err(ConnectionRefusal::Inbound), "{refused}: all places are in use");
+    }
+    world.come((50..54).map(alone));
+    assert_eq!(world.leaver(&alone(60)), Err(ConnectionRefusal::Inbound), "not more than eight");
+}
+
+#[tokio::test(start_paused = true)]
 async fn who_stays_takes_the_place_of_the_idlest_or_goes() {
     let mut world = World::new(2);
     let all = world.come((0..2).map(alone));
