@@ -35,7 +35,7 @@ use super::{
     loss::Dice,
     queue::{Outgoing, PeerQueue},
 };
-use crate::{config::MixLimits, countermeasures::bound, slots::StreamSlots, transport::dial};
+use crate::{config::MixLimits, countermeasures::bound, limits::LastUse, slots::StreamSlots, transport::dial};
 
 /// Addresses of one peer that are kept and dialled at the same time: as many as a dial tries at once.
 const MAX_ADDRESSES: usize = 4;
@@ -66,7 +66,7 @@ struct Peer {
     gate: Arc<PeerGate>,
     connections: Vec<ConnectionId>,
     /// The connection that was asked to write.
-    writer: Option<ConnectionId>,
+    writer: Option<(ConnectionId, LastUse)>,
     /// The dial that is under way for waiting packets, and where to.
     dial: Option<(ConnectionId, Vec<Multiaddr>)>,
     /// Where packets said that the peer listens and nobody has failed to reach it, the newest last. Bound:
@@ -270,8 +270,9 @@ impl Behaviour {
 
     fn write_on(&mut self, peer_id: PeerId, connection: ConnectionId) {
         if let Some(peer) = self.peers.get_mut(&peer_id) {
-            peer.writer = Some(connection);
-            self.ingress.uses.of(connection).packets_follow();
+            let last_use = self.ingress.uses.of(connection);
+            last_use.packets_follow();
+            peer.writer = Some((connection, last_use));
             if let Some(lines) = self.lines.as_ref().filter(|_| !self.stopped) {
                 lines.open(peer_id, self.ingress.packet_len(), Arc::clone(&peer.queue) as Arc<dyn PeerLine>);
             }
@@ -283,14 +284,15 @@ impl Behaviour {
         }
     }
 
-    /// From now on packets for the peer come to the behaviour, which finds them another way.
-    fn writer_ended(&mut self, peer_id: PeerId, connection: ConnectionId) {
-        let Some(peer) = self.peers.get_mut(&peer_id) else { return };
-        if peer.writer.take_if(|writer| *writer == connection).is_some()
-            && let Some(lines) = &self.lines
-        {
+    /// From now on packets for the peer come to the behaviour, which finds them another way. Gives the use that the
+    /// connection had, if it was the peer's writer.
+    fn writer_ended(&mut self, peer_id: PeerId, connection: ConnectionId) -> Option<LastUse> {
+        let peer = self.peers.get_mut(&peer_id)?;
+        let (_, last_use) = peer.writer.take_if(|(writer, _)| *writer == connection)?;
+        if let Some(lines) = &self.lines {
             lines.close(peer_id, self.ingress.packet_len());
         }
+        Some(last_use)
     }
 
     /// No packet comes but through [`Self::send`].
@@ -333,10 +335,15 @@ impl Behaviour {
         self.find_way(peer_id, None);
     }
 
-    fn disconnected(&mut self, peer_id: PeerId, connection: ConnectionId) {
+    /// `was_dialled`: this node opened the connection. If nothing passed over it, the peer has no place for this node.
+    fn disconnected(&mut self, peer_id: PeerId, connection: ConnectionId, was_dialled: bool) {
         let Some(peer) = self.peers.get_mut(&peer_id) else { return };
         peer.connections.retain(|other| *other != connection);
-        self.writer_ended(peer_id, connection);
+        let queue = Arc::clone(&peer.queue);
+        let last_use = self.writer_ended(peer_id, connection);
+        if was_dialled && last_use.is_some_and(|last_use| !last_use.was_used()) {
+            queue.attempt_failed(SendFailure::DialFailed);
+        }
         self.find_way(peer_id, None);
     }
 
@@ -412,7 +419,9 @@ impl NetworkBehaviour for Behaviour {
     fn on_swarm_event(&mut self, event: FromSwarm<'_>) {
         match event {
             FromSwarm::ConnectionEstablished(event) => self.connected(event.peer_id, event.connection_id),
-            FromSwarm::ConnectionClosed(event) => self.disconnected(event.peer_id, event.connection_id),
+            FromSwarm::ConnectionClosed(event) => {
+                self.disconnected(event.peer_id, event.connection_id, event.endpoint.is_dialer());
+            }
             FromSwarm::DialFailure(event) => self.dial_failed(event.peer_id, event.connection_id, event.error),
             FromSwarm::ListenFailure(event) => {
                 if let Some(peer_id) = event.peer_id {
@@ -424,7 +433,7 @@ impl NetworkBehaviour for Behaviour {
     }
 
     fn on_connection_handler_event(&mut self, peer_id: PeerId, connection: ConnectionId, event: ToBehaviour) {
-        self.writer_ended(peer_id, connection);
+        let _ = self.writer_ended(peer_id, connection);
         let Some(peer) = self.peers.get_mut(&peer_id) else { return };
         match event {
             ToBehaviour::StreamClosed | ToBehaviour::WriteFailed => self.find_way(peer_id, None),

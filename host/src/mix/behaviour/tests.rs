@@ -100,7 +100,20 @@ impl Bench {
     }
 
     fn disconnects(&mut self, peer_id: PeerId, connection_id: ConnectionId) {
-        let endpoint = endpoint();
+        self.closes(peer_id, connection_id, endpoint());
+    }
+
+    /// A peer hangs up on a connection that this node opened.
+    fn refuses(&mut self, peer_id: PeerId, connection_id: ConnectionId) {
+        let (role, port_use) = (Endpoint::Dialer, PortUse::New);
+        self.closes(
+            peer_id,
+            connection_id,
+            ConnectedPoint::Dialer { address: address(), role_override: role, port_use },
+        );
+    }
+
+    fn closes(&mut self, peer_id: PeerId, connection_id: ConnectionId, endpoint: ConnectedPoint) {
         self.behaviour.on_swarm_event(FromSwarm::ConnectionClosed(ConnectionClosed {
             peer_id,
             connection_id,
@@ -171,6 +184,20 @@ async fn writes_on_one_live_connection_and_moves_on_when_it_closes() {
     assert_eq!(bench.asks(), Some(Asked::Write(connection(1))));
     bench.disconnects(peer, connection(1));
     assert!(matches!(bench.asks(), Some(Asked::Dial(_))));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_peer_without_a_place_for_this_node_is_not_dialled_again_and_again() {
+    let (mut bench, peer) = (Bench::new(), peer());
+    let outcome = bench.send(peer);
+    for attempt in 1..=2 {
+        let Some(Asked::Dial(connection)) = bench.asks() else { panic!("attempt {attempt}") };
+        bench.connects(peer, connection);
+        assert_eq!(bench.asks(), Some(Asked::Write(connection)));
+        bench.refuses(peer, connection);
+    }
+    assert_eq!(outcome.await, Ok(Err(SendFailure::DialFailed)));
+    assert_eq!(bench.asks(), None);
 }
 
 #[tokio::test(start_paused = true)]
