@@ -34,7 +34,7 @@ pub(crate) const PRESETS: &[Preset] = &[
     },
     Preset {
         name: "local",
-        doc: "a test network on one machine or one bridge: cluster 66, one shard, no limit of peers on one address, loopback and private networks are served, loopback is shared by all",
+        doc: "a test network on one machine or one bridge: cluster 66, one shard, no limit of peers on one address, loopback and private networks are served, loopback is shared by all, the pool may be in one subnet",
         values: &[
             ("cluster-id", "66"),
             ("shard", "0"),
@@ -43,6 +43,8 @@ pub(crate) const PRESETS: &[Preset] = &[
             ("mix.networks", "127.0.0.0/8,10.0.0.0/8,172.16.0.0/12,192.168.0.0/16"),
             ("host.shared-addresses", "127.0.0.0/8,::1/128"),
             ("mix-allow-all-addresses", "true"),
+            // The addresses of the machine or bridge may well be public ones.
+            ("sender.min-subnets", "0"),
         ],
     },
 ];

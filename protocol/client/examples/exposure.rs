@@ -20,6 +20,8 @@ use wakumix_sphinx::{PrivateKey, Weaknesses, WireFormat};
 
 /// Requests for each cell, unless the command line says how many.
 const REQUESTS: u32 = 100_000;
+/// In a network of more nodes than this a tenth of them: each takes ten times as long there.
+const LARGE: usize = 60;
 /// Requests of one sender, which has one sample of guards.
 const REQUESTS_OF_SENDER: u32 = 100;
 const CODEC: &str = "/vac/waku/lightpush/3.0.0";
@@ -216,6 +218,7 @@ impl Sender {
 
 /// A row of the tables: small and large messages, without and with guards, without and with withholding.
 fn row(net: &Net, requests: u32) -> String {
+    let requests = if net.0.len() > LARGE { requests / 10 } else { requests };
     let mut cells = Vec::new();
     for has_guards in [false, true] {
         for len in SIZES {
@@ -229,7 +232,9 @@ fn row(net: &Net, requests: u32) -> String {
 
 fn main() {
     let requests = std::env::args().nth(1).map_or(REQUESTS, |text| text.parse().unwrap());
-    println!("{requests} requests a cell; w: hostile exits withhold their answers");
+    println!(
+        "{requests} requests a cell, a tenth of it with more than {LARGE} nodes; w: hostile exits withhold their answers"
+    );
     let head = "forwarding: 300 B | w | 4 kB | w | guards: 300 B | w | 4 kB | w |";
     println!("\n| sybils beside 20 honest nodes | {head}\n|---|---|---|---|---|---|---|---|---|");
     for sybils in [5, 20, 80, 200] {
