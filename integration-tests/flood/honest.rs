@@ -3,9 +3,15 @@
 use std::{collections::BTreeMap, fmt, time::Duration};
 
 use futures::{StreamExt as _, stream::FuturesUnordered};
+use libp2p::Multiaddr;
 use tokio::time::{Instant, sleep_until};
 use wakumix_integration_tests::net::{Net, plans, push};
-use wakumix_role_api::sender::{Answer, PushFailure};
+use wakumix_mix::MixNode;
+use wakumix_node::node::Node;
+use wakumix_role_api::{
+    directory::ServiceNode,
+    sender::{Answer, PushFailure},
+};
 
 use crate::victim::Target;
 
@@ -15,13 +21,44 @@ pub(crate) struct Honest(Net);
 impl Honest {
     /// Starts the nodes, tells them of the mixer, and waits until the sender can send.
     pub(crate) async fn start(target: &Target) -> Self {
-        let plans = plans(2, 1, 1, 1);
-        let net = Net::strangers(plans.into_iter().map(|plan| plan.without("mix.delay")).collect()).await;
-        let pool = [net.pool(), vec![target.node.clone()]].concat();
-        net.tell_all(&pool, &net.services()).await;
-        net.link_relays().await;
-        net.ready().await;
-        Self(net)
+        let net = Self::strangers().await;
+        net.meet(target, &[]).await;
+        net
+    }
+
+    /// Starts the nodes, which know nobody.
+    pub(crate) async fn strangers() -> Self {
+        let plans = plans(2, 1, 1, 1).into_iter().map(|plan| plan.without("mix.delay"));
+        Self(Net::strangers(plans.collect()).await)
+    }
+
+    /// Tells the nodes of each other, of the mixer and of these services besides their own, and waits until the sender can
+    /// send.
+    pub(crate) async fn meet(&self, target: &Target, services: &[ServiceNode]) {
+        let pool = [self.pool(), vec![target.node.clone()]].concat();
+        self.0.tell_all(&pool, &[self.0.services(), services.to_vec()].concat()).await;
+        self.0.link_relays().await;
+        self.ready().await;
+    }
+
+    /// Waits until the sender can send.
+    pub(crate) async fn ready(&self) {
+        self.0.ready().await;
+    }
+
+    /// The mixers and the exit.
+    pub(crate) fn pool(&self) -> Vec<MixNode> {
+        self.0.pool()
+    }
+
+    /// The relays, each with its peer id.
+    pub(crate) fn relays(&self) -> Vec<Multiaddr> {
+        let relays = self.0.running().map(|(_, node)| node).filter(|node| node.relay().is_some());
+        let address = |node: &Node| {
+            let address = node.listen_addresses().first().expect("an address").clone();
+            address.with_p2p(node.peer_id()).expect("its own")
+        };
+        relays.map(address).collect()
     }
 
     /// Pushes at a steady rate, and waits for every outcome.
@@ -67,7 +104,7 @@ impl fmt::Display for Outcomes {
         write!(
             f,
             "{:.2} tries a message, p50 {} ms, p99 {} ms",
-            f64::from(tries) / count(took.len()),
+            f64::from(tries) / count(took.len().max(1)),
             of_1000(500),
             of_1000(990)
         )?;

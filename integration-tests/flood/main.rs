@@ -12,7 +12,8 @@
 //! Exits with 1 if fewer messages were answered under the flood, beyond one in a thousand, or if the mixer took more
 //! memory than docs/bounds.md allows it.
 //!
-//! With the word `gossip` before the seconds a relay is flooded instead: [`gossip`].
+//! With the word `gossip` before the seconds a relay is flooded instead, with `doors` the doors of a node, 15 seconds each if
+//! nothing else is said: [`gossip`], [`doors`].
 #![allow(clippy::disallowed_methods, reason = "a test sees a panic of what it starts: it fails")]
 #![expect(
     clippy::unwrap_used,
@@ -21,12 +22,17 @@
     reason = "test code: what goes wrong here fails the run"
 )]
 
+mod doors;
 mod gossip;
 mod honest;
 mod hostile;
 mod victim;
 
-use std::{path::PathBuf, process::ExitCode, time::Duration};
+use std::{
+    path::{Path, PathBuf},
+    process::ExitCode,
+    time::Duration,
+};
 
 use rustix::thread::{CpuSet, sched_getaffinity, sched_setaffinity};
 
@@ -43,27 +49,26 @@ const NOISE: f64 = 1.0;
 /// What a mixer with the default bounds may take: docs/bounds.md, "Memory of a mixer".
 const CEILING: u64 = 384 << 20;
 
-const USAGE: &str =
-    "usage: flood <path of the program wakumix> [gossip] [seconds of each part, 1 to 600; 60 if left out]";
+const USAGE: &str = "usage: flood <path of the program wakumix> [gossip|doors] \
+    [seconds of each part, 1 to 600; if left out 60, of doors 15]";
 
 fn main() -> ExitCode {
     let arguments: Vec<_> = std::env::args_os().skip(1).collect();
     let (program, rest) =
         arguments.split_first().map_or((PathBuf::new(), &[][..]), |(first, rest)| (first.into(), rest));
-    let (is_gossip, rest) = match rest {
-        [word, rest @ ..] if word == "gossip" => (true, rest),
-        rest => (false, rest),
+    type Mode = fn(&Path, Duration) -> ExitCode;
+    let (mode, usual, rest): (Mode, _, _) = match rest {
+        [word, rest @ ..] if word == "gossip" => (gossip::run, 60, rest),
+        [word, rest @ ..] if word == "doors" => (doors::run, 15, rest),
+        rest => (run, 60, rest),
     };
     let seconds = match rest {
-        [] => Some(60),
+        [] => Some(usual),
         [seconds] => seconds.to_str().and_then(|text| text.parse::<u64>().ok()),
         _ => None,
     };
     match seconds {
-        Some(seconds @ 1..=600) if program.is_file() => {
-            let time = Duration::from_secs(seconds);
-            if is_gossip { gossip::run(&program, time) } else { run(&program, time) }
-        }
+        Some(seconds @ 1..=600) if program.is_file() => mode(&program, Duration::from_secs(seconds)),
         _ => {
             eprintln!("{USAGE}");
             ExitCode::from(2)
@@ -71,7 +76,7 @@ fn main() -> ExitCode {
     }
 }
 
-fn run(program: &std::path::Path, time: Duration) -> ExitCode {
+fn run(program: &Path, time: Duration) -> ExitCode {
     let victim = on_one_processor(|| Victim::start(program));
     let passed = wakumix_integration_tests::run(measure(victim, time));
     if passed { ExitCode::SUCCESS } else { ExitCode::FAILURE }
@@ -79,15 +84,33 @@ fn run(program: &std::path::Path, time: Duration) -> ExitCode {
 
 /// Starts a process on one processor; what runs here has the others from then on.
 fn on_one_processor<T>(start: impl FnOnce() -> T) -> T {
-    // A process has the processors of the thread that starts it.
-    let all = sched_getaffinity(None).expect("Linux tells");
-    let (first, others) = split(&all);
-    sched_setaffinity(None, &first).expect("one of ours");
-    let started = start();
-    if others.count() > 0 {
-        sched_setaffinity(None, &others).expect("ours too");
+    Processors::split().on_one(start)
+}
+
+/// One processor for what is measured, the others for what runs here.
+struct Processors {
+    one: CpuSet,
+    others: CpuSet,
+}
+
+impl Processors {
+    /// From now on this thread, and what it starts, has the others.
+    fn split() -> Self {
+        let all = sched_getaffinity(None).expect("Linux tells");
+        let (one, others) = split(&all);
+        let others = if others.count() > 0 { others } else { one };
+        sched_setaffinity(None, &others).expect("ours");
+        Self { one, others }
     }
-    started
+
+    /// Starts a process on the one.
+    fn on_one<T>(&self, start: impl FnOnce() -> T) -> T {
+        // A process has the processors of the thread that starts it.
+        sched_setaffinity(None, &self.one).expect("one of ours");
+        let started = start();
+        sched_setaffinity(None, &self.others).expect("ours too");
+        started
+    }
 }
 
 /// One processor, and the rest.

@@ -2,14 +2,16 @@
 
 use std::{collections::BTreeMap, fmt, fs, net::SocketAddr, path::Path, time::Duration};
 
+use libp2p::{Multiaddr, multiaddr::Protocol};
 use tempfile::TempDir;
 use tokio::{sync::oneshot, task::JoinHandle, time::interval};
 use wakumix_integration_tests::{
     http,
-    net::{NodePlan, parse_mix_node},
+    net::{NodePlan, over_quic, parse_mix_node},
     process::Process,
 };
 use wakumix_mix::MixNode;
+use wakumix_role_api::directory::ServiceNode;
 
 /// How often memory is looked at.
 const LOOK: Duration = Duration::from_millis(100);
@@ -26,6 +28,8 @@ pub(crate) struct Victim {
 pub(crate) struct Target {
     /// Its entry in the pools of others.
     pub(crate) node: MixNode,
+    /// Where it listens, for peers that know which it is.
+    addresses: Vec<Multiaddr>,
     rest: SocketAddr,
     process: u32,
 }
@@ -33,11 +37,26 @@ pub(crate) struct Target {
 impl Victim {
     /// Starts the mixer with its default bounds, its keys on disk, on the processors of this thread.
     pub(crate) fn start(program: &Path) -> Self {
+        Self::run(program, NodePlan::new("victim", &["mixer"]), &[])
+    }
+
+    /// The same with every door that a node has: TCP and QUIC, packets, lightpush and gossip; addresses of loopback count as
+    /// those of strangers. It knows this pool and these relays.
+    pub(crate) fn start_with_all_doors(program: &Path, pool: &[MixNode], relays: &[Multiaddr]) -> Self {
+        let plan = over_quic(NodePlan::new("victim", &["relay", "mixer", "exit"])).without("host.shared-addresses");
+        let pool = pool.iter().map(|node| {
+            let address = node.address.multiaddr().with(Protocol::P2p(node.peer()));
+            format!("--mixnode={address}:{}", node.key)
+        });
+        let relays = relays.iter().map(|relay| format!("--staticnode={relay}"));
+        Self::run(program, plan, &pool.chain(relays).collect::<Vec<_>>())
+    }
+
+    fn run(program: &Path, plan: NodePlan, flags: &[String]) -> Self {
         let keys = TempDir::new().expect("a folder");
-        let plan =
-            ["mixer.capacity", "mix.delay"].into_iter().fold(NodePlan::new("victim", &["mixer"]), NodePlan::without);
-        let plan = plan.without("mixkey").with("rest", "true").with("keys.directory", keys.path().to_str().unwrap());
-        let arguments = [vec!["node".to_owned()], plan.arguments()].concat();
+        let plan = ["mixer.capacity", "mix.delay", "mixkey"].into_iter().fold(plan, NodePlan::without);
+        let plan = plan.with("rest", "true").with("keys.directory", keys.path().to_str().unwrap());
+        let arguments = [&["node".to_owned()], plan.arguments().as_slice(), flags].concat();
         Self { process: Process::start(program, &arguments), _keys: keys }
     }
 
@@ -46,13 +65,38 @@ impl Victim {
         let said = self.process.says("REST on http://").await;
         let rest = said.split_whitespace().next().and_then(|address| address.parse().ok()).expect("an address");
         let info = http::get(rest, "/debug/v1/info").await.json();
-        let address = info["listenAddresses"][0].as_str().expect("an address");
+        let addresses = info["listenAddresses"].as_array().expect("addresses").iter();
+        let addresses = addresses.filter_map(|address| address.as_str()?.parse().ok()).collect();
+        let address = over_tcp(&addresses);
         let key = info["mixPubKey"].as_str().expect("a mix key").trim_start_matches("0x");
-        Target { node: parse_mix_node(&format!("{address}:{key}")), rest, process: self.process.id() }
+        Target { node: parse_mix_node(&format!("{address}:{key}")), addresses, rest, process: self.process.id() }
     }
 }
 
+/// The first address over plain TCP.
+fn over_tcp(addresses: &Vec<Multiaddr>) -> &Multiaddr {
+    let is_tcp = |address: &&Multiaddr| matches!(address.iter().nth(1), Some(Protocol::Tcp(_)));
+    addresses.iter().find(is_tcp).unwrap_or_else(|| panic!("no address over TCP in {addresses:?}"))
+}
+
 impl Target {
+    /// Its address over TCP, with its peer id.
+    pub(crate) fn tcp(&self) -> &Multiaddr {
+        over_tcp(&self.addresses)
+    }
+
+    /// Its address over QUIC, with its peer id.
+    pub(crate) fn quic(&self) -> &Multiaddr {
+        let is_quic = |address: &&Multiaddr| address.iter().any(|part| part == Protocol::QuicV1);
+        let found = self.addresses.iter().find(is_quic);
+        found.unwrap_or_else(|| panic!("no address over QUIC in {:?}", self.addresses))
+    }
+
+    /// It as a lightpush service.
+    pub(crate) fn service(&self) -> ServiceNode {
+        ServiceNode::new(self.node.peer(), vec![self.node.address.multiaddr()])
+    }
+
     /// Packets a second that it measured at its start.
     pub(crate) async fn capacity(&self) -> usize {
         let page = http::get(self.rest, "/metrics").await.body;
@@ -64,7 +108,17 @@ impl Target {
 
     /// What it has admitted, refused and dropped so far.
     pub(crate) async fn counts(&self) -> Counts {
-        Counts::read(self.rest, &SERIES).await
+        self.counts_of(&SERIES).await
+    }
+
+    /// The counters whose names begin so.
+    pub(crate) async fn counts_of(&self, series: &[&str]) -> Counts {
+        Counts::read(self.rest, series).await
+    }
+
+    /// Processor time that it has used.
+    pub(crate) fn processor_time(&self) -> Duration {
+        processor_time(self.process)
     }
 
     /// Begins to look at its memory.
@@ -152,4 +206,14 @@ fn resident(process: u32) -> u64 {
     let status = fs::read_to_string(format!("/proc/{process}/status")).expect("the node runs, on Linux");
     let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).expect("it has memory");
     line.trim().trim_end_matches(" kB").parse::<u64>().expect("a number") << 10
+}
+
+/// Processor time that a process that runs has used.
+pub(crate) fn processor_time(process: u32) -> Duration {
+    // proc(5): the 14th and 15th of the fields, of which the second, in parentheses, may contain spaces. A tick is a hundredth
+    // of a second on every processor that Linux shows to programs.
+    let stat = fs::read_to_string(format!("/proc/{process}/stat")).expect("the process runs, on Linux");
+    let (_, fields) = stat.rsplit_once(')').expect("a name");
+    let ticks = fields.split_whitespace().skip(11).take(2).map(|ticks| ticks.parse::<u64>().expect("a number"));
+    Duration::from_millis(10 * ticks.sum::<u64>())
 }

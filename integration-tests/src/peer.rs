@@ -2,7 +2,7 @@
 //!
 //! It shares no code with the host under test but the encoding of metadata.
 
-use std::collections::HashMap;
+use std::{collections::HashMap, net::Ipv4Addr};
 
 use futures::{AsyncReadExt as _, AsyncWriteExt as _, StreamExt as _};
 use libp2p::{
@@ -10,6 +10,7 @@ use libp2p::{
     core::{muxing::StreamMuxerBox, transport::Boxed, upgrade::Version},
     dns,
     identity::{Keypair, secp256k1},
+    multiaddr::Protocol,
     noise,
     swarm::{
         SwarmEvent,
@@ -21,6 +22,9 @@ use tokio::sync::{mpsc, watch};
 use wakumix_waku::{frame, metadata::Metadata};
 
 use crate::{DEADLINE, within};
+
+#[path = "../../host/tests/support/from.rs"]
+mod from;
 
 /// The protocol of packets.
 pub const MIX: StreamProtocol = StreamProtocol::new(wakumix_mix::MIX_PROTOCOL);
@@ -43,6 +47,8 @@ pub struct Contacts {
     pub connections: HashMap<PeerId, usize>,
     /// Connections that ended.
     pub ended: usize,
+    /// Why the last dial that failed did.
+    pub failed_dial: Option<String>,
     /// What peers answered when they were asked for metadata.
     pub answers: HashMap<PeerId, Metadata>,
     /// Which peers asked for metadata, and were answered.
@@ -62,11 +68,16 @@ pub struct RawPeer {
 impl RawPeer {
     /// Starts a peer of this cluster: it asks for metadata on every new connection and answers always, as wakunode2.
     pub async fn start(muxer: Muxer, cluster: u16) -> Self {
+        Self::start_at(muxer, cluster, Ipv4Addr::LOCALHOST).await
+    }
+
+    /// A peer that listens at this address of loopback, and dials from it.
+    pub async fn start_at(muxer: Muxer, cluster: u16, ip: Ipv4Addr) -> Self {
         let identity = Keypair::from(secp256k1::Keypair::generate());
         let config = libp2p::swarm::Config::with_tokio_executor().with_idle_connection_timeout(DEADLINE);
         let peer = identity.public().to_peer_id();
-        let mut swarm = Swarm::new(transport(&identity, muxer), libp2p_stream::Behaviour::new(), peer, config);
-        swarm.listen_on("/ip4/127.0.0.1/tcp/0".parse().unwrap()).unwrap();
+        let mut swarm = Swarm::new(transport(&identity, muxer, ip), libp2p_stream::Behaviour::new(), peer, config);
+        swarm.listen_on(Multiaddr::from(ip).with(Protocol::Tcp(0))).unwrap();
         let address = within(async {
             loop {
                 if let SwarmEvent::NewListenAddr { address, .. } = swarm.select_next_some().await {
@@ -125,7 +136,19 @@ impl RawPeer {
 
     /// Opens a stream to a connected peer.
     pub async fn open(&self, peer: PeerId, protocol: StreamProtocol) -> Stream {
-        within(self.streams.clone().open_stream(peer, protocol)).await.expect("the peer takes the stream")
+        within(self.try_open(peer, protocol)).await.expect("the peer takes the stream")
+    }
+
+    /// Opens a stream to a peer that may refuse it.
+    ///
+    /// # Errors
+    /// The peer does not speak the protocol, or is not connected.
+    pub async fn try_open(
+        &self,
+        peer: PeerId,
+        protocol: StreamProtocol,
+    ) -> Result<Stream, libp2p_stream::OpenStreamError> {
+        self.streams.clone().open_stream(peer, protocol).await
     }
 
     /// Accepts streams; once for each protocol.
@@ -159,8 +182,8 @@ pub async fn read_frame(stream: &mut Stream) -> std::io::Result<Option<Vec<u8>>>
     Ok(Some(body))
 }
 
-fn transport(identity: &Keypair, muxer: Muxer) -> Boxed<(PeerId, StreamMuxerBox)> {
-    let tcp = || tcp::tokio::Transport::new(tcp::Config::default());
+fn transport(identity: &Keypair, muxer: Muxer, ip: Ipv4Addr) -> Boxed<(PeerId, StreamMuxerBox)> {
+    let tcp = || from::From { ip, tcp: tcp::tokio::Transport::new(tcp::Config::default()) };
     let noise = || noise::Config::new(identity).unwrap();
     let websocket = websocket::Config::new(dns::tokio::Transport::system(tcp()).unwrap());
     match muxer {
@@ -208,6 +231,9 @@ async fn swarm_task(
                         left => drop(contacts.connections.insert(peer_id, left as usize)),
                     }
                 }),
+                SwarmEvent::OutgoingConnectionError { error, .. } => {
+                    contacts.send_modify(|contacts| contacts.failed_dial = Some(error.to_string()));
+                }
                 _ => {}
             },
             dial = dials.recv() => match dial {

@@ -5,13 +5,16 @@
 //! of them would keep every newcomer out. libp2p cannot abort the set-up of a connection from outside, so the socket does it:
 //! reading fails after [`SILENCE_LIMIT`] without a byte, or as soon as the place is needed.
 //!
-//! One address has at most a quarter of the places and one subnet half; beyond that its own give way. QUIC has places of its
+//! One address has at most a quarter of the places and one subnet half; beyond that its own give way. When all places are taken
+//! the largest subnet gives one up to who comes from a smaller one, whatever it has said: a word on each connection costs
+//! nothing. QUIC has places of its
 //! own: its first packets may name any sender, and whoever makes them up shall not keep sockets out.
 
 mod quic;
 mod socket;
 
 use std::{
+    cmp::Reverse,
     collections::{BTreeMap, HashMap},
     io,
     pin::Pin,
@@ -45,6 +48,10 @@ const SILENCE_GRACE: Duration = Duration::from_secs(1);
 
 /// A connection that has spoken gives way after so long: its six round trips take that to the other side of the world.
 const SETUP_GRACE: Duration = Duration::from_secs(2);
+
+/// The same where nobody has had that long: six round trips over a continent. Strangers shall rather lose those from the other
+/// side of the world than everybody.
+const LEAST_GRACE: Duration = Duration::from_millis(400);
 
 /// The connections that remotes are setting up. Cheap to clone.
 #[derive(Clone)]
@@ -138,7 +145,7 @@ impl Setups {
             Kind::Quic => self.limits.quic,
         };
         for crowd in Crowd::of(source) {
-            table.make_room(crowd, kind, crowd.share(limit))?;
+            table.make_room(crowd, kind, crowd.share(limit), source)?;
         }
         if let Some(newest) = table.setups.get_mut(&number) {
             newest.admitted = Some(Admitted { connection, source });
@@ -210,11 +217,11 @@ impl Crowd {
 
 impl Table {
     /// Sees to it that one more of a crowd has a place.
-    fn make_room(&mut self, crowd: Crowd, kind: Kind, limit: usize) -> Result<(), Exceeded> {
+    fn make_room(&mut self, crowd: Crowd, kind: Kind, limit: usize, newcomer: Option<Source>) -> Result<(), Exceeded> {
         if self.members(crowd, kind).count() < limit {
             return Ok(());
         }
-        let leaver = self.gives_way(crowd, kind, Instant::now());
+        let leaver = self.gives_way(crowd, kind, newcomer, Instant::now());
         let number = leaver.ok_or(Exceeded { refusal: crowd.refusal(), limit })?;
         self.end(number, DISPLACED);
         Ok(())
@@ -227,8 +234,9 @@ impl Table {
         of_kind.map(|(number, setup)| (*number, setup))
     }
 
-    /// The one that gives way first: silent for a while, else slow, else the oldest silent one.
-    fn gives_way(&self, crowd: Crowd, kind: Kind, now: Instant) -> Option<u64> {
+    /// The one that gives way first: silent for a while, else of a subnet that has more than the newcomer's, else slow, else the
+    /// oldest silent one, else the oldest.
+    fn gives_way(&self, crowd: Crowd, kind: Kind, newcomer: Option<Source>, now: Instant) -> Option<u64> {
         let oldest = |gives_way: &dyn Fn(&Setup, Duration) -> bool| {
             let mut members = self.members(crowd, kind);
             members
@@ -236,8 +244,28 @@ impl Table {
                 .map(|(number, _)| number)
         };
         oldest(&|setup, age| !setup.has_spoken && age >= SILENCE_GRACE)
+            .or_else(|| self.oldest_of_largest_subnet(crowd, kind, newcomer))
             .or_else(|| oldest(&|_, age| age >= SETUP_GRACE))
             .or_else(|| oldest(&|setup, _| !setup.has_spoken))
+            .or_else(|| oldest(&|_, age| age >= LEAST_GRACE))
+    }
+
+    /// The oldest connection of the subnet that has most of a crowd, if that is more than the newcomer's will have.
+    fn oldest_of_largest_subnet(&self, crowd: Crowd, kind: Kind, newcomer: Option<Source>) -> Option<u64> {
+        // A first packet of QUIC may name any subnet.
+        if kind == Kind::Quic {
+            return None;
+        }
+        let subnet = |source: Option<Source>| source.map(|source| source.subnet);
+        let mut subnets = HashMap::<_, (usize, Reverse<u64>)>::new();
+        for (number, setup) in self.members(crowd, kind) {
+            if let Some(of) = subnet(setup.admitted.and_then(|admitted| admitted.source)) {
+                subnets.entry(of).or_insert((0, Reverse(number))).0 += 1;
+            }
+        }
+        let own = subnet(newcomer).and_then(|of| subnets.get(&of)).map_or(0, |(count, _)| *count) + 1;
+        let (count, Reverse(oldest)) = subnets.into_values().max()?;
+        (count > own).then_some(oldest)
     }
 
     fn end(&mut self, number: u64, state: u8) {

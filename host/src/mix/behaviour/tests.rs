@@ -100,24 +100,21 @@ impl Bench {
     }
 
     fn disconnects(&mut self, peer_id: PeerId, connection_id: ConnectionId) {
-        self.closes(peer_id, connection_id, endpoint());
+        self.closes(peer_id, connection_id, &endpoint());
     }
 
     /// A peer hangs up on a connection that this node opened.
     fn refuses(&mut self, peer_id: PeerId, connection_id: ConnectionId) {
-        let (role, port_use) = (Endpoint::Dialer, PortUse::New);
-        self.closes(
-            peer_id,
-            connection_id,
-            ConnectedPoint::Dialer { address: address(), role_override: role, port_use },
-        );
+        let (role_override, port_use) = (Endpoint::Dialer, PortUse::New);
+        let endpoint = ConnectedPoint::Dialer { address: address(), role_override, port_use };
+        self.closes(peer_id, connection_id, &endpoint);
     }
 
-    fn closes(&mut self, peer_id: PeerId, connection_id: ConnectionId, endpoint: ConnectedPoint) {
+    fn closes(&mut self, peer_id: PeerId, connection_id: ConnectionId, endpoint: &ConnectedPoint) {
         self.behaviour.on_swarm_event(FromSwarm::ConnectionClosed(ConnectionClosed {
             peer_id,
             connection_id,
-            endpoint: &endpoint,
+            endpoint,
             cause: None,
             remaining_established: 0,
         }));

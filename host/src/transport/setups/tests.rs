@@ -46,11 +46,29 @@ async fn the_silent_give_way_before_the_slow_and_the_young_last() {
     let mut last = world.socket(SHARED).unwrap();
     assert_eq!(displaced(&[&slow, &young, &newest, &last]), [false, true, false, false], "the slow one has time left");
     last.spoken();
-    assert_eq!(world.socket(SHARED).err(), Some(ConnectionRefusal::PendingInbound));
+    let mut other = world.socket(SHARED).unwrap();
+    assert_eq!(displaced(&[&slow, &newest, &last, &other]), [true, false, false, false], "it had its least");
+    other.spoken();
+    assert_eq!(world.socket(SHARED).err(), Some(ConnectionRefusal::PendingInbound), "no other had");
     young.spoken();
-    advance(SETUP_GRACE).await;
-    let other = world.socket(SHARED).unwrap();
-    assert_eq!(displaced(&[&slow, &newest, &last, &other]), [true, false, false, false]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn one_word_on_each_connection_of_many_addresses_keeps_nobody_out() {
+    let mut world = World::new(16, 0);
+    let mut comes = |address: [u8; 4]| {
+        let [a, b, c, d] = address;
+        let mut ticket = world.socket(&format!("/ip4/{a}.{b}.{c}.{d}/tcp/1"))?;
+        ticket.spoken();
+        Ok::<_, ConnectionRefusal>(ticket)
+    };
+    let hostile: Vec<_> = (0..16).map(|n| comes([10, 0, n % 4, n]).unwrap()).collect();
+    let honest: Vec<_> = (0..3).map(|n| comes([192, 0, n, 1]).unwrap()).collect();
+    assert_eq!(displaced(&hostile.iter().collect::<Vec<_>>()).iter().filter(|is| **is).count(), 3);
+    // Further ones of the crowd displace each other.
+    let more: Vec<_> = (0..40).filter_map(|n| comes([10, 0, n % 4, 100 + n]).ok()).collect();
+    assert_eq!(displaced(&honest.iter().collect::<Vec<_>>()), [false; 3]);
+    drop(more);
 }
 
 #[tokio::test(start_paused = true)]
