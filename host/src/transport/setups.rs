@@ -27,6 +27,7 @@ use std::{
 };
 
 use futures::task::AtomicWaker;
+use ipnet::IpNet;
 use libp2p::{Multiaddr, swarm::ConnectionId};
 use parking_lot::Mutex;
 use tokio::time::{Instant, Sleep, sleep};
@@ -234,8 +235,8 @@ impl Table {
         of_kind.map(|(number, setup)| (*number, setup))
     }
 
-    /// The one that gives way first: silent for a while, else of a subnet that has more than the newcomer's, else slow, else the
-    /// oldest silent one, else the oldest.
+    /// The one that gives way first: silent for a while, else of a subnet that has more than the newcomer's, else slow, else a
+    /// silent one, else the oldest.
     fn gives_way(&self, crowd: Crowd, kind: Kind, newcomer: Option<Source>, now: Instant) -> Option<u64> {
         let oldest = |gives_way: &dyn Fn(&Setup, Duration) -> bool| {
             let mut members = self.members(crowd, kind);
@@ -243,29 +244,31 @@ impl Table {
                 .find(|(_, setup)| gives_way(setup, now.saturating_duration_since(setup.since)))
                 .map(|(number, _)| number)
         };
+        let subnets = self.subnets(crowd, kind);
+        let size = |source: Option<Source>| source.and_then(|of| subnets.get(&of.subnet)).copied().unwrap_or_default();
+        // The oldest of the largest subnet, if that is as large as this.
+        let of_crowd = |least: usize, gives_way: &dyn Fn(&Setup) -> bool| {
+            let size = |setup: &Setup| size(setup.admitted.and_then(|admitted| admitted.source));
+            let candidates = self.members(crowd, kind).filter(|(_, setup)| size(setup) >= least && gives_way(setup));
+            candidates.max_by_key(|(number, setup)| (size(setup), Reverse(*number))).map(|(number, _)| number)
+        };
+        let more = size(newcomer) + 2;
         oldest(&|setup, age| !setup.has_spoken && age >= SILENCE_GRACE)
-            .or_else(|| self.oldest_of_largest_subnet(crowd, kind, newcomer))
+            .or_else(|| of_crowd(more, &|_| true))
             .or_else(|| oldest(&|_, age| age >= SETUP_GRACE))
-            .or_else(|| oldest(&|setup, _| !setup.has_spoken))
+            .or_else(|| of_crowd(0, &|setup| !setup.has_spoken))
             .or_else(|| oldest(&|_, age| age >= LEAST_GRACE))
     }
 
-    /// The oldest connection of the subnet that has most of a crowd, if that is more than the newcomer's will have.
-    fn oldest_of_largest_subnet(&self, crowd: Crowd, kind: Kind, newcomer: Option<Source>) -> Option<u64> {
-        // A first packet of QUIC may name any subnet.
-        if kind == Kind::Quic {
-            return None;
-        }
-        let subnet = |source: Option<Source>| source.map(|source| source.subnet);
-        let mut subnets = HashMap::<_, (usize, Reverse<u64>)>::new();
-        for (number, setup) in self.members(crowd, kind) {
-            if let Some(of) = subnet(setup.admitted.and_then(|admitted| admitted.source)) {
-                subnets.entry(of).or_insert((0, Reverse(number))).0 += 1;
+    /// How many of a crowd are of which subnet. None is counted of QUIC: its first packets may name any.
+    fn subnets(&self, crowd: Crowd, kind: Kind) -> HashMap<IpNet, usize> {
+        let mut subnets = HashMap::new();
+        for (_, setup) in self.members(crowd, kind).filter(|_| kind == Kind::Socket) {
+            if let Some(source) = setup.admitted.and_then(|admitted| admitted.source) {
+                *subnets.entry(source.subnet).or_default() += 1;
             }
         }
-        let own = subnet(newcomer).and_then(|of| subnets.get(&of)).map_or(0, |(count, _)| *count) + 1;
-        let (count, Reverse(oldest)) = subnets.into_values().max()?;
-        (count > own).then_some(oldest)
+        subnets
     }
 
     fn end(&mut self, number: u64, state: u8) {
