@@ -73,7 +73,7 @@ const PERIOD: Duration = Duration::from_millis(10);
 /// After something that did not work.
 const PAUSE: Duration = Duration::from_millis(10);
 /// How long anything may take that the node has to answer.
-const PATIENCE: Duration = Duration::from_secs(10);
+const ANSWER_TIMEOUT: Duration = Duration::from_secs(10);
 /// How much the adversary gives way to honest nodes on their processor (nice).
 const GIVES_WAY: i32 = 10;
 
@@ -179,7 +179,7 @@ async fn connect(node: SocketAddr, from: Ipv4Addr, tally: &Tally) -> io::Result<
     let connected = async {
         let socket = TcpSocket::new_v4()?;
         socket.bind(SocketAddrV4::new(from, 0).into())?;
-        timeout(PATIENCE, socket.connect(node)).await?
+        timeout(ANSWER_TIMEOUT, socket.connect(node)).await?
     };
     let connected = connected.await;
     count(if connected.is_ok() { &tally.connections } else { &tally.failures }, 1);
@@ -212,7 +212,7 @@ async fn half_bodies(target: &Target, number: u32, tally: &Tally) -> Infallible 
     let node = target.node.peer();
     loop {
         let peer = RawPeer::start_at(Muxer::Yamux, CLUSTER, source(number)).await;
-        if timeout(PATIENCE, peer.connect(node, target.node.address.multiaddr())).await.is_err() {
+        if timeout(ANSWER_TIMEOUT, peer.connect(node, target.node.address.multiaddr())).await.is_err() {
             count(&tally.failures, 1);
             continue;
         }
@@ -228,7 +228,7 @@ async fn half_bodies_of(peer: &RawPeer, node: PeerId, written: usize, tally: &Ta
     let frame = frame::encode(&[7; BODY]);
     let begun = &frame[..frame.len() - BODY + written];
     while peer.contacts().connections.contains_key(&node) {
-        let Ok(Ok(mut stream)) = timeout(PATIENCE, peer.try_open(node, LIGHTPUSH)).await else {
+        let Ok(Ok(mut stream)) = timeout(ANSWER_TIMEOUT, peer.try_open(node, LIGHTPUSH)).await else {
             count(&tally.failures, 1);
             sleep(PAUSE).await;
             continue;
@@ -243,7 +243,7 @@ async fn half_bodies_of(peer: &RawPeer, node: PeerId, written: usize, tally: &Ta
 async fn mplex(target: &Target, number: u32, tally: &Tally) -> Infallible {
     let node = socket_of(target.tcp());
     loop {
-        if let Ok(Ok(mut connection)) = timeout(PATIENCE, secured(node, source(number), tally)).await {
+        if let Ok(Ok(mut connection)) = timeout(ANSWER_TIMEOUT, secured(node, source(number), tally)).await {
             // It ends when the node ends it.
             let _ = write_on_all_streams(&mut connection, tally).await;
         } else {

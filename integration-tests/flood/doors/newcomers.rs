@@ -23,7 +23,7 @@ use wakumix_waku::lightpush::{StatusCode, V3_PROTOCOL, v3};
 use crate::victim::Target;
 
 /// How long a newcomer waits.
-const PATIENCE: Duration = Duration::from_secs(5);
+const ANSWER_TIMEOUT: Duration = Duration::from_secs(5);
 const LIGHTPUSH: StreamProtocol = StreamProtocol::new(V3_PROTOCOL);
 
 /// How newcomers fared.
@@ -98,7 +98,7 @@ pub(super) async fn over_tcp(target: &Target) -> Result<Visit, String> {
         let answer = answer.ok_or("lightpush: the stream ended")?;
         v3::Response::decode(&answer).map_err(|error| format!("lightpush: {error}"))
     };
-    match timeout(PATIENCE, visit).await {
+    match timeout(ANSWER_TIMEOUT, visit).await {
         Ok(answer) => Ok(Visit { took: begun.elapsed(), is_published: answer?.status_code == StatusCode::SUCCESS }),
         Err(_) => {
             let contacts = newcomer.contacts();
@@ -108,7 +108,7 @@ pub(super) async fn over_tcp(target: &Target) -> Result<Visit, String> {
                 (false, false) => "connected, not answered by lightpush",
             };
             let dial = contacts.failed_dial.unwrap_or_else(|| "no dial failed".to_owned());
-            Err(format!("{stage} after {} s; {} connections ended; {dial}", PATIENCE.as_secs(), contacts.ended))
+            Err(format!("{stage} after {} s; {} connections ended; {dial}", ANSWER_TIMEOUT.as_secs(), contacts.ended))
         }
     }
 }
@@ -118,9 +118,9 @@ pub(super) async fn over_quic(target: &Target) -> Result<Duration, String> {
     let mut transport = quic::tokio::Transport::new(quic::Config::new(&Keypair::generate_ed25519()));
     let (begun, opts) = (Instant::now(), DialOpts { role: Endpoint::Dialer, port_use: PortUse::New });
     let dial = transport.dial(target.quic().clone(), opts).map_err(|error| error.to_string())?;
-    match timeout(PATIENCE, dial).await {
+    match timeout(ANSWER_TIMEOUT, dial).await {
         Ok(Ok(_)) => Ok(begun.elapsed()),
         Ok(Err(error)) => Err(format!("{error} after {} ms", begun.elapsed().as_millis())),
-        Err(_) => Err(format!("no handshake after {} s", PATIENCE.as_secs())),
+        Err(_) => Err(format!("no handshake after {} s", ANSWER_TIMEOUT.as_secs())),
     }
 }
