@@ -319,7 +319,7 @@ impl Discovery {
     /// leave, unless the peer is one to stay connected to: a place that nobody uses is one less for who needs it.
     fn end_visit(&mut self, peer: PeerId, outcome: CheckOutcome, now: Now) {
         if self.parts.forwards {
-            if outcome == CheckOutcome::Alive {
+            if outcome == CheckOutcome::Alive && self.is_in_pool(&peer, now) {
                 self.parts.host.end_visit(peer, AfterVisit::KeepOne);
             }
         } else if self.visits.remove(&peer) {
@@ -328,6 +328,16 @@ impl Discovery {
                 self.parts.host.end_visit(peer, AfterVisit::Leave);
             }
         }
+    }
+
+    /// Whether the pool has a node: not one of the many of a subnet, a family or a source that has its share.
+    fn is_in_pool(&mut self, peer: &PeerId, now: Now) -> bool {
+        let is_usable = |table: &PeerTable| table.get(peer).is_some_and(pool::is_usable);
+        let is_shown = self.shown.as_ref().is_some_and(|view| view.mix_nodes.iter().any(|node| node.peer() == *peer));
+        if !is_shown && is_usable(&self.table) {
+            self.is_stale |= self.hold(now);
+        }
+        is_usable(&self.table)
     }
 
     /// Whom to stay connected to, by what is known now.

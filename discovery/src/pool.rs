@@ -18,7 +18,7 @@ pub use entry::{ContactClass, PoolEntry};
 
 pub(crate) use bounds::held;
 pub(crate) use check::{MAX_PARALLEL_CHECKS, check, parallel_checks};
-pub(crate) use directory::{View, connections, entries};
+pub(crate) use directory::{View, connections, entries, is_usable};
 pub(crate) use diversity::Diversity;
 pub(crate) use guards::Guards;
 pub(crate) use schedule::Schedule;

@@ -194,7 +194,7 @@ pub(super) fn by_rank(table: &PeerTable, mut filter: impl FnMut(&Node) -> bool) 
     nodes
 }
 
-fn is_usable(node: &Node) -> bool {
+pub(crate) fn is_usable(node: &Node) -> bool {
     node.state.is_some_and(|(state, _)| state == PoolState::Usable)
 }
 

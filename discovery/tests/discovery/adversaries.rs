@@ -1,6 +1,6 @@
 //! Who tries to get into the pool, and by what.
 
-use std::net::IpAddr;
+use std::{collections::HashSet, net::IpAddr};
 
 use futures::FutureExt;
 use parking_lot::Mutex;
@@ -52,6 +52,22 @@ async fn a_node_that_closes_after_the_handshake_was_not_reached() {
     world.in_state(2, PoolState::Unreachable).await;
     world.network(|network| network.full.clear());
     world.pool_of(2).await;
+}
+
+/// For a hop others give their places up, so who has many identities in one subnet has no more hops than places in the pool.
+#[actix::test]
+async fn no_more_of_one_subnet_are_hops_than_the_pool_takes() {
+    let (source, report) = Scripted::boxed(SourceName::Rendezvous);
+    let mut world = World::with_sources(Config::default(), vec![source]);
+    let neighbour =
+        |seed: u16| Finding { addresses: vec![format!("/ip4/9.9.9.{seed}/tcp/4000").parse().unwrap()], ..told(seed) };
+    report.send((1..=30).map(neighbour).collect()).await.unwrap();
+    world.metric("waku_mix_pool_checks_total{outcome=\"alive\"} 30").await;
+    let pool: HashSet<_> = world.pool_of(8).await.iter().map(MixNode::peer).collect();
+    world.network(|network| network.hops.clear());
+    // Each is visited again within a minute.
+    tokio::time::sleep(Duration::from_secs(180)).await;
+    assert_eq!(world.network(|network| network.hops.clone()), pool);
 }
 
 /// Names that lead to this machine, to a private network, into a full subnet, and one that is honest.

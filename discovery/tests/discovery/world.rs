@@ -59,6 +59,8 @@ pub(crate) struct Network {
     pub(crate) connected: Vec<PeerId>,
     pub(crate) asked: Vec<PeerId>,
     pub(crate) left: Vec<PeerId>,
+    /// Peers that the host was told to be hops.
+    pub(crate) hops: HashSet<PeerId>,
     /// Where it was asked to look for peers.
     pub(crate) dialled: Vec<Multiaddr>,
     /// Peers that close every connection after the handshake.
@@ -186,7 +188,7 @@ pub(crate) async fn stand_in(
         match message {
             HostMessage::KeepConnected(peers) => drop(keep.send_replace(peers)),
             HostMessage::EndVisit(peer, AfterVisit::Leave) => network.left.push(peer),
-            HostMessage::EndVisit(_, AfterVisit::KeepOne) => {}
+            HostMessage::EndVisit(peer, AfterVisit::KeepOne) => _ = network.hops.insert(peer),
             HostMessage::Peers(reply) => drop(reply.send(network.connected.clone())),
             HostMessage::Request(request) => {
                 network.asked.push(request.peer);

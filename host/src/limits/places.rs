@@ -35,6 +35,9 @@ const PASSING: usize = 8;
 /// From when on who has come needs a place: a visit is a handshake and one request, under a second over continents.
 const STAYS: Duration = Duration::from_secs(3);
 
+/// How long a mix node is one after it was reached; they are visited every minute if nothing else is set.
+const REACHED_FOR: Duration = Duration::from_secs(10 * 60);
+
 /// Established connections. Bound: `limits.total`, and those that are coming or going.
 pub(crate) struct Places {
     limits: ConnectionLimits,
@@ -113,13 +116,12 @@ impl Places {
         self.needed = peers;
     }
 
-    /// A mix node is where it says.
+    /// A mix node is where it says. It is one for as long as it is reached again and again; beyond the bound the newest are none.
     pub(crate) fn reached(&mut self, peer: PeerId, now: Instant) {
-        if self.reached.len() >= self.limits.total && !self.reached.contains_key(&peer) {
-            let oldest = self.reached.iter().min_by_key(|(peer, at)| (**at, **peer)).map(|(peer, _)| *peer);
-            oldest.map(|oldest| self.reached.remove(&oldest));
+        self.reached.retain(|other, at| *other != peer && now.saturating_duration_since(*at) < REACHED_FOR);
+        if self.reached.len() < self.limits.total {
+            self.reached.insert(peer, now);
         }
-        self.reached.insert(peer, now);
     }
 
     /// Connections that remotes opened and that stay.

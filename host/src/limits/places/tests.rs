@@ -90,6 +90,19 @@ async fn who_only_visits_a_full_node_takes_nobodys_place() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_mix_node_is_one_for_as_long_as_it_is_reached_and_there_are_no_more_than_places() {
+    let (mut places, peer) = (World::new(3).places, PeerId::random());
+    places.reached(peer, Instant::now());
+    (0..9).for_each(|_| places.reached(PeerId::random(), Instant::now()));
+    assert_eq!(places.reached.len(), 4);
+    advance(REACHED_FOR / 2).await;
+    places.reached(peer, Instant::now());
+    advance(REACHED_FOR / 2).await;
+    places.reached(PeerId::random(), Instant::now());
+    assert!(places.reached.len() == 2 && places.reached.contains_key(&peer));
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_crowd_that_comes_keeps_no_other_from_coming() {
     let mut world = World::new(12);
     world.come((0..12).map(alone));
