@@ -91,7 +91,9 @@ impl Parts {
 
     /// Whether some source looks for nodes that neither the operator nor an earlier run has named.
     fn is_searching(&self) -> bool {
-        self.sources.iter().any(|source| !matches!(source.name(), SourceName::Static | SourceName::Cache))
+        self.sources
+            .iter()
+            .any(|source| !matches!(source.name(), SourceName::Static | SourceName::Cache | SourceName::Identify))
     }
 }
 
@@ -230,8 +232,10 @@ impl Discovery {
                 let is_guard = self.parts.guards.is_some() && self.to_stay.contains(peer);
                 self.table.reached_lost(peer, is_guard, now, &mut rng)
             }
-            PeerEvent::DialFailed { peer, addresses } => self.table.dial_failed(peer, addresses, now, &mut rng),
-            PeerEvent::Identified { .. } => false,
+            PeerEvent::DialFailed { peer, addresses, answered_by } => {
+                self.table.dial_failed(peer, addresses, *answered_by, now, &mut rng)
+            }
+            PeerEvent::Identified { .. } | PeerEvent::Shards { .. } => false,
         };
         self.schedule.reconsider();
     }
@@ -296,13 +300,15 @@ impl Discovery {
             let Some(peer) = self.schedule.next(&self.table, now.at, &mut rng) else { return };
             let known = self.table.get(&peer);
             let is_stranger = !known.is_some_and(Node::is_kept);
+            let mixes_by_descriptor = known.is_some_and(Node::mixes_by_descriptor);
             let is_connected = known.is_some_and(|node| node.contact.is_connected);
             let Some(addresses) = self.table.checking(&peer, now) else { continue };
             let (host, address) = (self.parts.host.clone(), context.address().clone());
             let check = async move {
-                let outcome = pool::check(&host, peer, addresses, is_stranger).await;
+                let check = pool::Check { peer, addresses, is_stranger, mixes_by_descriptor };
+                let (outcome, told) = check.run(&host).await;
                 // A discovery that has stopped needs no outcome.
-                let _ = address.send(DiscoveryMessage::Checked { peer, outcome }).await;
+                let _ = address.send(DiscoveryMessage::Checked { peer, outcome, told }).await;
             };
             if context.spawn("discovery_check", OnPanic::FailOwner, check).is_err() {
                 self.table.checked(&peer, CheckOutcome::Abandoned, now, &mut rng);
@@ -452,8 +458,11 @@ impl Discovery {
                 self.is_stale |=
                     self.table.set_connected(peers, |peer| self.to_stay.contains(peer), now, &mut rand::rng());
             }
-            DiscoveryMessage::Checked { peer, outcome } => {
+            DiscoveryMessage::Checked { peer, outcome, told } => {
                 self.checks = self.checks.saturating_sub(1);
+                if let Some(told) = told {
+                    self.take(SourceName::Descriptors, vec![*told], now);
+                }
                 self.parts.metrics.checked(outcome);
                 self.is_stale |= self.table.checked(&peer, outcome, now, &mut rand::rng());
                 self.end_visit(peer, outcome, now);

@@ -26,6 +26,8 @@ wakumix_sphinx::named_enum! {
         PeerExchange = "peer-exchange",
         /// DNS lists (`spec/waku.md §6.4`).
         Dns = "dns",
+        /// What known peers say over connections that this node opened (`spec/waku.md §3`).
+        Identify = "identify",
     }
 }
 
@@ -41,6 +43,7 @@ impl SourceName {
             Self::ServiceDiscovery => "discovery_service_discovery",
             Self::PeerExchange => "discovery_peer_exchange",
             Self::Dns => "discovery_dns",
+            Self::Identify => "discovery_identify",
         }
     }
 }
@@ -67,6 +70,11 @@ pub struct Finding {
     pub mix_key: Option<PublicKey>,
     /// The key that follows, and when.
     pub next_key: Option<(PublicKey, UnixSeconds)>,
+    /// How much later than that the next key is taken up where the peer has not said that it has it: half of the time for which
+    /// the old one still opens packets. Clocks differ, either way.
+    pub key_slack: UnixSeconds,
+    /// When the peer said all this itself over a connection that this node opened, by this node's clock.
+    pub told_at: Option<UnixSeconds>,
     /// The wire profiles that it speaks.
     pub profiles: Option<Vec<WireFormat>>,
     /// The kinds of packets that it speaks, where that is told without profiles.
@@ -150,6 +158,8 @@ impl Finding {
             shards: None,
             mix_key: None,
             next_key: None,
+            key_slack: 0,
+            told_at: None,
             profiles: None,
             formats: None,
             reassembles: None,
@@ -161,10 +171,20 @@ impl Finding {
         }
     }
 
+    /// Whether the time of the key that follows has come. A peer that said after that date, by this node's clock, that it still
+    /// has its old key is believed: then this clock is fast.
+    pub(crate) fn is_turning(&self, now: UnixSeconds) -> bool {
+        let told_at = self.told_at.unwrap_or_default();
+        self.next_key.is_some_and(|(_, at)| at.max(told_at).saturating_add(self.key_slack) <= now)
+    }
+
     /// Lets the key that follows take the key's place once its time has come; the key that it replaces, if it is another.
     /// Who reads an old record late reads it as it has become.
     pub(crate) fn turn(&mut self, now: UnixSeconds) -> Option<PublicKey> {
-        let (key, _) = self.next_key.take_if(|(_, at)| *at <= now)?;
+        if !self.is_turning(now) {
+            return None;
+        }
+        let (key, _) = self.next_key.take()?;
         self.mix_key.replace(key).filter(|old| *old != key)
     }
 }

@@ -76,7 +76,7 @@ use finding::{Finding, SourceName};
 use messages::DiscoveryMessage;
 use peer_table::Rules;
 use pool::Guards;
-use sources::{DescriptorsSource, Discv5Source, Dns, PeerExchange, Rendezvous, ServiceDiscovery};
+use sources::{DescriptorsSource, Discv5Source, Dns, Identify, PeerExchange, Rendezvous, ServiceDiscovery};
 
 pub use config::{Config, DEFAULT_MAX_CONNECTED, DEFAULT_MAX_NODES, DEFAULT_REFRESH};
 pub use local::LocalRecord;
@@ -212,6 +212,7 @@ impl Discovery {
 fn configured(config: &Config) -> Vec<Box<dyn Source>> {
     let mut sources: Vec<Box<dyn Source>> =
         vec![Box::new(StaticSource::new(config.mix_nodes.clone(), &config.lightpush, config.refresh))];
+    sources.push(Box::new(Identify::new(config.cluster)));
     if let Some(path) = &config.cache {
         sources.push(Box::new(CacheSource::new(path.clone(), config.cluster)));
     }

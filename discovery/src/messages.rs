@@ -37,8 +37,8 @@ pub(crate) enum DiscoveryMessage {
     Event(PeerEvent),
     /// These peers are connected, whatever events were missed.
     Connected(Vec<PeerId>),
-    /// A check has ended.
-    Checked { peer: PeerId, outcome: CheckOutcome },
+    /// A check has ended, and brought the descriptor of the peer that was checked, if it has one.
+    Checked { peer: PeerId, outcome: CheckOutcome, told: Option<Box<Finding>> },
     /// A name was looked up; no address if it has none.
     Resolved { name: Name, ips: Vec<IpAddr> },
     /// What is worth keeping for a later run.

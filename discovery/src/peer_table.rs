@@ -11,8 +11,10 @@
 //! | 3 | node records: discv5, peer exchange, DNS lists | signed by the peer; the highest sequence number of them |
 //! | 4 | service discovery | signed, passed around |
 //! | 5 | rendezvous | signed, passed around |
+//! | 6 | identify and metadata | said by the peer over a connection that this node opened; services and shards only |
 //!
-//! Addresses are joined in that order, and what an operator's entry says a peer offers with what the peer itself says.
+//! Addresses are joined in that order, and what an operator's entry says a peer offers with what the peer itself says in its
+//! records and over connections.
 //! What an earlier run was told stands where its source stands, until that source says something newer. A descriptor that
 //! this run has received counts for more in two things:
 //!
@@ -52,6 +54,7 @@ use libp2p_identity::PeerId;
 use multiaddr::Multiaddr;
 use rand::{Rng, RngExt};
 use tokio::time::Instant;
+use wakumix_role_api::directory::PoolState;
 use wakumix_waku::record::Capabilities;
 
 use crate::{
@@ -71,7 +74,7 @@ pub(crate) use subnet_limits::Block;
 
 pub use rules::PoolConfig;
 
-use contact::LONGEST_BACK_OFF;
+use contact::{LONGEST_BACK_OFF, LONGEST_BACK_OFF_OF_NEEDED};
 use held::{LONGEST_WAIT_IN_OUTAGE, Outage};
 use quota::{Quota, Verdict};
 use state::{is_alive, state_of};
@@ -83,6 +86,9 @@ const MAX_LISTED: usize = 16;
 const GIVE_UP: u32 = 6;
 /// The same of one that was reached, and then said that it has moved: some three hours.
 const GIVE_UP_MOVED: u32 = 24;
+/// Usable nodes below which the operator's entries are tried all the time: as many as guards are sampled from at least, so that
+/// paths have a choice.
+const ENOUGH_USABLE: usize = 6;
 /// A node that has not been reached for so long is forgotten, unless the operator wrote it down.
 const FORGET_AFTER: Duration = Duration::from_secs(24 * 60 * 60);
 /// A node whose every record has been over for so long is forgotten.
@@ -212,7 +218,13 @@ impl PeerTable {
     /// The first connection to a peer is up, whoever opened it.
     pub(crate) fn connected(&mut self, peer: PeerId, now: Now) -> bool {
         self.connected.entry(peer).or_default();
-        self.change(peer, now, |node| node.contact.is_connected = true).is_some()
+        let came = |node: &mut Node| {
+            node.contact.is_connected = true;
+            if node.is_kept() {
+                node.contact.came(now.at);
+            }
+        };
+        self.change(peer, now, came).is_some()
     }
 
     /// A peer has spoken over a connection that this node opened to that address. It counts if the peer itself says that
@@ -284,17 +296,23 @@ impl PeerTable {
 
     /// No address of a peer answered, of those that were dialled. It counts if one of them is where the peer has to be
     /// reached: packets name peers and addresses, and nobody is to be blamed for an address that somebody else made up. A
-    /// dial that belongs to a check is counted by the check.
+    /// dial that belongs to a check is counted by the check. `answered_by`: another peer was there.
     pub(crate) fn dial_failed<R: Rng + ?Sized>(
         &mut self,
         peer: &PeerId,
         addresses: &[Multiaddr],
+        answered_by: Option<PeerId>,
         now: Now,
         rng: &mut R,
     ) -> bool {
+        let has_ip4 = self.rules.has_ip4;
+        let is_there = |node: &Node| node.places(has_ip4).iter().any(|place| addresses.contains(place));
+        if answered_by.is_some() && self.get(peer).is_some_and(is_there) {
+            self.change(*peer, now, |node| node.contact.impostor = answered_by);
+        }
         let is_counted = self.get(peer).is_some_and(|node| {
             let Contact { is_checking, is_dialled, .. } = node.contact;
-            !is_checking && !is_dialled && node.places(self.rules.has_ip4).iter().any(|place| addresses.contains(place))
+            !is_checking && !is_dialled && is_there(node)
         });
         let longest = self.longest_wait(peer);
         is_counted
@@ -303,8 +321,20 @@ impl PeerTable {
 
     /// Between two tries of a peer at most.
     fn longest_wait(&self, peer: &PeerId) -> Duration {
-        let is_known = self.get(peer).is_some_and(Node::is_kept);
-        if is_known && self.outage.is_on() { LONGEST_WAIT_IN_OUTAGE } else { LONGEST_BACK_OFF }
+        let Some(node) = self.get(peer).filter(|node| node.is_kept()) else { return LONGEST_BACK_OFF };
+        if node.is_entry() && self.is_small() {
+            LONGEST_BACK_OFF_OF_NEEDED
+        } else if self.outage.is_on() {
+            LONGEST_WAIT_IN_OUTAGE
+        } else {
+            LONGEST_BACK_OFF
+        }
+    }
+
+    /// Whether this node sends, and has fewer nodes for that than it could use.
+    fn is_small(&self) -> bool {
+        let usable = self.nodes().filter(|node| matches!(node.state, Some((PoolState::Usable, _))));
+        self.rules.pool.sends && usable.take(ENOUGH_USABLE).count() < ENOUGH_USABLE
     }
 
     /// A check of the peer starts; where it is tried.
@@ -331,10 +361,11 @@ impl PeerTable {
             let is_where_it_was = node.contact.tried_at.take() == node.hop_place();
             match outcome {
                 CheckOutcome::Alive if is_where_it_was => return true,
-                CheckOutcome::Failed if is_where_it_was => {
+                CheckOutcome::Failed | CheckOutcome::NotMixing if is_where_it_was => {
+                    node.contact.says_no = outcome == CheckOutcome::NotMixing;
                     node.contact.failed(node.is_kept(), longest, now.at, rng);
                 }
-                CheckOutcome::Alive | CheckOutcome::Failed => node.contact.due = None,
+                CheckOutcome::Alive | CheckOutcome::Failed | CheckOutcome::NotMixing => node.contact.due = None,
                 CheckOutcome::Abandoned => node.contact.postpone(now.at, rng),
             }
             false
@@ -390,7 +421,9 @@ impl PeerTable {
 
     /// Form, times, cluster, addresses and use of a record.
     fn screen(&mut self, source: SourceName, mut finding: Finding, now: Now) -> Result<Finding, Refusal> {
-        if finding.peer == self.rules.me {
+        // What a peer says over a connection adds to what is known of it, and is not how nodes are found.
+        let is_word_of_stranger = source == SourceName::Identify && !self.nodes.contains_key(&finding.peer);
+        if finding.peer == self.rules.me || is_word_of_stranger {
             return Err(Refusal::Irrelevant);
         }
         if finding.expires.is_some_and(|expires| expires <= now.unix) {

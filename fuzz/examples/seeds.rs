@@ -74,7 +74,7 @@ fn descriptors() -> Result<Vec<u8>> {
         profiles: vec![WireFormat::default()],
         operator: Some("example.org".into()),
         family: vec![peer],
-        limits: Limits { packets_per_second: 100, longest_hold_ms: 1000 },
+        limits: Limits { packets_per_second: 100, longest_hold_ms: 1000, key_overlap_s: 3600 },
         reassembles: true,
         is_full: true,
     };

@@ -37,8 +37,8 @@ mod from;
 
 /// Subnets that senders come from.
 const SUBNETS: usize = 40;
-/// As the host has it.
-const MIX_STREAMS: usize = 10;
+/// As the host has it, while there are further places.
+const MIX_STREAMS: usize = 256;
 const REQUEST_STREAMS: usize = 16;
 /// What hostile senders try to write on each stream.
 const POURED: usize = 4 << 20;

@@ -229,9 +229,12 @@ pub struct MixLimits {
     /// What a dial for packets may take, connection set-up included; then it is given up. A hop that needs longer is
     /// of no use to packets that are held for some tens of milliseconds.
     pub dial_timeout: Duration,
-    /// Streams that one peer may have open towards this node in each format (`spec/mix-wire.md §2`), and so the packet
-    /// buffers that a peer who sends half frames can hold.
+    /// Streams that one peer may have open towards this node in each format in any case (`spec/mix-wire.md §2`).
     pub inbound_streams: usize,
+    /// Streams that one peer may have open in each format while there are further places.
+    pub burst_streams: usize,
+    /// Further places, which all peers share; each may have a quarter of those that are free. Some 2 KiB each.
+    pub further_streams: usize,
     /// What the mixer behind the host can bear: so much is taken from its peers together, shared between those who send, and
     /// so many of their packets are in the node at a time, a part for each and one for whoever comes next. `None` for as much
     /// as comes, and as many as there are buffers.
@@ -245,6 +248,8 @@ pub struct MixLimits {
     pub write_timeout: Duration,
     /// Receiving a frame that has begun.
     pub frame_timeout: Duration,
+    /// How long nothing comes on a stream before it is reset, if its peer has since opened [`Self::inbound_streams`] others.
+    pub idle_timeout: Duration,
 }
 
 impl Default for MixLimits {
@@ -254,11 +259,14 @@ impl Default for MixLimits {
             max_dialling: 48,
             dial_timeout: Duration::from_secs(5),
             inbound_streams: 10,
+            burst_streams: 256,
+            further_streams: 4096,
             capacity: None,
             inject_loss: None,
             open_timeout: Duration::from_secs(10),
             write_timeout: Duration::from_secs(15),
             frame_timeout: Duration::from_secs(10),
+            idle_timeout: Duration::from_secs(30),
         }
     }
 }

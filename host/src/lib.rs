@@ -11,7 +11,6 @@ mod config;
 mod countermeasures;
 mod dialled;
 mod durable;
-mod ending;
 mod error;
 mod frame;
 #[cfg(test)]

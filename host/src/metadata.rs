@@ -39,6 +39,9 @@ const TIME_LIMIT: Duration = Duration::from_secs(10);
 /// Questions that one connection may have open; js-waku opens one in advance.
 const MAX_QUESTIONS: usize = 4;
 
+/// Shards of a peer that are looked at: those of a record (`spec/waku.md §2.5`).
+const MAX_SHARDS: usize = 1024;
+
 /// What a peer's metadata, or the lack of it, says.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Judgement {
@@ -77,13 +80,28 @@ impl Judgement {
 }
 
 /// One exchange ended.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub(crate) struct Event {
     pub(crate) peer: PeerId,
     pub(crate) connection: ConnectionId,
     /// Who asked.
     pub(crate) direction: Direction,
     pub(crate) judgement: Judgement,
+    /// What the peer of our cluster says that it relays.
+    pub(crate) shards: Vec<u16>,
+}
+
+/// What a peer has said.
+#[derive(Debug)]
+pub(crate) struct Answer {
+    judgement: Judgement,
+    shards: Vec<u16>,
+}
+
+impl From<Judgement> for Answer {
+    fn from(judgement: Judgement) -> Self {
+        Self { judgement, shards: Vec::new() }
+    }
 }
 
 /// What this node tells of itself; one frame.
@@ -94,11 +112,14 @@ struct Own {
 }
 
 impl Own {
-    fn judge(&self, metadata: &Metadata) -> Judgement {
+    fn judge(&self, metadata: &Metadata) -> Answer {
         match metadata.cluster_id {
-            Some(cluster) if cluster == self.cluster => Judgement::SameCluster,
-            Some(_) => Judgement::OtherCluster,
-            None => Judgement::NoCluster,
+            Some(cluster) if cluster == self.cluster => {
+                let shards = metadata.shards.iter().filter_map(|shard| u16::try_from(*shard).ok());
+                Answer { judgement: Judgement::SameCluster, shards: shards.take(MAX_SHARDS).collect() }
+            }
+            Some(_) => Judgement::OtherCluster.into(),
+            None => Judgement::NoCluster.into(),
         }
     }
 }
@@ -151,9 +172,9 @@ impl NetworkBehaviour for Behaviour {
         &mut self,
         peer: PeerId,
         connection: ConnectionId,
-        (direction, judgement): (Direction, Judgement),
+        (direction, Answer { judgement, shards }): (Direction, Answer),
     ) {
-        self.events.push_back(Event { peer, connection, direction, judgement });
+        self.events.push_back(Event { peer, connection, direction, judgement, shards });
     }
 
     fn poll(&mut self, _: &mut Context<'_>) -> Poll<ToSwarm<Event, THandlerInEvent<Self>>> {
@@ -167,7 +188,7 @@ pub(crate) struct Handler {
     own: Arc<Own>,
     /// We ask once per connection.
     asked: bool,
-    exchanges: FuturesUnordered<BoxFuture<'static, (Direction, Judgement)>>,
+    exchanges: FuturesUnordered<BoxFuture<'static, (Direction, Answer)>>,
     unsupported: Option<Judgement>,
     questions: Arc<crate::slots::StreamSlots>,
 }
@@ -180,7 +201,7 @@ impl Handler {
 
 impl ConnectionHandler for Handler {
     type FromBehaviour = Infallible;
-    type ToBehaviour = (Direction, Judgement);
+    type ToBehaviour = (Direction, Answer);
     type InboundProtocol = ReadyUpgrade<StreamProtocol>;
     type OutboundProtocol = ReadyUpgrade<StreamProtocol>;
     type InboundOpenInfo = ();
@@ -204,7 +225,7 @@ impl ConnectionHandler for Handler {
             return Poll::Ready(ConnectionHandlerEvent::OutboundSubstreamRequest { protocol });
         }
         if let Some(judgement) = self.unsupported.take() {
-            let event = (Direction::Outbound, judgement);
+            let event = (Direction::Outbound, judgement.into());
             return Poll::Ready(ConnectionHandlerEvent::NotifyBehaviour(event));
         }
         if let Poll::Ready(Some(event)) = self.exchanges.poll_next_unpin(cx) {
@@ -229,7 +250,7 @@ impl ConnectionHandler for Handler {
             }
             ConnectionEvent::FullyNegotiatedOutbound(FullyNegotiatedOutbound { protocol: stream, .. }) => {
                 let ask = ask(stream, self.own.clone());
-                self.exchanges.push(ask.map(|judgement| (Direction::Outbound, judgement)).boxed());
+                self.exchanges.push(ask.map(|answer| (Direction::Outbound, answer)).boxed());
             }
             ConnectionEvent::DialUpgradeError(DialUpgradeError { error, .. }) => {
                 self.unsupported = Some(match error {
@@ -243,7 +264,7 @@ impl ConnectionHandler for Handler {
 }
 
 /// Asks. Our half is closed at once: js-waku reads until the end before it lets go of the stream.
-async fn ask<S: AsyncRead + AsyncWrite + Unpin>(mut stream: S, own: Arc<Own>) -> Judgement {
+async fn ask<S: AsyncRead + AsyncWrite + Unpin>(mut stream: S, own: Arc<Own>) -> Answer {
     let exchange = async {
         stream.write_all(&own.frame).await?;
         stream.close().await?;
@@ -254,10 +275,10 @@ async fn ask<S: AsyncRead + AsyncWrite + Unpin>(mut stream: S, own: Arc<Own>) ->
 
 /// Answers, whether or not the peer has closed its half, and closes. A stream that is opened in advance may be idle
 /// before its first byte.
-async fn answer<S: AsyncRead + AsyncWrite + Unpin>(mut stream: S, own: Arc<Own>) -> Judgement {
+async fn answer<S: AsyncRead + AsyncWrite + Unpin>(mut stream: S, own: Arc<Own>) -> Answer {
     let mut first = [0u8; 1];
     if stream.read_exact(&mut first).await.is_err() {
-        return Judgement::Failed;
+        return Judgement::Failed.into();
     }
     let exchange = async {
         let question = read_frame_after(&mut stream, first[0], MAX_LEN).await?;
@@ -268,9 +289,9 @@ async fn answer<S: AsyncRead + AsyncWrite + Unpin>(mut stream: S, own: Arc<Own>)
     judge(timeout(TIME_LIMIT, exchange).await.unwrap_or_else(|late| Err(late.into())), &own)
 }
 
-fn judge(body: io::Result<Vec<u8>>, own: &Own) -> Judgement {
+fn judge(body: io::Result<Vec<u8>>, own: &Own) -> Answer {
     let metadata = body.ok().and_then(|body| Metadata::decode(&body).ok());
-    metadata.map_or(Judgement::Failed, |metadata| own.judge(&metadata))
+    metadata.map_or_else(|| Judgement::Failed.into(), |metadata| own.judge(&metadata))
 }
 
 #[cfg(test)]

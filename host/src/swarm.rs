@@ -328,7 +328,11 @@ impl Host {
                     DialError::WrongPeerId { address, .. } => vec![without_peer(address)],
                     _ => Vec::new(),
                 };
-                self.tell(PeerEvent::DialFailed { peer: *peer, addresses });
+                let answered_by = match error {
+                    DialError::WrongPeerId { obtained, .. } => Some(*obtained),
+                    _ => None,
+                };
+                self.tell(PeerEvent::DialFailed { peer: *peer, addresses, answered_by });
             }
         }
     }
@@ -421,6 +425,9 @@ impl Host {
     fn on_metadata(&mut self, event: metadata::Event) {
         self.metrics.metadata(event.direction, event.judgement.as_str());
         if !event.judgement.disconnects(self.require_metadata) {
+            if !event.shards.is_empty() {
+                self.tell(PeerEvent::Shards { peer: event.peer, shards: event.shards });
+            }
             return;
         }
         if self.kept.contains(&event.peer) {

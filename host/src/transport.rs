@@ -41,10 +41,10 @@ const DIAL_CONCURRENCY: NonZeroU8 = NonZeroU8::new(4).unwrap();
 /// would keep its place among the connections being set up forever.
 const SETUP_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// Streams of one connection: above the sum of what each protocol allows a peer, which is some 56 and the 58 circuits that a
-/// relay may have open or in set-up towards a node behind it. The libraries' own limits are 512 and 128.
-const STREAMS: usize = 128;
-const QUIC_STREAMS: u32 = 128;
+/// Streams of one connection: above the sum of what each protocol allows a peer, which is some 46, 256 for a burst of packets and
+/// the 58 circuits that a relay may have open or in set-up towards a node behind it. yamux ends a connection with more.
+const STREAMS: usize = 384;
+const QUIC_STREAMS: u32 = 384;
 /// Bytes that wait unread on one stream and on one connection of QUIC; the library's own are 10 MB and 15 MB. With 512 KiB and
 /// a round trip of 100 ms, 1100 packets a second go over one connection.
 const QUIC_UNREAD: (u32, u32) = (256 * 1024, 512 * 1024);

@@ -142,7 +142,7 @@ async fn tells_once_that_a_peer_answers_at_none_of_its_addresses() {
     let answer = here.handle.request(nobody, addresses.to_vec(), "/test/1", Vec::new(), read, timeout).await;
     assert_eq!(answer, Err(RequestFailure::DialFailed));
     let dialled = here.event(|event| match event {
-        PeerEvent::DialFailed { peer, addresses } if peer == nobody => Some(addresses),
+        PeerEvent::DialFailed { peer, addresses, .. } if peer == nobody => Some(addresses),
         _ => None,
     });
     let dialled = dialled.await;

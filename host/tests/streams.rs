@@ -13,7 +13,11 @@ use support::{
 use wakumix_mix::{DropReason, Stage};
 
 async fn pair(muxer: Muxer) -> (RawPeer, Node) {
-    let node = Setup::listening(&[TCP]).start().await;
+    pair_with(muxer, Setup::listening(&[TCP])).await
+}
+
+async fn pair_with(muxer: Muxer, setup: Setup) -> (RawPeer, Node) {
+    let node = setup.start().await;
     let mut peer = RawPeer::start(muxer).await;
     peer.connect(node.full_address(0)).await;
     node.peers(1).await;
@@ -164,9 +168,74 @@ async fn half_frames_on_many_streams_hold_one_buffer_each() {
     until(async || node.buffers.in_use() == 10).await;
 }
 
+/// A node on which other peers have all places that they can have.
+fn without_further_streams() -> Setup {
+    let mut setup = Setup::listening(&[TCP]);
+    setup.config.mix.further_streams = 0;
+    setup
+}
+
+/// What a sender of the existing network does while its connection is fresh: a stream for each packet that is under way, all at
+/// once, none of which is closed (`spec/live-behaviour.md`).
+async fn a_burst_arrives(muxer: Muxer, packets: u32) {
+    let (peer, mut node) = pair(muxer).await;
+    let to = node.peer();
+    let streams = futures::future::join_all((0..packets).map(|number| {
+        let mut control = peer.streams.clone();
+        async move {
+            let mut stream = within(control.open_stream(to, MIX)).await.unwrap();
+            write(&mut stream, &packet_frame(number)).await;
+            stream
+        }
+    }))
+    .await;
+    let received = node.receive_numbers(usize::try_from(packets).unwrap()).await;
+    assert_eq!(received, (0..packets).collect::<Vec<_>>());
+    assert_eq!(node.metric("waku_mix_streams{direction=\"inbound\"}"), u64::from(packets));
+    assert_eq!(node.metric("waku_mix_frames_refused_total{reason=\"stream_limit\"}"), 0);
+    assert!(peer.is_connected());
+    drop(streams);
+    node.assert_balanced();
+}
+
 #[tokio::test(flavor = "multi_thread")]
-async fn refuses_the_eleventh_stream_of_a_peer_and_takes_another_after_one_ends() {
-    let (mut peer, mut node) = pair(Muxer::Yamux).await;
+async fn two_hundred_packets_at_once_arrive_on_as_many_streams() {
+    a_burst_arrives(Muxer::Yamux, 200).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn packets_at_once_arrive_on_as_many_streams_of_mplex_as_its_library_opens() {
+    a_burst_arrives(Muxer::Mplex, 120).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn idle_streams_are_reset_but_for_the_ten_newest() {
+    let mut setup = Setup::listening(&[TCP]);
+    setup.config.mix.idle_timeout = std::time::Duration::from_millis(200);
+    let (mut peer, mut node) = pair_with(Muxer::Yamux, setup).await;
+    let mut streams = Vec::new();
+    for number in 0..30 {
+        let mut stream = peer.open(node.peer(), MIX).await;
+        write(&mut stream, &packet_frame(number)).await;
+        assert_eq!(node.receive_number().await, number);
+        streams.push(stream);
+    }
+    until(async || node.metric("waku_mix_streams{direction=\"inbound\"}") == 10).await;
+    let newest = streams.split_off(20);
+    for mut stream in streams {
+        assert!(!matches!(within(stream.read(&mut [0; 1])).await, Ok(1)));
+        // The writer notices.
+        within(stream.write_all(&[0])).await.unwrap_err();
+    }
+    for (number, mut stream) in (0..).zip(newest) {
+        write(&mut stream, &packet_frame(number)).await;
+        assert_eq!(node.receive_number().await, number);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn refuses_the_eleventh_stream_where_all_places_are_taken_and_takes_another_after_one_ends() {
+    let (mut peer, mut node) = pair_with(Muxer::Yamux, without_further_streams()).await;
     let mut streams = Vec::new();
     for number in 0..10 {
         let mut stream = peer.open(node.peer(), MIX).await;
@@ -186,7 +255,7 @@ async fn refuses_the_eleventh_stream_of_a_peer_and_takes_another_after_one_ends(
 
 #[tokio::test(flavor = "multi_thread")]
 async fn counts_streams_of_all_connections_of_a_peer_together() {
-    let (mut peer, node) = pair(Muxer::Yamux).await;
+    let (mut peer, node) = pair_with(Muxer::Yamux, without_further_streams()).await;
     peer.connect(node.full_address(0)).await;
     let mut streams = Vec::new();
     // The bare peer opens streams on either connection as it likes.

@@ -2,11 +2,12 @@
 //!
 //! `options` are the flags, `check` judges them, `plan` says what is built, `settings` how each node is configured, `net` starts
 //! the nodes, `pools` watches the senders find the others, `traffic` sends and counts, `kill` takes nodes away, `live` shows it
-//! while it runs and `report` says how it went.
+//! while it runs and `report` says how it went. `gossip` is another net: relays alone, under load.
 
 mod check;
 mod choices;
 mod counters;
+mod gossip;
 mod kill;
 mod live;
 mod net;
@@ -19,7 +20,7 @@ mod traffic;
 
 use std::{io::Write as _, time::Duration};
 
-pub use choices::{Discovery, Payload, Share};
+pub use choices::{Discovery, Payload, Shape, Share};
 pub use options::Options;
 pub use report::{KillReport, Percentiles, Report, RolePackets};
 
@@ -64,6 +65,9 @@ pub enum TestnetError {
 
 /// Runs a test net and prints its report. True when it [passed](Report::passed). Must be called inside an actix `System`.
 pub async fn run(options: Options) -> Result<bool, TestnetError> {
+    if let Some(shape) = options.gossip {
+        return gossip::run(&options, shape).await;
+    }
     let plan = Plan::new(&options)?;
     let screen = live::Screen::new();
     screen.note(&plan.headline());

@@ -10,7 +10,7 @@ mod net;
 mod node_plan;
 
 pub use command::{
-    Discovery, KillReport, Options, Payload, Percentiles, Report, RolePackets, Share, TestnetError, run,
+    Discovery, KillReport, Options, Payload, Percentiles, Report, RolePackets, Shape, Share, TestnetError, run,
 };
 pub use kind::Kind;
 pub use net::{Member, MemberError, Net, given_to_others, service, tell};

@@ -122,6 +122,30 @@ impl Net {
         join_all(linked).await;
     }
 
+    /// Makes relays dial others, by their places.
+    pub async fn link_as(&self, is_linked: impl Fn(usize, usize) -> bool) {
+        let relays: Vec<_> = self.relays().collect();
+        let linked = relays.iter().enumerate().map(|(from, (_, node))| {
+            let others = relays.iter().enumerate().filter(|(to, _)| is_linked(from, *to));
+            let entries = others.filter_map(|(_, (plan, other))| entry(plan, other)).collect();
+            node.discovery().add_static_peers(entries)
+        });
+        join_all(linked).await;
+    }
+
+    /// The first relay while it has fewer peers than this, and the others while they have no mesh peer.
+    pub async fn without_peers(&self, of_first: usize) -> Vec<String> {
+        let mut without = Vec::new();
+        for (place, (plan, node)) in self.relays().enumerate() {
+            let status = node.host().status().await.unwrap_or_default();
+            let is_whole = status.has_mesh(TOPIC, 2) && (place > 0 || status.connected_peers >= of_first);
+            if !is_whole {
+                without.push(format!("{}: too few peers on {TOPIC}", plan.name()));
+            }
+        }
+        without
+    }
+
     /// What nodes say that they lack to be ready, each with its name.
     pub fn missing(&self) -> Vec<String> {
         let missing = |(plan, node): (&NodePlan, &Node)| -> Vec<String> {

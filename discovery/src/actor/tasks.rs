@@ -40,7 +40,8 @@ pub(super) async fn keep_connected(host: HostHandle, mut connections: watch::Rec
 pub(super) async fn follow(mut events: broadcast::Receiver<PeerEvent>, address: Address<DiscoveryMessage>) {
     loop {
         match events.recv().await {
-            Ok(PeerEvent::Identified { .. }) => {}
+            // For the source that learns services from them.
+            Ok(PeerEvent::Identified { .. } | PeerEvent::Shards { .. }) => {}
             Ok(event) => {
                 if address.send(DiscoveryMessage::Event(event)).await.is_err() {
                     return;

@@ -6,6 +6,7 @@
 
 use std::time::Duration;
 
+use libp2p_identity::PeerId;
 use multiaddr::Multiaddr;
 use rand::{Rng, RngExt};
 use tokio::time::Instant;
@@ -16,6 +17,11 @@ use super::rules::PoolConfig;
 pub(crate) const FIRST_BACK_OFF: Duration = Duration::from_secs(1);
 /// The same for a node that was found and has never been reached: most of those never will be.
 pub(crate) const FIRST_BACK_OFF_OF_UNVERIFIED: Duration = Duration::from_secs(15);
+/// The longest wait for an operator's entry while the pool is small: it may start at any moment, and then it is used at once.
+pub(crate) const LONGEST_BACK_OFF_OF_NEEDED: Duration = Duration::from_secs(2);
+/// What a dial that failed is reported by, it is one failure: its check and the host say it a moment apart. Checks of one node
+/// are further apart than this.
+const ONE_FAILURE: Duration = Duration::from_millis(400);
 /// The longest wait.
 pub(crate) const LONGEST_BACK_OFF: Duration = Duration::from_secs(10 * 60);
 /// A connection that was up for so long was no visit.
@@ -37,6 +43,10 @@ pub(crate) struct Contact {
     pub(crate) failures: u32,
     /// When the last of them was.
     pub(crate) last_failure: Option<Instant>,
+    /// It was there, and said that it does not mix now.
+    pub(crate) says_no: bool,
+    /// Who answered in its place, where somebody did.
+    pub(crate) impostor: Option<PeerId>,
     /// A connection to it is up, whoever opened it.
     pub(crate) is_connected: bool,
     /// One is up that this node opened to an address of its record, and it has spoken over it.
@@ -71,11 +81,15 @@ impl Contact {
         self.reached_at = at;
         self.failures = 0;
         self.last_failure = None;
+        (self.says_no, self.impostor) = (false, None);
     }
 
     /// It could not be reached. `is_known`: it was reached before, or the operator wrote it down, perhaps before it runs. It is
     /// tried again after `longest` at the latest.
     pub(crate) fn failed<R: Rng + ?Sized>(&mut self, is_known: bool, longest: Duration, now: Instant, rng: &mut R) {
+        if self.last_failure.is_some_and(|last| now.saturating_duration_since(last) < ONE_FAILURE) {
+            return;
+        }
         let first = if is_known { FIRST_BACK_OFF } else { FIRST_BACK_OFF_OF_UNVERIFIED };
         let doublings = self.failures.min(16);
         let wait = first.saturating_mul(1 << doublings).min(longest);
@@ -95,6 +109,7 @@ impl Contact {
         self.last_seen = None;
         self.failures = 0;
         self.last_failure = None;
+        (self.says_no, self.impostor) = (false, None);
         self.is_dialled = false;
         self.due = None;
     }
@@ -121,9 +136,18 @@ impl Contact {
         !self.is_checking && self.due.is_none_or(|due| due <= now)
     }
 
+    /// It is connected, so it runs: one that could not be reached is tried again, however often that failed, but no sooner than
+    /// after a first failure. A node that nobody can dial connects again and again.
+    pub(crate) fn came(&mut self, now: Instant) {
+        if self.is_blamed() {
+            let again = self.last_failure.map_or(now, |last| last + FIRST_BACK_OFF);
+            self.due = self.due.map(|due| due.min(again));
+        }
+    }
+
     /// Whether a failure is held against it.
     pub(crate) fn is_blamed(&self) -> bool {
-        self.failures > 0 && !self.is_dialled
+        self.failures > 0 && (!self.is_dialled || self.says_no)
     }
 }
 
@@ -134,6 +158,9 @@ wakumix_sphinx::named_enum! {
         Alive = "alive",
         /// It could not be reached.
         Failed = "failed",
+        /// It was there, has a descriptor that says that it mixes, and answered that it does not now: it drains, starts, lacks
+        /// what it needs, or has another role.
+        NotMixing = "not_mixing",
         /// This node had no room to try.
         Abandoned = "abandoned",
     }
@@ -156,9 +183,10 @@ mod tests {
 
     #[test]
     fn waits_grow_up_to_the_longest_and_a_success_ends_them() {
-        let (mut contact, mut rng, now) = fixture();
+        let (mut contact, mut rng, mut now) = fixture();
         contact.reached(None, now, &PoolConfig::default(), &mut rng);
         for failures in 0..40 {
+            now += LONGEST_BACK_OFF;
             contact.failed(true, LONGEST_BACK_OFF, now, &mut rng);
             let whole = FIRST_BACK_OFF.saturating_mul(1 << failures.min(16)).min(LONGEST_BACK_OFF);
             let wait = contact.due.unwrap() - now;
@@ -207,10 +235,32 @@ mod tests {
     }
 
     #[test]
-    fn a_slow_node_is_not_blamed_at_once_while_it_is_connected() {
+    fn a_dial_that_is_reported_twice_is_one_failure() {
         let (mut contact, mut rng, now) = fixture();
+        for pause in [Duration::ZERO, Duration::from_millis(1), ONE_FAILURE] {
+            contact.failed(true, LONGEST_BACK_OFF, now + pause, &mut rng);
+        }
+        assert_eq!(contact.failures, 2);
+    }
+
+    #[test]
+    fn a_node_that_was_missed_and_connects_is_tried_again() {
+        let (mut contact, mut rng, mut now) = fixture();
+        for _ in 0..20 {
+            now += LONGEST_BACK_OFF;
+            contact.failed(true, LONGEST_BACK_OFF, now, &mut rng);
+        }
+        assert!(!contact.is_due(now + FIRST_BACK_OFF));
+        contact.came(now);
+        assert!(!contact.is_due(now) && contact.is_due(now + FIRST_BACK_OFF));
+    }
+
+    #[test]
+    fn a_slow_node_is_not_blamed_at_once_while_it_is_connected() {
+        let (mut contact, mut rng, mut now) = fixture();
         contact.is_dialled = true;
         for failures in 1..=MAX_FAILURES_WHILE_CONNECTED {
+            now += FIRST_BACK_OFF;
             contact.failed(false, LONGEST_BACK_OFF, now, &mut rng);
             assert_eq!(contact.is_blamed(), failures == MAX_FAILURES_WHILE_CONNECTED);
         }

@@ -54,6 +54,8 @@ fn merged(node: &Node, finding: &Finding) -> Finding {
         shards: view.shards.clone(),
         mix_key: view.key,
         next_key: view.next_key,
+        key_slack: finding.key_slack,
+        told_at: None,
         profiles: view.profiles.clone(),
         formats: view.formats,
         reassembles: view.reassembles,

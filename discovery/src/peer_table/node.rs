@@ -120,6 +120,11 @@ impl Node {
         self.is_entry() || self.contact.was_seen()
     }
 
+    /// Whether it mixes by a descriptor that this run has received from it or of it.
+    pub(crate) fn mixes_by_descriptor(&self) -> bool {
+        self.slots.iter().any(|slot| slot.is_fresh_descriptor() && slot.mixes())
+    }
+
     /// Whether it counts against the limits of its subnets.
     pub(super) fn is_untried(&self) -> bool {
         !self.is_kept() && self.contact.failures == 0
@@ -181,6 +186,10 @@ impl Node {
         sources
     }
 
+    fn records(&self) -> impl Iterator<Item = &Slot> {
+        self.slots.iter().filter(|slot| slot.is_record())
+    }
+
     pub(crate) fn slots(&self) -> &[Slot] {
         &self.slots
     }
@@ -224,12 +233,12 @@ impl Node {
     }
 
     pub(super) fn is_forgotten(&self) -> bool {
-        self.slots.is_empty()
+        !self.slots.iter().any(Slot::is_record)
     }
 
     /// Whether a key is to turn or a record has run out.
     pub(super) fn is_turning(&self, now: UnixSeconds) -> bool {
-        let turns = |slot: &Slot| slot.finding.next_key.is_some_and(|(_, at)| at <= now);
+        let turns = |slot: &Slot| slot.finding.is_turning(now);
         self.slots.iter().any(|slot| turns(slot) || (slot.is_expired(now) && !self.view.is_expired))
     }
 
@@ -240,7 +249,7 @@ impl Node {
             slot.finding.turn(now);
         }
         self.retire(before);
-        if self.slots.iter().any(|slot| !slot.is_expired(now)) {
+        if self.records().any(|slot| !slot.is_expired(now)) {
             self.slots.retain(|slot| !slot.is_expired(now));
         }
         self.merge(now);
@@ -248,7 +257,7 @@ impl Node {
 
     /// How long all records have been over.
     pub(super) fn expired_for(&self, now: UnixSeconds) -> UnixSeconds {
-        let last = self.slots.iter().filter_map(|slot| slot.finding.expires).max();
+        let last = self.records().filter_map(|slot| slot.finding.expires).max();
         last.filter(|_| self.view.is_expired).map_or(0, |last| now.saturating_sub(last))
     }
 
@@ -261,7 +270,7 @@ impl Node {
 
     fn merge(&mut self, now: UnixSeconds) {
         self.slots.sort_by_key(|slot| (slot.trust(), std::cmp::Reverse(slot.finding.version), slot.source));
-        let is_expired = self.slots.iter().all(|slot| slot.is_expired(now));
+        let is_expired = self.records().all(|slot| slot.is_expired(now));
         let live = || self.slots.iter().filter(move |slot| is_expired || !slot.is_expired(now));
         let mut addresses: Vec<Multiaddr> = Vec::new();
         for address in live().flat_map(|slot| &slot.finding.addresses) {
@@ -348,9 +357,11 @@ impl Node {
     }
 }
 
-/// What the operator has written is not all that a node offers: it is joined with what the peer itself says.
+/// What the operator has written is not all that a node offers: it is joined with what the peer itself says in the most trusted
+/// of its records and over connections. Records of the network's nodes leave out much of it.
 fn capabilities<'a>(live: impl Iterator<Item = &'a Slot>) -> Option<Capabilities> {
-    let (written, told): (Vec<_>, Vec<_>) = live.partition(|slot| slot.source == SourceName::Static);
+    let is_joined = |slot: &&Slot| slot.source == SourceName::Static || !slot.is_record();
+    let (joined, told): (Vec<_>, Vec<_>) = live.partition(is_joined);
     let told = told.iter().find_map(|slot| slot.finding.capabilities);
-    written.iter().filter_map(|slot| slot.finding.capabilities).chain(told).reduce(|all, own| all | own)
+    joined.iter().filter_map(|slot| slot.finding.capabilities).chain(told).reduce(|all, own| all | own)
 }

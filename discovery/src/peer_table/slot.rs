@@ -39,6 +39,8 @@ pub(crate) enum Trust {
     Advertisement,
     /// A registration at a rendezvous point.
     Registration,
+    /// What the peer says over a connection.
+    Connection,
     /// The snapshot of an instance that ended.
     Cache,
 }
@@ -67,6 +69,11 @@ impl Slot {
         self.trust() == Trust::Descriptor && !self.is_cached
     }
 
+    /// Whether it is a record, by which a node is known. What a peer says over connections only adds to those.
+    pub(crate) fn is_record(&self) -> bool {
+        self.source != SourceName::Identify
+    }
+
     /// Whether its newest record is over.
     pub(crate) fn is_expired(&self, now: UnixSeconds) -> bool {
         self.finding.expires.is_some_and(|expires| expires <= now)
@@ -79,7 +86,10 @@ impl Slot {
             return Err(Refusal::Replayed);
         }
         let changes = new.mix_key.zip(self.finding.mix_key).is_some_and(|(new, known)| new != known);
+        // The node itself says so, to this node. How often it is asked is for this node to say.
+        let is_own_word = new.told_at.is_some();
         let may_change = self.source == SourceName::Static
+            || is_own_word
             || new.mix_key.is_some_and(|key| self.has_announced(key, now))
             || self.may_change_key(now);
         if changes && !may_change { Err(Refusal::KeyChange) } else { Ok(()) }
@@ -96,12 +106,13 @@ impl Slot {
         }
         let before = self.finding.clone();
         merge(&mut self.finding, new);
-        was_cached || self.finding != before
+        // That it was said again is no news.
+        was_cached || self.finding != Finding { told_at: self.finding.told_at, ..before }
     }
 
     /// What it says of whether the peer mixes; registrations and advertisements are made for mix nodes alone.
     pub(super) fn mixes(&self) -> bool {
-        self.finding.capabilities.is_none_or(|own| own.contains(Capabilities::MIX))
+        self.is_record() && self.finding.capabilities.is_none_or(|own| own.contains(Capabilities::MIX))
     }
 
     fn may_change_key(&self, now: UnixSeconds) -> bool {
@@ -121,6 +132,7 @@ fn trust(source: SourceName, finding: &Finding) -> Trust {
         SourceName::Discv5 | SourceName::PeerExchange | SourceName::Dns => Trust::NodeRecord,
         SourceName::ServiceDiscovery => Trust::Advertisement,
         SourceName::Rendezvous => Trust::Registration,
+        SourceName::Identify => Trust::Connection,
         SourceName::Cache => Trust::Cache,
     }
 }
@@ -137,8 +149,10 @@ fn merge(known: &mut Finding, new: Finding) {
         known.family = new.family;
     }
     if new.mix_key.is_some() {
+        known.told_at = new.told_at.or(known.told_at.filter(|_| known.mix_key == new.mix_key));
         known.mix_key = new.mix_key;
         known.next_key = new.next_key;
+        known.key_slack = new.key_slack;
     }
     known.capabilities = new.capabilities.or(known.capabilities);
     known.shards = new.shards.or(known.shards.take());

@@ -92,6 +92,7 @@ pub(crate) fn reason(node: &Node, state: PoolState, rules: &Rules, now: Now) -> 
         PoolState::Unchecked if contact.is_connected => "it has dialled this node, not the other way round".to_owned(),
         PoolState::Unchecked if contact.is_checking => "being tried for the first time".to_owned(),
         PoolState::Unchecked => "not tried yet".to_owned(),
+        PoolState::Unreachable if contact.says_no => "it answers that it does not mix now".to_owned(),
         PoolState::Unreachable => failed(node, now),
         PoolState::Expired if node.view.is_expired => "its last record has expired".to_owned(),
         PoolState::Expired => seen.map_or_else(|| "not heard of".to_owned(), |seen| format!("last reached {seen}")),
@@ -110,9 +111,10 @@ pub(crate) fn reason(node: &Node, state: PoolState, rules: &Rules, now: Now) -> 
 fn failed(node: &Node, now: Now) -> String {
     let contact = &node.contact;
     let when = contact.last_failure.map(|failure| ago(now.since(failure))).unwrap_or_default();
+    let found = contact.impostor.map(|peer| format!(": {peer} answers at its address")).unwrap_or_default();
     match contact.failures {
-        1 => format!("could not be reached {when}"),
-        failures => format!("could not be reached {failures} times, last {when}"),
+        1 => format!("could not be reached {when}{found}"),
+        failures => format!("could not be reached {failures} times, last {when}{found}"),
     }
 }
 

@@ -87,6 +87,8 @@ impl World {
     }
 
     fn fail(&mut self, peer: &PeerId) {
+        // Failures at one moment are one.
+        self.now.at += Duration::from_secs(1);
         self.table.checking(peer, self.now);
         self.table.checked(peer, CheckOutcome::Failed, self.now, &mut self.rng);
     }
@@ -120,6 +122,38 @@ impl PeerTable {
         }
         assert_eq!(subnet_limits, self.subnet_limits);
     }
+}
+
+#[test]
+fn what_a_peer_says_over_a_connection_adds_to_its_records_for_an_hour() {
+    let (mut world, peer) = World::with_peer();
+    let service = Capabilities::LIGHTPUSH | Capabilities::RELAY;
+    let said = |world: &World| Finding {
+        capabilities: Some(service),
+        expires: Some(world.now.unix + 3600),
+        ..Finding::new(peer, world.now.unix)
+    };
+    let finding = said(&world);
+    assert_eq!(world.report(SourceName::Identify, finding.clone()), Err(Refusal::Irrelevant), "it finds no nodes");
+    world.report(SourceName::Discv5, record(peer, 1)).unwrap();
+    let before = world.node(&peer).view.clone();
+    assert_eq!(world.report(SourceName::Identify, finding), Ok(true));
+    let view = &world.node(&peer).view;
+    assert!(view.capabilities.unwrap().contains(service | before.capabilities.unwrap()));
+    assert_eq!((view.mixes, view.key, &view.addresses), (before.mixes, before.key, &before.addresses));
+    world.pass(3601);
+    assert_eq!(world.node(&peer).view.capabilities, before.capabilities);
+}
+
+#[test]
+fn what_a_peer_says_over_a_connection_does_not_make_it_mix_nor_outlive_its_records() {
+    let (mut world, peer) = World::with_peer();
+    let record = Finding { expires: Some(world.now.unix + 60), ..record(peer, 1) };
+    world.report(SourceName::Descriptors, record).unwrap();
+    let said = Finding { capabilities: Some(Capabilities::LIGHTPUSH), ..Finding::new(peer, 1) };
+    world.report(SourceName::Identify, said).unwrap();
+    world.pass(61);
+    assert_eq!(world.state(&peer), PoolState::Expired);
 }
 
 #[test]
@@ -397,9 +431,12 @@ fn a_dial_that_failed_elsewhere_is_not_held_against_a_peer() {
     world.report(SourceName::Discv5, record(peer, 1)).unwrap();
     world.reach(&peer);
     // A packet told this node to look for it there.
-    assert!(!world.table.dial_failed(&peer, &at(9), world.now, &mut world.rng));
+    assert!(!world.table.dial_failed(&peer, &at(9), None, world.now, &mut world.rng));
     assert_eq!(world.state(&peer), PoolState::Usable);
-    assert!(world.table.dial_failed(&peer, &at(1), world.now, &mut world.rng));
+    let impostor = secp256k1_peer();
+    assert!(world.table.dial_failed(&peer, &at(1), Some(impostor), world.now, &mut world.rng));
+    let reason = reason(world.node(&peer), PoolState::Unreachable, world.table.rules(), world.now);
+    assert!(reason.ends_with(&format!(": {impostor} answers at its address")), "{reason}");
     assert_eq!(world.state(&peer), PoolState::Unreachable);
 }
 

@@ -7,7 +7,12 @@ use multiaddr::Multiaddr;
 use wakumix_records::descriptor::{MAX_LEN, PROTOCOL, Request};
 use wakumix_role_api::host::{HostHandle, ReadRule, RequestFailure};
 
-use crate::peer_table::CheckOutcome;
+use crate::{
+    clock::Now,
+    finding::Finding,
+    peer_table::CheckOutcome,
+    sources::{OwnWord, own_word},
+};
 
 /// Checks at a time. A pool of 45 is through in three rounds; so many dials trouble no home router.
 const PARALLEL_CHECKS: usize = 16;
@@ -27,23 +32,39 @@ pub(crate) fn parallel_checks(usable: usize) -> usize {
     if usable < SMALL_POOL { MAX_PARALLEL_CHECKS } else { PARALLEL_CHECKS }
 }
 
-/// Asks a node for its own descriptor, over a connection that this node has opened or opens now, though the node may have
-/// dialled in. The answer is not read: that the peer proves its key at its address and answers there is what counts, so a
-/// node that does not speak the protocol is as alive as one that does. One that closes after the handshake, as a node
-/// without room does, was not reached.
-pub(crate) async fn check(
-    host: &HostHandle,
-    peer: PeerId,
-    addresses: Vec<Multiaddr>,
-    is_stranger: bool,
-) -> CheckOutcome {
-    let request = wakumix_waku::frame::encode(&Request::Own.encode());
-    // A response of one descriptor, and what stands around it.
-    let read = ReadRule::LengthPrefixed { max: MAX_LEN + 16 };
-    let timeout = if is_stranger { STRANGER_TIMEOUT } else { CHECK_TIMEOUT };
-    match host.visit(peer, addresses, PROTOCOL, request, read, timeout).await {
-        Ok(_) | Err(RequestFailure::Unsupported) => CheckOutcome::Alive,
-        Err(RequestFailure::DialFailed | RequestFailure::Timeout | RequestFailure::Stream(_)) => CheckOutcome::Failed,
-        Err(RequestFailure::Busy | RequestFailure::Stopped) => CheckOutcome::Abandoned,
+/// One check of a node: it is asked for its own descriptor, over a connection that this node has opened or opens now, though the
+/// node may have dialled in. That the peer proves its key at its address and answers there is what counts, so a node that does
+/// not speak the protocol is as alive as one that does. One that closes after the handshake, as a node without room does, was
+/// not reached; one whose descriptor says that it mixes, and that has none now, is not to be used.
+#[derive(Debug)]
+pub(crate) struct Check {
+    pub(crate) peer: PeerId,
+    /// Where it is tried.
+    pub(crate) addresses: Vec<Multiaddr>,
+    /// It was never reached, and nobody wrote it down.
+    pub(crate) is_stranger: bool,
+    /// Its descriptor says that it mixes.
+    pub(crate) mixes_by_descriptor: bool,
+}
+
+impl Check {
+    /// How it ends, and what the node says of itself, which nobody else's copy is newer than.
+    pub(crate) async fn run(self, host: &HostHandle) -> (CheckOutcome, Option<Box<Finding>>) {
+        let request = wakumix_waku::frame::encode(&Request::Own.encode());
+        // A response of one descriptor, and what stands around it.
+        let read = ReadRule::LengthPrefixed { max: MAX_LEN + 16 };
+        let timeout = if self.is_stranger { STRANGER_TIMEOUT } else { CHECK_TIMEOUT };
+        match host.visit(self.peer, self.addresses, PROTOCOL, request, read, timeout).await {
+            Ok(answer) => match own_word(&answer, self.peer, Now::read().unix) {
+                OwnWord::Descriptor(told) => (CheckOutcome::Alive, Some(told)),
+                OwnWord::Nothing if self.mixes_by_descriptor => (CheckOutcome::NotMixing, None),
+                OwnWord::Nothing | OwnWord::Unclear => (CheckOutcome::Alive, None),
+            },
+            Err(RequestFailure::Unsupported) => (CheckOutcome::Alive, None),
+            Err(RequestFailure::DialFailed | RequestFailure::Timeout | RequestFailure::Stream(_)) => {
+                (CheckOutcome::Failed, None)
+            }
+            Err(RequestFailure::Busy | RequestFailure::Stopped) => (CheckOutcome::Abandoned, None),
+        }
     }
 }

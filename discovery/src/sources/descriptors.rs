@@ -19,6 +19,8 @@ mod shelf;
 #[cfg(test)]
 mod tests;
 
+pub(crate) use check::{OwnWord, own_word};
+
 use std::{sync::Arc, time::Duration};
 
 use futures::{FutureExt as _, StreamExt as _, future::BoxFuture, stream::FuturesUnordered};
@@ -66,6 +68,8 @@ pub struct DescriptorsConfig {
     pub peers: Vec<PeerAddress>,
     /// How long this node holds a packet at most, as it tells others; zero: it does not tell.
     pub longest_hold: Duration,
+    /// How long a key that this node has replaced still opens packets, as it tells others.
+    pub key_overlap: Duration,
 }
 
 /// Fetches, checks, reports and serves descriptors.
@@ -103,7 +107,8 @@ impl DescriptorsSource {
         };
         // Mixers admit packets by the room in their queues and not by a rate, so there is none to tell.
         let longest_hold_ms = u32::try_from(self.config.longest_hold.as_millis()).unwrap_or(u32::MAX);
-        let limits = Limits { packets_per_second: 0, longest_hold_ms };
+        let key_overlap_s = u32::try_from(self.config.key_overlap.as_secs()).unwrap_or(u32::MAX);
+        let limits = Limits { packets_per_second: 0, longest_hold_ms, key_overlap_s };
         tokio::join!(own::keep(context, limits, self.server, self.clock), client.run());
     }
 }
@@ -183,7 +188,9 @@ impl Client {
         let (outcome, findings) = match answer {
             Ok(bytes) => {
                 let now = (self.clock)();
-                let reader = Reader { me: self.asker.me(), now, shelf: &self.shelf, weaknesses: self.weaknesses };
+                let is_reached = self.speakers.has_reached(&ask.peer);
+                let reader =
+                    Reader { me: self.asker.me(), now, is_reached, shelf: &self.shelf, weaknesses: self.weaknesses };
                 let checked = reader.read(&bytes, ask).await;
                 for (refusal, count) in checked.refused {
                     self.context.findings.refuse(refusal, count);

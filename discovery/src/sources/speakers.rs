@@ -68,7 +68,7 @@ impl Speakers {
                 self.reached.remove(&peer);
                 self.remove(peer);
             }
-            PeerEvent::Connected { .. } | PeerEvent::DialFailed { .. } => {}
+            PeerEvent::Connected { .. } | PeerEvent::DialFailed { .. } | PeerEvent::Shards { .. } => {}
         }
     }
 
@@ -95,6 +95,11 @@ impl Speakers {
     /// Those that this node has dialled itself.
     pub(super) fn reached(&self) -> Vec<PeerId> {
         self.peers.iter().filter(|peer| self.reached.contains(peer)).copied().collect()
+    }
+
+    /// Whether this node has dialled a peer itself.
+    pub(super) fn has_reached(&self, peer: &PeerId) -> bool {
+        self.reached.contains(peer)
     }
 
     /// Those to ask: whoever opens many connections to this node does not decide what it learns, unless there is nobody

@@ -22,10 +22,14 @@ use wakumix_discovery::{
 use wakumix_mix::MixNode;
 use wakumix_role_api::{Directory, directory::PoolState, host::PeerEvent};
 use wakumix_sphinx::{FormatKind, FormatSet, PrivateKey};
-use wakumix_waku::record::{Capabilities, Shards};
+use wakumix_waku::{
+    frame,
+    record::{Capabilities, Shards},
+};
 
 use world::{
-    ME, Scripted, World, entry, entry_at, full, mixer, named, node, peer, private, scripted, service, told, unknown,
+    ME, Scripted, World, answer, descriptor, entry, entry_at, full, mix_key, mixer, named, node, peer, private,
+    scripted, service, told, unknown,
 };
 
 #[actix::test]
@@ -236,6 +240,57 @@ async fn an_entry_is_believed_until_it_cannot_be_reached() {
     assert_eq!(world.reader.snapshot().pool.to_string(), "1 unreachable");
     world.revive(1);
     world.pool_of(1).await;
+}
+
+/// A mixer that drains, or has become a sender.
+#[actix::test]
+async fn a_node_that_answers_that_it_does_not_mix_leaves_the_pool_and_returns_when_it_does() {
+    let (source, report) = Scripted::boxed(SourceName::Descriptors);
+    let mut world = World::with_sources(private(), vec![source]);
+    let own = answer(descriptor(1, 1));
+    world.network(|network| network.own.insert(peer(1), own.clone()));
+    report.send(vec![told(1), told(2)]).await.unwrap();
+    world.pool_of(2).await;
+    world.network(|network| network.own.insert(peer(1), frame::encode(&[])));
+    let left = world.in_state(1, PoolState::Unreachable).await;
+    assert_eq!(left.reason, "it answers that it does not mix now");
+    world.network(|network| network.own.insert(peer(1), own));
+    world.pool_of(2).await;
+}
+
+/// The visit brings the key that the node has now, though it changes more often than others may say.
+#[actix::test]
+async fn a_check_brings_what_a_node_says_of_itself() {
+    let (source, report) = Scripted::boxed(SourceName::Descriptors);
+    let mut world = World::with_sources(private(), vec![source]);
+    report.send(vec![told(1)]).await.unwrap();
+    world.pool_of(1).await;
+    for seed in 50..53 {
+        world.network(|network| network.own.insert(peer(1), answer(descriptor(1, seed))));
+        while world.pool()[0].key != mix_key(seed).public() {
+            assert!(world.reader.changed().await);
+        }
+    }
+}
+
+/// A sender that starts first, as under an orchestrator that starts all at once, or before its operator has brought up the rest.
+#[actix::test]
+async fn entries_that_start_after_their_sender_are_used_within_seconds() {
+    let entries = (1..=6).map(entry).collect();
+    let mut world = World::new(Config { mix_nodes: entries, ..private() });
+    for wait in [3, 60, 60 * 60] {
+        (1..=6).for_each(|seed| world.kill(seed));
+        for seed in 1..=6 {
+            world.in_state(seed, PoolState::Unreachable).await;
+        }
+        // The host reports the dials of checks as well.
+        (1..=6).for_each(|seed| world.fails_to_reach(seed));
+        tokio::time::sleep(Duration::from_secs(wait)).await;
+        (1..=6).for_each(|seed| world.revive(seed));
+        let started = Instant::now();
+        world.pool_of(6).await;
+        assert!(started.elapsed() <= Duration::from_secs(5), "virtual time, after {wait} s: {:?}", started.elapsed());
+    }
 }
 
 #[actix::test]

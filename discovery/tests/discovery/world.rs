@@ -1,11 +1,11 @@
 //! Discovery between a stand-in for the host and sources that say what a test tells them.
 
 use std::{
-    collections::{HashSet, VecDeque},
+    collections::{HashMap, HashSet, VecDeque},
     io,
     net::IpAddr,
     sync::Arc,
-    time::Duration,
+    time::{Duration, SystemTime, UNIX_EPOCH},
 };
 
 use futures::{FutureExt, future::BoxFuture};
@@ -20,16 +20,22 @@ use wakumix_discovery::{
     finding::{Finding, SourceName},
 };
 use wakumix_mix::MixNode;
+use wakumix_records::descriptor::{Descriptor, Limits, Response};
 use wakumix_role_api::{
     DirectoryPublisher, DirectoryReader, Inbox, Receiver, Supervisor,
     directory::{PoolState, ServiceNode},
     host::{AfterVisit, HostHandle, HostMessage, PeerEvent, RequestFailure},
     mailbox,
 };
+pub(crate) use wakumix_role_testkit::mix_key;
 pub(crate) use wakumix_role_testkit::{keypair, node, peer};
-use wakumix_role_testkit::{metric_appears, mix_key, shows};
+use wakumix_role_testkit::{metric_appears, shows};
+use wakumix_sphinx::WireFormat;
 use wakumix_telemetry::Telemetry;
-use wakumix_waku::record::{Capabilities, Shards};
+use wakumix_waku::{
+    frame,
+    record::{Capabilities, Shards},
+};
 
 pub(crate) const ME: u16 = 100;
 /// Virtual time after which what a test waits for does not happen; strangers that wait in an outage do so for ten minutes.
@@ -52,6 +58,33 @@ pub(crate) fn full(address: &str, seed: u16) -> Multiaddr {
     format!("{address}/p2p/{}", peer(seed)).parse().unwrap()
 }
 
+/// What a mixer says of itself that has a key.
+pub(crate) fn descriptor(seed: u16, key: u16) -> Vec<u8> {
+    let issued = SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_secs();
+    let descriptor = Descriptor {
+        peer: peer(seed),
+        issued,
+        expires: issued + 3600,
+        addresses: vec![node(seed).address.multiaddr()],
+        shards: Shards { cluster: 0, shards: vec![0] },
+        capabilities: Capabilities::MIX,
+        mix_key: Some(mix_key(key).public()),
+        next_key: None,
+        profiles: vec![WireFormat::default()],
+        operator: None,
+        family: Vec::new(),
+        limits: Limits::default(),
+        reassembles: false,
+        is_full: false,
+    };
+    descriptor.seal(&keypair(seed)).unwrap()
+}
+
+/// The answer to somebody who asks for it.
+pub(crate) fn answer(descriptor: Vec<u8>) -> Vec<u8> {
+    frame::encode(&Response { descriptors: vec![descriptor] }.encode())
+}
+
 /// What the stand-in for the host knows of the network, and what it was asked.
 #[derive(Default)]
 pub(crate) struct Network {
@@ -65,6 +98,8 @@ pub(crate) struct Network {
     pub(crate) dialled: Vec<Multiaddr>,
     /// Peers that close every connection after the handshake.
     pub(crate) full: HashSet<PeerId>,
+    /// What peers answer that are asked for their own descriptors; others do not speak the protocol.
+    pub(crate) own: HashMap<PeerId, Vec<u8>>,
 }
 
 /// Discovery, its reader's end and the host's.
@@ -161,7 +196,8 @@ impl World {
 
     /// No address of a peer's record answers.
     pub(crate) fn fails_to_reach(&self, seed: u16) {
-        self.tell(PeerEvent::DialFailed { peer: peer(seed), addresses: vec![node(seed).address.multiaddr()] });
+        let addresses = vec![node(seed).address.multiaddr()];
+        self.tell(PeerEvent::DialFailed { peer: peer(seed), addresses, answered_by: None });
     }
 
     pub(crate) fn tell(&self, event: PeerEvent) {
@@ -193,6 +229,10 @@ pub(crate) async fn stand_in(
             HostMessage::Request(request) => {
                 network.asked.push(request.peer);
                 network.dialled.extend(request.addresses);
+                if let Some(own) = network.own.get(&request.peer).filter(|_| !network.dead.contains(&request.peer)) {
+                    drop(request.reply.send(Ok(own.clone())));
+                    continue;
+                }
                 let failure = if network.dead.contains(&request.peer) {
                     RequestFailure::DialFailed
                 } else if network.full.contains(&request.peer) {

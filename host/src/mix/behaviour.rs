@@ -34,8 +34,9 @@ use super::{
     inbound::Ingress,
     loss::Dice,
     queue::{Outgoing, PeerQueue},
+    streams::{FurtherStreams, PeerStreams},
 };
-use crate::{config::MixLimits, countermeasures::bound, limits::LastUse, slots::StreamSlots, transport::dial};
+use crate::{config::MixLimits, countermeasures::bound, limits::LastUse, transport::dial};
 
 /// Addresses of one peer that are kept and dialled at the same time: as many as a dial tries at once.
 const MAX_ADDRESSES: usize = 4;
@@ -43,7 +44,9 @@ const MAX_ADDRESSES: usize = 4;
 /// The behaviour of one packet format.
 pub(crate) struct Behaviour {
     protocol: StreamProtocol,
-    limits: MixLimits,
+    limits: Arc<MixLimits>,
+    /// Streams of all peers beyond those that each has anyway.
+    further: Arc<FurtherStreams>,
     ingress: Ingress,
     gate: Gate,
     /// Peers that are connected, being dialled, or have packets. Bound: connections + `limits.max_dialling`.
@@ -62,7 +65,7 @@ pub(crate) struct Behaviour {
 
 struct Peer {
     queue: Arc<PeerQueue>,
-    slots: Arc<StreamSlots>,
+    streams: Arc<PeerStreams>,
     gate: Arc<PeerGate>,
     connections: Vec<ConnectionId>,
     /// The connection that was asked to write.
@@ -78,7 +81,7 @@ impl Peer {
     fn new(limits: &MixLimits, gate: Arc<PeerGate>) -> Self {
         Self {
             queue: PeerQueue::new(limits.queue_packets),
-            slots: Arc::default(),
+            streams: Arc::default(),
             gate,
             connections: Vec::new(),
             writer: None,
@@ -118,7 +121,8 @@ impl Behaviour {
         Self {
             protocol,
             dials: Dials::new(limits.max_dialling, limits.dial_timeout),
-            limits,
+            limits: Arc::new(limits),
+            further: Arc::default(),
             ingress,
             gate,
             peers: HashMap::new(),
@@ -312,16 +316,15 @@ impl Behaviour {
     fn link(&mut self, peer_id: PeerId, connection: ConnectionId) -> PeerLink {
         let last_use = self.ingress.uses.of(connection);
         let peer = self.peer(peer_id);
-        let (queue, slots, gate) = (peer.queue.clone(), peer.slots.clone(), peer.gate.clone());
+        let (queue, streams, gate) = (peer.queue.clone(), peer.streams.clone(), peer.gate.clone());
         PeerLink {
             queue,
-            slots,
+            streams,
+            further: self.further.clone(),
             gate,
             ingress: self.ingress.clone(),
             last_use,
-            max_inbound_streams: self.limits.inbound_streams,
-            open_timeout: self.limits.open_timeout,
-            write_timeout: self.limits.write_timeout,
+            limits: self.limits.clone(),
         }
     }
 

@@ -63,6 +63,7 @@ impl Common<'_> {
             ledger: self.ledger.clone(),
             mixer: self.mixer.clone(),
             turn: Arc::default(),
+            idle_timeout: self.limits.idle_timeout,
             frame_timeout: self.limits.frame_timeout,
             metrics: self.metrics.clone(),
             uses: self.uses.clone(),

@@ -23,14 +23,15 @@ use tokio::time::{Sleep, sleep};
 
 use super::{
     gate::PeerGate,
-    inbound::{Ingress, ReadEnd, Reception, read_packets, refuse},
+    inbound::{Ingress, ReadEnd, Reception, read_packets},
     outbound::{WriteEnd, write_packets},
     queue::PeerQueue,
+    streams::{FurtherStreams, PeerStreams},
 };
 use crate::{
+    config::MixLimits,
     limits::LastUse,
     metrics::{Direction, FrameRefusal, StreamGuard},
-    slots::StreamSlots,
 };
 
 /// How long packets of a closed connection may wait for room in this host.
@@ -63,13 +64,12 @@ pub(crate) enum ToBehaviour {
 #[derive(Clone, Debug)]
 pub(super) struct PeerLink {
     pub(super) queue: Arc<PeerQueue>,
-    pub(super) slots: Arc<StreamSlots>,
+    pub(super) streams: Arc<PeerStreams>,
+    pub(super) further: Arc<FurtherStreams>,
     pub(super) gate: Arc<PeerGate>,
     pub(super) ingress: Ingress,
     pub(super) last_use: LastUse,
-    pub(super) max_inbound_streams: usize,
-    pub(super) open_timeout: Duration,
-    pub(super) write_timeout: Duration,
+    pub(super) limits: Arc<MixLimits>,
 }
 
 enum Writer {
@@ -85,7 +85,7 @@ enum Writer {
 pub(crate) struct Handler {
     protocol: StreamProtocol,
     link: PeerLink,
-    /// At most `max_inbound_streams` of them per peer, and those that are being refused.
+    /// As many as the peer finds places for.
     readers: FuturesUnordered<BoxFuture<'static, ReadEnd>>,
     reception: Reception,
     writer: Writer,
@@ -110,10 +110,9 @@ impl Handler {
 
     fn accept(&mut self, stream: Stream) {
         let metrics = &self.link.ingress.metrics;
-        let Some(slot) = self.link.slots.take(self.link.max_inbound_streams) else {
-            // The reference too ends it after the negotiation (`spec/live-behaviour.md`).
+        let Some(place) = self.link.streams.take(&self.link.further, &self.link.limits) else {
+            // The reference too ends it after the negotiation (`spec/live-behaviour.md`). Dropping it resets it.
             metrics.frame_refused(FrameRefusal::StreamLimit);
-            self.readers.push(refuse(stream).boxed());
             return;
         };
         let guard = StreamGuard::new(metrics, Direction::Inbound);
@@ -122,8 +121,8 @@ impl Handler {
         let (gate, ingress, reception) = (link.gate.clone(), link.ingress.clone(), self.reception.clone());
         self.readers.push(
             async move {
-                let _open = (slot, guard);
-                read_packets(stream, gate, ingress, reception).await
+                let _open = guard;
+                read_packets(stream, place, gate, ingress, reception).await
             }
             .boxed(),
         );
@@ -132,7 +131,7 @@ impl Handler {
     fn start_writing(&mut self, stream: Stream) {
         let link = &self.link;
         let guard = StreamGuard::new(&link.ingress.metrics, Direction::Outbound);
-        let write = write_packets(stream, link.queue.clone(), link.write_timeout, link.last_use.clone());
+        let write = write_packets(stream, link.queue.clone(), link.limits.write_timeout, link.last_use.clone());
         self.writer = Writer::Writing(
             async move {
                 let _open = guard;
@@ -189,7 +188,7 @@ impl ConnectionHandler for Handler {
         if let Writer::Wanted = self.writer {
             self.writer = Writer::Opening;
             let upgrade = ReadyUpgrade::new(self.protocol.clone());
-            let protocol = SubstreamProtocol::new(upgrade, ()).with_timeout(self.link.open_timeout);
+            let protocol = SubstreamProtocol::new(upgrade, ()).with_timeout(self.link.limits.open_timeout);
             return Poll::Ready(ConnectionHandlerEvent::OutboundSubstreamRequest { protocol });
         }
         while let Poll::Ready(Some(end)) = self.readers.poll_next_unpin(cx) {

@@ -18,7 +18,7 @@ use std::{
     time::Duration,
 };
 
-use futures::{AsyncRead, AsyncReadExt, AsyncWrite};
+use futures::{AsyncRead, AsyncReadExt};
 use tokio::{
     sync::Mutex,
     time::{sleep, timeout},
@@ -28,13 +28,15 @@ use wakumix_role_api::mixer::MixerHandle;
 use wakumix_sphinx::{BufferPool, PacketBuf};
 
 use crate::{
-    ending::end_stream,
     frame::{PrefixError, PrefixReader},
     limits::{LastUse, LastUses},
     metrics::{FrameRefusal, MixMetrics},
 };
 
-use super::gate::{PeerGate, Refused};
+use super::{
+    gate::{PeerGate, Refused},
+    streams::StreamPlace,
+};
 
 /// How often an empty buffer pool is asked again.
 const POOL_RETRY: Duration = Duration::from_millis(2);
@@ -50,6 +52,8 @@ pub(crate) struct Ingress {
     pub(crate) mixer: MixerHandle,
     /// Streams that wait for a free buffer, first come first served; only the first asks the pool.
     pub(crate) turn: Arc<Mutex<()>>,
+    /// How long nothing may come on a stream while its peer has newer ones.
+    pub(crate) idle_timeout: Duration,
     /// How long a frame that has begun may take.
     pub(crate) frame_timeout: Duration,
     pub(crate) metrics: MixMetrics,
@@ -79,9 +83,9 @@ pub(super) enum ReadEnd {
     /// Reset, or cut off inside a frame.
     #[error("broken: {0}")]
     Broken(#[from] io::Error),
-    /// It was one too many.
-    #[error("too many streams")]
-    Refused,
+    /// Nothing came on it, and the peer has others.
+    #[error("idle, and the peer has newer ones")]
+    Idle,
     /// This host is stopping.
     #[error("the host is stopping")]
     Stopping,
@@ -94,7 +98,7 @@ impl ReadEnd {
             Self::Prefix(PrefixError::TooLong) => Some(FrameRefusal::TooLong),
             Self::Prefix(PrefixError::NotMinimal) => Some(FrameRefusal::NotMinimal),
             Self::Slow => Some(FrameRefusal::Slow),
-            Self::Closed | Self::Broken(_) | Self::Refused | Self::Stopping => None,
+            Self::Closed | Self::Broken(_) | Self::Idle | Self::Stopping => None,
         }
     }
 }
@@ -138,24 +142,21 @@ impl Drop for HeldBack<'_> {
     }
 }
 
-/// Ends a stream that is one too many.
-pub(super) async fn refuse<S: AsyncRead + AsyncWrite + Unpin>(mut stream: S) -> ReadEnd {
-    end_stream(&mut stream).await;
-    ReadEnd::Refused
-}
-
-/// Reads packets of a peer until the stream ends.
-pub(super) async fn read_packets<S: AsyncRead + AsyncWrite + Unpin>(
+/// Reads packets of a peer until the stream ends. Whoever ends it, it is then dropped without a close, which resets it on every
+/// transport: a writer notices, opens another stream and writes the packet again (`spec/mix-wire.md §2`). A stream that is closed
+/// and then dropped would not be reset over yamux, and its writer would fill the window and wait forever
+/// (<https://github.com/libp2p/rust-yamux/blob/yamux-v0.14.1/yamux/src/connection.rs>, `on_drop_stream`).
+pub(super) async fn read_packets<S: AsyncRead + Unpin>(
     mut stream: S,
+    place: StreamPlace,
     peer: Arc<PeerGate>,
     ingress: Ingress,
     reception: Reception,
 ) -> ReadEnd {
     loop {
-        if let Err(end) = read_frame(&mut stream, &peer, &ingress, &reception).await {
+        if let Err(end) = read_frame(&mut stream, &place, &peer, &ingress, &reception).await {
             if let Some(refusal) = end.refusal() {
                 ingress.metrics.frame_refused(refusal);
-                end_stream(&mut stream).await;
             }
             return end;
         }
@@ -164,11 +165,12 @@ pub(super) async fn read_packets<S: AsyncRead + AsyncWrite + Unpin>(
 
 async fn read_frame<S: AsyncRead + Unpin>(
     stream: &mut S,
+    place: &StreamPlace,
     peer: &PeerGate,
     ingress: &Ingress,
     reception: &Reception,
 ) -> Result<(), ReadEnd> {
-    let length = read_prefix(stream, ingress).await?;
+    let length = read_prefix(stream, place, ingress).await?;
     let place = match peer.admit(length) {
         Ok(place) => place,
         Err(refused) => return throw_away(stream, length, refused, ingress).await,
@@ -213,11 +215,22 @@ async fn discard<S: AsyncRead + Unpin>(stream: &mut S, mut length: usize) -> io:
     Ok(())
 }
 
-/// Waits as long as it takes for a frame to begin, then reads its length.
-async fn read_prefix<S: AsyncRead + Unpin>(stream: &mut S, ingress: &Ingress) -> Result<usize, ReadEnd> {
+/// Waits for a frame to begin, then reads its length. On one of the newest streams it waits as long as it takes.
+async fn read_prefix<S: AsyncRead + Unpin>(
+    stream: &mut S,
+    place: &StreamPlace,
+    ingress: &Ingress,
+) -> Result<usize, ReadEnd> {
     let mut prefix = PrefixReader::new(ingress.packet_len());
     let mut byte = [0u8; 1];
-    if stream.read(&mut byte).await? == 0 {
+    let read = loop {
+        match timeout(ingress.idle_timeout, stream.read(&mut byte)).await {
+            Ok(read) => break read?,
+            Err(_) if place.is_superseded() => return Err(ReadEnd::Idle),
+            Err(_) => {}
+        }
+    };
+    if read == 0 {
         return Err(ReadEnd::Closed);
     }
     let mut length = prefix.push(byte[0])?;

@@ -5,6 +5,7 @@
 //! |---|---|
 //! | `formats` | the formats of a node, each with its behaviour |
 //! | `gate` | what a peer may send and have in the node |
+//! | `streams` | how many streams a peer may have open |
 //! | `queue` | the bounded queue of one peer, second attempts, settlement |
 //! | `outbound` | writes a queue to the one stream to its peer |
 //! | `inbound` | reads streams into pooled buffers, with back-pressure |
@@ -24,6 +25,7 @@ mod inbound;
 mod loss;
 mod outbound;
 mod queue;
+mod streams;
 
 pub(crate) use behaviour::{Behaviour, cannot_send};
 pub(crate) use formats::Protocols;

@@ -15,7 +15,6 @@ use wakumix_role_api::{
 
 use super::handler::Serving;
 use crate::{
-    ending::end_stream,
     frame::{append_frame, read_frame, read_frame_as_it_grows},
     limits::LastUse,
 };
@@ -127,7 +126,7 @@ impl Ask {
 /// Answers one request of a peer: reads it, asks the service, writes, closes.
 ///
 /// A stream may be idle as long as it likes before its first byte. What cannot be read or answered is dropped without
-/// a word: the stream ends.
+/// a word, and the stream with it, which resets it: whoever has asked looks for another service at once.
 pub(super) async fn serve<S: AsyncRead + AsyncWrite + Unpin>(
     mut stream: S,
     remote: Remote,
@@ -135,20 +134,7 @@ pub(super) async fn serve<S: AsyncRead + AsyncWrite + Unpin>(
     serving: Serving,
     last_use: LastUse,
 ) -> io::Result<()> {
-    let served = exchange(&mut stream, remote, service, &serving, &last_use).await;
-    match &served {
-        // Dropping the stream resets it at once: whoever has asked looks for another service, and nothing is kept of it.
-        Err(error) if error.kind() == io::ErrorKind::QuotaExceeded => {}
-        Err(_) => end_stream(&mut stream).await,
-        Ok(()) => {}
-    }
-    served
-}
-
-/// Ends a stream that is one too many.
-pub(super) async fn refuse<S: AsyncRead + AsyncWrite + Unpin>(mut stream: S) -> io::Result<()> {
-    end_stream(&mut stream).await;
-    Ok(())
+    exchange(&mut stream, remote, service, &serving, &last_use).await
 }
 
 async fn exchange<S: AsyncRead + AsyncWrite + Unpin>(

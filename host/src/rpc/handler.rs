@@ -23,7 +23,7 @@ use wakumix_role_api::{Services, host::RequestFailure};
 
 use super::{
     bodies::Bodies,
-    exchange::{Ask, Remote, refuse, serve},
+    exchange::{Ask, Remote, serve},
 };
 use crate::{config::RequestLimits, limits::LastUse, slots::StreamSlots};
 
@@ -108,10 +108,8 @@ impl Handler {
 
     fn accept(&mut self, stream: Stream, protocol: &StreamProtocol) {
         let Some(service) = self.all.services.get(protocol.as_ref()) else { return };
-        let Some(slot) = self.slots.take(self.all.limits.inbound_streams) else {
-            self.serving.push(refuse(stream).boxed());
-            return;
-        };
+        // One too many is reset by dropping it.
+        let Some(slot) = self.slots.take(self.all.limits.inbound_streams) else { return };
         let serve = serve(stream, self.remote, service.clone(), self.all.clone(), self.last_use.clone());
         self.serving.push(
             async move {

@@ -6,7 +6,7 @@ use multiaddr::{Multiaddr, Protocol};
 use tempfile::TempDir;
 use wakumix_integration_tests::{
     CLUSTER, CONTENT_TOPIC, eventually, http,
-    net::{Net, NodePlan, all_with, plans, push, push_many},
+    net::{Net, NodePlan, all_with, plans, push, push_many, usual},
     process::{Process, run_program},
     run,
 };
@@ -94,6 +94,22 @@ async fn fills_a_pool(settings: &[(&str, &str)], key: &str) {
 #[test]
 fn descriptors_alone_fill_a_pool_from_one_address() {
     run(fills_a_pool(&[("descriptors", "true")], "staticnode"));
+}
+
+#[test]
+fn services_are_learnt_over_connections_where_no_record_names_them() {
+    run(async {
+        let net = Net::strangers(usual()).await;
+        net.tell_all(&net.pool(), &[]).await;
+        net.link_relays().await;
+        net.ready().await;
+        let known = net.node("sender-1").directory().snapshot().lightpush.clone();
+        assert_eq!(known.len(), 2, "both exits, which relay as well: {known:?}");
+        let answer = push(net.node("sender-1"), "learnt").await.unwrap();
+        assert_eq!(answer.kind(), "confirmed");
+        net.at_rest_after("sender-1", &[answer]).await;
+        net.end().await;
+    });
 }
 
 #[test]

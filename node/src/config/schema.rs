@@ -239,7 +239,7 @@ fn own(roles: &Roles) -> Vec<Key> {
         Key::new(WAKU, "max-msg-size", Kind::Size { min: 1024, max: 16 << 20 },
             "largest encoded message that is published here; what others publish is passed on up to 150KiB with its envelope, which is what nodes of the network read").or("150KiB"),
         Key::new(WAKU, "rate-limit", kind::rate_limit(),
-            "requests that a service takes: lightpush for peers, each of whom gets three quarters, mix for all who come through the mixnet together; a service without an entry takes all").list().or("lightpush:5/1s,mix:100/1s"),
+            "requests that a service takes: lightpush for peers, each of whom gets three quarters, mix for all who come through the mixnet together; a service without an entry takes all").list().or("lightpush:20/1s,mix:100/1s"),
 
         Key::new(REST, "rest", Kind::Bool,
             "serve the REST interface").or("true"),

@@ -135,6 +135,7 @@ impl Node {
         if let Some(descriptors) = &mut discovery_config.descriptors {
             let longest = advertised.iter().filter_map(|(_, own)| own.longest_hold).max();
             descriptors.longest_hold = longest.unwrap_or(descriptors.longest_hold);
+            descriptors.key_overlap = config.keys.overlap.as_duration();
         }
         let discovery = Discovery::new(discovery_config);
         discovery.prepare()?;

@@ -8,7 +8,6 @@ use std::{
 use actix_web::{HttpRequest, HttpResponse, Responder, web};
 use serde::{Deserialize, Serialize};
 use wakumix_discovery::PoolEntry;
-use wakumix_mix::MIN_POOL;
 use wakumix_role_api::directory::PoolState;
 use wakumix_waku::record::{Capabilities, Shards};
 
@@ -108,15 +107,16 @@ pub struct ShardsJson {
 
 async fn pool(api: web::Data<Api>, request: HttpRequest) -> Result<impl Responder, Refused> {
     access::permit_admin(&api, request.headers())?;
-    Ok(HttpResponse::Ok().json(PoolJson::from((api.pool)().await)))
+    let needed = api.directory.snapshot().needed();
+    Ok(HttpResponse::Ok().json(PoolJson::new((api.pool)().await, needed)))
 }
 
-impl From<Vec<PoolEntry>> for PoolJson {
-    fn from(mut entries: Vec<PoolEntry>) -> Self {
+impl PoolJson {
+    fn new(mut entries: Vec<PoolEntry>, needed: usize) -> Self {
         entries.sort_by_cached_key(|entry| (entry.state, entry.peer.to_base58()));
         let count = |state: PoolState| entries.iter().filter(|entry| entry.state == state).count();
         Self {
-            needed: MIN_POOL,
+            needed,
             counts: PoolState::ALL.into_iter().map(|state| (state.as_str().to_owned(), count(state))).collect(),
             diversity: DiversityJson::of(entries.iter().filter(|entry| entry.state == PoolState::Usable)),
             nodes: entries.into_iter().map(NodeJson::from).collect(),

@@ -5,6 +5,7 @@ use std::time::Duration;
 use libp2p_identity::PeerId;
 use thiserror::Error;
 use wakumix_mix::HopAddress;
+use wakumix_sphinx::WireFormat;
 use wakumix_waku::PubsubTopic;
 
 use crate::{PoolCounts, ServiceKind};
@@ -116,7 +117,7 @@ pub enum ClientError {
     #[error(
         "no answer within {} ms after {tries} tries; what was asked for may have been done; {}",
         limit.as_millis(),
-        no_replies(*silent, address.as_deref())
+        no_replies(*silent, address.as_deref(), *wire)
     )]
     NoReplies {
         /// The limit that passed, from acceptance.
@@ -127,6 +128,8 @@ pub enum ClientError {
         silent: u32,
         /// Where replies are sent; `None` if they come over connections of this node alone.
         address: Option<Box<HopAddress>>,
+        /// What its packets are.
+        wire: WireFormat,
     },
     /// Some services say that it is done, and fewer than are to say so.
     #[error("{said} of {needed} services say that it is done; what was asked for may have been done")]
@@ -195,7 +198,7 @@ impl ClientError {
 
 /// What a client lacks that has had no answer to so many tries, and sends replies to this address or over its connections.
 #[must_use]
-pub fn no_replies(silent: u32, address: Option<&HopAddress>) -> String {
+pub fn no_replies(silent: u32, address: Option<&HopAddress>, wire: WireFormat) -> String {
     let way = match address {
         Some(address) => {
             format!("at {}, so check that others can reach that, or set nat or ext-multiaddr", address.multiaddr())
@@ -203,7 +206,8 @@ pub fn no_replies(silent: u32, address: Option<&HopAddress>) -> String {
         None => "over the connections of this node, for nobody can dial it".to_owned(),
     };
     format!(
-        "none of the last {silent} tries of this node was answered: nothing gets through, or replies do not come; they are to come {way}"
+        "none of the last {silent} tries of this node was answered: nothing gets through, or replies do not come; they are to come {way}; \
+         where nodes do not tell their wire profile they may speak another one than {wire} (key profile)"
     )
 }
 

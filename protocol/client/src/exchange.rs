@@ -64,7 +64,8 @@ impl Common {
         match (failure, self.conditions.silence()) {
             (ClientError::Deadline { limit, tries }, Some(silent)) => {
                 let address = reply_address(&self.own, self.network.directory(), &self.connected).map(Box::new);
-                ClientError::NoReplies { limit, tries, silent, address }
+                let wire = self.formats.first().map(|format| format.wire()).unwrap_or_default();
+                ClientError::NoReplies { limit, tries, silent, address, wire }
             }
             (failure, _) => failure,
         }

@@ -24,6 +24,7 @@
 //! | `longest_hold_ms` | 15 | uint32 | how long it holds a packet at most; 0: not told |
 //! | `reassembles` | 16 | bool | it puts fragments of requests together when a path ends at it; it mixes, then |
 //! | `full` | 17 | bool | so many are connected that newcomers should look elsewhere |
+//! | `key_overlap_s` | 18 | uint32 | seconds for which a key that was replaced still opens packets; 0: not told |
 //!
 //! A reader skips addresses that it cannot decode and those that end with a peer id, so that a new transport needs no
 //! new descriptor. Everything else that is wrong refuses the descriptor as a whole.
@@ -104,6 +105,8 @@ pub struct Limits {
     pub packets_per_second: u32,
     /// How long it holds a packet at most, in milliseconds; 0: not told.
     pub longest_hold_ms: u32,
+    /// For how many seconds a key that was replaced still opens packets; 0: not told.
+    pub key_overlap_s: u32,
 }
 
 /// The times in a descriptor, in Unix seconds.

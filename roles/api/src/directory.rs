@@ -9,7 +9,8 @@ pub use wakumix_client::{
     PoolCounts, PoolState, ServiceKind,
     guards::{GuardCandidate, GuardSample, SampledGuard},
 };
-use wakumix_mix::{Family, HopAddress, MixNode};
+use wakumix_mix::{Family, HopAddress, MIN_POOL, MixNode};
+use wakumix_sphinx::PATH_LEN;
 use wakumix_waku::record::Shards;
 
 /// One snapshot of what discovery knows.
@@ -66,6 +67,12 @@ impl ServiceNode {
 }
 
 impl Directory {
+    /// Pool nodes that a request needs, as a client counts them: the service is one of them, unless there is one beyond the pool.
+    pub fn needed(&self) -> usize {
+        let is_beyond = |service: &ServiceNode| self.mix_node(&service.peer).is_none();
+        if self.lightpush.iter().any(is_beyond) { PATH_LEN } else { MIN_POOL }
+    }
+
     /// Where packets of others reach a mix node: one of the pool, or one that the operator has written down.
     pub fn address(&self, peer: &PeerId) -> Option<&HopAddress> {
         let written = || self.written.iter().find(|node| node.peer() == *peer);
@@ -116,6 +123,14 @@ impl DirectoryReader {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_request_needs_one_node_less_where_a_service_is_beyond_the_pool() {
+        let mut directory = Directory::default();
+        assert_eq!(directory.needed(), 4);
+        directory.lightpush = vec![ServiceNode::new(PeerId::random(), Vec::new())];
+        assert_eq!(directory.needed(), 3);
+    }
 
     #[test]
     fn a_service_that_told_its_shards_serves_no_others() {

@@ -241,6 +241,8 @@ pub enum PeerEvent {
         peer: PeerId,
         /// Where it was dialled, without `/p2p`.
         addresses: Vec<Multiaddr>,
+        /// Another peer that answered there.
+        answered_by: Option<PeerId>,
     },
     /// A peer has told what it is.
     Identified {
@@ -250,6 +252,13 @@ pub enum PeerEvent {
         protocols: Vec<String>,
         /// The addresses that it says it listens on, unchecked.
         addresses: Vec<Multiaddr>,
+    },
+    /// A peer of this node's cluster has said which shards it relays (`spec/waku.md §3`).
+    Shards {
+        /// Which.
+        peer: PeerId,
+        /// The shards.
+        shards: Vec<u16>,
     },
 }
 

@@ -21,9 +21,11 @@ use crate::delay_queue::Delayed;
 use crate::policy::Policy;
 
 mod admit;
+mod unreadable;
 
 use admit::Fresh;
 pub(crate) use admit::Pending;
+pub(crate) use unreadable::Unreadable;
 
 /// What to do with the packets of a batch that were accepted. A list that stays empty takes no memory.
 #[derive(Default)]
@@ -49,6 +51,7 @@ pub(crate) struct Pipeline {
     pub(crate) delay: ForwardDelay,
     pub(crate) rng: Mutex<StdRng>,
     pub(crate) weaknesses: Weaknesses,
+    pub(crate) unreadable: Unreadable,
 }
 
 /// Packets of a batch that go on, and for each the scalar of its next α: the same list of each, so that none is moved again.
@@ -120,6 +123,7 @@ impl Pipeline {
         };
         let known = |peer: &PeerId| self.policy.known(peer);
         let decision = hop::open(&*served.format, packet.bytes_mut(), authenticated, &self.policy.rules, &known);
+        self.unreadable.note(&decision, served.format.wire());
         if let Some(kind) = decision.kind() {
             packet.opened_as(kind);
         }

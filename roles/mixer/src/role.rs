@@ -31,7 +31,7 @@ use crate::local::LocalPackets;
 use crate::loops::Loops;
 use crate::metrics::{DelayMetrics, LoopMetrics, METRICS, UnwrapMetrics};
 use crate::outbound::{give_up, give_up_stopped};
-use crate::pipeline::Pipeline;
+use crate::pipeline::{Pipeline, Unreadable};
 use crate::policy::Policy;
 use crate::{countermeasures, gauges};
 
@@ -242,6 +242,7 @@ impl Parts {
             delay: ForwardDelay { law: config.delay.law(), max: config.max_delay },
             rng: Mutex::new(rng),
             weaknesses: context.weaknesses,
+            unreadable: Unreadable::default(),
         });
         let host = context.ports.host.clone();
         let bounds = countermeasures::bounds(context.weaknesses, Bounds::new(config.max_held, &context.formats));

@@ -25,7 +25,7 @@ use crate::effects::Effects;
 use crate::local::LocalPackets;
 use crate::loops::Loops;
 use crate::metrics::{DelayMetrics, LoopMetrics};
-use crate::pipeline::{Pending, Pipeline};
+use crate::pipeline::{Pending, Pipeline, Unreadable};
 use crate::policy::Policy;
 
 /// What is around the mixer, and what of its configuration matters to its parts.
@@ -94,6 +94,7 @@ impl SteppedMixer {
             delay: ForwardDelay { law: DelayLaw::default(), max: max_delay },
             rng: Mutex::new(StdRng::from_seed([7; 32])),
             weaknesses: Weaknesses::NONE,
+            unreadable: Unreadable::default(),
         };
         Self { pipeline, local, releaser }
     }

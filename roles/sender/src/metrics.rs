@@ -189,6 +189,7 @@ impl Metrics {
 mod tests {
     use wakumix_client::{PoolCounts, SendFailure, ServiceKind, lightpush::DirectFailure};
     use wakumix_mix::ExitStatus;
+    use wakumix_sphinx::WireFormat;
     use wakumix_waku::lightpush::AnswerError;
 
     use super::*;
@@ -210,7 +211,13 @@ mod tests {
             ClientError::NotYetDirect { problem: Box::new(ClientError::NoConnectedHop), left: Duration::ZERO },
             ClientError::FirstHop(SendFailure::QueueFull),
             ClientError::Deadline { limit: Duration::ZERO, tries: 1 },
-            ClientError::NoReplies { limit: Duration::ZERO, tries: 1, silent: 12, address: None },
+            ClientError::NoReplies {
+                limit: Duration::ZERO,
+                tries: 1,
+                silent: 12,
+                address: None,
+                wire: WireFormat::default(),
+            },
             ClientError::Unsound,
             ClientError::Stopped,
             ClientError::Internal(""),

@@ -22,6 +22,7 @@ use wakumix_role_api::{
     rest::Route,
     sender::{GuardsInUse, NAME, ReplyOpener, SenderHandle, SenderMessage},
 };
+use wakumix_sphinx::WireFormat;
 use wakumix_telemetry::{Catalogue, health::Protocol};
 
 use crate::{
@@ -163,7 +164,8 @@ impl Role for SenderRole {
         let factory = factory(context.clone(), config, shell, handle.replies().clone(), rng);
         let actor = context.supervisor.start(handle.address().clone(), inbox, task_limit, factory);
         let (node, directory) = (context.node.clone(), context.directory.clone());
-        Ok(Box::new(RunningSender { actor, work, silence, node, directory, handle, min_subnets }))
+        let wire = context.formats.all().first().map(|served| served.format.wire()).unwrap_or_default();
+        Ok(Box::new(RunningSender { actor, work, silence, node, directory, handle, min_subnets, wire }))
     }
 }
 
@@ -221,6 +223,8 @@ struct RunningSender {
     directory: DirectoryReader,
     handle: SenderHandle,
     min_subnets: usize,
+    /// What its packets are.
+    wire: WireFormat,
 }
 
 impl RunningRole for RunningSender {
@@ -245,7 +249,7 @@ impl RunningRole for RunningSender {
         })?;
         self.silence.recent().map_or(Ok(()), |silent| {
             let address = reply_address(&own, &known, &directory.connected);
-            Err(format!("no_replies: {}", no_replies(silent, address.as_ref())))
+            Err(format!("no_replies: {}", no_replies(silent, address.as_ref(), self.wire)))
         })
     }
 

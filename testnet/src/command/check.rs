@@ -12,7 +12,8 @@ const MOST_NODES: u16 = 256;
 
 /// What is wrong with the options; nothing if they make a net.
 pub(super) fn problems(options: &Options) -> Vec<Problem> {
-    [size_problems(options), kill_problems(options), payload_problem(options), rotate_problem(options)].concat()
+    let pace = pace_problem(options);
+    [size_problems(options), pace, kill_problems(options), payload_problem(options), rotate_problem(options)].concat()
 }
 
 /// Whether there is enough of each kind of node, and not too much.
@@ -47,6 +48,13 @@ fn size_problems(options: &Options) -> Vec<Problem> {
         refuse(format!("{nodes} nodes are too many for one process"), format!("use at most {MOST_NODES} in all"));
     }
     problems
+}
+
+/// Whether a time to send for comes with a pace.
+fn pace_problem(options: &Options) -> Vec<Problem> {
+    let lasting = options.lasting.filter(|_| options.rate.is_none());
+    let problem = |lasting| Problem::new(format!("--for {lasting}: at no pace"), "add --rate, messages a second");
+    lasting.map(problem).into_iter().collect()
 }
 
 /// Whether enough is left after a kill: nodes for paths, and messages to see what it does.
@@ -203,6 +211,8 @@ mod tests {
                 assert_eq!(!found.is_empty(), problem, "{profile} {size}");
             }
         }
+        let said = refusal(&["--for", "1m"]);
+        assert!(said.contains("add --rate"), "{said}");
         let said = refusal(&["--payload", "4097"]);
         assert!(said.contains("4097 bytes") && said.contains("at most 4096"), "{said}");
     }
@@ -213,7 +223,8 @@ mod tests {
             &["--burst", "4", "--messages", "5"][..],
             &["--burst", "4", "--one-by-one"],
             &["--burst", "4", "--rate", "5"],
-            &["--for", "1m"],
+            &["--gossip", "star", "--mixers", "3"],
+            &["--kill-relays", "3"],
             &["--rate", "1", "--for", "1m", "--messages", "5"],
             &["--rate", "0"],
             &["--rate", "1", "--one-by-one"],

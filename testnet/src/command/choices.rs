@@ -7,6 +7,25 @@ use wakumix_node::{
     roles::Roles,
 };
 
+/// Who is connected to whom in a net of relays alone.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+pub enum Shape {
+    /// All to the first one
+    Star,
+    /// All to all
+    Mesh,
+}
+
+impl Shape {
+    /// Its word.
+    pub(super) const fn as_str(self) -> &'static str {
+        match self {
+            Self::Star => "star",
+            Self::Mesh => "full mesh",
+        }
+    }
+}
+
 /// How nodes find each other.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, clap::ValueEnum)]
 pub enum Discovery {

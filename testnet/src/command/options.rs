@@ -2,10 +2,29 @@
 
 use wakumix_sphinx::WireFormat;
 
-use super::choices::{Discovery, Payload, Share, cover, percent};
+use super::choices::{Discovery, Payload, Shape, Share, cover, percent};
 use wakumix_node::config::{MixDelay, Percent, Timespan};
 
 use crate::Kind;
+
+/// What a net of relays alone has not.
+const GOSSIP_CONFLICTS: [&str; 15] = [
+    "mixers",
+    "exits",
+    "senders",
+    "messages",
+    "delay",
+    "profile",
+    "discovery",
+    "one_by_one",
+    "burst",
+    "loss",
+    "kill_mixers",
+    "kill_exits",
+    "rotate",
+    "cover",
+    "hold",
+];
 
 /// Flags of `wakumix testnet`.
 #[derive(Clone, Debug, clap::Args)]
@@ -48,7 +67,7 @@ pub struct Options {
     #[arg(long, value_name = "N", conflicts_with = "one_by_one", value_parser = clap::value_parser!(u32).range(1..=10_000))]
     pub rate: Option<u32>,
     /// Send for so long, at --rate
-    #[arg(long = "for", value_name = "TIME", requires = "rate", conflicts_with = "messages")]
+    #[arg(long = "for", value_name = "TIME", conflicts_with = "messages")]
     pub lasting: Option<Timespan>,
     /// Lose that part of the packets that each host would write, e.g. 5 or 0.5
     #[arg(long, value_name = "PERCENT", value_parser = percent)]
@@ -62,6 +81,13 @@ pub struct Options {
     /// Messages sent before the kill; a quarter of all when left out
     #[arg(long, value_name = "M")]
     pub kill_after: Option<u32>,
+    /// Relays alone, connected in a star or a full mesh, that publish messages themselves: whether each comes to all; at 400 a
+    /// second for a minute unless --rate and --for say otherwise
+    #[arg(long, value_enum, value_name = "SHAPE", conflicts_with_all = GOSSIP_CONFLICTS)]
+    pub gossip: Option<Shape>,
+    /// Kill that many relays when half of the time is over, never the middle of a star
+    #[arg(long, value_name = "N|PART", requires = "gossip")]
+    pub kill_relays: Option<Share>,
     /// Replace every mix key after such a time; a replaced key opens packets for half of it
     #[arg(long, value_name = "TIME")]
     pub rotate: Option<Timespan>,

@@ -28,6 +28,62 @@ fn an_unannounced_key_may_change_once_in_a_while() {
     assert_eq!(world.report(SourceName::Discv5, told(peer, 3, 3, None)), Ok(true));
 }
 
+/// Five minutes and six hours fast: this node reaches each date before the others do.
+#[test]
+fn a_clock_that_is_fast_takes_up_no_key_that_its_node_has_not() {
+    for fast in [0, 5 * 60, 6 * 60 * 60] {
+        let (mut world, peer) = World::with_peer();
+        // The node rotates once an hour, and each key opens packets for an hour more. It is visited every ten minutes.
+        let word = |world: &World, turn: u64| Finding {
+            key_slack: 30 * 60,
+            told_at: Some(world.now.unix),
+            ..told(peer, 1 + turn, u8::try_from(turn).unwrap() + 1, Some((turn_key(turn), START + 3600 * (turn + 1))))
+        };
+        world.pass(fast);
+        for minutes in (0..600).step_by(10) {
+            let turn = minutes / 60;
+            let word = word(&world, turn);
+            world.report(SourceName::Descriptors, word).unwrap();
+            for _ in 0..10 {
+                assert_eq!(
+                    key_of(&world, &peer),
+                    Some(key(u8::try_from(turn).unwrap() + 1)),
+                    "{fast} s, {minutes} min"
+                );
+                world.pass(60);
+            }
+        }
+    }
+}
+
+/// The key after this change.
+fn turn_key(turn: u64) -> u8 {
+    u8::try_from(turn).unwrap() + 2
+}
+
+#[test]
+fn a_key_that_nobody_says_more_of_is_taken_up_late_while_the_old_one_still_opens() {
+    let (mut world, peer) = World::with_peer();
+    let announced = Finding { key_slack: 100, ..told(peer, 1, 1, Some((2, START + 20))) };
+    world.report(SourceName::Descriptors, announced).unwrap();
+    world.pass(119);
+    assert_eq!(key_of(&world, &peer), Some(key(1)));
+    world.pass(1);
+    assert_eq!(key_of(&world, &peer), Some(key(2)));
+}
+
+#[test]
+fn a_node_that_restarts_twice_in_a_minute_is_believed_to_itself_and_to_nobody_else() {
+    let (mut world, peer) = World::with_peer();
+    for seed in 1..=5 {
+        let said = told(peer, u64::from(seed), seed, None);
+        world.report(SourceName::Descriptors, Finding { told_at: Some(world.now.unix), ..said }).unwrap();
+        assert_eq!(key_of(&world, &peer), Some(key(seed)));
+        world.pass(1);
+    }
+    assert_eq!(world.report(SourceName::Descriptors, told(peer, 9, 9, None)), Err(Refusal::KeyChange));
+}
+
 #[test]
 fn announced_keys_take_over_at_their_dates_without_another_word_and_as_often_as_they_are_announced() {
     let (mut world, peer) = World::with_peer();

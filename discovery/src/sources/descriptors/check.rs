@@ -36,6 +36,8 @@ pub(super) struct Reader<'a> {
     pub(super) me: PeerId,
     /// The time.
     pub(super) now: UnixSeconds,
+    /// Whether the peer that was asked answers over a connection that this node opened.
+    pub(super) is_reached: bool,
     /// What is held already.
     pub(super) shelf: &'a Shelf,
     /// Countermeasures that are missing.
@@ -63,7 +65,10 @@ impl Reader<'_> {
             }
             match Descriptor::open_under(&envelope, self.now, self.weaknesses) {
                 Ok(descriptor) if descriptor.peer == self.me => {}
-                Ok(descriptor) => checked.take(descriptor, envelope, ask, self.shelf),
+                Ok(descriptor) => {
+                    let is_own = self.is_reached && descriptor.peer == ask.peer;
+                    checked.take(descriptor, envelope, is_own.then_some(self.now), ask, self.shelf);
+                }
                 Err(error) => checked.refuse(refusal(&error), 1),
             }
         }
@@ -72,7 +77,14 @@ impl Reader<'_> {
 }
 
 impl Checked {
-    fn take(&mut self, descriptor: Descriptor, envelope: Vec<u8>, ask: &Ask, shelf: &Shelf) {
+    fn take(
+        &mut self,
+        descriptor: Descriptor,
+        envelope: Vec<u8>,
+        told_at: Option<UnixSeconds>,
+        ask: &Ask,
+        shelf: &Shelf,
+    ) {
         let peer = descriptor.peer;
         let was_asked_for = match &ask.request {
             Request::Own => peer == ask.peer,
@@ -83,13 +95,36 @@ impl Checked {
             return self.refuse(Refusal::TooMany, 1);
         }
         self.news += usize::from(!shelf.has(&peer));
-        self.findings.push(finding(descriptor, envelope));
+        self.findings.push(Finding { told_at, ..finding(descriptor, envelope) });
     }
 
     fn refuse(&mut self, refusal: Refusal, count: usize) {
         if count > 0 {
             *self.refused.entry(refusal).or_default() += count as u64;
         }
+    }
+}
+
+/// What a peer that was asked for its own descriptor, over a connection that this node opened, says of itself.
+pub(crate) enum OwnWord {
+    /// Its descriptor.
+    Descriptor(Box<Finding>),
+    /// That it has none: it neither mixes nor serves anything now.
+    Nothing,
+    /// Nothing that counts.
+    Unclear,
+}
+
+/// Reads the answer of a peer to [`Request::Own`], with its length in front.
+pub(crate) fn own_word(bytes: &[u8], peer: PeerId, now: UnixSeconds) -> OwnWord {
+    let body = frame::decode(bytes, MAX_RESPONSE_LEN).ok().flatten().map(|(body, _)| body);
+    let Some(Ok(Response { descriptors })) = body.map(Response::decode) else { return OwnWord::Unclear };
+    let Some(envelope) = descriptors.into_iter().next() else { return OwnWord::Nothing };
+    match Descriptor::open(&envelope, now) {
+        Ok(descriptor) if descriptor.peer == peer => {
+            OwnWord::Descriptor(Box::new(Finding { told_at: Some(now), ..finding(descriptor, envelope) }))
+        }
+        _ => OwnWord::Unclear,
     }
 }
 
@@ -100,6 +135,7 @@ fn finding(descriptor: Descriptor, envelope: Vec<u8>) -> Finding {
         shards: Some(descriptor.shards),
         mix_key: descriptor.mix_key,
         next_key: descriptor.next_key,
+        key_slack: u64::from(descriptor.limits.key_overlap_s) / 2,
         profiles: Some(descriptor.profiles),
         reassembles: Some(descriptor.reassembles),
         is_full: Some(descriptor.is_full),

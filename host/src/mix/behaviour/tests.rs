@@ -38,6 +38,7 @@ impl Bench {
             ledger: ledger.clone(),
             mixer,
             turn: Arc::default(),
+            idle_timeout: std::time::Duration::from_secs(1),
             frame_timeout: std::time::Duration::from_secs(1),
             metrics: MixMetrics::new(&telemetry),
             uses: LastUses::default(),

@@ -157,11 +157,11 @@ fn in_words(failure: &ClientError) -> String {
                 limit.as_millis()
             )
         }
-        ClientError::NoReplies { limit, tries, silent, address } => {
+        ClientError::NoReplies { limit, tries, silent, address, wire } => {
             format!(
                 "no answer within {} ms after {tries} tries; the message may have been published; {}",
                 limit.as_millis(),
-                no_replies(*silent, address.as_deref())
+                no_replies(*silent, address.as_deref(), *wire)
             )
         }
         ClientError::Unconfirmed { said, needed } => {

@@ -38,7 +38,7 @@ fn descriptor() -> Descriptor {
         profiles: vec![WireFormat::default()],
         operator: Some("example.org".into()),
         family: vec![peer(8), peer(9)],
-        limits: Limits { packets_per_second: 100, longest_hold_ms: 65_535 },
+        limits: Limits { packets_per_second: 100, longest_hold_ms: 65_535, key_overlap_s: 0 },
         reassembles: true,
         is_full: false,
     }
@@ -111,6 +111,15 @@ fn a_full_node_says_so_behind_all_that_others_say() {
 }
 
 #[test]
+fn how_long_a_replaced_key_opens_packets_comes_behind_all_that_others_say() {
+    let limits = Limits { key_overlap_s: 3600, ..descriptor().limits };
+    let told = Descriptor { limits, ..descriptor() };
+    let (bytes, payload) = (told.seal(&keypair(7)).unwrap(), wire::Fields::from(&told).encode_to_vec());
+    assert_eq!(payload, [fields().encode_to_vec(), vec![0x90, 1, 0x90, 0x1c]].concat(), "field 18, a varint, 3600");
+    assert_eq!(Descriptor::open(&bytes, NOW).unwrap(), told);
+}
+
+#[test]
 fn the_largest_that_a_node_makes_fits() {
     let relayed = format!("/ip4/192.0.2.7/tcp/60000/p2p/{}/p2p-circuit", peer(9));
     let largest = Descriptor {
@@ -119,7 +128,7 @@ fn the_largest_that_a_node_makes_fits() {
         profiles: vec!["aes-ctr/seq/301".parse().unwrap(), WireFormat::default()],
         operator: Some("o".repeat(MAX_OPERATOR_LEN)),
         family: vec![peer(8); MAX_FAMILY],
-        limits: Limits { packets_per_second: u32::MAX, longest_hold_ms: u32::MAX },
+        limits: Limits { packets_per_second: u32::MAX, longest_hold_ms: u32::MAX, key_overlap_s: u32::MAX },
         ..descriptor()
     };
     let bytes = largest.seal(&keypair(7)).unwrap();

@@ -46,6 +46,8 @@ pub(super) struct Fields {
     pub(super) reassembles: bool,
     #[prost(bool, tag = "17")]
     pub(super) full: bool,
+    #[prost(uint32, tag = "18")]
+    pub(super) key_overlap_s: u32,
 }
 
 impl From<&Descriptor> for Fields {
@@ -69,6 +71,7 @@ impl From<&Descriptor> for Fields {
             longest_hold_ms: descriptor.limits.longest_hold_ms,
             reassembles: descriptor.reassembles,
             full: descriptor.is_full,
+            key_overlap_s: descriptor.limits.key_overlap_s,
         }
     }
 }
@@ -98,7 +101,11 @@ impl TryFrom<Fields> for Descriptor {
             next_key: fields.next_key()?,
             profiles: fields.profiles.iter().filter_map(|text| text.parse().ok()).collect(),
             family: fields.family.iter().map(|bytes| peer_id("family", bytes)).collect::<Result<_, _>>()?,
-            limits: Limits { packets_per_second: fields.packets_per_second, longest_hold_ms: fields.longest_hold_ms },
+            limits: Limits {
+                packets_per_second: fields.packets_per_second,
+                longest_hold_ms: fields.longest_hold_ms,
+                key_overlap_s: fields.key_overlap_s,
+            },
             operator: operator(fields.operator)?,
             reassembles: fields.reassembles,
             is_full: fields.full,

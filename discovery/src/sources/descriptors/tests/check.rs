@@ -21,7 +21,7 @@ use crate::{
 
 async fn checked(request: Request, answer: Vec<u8>, shelf: &Shelf) -> Checked {
     let ask = Ask { peer: peer(1), addresses: Vec::new(), request };
-    Reader { me: peer(ME), now: NOW, shelf, weaknesses: Weaknesses::NONE }.read(&answer, &ask).await
+    Reader { me: peer(ME), now: NOW, is_reached: true, shelf, weaknesses: Weaknesses::NONE }.read(&answer, &ask).await
 }
 
 async fn read(request: Request, descriptors: Vec<Vec<u8>>) -> Checked {

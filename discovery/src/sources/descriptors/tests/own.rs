@@ -16,7 +16,7 @@ use crate::{
 };
 
 fn described(record: &LocalRecord) -> Option<Descriptor> {
-    describe(record, Limits { packets_per_second: 9, longest_hold_ms: 9 }, NOW)
+    describe(record, Limits { packets_per_second: 9, longest_hold_ms: 9, key_overlap_s: 9 }, NOW)
 }
 
 /// The own descriptor as a peer receives it.

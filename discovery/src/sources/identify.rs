@@ -1,0 +1,182 @@
+//! What known peers say over connections that this node opened: identify lists the protocols that a peer speaks, metadata the
+//! shards that it relays (`spec/waku.md §3`).
+//!
+//! Records of the existing network's nodes often do not say that they serve lightpush, or on which shards, while each
+//! connection does (`spec/live-behaviour.md`, "Seen on 29 November 2026"). The visit of a check is enough. A peer that dialled
+//! in is not believed: to be chosen as a service it would only have to connect.
+
+use std::collections::HashMap;
+
+use futures::{FutureExt, future::BoxFuture};
+use libp2p_identity::PeerId;
+use tokio::sync::broadcast::error::RecvError;
+use wakumix_role_api::host::PeerEvent;
+use wakumix_waku::{
+    RELAY_PROTOCOL,
+    lightpush::{V2_PROTOCOL, V3_PROTOCOL},
+    record::{Capabilities, Shards},
+};
+
+use crate::{
+    clock::Now,
+    finding::{Finding, SourceName, UnixSeconds},
+    source::{Source, SourceContext},
+};
+
+/// How long a peer's word counts after it was given; checks come more often.
+const COUNTS_FOR: UnixSeconds = 60 * 60;
+
+/// The source.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Identify {
+    cluster: u16,
+}
+
+impl Identify {
+    pub(crate) fn new(cluster: u16) -> Self {
+        Self { cluster }
+    }
+
+    async fn follow(self, context: SourceContext) {
+        let mut events = context.findings.peer_events();
+        let mut peers = Peers { cluster: self.cluster, connected: HashMap::new() };
+        loop {
+            let finding = match events.recv().await {
+                Ok(event) => peers.on_event(event, Now::read().unix),
+                // A check's next visit says it again.
+                Err(RecvError::Lagged(_)) => None,
+                Err(RecvError::Closed) => return,
+            };
+            if let Some(finding) = finding
+                && !context.findings.report(vec![finding]).await
+            {
+                return;
+            }
+        }
+    }
+}
+
+impl Source for Identify {
+    fn name(&self) -> SourceName {
+        SourceName::Identify
+    }
+
+    fn run(&self, context: SourceContext) -> BoxFuture<'static, ()> {
+        self.follow(context).boxed()
+    }
+}
+
+/// What connected peers have said. Bound: the connections.
+struct Peers {
+    cluster: u16,
+    connected: HashMap<PeerId, Said>,
+}
+
+#[derive(Default)]
+struct Said {
+    /// Over a connection that this node opened.
+    is_reached: bool,
+    offers: Option<Capabilities>,
+    shards: Option<Vec<u16>>,
+}
+
+impl Peers {
+    /// What is now known of the peer that the event is about, if it serves anything.
+    fn on_event(&mut self, event: PeerEvent, now: UnixSeconds) -> Option<Finding> {
+        let peer = match event {
+            PeerEvent::Reached { peer, .. } => {
+                self.connected.entry(peer).or_default().is_reached = true;
+                peer
+            }
+            PeerEvent::Identified { peer, protocols, .. } => {
+                self.connected.entry(peer).or_default().offers = Some(offers(&protocols));
+                peer
+            }
+            PeerEvent::Shards { peer, shards } => {
+                self.connected.entry(peer).or_default().shards = Some(shards);
+                peer
+            }
+            PeerEvent::ReachedLost { peer } => {
+                self.connected.entry(peer).or_default().is_reached = false;
+                return None;
+            }
+            PeerEvent::Disconnected { peer } => {
+                self.connected.remove(&peer);
+                return None;
+            }
+            PeerEvent::Connected { .. } | PeerEvent::DialFailed { .. } => return None,
+        };
+        self.finding(peer, now)
+    }
+
+    fn finding(&self, peer: PeerId, now: UnixSeconds) -> Option<Finding> {
+        let said = self.connected.get(&peer).filter(|said| said.is_reached)?;
+        let offers = said.offers.filter(|offers| offers.contains(Capabilities::LIGHTPUSH))?;
+        let shards = said.shards.clone().map(|shards| Shards { cluster: self.cluster, shards });
+        Some(Finding { capabilities: Some(offers), shards, expires: Some(now + COUNTS_FOR), ..Finding::new(peer, now) })
+    }
+}
+
+fn offers(protocols: &[String]) -> Capabilities {
+    let speaks = |protocol: &str| protocols.iter().any(|spoken| spoken == protocol);
+    let lightpush = speaks(V3_PROTOCOL) || speaks(V2_PROTOCOL);
+    [(lightpush, Capabilities::LIGHTPUSH), (speaks(RELAY_PROTOCOL), Capabilities::RELAY)]
+        .into_iter()
+        .filter(|(speaks, _)| *speaks)
+        .fold(Capabilities::NONE, |all, (_, own)| all | own)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::stand_in::{CLUSTER, Node, mixer, peer};
+    use super::*;
+
+    fn reached(peer: PeerId) -> PeerEvent {
+        PeerEvent::Reached { peer, address: "/ip4/192.0.2.1/tcp/60000".parse().unwrap() }
+    }
+
+    fn identified(peer: PeerId, protocols: &[&str]) -> PeerEvent {
+        let protocols = protocols.iter().map(ToString::to_string).collect();
+        PeerEvent::Identified { peer, protocols, addresses: Vec::new() }
+    }
+
+    /// What a node of the existing network lists.
+    const LISTED: [&str; 4] = ["/ipfs/id/1.0.0", RELAY_PROTOCOL, "/mix/1.0.0", V3_PROTOCOL];
+
+    #[tokio::test(start_paused = true)]
+    async fn a_service_that_was_dialled_is_reported_with_its_shards() {
+        let node = Node::new(1, mixer(1), &Identify::new(CLUSTER));
+        tokio::task::yield_now().await;
+        let service = peer(2);
+        for event in
+            [reached(service), identified(service, &LISTED), PeerEvent::Shards { peer: service, shards: vec![0, 5] }]
+        {
+            node.events.send(event).unwrap();
+        }
+        tokio::time::sleep(std::time::Duration::from_secs(1)).await;
+        let found = node.log.lock().found.clone();
+        assert_eq!(found.len(), 2);
+        let last = &found[1];
+        assert_eq!(last.peer, service);
+        assert_eq!(last.capabilities, Some(Capabilities::LIGHTPUSH | Capabilities::RELAY));
+        assert_eq!(last.shards, Some(Shards { cluster: CLUSTER, shards: vec![0, 5] }));
+        assert_eq!((last.mix_key, last.addresses.len()), (None, 0));
+    }
+
+    #[test]
+    fn nobody_is_believed_who_dialled_in_or_serves_nothing() {
+        let mut peers = Peers { cluster: CLUSTER, connected: HashMap::new() };
+        let [inbound, idle] = [peer(1), peer(2)];
+        assert_eq!(peers.on_event(identified(inbound, &LISTED), 1), None);
+        assert_eq!(peers.on_event(PeerEvent::Shards { peer: inbound, shards: vec![1] }, 1), None);
+        assert_eq!(peers.on_event(reached(idle), 1), None);
+        assert_eq!(peers.on_event(identified(idle, &LISTED[..3]), 1), None);
+        // Once this node has dialled it, what it said before counts, and no longer when that connection is gone.
+        assert!(peers.on_event(reached(inbound), 1).is_some());
+        assert_eq!(peers.on_event(PeerEvent::ReachedLost { peer: inbound }, 1), None);
+        assert_eq!(peers.on_event(identified(inbound, &LISTED), 1), None);
+        peers.on_event(PeerEvent::Disconnected { peer: inbound }, 1);
+        peers.on_event(PeerEvent::Disconnected { peer: idle }, 1);
+        assert!(peers.connected.is_empty());
+    }
+}
