@@ -21,7 +21,7 @@ use wakumix_node::{
 use wakumix_records::node_record::NodeRecord;
 use wakumix_role_api::command::DEFAULT_NODE;
 
-use super::{ConfigArgs, Failure, config::warn, rest::RestNode};
+use super::{ConfigArgs, Failure, config::warn, rest::RestNode, wait::WaitArgs};
 use fields::RecordJson;
 
 /// How long a node may take to answer.
@@ -57,6 +57,8 @@ pub(super) struct ShowArgs {
     /// REST address of the running node
     #[arg(long, value_name = "NODE", default_value = DEFAULT_NODE)]
     via: String,
+    #[command(flatten)]
+    wait: WaitArgs,
     /// Print what the record says, too
     #[arg(long)]
     fields: bool,
@@ -80,11 +82,15 @@ impl ShowArgs {
     fn run(&self, roles: &Roles, out: &mut impl Write) -> Result<(), Failure> {
         let inputs = self.config.inputs(roles);
         let record = if inputs.file.is_some() || !inputs.flags.is_empty() {
+            if self.wait.is_given() {
+                let help = "leave out --wait, or ask a running node with --via alone";
+                return Err(Failure::Input(Problem::new("--wait: a configuration is there at once", help).into()));
+            }
             let loaded = config::load(&inputs)?;
             warn(&loaded)?;
             of_configuration(&loaded)?
         } else {
-            of_node(&self.via)?
+            self.wait.until(|| of_node(&self.via))?
         };
         if self.json {
             return write_json(&RecordJson::of(&record), out);

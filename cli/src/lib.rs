@@ -14,6 +14,8 @@ mod send;
 mod testnet;
 #[cfg(test)]
 mod tests;
+mod version;
+mod wait;
 
 use std::{
     ffi::OsString,
@@ -22,7 +24,7 @@ use std::{
     time::Duration,
 };
 
-use clap::{ArgMatches, Args as _, CommandFactory as _, FromArgMatches as _, Parser};
+use clap::{ArgMatches, Args as _, CommandFactory as _, FromArgMatches as _, Parser, error::ErrorKind};
 use wakumix_conformance::CommandError;
 pub use wakumix_node::roles::Roles;
 use wakumix_node::{
@@ -43,9 +45,16 @@ const EXIT_RUNTIME: u8 = 3;
 /// Where `--help` has the subcommands of roles: beside `pool`, which asks a running node as they do.
 const AFTER_POOL: usize = 3;
 
-/// Waku node that mixes.
+/// Waku node that mixes
+///
+/// Runs any set of the roles relay, mixer, exit and sender, and sends messages over the mixnet, so that nobody on the way
+/// learns who sent them. `wakumix testnet` shows all of it on this machine; `wakumix node` runs a node, which speaks the wire
+/// of nwaku and takes its option names.
 #[derive(Debug, Parser)]
-#[command(name = "wakumix", version, about)]
+#[command(name = "wakumix", version = version::VERSION)]
+#[command(
+    after_help = "Exit codes: 0 done, 1 wrong input or configuration, 2 wrong command line, 3 failed while running."
+)]
 struct Cli {
     #[command(subcommand)]
     command: Command,
@@ -80,6 +89,9 @@ pub enum Failure {
     /// It failed while running.
     #[error("{0}")]
     Runtime(Problem),
+    /// Its output cannot be written.
+    #[error("error: the output cannot be written: {0}")]
+    Output(io::Error),
 }
 
 impl Failure {
@@ -92,7 +104,7 @@ impl Failure {
     fn code(&self) -> u8 {
         match self {
             Self::Input(_) => EXIT_INPUT,
-            Self::Runtime(_) => EXIT_RUNTIME,
+            Self::Runtime(_) | Self::Output(_) => EXIT_RUNTIME,
         }
     }
 }
@@ -113,6 +125,7 @@ impl From<CommandError> for Failure {
     fn from(error: CommandError) -> Self {
         match error {
             CommandError::Input { message, help } => Self::Input(Problem::new(message, help).into()),
+            CommandError::Output(error) => Self::Output(error),
             error => Self::while_running(error),
         }
     }
@@ -125,6 +138,7 @@ impl From<role_command::CommandError> for Failure {
             role_command::CommandError::Runtime { message, help: Some(help) } => {
                 Self::Runtime(Problem::new(message, help))
             }
+            role_command::CommandError::Output(error) => Self::Output(error),
             error => Self::while_running(error),
         }
     }
@@ -139,13 +153,14 @@ impl From<Failure> for role_command::CommandError {
                 Self::Input { message, help: help.unwrap_or_default() }
             }
             Failure::Runtime(Problem { message, help }) => Self::Runtime { message, help },
+            Failure::Output(error) => Self::Output(error),
         }
     }
 }
 
 impl From<io::Error> for Failure {
     fn from(error: io::Error) -> Self {
-        Self::while_running(format_args!("the output cannot be written: {error}"))
+        Self::Output(error)
     }
 }
 
@@ -156,6 +171,8 @@ pub fn run(roles: &Roles, arguments: impl IntoIterator<Item = impl Into<OsString
     let done = execute(roles, arguments, &mut out).and_then(|()| out.flush().map_err(Failure::from));
     match done {
         Ok(()) => ExitCode::SUCCESS,
+        // Who reads has read enough: `wakumix pool | head -1`.
+        Err(Failure::Output(error)) if error.kind() == io::ErrorKind::BrokenPipe => ExitCode::SUCCESS,
         Err(failure) => {
             // Nothing is left to do when even standard error is closed.
             let _ = writeln!(Terminal::new(io::stderr()), "{failure}");
@@ -175,7 +192,10 @@ pub fn execute(
     out: &mut impl Write,
 ) -> Result<(), Failure> {
     let out = &mut Terminal::new(out);
-    let matches = Cli::command_with(roles)?.try_get_matches_from(arguments).unwrap_or_else(|error| error.exit());
+    let arguments: Vec<OsString> = arguments.into_iter().map(Into::into).collect();
+    let mut command = Cli::command_with(roles)?;
+    let matches = command.try_get_matches_from_mut(&arguments);
+    let matches = matches.unwrap_or_else(|error| unless_asked_for(&mut command, &arguments, error).exit());
     if let Some((command, own)) = command_of(roles, &matches) {
         let token = TokenArgs::from_arg_matches(own).unwrap_or_else(|error| error.exit());
         let connect = move |via: &str, limit: Duration| {
@@ -184,6 +204,25 @@ pub fn execute(
         return Ok((command.run)(own, &mut CommandContext { out, connect: &connect })?);
     }
     Cli::from_arg_matches(&matches).unwrap_or_else(|error| error.exit()).command.run(roles, out)
+}
+
+/// The error of a command line. Help comes only where it is asked for: a text such as `-hi` was to be sent.
+fn unless_asked_for(command: &mut clap::Command, arguments: &[OsString], error: clap::Error) -> clap::Error {
+    if ![ErrorKind::DisplayHelp, ErrorKind::DisplayVersion].contains(&error.kind()) {
+        return error;
+    }
+    let flags =
+        || arguments.iter().skip(1).map(|argument| argument.to_string_lossy()).take_while(|argument| argument != "--");
+    let asked = ["-h", "--help", "-V", "--version"];
+    let cluster = flags().find(|flag| flag.len() > 2 && flag.starts_with('-') && !flag.starts_with("--"));
+    match cluster.filter(|_| !flags().any(|flag| asked.contains(&flag.as_ref()))) {
+        Some(text) => {
+            let message =
+                format!("unexpected argument '{text}' found\n\n  tip: to pass '{text}' as a value, use '-- {text}'");
+            command.error(ErrorKind::UnknownArgument, message)
+        }
+        None => error,
+    }
 }
 
 /// The subcommand of a role that was given, with its arguments.

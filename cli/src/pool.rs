@@ -5,12 +5,16 @@ mod tests;
 
 use std::{io::Write, time::Duration};
 
-use wakumix_node::rest::pool::{NodeJson, PoolJson};
+use wakumix_node::{
+    config::Problem,
+    rest::pool::{NodeJson, PoolJson},
+};
 use wakumix_role_api::command::{DEFAULT_NODE, Layout, Side, short_peer, short_time};
 
 use super::{
     Failure,
     rest::{RestNode, TokenArgs},
+    wait::WaitArgs,
 };
 
 /// How long a node may take to answer.
@@ -20,7 +24,7 @@ const LIMIT: Duration = Duration::from_secs(10);
 ///
 /// One line a node, usable ones first: what it offers, its wire profiles, whether it puts fragments together (FRAGMENTS),
 /// who tells of it, how long ago it was reached, whether it is the operator's entry, was reached, or has only dialled in
-/// itself (CLASS), its state and why. The node must serve its admin interface: REST on loopback, or rest-admin = true.
+/// itself (CLASS), its state and why. --wait waits until enough are usable to send. The node must serve its admin interface: REST on loopback, or rest-admin = true.
 #[derive(Debug, clap::Args)]
 pub(super) struct PoolCommand {
     /// REST address of the node
@@ -28,6 +32,8 @@ pub(super) struct PoolCommand {
     via: String,
     #[command(flatten)]
     token: TokenArgs,
+    #[command(flatten)]
+    wait: WaitArgs,
     /// Print the JSON object of GET /admin/v1/pool
     #[arg(long)]
     json: bool,
@@ -36,7 +42,7 @@ pub(super) struct PoolCommand {
 impl PoolCommand {
     pub(super) fn run(&self, out: &mut impl Write) -> Result<(), Failure> {
         let node = RestNode::at(&self.via, LIMIT, self.token.read()?)?;
-        let pool: PoolJson = node.get("/admin/v1/pool")?.success()?.json("pool")?;
+        let pool = self.wait.until(|| self.ask(&node))?;
         if self.json {
             let text = serde_json::to_string_pretty(&pool).map_err(std::io::Error::from)?;
             writeln!(out, "{text}")?;
@@ -44,6 +50,19 @@ impl PoolCommand {
         }
         print(&pool, out)?;
         Ok(())
+    }
+}
+
+impl PoolCommand {
+    fn ask(&self, node: &RestNode) -> Result<PoolJson, Failure> {
+        let pool: PoolJson = node.get("/admin/v1/pool")?.success()?.json("pool")?;
+        let usable = usable(&pool);
+        if self.wait.is_given() && usable < pool.needed {
+            let message = format!("pool too small: {usable} usable mix nodes, {} needed", pool.needed);
+            let help = "look at the whole pool without --wait; nodes are found through entry-node and mixnode";
+            return Err(Failure::Runtime(Problem::new(message, help)));
+        }
+        Ok(pool)
     }
 }
 
@@ -88,8 +107,12 @@ fn row(node: &NodeJson) -> [String; 9] {
 /// The state of nodes that need no excuse.
 const USABLE: &str = wakumix_role_api::directory::PoolState::Usable.as_str();
 
+fn usable(pool: &PoolJson) -> usize {
+    pool.counts.get(USABLE).copied().unwrap_or(0)
+}
+
 fn summary(pool: &PoolJson) -> String {
-    let usable = pool.counts.get(USABLE).copied().unwrap_or(0);
+    let usable = usable(pool);
     let diversity = &pool.diversity;
     let plural = |count: usize, one: &'static str, many: &'static str| if count == 1 { one } else { many };
     let mut text = format!(

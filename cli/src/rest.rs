@@ -24,7 +24,7 @@ pub(super) struct RestNode {
     token: Option<Token>,
 }
 
-/// What shows a node that its operator asks.
+// What shows a node that its operator asks. A doc comment would become the help of the subcommand of a role that takes this.
 #[derive(Debug, Default, clap::Args)]
 pub(super) struct TokenArgs {
     /// File with the token of the node's REST interface, where it has one: its rest-token-file [env: WAKUMIX_REST_TOKEN_FILE]

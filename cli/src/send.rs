@@ -1,5 +1,6 @@
 //! `wakumix send`: one message over the mixnet, by a running node or by one started for it.
 
+mod payload;
 #[cfg(test)]
 mod tests;
 
@@ -25,6 +26,7 @@ use wakumix_role_api::{
 };
 use wakumix_waku::{ContentTopic, PubsubTopic, WakuMessage};
 
+use self::payload::PayloadArgs;
 use super::{
     Failure,
     rest::{RestNode, TokenArgs},
@@ -46,10 +48,12 @@ const HTTP_MARGIN: Duration = Duration::from_secs(10);
 /// relay peers it went, and its hash. Exit code 0 if it was published. With --via a running sender node is asked over its
 /// REST address; with --config a sender node is started from a configuration, sends and stops. WAKUMIX_ variables go over
 /// the file; `wakumix config show --defaults` lists what can be set.
+///
+/// The payload may be any bytes: `wakumix send - < picture.png`, `--file picture.png`, `--hex 00ff`.
 #[derive(Debug, clap::Args)]
 pub(super) struct SendCommand {
-    /// The payload, as text
-    text: String,
+    #[command(flatten)]
+    payload: PayloadArgs,
     /// Content topic, e.g. /app/1/name/proto
     #[arg(long, value_name = "TOPIC")]
     content_topic: String,
@@ -160,11 +164,13 @@ struct MessageBody<'a> {
 impl SendCommand {
     pub(super) fn run(&self, roles: &Roles, out: &mut impl Write) -> Result<(), Failure> {
         self.check()?;
+        let payload = self.payload.read()?;
         let outcome = match &self.via {
-            Some(node) => self.ask(&RestNode::at(node, self.http_limit(), self.token.read()?)?)?,
-            None => self.start_and_push(roles)?,
+            Some(node) => self.ask(&RestNode::at(node, self.http_limit(), self.token.read()?)?, &payload)?,
+            None => self.start_and_push(roles, payload)?,
         };
-        self.print(&outcome, out)?;
+        // What came of the message counts more than whether anybody reads it.
+        let printed = self.print(&outcome, out);
         if outcome.status != 200 {
             return Err(Failure::while_running(outcome.failure()));
         }
@@ -174,7 +180,7 @@ impl SendCommand {
             let help = "check that --via is the REST address of a wakumix node with the sender role";
             return Err(Failure::Runtime(Problem::new(message, help)));
         }
-        Ok(())
+        printed
     }
 
     fn check(&self) -> Result<(), Failure> {
@@ -196,18 +202,18 @@ impl SendCommand {
         self.timeout.map_or(HTTP_LIMIT, |timeout| timeout.as_duration().saturating_add(HTTP_MARGIN))
     }
 
-    fn body(&self) -> PushBody<'_> {
+    fn body(&self, payload: &[u8]) -> PushBody<'_> {
         PushBody {
             pubsub_topic: self.pubsub_topic.as_deref(),
-            message: MessageBody { payload: BASE64.encode(self.text.as_bytes()), content_topic: &self.content_topic },
+            message: MessageBody { payload: BASE64.encode(payload), content_topic: &self.content_topic },
             anonymity: Anonymity::from(self.anonymity).as_str(),
             timeout_ms: self.timeout.map(Timespan::as_millis),
         }
     }
 
     /// Asks a running node.
-    fn ask(&self, node: &RestNode) -> Result<Outcome, Failure> {
-        let body = self.body();
+    fn ask(&self, node: &RestNode, payload: &[u8]) -> Result<Outcome, Failure> {
+        let body = self.body(payload);
         let started = Instant::now();
         let answer = node.post("/lightpush/v3/message", &body)?;
         let status = u32::from(answer.status());
@@ -218,7 +224,7 @@ impl SendCommand {
     }
 
     /// Starts a sender node from the configuration and pushes through it.
-    fn start_and_push(&self, roles: &Roles) -> Result<Outcome, Failure> {
+    fn start_and_push(&self, roles: &Roles, payload: Vec<u8>) -> Result<Outcome, Failure> {
         let mut inputs = Inputs { file: self.config.clone(), roles: roles.clone(), ..Inputs::from_process() };
         if inputs.file().is_none() {
             let help = "name a running sender node, such as --via http://127.0.0.1:8645, or a configuration file";
@@ -232,10 +238,10 @@ impl SendCommand {
         if !loaded.config.core_dumps {
             runtime::keep_memory_private().map_err(Failure::while_running)?;
         }
-        runtime::block_on(self.push(&loaded)).map_err(Failure::while_running)?
+        runtime::block_on(self.push(&loaded, payload)).map_err(Failure::while_running)?
     }
 
-    async fn push(&self, loaded: &Loaded) -> Result<Outcome, Failure> {
+    async fn push(&self, loaded: &Loaded, payload: Vec<u8>) -> Result<Outcome, Failure> {
         let node = Node::start(loaded).await.map_err(|error| {
             let help = "if a node with this configuration runs already, use --via and its REST address";
             Failure::Runtime(Problem::new(error.to_string(), help))
@@ -248,7 +254,7 @@ impl SendCommand {
                     wait_until_ready(&node).await;
                 }
                 let (anonymity, limit) = (self.anonymity.into(), self.timeout.map(Timespan::as_duration));
-                sender.push_as(anonymity, self.message(), self.pubsub_topic.clone(), None, limit).await
+                sender.push_as(anonymity, self.message(payload), self.pubsub_topic.clone(), None, limit).await
             }
             None => Err(PushFailure::Client(ClientError::Stopped)),
         };
@@ -256,12 +262,8 @@ impl SendCommand {
         Ok(outcome.map_or_else(|failure| Outcome::from(&failure), Outcome::from))
     }
 
-    fn message(&self) -> WakuMessage {
-        WakuMessage {
-            payload: self.text.as_bytes().to_vec(),
-            content_topic: self.content_topic.clone(),
-            ..WakuMessage::default()
-        }
+    fn message(&self, payload: Vec<u8>) -> WakuMessage {
+        WakuMessage { payload, content_topic: self.content_topic.clone(), ..WakuMessage::default() }
     }
 
     fn print(&self, outcome: &Outcome, out: &mut impl Write) -> Result<(), Failure> {

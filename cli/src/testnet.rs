@@ -1,5 +1,7 @@
 //! `wakumix testnet`: a whole test net in one process.
 
+use std::io;
+
 use wakumix_node::runtime;
 use wakumix_testnet::{Options, TestnetError};
 
@@ -24,6 +26,7 @@ impl TestnetCommand {
             Ok(true) => Ok(()),
             Ok(false) => Err(Failure::while_running("the test net did not deliver everything; see the report")),
             Err(TestnetError::Options(problems)) => Err(Failure::Input(problems)),
+            Err(TestnetError::Io(error)) if error.kind() == io::ErrorKind::BrokenPipe => Err(Failure::Output(error)),
             Err(error) => Err(Failure::while_running(error)),
         }
     }

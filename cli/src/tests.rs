@@ -35,6 +35,15 @@ fn the_command_line_is_consistent() {
 }
 
 #[test]
+fn every_subcommand_says_what_it_does() {
+    let command = command();
+    let says = |name: &str| command.find_subcommand(name).unwrap().get_about().unwrap().to_string();
+    assert!(says("probe").starts_with("Test each mix node"), "{}", says("probe"));
+    assert!(says("pool").starts_with("Show the mix nodes"), "{}", says("pool"));
+    assert!(says("send").starts_with("Send a message"), "{}", says("send"));
+}
+
+#[test]
 fn every_key_and_every_name_of_the_fleet_is_a_flag() {
     let command = command();
     let check = command.find_subcommand("config").unwrap().find_subcommand("check").unwrap();

@@ -35,9 +35,10 @@ impl Directory {
     /// Makes the directory if need be, and locks it.
     ///
     /// # Errors
-    /// [`OpenError::InUse`], [`OpenError::Directory`].
+    /// [`OpenError::InUse`], [`OpenError::Unfit`], [`OpenError::Directory`].
     pub(crate) fn open(path: &Path) -> Result<Self, OpenError> {
         let unusable = |error| OpenError::Directory(path.to_owned(), error);
+        private::check_private_directory(path).map_err(OpenError::Unfit)?;
         make(path).map_err(unusable)?;
         let lock = private::open(OpenOptions::new().write(true).create(true), &path.join(LOCK)).map_err(unusable)?;
         match lock.try_lock() {

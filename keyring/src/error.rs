@@ -7,7 +7,7 @@ use std::{
 
 use thiserror::Error;
 
-use crate::{config::ConfigError, key_file::KeyFileError, tag_log::LogError};
+use crate::{config::ConfigError, key_file::KeyFileError, private::DirectoryError, tag_log::LogError};
 
 /// Why a ring does not open. The messages name files, never what is in them.
 #[derive(Debug, Error)]
@@ -19,6 +19,9 @@ pub enum OpenError {
     /// Another process has the directory.
     #[error("key directory {} is in use by another process", .0.display())]
     InUse(PathBuf),
+    /// It is not for this process, or not for it alone.
+    #[error("key directory {0}")]
+    Unfit(#[source] DirectoryError),
     /// It cannot be made, read or locked.
     #[error("key directory {path} cannot be used: {1}", path = .0.display())]
     Directory(PathBuf, #[source] io::Error),
@@ -51,6 +54,7 @@ impl OpenError {
         match self {
             Self::Config(_) => "change the settings that are named".to_owned(),
             Self::InUse(_) => "stop the other process, or give each node a directory of its own".to_owned(),
+            Self::Unfit(error) => error.help(),
             Self::Directory(path, _) | Self::Unwritable(path, _) => {
                 format!("let the user that runs wakumix own {}, on a disk with room", path.display())
             }

@@ -22,6 +22,7 @@ mod networks;
 mod origin;
 pub(crate) mod parts;
 mod percent;
+mod place;
 mod presets;
 mod problem;
 pub(crate) mod schema;

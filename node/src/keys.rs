@@ -308,14 +308,19 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("key");
         create_key_file(&path, KeyKind::Node).unwrap();
-        for mode in [0o644, 0o640, 0o604, 0o660] {
+        for mode in [0o644, 0o604, 0o606] {
             fs::set_permissions(&path, fs::Permissions::from_mode(mode)).unwrap();
             let error = read_key_file(&path).unwrap_err();
             assert!(error.to_string().contains(&format!("{mode:04o}")), "{error}");
             assert!(error.help().contains("chmod 600"));
         }
-        fs::set_permissions(&path, fs::Permissions::from_mode(0o400)).unwrap();
-        assert!(read_key_file(&path).is_ok());
+        // Kubernetes gives a secret to a group of the process, behind a link.
+        let link = folder.path().join("link");
+        std::os::unix::fs::symlink("key", &link).unwrap();
+        for mode in [0o400, 0o440, 0o640, 0o660] {
+            fs::set_permissions(&path, fs::Permissions::from_mode(mode)).unwrap();
+            assert!(read_key_file(&link).is_ok(), "{mode:o}");
+        }
     }
 
     #[test]

@@ -11,7 +11,7 @@ use super::*;
 
 fn command(json: bool) -> SendCommand {
     SendCommand {
-        text: "hello".to_owned(),
+        payload: PayloadArgs { text: Some("hello".into()), ..PayloadArgs::default() },
         content_topic: "/app/1/chat/proto".to_owned(),
         pubsub_topic: None,
         anonymity: Wanted::Required,
@@ -150,10 +150,10 @@ fn server(answer: &'static str) -> String {
 fn a_running_node_is_asked_for_the_same_anonymity_and_time() {
     let command =
         SendCommand { anonymity: Wanted::Preferred, timeout: Some(Timespan::from_millis(1500)), ..command(false) };
-    let body = serde_json::to_value(command.body()).unwrap();
+    let body = serde_json::to_value(command.body(b"hello")).unwrap();
     assert_eq!((&body["anonymity"], &body["timeoutMs"]), (&"preferred".into(), &1500.into()));
     assert_eq!(command.http_limit(), Duration::from_millis(11_500));
-    let body = serde_json::to_value(self::command(false).body()).unwrap();
+    let body = serde_json::to_value(self::command(false).body(b"\xff\0")).unwrap();
     assert_eq!((&body["anonymity"], body.get("timeoutMs")), (&"required".into(), None));
 }
 

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use libp2p_identity::{KeyType, Keypair, PeerId};
+use wakumix_keyring::private;
 use wakumix_mix::{MIN_POOL, exit::DEFAULT_MAX_ANSWERS};
 use wakumix_role_api::{ConfigProblem, Mixing, RoleFactory, RoleName, config::Settings, sender};
 use wakumix_sphinx::{FormatKind, PrivateKey, WireFormat};
@@ -11,6 +12,7 @@ use wakumix_waku::record::Capabilities;
 use super::{
     Config,
     addresses::has_port_zero,
+    kind,
     layers::Judge,
     load::{ALLOW_DIRECT, allows_direct},
     networks, parts,
@@ -47,12 +49,13 @@ impl Keys {
 /// Judges a configuration whose single values are good, and reads its keys. `None` when a key cannot be had; the reason
 /// is then among the problems.
 pub(super) fn check(config: &Config, settings: &Settings<'_>, roles: &Roles, judge: &mut Judge) -> Option<Keys> {
-    let mut review = Review { config, roles, judge };
+    let mut review = Review { config, settings, roles, judge };
     let running = review.roles();
     review.ports();
     review.network();
     review.discovery();
     review.inline_secrets();
+    review.directories();
     let node = review.identity();
     let mix = review.mix_key();
     let token = review.rest(settings);
@@ -74,6 +77,7 @@ pub(super) fn check(config: &Config, settings: &Settings<'_>, roles: &Roles, jud
 
 struct Review<'a> {
     config: &'a Config,
+    settings: &'a Settings<'a>,
     roles: &'a Roles,
     judge: &'a mut Judge,
 }
@@ -90,16 +94,19 @@ impl Review<'_> {
         self.judge.warnings.push(message.into());
     }
 
-    /// Whether the operator has written a key.
+    /// Whether the operator has written a key, and something else than its default: a file with every default says nothing.
     fn is_written(&self, key: &str) -> bool {
-        matches!(self.judge.sources.get(key), Some(Source::File(_) | Source::Environment(_) | Source::Flag(_)))
+        let written =
+            matches!(self.judge.sources.get(key), Some(Source::File(_) | Source::Environment(_) | Source::Flag(_)));
+        let default = self.judge.schema.find(key).and_then(|key| kind::read(key, &key.default.as_deref()?.into()).ok());
+        written && default.is_none_or(|default| self.settings.values.get(key) != Some(&kind::texts(&default)))
     }
 
     /// A key with its source, as messages name it.
     fn named(&self, key: &str) -> String {
-        match self.judge.sources.get(key) {
-            Some(Source::Default) | None => format!("`{key}` (default)"),
-            Some(source) => format!("`{key}` in {source}"),
+        match self.judge.place_of(key) {
+            None => format!("`{key}` (default)"),
+            Some(place) => format!("`{key}` in {place}"),
         }
     }
 
@@ -192,6 +199,19 @@ impl Review<'_> {
         }
     }
 
+    /// Where the node keeps what outlives it. What cannot be written fails here, not hours later.
+    fn directories(&mut self) {
+        let config = self.config;
+        let keys = config.keys.directory.as_deref().filter(|_| config.mixes()).map(private::check_private_directory);
+        let storage = config.local_storage_path.as_deref().map(private::check_directory);
+        for (key, checked) in [("keys.directory", keys), ("local-storage-path", storage)] {
+            if let Some(Err(error)) = checked {
+                let message = format!("{}: {error}", self.named(key));
+                self.problem(&[key], message, error.help());
+            }
+        }
+    }
+
     fn identity(&mut self) -> Option<Keypair> {
         let config = self.config;
         let read = self.secret("nodekey", "nodekey-file", config.nodekey_file.as_deref());
@@ -254,13 +274,30 @@ impl Review<'_> {
                 "{key} is false, and the sender role is off: POST /lightpush/v3/message pushes nothing; add sender to roles"
             ));
         }
-        let Some(path) = &config.rest_token_file else { return Some(None) };
         let key = "rest-token-file";
+        let Some(path) = &config.rest_token_file else {
+            self.open_admin();
+            return Some(None);
+        };
         let read = Token::read(path).map_err(|error| {
             let message = format!("{}: {error}", self.named(key));
             self.problem(&[key], message, error.help());
         });
         read.map(Some).ok()
+    }
+
+    /// What anybody who reaches REST could do with the node.
+    fn open_admin(&mut self) {
+        let config = self.config;
+        if config.rest_admin && !config.rest_address.is_loopback() {
+            let message = format!(
+                "{} opens /admin on {}, and no token is asked for: whoever reaches it administrates this node",
+                self.named("rest-admin"),
+                config.rest_address
+            );
+            let help = "set rest-token-file, or rest-address = \"127.0.0.1\", or leave rest-admin out";
+            self.problem(&["rest-admin", "rest-address", "rest-token-file"], message, help);
+        }
     }
 
     /// Who reads no descriptor learns of a new key from the next record alone, and uses the earlier one until then.

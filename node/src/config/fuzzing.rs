@@ -43,7 +43,8 @@ pub fn read(name: &str, text: &str) {
 fn layer(name: &str, text: &str) -> Option<Vec<Entry>> {
     let file = layers::file_of(&schema(), Path::new(name), text)
         .map_err(|problem| say_something(&Problems(vec![problem])))
-        .ok()?;
+        .ok()?
+        .0;
     let names_files = file.iter().any(|entry| FILES.contains(&entry.name.as_str()));
     (!names_files).then_some(file)
 }

@@ -17,17 +17,26 @@ use wakumix_telemetry::logging;
 use super::{AllowedOrigin, EntryNode, nat::Nat, percent::Percent};
 use crate::keys;
 
+/// What is wrong with a value: a clause for each thing, with the item of a list that it is about.
+pub(super) type Misread = Vec<(Option<usize>, ValueError)>;
+
 /// Reads a written value into canonical form; one clause for each thing that is wrong.
-pub(crate) fn read(key: &Key, raw: &Value) -> Result<Value, Vec<ValueError>> {
+pub(super) fn read(key: &Key, raw: &Value) -> Result<Value, Misread> {
     if !key.many {
-        return read_scalar(&key.kind, raw).map_err(|error| vec![error]);
+        return read_scalar(&key.kind, raw).map_err(|error| vec![(None, error)]);
     }
     let mut values = Vec::new();
     let mut errors = Vec::new();
-    for item in list_items(raw) {
+    let items: Vec<_> = match raw {
+        Value::Array(_, items) => items.iter().enumerate().map(|(index, item)| (Some(index), item)).collect(),
+        one => vec![(None, one)],
+    };
+    for (index, item) in
+        items.into_iter().flat_map(|(index, raw)| list_items(raw).into_iter().map(move |item| (index, item)))
+    {
         match read_scalar(&key.kind, &item) {
             Ok(value) => values.push(value),
-            Err(error) => errors.push(error),
+            Err(error) => errors.push((index, error)),
         }
     }
     if errors.is_empty() { Ok(Value::from(values)) } else { Err(errors) }

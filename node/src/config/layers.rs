@@ -15,8 +15,9 @@ use zeroize::Zeroizing;
 
 use super::{
     fleet,
-    kind::{read, read_scalar, scalar_text},
+    kind::{Misread, read, read_scalar, scalar_text},
     masked::{Masked, Wiped},
+    place::{Places, twice_in_yaml},
     presets::Preset,
     problem::{Problem, Source},
     schema::Schema,
@@ -28,6 +29,8 @@ pub const ENV_PREFIX: &str = "WAKUMIX_";
 
 /// Bytes of a file that are read at first: with every key and its documentation it has 30 kB.
 const FIRST_READ: usize = 64 << 10;
+/// The key that names what the node is.
+const ROLES: &str = "roles";
 /// The longest file: a list of 16 384 mix nodes has 3 MiB.
 const MAX_FILE: usize = 8 << 20;
 
@@ -83,6 +86,10 @@ pub(super) struct Judge {
     pub(super) problems: Vec<Problem>,
     /// What should be known.
     pub(super) warnings: Vec<String>,
+    /// Where the keys of the file stand.
+    pub(super) places: Option<Places>,
+    /// The name under which the value in force of a key was written.
+    written: BTreeMap<&'static str, String>,
 }
 
 impl Inputs {
@@ -127,8 +134,8 @@ pub(super) fn preset(schema: &Schema, preset: &Preset) -> Vec<Entry> {
     preset.values.iter().filter(|(name, _)| schema.find(name).is_some()).map(entry).collect()
 }
 
-/// The layer of a file.
-pub(super) fn file(schema: &Schema, path: &Path) -> Result<Vec<Entry>, Problem> {
+/// The layer of a file, and where its keys stand.
+pub(super) fn file(schema: &Schema, path: &Path) -> Result<(Vec<Entry>, Places), Problem> {
     let unreadable = |problem: String| {
         Problem::new(
             format!("configuration file {} cannot be read: {problem}", path.display()),
@@ -167,12 +174,12 @@ fn read_wiped(path: &Path) -> io::Result<Zeroizing<Vec<u8>>> {
 }
 
 /// The layer of a file with this text.
-pub(super) fn file_of(schema: &Schema, path: &Path, text: &str) -> Result<Vec<Entry>, Problem> {
+pub(super) fn file_of(schema: &Schema, path: &Path, text: &str) -> Result<(Vec<Entry>, Places), Problem> {
     let masked = Masked::new(text);
     let text = masked.text();
-    let table = match path.extension().and_then(|extension| extension.to_str()) {
-        Some("toml") => parse_toml(text),
-        Some("yaml" | "yml") => parse_yaml(text),
+    let (table, places) = match path.extension().and_then(|extension| extension.to_str()) {
+        Some("toml") => (parse_toml(text), Places::Toml(text.to_owned())),
+        Some("yaml" | "yml") => (parse_yaml(text), Places::Yaml(text.to_owned())),
         _ => {
             return Err(Problem::new(
                 format!("configuration file {} has no known extension", path.display()),
@@ -188,7 +195,7 @@ pub(super) fn file_of(schema: &Schema, path: &Path, text: &str) -> Result<Vec<En
     })?;
     let mut entries = Vec::new();
     flatten(schema, &masked, "", table, &Source::File(path.to_owned()), &mut entries);
-    Ok(entries)
+    Ok((entries, places))
 }
 
 /// The layer of environment variables.
@@ -240,7 +247,25 @@ impl Judge {
             bad: BTreeSet::new(),
             problems: Vec::new(),
             warnings: Vec::new(),
+            places: None,
+            written: BTreeMap::new(),
         }
+    }
+
+    /// Where an entry of this name was written: of a file with the line, of a list with that of the item.
+    pub(super) fn place(&self, name: &str, item: Option<usize>, source: &Source) -> String {
+        let line = match (source, &self.places) {
+            (Source::File(_), Some(places)) => places.line(name, item),
+            _ => None,
+        };
+        line.map_or_else(|| source.to_string(), |line| format!("{source} line {line}"))
+    }
+
+    /// Where the value in force of a key was written; `None` for a default.
+    pub(super) fn place_of(&self, key: &str) -> Option<String> {
+        let source = self.sources.get(key).filter(|source| **source != Source::Default)?;
+        let name = self.written.get(key).map_or(key, String::as_str);
+        Some(self.place(name, None, source))
     }
 
     /// Judges one more layer, above those before it.
@@ -257,10 +282,9 @@ impl Judge {
                 }
                 self.value(key, entry, &mut table);
             } else if fleet::is_without_effect(&entry.name) {
-                self.warnings.push(format!(
-                    "`{}` in {} is an option of the fleet that has no effect here",
-                    entry.name, entry.source
-                ));
+                let place = self.place(&entry.name, None, &entry.source);
+                self.warnings
+                    .push(format!("`{}` in {place} is an option of the fleet that has no effect here", entry.name));
             } else {
                 self.unknown(&entry);
             }
@@ -276,8 +300,9 @@ impl Judge {
             }
             Err(error) => {
                 self.bad.insert("roles");
+                let place = self.place(&entry.name, None, &entry.source);
                 self.problems.push(Problem::new(
-                    format!("`{name}` in {}: {error}", entry.source),
+                    format!("`{name}` in {place}: {error}"),
                     format!("write true or false; `roles` names roles one by one, table [{name}] holds their settings"),
                 ));
             }
@@ -295,30 +320,54 @@ impl Judge {
             (Some(text), _) => self.secret(key, text),
             // Digits without quotes, as YAML reads them: the number that they make is another text.
             (None, Value::Num(..)) if key.kind.is_secret() => {
-                Err(vec![ValueError::new("a number stands here; put it in quotes")])
+                Err(vec![(None, ValueError::new("a number stands here; put it in quotes"))])
             }
-            (None, raw) => read(key, raw).map(|value| insert(table, key, value)),
+            (None, raw) => read(key, raw).map(|value| {
+                self.repeated(key, &name, &value, &source);
+                insert(table, key, value);
+            }),
         };
         match read {
-            Ok(()) => drop(self.sources.insert(key.path, source)),
+            Ok(()) => {
+                self.sources.insert(key.path, source);
+                self.written.insert(key.path, name);
+            }
             Err(errors) => {
                 self.bad.insert(key.path);
                 let default = key.default.as_deref().filter(|text| !text.is_empty());
                 let default = default.map(|text| format!("; the default is {text}"));
                 let help = format!("write {}{}", key.accepts(), default.unwrap_or_default());
-                self.problems.extend(
-                    errors
-                        .into_iter()
-                        .map(|error| Problem::new(format!("`{name}` in {source}: {error}"), help.clone())),
-                );
+                for (item, error) in errors {
+                    let place = self.place(&name, item, &source);
+                    self.problems.push(Problem::new(format!("`{name}` in {place}: {error}"), help.clone()));
+                }
+            }
+        }
+    }
+
+    /// Says what a list has twice. Of roles it may mean that another one was to stand there; elsewhere it does no harm.
+    fn repeated(&mut self, key: &Key, name: &str, value: &Value, source: &Source) {
+        let Value::Array(_, items) = value else { return };
+        let mut seen = BTreeSet::new();
+        for (index, text) in items.iter().map(scalar_text).enumerate() {
+            if seen.insert(text.clone()) {
+                continue;
+            }
+            let place = self.place(name, Some(index), source);
+            let message = format!("`{name}` in {place} names {text} twice");
+            if key.path == ROLES {
+                self.bad.insert(key.path);
+                self.problems.push(Problem::new(message, "name each role once"));
+            } else {
+                self.warnings.push(message);
             }
         }
     }
 
     /// Moves a secret to where it is wiped when dropped.
-    fn secret(&mut self, key: &Key, text: String) -> Result<(), Vec<ValueError>> {
+    fn secret(&mut self, key: &Key, text: String) -> Result<(), Misread> {
         let secret = Secret::new(text);
-        key.kind.read(secret.expose()).map_err(|error| vec![error])?;
+        key.kind.read(secret.expose()).map_err(|error| vec![(None, error)])?;
         self.secrets.insert(key.path, secret);
         Ok(())
     }
@@ -326,7 +375,11 @@ impl Judge {
     fn twice(&mut self, key: &Key, other: &str, entry: &Entry) {
         self.bad.insert(key.path);
         self.problems.push(Problem::new(
-            format!("`{other}` and `{}` in {} are the same key", entry.name, entry.source),
+            format!(
+                "`{other}` and `{}` in {} are the same key",
+                entry.name,
+                self.place(&entry.name, None, &entry.source)
+            ),
             format!("keep `{}` only", key.path),
         ));
     }
@@ -336,7 +389,8 @@ impl Judge {
             Some(name) => format!("did you mean `{}`?", spelled(name, &entry.source)),
             None => "`wakumix config show --defaults` lists every key".to_owned(),
         };
-        self.problems.push(Problem::new(format!("unknown key `{}` in {}", entry.name, entry.source), help));
+        let place = self.place(&entry.name, None, &entry.source);
+        self.problems.push(Problem::new(format!("unknown key `{}` in {place}", entry.name), help));
     }
 }
 
@@ -414,6 +468,9 @@ fn parse_toml(text: &str) -> Result<Dict, String> {
 
 /// As with TOML, an error that could repeat content is cut to its place.
 fn parse_yaml(text: &str) -> Result<Dict, String> {
+    if let Some((line, key)) = twice_in_yaml(text) {
+        return Err(format!("line {line}: the key `{key}` stands there a second time"));
+    }
     match Yaml::from_str::<Value>(text) {
         Ok(Value::Dict(_, table)) => Ok(table),
         Ok(Value::Empty(..)) => Ok(Dict::new()),

@@ -84,7 +84,11 @@ pub fn load(inputs: &Inputs) -> Result<Loaded, Problems> {
     let environment = layers::environment(&inputs.environment);
     let flags = layers::flags(&inputs.flags);
     let file = match inputs.file().map(|path| layers::file(&schema, &path)).transpose() {
-        Ok(file) => file.unwrap_or_default(),
+        Ok(Some((file, places))) => {
+            judge.places = Some(places);
+            file
+        }
+        Ok(None) => Vec::new(),
         Err(problem) => {
             // Without the file nothing can be said about the whole, but about the other layers one by one.
             judge.problems.push(problem);
@@ -129,7 +133,7 @@ pub(super) fn together(mut judge: Judge, roles: &Roles, written: [Vec<Entry>; 3]
 
 /// Turns the fleet's switches into roles, or says where they contradict the roles that were named.
 fn apply_switches(judge: &mut Judge, built: &Roles) {
-    let Some(source) = judge.sources.get("roles").cloned() else {
+    if !judge.sources.contains_key("roles") {
         // A default turns on what this build has; what is written is taken at its word.
         let has = |switch: &&Switch| match judge.switches.get(switch.name) {
             Some((on, _)) => *on,
@@ -150,7 +154,13 @@ fn apply_switches(judge: &mut Judge, built: &Roles) {
         let agrees = if *on { switch.roles.iter().all(has) } else { !switch.roles.iter().any(has) };
         if !agrees && !judge.bad.contains("roles") {
             judge.problems.push(Problem::new(
-                format!("`{} = {on}` in {from} contradicts `roles = [{}]` in {source}", switch.name, named.join(", ")),
+                format!(
+                    "`{} = {on}` in {} contradicts `roles = [{}]` in {}",
+                    switch.name,
+                    judge.place(switch.name, None, from),
+                    named.join(", "),
+                    judge.place_of("roles").unwrap_or_default()
+                ),
                 format!("remove `{}` and let `roles` decide", switch.name),
             ));
         }

@@ -72,6 +72,12 @@ wakumix_role_api::settings! {
     }
 }
 
+/// What a request and its answer wait on their way on average: at the sender, at two hops, at the exit and at two hops. The exit
+/// has a key of its own; here it is taken for a hop, as the client does.
+fn mean_waits(hold: DelayLaw, delay: DelayLaw) -> Duration {
+    Duration::from_millis(u64::from(hold.encode()) + 5 * u64::from(delay.encode()))
+}
+
 impl Config {
     /// The values in force.
     ///
@@ -114,6 +120,14 @@ impl Config {
             let problem =
                 format!("is {:?}, longer than the longest that may be asked for, {:?}", self.timeout, self.max_timeout);
             checks.refuse("timeout", problem, "lower it, or raise sender.max-timeout");
+        }
+        let waits = mean_waits(self.hold, self.delay);
+        if !self.timeout.is_zero() && waits >= self.timeout {
+            let problem = format!(
+                "is {:?}, and the six waits of a request and its answer take {waits:?} on average: hardly any is answered",
+                self.timeout
+            );
+            checks.refuse("timeout", problem, "raise it, or lower sender.hold and mix.delay");
         }
         checks.finish()
     }

@@ -338,3 +338,94 @@ fn what_is_wrong_with_the_pool_names_its_keys() {
     assert!(said.contains("`pool.max-age` in flag --pool.max-age is shorter than"), "{said}");
     assert!(said.contains("use several times pool.check-interval"), "{said}");
 }
+
+#[test]
+fn names_the_line_of_what_is_wrong_in_a_file() {
+    for (name, text, at) in [
+        ("node.toml", "rest = true\n\ntcp-port = 'x'\n", "node.toml line 3: `x`"),
+        ("node.toml", "rest = true\n[mix]\n\ndelai = '1ms'\n", "unknown key `mix.delai` in file"),
+        ("node.toml", "rest = true\n[mix]\n\ndelai = '1ms'\n", "node.toml line 4"),
+        ("node.toml", "shard = [\n  0,\n  'x',\n]\n", "node.toml line 3: `x`"),
+        ("node.toml", "\nmix = 'maybe'\n", "node.toml line 2: `maybe`"),
+        ("node.toml", "\nrest-port = 70\ntcp-port = 70\n", "`tcp-port` in file"),
+        ("node.toml", "\nrest-port = 70\ntcp-port = 70\n", "node.toml line 3 and `rest-port`"),
+        ("node.yaml", "rest: true\nmix:\n  # mean\n  delay: 70s\n", "node.yaml line 4: `70s`"),
+        ("node.yaml", "rest: true\nshard: [0,\n  x]\n", "node.yaml line 3: `x`"),
+    ] {
+        let said = Setup::new().file(name, text).problem();
+        assert!(said.contains(at), "{text}\n{said}");
+    }
+    let said = Setup::new().toml(&format!("\nnodekey = '{NODE}'")).env("WAKUMIX_NODEKEY_FILE", "/x").problem();
+    assert!(said.contains("node.toml line 2 and"), "{said}");
+}
+
+#[test]
+fn a_key_that_a_yaml_file_has_twice_is_refused_with_its_line() {
+    for (text, part) in [
+        ("tcp-port: 1\nrest: true\ntcp-port: 2\n", "line 3: the key `tcp-port` stands there a second time"),
+        ("mix:\n  delay: 1ms\n  delay: 2ms\n", "line 3: the key `delay`"),
+    ] {
+        let said = Setup::new().file("node.yaml", text).problem();
+        assert!(said.contains(part) && said.contains("node.yaml"), "{said}");
+    }
+    Setup::new().file("node.yaml", "mix:\n  delay: 1ms\ntcp-port: 1\n").load();
+}
+
+#[test]
+fn a_role_that_is_named_twice_is_refused() {
+    assert_says("roles = [\n 'relay',\n 'relay',\n]", &["`roles` in file", "line 3 names relay twice"]);
+    let said = Setup::new().flag("roles", "relay,mixer,relay").problem();
+    assert!(said.contains("flag --roles names relay twice"), "{said}");
+    let loaded = Setup::new().toml("shard = [0, 0]").load();
+    assert!(loaded.warnings.iter().any(|said| said.contains("names 0 twice")), "{:?}", loaded.warnings);
+}
+
+#[test]
+fn waits_that_are_longer_than_the_deadline_are_refused() {
+    let sender = "roles = ['sender']\n";
+    for (toml, part) in [
+        (
+            "[mix]\ndelay = '2s'",
+            "`sender.timeout` (default) is 10s, and the six waits of a request and its answer take 10.05s",
+        ),
+        ("[sender]\nhold = '30s'", "take 30.25s on average"),
+        ("[sender]\ntimeout = '200ms'\n", "line 3 is 200ms, and the six waits"),
+    ] {
+        assert_says(&format!("{sender}{toml}"), &[part, "lower sender.hold and mix.delay"]);
+    }
+    Setup::new().toml(&format!("{sender}[mix]\ndelay = '1500ms'")).load();
+    Setup::new().toml("roles = ['mixer']\n[mix]\ndelay = '60s'").load();
+}
+
+#[test]
+fn an_open_admin_interface_without_a_token_is_refused() {
+    let open = "rest-address = '0.0.0.0'\nrest-admin = true\n";
+    assert_says(open, &["`rest-admin` in file", "opens /admin on 0.0.0.0", "set rest-token-file"]);
+    for fine in ["rest-address = '0.0.0.0'\n", "rest-admin = true\n", &format!("{open}rest = false\n")] {
+        Setup::new().toml(fine).load();
+    }
+    let mut setup = Setup::new();
+    let token = setup.path("token");
+    write_private(&token, "a-token-of-the-tests");
+    setup.toml(&format!("{open}rest-token-file = '{}'", token.display())).load();
+}
+
+#[cfg(unix)]
+#[test]
+fn a_directory_that_cannot_be_used_is_refused() {
+    use std::os::unix::fs::PermissionsExt;
+    let mut setup = Setup::new();
+    let (file, folder) = (setup.path("file"), setup.path("keys"));
+    write_private(&file, "");
+    std::fs::create_dir(&folder).unwrap();
+    std::fs::set_permissions(&folder, std::fs::Permissions::from_mode(0o755)).unwrap();
+    let of = |path: &std::path::Path| format!("roles = ['mixer']\n[keys]\ndirectory = '{}'", path.display());
+    let storage = |path: &std::path::Path| format!("local-storage-path = '{}'", path.display());
+    assert_says(&of(&file.join("keys")), &["`keys.directory` in file", "line 3: ", "file is not a directory"]);
+    assert_says(&storage(&file.join("cache")), &["`local-storage-path` in file", "file is not a directory"]);
+    assert_says(&of(&folder), &["is open to all (mode 0755)", "chmod o-rwx"]);
+    Setup::new().toml(&storage(&folder)).load();
+    Setup::new().toml(&of(&folder.join("new"))).load();
+    std::fs::set_permissions(&folder, std::fs::Permissions::from_mode(0o2770)).unwrap();
+    Setup::new().toml(&of(&folder)).load();
+}

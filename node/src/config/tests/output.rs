@@ -137,3 +137,11 @@ fn the_defaults_are_a_file_that_changes_nothing() {
     let json: Value = serde_json::from_str(&show_defaults(&Roles::built_in(), ShowFormat::Json).unwrap()).unwrap();
     assert_eq!(json.as_array().unwrap().len(), schema.keys().len());
 }
+
+#[test]
+fn the_file_with_every_default_is_read_without_a_word() {
+    let defaults = show_defaults(&Roles::built_in(), ShowFormat::Toml).unwrap();
+    let setup = Setup::new().toml(&defaults);
+    assert_eq!(setup.load().warnings, Setup::new().load().warnings);
+    assert_eq!(setup.load().warnings, [""; 0]);
+}
