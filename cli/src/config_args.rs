@@ -7,7 +7,7 @@ use clap::{
     builder::{TypedValueParser as _, ValueParser},
 };
 use wakumix_node::{
-    config::{Flag, Inputs, SWITCHES, Schema, WITHOUT_EFFECT, capitalised, sentence},
+    config::{Flag, Inputs, OPTIONS, SWITCHES, Schema, capitalised, sentence},
     roles::Roles,
 };
 use wakumix_role_api::config::{Key, Kind};
@@ -44,9 +44,11 @@ impl Args for ConfigArgs {
             .value_name("FILE")
             .value_parser(ValueParser::path_buf())
             .help("Configuration file, TOML or YAML [env: WAKUMIX_CONFIG]");
-        let ignored =
-            WITHOUT_EFFECT.iter().map(|name| boolean(Arg::new(*name).long(*name).hide(true).action(ArgAction::Append)));
-        command.arg(file).args(ignored)
+        // They take a value or none, and are judged with the rest of the configuration.
+        let others = OPTIONS
+            .iter()
+            .map(|option| boolean(Arg::new(option.name).long(option.name).hide(true).action(ArgAction::Append)));
+        command.arg(file).args(others)
     }
 
     fn augment_args_for_update(command: Command) -> Command {
@@ -77,7 +79,7 @@ pub(super) fn with_keys(command: Command, schema: &Schema) -> Command {
     let names: Vec<String> = command.get_subcommands().map(|inner| inner.get_name().to_owned()).collect();
     let command =
         names.into_iter().fold(command, |command, name| command.mut_subcommand(name, |inner| with_keys(inner, schema)));
-    let takes_configuration = command.get_arguments().any(|argument| argument.get_id() == WITHOUT_EFFECT[0]);
+    let takes_configuration = command.get_arguments().any(|argument| argument.get_id() == OPTIONS[0].name);
     if takes_configuration { command.args(key_flags(schema)) } else { command }
 }
 

@@ -2,7 +2,7 @@
 
 use clap::FromArgMatches as _;
 use wakumix_node::{
-    config::{SWITCHES, Schema, WITHOUT_EFFECT},
+    config::{OPTIONS, SWITCHES, Schema},
     roles::Roles,
 };
 
@@ -50,7 +50,7 @@ fn every_key_and_every_name_of_the_fleet_is_a_flag() {
     let flags: Vec<&str> = check.get_arguments().filter_map(|argument| argument.get_long()).collect();
     let schema = Schema::new(&Roles::built_in()).unwrap();
     let aliases = schema.keys().iter().flat_map(|key| key.aliases).copied();
-    let others = aliases.chain(WITHOUT_EFFECT.iter().copied());
+    let others = aliases.chain(OPTIONS.iter().map(|option| option.name));
     let switches = SWITCHES.iter().map(|switch| switch.name);
     for name in schema.keys().iter().map(|key| key.path).chain(others).chain(switches) {
         assert!(flags.contains(&name), "{name}");

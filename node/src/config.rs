@@ -9,6 +9,7 @@
 
 pub(crate) mod addresses;
 mod check;
+mod derived;
 mod entry_node;
 mod fleet;
 #[cfg(any(test, fuzzing))]
@@ -46,7 +47,7 @@ use wakumix_telemetry::logging;
 pub use addresses::{PortUse, Transport};
 pub use check::Keys;
 pub use entry_node::EntryNode;
-pub use fleet::{SWITCHES, Switch, WITHOUT_EFFECT};
+pub use fleet::{OPTIONS, SWITCHES, Switch};
 pub use layers::{ENV_PREFIX, Flag, Inputs};
 pub use load::{Loaded, load};
 pub use nat::Nat;
@@ -103,6 +104,8 @@ pub struct Config {
     pub ext_multiaddr: Vec<Multiaddr>,
     /// Whether nothing else is announced.
     pub ext_multiaddr_only: bool,
+    /// Its name in the DNS.
+    pub dns4_domain_name: Option<String>,
     /// Whether nodes try whether they can dial each other.
     pub autonat: bool,
     /// Whether connections are relayed for nodes that nobody can dial.
@@ -145,8 +148,8 @@ pub struct Config {
     /// Nodes that peer exchange asks first.
     #[serde(with = "text")]
     pub peer_exchange_node: Vec<PeerAddress>,
-    /// Whether Kademlia service discovery is on.
-    pub enable_kad_discovery: bool,
+    /// Whether Kademlia service discovery is on; unset means on when there is a node to begin from.
+    pub enable_kad_discovery: Option<bool>,
     /// Nodes that it asks first.
     #[serde(with = "text")]
     pub kad_bootstrap_node: Vec<PeerAddress>,
@@ -154,8 +157,8 @@ pub struct Config {
     pub kad_random_lookup_interval: u32,
     /// Seconds between two look-ups of mix nodes.
     pub kad_service_lookup_interval: u32,
-    /// Whether DNS lists are read.
-    pub dns_discovery: bool,
+    /// Whether the lists of `dns_discovery_url` are read; unset means that they are.
+    pub dns_discovery: Option<bool>,
     /// The lists, besides those of `entry_node`.
     pub dns_discovery_url: Vec<String>,
     /// Name servers for them.
@@ -172,8 +175,10 @@ pub struct Config {
 
     /// The cluster.
     pub cluster_id: u16,
-    /// Shards that the relay joins.
+    /// Shards that the relay joins, those of `content_topic` among them.
     pub shard: Vec<u16>,
+    /// Content topics whose shards it joins.
+    pub content_topic: Vec<String>,
     /// Shards of the cluster; 0 turns deriving a shard off.
     pub num_shards_in_network: u16,
     /// Largest encoded message.

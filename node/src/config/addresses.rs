@@ -71,19 +71,22 @@ impl Config {
     /// as well.
     pub fn listen_addresses(&self) -> Vec<Multiaddr> {
         let ip4 = (self.listen_address == Ipv6Addr::UNSPECIFIED).then_some(Ipv4Addr::UNSPECIFIED.into());
-        [Some(self.listen_address), ip4].into_iter().flatten().flat_map(|ip| self.transports_at(ip)).collect()
+        [Some(self.listen_address), ip4].into_iter().flatten().flat_map(|ip| self.transports_at(&ip.into())).collect()
     }
 
-    /// The addresses to announce whatever the node learns about itself, without `/p2p`: `ext-multiaddr`, then `nat`,
+    /// The addresses to announce whatever the node learns about itself, without `/p2p`: `ext-multiaddr`, then the name, then `nat`,
     /// then the listen address if it is a particular one. Empty when only the running host can know.
     pub fn announced_addresses(&self) -> Vec<Multiaddr> {
         let mut addresses: Vec<Multiaddr> = self.ext_multiaddr.iter().cloned().map(without_self).collect();
         if self.ext_multiaddr_only {
             return addresses;
         }
+        if let Some(name) = &self.dns4_domain_name {
+            addresses.extend(self.transports_at(&Protocol::Dns4(name.into()).into()));
+        }
         let particular = Some(self.listen_address).filter(|ip| !ip.is_unspecified());
         if let Some(ip) = self.nat.external().or(particular) {
-            addresses.extend(self.transports_at(ip));
+            addresses.extend(self.transports_at(&ip.into()));
         }
         addresses
     }
@@ -96,11 +99,11 @@ impl Config {
             .find(|hop| hop.port() != 0)
     }
 
-    fn transports_at(&self, ip: IpAddr) -> Vec<Multiaddr> {
+    fn transports_at(&self, base: &Multiaddr) -> Vec<Multiaddr> {
         self.ports()
             .iter()
             .filter_map(|port| {
-                let base = Multiaddr::from(ip);
+                let base = base.clone();
                 match port.key {
                     "tcp-port" => Some(base.with(Protocol::Tcp(port.port))),
                     "quic-port" => Some(base.with(Protocol::Udp(port.port)).with(Protocol::QuicV1)),

@@ -1,5 +1,7 @@
 //! The second pass: what values mean together. It reports everything that it finds, like the first.
 
+mod options;
+
 use std::time::Duration;
 
 use libp2p_identity::{KeyType, Keypair, PeerId};
@@ -15,6 +17,7 @@ use super::{
     kind,
     layers::Judge,
     load::{ALLOW_DIRECT, allows_direct},
+    nat::Nat,
     networks, parts,
     problem::{Problem, Source},
 };
@@ -51,8 +54,10 @@ impl Keys {
 pub(super) fn check(config: &Config, settings: &Settings<'_>, roles: &Roles, judge: &mut Judge) -> Option<Keys> {
     let mut review = Review { config, settings, roles, judge };
     let running = review.roles();
+    review.options();
     review.ports();
     review.network();
+    review.shards();
     review.discovery();
     review.inline_secrets();
     review.directories();
@@ -61,6 +66,7 @@ pub(super) fn check(config: &Config, settings: &Settings<'_>, roles: &Roles, jud
     let token = review.rest(settings);
     if config.mixes() {
         review.wire();
+        review.unnamed_profile();
         review.unwanted_exit(&running, settings);
         review.closed_network(settings);
         if let Some(node) = &node {
@@ -165,12 +171,9 @@ impl Review<'_> {
     }
 
     fn network(&mut self) {
-        if self.config.nat.wants_mapping() {
+        if self.config.nat == Nat::Any {
             let nat = self.named("nat");
-            self.warn(format!(
-                "{nat} is {}, but this node maps no ports; behind a router write extip:<IP address>",
-                self.config.nat
-            ));
+            self.warn(format!("{nat} is any, but this node maps no ports; behind a router write extip:<IP address>"));
         }
         if self.config.ext_multiaddr_only && self.config.ext_multiaddr.is_empty() {
             let message =
@@ -303,7 +306,7 @@ impl Review<'_> {
     /// Who reads no descriptor learns of a new key from the next record alone, and uses the earlier one until then.
     fn overlap(&mut self) {
         let config = self.config;
-        let is_found_by_records = config.uses_discv5() || config.enable_kad_discovery;
+        let is_found_by_records = config.uses_discv5() || config.uses_kad();
         if config.forwards() && is_found_by_records && config.keys.overlap.as_duration() < OLD_RECORDS {
             let (overlap, key) = (config.keys.overlap, self.named("keys.overlap"));
             self.warn(format!(
@@ -382,6 +385,8 @@ impl Review<'_> {
     fn no_hop_address(&mut self) {
         let key = if !self.config.ext_multiaddr.is_empty() {
             "ext-multiaddr"
+        } else if self.config.dns4_domain_name.is_some() {
+            "dns4-domain-name"
         } else if self.config.nat.external().is_some() {
             "nat"
         } else {
@@ -495,8 +500,8 @@ impl Review<'_> {
     /// Settings of kinds of discovery that are off.
     fn discovery(&mut self) {
         let config = self.config;
-        let kad = (!config.enable_kad_discovery).then_some("enable-kad-discovery is off");
-        let dns_lists = (!config.dns_discovery).then_some("dns-discovery is off");
+        let kad = (!config.uses_kad()).then_some("enable-kad-discovery is off");
+        let dns_lists = (config.dns_discovery == Some(false)).then_some("dns-discovery is off");
         let dns = config.dns().is_none().then_some("no DNS list is read");
         let discv5 = (!config.uses_discv5()).then_some("discv5-discovery is off");
         let exchange = (!config.peer_exchange).then_some("peer-exchange is off");
@@ -516,7 +521,7 @@ impl Review<'_> {
                 self.warn(format!("{key} has no effect: {reason}"));
             }
         }
-        if config.dns_discovery && config.dns_discovery_url.is_empty() {
+        if config.dns_discovery == Some(true) && config.dns_discovery_url.is_empty() {
             let dns = self.named("dns-discovery");
             self.warn(format!("{dns} reads no list: dns-discovery-url is empty"));
         }

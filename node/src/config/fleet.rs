@@ -1,7 +1,20 @@
-//! Names of the existing fleet (`wakunode2`, `spec/waku.md §7.1`) that are not keys of ours: switches of roles, and options without
-//! effect here. Other names of a key stand with the key.
+//! Names of the existing fleet (`wakunode2`, `spec/waku.md §7.1`) that are not keys of ours: switches of roles, and options for
+//! what this node has not. Other names of a key stand with the key.
+//!
+//! An option that asks for nothing else than what this node does is accepted. One that asks for what it lacks is refused with
+//! the reason and the nearest way, as soon as leaving it out would change what a user of the node gets: addresses, shards, keys,
+//! memberships, stored messages. `docs/wakunode2.md` is made from these tables.
+
+mod options;
+#[cfg(test)]
+mod releases;
 
 use wakumix_role_api::{RoleName, exit, mixer, relay};
+
+pub use options::OPTIONS;
+pub(super) use options::{RLN, RLN_INSTEAD, RLN_REASON};
+#[cfg(test)]
+pub(super) use releases::{NOTES, WAKUNODE2, all, note};
 
 /// A boolean of the fleet that turns roles on or off.
 pub struct Switch {
@@ -31,73 +44,66 @@ pub const SWITCHES: &[Switch] = &[
     },
 ];
 
-/// Options of the fleet that are accepted and have no effect here, so that its start scripts and files work.
-pub const WITHOUT_EFFECT: &[&str] = &[
-    "agent-string",
-    "content-topic",
-    "dns4-domain-name",
-    "discv5-bits-per-hop",
-    "discv5-bucket-ip-limit",
-    "discv5-only",
-    "discv5-table-ip-limit",
-    "entry-layer",
-    "execute",
-    "filter",
-    "filter-max-criteria",
-    "filter-max-peers-to-serve",
-    "filter-subscription-timeout",
-    "filternode",
-    "keep-alive",
-    "legacy-store",
-    "max-relay-peers",
-    "metrics-logging",
-    "mix-disable-cover-traffic",
-    "mix-disable-spam-protection",
-    "mix-user-message-limit",
-    "mode",
-    "peer-persistence",
-    "peer-store-capacity",
-    "protected-shard",
-    "pubsub-topic",
-    "relay-client",
-    "relay-peer-exchange",
-    "relay-service-ratio",
-    "relay-shard-manager",
-    "reliability",
-    "rln-relay",
-    "rln-relay-chain-id",
-    "rln-relay-cred-password",
-    "rln-relay-cred-path",
-    "rln-relay-dynamic",
-    "rln-relay-epoch-sec",
-    "rln-relay-eth-client-address",
-    "rln-relay-eth-contract-address",
-    "rln-relay-membership-index",
-    "rln-relay-user-message-limit",
-    "store",
-    "store-max-num-db-connections",
-    "store-message-db-migration",
-    "store-message-db-url",
-    "store-message-db-vacuum",
-    "store-message-retention-policy",
-    "store-resume",
-    "store-sync",
-    "store-sync-interval",
-    "store-sync-range",
-    "store-sync-relay-jitter",
-    "storenode",
-    "topic",
-    "websocket-secure-cert-path",
-    "websocket-secure-key-path",
-    "websocket-secure-support",
-];
+/// An option of the fleet that is no key here.
+pub struct FleetOption {
+    /// Its name.
+    pub name: &'static str,
+    /// What becomes of it.
+    pub fate: Fate,
+}
+
+/// What becomes of an option of the fleet that is no key here.
+pub enum Fate {
+    /// Accepted with any value, and why nobody gets anything else by it.
+    Ignored(&'static str),
+    /// Says more of another option, and nothing without it, in `wakunode2` as here.
+    With(&'static str),
+    /// A service for others that this node does not have: turned on, it is a warning. Nobody is misled, since a node publishes
+    /// what it serves.
+    NotServed(&'static str),
+    /// Turned on, it needs this key, which says where; nothing else is missing.
+    By(&'static str),
+    /// Refused.
+    Refused(Refusal),
+}
+
+/// When an option is refused, why, and what to do.
+pub struct Refusal {
+    /// Values that ask for what this node does anyway, in lower case; an empty one always does.
+    pub unless: &'static [&'static str],
+    /// Nodes to which it does not matter.
+    pub spares: Spares,
+    /// What this node lacks, as the end of a sentence that begins with the option.
+    pub reason: &'static str,
+    /// The nearest way.
+    pub instead: &'static str,
+}
+
+/// Nodes on which an option that is otherwise refused changes nothing.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub enum Spares {
+    /// None.
+    Nobody,
+    /// Those without the relay role.
+    WithoutRelay,
+    /// Those of a net on one machine, which has no users that could miss anything: a warning is enough.
+    OnOneMachine,
+}
+
+impl Refusal {
+    /// Whether a value asks for what this node does anyway.
+    pub(super) fn permits(&self, value: &str) -> bool {
+        let value = value.trim();
+        value.is_empty() || self.unless.iter().any(|allowed| allowed.eq_ignore_ascii_case(value))
+    }
+}
 
 /// The switch of a name.
 pub(crate) fn switch(name: &str) -> Option<&'static Switch> {
     SWITCHES.iter().find(|switch| switch.name == name)
 }
 
-/// Whether an option is accepted without effect.
-pub(crate) fn is_without_effect(name: &str) -> bool {
-    WITHOUT_EFFECT.contains(&name)
+/// The option of a name.
+pub(crate) fn option(name: &str) -> Option<&'static FleetOption> {
+    OPTIONS.iter().find(|option| option.name == name)
 }

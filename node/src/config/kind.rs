@@ -13,6 +13,7 @@ use wakumix_discovery::{
 use wakumix_role_api::config::{self, Key, Kind, MixDelay, RateLimit, ValueError, text};
 use wakumix_sphinx::WireFormat;
 use wakumix_telemetry::logging;
+use wakumix_waku::ContentTopic;
 
 use super::{AllowedOrigin, EntryNode, nat::Nat, percent::Percent};
 use crate::keys;
@@ -121,7 +122,7 @@ pub(super) fn percent() -> Kind {
 }
 
 pub(super) fn nat() -> Kind {
-    text::<Nat>("none or extip:<IP address>", "NAT").kind
+    text::<Nat>("none, any or extip:<IP address>", "NAT").kind
 }
 
 pub(super) fn rate_limit() -> Kind {
@@ -197,6 +198,11 @@ pub(super) fn host_name() -> Kind {
         fits.then(|| text.to_owned()).ok_or_else(|| ValueError::new(format!("`{text}` is not {FORM}")))
     };
     Kind::Text { form: FORM, placeholder: "NAME", read }
+}
+
+pub(super) fn content_topic() -> Kind {
+    let read = |text: &str| one_of_many(text, ContentTopic::parse(text));
+    Kind::Text { form: "a content topic such as /app/1/chat/proto", placeholder: "TOPIC", read }
 }
 
 pub(super) fn origin() -> Kind {

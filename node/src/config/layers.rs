@@ -14,8 +14,8 @@ use wakumix_role_api::config::{Key, Kind, ValueError};
 use zeroize::Zeroizing;
 
 use super::{
-    fleet,
-    kind::{Misread, read, read_scalar, scalar_text},
+    fleet::{self, Fate, FleetOption},
+    kind::{Misread, read, read_scalar, scalar_text, texts},
     masked::{Masked, Wiped},
     place::{Places, twice_in_yaml},
     presets::Preset,
@@ -26,6 +26,8 @@ use crate::{keys::Secret, roles::Roles};
 
 /// What every environment variable of ours begins with.
 pub const ENV_PREFIX: &str = "WAKUMIX_";
+/// What those of `wakunode2` begin with (`spec/waku.md §7`), which name the same keys. It reads those that it knows and no others.
+const FLEET_ENV_PREFIX: &str = "WAKUNODE2_";
 
 /// Bytes of a file that are read at first: with every key and its documentation it has 30 kB.
 const FIRST_READ: usize = 64 << 10;
@@ -42,7 +44,7 @@ const ENV_FILE: [&str; 2] = ["WAKUMIX_CONFIG", "WAKUMIX_CONFIG_FILE"];
 pub struct Inputs {
     /// The file; without it the variable `WAKUMIX_CONFIG` names it, if set.
     pub file: Option<PathBuf>,
-    /// Names and values of environment variables; those without [`ENV_PREFIX`] do not matter.
+    /// Names and values of environment variables; those without [`ENV_PREFIX`] or the one of `wakunode2` do not matter.
     pub environment: Vec<(String, String)>,
     /// Flags as given.
     pub flags: Vec<Flag>,
@@ -78,6 +80,12 @@ pub(super) struct Judge {
     pub(super) secrets: BTreeMap<&'static str, Secret>,
     /// The fleet's switches.
     pub(super) switches: BTreeMap<&'static str, (bool, Source)>,
+    /// The fleet's options that are no keys here and may be refused, as written last.
+    pub(super) options: BTreeMap<&'static str, (Vec<String>, Source)>,
+    /// The presets in force: the one that a cluster implies, and the named one.
+    pub(super) presets: Vec<&'static Preset>,
+    /// Whether the node is one of a net on one machine.
+    pub(super) is_on_one_machine: bool,
     /// Where the value in force of each key comes from.
     pub(super) sources: BTreeMap<&'static str, Source>,
     /// Keys with a bad value somewhere; the second pass does not judge them again.
@@ -97,7 +105,7 @@ impl Inputs {
     pub fn from_process() -> Self {
         let mut environment: Vec<_> = std::env::vars_os()
             .map(|(name, value)| (name.to_string_lossy().into(), value.to_string_lossy().into()))
-            .filter(|(name, _): &(String, String)| name.starts_with(ENV_PREFIX))
+            .filter(|(name, _): &(String, String)| name.starts_with(ENV_PREFIX) || name.starts_with(FLEET_ENV_PREFIX))
             .collect();
         // Problems come out in the same order each time.
         environment.sort_unstable();
@@ -204,7 +212,7 @@ pub(super) fn environment(variables: &[(String, String)]) -> Vec<Entry> {
         .iter()
         .filter(|(name, value)| !ENV_FILE.contains(&name.as_str()) && !is_service_link(name, value))
         .filter_map(|(name, value)| {
-            let rest = name.strip_prefix(ENV_PREFIX)?;
+            let rest = name.strip_prefix(ENV_PREFIX).or_else(|| name.strip_prefix(FLEET_ENV_PREFIX))?;
             Some(Entry {
                 name: rest.to_ascii_lowercase().replace("__", ".").replace('_', "-"),
                 raw: Wiped::new(value.as_str().into()),
@@ -243,6 +251,9 @@ impl Judge {
             layers: Vec::new(),
             secrets: BTreeMap::new(),
             switches: BTreeMap::new(),
+            options: BTreeMap::new(),
+            presets: Vec::new(),
+            is_on_one_machine: false,
             sources: BTreeMap::new(),
             bad: BTreeSet::new(),
             problems: Vec::new(),
@@ -281,10 +292,8 @@ impl Judge {
                     self.twice(key, &other, &entry);
                 }
                 self.value(key, entry, &mut table);
-            } else if fleet::is_without_effect(&entry.name) {
-                let place = self.place(&entry.name, None, &entry.source);
-                self.warnings
-                    .push(format!("`{}` in {place} is an option of the fleet that has no effect here", entry.name));
+            } else if let Some(option) = fleet::option(&entry.name) {
+                self.option(option, &entry);
             } else {
                 self.unknown(&entry);
             }
@@ -306,6 +315,13 @@ impl Judge {
                     format!("write true or false; `roles` names roles one by one, table [{name}] holds their settings"),
                 ));
             }
+        }
+    }
+
+    /// Notes what is written of an option that may be refused. The others are passwords and the like, which nobody needs to know.
+    fn option(&mut self, option: &'static FleetOption, entry: &Entry) {
+        if !matches!(option.fate, Fate::Ignored(_) | Fate::With(_)) {
+            self.options.insert(option.name, (texts(entry.raw.get()), entry.source.clone()));
         }
     }
 
@@ -385,6 +401,10 @@ impl Judge {
     }
 
     fn unknown(&mut self, entry: &Entry) {
+        if matches!(&entry.source, Source::Environment(name) if name.starts_with(FLEET_ENV_PREFIX)) {
+            self.warnings.push(format!("{} names no option of wakunode2, and has no effect", entry.source));
+            return;
+        }
         let help = match nearest(&self.schema, &entry.name) {
             Some(name) => format!("did you mean `{}`?", spelled(name, &entry.source)),
             None => "`wakumix config show --defaults` lists every key".to_owned(),
@@ -441,7 +461,7 @@ fn flatten(schema: &Schema, masked: &Masked, prefix: &str, table: Dict, source: 
 }
 
 /// Puts a value where its path says.
-fn insert(table: &mut Dict, key: &Key, value: Value) {
+pub(super) fn insert(table: &mut Dict, key: &Key, value: Value) {
     let (outer, name) = key.split();
     let Some(outer) = outer else {
         table.insert(name.to_owned(), value);

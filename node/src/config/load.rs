@@ -16,6 +16,7 @@ use wakumix_sphinx::Weaknesses;
 use super::{
     Config, check,
     check::Keys,
+    derived,
     fleet::{SWITCHES, Switch},
     kind,
     layers::{self, Entry, Inputs, Judge},
@@ -102,17 +103,19 @@ pub fn load(inputs: &Inputs) -> Result<Loaded, Problems> {
 
 /// Judges the layers that were written, those of later ones above, over defaults and preset, and then what they mean together.
 pub(super) fn together(mut judge: Judge, roles: &Roles, written: [Vec<Entry>; 3]) -> Result<Loaded, Problems> {
-    let preset = layers::last_text(&written.each_ref().map(Vec::as_slice), "preset");
+    let last = |name| layers::last_text(&written.each_ref().map(Vec::as_slice), name);
+    let named = last("preset").and_then(|name| presets::find(&name));
+    let implied = last("cluster-id").and_then(|cluster| presets::of_cluster(&cluster, named));
     let defaults = layers::defaults(&judge.schema);
     judge.layer(defaults);
-    judge.layer(
-        preset
-            .and_then(|name| presets::find(name.trim()))
-            .map(|preset| layers::preset(&judge.schema, preset))
-            .unwrap_or_default(),
-    );
+    judge.presets = [implied, named].into_iter().flatten().collect();
+    for preset in judge.presets.clone() {
+        let layer = layers::preset(&judge.schema, preset);
+        judge.layer(layer);
+    }
     written.into_iter().for_each(|layer| judge.layer(layer));
     apply_switches(&mut judge, roles);
+    derived::apply(&mut judge, roles);
 
     let (config, values) = merge(&mut judge, roles)?;
     let keys = check::check(&config, &Settings { values: &values, forwards: config.forwards() }, roles, &mut judge);
@@ -199,7 +202,7 @@ fn bug(judge: &mut Judge, error: &figment::Error) -> Problems {
 }
 
 /// The value of a key in a tree of all keys.
-fn value_of<'a>(tree: &'a Dict, key: &Key) -> Option<&'a Value> {
+pub(super) fn value_of<'a>(tree: &'a Dict, key: &Key) -> Option<&'a Value> {
     let (table, name) = key.split();
     let table = table.map_or(Some(tree), |table| tree.get(table)?.as_dict())?;
     table.get(name)

@@ -12,12 +12,8 @@ use wakumix_role_api::{config::ValueError, convert_through_text};
 pub enum Nat {
     /// Announce what the node listens on.
     None,
-    /// Ask the router for a port mapping in whatever way works; accepted for the fleet's sake, this node does not.
+    /// Whatever works, as the fleet writes it: a port mapping is a part of that which this node does not ask for.
     Any,
-    /// Ask by UPnP; this node does not.
-    Upnp,
-    /// Ask by NAT-PMP; this node does not.
-    Pmp,
     /// Announce this address with the node's own ports.
     External(IpAddr),
 }
@@ -27,13 +23,8 @@ impl Nat {
     pub fn external(self) -> Option<IpAddr> {
         match self {
             Self::External(ip) => Some(ip),
-            Self::None | Self::Any | Self::Upnp | Self::Pmp => None,
+            Self::None | Self::Any => None,
         }
-    }
-
-    /// Whether a port mapping is asked for, which this node does not do.
-    pub(super) fn wants_mapping(self) -> bool {
-        matches!(self, Self::Any | Self::Upnp | Self::Pmp)
     }
 }
 
@@ -44,13 +35,15 @@ impl FromStr for Nat {
         match text {
             "none" => Ok(Self::None),
             "any" => Ok(Self::Any),
-            "upnp" => Ok(Self::Upnp),
-            "pmp" => Ok(Self::Pmp),
-            _ => text
-                .strip_prefix("extip:")
-                .and_then(|ip| ip.parse().ok())
-                .map(Self::External)
-                .ok_or_else(|| ValueError::new(format!("`{text}` is neither `none` nor `extip:<IP address>`"))),
+            "upnp" | "pmp" => Err(ValueError::new(format!(
+                "`{text}` asks the router for ports, which this node does not do; pass its ports on by hand and write extip:<IP \
+                 address>, or write any"
+            ))),
+            _ => {
+                text.strip_prefix("extip:").and_then(|ip| ip.parse().ok()).map(Self::External).ok_or_else(|| {
+                    ValueError::new(format!("`{text}` is neither `none`, `any` nor `extip:<IP address>`"))
+                })
+            }
         }
     }
 }
@@ -60,8 +53,6 @@ impl fmt::Display for Nat {
         match self {
             Self::None => f.write_str("none"),
             Self::Any => f.write_str("any"),
-            Self::Upnp => f.write_str("upnp"),
-            Self::Pmp => f.write_str("pmp"),
             Self::External(ip) => write!(f, "extip:{ip}"),
         }
     }
@@ -75,9 +66,13 @@ mod tests {
 
     #[test]
     fn nat_knows_the_words_of_the_fleet() {
-        for text in ["none", "any", "upnp", "pmp", "extip:192.0.2.1"] {
+        for text in ["none", "any", "extip:192.0.2.1"] {
             assert_eq!(text.parse::<Nat>().unwrap().to_string(), text);
         }
         assert!("extip:here".parse::<Nat>().is_err());
+        for text in ["upnp", "pmp"] {
+            let refused = text.parse::<Nat>().unwrap_err().to_string();
+            assert!(refused.contains("extip:<IP address>") && refused.contains("any"), "{refused}");
+        }
     }
 }

@@ -121,6 +121,11 @@ impl Config {
         self.discv5_discovery.unwrap_or_else(|| !self.discv5_bootstrap_node.is_empty() || has_record())
     }
 
+    /// Whether Kademlia service discovery runs: as written, else when there is a node to begin from.
+    pub(crate) fn uses_kad(&self) -> bool {
+        self.enable_kad_discovery.unwrap_or(!self.kad_bootstrap_node.is_empty())
+    }
+
     /// Whether any kind of discovery has something to begin from, or will have once others call: every kind but a cache
     /// and DNS lists needs a first node.
     pub(crate) fn finds_nodes(&self) -> bool {
@@ -128,7 +133,7 @@ impl Config {
         let asks_peers = self.descriptors || self.rendezvous || self.peer_exchange;
         self.local_storage_path.is_some()
             || self.uses_discv5()
-            || self.enable_kad_discovery
+            || self.uses_kad()
             || self.dns().is_some()
             || (self.peer_exchange && !self.peer_exchange_node.is_empty())
             || (asks_peers && peers)
@@ -162,7 +167,7 @@ impl Config {
             discv5: self.uses_discv5().then(|| self.discv5()),
             descriptors: self.descriptors.then_some(descriptors),
             rendezvous: self.rendezvous,
-            service_discovery: self.enable_kad_discovery.then(|| self.service_discovery()),
+            service_discovery: self.uses_kad().then(|| self.service_discovery()),
             peer_exchange: self.peer_exchange.then(|| PeerExchangeConfig { peers: self.peer_exchange_node.clone() }),
             dns: self.dns(),
             ..wakumix_discovery::Config::default()
@@ -206,7 +211,7 @@ impl Config {
             EntryNode::DnsTree(list) => Some(list.clone()),
             EntryNode::Peer(_) | EntryNode::Record(_) => None,
         });
-        let configured = self.dns_discovery_url.iter().filter(|_| self.dns_discovery).cloned();
+        let configured = self.dns_discovery_url.iter().filter(|_| self.dns_discovery != Some(false)).cloned();
         let urls: Vec<_> = configured.chain(lists).collect();
         (!urls.is_empty()).then(|| DnsConfig { urls, name_servers: self.dns_addrs_name_server.clone() })
     }

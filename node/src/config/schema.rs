@@ -121,7 +121,7 @@ const fn time(min_ms: u64, max_ms: u64) -> Kind {
 }
 
 fn preset() -> Kind {
-    Kind::Name { what: "a preset", placeholder: "PRESET", names: presets::names().into() }
+    Kind::Text { form: presets::FORM, placeholder: "PRESET", read: presets::read }
 }
 
 fn role(roles: &Roles) -> Kind {
@@ -166,11 +166,13 @@ fn own(roles: &Roles) -> Vec<Key> {
         Key::new(ADDRESSES, "ports-shift", number(0, 65_535),
             "added to every port of this node except 0").or("0"),
         Key::new(ADDRESSES, "nat", kind::nat(),
-            "how others reach this node: extip:<IP> announces that address with the ports of this node; any, upnp and pmp are accepted and map no ports").or("none"),
+            "how others reach this node: extip:<IP> announces that address with the ports of this node, once they are bound; any is what the fleet writes for whatever works, and maps no ports here").or("none"),
         Key::new(ADDRESSES, "ext-multiaddr", kind::address(),
             "addresses to announce before all others; the first one that a header can carry is this node's hop address").list(),
         Key::new(ADDRESSES, "ext-multiaddr-only", Kind::Bool,
             "announce ext-multiaddr and nothing else").or("false"),
+        Key::new(ADDRESSES, "dns4-domain-name", kind::host_name(),
+            "name of this node in the DNS, announced with its ports after ext-multiaddr; packet headers carry no names, so a node that forwards needs nat or an ext-multiaddr with its IPv4 address as well"),
         Key::new(ADDRESSES, "autonat", Kind::Bool,
             "let other nodes try whether they can dial this one, and try it for them").or("true"),
         Key::new(ADDRESSES, "circuit-relay", Kind::Bool,
@@ -208,7 +210,7 @@ fn own(roles: &Roles) -> Vec<Key> {
         Key::new(DISCOVERY, "peer-exchange-node", kind::peer(),
             "nodes to ask for records first").list(),
         Key::new(DISCOVERY, "enable-kad-discovery", Kind::Bool,
-            "Kademlia service discovery, as newer nodes of the fleet use it to find mix keys").or("false"),
+            "Kademlia service discovery, as nodes of the fleet use it since June 2026 to find mix keys; unset means on when there is a kad-bootstrap-node"),
         Key::new(DISCOVERY, "kad-bootstrap-node", kind::peer(),
             "nodes that Kademlia service discovery asks first; none for the first node of a network").list(),
         Key::new(DISCOVERY, "kad-random-lookup-interval", number(1, 86_400),
@@ -216,7 +218,7 @@ fn own(roles: &Roles) -> Vec<Key> {
         Key::new(DISCOVERY, "kad-service-lookup-interval", number(1, 86_400),
             "seconds between two look-ups of mix nodes by Kademlia service discovery").or("60"),
         Key::new(DISCOVERY, "dns-discovery", Kind::Bool,
-            "read lists of nodes from DNS (EIP-1459)").or("false"),
+            "read lists of nodes from DNS (EIP-1459); unset means on when there is a list"),
         Key::new(DISCOVERY, "dns-discovery-url", kind::dns_tree(),
             "the lists, enrtree://<key>@<domain>").list(),
         Key::new(DISCOVERY, "dns-addrs-name-server", Kind::Ip,
@@ -233,7 +235,9 @@ fn own(roles: &Roles) -> Vec<Key> {
         Key::new(WAKU, "cluster-id", number(0, 65_535),
             "network of the node; peers of another cluster are disconnected").or("0"),
         Key::new(WAKU, "shard", number(0, 1023),
-            "shards that the relay joins").list().or("0"),
+            "shards that the relay joins; unset, all of num-shards-in-network, and shard 0 where that is 0").unset_list(),
+        Key::new(WAKU, "content-topic", kind::content_topic(),
+            "content topics whose shards the relay joins besides").list(),
         Key::new(WAKU, "num-shards-in-network", number(0, 1024),
             "shards of the cluster, for deriving a shard from a content topic; 0 turns that off, then requests must name the pubsub topic").or("0"),
         Key::new(WAKU, "max-msg-size", Kind::Size { min: 1024, max: 16 << 20 },

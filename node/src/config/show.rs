@@ -72,7 +72,7 @@ fn defaults(schema: &Schema, format: ShowFormat) -> String {
                  # environment, flags.\n#\n# Presets:\n",
             );
             for preset in PRESETS {
-                let values: Vec<String> = preset.values.iter().map(|(key, value)| format!("{key} = {value}")).collect();
+                let values: Vec<String> = preset.values.iter().map(|(key, value)| preset_value(key, value)).collect();
                 out.push_str(&comment("# ", &format!("- {}: {} ({})", preset.name, preset.doc, values.join(", "))));
             }
             out + &tables(
@@ -90,6 +90,12 @@ fn defaults(schema: &Schema, format: ShowFormat) -> String {
             )
         }
     }
+}
+
+/// A value of a preset in its list: long ones, which are nodes, by their number.
+fn preset_value(key: &str, value: &str) -> String {
+    let items = value.split(',').count();
+    if value.len() > COMMENT_WIDTH { format!("{items} values of {key}") } else { format!("{key} = {value}") }
 }
 
 /// Comment lines of at most [`COMMENT_WIDTH`] characters, unless a word is longer.

@@ -5,6 +5,7 @@ mod examples;
 mod layers;
 mod output;
 mod reference;
+mod wakunode2;
 mod warnings;
 
 use std::path::{Path, PathBuf};

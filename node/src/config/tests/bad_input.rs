@@ -44,7 +44,7 @@ fn names_a_value_that_its_key_does_not_accept() {
         ("mix = 'maybe'", &["`mix`", "`maybe`", "write true or false"]),
         ("mix = [true]", &["`mix`", "a list stands here; expected true or false"]),
         ("roles = ['mixr']", &["`roles`", "`mixr`", "relay, mixer, exit, sender"]),
-        ("preset = 'twn'", &["`preset`", "`twn`", "nwaku-2025-12", "local"]),
+        ("preset = 'main'", &["`preset`", "`main`", "nwaku-2025-12", "twn", "local"]),
         ("log-level = 'loud'", &["`log-level`", "loud"]),
         ("listen-address = 'localhost'", &["`listen-address`", "`localhost`", "IPv4 or IPv6"]),
         ("nat = 'extip:'", &["`nat`", "extip:<IP address>"]),

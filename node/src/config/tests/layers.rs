@@ -105,8 +105,7 @@ fn the_fleets_start_line_works() {
     let hop = loaded.config.hop_address(loaded.keys.peer()).unwrap();
     assert_eq!(hop.multiaddr().to_string(), "/ip4/10.0.0.7/tcp/60001");
     for name in ["max-relay-peers", "keep-alive"] {
-        let about = loaded.warnings.iter().filter(|warning| warning.contains(&format!("`{name}`")));
-        assert_eq!(about.count(), 1, "{:?}", loaded.warnings);
+        assert!(!loaded.warnings.iter().any(|warning| warning.contains(name)), "{:?}", loaded.warnings);
     }
     for name in ["`nodekey` is a secret", "`mixkey` is a secret"] {
         assert!(loaded.warnings.iter().any(|warning| warning.contains(name)), "{:?}", loaded.warnings);

@@ -1,53 +1,134 @@
-//! `docs/configuration.md` is what this code says: a change of the keys must come with a change of the page.
+//! `docs/configuration.md` and `docs/wakunode2.md` are what this code says: a change of it must come with a change of the pages.
 
 use std::{fmt::Write as _, path::Path};
 
 use crate::{
-    config::{SWITCHES, ShowFormat, WITHOUT_EFFECT, schema::Schema, show_defaults},
+    config::{
+        SWITCHES, ShowFormat,
+        fleet::{self, Fate, Refusal, Spares, WAKUNODE2},
+        schema::Schema,
+        show_defaults,
+    },
     roles::Roles,
 };
 
-/// Set to write the page instead of comparing it.
+/// Set to write the pages instead of comparing them.
 const WRITE: &str = "WRITE_DOCS";
 
-fn page() -> String {
-    let mut page = format!(
+fn configuration() -> String {
+    format!(
         "# Configuration\n\n\
          <!-- Generated from the table of keys. After a change: {WRITE}=1 cargo test -p wakumix-node reference -->\n\n\
          A node reads its configuration from layers; later ones win: built-in defaults, preset, file (TOML or YAML),\n\
          environment, flags. One name serves all of them: `mix.delay` is the key `delay` in table `[mix]` of a file,\n\
          `WAKUMIX_MIX__DELAY` in the environment and `--mix.delay` as a flag. `wakumix config check` reports everything\n\
          that is wrong at once, `wakumix config show` prints each value in force with its source.\n\n\
-         Unknown keys are errors. No key is reloadable: a changed file takes effect at the next start.\n\n\
+         Unknown keys are errors. No key is reloadable: a changed file takes effect at the next start. Options of `wakunode2` are\n\
+         in [wakunode2.md](wakunode2.md), one by one.\n\n\
          ## Keys\n\n\
-         ```toml\n{}```\n\n\
-         ## Names of the fleet\n\n\
-         Start scripts of `wakunode2` work as they are. Booleans may be written `True` or `true`.\n\n\
-         | name | here |\n|---|---|\n",
+         ```toml\n{}```\n",
         show_defaults(&Roles::built_in(), ShowFormat::Toml).unwrap()
-    );
-    for switch in SWITCHES {
-        let roles: Vec<&str> = switch.roles.iter().map(|role| role.as_str()).collect();
-        let _ = writeln!(page, "| `{} = true` | `roles` with {} |", switch.name, roles.join(" and "));
-    }
+    )
+}
+
+/// Every option of the releases that are covered, and those of others that have an answer here.
+fn options() -> Vec<&'static str> {
+    let mut names = fleet::all();
+    names.extend(fleet::OPTIONS.iter().map(|option| option.name));
+    names.sort_unstable();
+    names.dedup();
+    names
+}
+
+fn wakunode2() -> String {
     let schema = Schema::new(&Roles::built_in()).unwrap();
-    for key in schema.keys() {
-        for alias in key.aliases {
-            let _ = writeln!(page, "| `{alias}` | `{}` |", key.path);
+    let mut page = format!(
+        "# Coming from wakunode2\n\n\
+         <!-- Generated from the table of options. After a change: {WRITE}=1 cargo test -p wakumix-node reference -->\n\n\
+         A start script of `wakunode2` runs with `wakumix node` in its place, and its configuration file with `wakumix node\n\
+         --config FILE`. Each option is obeyed, is another name of a key, or is refused with the reason and the nearest way; all\n\
+         refusals come at once, from `wakumix config check` too, with the same options. Environment variables `WAKUNODE2_…` name\n\
+         the same options. Booleans may be written `True`.\n\n\
+         **Networks.** `preset` takes the names of `wakunode2` (`twn`, `logos.dev`, `logos.test`, `status.prod`), with cluster,\n\
+         shards and first nodes as logos-delivery of August 2026 has them. None says which wire profile its mix nodes run, since\n\
+         that is not published: write `mix.profile`. A relay in a network whose messages need RLN proofs is refused unless\n\
+         `rln-relay = false` is written: this version makes and checks none.\n\n\
+         **One machine.** A node to which packets come, that listens on loopback and announces nothing else, is taken for one of a\n\
+         net on one machine, as in `simulations/mixnet` of `wakunode2`: `mix-allow-all-addresses`, `mix.networks`,\n\
+         `host.shared-addresses`, `ip-colocation-limit` and `sender.min-subnets` are then as in the preset `local`, unless they are\n\
+         written, and `store = true` is a warning.\n\n\
+         | option | {} | {} | here |\n|---|---|---|---|\n",
+        WAKUNODE2[0].name, WAKUNODE2[1].name
+    );
+    for name in options() {
+        let [first, second] = WAKUNODE2.map(|release| if (release.has)(name) { "x" } else { "" });
+        let _ = writeln!(page, "| `{name}` | {first} | {second} | {} |", becomes(&schema, name));
+    }
+    page.push_str("\nOptions in neither column are those of other releases and branches.\n");
+    page
+}
+
+/// What becomes of an option, for the table.
+fn becomes(schema: &Schema, name: &str) -> String {
+    if name == "config-file" {
+        return "another name of `--config`".to_owned();
+    }
+    if let Some(switch) = SWITCHES.iter().find(|switch| switch.name == name) {
+        let roles: Vec<&str> = switch.roles.iter().map(|role| role.as_str()).collect();
+        return format!(
+            "turns on `roles` {}; {} by default",
+            roles.join(" and "),
+            if switch.default { "on" } else { "off" }
+        );
+    }
+    if let Some(key) = schema.written_as(name) {
+        let known = if key.path == name { "obeyed".to_owned() } else { format!("another name of `{}`", key.path) };
+        return fleet::note(name).map_or(known.clone(), |note| format!("{known}: {note}"));
+    }
+    match &fleet::option(name).unwrap_or_else(|| panic!("{name} has no fate")).fate {
+        Fate::Ignored(reason) => format!("ignored: {reason}"),
+        Fate::With(other) => format!("says more of `{other}`, see there"),
+        Fate::NotServed(reason) => format!("true is a warning: {reason}"),
+        Fate::By(key) => format!("true needs `{key}`, which says where"),
+        Fate::Refused(Refusal { unless, spares, reason, instead }) => {
+            let unless: Vec<String> = unless.iter().map(|value| format!("`{value}`")).collect();
+            let unless = if unless.is_empty() { "empty".to_owned() } else { unless.join(" or ") };
+            let spared = match spares {
+                Spares::Nobody => "",
+                Spares::WithoutRelay => ", or the relay role is off",
+                Spares::OnOneMachine => ", or the net is on one machine",
+            };
+            format!("refused unless {unless}{spared}: {reason}. Instead: {instead}")
         }
     }
-    let _ = writeln!(page, "\nAccepted without effect: `{}`.", WITHOUT_EFFECT.join("`, `"));
-    page
+}
+
+#[track_caller]
+fn is_up_to_date(name: &str, page: &str) {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs").join(name);
+    if std::env::var_os(WRITE).is_some() {
+        std::fs::write(&path, page).unwrap();
+    }
+    let written = std::fs::read_to_string(&path).unwrap_or_default();
+    let stale = format!("docs/{name} is not what the code says; run {WRITE}=1 cargo test -p wakumix-node reference");
+    assert!(written == page, "{stale}");
 }
 
 #[test]
 fn the_reference_of_the_configuration_is_up_to_date() {
-    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs/configuration.md");
-    let page = page();
-    if std::env::var_os(WRITE).is_some() {
-        std::fs::write(&path, &page).unwrap();
+    is_up_to_date("configuration.md", &configuration());
+}
+
+#[test]
+fn the_reference_of_what_becomes_of_each_option_of_wakunode2_is_up_to_date() {
+    is_up_to_date("wakunode2.md", &wakunode2());
+}
+
+#[test]
+fn notes_are_of_keys_that_wakunode2_has() {
+    let schema = Schema::new(&Roles::built_in()).unwrap();
+    for (name, _) in fleet::NOTES {
+        assert!(fleet::all().contains(name) && schema.written_as(name).is_some(), "{name}");
     }
-    let written = std::fs::read_to_string(&path).unwrap_or_default();
-    let stale = "docs/configuration.md is not what the keys say; run WRITE_DOCS=1 cargo test -p wakumix-node reference";
-    assert!(written == page, "{stale}");
+    assert_eq!(fleet::all().len(), 105);
 }
