@@ -19,13 +19,14 @@ use tokio::{
 };
 use wakumix_role_api::{
     Actor, Context, DirectoryPublisher, DirectoryReader, OnPanic,
+    directory::ClockSkew,
     host::{AfterVisit, HostHandle, PeerEvent},
 };
 use wakumix_telemetry::Telemetry;
 
 use crate::{
     cache::{self, CacheFile},
-    clock::Now,
+    clock::{Now, SkewWatch},
     entry::PeerAddress,
     finding::{Finding, KnownRecord, Refusal, Remembered, SourceName},
     local::{self, LocalRecord},
@@ -33,7 +34,7 @@ use crate::{
     names::{self, Names, Settled},
     own_record::OwnRecord,
     peer_table::{self, CheckOutcome, Node, PeerTable, Rules},
-    pool::{self, Diversity, Guards, MAX_PARALLEL_CHECKS, Schedule, View},
+    pool::{self, Checked, Diversity, Guards, MAX_PARALLEL_CHECKS, Schedule, View},
     source::{Findings, Source, SourceContext},
     sources::Resolver,
 };
@@ -132,6 +133,9 @@ pub(crate) struct Discovery {
     next_guards: Instant,
     /// Ephemeral: the guards are not on the disk as they are.
     has_new_guards: bool,
+    /// Derivable: what checks tell of this machine's clock, and what was said of it.
+    clock: SkewWatch,
+    skew: Option<ClockSkew>,
 }
 
 impl Discovery {
@@ -155,6 +159,8 @@ impl Discovery {
             visits: HashSet::new(),
             next_guards: now.at,
             has_new_guards: false,
+            clock: SkewWatch::default(),
+            skew: None,
             parts,
         };
         let before = cache::of_snapshot(&discovery.parts.reader.snapshot(), now.unix);
@@ -245,9 +251,23 @@ impl Discovery {
         self.is_stale |= has_changed;
         self.has_news |= has_changed;
         self.parts.metrics.update_gauges(&self.table, now);
+        self.look_at_clock(now);
         if now.at >= self.next_guards {
             self.next_guards = now.at + GUARDS_PACE;
             self.is_stale |= self.update_guards(now);
+        }
+    }
+
+    /// Says when this machine's clock is found to be wrong, or right again.
+    fn look_at_clock(&mut self, now: Now) {
+        let skew = self.clock.skew(now.unix);
+        if skew.map(ClockSkew::kind) != self.skew.map(ClockSkew::kind) {
+            match skew {
+                Some(skew) => tracing::warn!("{skew}"),
+                None => tracing::info!("the clock of this machine agrees with those of other nodes again"),
+            }
+            self.skew = skew;
+            self.is_stale = true;
         }
     }
 
@@ -306,9 +326,9 @@ impl Discovery {
             let (host, address) = (self.parts.host.clone(), context.address().clone());
             let check = async move {
                 let check = pool::Check { peer, addresses, is_stranger, mixes_by_descriptor };
-                let (outcome, told) = check.run(&host).await;
+                let checked = check.run(&host).await;
                 // A discovery that has stopped needs no outcome.
-                let _ = address.send(DiscoveryMessage::Checked { peer, outcome, told }).await;
+                let _ = address.send(DiscoveryMessage::Checked { peer, checked }).await;
             };
             if context.spawn("discovery_check", OnPanic::FailOwner, check).is_err() {
                 self.table.checked(&peer, CheckOutcome::Abandoned, now, &mut rng);
@@ -368,7 +388,8 @@ impl Discovery {
     fn publish(&mut self) {
         self.update_guards(Now::read());
         let Parts { publisher, metrics, guards, .. } = &*self.parts;
-        let view = View::of(&self.table, self.own_operator().as_deref(), guards.as_ref().map(|guards| guards.order()));
+        let order = guards.as_ref().map(|guards| guards.order());
+        let view = View { clock: self.skew, ..View::of(&self.table, self.own_operator().as_deref(), order) };
         let connections = self.connections();
         self.to_stay = connections.iter().filter_map(peer_of).collect();
         self.connections.send_if_modified(|current| {
@@ -458,8 +479,11 @@ impl Discovery {
                 self.is_stale |=
                     self.table.set_connected(peers, |peer| self.to_stay.contains(peer), now, &mut rand::rng());
             }
-            DiscoveryMessage::Checked { peer, outcome, told } => {
+            DiscoveryMessage::Checked { peer, checked: Checked { outcome, told, issued } } => {
                 self.checks = self.checks.saturating_sub(1);
+                if let Some(issued) = issued {
+                    self.clock.note(peer, issued, now.unix);
+                }
                 if let Some(told) = told {
                     self.take(SourceName::Descriptors, vec![*told], now);
                 }

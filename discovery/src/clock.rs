@@ -1,10 +1,14 @@
 //! The time of an event. Rules take it as an argument; only the actor reads it.
 
+mod skew;
+
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use tokio::time::Instant;
 
 use crate::finding::UnixSeconds;
+
+pub(crate) use skew::SkewWatch;
 
 /// One moment on both clocks: records carry the wall's time, which may jump; waits and ages are measured by the other.
 #[derive(Clone, Copy, Debug)]

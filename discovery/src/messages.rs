@@ -10,8 +10,7 @@ use crate::{
     entry::PeerAddress,
     finding::{Finding, KnownRecord, Refusal, Remembered, SourceName},
     names::Name,
-    peer_table::CheckOutcome,
-    pool::PoolEntry,
+    pool::{Checked, PoolEntry},
 };
 
 /// A message to discovery. Those with `done` are acknowledged once they are taken.
@@ -37,8 +36,8 @@ pub(crate) enum DiscoveryMessage {
     Event(PeerEvent),
     /// These peers are connected, whatever events were missed.
     Connected(Vec<PeerId>),
-    /// A check has ended, and brought the descriptor of the peer that was checked, if it has one.
-    Checked { peer: PeerId, outcome: CheckOutcome, told: Option<Box<Finding>> },
+    /// A check has ended.
+    Checked { peer: PeerId, checked: Checked },
     /// A name was looked up; no address if it has none.
     Resolved { name: Name, ips: Vec<IpAddr> },
     /// What is worth keeping for a later run.

@@ -17,7 +17,7 @@ mod schedule;
 pub use entry::{ContactClass, PoolEntry};
 
 pub(crate) use bounds::held;
-pub(crate) use check::{Check, MAX_PARALLEL_CHECKS, parallel_checks};
+pub(crate) use check::{Check, Checked, MAX_PARALLEL_CHECKS, parallel_checks};
 pub(crate) use directory::{View, connections, entries, is_usable};
 pub(crate) use diversity::Diversity;
 pub(crate) use guards::Guards;

@@ -23,7 +23,7 @@ pub use peer_exchange::PeerExchangeConfig;
 pub use service_discovery::ServiceDiscoveryConfig;
 pub use static_entries::{Resolver, StaticSource};
 
-pub(crate) use descriptors::{DescriptorsSource, OwnWord, own_word};
+pub(crate) use descriptors::{DescriptorsSource, LONGEST_RENEWAL, OwnAnswer, OwnWord, own_word};
 pub(crate) use discv5::Discv5Source;
 pub(crate) use dns::Dns;
 pub(crate) use identify::Identify;

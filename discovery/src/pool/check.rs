@@ -9,9 +9,9 @@ use wakumix_role_api::host::{HostHandle, ReadRule, RequestFailure};
 
 use crate::{
     clock::Now,
-    finding::Finding,
+    finding::{Finding, UnixSeconds},
     peer_table::CheckOutcome,
-    sources::{OwnWord, own_word},
+    sources::{OwnAnswer, OwnWord, own_word},
 };
 
 /// Checks at a time. A pool of 45 is through in three rounds; so many dials trouble no home router.
@@ -47,24 +47,43 @@ pub(crate) struct Check {
     pub(crate) mixes_by_descriptor: bool,
 }
 
+/// How a check ended.
+#[derive(Debug)]
+pub(crate) struct Checked {
+    pub(crate) outcome: CheckOutcome,
+    /// What the node says of itself, which nobody else's copy is newer than.
+    pub(crate) told: Option<Box<Finding>>,
+    /// When it made that, by its own clock.
+    pub(crate) issued: Option<UnixSeconds>,
+}
+
+impl From<CheckOutcome> for Checked {
+    fn from(outcome: CheckOutcome) -> Self {
+        Self { outcome, told: None, issued: None }
+    }
+}
+
 impl Check {
-    /// How it ends, and what the node says of itself, which nobody else's copy is newer than.
-    pub(crate) async fn run(self, host: &HostHandle) -> (CheckOutcome, Option<Box<Finding>>) {
+    pub(crate) async fn run(self, host: &HostHandle) -> Checked {
         let request = wakumix_waku::frame::encode(&Request::Own.encode());
         // A response of one descriptor, and what stands around it.
         let read = ReadRule::LengthPrefixed { max: MAX_LEN + 16 };
         let timeout = if self.is_stranger { STRANGER_TIMEOUT } else { CHECK_TIMEOUT };
         match host.visit(self.peer, self.addresses, PROTOCOL, request, read, timeout).await {
-            Ok(answer) => match own_word(&answer, self.peer, Now::read().unix) {
-                OwnWord::Descriptor(told) => (CheckOutcome::Alive, Some(told)),
-                OwnWord::Nothing if self.mixes_by_descriptor => (CheckOutcome::NotMixing, None),
-                OwnWord::Nothing | OwnWord::Unclear => (CheckOutcome::Alive, None),
-            },
-            Err(RequestFailure::Unsupported) => (CheckOutcome::Alive, None),
-            Err(RequestFailure::DialFailed | RequestFailure::Timeout | RequestFailure::Stream(_)) => {
-                (CheckOutcome::Failed, None)
+            Ok(answer) => {
+                let OwnAnswer { word, issued } = own_word(&answer, self.peer, Now::read().unix);
+                let (outcome, told) = match word {
+                    OwnWord::Descriptor(told) => (CheckOutcome::Alive, Some(told)),
+                    OwnWord::Nothing if self.mixes_by_descriptor => (CheckOutcome::NotMixing, None),
+                    OwnWord::Nothing | OwnWord::Unclear => (CheckOutcome::Alive, None),
+                };
+                Checked { outcome, told, issued }
             }
-            Err(RequestFailure::Busy | RequestFailure::Stopped) => (CheckOutcome::Abandoned, None),
+            Err(RequestFailure::Unsupported) => CheckOutcome::Alive.into(),
+            Err(RequestFailure::DialFailed | RequestFailure::Timeout | RequestFailure::Stream(_)) => {
+                CheckOutcome::Failed.into()
+            }
+            Err(RequestFailure::Busy | RequestFailure::Stopped) => CheckOutcome::Abandoned.into(),
         }
     }
 }

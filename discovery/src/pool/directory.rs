@@ -9,7 +9,7 @@ use rand::{Rng, seq::SliceRandom};
 use wakumix_mix::{Family, HopAddress, MixNode, is_public};
 use wakumix_role_api::{
     Directory,
-    directory::{PoolCounts, PoolState, ServiceNode},
+    directory::{ClockSkew, PoolCounts, PoolState, ServiceNode},
 };
 use wakumix_waku::record::Capabilities;
 
@@ -43,6 +43,7 @@ pub(crate) struct View {
     guards: Option<Vec<PeerId>>,
     independent: Option<usize>,
     written: Vec<MixNode>,
+    pub(crate) clock: Option<ClockSkew>,
 }
 
 impl View {
@@ -61,12 +62,12 @@ impl View {
         let independent = independent(&usable);
         let is_written = |node: &Node| node.is_entry() && node.state.is_some() && !is_usable(node);
         let written = by_rank(table, is_written).into_iter().filter_map(|node| mix_node(node, None, rules)).collect();
-        Self { mix_nodes, lightpush, connected, pool, own_family, guards, independent, written }
+        Self { mix_nodes, lightpush, connected, pool, own_family, guards, independent, written, clock: None }
     }
 
     /// The snapshot, the pool in an order that tells nothing; whether sources search is theirs to say.
     pub(crate) fn directory<R: Rng + ?Sized>(&self, rng: &mut R, is_searching: bool) -> Directory {
-        let Self { lightpush, connected, pool, own_family, guards, independent, written, .. } = self;
+        let Self { lightpush, connected, pool, own_family, guards, independent, written, clock, .. } = self;
         let mut mix_nodes = self.mix_nodes.clone();
         mix_nodes.shuffle(rng);
         Directory {
@@ -79,6 +80,7 @@ impl View {
             guards: guards.clone(),
             independent: *independent,
             written: written.clone(),
+            clock: *clock,
         }
     }
 }

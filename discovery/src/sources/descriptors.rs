@@ -19,7 +19,8 @@ mod shelf;
 #[cfg(test)]
 mod tests;
 
-pub(crate) use check::{OwnWord, own_word};
+pub(crate) use check::{OwnAnswer, OwnWord, own_word};
+pub(crate) use own::RENEW_AFTER as LONGEST_RENEWAL;
 
 use std::{sync::Arc, time::Duration};
 

@@ -17,9 +17,11 @@ use wakumix_mix::MixNode;
 use wakumix_node::node::Node;
 use wakumix_sphinx::{ADDRESS_LEN, PathHop, Profile, PublicKey, Sphinx};
 
-/// The shortest life of a key, and half of it more in which it opens packets.
+/// The shortest life of a key, and the time after it in which it still opens packets: shorter, so that the last key but one is over.
 const LIFETIME: &str = "10s";
-const OVERLAP: &str = "5s";
+const OVERLAP: &str = "8s";
+/// How long a message may take. Nodes that hardly get to run learn of new keys late, and a message is tried again until then.
+const TIMEOUT: &str = "60s";
 /// How often each key is replaced while messages are sent.
 const ROTATIONS: usize = 3;
 /// Time between two messages.
@@ -29,7 +31,8 @@ const PACE: Duration = Duration::from_millis(200);
 const HOPS: [&str; 6] = ["mixer-1", "mixer-2", "mixer-3", "mixer-4", "exit-1", "exit-2"];
 
 fn rotating(plan: NodePlan) -> NodePlan {
-    plan.without("mixkey").with("keys.lifetime", LIFETIME).with("keys.overlap", OVERLAP).with("descriptors", "true")
+    let plan = plan.without("mixkey").with("keys.lifetime", LIFETIME).with("keys.overlap", OVERLAP);
+    plan.with("descriptors", "true").with("sender.timeout", TIMEOUT).with("sender.max-timeout", TIMEOUT)
 }
 
 fn entry(node: &Node) -> MixNode {

@@ -1,6 +1,6 @@
 //! The directory: which mix nodes and services are known. Everyone reads one immutable snapshot.
 
-use std::{collections::BTreeSet, sync::Arc};
+use std::{collections::BTreeSet, fmt, sync::Arc, time::Duration};
 
 use libp2p_identity::PeerId;
 use multiaddr::Multiaddr;
@@ -41,6 +41,46 @@ pub struct Directory {
     /// How many independent hands the pool lies in: its /24s, where each of the operator's entries counts as one. `None` where
     /// that says nothing: the pool is the operator's entries alone, or in a closed network.
     pub independent: Option<usize>,
+    /// What is wrong with this machine's clock, as far as other nodes show.
+    pub clock: Option<ClockSkew>,
+}
+
+/// How this machine's clock is wrong.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ClockSkew {
+    /// Ahead of most nodes, by so much at least.
+    Fast(Duration),
+    /// Behind most nodes, by so much at least.
+    Slow(Duration),
+    /// It shows a time before the network had mix nodes.
+    NeverSet,
+}
+
+impl ClockSkew {
+    /// Which way, whatever the amount.
+    #[must_use]
+    pub const fn kind(self) -> &'static str {
+        match self {
+            Self::Fast(_) => "fast",
+            Self::Slow(_) => "slow",
+            Self::NeverSet => "never_set",
+        }
+    }
+}
+
+impl fmt::Display for ClockSkew {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let minutes = |by: &Duration| by.as_secs().div_ceil(60);
+        match self {
+            Self::Fast(by) => {
+                write!(f, "clock: this machine's is {} min or more ahead of most nodes; set it", minutes(by))
+            }
+            Self::Slow(by) => {
+                write!(f, "clock: this machine's is {} min or more behind most nodes; set it", minutes(by))
+            }
+            Self::NeverSet => f.write_str("clock: this machine's was never set; set it"),
+        }
+    }
 }
 
 /// A node that serves a request–response protocol.

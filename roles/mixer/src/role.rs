@@ -14,6 +14,7 @@ use wakumix_role_api::{
     ActorHandle, Address, Advertisement, ConfigError, Inbox, Mixing, Opening, Role, RoleContext, RoleError,
     RoleFactory, RoleName, RunningRole, StopReport, TaskHandle,
     config::{Key, Settings},
+    directory::ClockSkew,
     host::{OutboundPacket, Reach, SendFailure},
     mixer::{LocalPacket, MixerHandle, NAME},
 };
@@ -322,6 +323,11 @@ impl RunningRole for RunningMixer {
         }
         if tasks.has_ended() {
             return Err("a task of the mixer has ended; restart the node and report this as a bug".to_owned());
+        }
+        // That others are ahead or behind is their word, and no reason to stop.
+        let clock = self.pipeline.policy.directory.snapshot().clock;
+        if let Some(skew @ ClockSkew::NeverSet) = clock {
+            return Err(skew.to_string());
         }
         let keys = &self.pipeline.keys;
         if let Some(full) = keys.keys().iter().find(|key| key.tags() >= key.tag_capacity()) {

@@ -241,6 +241,9 @@ impl RunningRole for RunningSender {
             return Err("stopped".to_owned());
         }
         let directory = self.directory.snapshot();
+        if let Some(skew) = directory.clock {
+            return Err(skew.to_string());
+        }
         let (own, known) = (own_node(&self.node), snapshot(&directory));
         let ready = readiness(&own, &known, &directory.connected, ServiceKind::LIGHTPUSH, self.min_subnets);
         ready.map_err(|lack| match lack {

@@ -115,17 +115,32 @@ pub(crate) enum OwnWord {
     Unclear,
 }
 
+/// The answer to such a question.
+pub(crate) struct OwnAnswer {
+    pub(crate) word: OwnWord,
+    /// When the peer made it, by the peer's clock, whether or not it counts.
+    pub(crate) issued: Option<UnixSeconds>,
+}
+
+impl From<OwnWord> for OwnAnswer {
+    fn from(word: OwnWord) -> Self {
+        Self { word, issued: None }
+    }
+}
+
 /// Reads the answer of a peer to [`Request::Own`], with its length in front.
-pub(crate) fn own_word(bytes: &[u8], peer: PeerId, now: UnixSeconds) -> OwnWord {
+pub(crate) fn own_word(bytes: &[u8], peer: PeerId, now: UnixSeconds) -> OwnAnswer {
     let body = frame::decode(bytes, MAX_RESPONSE_LEN).ok().flatten().map(|(body, _)| body);
-    let Some(Ok(Response { descriptors })) = body.map(Response::decode) else { return OwnWord::Unclear };
-    let Some(envelope) = descriptors.into_iter().next() else { return OwnWord::Nothing };
-    match Descriptor::open(&envelope, now) {
+    let Some(Ok(Response { descriptors })) = body.map(Response::decode) else { return OwnWord::Unclear.into() };
+    let Some(envelope) = descriptors.into_iter().next() else { return OwnWord::Nothing.into() };
+    let issued = Descriptor::times(&envelope).map(|times| times.issued);
+    let word = match Descriptor::open(&envelope, now) {
         Ok(descriptor) if descriptor.peer == peer => {
             OwnWord::Descriptor(Box::new(Finding { told_at: Some(now), ..finding(descriptor, envelope) }))
         }
         _ => OwnWord::Unclear,
-    }
+    };
+    OwnAnswer { word, issued }
 }
 
 fn finding(descriptor: Descriptor, envelope: Vec<u8>) -> Finding {

@@ -17,7 +17,7 @@ use crate::{finding::UnixSeconds, local::LocalRecord, source::SourceContext};
 pub(super) const LIFETIME: UnixSeconds = 12 * 60 * 60;
 /// When a new one is made at the latest, so that who looks after half its life always finds a newer one. Drawn between
 /// half of this and the whole, so that restarted fleets do not stay in step.
-pub(super) const RENEW_AFTER: Duration = Duration::from_secs(LIFETIME / 4);
+pub(crate) const RENEW_AFTER: Duration = Duration::from_secs(LIFETIME / 4);
 /// Between two descriptors: their order is told by whole seconds.
 const SHORTEST_PAUSE: Duration = Duration::from_secs(1);
 
