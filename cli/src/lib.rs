@@ -175,6 +175,7 @@ pub fn execute(
     out: &mut impl Write,
 ) -> Result<(), Failure> {
     let out = &mut Terminal::new(out);
+    let arguments = config_args::with_equals(arguments);
     let matches = Cli::command_with(roles)?.try_get_matches_from(arguments).unwrap_or_else(|error| error.exit());
     if let Some((command, own)) = command_of(roles, &matches) {
         let token = TokenArgs::from_arg_matches(own).unwrap_or_else(|error| error.exit());

@@ -1,5 +1,6 @@
 //! The shell: takes findings, publishes snapshots, has nodes checked, tells the host whom to stay connected to.
 
+mod alone;
 mod metrics;
 mod tasks;
 
@@ -38,6 +39,7 @@ use crate::{
     sources::Resolver,
 };
 
+use alone::Alone;
 pub(crate) use metrics::Metrics;
 
 /// Between two looks at the peer table for what only time changes.
@@ -124,6 +126,8 @@ pub(crate) struct Discovery {
     has_news: bool,
     /// Ephemeral: whether the operator has been told that the peer table is full.
     has_warned: bool,
+    /// Ephemeral: whether a node that sends has nobody to send to.
+    alone: Alone,
     /// Ephemeral: peers that are checked and were not connected before, on a node with guards.
     visits: HashSet<PeerId>,
     /// Ephemeral: when the guards are looked after next though nothing has happened.
@@ -150,6 +154,7 @@ impl Discovery {
             known: None,
             has_news: true,
             has_warned: false,
+            alone: Alone::default(),
             visits: HashSet::new(),
             next_guards: now.at,
             has_new_guards: false,
@@ -241,6 +246,10 @@ impl Discovery {
         self.is_stale |= has_changed;
         self.has_news |= has_changed;
         self.parts.metrics.update_gauges(&self.table, now);
+        if self.parts.rules.pool.sends {
+            let usable = self.shown.as_ref().map_or(0, |view| view.mix_nodes.len());
+            self.alone.look(usable, self.table.nodes().filter(|node| node.view.key.is_some()).count(), now.at);
+        }
         if now.at >= self.next_guards {
             self.next_guards = now.at + GUARDS_PACE;
             self.is_stale |= self.update_guards(now);
@@ -434,7 +443,10 @@ impl Discovery {
                 let _ = done.send(());
             }
             DiscoveryMessage::Keep { peers, done } => {
-                self.parts.written.lock().static_peers.extend(peers);
+                let static_peers = &mut self.parts.written.lock().static_peers;
+                let room = self.parts.rules.max_nodes.saturating_sub(static_peers.len());
+                let new: Vec<_> = peers.into_iter().filter(|peer| !static_peers.contains(peer)).take(room).collect();
+                static_peers.extend(new);
                 self.is_stale = true;
                 let _ = done.send(());
             }
