@@ -1,6 +1,6 @@
 //! The flags of a configuration, made from the keys: their names cannot drift from those in files.
 
-use std::{convert::Infallible, path::PathBuf};
+use std::{convert::Infallible, ffi::OsString, path::PathBuf};
 
 use clap::{
     Arg, ArgAction, ArgMatches, Args, Command, FromArgMatches,
@@ -72,6 +72,25 @@ impl FromArgMatches for ConfigArgs {
         *self = Self::from_arg_matches(matches)?;
         Ok(())
     }
+}
+
+/// The arguments with `--name=value` for `--name:value`, which the fleet's command line takes as well. What follows `--` is left
+/// as it is.
+pub(super) fn with_equals(arguments: impl IntoIterator<Item = impl Into<OsString>>) -> Vec<OsString> {
+    let mut are_flags = true;
+    let written = arguments.into_iter().map(Into::into);
+    written
+        .map(|argument: OsString| {
+            are_flags &= argument != "--";
+            argument.to_str().filter(|_| are_flags).and_then(with_equal).map_or(argument, OsString::from)
+        })
+        .collect()
+}
+
+fn with_equal(argument: &str) -> Option<String> {
+    let (name, value) = argument.strip_prefix("--")?.split_once(':')?;
+    let is_name = name.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-.".contains(&byte));
+    (is_name && !name.is_empty()).then(|| format!("--{name}={value}"))
 }
 
 /// Gives each command that takes a configuration the flags of these keys.

@@ -123,12 +123,14 @@ fn of_node(via: &str) -> Result<NodeRecord, Failure> {
 fn of_configuration(loaded: &Loaded) -> Result<NodeRecord, Failure> {
     let Loaded { config, keys, .. } = loaded;
     let local = expected_record(loaded).map_err(Failure::while_running)?;
-    let endpoint = config.discovery().discv5.map(|discv5| discv5.endpoint(discv5.listen.port()));
+    // Which free port is taken is known once it runs.
+    let discv5 = config.discovery().discv5.filter(|discv5| discv5.listen.port() != 0);
+    let endpoint = discv5.map(|discv5| discv5.endpoint(discv5.listen.port()));
     let no_key = || Problem::new("the identity is no secp256k1 key", "node records need one: wakumix key new");
     let keypair = keys.node.clone().try_into_secp256k1().map_err(|_| Failure::Input(no_key().into()))?;
     let key = SigningKey::from_slice(&keypair.secret().to_bytes()).map_err(Failure::while_running)?;
     let now = SystemTime::now().duration_since(UNIX_EPOCH).map_or(1, |elapsed| elapsed.as_secs());
-    let fields = record_fields(&local, endpoint.filter(|endpoint| endpoint.port != 0));
+    let fields = record_fields(&local, endpoint);
     let signed = fields.sign(now, &key).map_err(Failure::while_running)?;
     NodeRecord::of(&signed.record).map_err(Failure::while_running)
 }

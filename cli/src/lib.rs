@@ -192,7 +192,7 @@ pub fn execute(
     out: &mut impl Write,
 ) -> Result<(), Failure> {
     let out = &mut Terminal::new(out);
-    let arguments: Vec<OsString> = arguments.into_iter().map(Into::into).collect();
+    let arguments = config_args::with_equals(arguments);
     let mut command = Cli::command_with(roles)?;
     let matches = command.try_get_matches_from_mut(&arguments);
     let matches = matches.unwrap_or_else(|error| unless_asked_for(&mut command, &arguments, error).exit());

@@ -1,13 +1,15 @@
-//! `wakumix pool`: the mix nodes that a running node knows, and what is wrong with those that it cannot use.
+//! `wakumix pool`: the mix nodes that a running node knows, and what is wrong with those that it cannot use; nodes that it is
+//! handed.
 
+mod fleets;
 #[cfg(test)]
 mod tests;
 
-use std::{io::Write, time::Duration};
+use std::{io::Write, path::PathBuf, time::Duration};
 
 use wakumix_node::{
     config::Problem,
-    rest::pool::{NodeJson, PoolJson},
+    rest::pool::{AddedJson, NodeJson, NodesJson, PoolJson},
 };
 use wakumix_role_api::command::{DEFAULT_NODE, Layout, Side, short_peer, short_time};
 
@@ -19,29 +21,97 @@ use super::{
 
 /// How long a node may take to answer.
 const LIMIT: Duration = Duration::from_secs(10);
+/// Nodes in one request, 300 bytes each at most: a node reads bodies of its longest message, 220 kB by default.
+const NODES_AT_ONCE: usize = 256;
 
-/// Show the mix nodes that a running node knows
+/// Show the mix nodes that a running node knows, or hand it others
 ///
 /// One line a node, usable ones first: what it offers, its wire profiles, whether it puts fragments together (FRAGMENTS),
 /// who tells of it, how long ago it was reached, whether it is the operator's entry, was reached, or has only dialled in
 /// itself (CLASS), its state and why. --wait waits until enough are usable to send. The node must serve its admin interface: REST on loopback, or rest-admin = true.
 #[derive(Debug, clap::Args)]
+#[command(args_conflicts_with_subcommands = true)]
 pub(super) struct PoolCommand {
-    /// REST address of the node
-    #[arg(long, value_name = "NODE", default_value = DEFAULT_NODE)]
-    via: String,
     #[command(flatten)]
-    token: TokenArgs,
+    node: NodeArgs,
     #[command(flatten)]
     wait: WaitArgs,
     /// Print the JSON object of GET /admin/v1/pool
     #[arg(long)]
     json: bool,
+    #[command(subcommand)]
+    action: Option<Action>,
+}
+
+/// What is done besides showing.
+#[derive(Debug, clap::Subcommand)]
+enum Action {
+    /// Hand nodes to a running node, which keeps them until it ends
+    ///
+    /// Each is a mix node with its key, a peer to stay connected to, or a node record. To keep them for the next start as well,
+    /// write them under mixnode, staticnode or entry-node of the configuration.
+    Add {
+        /// <multiaddr>/p2p/<peer id>:<mix key>, <multiaddr>/p2p/<peer id> or enr:…
+        #[arg(required = true, value_name = "NODE")]
+        nodes: Vec<String>,
+        #[command(flatten)]
+        node: NodeArgs,
+    },
+    /// Hand the mix nodes of a file to a running node: the list of the fleets' site (fleets.logos.co/data.json), or of `export`
+    Import(ImportArgs),
+    /// Print the mix nodes that a running node uses, in the form that `import` reads
+    Export {
+        #[command(flatten)]
+        node: NodeArgs,
+    },
+}
+
+/// Which running node is asked.
+#[derive(Debug, clap::Args)]
+struct NodeArgs {
+    /// REST address of the node
+    #[arg(long, value_name = "NODE", default_value = DEFAULT_NODE)]
+    via: String,
+    #[command(flatten)]
+    token: TokenArgs,
+}
+
+#[derive(Debug, clap::Args)]
+struct ImportArgs {
+    /// JSON file
+    #[arg(value_name = "FILE")]
+    file: PathBuf,
+    /// The fleet whose nodes are meant, where the file has several: logos.dev
+    #[arg(long)]
+    fleet: Option<String>,
+    /// Print the mixnode line of a configuration file and ask no node
+    #[arg(long)]
+    print: bool,
+    #[command(flatten)]
+    node: NodeArgs,
+}
+
+impl NodeArgs {
+    fn connect(&self) -> Result<RestNode, Failure> {
+        RestNode::at(&self.via, LIMIT, self.token.read()?)
+    }
 }
 
 impl PoolCommand {
     pub(super) fn run(&self, out: &mut impl Write) -> Result<(), Failure> {
-        let node = RestNode::at(&self.via, LIMIT, self.token.read()?)?;
+        match &self.action {
+            None => self.show(out),
+            Some(Action::Add { nodes, node }) => add(&node.connect()?, nodes, out),
+            Some(Action::Import(import)) => import.run(out),
+            Some(Action::Export { node }) => {
+                let text = serde_json::to_string_pretty(&fleets::written(&pool_of(&node.connect()?)?));
+                Ok(writeln!(out, "{}", text.map_err(std::io::Error::from)?)?)
+            }
+        }
+    }
+
+    fn show(&self, out: &mut impl Write) -> Result<(), Failure> {
+        let node = self.node.connect()?;
         let pool = self.wait.until(|| self.ask(&node))?;
         if self.json {
             let text = serde_json::to_string_pretty(&pool).map_err(std::io::Error::from)?;
@@ -55,7 +125,7 @@ impl PoolCommand {
 
 impl PoolCommand {
     fn ask(&self, node: &RestNode) -> Result<PoolJson, Failure> {
-        let pool: PoolJson = node.get("/admin/v1/pool")?.success()?.json("pool")?;
+        let pool = pool_of(node)?;
         let usable = usable(&pool);
         if self.wait.is_given() && usable < pool.needed {
             let message = format!("pool too small: {usable} usable mix nodes, {} needed", pool.needed);
@@ -64,6 +134,36 @@ impl PoolCommand {
         }
         Ok(pool)
     }
+}
+
+impl ImportArgs {
+    fn run(&self, out: &mut impl Write) -> Result<(), Failure> {
+        let listed = fleets::read(&self.file, self.fleet.as_deref())?;
+        for line in listed.notes() {
+            writeln!(std::io::stderr().lock(), "note: {line}")?;
+        }
+        if self.print {
+            let entries: Vec<String> = listed.entries.iter().map(|entry| format!("    \"{entry}\",")).collect();
+            return Ok(writeln!(out, "mixnode = [\n{}\n]", entries.join("\n"))?);
+        }
+        add(&self.node.connect()?, &listed.entries, out)
+    }
+}
+
+/// Hands nodes over, and says what the pool is then.
+fn add(node: &RestNode, nodes: &[String], out: &mut impl Write) -> Result<(), Failure> {
+    let mut added = 0;
+    for nodes in nodes.chunks(NODES_AT_ONCE) {
+        let body = NodesJson { nodes: nodes.to_vec() };
+        let taken: AddedJson = node.post("/admin/v1/pool", &body)?.success()?.json("count")?;
+        added += taken.added;
+    }
+    writeln!(out, "added {added}; {}", summary(&pool_of(node)?))?;
+    Ok(())
+}
+
+fn pool_of(node: &RestNode) -> Result<PoolJson, Failure> {
+    node.get("/admin/v1/pool")?.success()?.json("pool")
 }
 
 fn print(pool: &PoolJson, out: &mut impl Write) -> std::io::Result<()> {

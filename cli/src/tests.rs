@@ -91,6 +91,40 @@ fn flags_take_values_as_the_fleet_writes_them() {
 }
 
 #[test]
+fn a_colon_stands_for_an_equals_sign_between_a_flag_and_its_value() {
+    let peer = "/ip4/192.0.2.1/tcp/1/p2p/16Uiu2HAmPiEs2ozjjJF2iN2Pe2FYeMC9w4caRHKYdLdAfjgbWM6o";
+    let named = format!("--staticnode:{peer}");
+    let written = [
+        "wakumix",
+        "config",
+        "show",
+        "--ports-shift:1",
+        &named,
+        "--nat:extip:192.0.2.7",
+        "--tcp-port=7",
+        "--",
+        "--a:b",
+    ];
+    let read = super::config_args::with_equals(written);
+    let equal = format!("--staticnode={peer}");
+    let expected = [
+        "wakumix",
+        "config",
+        "show",
+        "--ports-shift=1",
+        &equal,
+        "--nat=extip:192.0.2.7",
+        "--tcp-port=7",
+        "--",
+        "--a:b",
+    ];
+    assert_eq!(read, expected);
+    for kept in ["--rest-allow-origin=localhost:*", "/ip4/192.0.2.1:1", "--:", "hello: you"] {
+        assert_eq!(super::config_args::with_equals([kept]), [kept]);
+    }
+}
+
+#[test]
 fn an_unknown_flag_is_refused_with_the_nearest() {
     let error = refused(&["config", "check", "--tcp-prot", "1"]);
     assert_eq!(error.exit_code(), 2);

@@ -1,5 +1,6 @@
 //! The shell: takes findings, publishes snapshots, has nodes checked, tells the host whom to stay connected to.
 
+mod alone;
 mod metrics;
 mod tasks;
 
@@ -39,6 +40,7 @@ use crate::{
     sources::Resolver,
 };
 
+use alone::Alone;
 pub(crate) use metrics::Metrics;
 
 /// Between two looks at the peer table for what only time changes.
@@ -127,6 +129,8 @@ pub(crate) struct Discovery {
     has_news: bool,
     /// Ephemeral: whether the operator has been told that the peer table is full.
     has_warned: bool,
+    /// Ephemeral: whether a node that sends has nobody to send to.
+    alone: Alone,
     /// Ephemeral: peers that are checked and were not connected before, on a node with guards.
     visits: HashSet<PeerId>,
     /// Ephemeral: when the guards are looked after next though nothing has happened.
@@ -156,6 +160,7 @@ impl Discovery {
             known: None,
             has_news: true,
             has_warned: false,
+            alone: Alone::default(),
             visits: HashSet::new(),
             next_guards: now.at,
             has_new_guards: false,
@@ -252,6 +257,10 @@ impl Discovery {
         self.has_news |= has_changed;
         self.parts.metrics.update_gauges(&self.table, now);
         self.look_at_clock(now);
+        if self.parts.rules.pool.sends {
+            let usable = self.shown.as_ref().map_or(0, |view| view.mix_nodes.len());
+            self.alone.look(usable, self.table.nodes().filter(|node| node.view.key.is_some()).count(), now.at);
+        }
         if now.at >= self.next_guards {
             self.next_guards = now.at + GUARDS_PACE;
             self.is_stale |= self.update_guards(now);
@@ -389,7 +398,8 @@ impl Discovery {
         self.update_guards(Now::read());
         let Parts { publisher, metrics, guards, .. } = &*self.parts;
         let order = guards.as_ref().map(|guards| guards.order());
-        let view = View { clock: self.skew, ..View::of(&self.table, self.own_operator().as_deref(), order) };
+        let mut view = View::of(&self.table, self.own_operator().as_deref(), order);
+        view.clock = self.skew;
         let connections = self.connections();
         self.to_stay = connections.iter().filter_map(peer_of).collect();
         self.connections.send_if_modified(|current| {
@@ -461,7 +471,10 @@ impl Discovery {
                 let _ = done.send(());
             }
             DiscoveryMessage::Keep { peers, done } => {
-                self.parts.written.lock().static_peers.extend(peers);
+                let static_peers = &mut self.parts.written.lock().static_peers;
+                let room = self.parts.rules.max_nodes.saturating_sub(static_peers.len());
+                let new: Vec<_> = peers.into_iter().filter(|peer| !static_peers.contains(peer)).take(room).collect();
+                static_peers.extend(new);
                 self.is_stale = true;
                 let _ = done.send(());
             }

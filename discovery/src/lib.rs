@@ -31,6 +31,7 @@
 //! ```
 
 mod actor;
+mod addition;
 mod cache;
 mod clock;
 mod config;
@@ -78,6 +79,7 @@ use peer_table::Rules;
 use pool::Guards;
 use sources::{DescriptorsSource, Discv5Source, Dns, Identify, PeerExchange, Rendezvous, ServiceDiscovery};
 
+pub use addition::{AddError, Addition};
 pub use config::{Config, DEFAULT_MAX_CONNECTED, DEFAULT_MAX_NODES, DEFAULT_REFRESH};
 pub use local::LocalRecord;
 pub use metrics::METRICS;
@@ -201,10 +203,10 @@ impl Discovery {
             metrics,
         });
         own_record::start(&own_record, &parts.identity, &parts.local.borrow());
-        let task_limit = parts.task_limit();
+        let (task_limit, resolver) = (parts.task_limit(), KnownResolver(Arc::clone(&parts.resolver)));
         let factory = move || actor::Discovery::new(Arc::clone(&parts));
         let actor = supervisor.start(address.clone(), inbox, task_limit, factory);
-        DiscoveryHandle { address, reader, own_record, actor }
+        DiscoveryHandle { address, reader, own_record, actor, resolver }
     }
 }
 
@@ -276,6 +278,17 @@ pub struct DiscoveryHandle {
     reader: DirectoryReader,
     own_record: OwnRecord,
     actor: ActorHandle,
+    resolver: KnownResolver,
+}
+
+/// The resolver of names, which shows nothing of itself.
+#[derive(Clone)]
+struct KnownResolver(Resolver);
+
+impl std::fmt::Debug for KnownResolver {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("KnownResolver")
+    }
 }
 
 impl DiscoveryHandle {
@@ -297,8 +310,24 @@ impl DiscoveryHandle {
         self.change(|done| DiscoveryMessage::Keep { peers, done }).await
     }
 
+    /// Takes what an operator hands over while the node runs: mix nodes as entries of the operator, whose names are resolved
+    /// once, peers to stay connected to, and records, which are believed as far as one that was found is.
+    ///
+    /// Cancel safe: yes; what was taken before is kept.
+    ///
+    /// # Errors
+    /// The names that do not resolve; nothing is taken then. That discovery has stopped.
+    pub async fn add_all(&self, additions: Vec<Addition>) -> Result<(), AddError> {
+        let added = addition::resolved(additions, &self.resolver.0).await?;
+        let records = DiscoveryMessage::found(SourceName::Discv5, added.records);
+        let is_taken = self.add_static_peers(added.peers).await
+            && self.address.ask(records).await.is_some()
+            && self.add_mix_nodes(added.mix_nodes).await;
+        if is_taken { Ok(()) } else { Err(AddError::Stopped) }
+    }
+
     async fn add(&self, findings: Vec<Finding>) -> bool {
-        self.change(|done| DiscoveryMessage::Found { source: SourceName::Static, findings, done }).await
+        self.change(DiscoveryMessage::found(SourceName::Static, findings)).await
     }
 
     /// Sends a change and waits until the directory shows it.

@@ -47,3 +47,10 @@ pub(crate) enum DiscoveryMessage {
     /// Time has passed.
     Tick,
 }
+
+impl DiscoveryMessage {
+    /// That records were found, with the acknowledgement that comes last.
+    pub(crate) fn found(source: SourceName, findings: Vec<Finding>) -> impl FnOnce(oneshot::Sender<()>) -> Self {
+        move |done| Self::Found { source, findings, done }
+    }
+}

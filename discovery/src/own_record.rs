@@ -4,7 +4,7 @@
 //! and rises by one with each change, at most one a [`PAUSE`]: so it is higher after a restart, without a file.
 
 use std::{
-    net::{IpAddr, Ipv4Addr},
+    net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr},
     sync::Arc,
     time::Duration,
 };
@@ -21,15 +21,30 @@ use crate::{clock::Now, local::LocalRecord};
 /// Between two changes at least: a sequence number that starts at the time in seconds must not rise faster than it.
 const PAUSE: Duration = Duration::from_secs(1);
 
-/// Where discv5 answers.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+/// Where discv5 answers, in each family.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Endpoint {
-    /// The address to tell; `None` for that of the host.
-    pub ip: Option<IpAddr>,
-    /// The UDP port.
-    pub port: u16,
+    /// The address of IPv4 to tell; `None` for that of the host.
+    pub ip4: Option<Ipv4Addr>,
+    /// The UDP port there; `None` if discv5 does not listen on IPv4.
+    pub udp4: Option<u16>,
+    /// The address of IPv6 to tell; `None` for that of the host.
+    pub ip6: Option<Ipv6Addr>,
+    /// The UDP port there; `None` if discv5 does not listen on IPv6.
+    pub udp6: Option<u16>,
     /// The sequence number that the record has to exceed, because records up to it have been told.
     pub after: u64,
+}
+
+impl Endpoint {
+    /// The same after others have seen discv5 at this address.
+    pub(crate) fn seen_at(self, address: SocketAddr, after: u64) -> Self {
+        let port = Some(address.port());
+        match address.ip() {
+            IpAddr::V4(ip) => Self { ip4: Some(ip), udp4: port, after, ..self },
+            IpAddr::V6(ip) => Self { ip6: Some(ip), udp6: port, after, ..self },
+        }
+    }
 }
 
 /// The own node record. Cheap to clone; all clones are the same.
@@ -118,35 +133,36 @@ fn is_same(one: &Enr, other: &Enr) -> bool {
     one.iter().eq(other.iter())
 }
 
-/// What the record says: `ip` and `udp` where discv5 answers, `tcp` if the host listens there too, and as `multiaddrs`
-/// what these cannot say: first the address that packet headers carry, then what browsers dial, then the rest in its
-/// order.
+/// What the record says: `ip` and `udp`, `ip6` and `udp6` where discv5 answers, `tcp` and `tcp6` if the host listens there too,
+/// and as `multiaddrs` what these cannot say: first the address that packet headers carry, then what browsers dial, then the
+/// rest in its order. An address of one link means nothing to anybody else, and is left out.
 pub fn record_fields(local: &LocalRecord, endpoint: Option<Endpoint>) -> RecordFields {
-    let plain: Vec<_> = local.addresses.iter().filter_map(plain_tcp).collect();
-    let preferred = plain.iter().find(|(ip, _)| !ip.is_loopback()).or(plain.first());
-    let told = endpoint.and_then(|endpoint| endpoint.ip);
-    let ip4 = match told {
-        Some(IpAddr::V4(ip)) => Some(ip),
-        _ => preferred.map(|(ip, _)| *ip),
-    };
-    let ip6 = match told {
-        Some(IpAddr::V6(ip)) => Some(ip),
-        _ => None,
-    };
-    let tcp4 = plain.iter().find(|(ip, _)| Some(*ip) == ip4).map(|(_, port)| *port);
-    let said = ip4.zip(tcp4);
+    let endpoint = endpoint.unwrap_or_default();
+    let told: Vec<&Multiaddr> = local.addresses.iter().filter(|address| !is_of_link(address)).collect();
+    let plain = || told.iter().filter_map(|address| plain_tcp(address));
+    let plain4: Vec<(Ipv4Addr, u16)> =
+        plain().filter_map(of_family(|ip| if let IpAddr::V4(ip) = ip { Some(ip) } else { None })).collect();
+    let plain6: Vec<(Ipv6Addr, u16)> =
+        plain().filter_map(of_family(|ip| if let IpAddr::V6(ip) = ip { Some(ip) } else { None })).collect();
+    let preferred4 = plain4.iter().find(|(ip, _)| !ip.is_loopback()).or(plain4.first());
+    let preferred6 = plain6.iter().find(|(ip, _)| !ip.is_loopback()).or(plain6.first());
+    let ip4 = endpoint.ip4.or(preferred4.map(|(ip, _)| *ip));
+    let ip6 = endpoint.ip6.or(preferred6.map(|(ip, _)| *ip));
+    let tcp4 = plain4.iter().find(|(ip, _)| Some(*ip) == ip4).map(|(_, port)| *port);
+    let tcp6 = plain6.iter().find(|(ip, _)| Some(*ip) == ip6).map(|(_, port)| *port);
+    let said4 = ip4.zip(tcp4).map(|(ip, port)| (IpAddr::V4(ip), port));
+    let said6 = ip6.zip(tcp6).map(|(ip, port)| (IpAddr::V6(ip), port));
+    let is_said = |own: (IpAddr, u16)| Some(own) == said4 || Some(own) == said6;
     let hop = local.hop_address.as_ref().map(|hop| hop.multiaddr());
-    let mut multiaddrs: Vec<_> =
-        local.addresses.iter().filter(|address| plain_tcp(address).is_none_or(|own| Some(own) != said)).collect();
+    let mut multiaddrs: Vec<_> = told.into_iter().filter(|address| !plain_tcp(address).is_some_and(is_said)).collect();
     multiaddrs.sort_by_key(|address| (hop.as_ref() != Some(address), !is_browsable(address)));
-    let udp = endpoint.map(|endpoint| endpoint.port);
     RecordFields {
         ip4,
         tcp4,
-        udp4: udp.filter(|_| ip6.is_none()),
+        udp4: endpoint.udp4.filter(|_| ip4.is_some()),
         ip6,
-        tcp6: None,
-        udp6: udp.filter(|_| ip6.is_some()),
+        tcp6,
+        udp6: endpoint.udp6.filter(|_| ip6.is_some()),
         capabilities: Some(local.capabilities),
         shards: Some(local.shards.clone()),
         multiaddrs: multiaddrs.into_iter().cloned().collect(),
@@ -154,12 +170,27 @@ pub fn record_fields(local: &LocalRecord, endpoint: Option<Endpoint>) -> RecordF
     }
 }
 
-/// The parts of a plain IPv4 TCP address.
-fn plain_tcp(address: &Multiaddr) -> Option<(Ipv4Addr, u16)> {
+/// Takes the addresses of one family.
+fn of_family<T>(family: impl Fn(IpAddr) -> Option<T>) -> impl Fn((IpAddr, u16)) -> Option<(T, u16)> {
+    move |(ip, port)| family(ip).map(|ip| (ip, port))
+}
+
+/// The parts of a plain TCP address.
+fn plain_tcp(address: &Multiaddr) -> Option<(IpAddr, u16)> {
     let mut parts = address.iter();
     match (parts.next(), parts.next(), parts.next()) {
-        (Some(Protocol::Ip4(ip)), Some(Protocol::Tcp(port)), None) => Some((ip, port)),
+        (Some(Protocol::Ip4(ip)), Some(Protocol::Tcp(port)), None) => Some((ip.into(), port)),
+        (Some(Protocol::Ip6(ip)), Some(Protocol::Tcp(port)), None) => Some((ip.into(), port)),
         _ => None,
+    }
+}
+
+/// Whether an address means something on one link alone; a record has no place for which.
+fn is_of_link(address: &Multiaddr) -> bool {
+    match address.iter().next() {
+        Some(Protocol::Ip4(ip)) => ip.is_link_local(),
+        Some(Protocol::Ip6(ip)) => ip.is_unicast_link_local(),
+        _ => false,
     }
 }
 
@@ -193,7 +224,7 @@ mod tests {
     }
 
     fn endpoint(ip: Option<[u8; 4]>) -> Option<Endpoint> {
-        Some(Endpoint { ip: ip.map(|ip| Ipv4Addr::from(ip).into()), port: 9000, after: 0 })
+        Some(Endpoint { ip4: ip.map(Ipv4Addr::from), udp4: Some(9000), ..Endpoint::default() })
     }
 
     fn texts(fields: &RecordFields) -> Vec<String> {
@@ -223,6 +254,25 @@ mod tests {
     }
 
     #[test]
+    fn of_two_families_each_has_its_fields_and_addresses_of_a_link_are_left_out() {
+        let addresses =
+            ["/ip6/fe80::1/tcp/60000", "/ip6/2a00:1::1/tcp/60000", ADDRESSES[1], "/ip6/2a00:1::1/udp/60000/quic-v1"];
+        let both = Endpoint { udp4: Some(9000), udp6: Some(9000), ..Endpoint::default() };
+        let fields = record_fields(&local(&addresses), Some(both));
+        assert_eq!((fields.ip4, fields.tcp4, fields.udp4), (Some([192, 0, 2, 1].into()), Some(60_001), Some(9000)));
+        let ip6 = "2a00:1::1".parse().ok();
+        assert_eq!((fields.ip6, fields.tcp6, fields.udp6), (ip6, Some(60_000), Some(9000)));
+        assert_eq!(texts(&fields), [addresses[3]]);
+        // Of a family in which discv5 does not listen, or the node has no address, there is no such port.
+        let fields = record_fields(&local(&addresses[..2]), endpoint(None));
+        assert_eq!((fields.ip4, fields.udp4, fields.ip6, fields.udp6), (None, None, ip6, None));
+        let seen = both.seen_at("[2a00:2::2]:9001".parse().unwrap(), 7);
+        let fields = record_fields(&local(&addresses), Some(seen));
+        assert_eq!((fields.ip6, fields.tcp6, fields.udp6), ("2a00:2::2".parse().ok(), None, Some(9001)));
+        assert_eq!((fields.ip4, fields.udp4, seen.after), (Some([192, 0, 2, 1].into()), Some(9000), 7));
+    }
+
+    #[test]
     fn the_address_that_headers_carry_goes_before_what_browsers_dial() {
         let relay = "16Uiu2HAmPiEs2ozjjJF2iN2Pe2FYeMC9w4caRHKYdLdAfjgbWM6o";
         let relayed = format!("/ip4/198.51.100.1/tcp/1/p2p/{relay}/p2p-circuit");
@@ -245,7 +295,7 @@ mod tests {
         assert_eq!(seq(), first);
         own.refresh(&key, &local(&ADDRESSES[..1]));
         assert_eq!(seq(), first + 1);
-        own.listens(Endpoint { ip: None, port: 9000, after: first + 5 });
+        own.listens(Endpoint { udp4: Some(9000), after: first + 5, ..Endpoint::default() });
         own.refresh(&key, &local(&ADDRESSES[..1]));
         assert_eq!(seq(), first + 6, "it exceeds what was told already");
         let text = own.subscribe().borrow().as_ref().map(Enr::to_base64).unwrap();

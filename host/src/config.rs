@@ -15,7 +15,7 @@ pub struct HostConfig {
     /// Where to listen: TCP (`/ip4/…/tcp/N`), QUIC (`/ip4/…/udp/N/quic-v1`), WebSocket (`/ip4/…/tcp/N/ws`). Port 0
     /// takes a free one. May be empty: such a host only dials.
     pub listen: Vec<Multiaddr>,
-    /// Addresses that identify tells besides the bound ones.
+    /// Addresses that identify tells besides the bound ones. Port 0 is the port that is bound for the same transport.
     pub announce: Vec<Multiaddr>,
     /// Version in identify's agent string, `wakumix-<version>`.
     pub version: String,

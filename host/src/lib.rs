@@ -35,5 +35,5 @@ pub use config::{
 pub use error::HostError;
 pub use metrics::METRICS;
 pub use mix::Loss;
-pub use nat::is_public;
+pub use nat::{is_public, with_bound_ports};
 pub use start::{HostParts, MixPort, RunningHost, start};

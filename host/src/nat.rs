@@ -4,6 +4,7 @@
 //! Non-goal: making a hole in a NAT (DCUtR). A node behind one is reached through its relay.
 
 mod observed;
+mod ports;
 pub(crate) mod quiet;
 mod reservations;
 mod scope;
@@ -23,6 +24,7 @@ use libp2p::{
 use tokio::time::Instant;
 use wakumix_role_api::host::{HostAddresses, Reachability};
 
+pub use self::ports::with_bound_ports;
 use self::{observed::Observed, reservations::Reservations, scope::Scope, verdicts::Verdicts};
 use crate::{HostConfig, transport::without_peer};
 
@@ -57,11 +59,17 @@ pub(crate) struct Nat {
 }
 
 impl Nat {
-    pub(crate) fn new(config: &HostConfig, me: PeerId, bound: Vec<(ListenerId, Multiaddr)>, now: Instant) -> Self {
+    pub(crate) fn new(
+        config: &HostConfig,
+        me: PeerId,
+        announce: Vec<Multiaddr>,
+        bound: Vec<(ListenerId, Multiaddr)>,
+        now: Instant,
+    ) -> Self {
         let scope = Scope::new(config.allow_private);
         Self {
             scope,
-            announce: config.announce.clone(),
+            announce,
             listens: !config.listen.is_empty(),
             relays_circuits: config.circuit_relay.is_some(),
             bound,

@@ -39,7 +39,7 @@ use crate::{
     limits::LastUses,
     metrics::HostMetrics,
     mix,
-    nat::Nat,
+    nat::{Nat, with_bound_ports},
     peers::PeerTable,
     swarm::{Control, Host},
     transport,
@@ -166,12 +166,13 @@ impl Factory {
         let mut swarm = Swarm::new(transport, behaviour, identity.public().to_peer_id(), swarm_config);
         let (listeners, bound) = listen(&mut swarm, &config.listen).await?;
         let listen_addresses: Vec<Multiaddr> = bound.iter().map(|(_, address)| address.clone()).collect();
-        config.announce.iter().for_each(|address| swarm.add_external_address(address.clone()));
+        let announce = with_bound_ports(&config.announce, &listen_addresses);
+        announce.iter().for_each(|address| swarm.add_external_address(address.clone()));
 
         // Each guard ends with its statement: as parts of one expression they would wait for each other.
         let libp2p_metrics = Metrics::new(&mut registry.lock());
         let mesh_health = MeshHealth::new(&mut registry.lock());
-        let nat = Nat::new(config, *swarm.local_peer_id(), bound, Instant::now());
+        let nat = Nat::new(config, *swarm.local_peer_id(), announce.clone(), bound, Instant::now());
         self.addresses.send_replace(nat.addresses(Instant::now()));
         let host = Box::new(Host {
             swarm,
@@ -185,7 +186,7 @@ impl Factory {
             addresses: self.addresses.clone(),
             nat,
             dialled: Dialled::default(),
-            told: config.announce.clone(),
+            told: announce,
             require_metadata: config.require_metadata,
             kept: Kept::new(config.max_kept_peers),
             peers: PeerTable::new(telemetry.clone()),

@@ -10,7 +10,7 @@
 //! | GET `/health` | nwaku's health report |
 //! | GET `/health/live`, `/health/ready` | probes: process up; every role ready (503 says what is missing) |
 //! | GET `/metrics` | Prometheus text |
-//! | GET `/admin/v1/pool` | every known mix node, its state and why |
+//! | GET, POST `/admin/v1/pool` | every known mix node, its state and why; nodes that are handed over |
 //! | POST `/admin/v1/probe` | loops through every usable mix node: loss and latency (the sender role's) |
 //!
 //! What a web page sends is refused: see `guard`, and `cors` for pages that the operator allows. What needs a token, where one is
@@ -36,7 +36,7 @@ use std::{
 
 use actix_web::{App, HttpServer, dev::ServerHandle, middleware, web};
 use futures::future::BoxFuture;
-use wakumix_discovery::PoolEntry;
+use wakumix_discovery::{AddError, Addition, PoolEntry};
 use wakumix_role_api::{
     DirectoryReader, Ports, RoleName,
     host::HostHandle,
@@ -93,6 +93,8 @@ pub struct Api {
     pub direct: bool,
     /// Asks discovery for every known mix node.
     pub pool: Arc<dyn Fn() -> BoxFuture<'static, Vec<PoolEntry>> + Send + Sync>,
+    /// Hands nodes to discovery.
+    pub add_nodes: Arc<dyn Fn(Vec<Addition>) -> BoxFuture<'static, Result<(), AddError>> + Send + Sync>,
 }
 
 /// A route that a role brings.

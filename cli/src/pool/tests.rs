@@ -71,17 +71,17 @@ fn an_empty_pool_is_told_in_one_line() {
 #[test]
 fn says_that_nobody_answers() {
     let nobody = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
-    let command =
-        PoolCommand { via: nobody.to_string(), token: TokenArgs::default(), wait: WaitArgs::default(), json: false };
-    let failure = command.run(&mut Vec::new()).unwrap_err();
+    let command = |via: &str| PoolCommand {
+        node: NodeArgs { via: via.to_owned(), token: TokenArgs::default() },
+        wait: WaitArgs::default(),
+        json: false,
+        action: None,
+    };
+    let command_to_nobody = command(&nobody.to_string());
+    let failure = command_to_nobody.run(&mut Vec::new()).unwrap_err();
     assert_eq!(failure.code(), 3);
     let said = failure.to_string();
     assert!(said.contains(&nobody.to_string()) && said.contains("help: check the address"), "{said}");
-    let other = PoolCommand {
-        via: "https://127.0.0.1".to_owned(),
-        token: TokenArgs::default(),
-        wait: WaitArgs::default(),
-        json: false,
-    };
+    let other = command("https://127.0.0.1");
     assert!(other.run(&mut Vec::new()).unwrap_err().to_string().contains("--via: `https`"));
 }

@@ -42,7 +42,13 @@ impl Node {
             shards: vec![0],
             allow_private: true,
             pool: PoolConfig { sends: false, ..PoolConfig::default() },
-            discv5: Some(Discv5Config { listen, announce_ip: None, bootstrap, auto_update: false }),
+            discv5: Some(Discv5Config {
+                listen,
+                announce_ip4: None,
+                announce_ip6: None,
+                bootstrap,
+                auto_update: false,
+            }),
             ..Config::default()
         });
         discovery.prepare().unwrap();

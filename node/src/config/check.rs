@@ -521,6 +521,7 @@ impl Review<'_> {
                 self.warn(format!("{key} has no effect: {reason}"));
             }
         }
+        self.bootstrap_families();
         if config.dns_discovery == Some(true) && config.dns_discovery_url.is_empty() {
             let dns = self.named("dns-discovery");
             self.warn(format!("{dns} reads no list: dns-discovery-url is empty"));

@@ -1,17 +1,15 @@
 //! What each part of the node is configured with: the one place that knows which key sets which field.
 
-use std::{
-    net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr},
-    time::Duration,
-};
+use std::{net::SocketAddr, time::Duration};
 
+use multiaddr::Protocol;
 use wakumix_discovery::{
     DescriptorsConfig, Discv5Config, DnsConfig, PeerExchangeConfig, PoolConfig, ServiceDiscoveryConfig,
 };
 use wakumix_role_api::{ConfigError, ConfigProblem, RoleFactory, config::Settings, relay};
 use wakumix_sphinx::PrivateKey;
 
-use super::{Config, EntryNode, addresses::has_port_zero};
+use super::{Config, EntryNode};
 
 /// Fields of a part and the keys that set them; the others cannot be set wrong.
 type Keys = &'static [(&'static str, &'static str)];
@@ -83,7 +81,7 @@ impl Config {
         let total = connections;
         wakumix_host::HostConfig {
             listen: self.listen_addresses(),
-            announce: self.announced_addresses().into_iter().filter(|address| !has_port_zero(address)).collect(),
+            announce: self.announced_addresses(),
             version: crate::VERSION.to_owned(),
             cluster: self.cluster_id,
             shards: self.shard.clone(),
@@ -174,25 +172,18 @@ impl Config {
         }
     }
 
-    /// It has one socket: where the host listens on both families, that of the hop address if others are to find it.
-    fn discv5_address(&self) -> IpAddr {
-        let is_both = self.listen_address == Ipv6Addr::UNSPECIFIED;
-        if is_both && self.forwards() { Ipv4Addr::UNSPECIFIED.into() } else { self.listen_address }
-    }
-
     fn discv5(&self) -> Discv5Config {
         let records = self.entry_node.iter().filter_map(|entry| match entry {
             EntryNode::Record(record) => Some(record.clone()),
             EntryNode::Peer(_) | EntryNode::DnsTree(_) => None,
         });
-        let external = self.announced_addresses().iter().find_map(|address| match address.iter().next() {
-            Some(multiaddr::Protocol::Ip4(ip)) => Some(ip),
-            _ => None,
-        });
+        let announced = self.announced_addresses();
+        let firsts = || announced.iter().filter_map(|address| address.iter().next());
         Discv5Config {
             // A configuration whose shift leaves the range does not load.
-            listen: SocketAddr::new(self.discv5_address(), self.shifted(self.discv5_udp_port).unwrap_or(u16::MAX)),
-            announce_ip: external,
+            listen: SocketAddr::new(self.listen_address, self.shifted(self.discv5_udp_port).unwrap_or(u16::MAX)),
+            announce_ip4: firsts().find_map(|first| if let Protocol::Ip4(ip) = first { Some(ip) } else { None }),
+            announce_ip6: firsts().find_map(|first| if let Protocol::Ip6(ip) = first { Some(ip) } else { None }),
             bootstrap: self.discv5_bootstrap_node.iter().cloned().chain(records).collect(),
             auto_update: self.discv5_enr_auto_update,
         }

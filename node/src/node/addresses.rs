@@ -2,11 +2,11 @@
 
 use libp2p_identity::PeerId;
 use multiaddr::{Multiaddr, Protocol};
-use wakumix_host::is_public;
+use wakumix_host::{is_public, with_bound_ports};
 use wakumix_mix::HopAddress;
 use wakumix_role_api::host::{HostAddresses, Reachability};
 
-use crate::config::{Config, addresses::has_port_zero};
+use crate::config::Config;
 
 /// The addresses to announce, the most preferred first.
 ///
@@ -15,8 +15,7 @@ use crate::config::{Config, addresses::has_port_zero};
 /// told only in nets that take them, or when there is nothing else to tell: then this node is in a network of its own. A
 /// loopback address means another machine to everybody else, and is told only by a node that is bound to nothing else.
 pub(super) fn announced(config: &Config, host: &HostAddresses) -> Vec<Multiaddr> {
-    let configured = config.announced_addresses().into_iter().filter(|address| !has_port_zero(address));
-    let mut addresses: Vec<Multiaddr> = configured.collect();
+    let mut addresses = configured(config, host);
     if !addresses.is_empty() && config.ext_multiaddr_only {
         return addresses;
     }
@@ -37,10 +36,22 @@ pub(super) fn announced(config: &Config, host: &HostAddresses) -> Vec<Multiaddr>
     if addresses.is_empty() { bound.into_iter().cloned().collect() } else { addresses }
 }
 
+/// The addresses that the configuration names, with the ports that are bound where it leaves them open.
+fn configured(config: &Config, host: &HostAddresses) -> Vec<Multiaddr> {
+    with_bound_ports(&config.announced_addresses(), &host.listen)
+}
+
 /// Bound addresses, without those of this machine and this link where there is another.
 fn bound(host: &HostAddresses) -> Vec<&Multiaddr> {
-    let others: Vec<&Multiaddr> = host.listen.iter().filter(|address| !is_here(address)).collect();
-    if others.is_empty() { host.listen.iter().collect() } else { others }
+    // Those of a link mean nothing without the link, which an address does not name.
+    let all: Vec<&Multiaddr> = host.listen.iter().filter(|address| !is_of_link(address)).collect();
+    let others: Vec<&Multiaddr> = all.iter().copied().filter(|address| !is_here(address)).collect();
+    if others.is_empty() { all } else { others }
+}
+
+/// Whether an address means something on one link alone.
+fn is_of_link(address: &Multiaddr) -> bool {
+    matches!(address.iter().next(), Some(Protocol::Ip6(ip)) if ip.is_unicast_link_local())
 }
 
 /// Whether an address means something on this machine or link alone.
@@ -65,7 +76,7 @@ pub(super) fn hop_address(config: &Config, host: &HostAddresses, peer: PeerId) -
     let is_told = |address: &&Multiaddr| config.forwards() || config.mix_allow_all_addresses || !is_here(address);
     let bound: Vec<Multiaddr> = bound(host).into_iter().filter(is_told).cloned().collect();
     let bound = || hops(&bound).into_iter().min_by_key(|hop| !is_public(&hop.multiaddr()));
-    config.hop_address(peer).or_else(relayed).or_else(|| first(&host.external)).or_else(bound)
+    first(&configured(config, host)).or_else(relayed).or_else(|| first(&host.external)).or_else(bound)
 }
 
 /// Whether this node is reached through relays: it has their word, and nobody has shown that it can be dialled. What others
@@ -130,6 +141,8 @@ mod tests {
             told(&config(&[("roles", "mixer")]), &host),
             (vec![ip6.to_owned(), PUBLIC.to_owned()], PUBLIC.to_owned())
         );
+        let alone = self::host(Reachability::Unknown, &[link, LOOPBACK], &[], &[]);
+        assert_eq!(told(&config(&[("roles", "mixer")]), &alone).0, [LOOPBACK]);
     }
 
     #[test]
@@ -186,6 +199,26 @@ mod tests {
         let relayed = relayed();
         let host = host(Reachability::Public, &[LAN], &[SEEN], &[&relayed]);
         assert_eq!(told(&config(&[]), &host), (vec![SEEN.to_owned(), relayed], SEEN.to_owned()));
+    }
+
+    #[test]
+    fn the_address_of_nat_has_the_ports_that_are_bound() {
+        let host = host(
+            Reachability::Unknown,
+            &["/ip4/127.0.0.1/tcp/41234", "/ip4/10.0.0.5/tcp/41234", "/ip4/10.0.0.5/udp/41235/quic-v1"],
+            &[],
+            &[],
+        );
+        let free = [
+            ("roles", "mixer"),
+            ("nat", "extip:20.9.0.1"),
+            ("tcp-port", "0"),
+            ("quic-support", "true"),
+            ("quic-port", "0"),
+        ];
+        let (announced, hop) = told(&config(&free), &host);
+        assert_eq!(announced, ["/ip4/20.9.0.1/tcp/41234", "/ip4/20.9.0.1/udp/41235/quic-v1"]);
+        assert_eq!(hop, "/ip4/20.9.0.1/tcp/41234");
     }
 
     #[test]

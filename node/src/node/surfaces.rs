@@ -32,7 +32,7 @@ pub(super) fn api(node: &Node, loaded: &Loaded) -> Result<Api, RoleError> {
     let route = |role: RoleName, route| RoleRoute { role, is_on: is_on(role), route };
     let routes = loaded.roles.iter().flat_map(|role| role.routes().into_iter().map(move |own| (role.name(), own)));
     let was_ready = AtomicBool::new(false);
-    let discovery = node.discovery.clone();
+    let (discovery, adds_to) = (node.discovery.clone(), node.discovery.clone());
     Ok(Api {
         info: info(node),
         sender: node.ports.get(),
@@ -54,6 +54,10 @@ pub(super) fn api(node: &Node, loaded: &Loaded) -> Result<Api, RoleError> {
         pool: Arc::new(move || {
             let discovery = discovery.clone();
             async move { discovery.pool().await }.boxed()
+        }),
+        add_nodes: Arc::new(move |nodes| {
+            let discovery = adds_to.clone();
+            async move { discovery.add_all(nodes).await }.boxed()
         }),
     })
 }

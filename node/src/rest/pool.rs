@@ -1,20 +1,23 @@
-//! `GET /admin/v1/pool`: every mix node that is known, and what it can be used for.
+//! `GET /admin/v1/pool`: every mix node that is known, and what it can be used for. `POST` hands nodes over to the running node.
 
 use std::{
     collections::{BTreeMap, HashSet},
     time::Duration,
 };
 
-use actix_web::{HttpRequest, HttpResponse, Responder, web};
+use actix_web::{HttpRequest, HttpResponse, Responder, http::StatusCode, web};
 use serde::{Deserialize, Serialize};
-use wakumix_discovery::PoolEntry;
+use wakumix_discovery::{AddError, Addition, PoolEntry};
 use wakumix_role_api::directory::PoolState;
 use wakumix_waku::record::{Capabilities, Shards};
 
-use super::{Api, access, body::Refused};
+use super::{
+    Api, access,
+    body::{self, Refused},
+};
 
 pub(super) fn routes(config: &mut web::ServiceConfig) {
-    config.route("/admin/v1/pool", web::get().to(pool));
+    config.route("/admin/v1/pool", web::get().to(pool)).route("/admin/v1/pool", web::post().to(add));
 }
 
 /// The pool as it is told over REST. All times are whole seconds, counted from the moment of the answer.
@@ -103,6 +106,49 @@ pub struct ShardsJson {
     pub cluster: u16,
     /// Their numbers in it.
     pub shards: Vec<u16>,
+}
+
+/// Nodes that are handed over.
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct NodesJson {
+    /// `<multiaddr>/p2p/<peer id>:<mix key>`, `<multiaddr>/p2p/<peer id>` or `enr:…`, each.
+    pub nodes: Vec<String>,
+}
+
+/// What was taken of them.
+#[derive(Debug, Serialize, Deserialize)]
+pub struct AddedJson {
+    /// How many.
+    pub added: usize,
+}
+
+/// All or none is taken: each that cannot be read is named.
+async fn add(api: web::Data<Api>, request: HttpRequest, body: web::Bytes) -> Result<impl Responder, Refused> {
+    access::permit_admin(&api, request.headers())?;
+    let NodesJson { nodes } = body::parse(&body).map_err(|words| Refused::new(StatusCode::BAD_REQUEST, words))?;
+    let mut additions = Vec::with_capacity(nodes.len());
+    let mut wrong = Vec::new();
+    for node in &nodes {
+        match node.parse::<Addition>() {
+            Ok(addition) => additions.push(addition),
+            Err(error) => wrong.push(format!("`{node}`: {error}")),
+        }
+    }
+    if nodes.is_empty() {
+        wrong.push("`nodes` is empty".to_owned());
+    }
+    if !wrong.is_empty() {
+        return Err(Refused::new(StatusCode::BAD_REQUEST, format!("no node is added: {}", wrong.join("; "))));
+    }
+    (api.add_nodes)(additions).await.map_err(|error| {
+        let status = match error {
+            AddError::Names(_) => StatusCode::BAD_REQUEST,
+            _ => StatusCode::SERVICE_UNAVAILABLE,
+        };
+        Refused::new(status, format!("no node is added: {error}"))
+    })?;
+    Ok(HttpResponse::Ok().json(AddedJson { added: nodes.len() }))
 }
 
 async fn pool(api: web::Data<Api>, request: HttpRequest) -> Result<impl Responder, Refused> {

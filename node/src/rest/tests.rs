@@ -116,6 +116,7 @@ impl World {
             token: None,
             direct: true,
             pool: Arc::new(|| std::future::ready(Vec::new()).boxed()),
+            add_nodes: Arc::new(|_| std::future::ready(Ok(())).boxed()),
         };
         let queues = Queues {
             sender: sender_inbox.receiver().unwrap(),

@@ -3,6 +3,8 @@
 use discv5::Enr;
 use wakumix_records::node_record::{NodeRecord, NodeRecordError};
 
+use super::Discv5Config;
+
 /// Letters of a record that an error shows: enough to find it in a file.
 const SHOWN: usize = 28;
 
@@ -59,13 +61,14 @@ fn shortened(text: &str) -> String {
     shown
 }
 
-/// The records that discv5 is started with. The configuration has refused those that are wrong.
-pub(super) fn records(texts: &[String]) -> Vec<Enr> {
+/// The records that discv5 is started with, those of nodes that it can ask. The configuration has refused what is wrong.
+pub(super) fn records(config: &Discv5Config) -> Vec<Enr> {
     let mut records = Vec::new();
-    for text in texts {
-        match parse_bootstrap(text).map(|_| text.trim().parse::<Enr>()) {
-            Ok(Ok(record)) => records.push(record),
-            Ok(Err(error)) => tracing::warn!(error, "a bootstrap record is left out"),
+    for text in &config.bootstrap {
+        match parse_bootstrap(text).map(|record| (config.reaches(&record.fields), text.trim().parse::<Enr>())) {
+            Ok((true, Ok(record))) => records.push(record),
+            Ok((false, Ok(_))) => {}
+            Ok((_, Err(error))) => tracing::warn!(error, "a bootstrap record is left out"),
             Err(error) => tracing::warn!(%error, "a bootstrap record is left out"),
         }
     }
@@ -83,7 +86,14 @@ mod tests {
     #[test]
     fn takes_a_record_with_an_address() {
         assert_eq!(parse_bootstrap(&format!(" {GOOD}\n")).unwrap().fields.udp4, Some(9001));
-        assert_eq!(records(&[GOOD.to_owned(), BARE.to_owned(), "enr:".to_owned()]).len(), 1);
+        let asked = |listen: &str| {
+            let bootstrap = vec![GOOD.to_owned(), BARE.to_owned(), "enr:".to_owned()];
+            let listen = listen.parse().unwrap();
+            records(&Discv5Config { listen, announce_ip4: None, announce_ip6: None, bootstrap, auto_update: false })
+                .len()
+        };
+        // Its node has an address of IPv4.
+        assert_eq!([asked("0.0.0.0:0"), asked("[::]:0"), asked("[::1]:0")], [1, 1, 0]);
     }
 
     #[test]

@@ -12,13 +12,13 @@ use tokio::{
 };
 
 use super::{
-    Shared, bootstrap,
+    Shared, Sockets, bootstrap,
     collect::{Batch, Collector},
     walk::{Pace, is_wanted},
 };
 use crate::{
     finding::Refusal,
-    own_record::{Endpoint, OwnRecord, signing_key},
+    own_record::{OwnRecord, signing_key},
     source::{Findings, SourceContext},
 };
 
@@ -42,15 +42,14 @@ const WALK_RESULTS: usize = 4;
 const EMPTY_WAIT: Duration = Duration::from_secs(1);
 
 /// Serves and walks until it is dropped or discovery ends.
-pub(super) async fn run(shared: &Shared, socket: Arc<UdpSocket>, own: &OwnRecord, context: SourceContext) {
+pub(super) async fn run(shared: &Shared, sockets: Sockets<Arc<UdpSocket>>, own: &OwnRecord, context: SourceContext) {
     let mut record = own.subscribe();
     let Some(key) = signing_key(&context.identity) else {
         tracing::warn!("discv5 needs an identity with a secp256k1 key; it stays off");
         return;
     };
     let Ok(Some(first)) = record.wait_for(Option::is_some).await.map(|first| first.clone()) else { return };
-    let is_ip4 = socket.local_addr().is_ok_and(|address| address.is_ipv4());
-    let server = match Discv5::new(first, key, settings(shared, socket, is_ip4)) {
+    let server = match Discv5::new(first, key, settings(shared, sockets)) {
         Ok(server) => server,
         Err(error) => return tracing::error!(error, "discv5 does not start"),
     };
@@ -70,9 +69,8 @@ pub(super) async fn run(shared: &Shared, socket: Arc<UdpSocket>, own: &OwnRecord
 }
 
 /// What the crate is set to.
-fn settings(shared: &Shared, socket: Arc<UdpSocket>, is_ip4: bool) -> Config {
-    let (ipv4, ipv6) = if is_ip4 { (Some(socket), None) } else { (None, Some(socket)) };
-    let mut builder = ConfigBuilder::new(ListenConfig::FromSockets { ipv4, ipv6 });
+fn settings(shared: &Shared, Sockets { ip4, ip6 }: Sockets<Arc<UdpSocket>>) -> Config {
+    let mut builder = ConfigBuilder::new(ListenConfig::FromSockets { ipv4: ip4, ipv6: ip6 });
     builder.protocol_identity(WAKU).query_timeout(WALK_LIMIT).query_parallelism(PARALLEL_QUESTIONS);
     // An operator's address stays told even while nobody calls.
     builder.auto_nat_listen_duration(None);
@@ -148,7 +146,7 @@ impl Server<'_> {
             Event::SocketUpdated(address) => {
                 let after = self.discv5.local_enr().seq();
                 tracing::info!(%address, "others see discv5 of this node at this address; its record says so now");
-                self.own.listens(Endpoint { ip: Some(address.ip()), port: address.port(), after });
+                self.own.listens(self.own.endpoint().unwrap_or_default().seen_at(address, after));
                 false
             }
             _ => false,
@@ -157,7 +155,7 @@ impl Server<'_> {
 
     /// Walks to random places, in turns for every node and for wanted ones.
     async fn walk(self, walked: mpsc::Sender<Walked>) {
-        let bootstrap = bootstrap::records(&self.shared.config.bootstrap);
+        let bootstrap = bootstrap::records(&self.shared.config);
         let mut pace = Pace::new();
         let mut is_for_wanted = false;
         loop {

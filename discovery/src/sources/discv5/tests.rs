@@ -5,7 +5,8 @@ use std::net::Ipv4Addr;
 use super::*;
 
 fn source(listen: SocketAddr) -> Discv5Source {
-    let config = Discv5Config { listen, announce_ip: None, bootstrap: Vec::new(), auto_update: false };
+    let config =
+        Discv5Config { listen, announce_ip4: None, announce_ip6: None, bootstrap: Vec::new(), auto_update: false };
     Discv5Source::new(config, Shards { cluster: 0, shards: Vec::new() }, false)
 }
 
@@ -24,8 +25,10 @@ async fn a_free_port_is_taken_and_told() {
     let own = OwnRecord::default();
     let source = source(SocketAddr::new(Ipv4Addr::LOCALHOST.into(), 0));
     source.prepare(&own).unwrap();
-    let Endpoint { ip, port, .. } = own.endpoint().unwrap();
-    assert_eq!(ip, Some(Ipv4Addr::LOCALHOST.into()));
+    let Endpoint { ip4, udp4: Some(port), ip6: None, udp6: None, .. } = own.endpoint().unwrap() else {
+        panic!("{:?}", own.endpoint())
+    };
+    assert_eq!(ip4, Some(Ipv4Addr::LOCALHOST));
     assert!(UdpSocket::bind((Ipv4Addr::LOCALHOST, port)).is_err(), "it is held");
 }
 
@@ -33,5 +36,19 @@ async fn a_free_port_is_taken_and_told() {
 async fn any_address_is_left_to_the_host_to_tell() {
     let own = OwnRecord::default();
     source(SocketAddr::new(Ipv4Addr::UNSPECIFIED.into(), 0)).prepare(&own).unwrap();
-    assert_eq!(own.endpoint().unwrap().ip, None);
+    assert_eq!(own.endpoint().unwrap().ip4, None);
+}
+
+#[tokio::test]
+async fn all_addresses_of_ip6_are_those_of_ip4_as_well() {
+    let own = OwnRecord::default();
+    let source = source("[::]:0".parse().unwrap());
+    source.prepare(&own).unwrap();
+    let Endpoint { ip4: None, udp4: Some(port), ip6: None, udp6, .. } = own.endpoint().unwrap() else {
+        panic!("{:?}", own.endpoint())
+    };
+    assert_eq!(udp6, Some(port));
+    for address in ["0.0.0.0", "::"] {
+        assert!(UdpSocket::bind((address, port)).is_err(), "{address} is held");
+    }
 }

@@ -2,6 +2,7 @@
 
 use std::num::NonZeroU16;
 
+use wakumix_discovery::parse_bootstrap;
 use wakumix_role_api::relay;
 
 use super::Review;
@@ -104,6 +105,31 @@ impl Review<'_> {
                 "{key} is 2, which brings neither shards nor first nodes here: for the network logos.test write preset = \
                  \"logos.test\", for logos.dev write preset = \"logos.dev\", which is cluster 3 now"
             ));
+        }
+    }
+
+    /// Records of nodes whose family of addresses this node has no socket of.
+    pub(super) fn bootstrap_families(&mut self) {
+        let Some(discv5) = self.config.discovery().discv5 else { return };
+        let is_asked = |record: &&String| parse_bootstrap(record).is_ok_and(|read| discv5.reaches(&read.fields));
+        let asked = discv5.bootstrap.iter().filter(is_asked).count();
+        let others = discv5.bootstrap.len() - asked;
+        if others == 0 {
+            return;
+        }
+        let (here, there) = if discv5.listen.is_ipv4() { ("IPv4", "IPv6") } else { ("IPv6", "IPv4") };
+        let key = if self.is_written("discv5-bootstrap-node") { "discv5-bootstrap-node" } else { "entry-node" };
+        let message = format!(
+            "{}: {others} of {} records say {there} alone, so discv5 cannot ask their nodes: {} is {here} alone",
+            self.named(key),
+            discv5.bootstrap.len(),
+            self.named("listen-address")
+        );
+        if asked > 0 {
+            self.warn(message);
+        } else {
+            let help = "set listen-address = \"::\", which is both, or name records of the other family";
+            self.problem(&[key, "listen-address"], message, help);
         }
     }
 }

@@ -48,7 +48,7 @@ fn wakunode2() -> String {
          A start script of `wakunode2` runs with `wakumix node` in its place, and its configuration file with `wakumix node\n\
          --config FILE`. Each option is obeyed, is another name of a key, or is refused with the reason and the nearest way; all\n\
          refusals come at once, from `wakumix config check` too, with the same options. Environment variables `WAKUNODE2_…` name\n\
-         the same options. Booleans may be written `True`.\n\n\
+         the same options. Booleans may be written `True`, and values behind `:` as behind `=`.\n\n\
          **Networks.** `preset` takes the names of `wakunode2` (`twn`, `logos.dev`, `logos.test`, `status.prod`), with cluster,\n\
          shards and first nodes as logos-delivery of August 2026 has them. None says which wire profile its mix nodes run, since\n\
          that is not published: write `mix.profile`. A relay in a network whose messages need RLN proofs is refused unless\n\

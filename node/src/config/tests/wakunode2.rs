@@ -3,7 +3,7 @@
 use wakumix_role_api::{exit, mixer, relay, sender};
 
 use super::{MIX, NODE, Setup};
-use crate::config::{Loaded, Source};
+use crate::config::{Loaded, Source, presets};
 
 /// Flags as a start script has them.
 fn script(flags: &[&str]) -> Setup {
@@ -214,6 +214,37 @@ fn first_nodes_turn_their_kind_of_discovery_on() {
     assert!(starts(&[&lists]).config.dns().is_some());
     assert!(starts(&[&lists, "dns-discovery=false"]).config.dns().is_none());
     assert_eq!(starts(&[&kad, &lists]).warnings, [""; 0]);
+}
+
+/// Of a node at 2001:db8::7.
+const IP6_RECORD: &str = "enr:-K64QBoocbIA_gigqvHKdSALOS1cqB2gnAVGM9HHxmS_v_k4ErlCfo2Gqae6IeaGS0LCfTnn3E00QFwnmD8EYU82LuGEaw5nnoJpZIJ2NINpcDaQIAENuAAAAAAAAAAAAAAAB4Jyc4UAAAEAAIlzZWNwMjU2azGhA3xmXrmERphOdM6DMAZo3JIHe04xD2tq0kOBuPfOinIUhHRjcDaC6mCEdWRwNoIjKIV3YWt1Mgk";
+
+#[test]
+fn records_of_a_family_that_this_node_has_no_socket_of_are_refused() {
+    let record = format!("discv5-bootstrap-node={IP6_RECORD}");
+    let parts = [
+        "`discv5-bootstrap-node` in flag",
+        "1 of 1 records say IPv6 alone",
+        "`listen-address` (default) is IPv4 alone",
+        "\"::\"",
+    ];
+    is_refused(&[&record], &parts);
+    is_refused(&[&format!("entry-node={IP6_RECORD}")], &["`entry-node` in flag", "IPv6 alone"]);
+    for listen in ["listen-address=::", "listen-address=::1"] {
+        assert!(starts(&[&record, listen]).config.uses_discv5());
+    }
+    // One of several is worth a word.
+    let (first, _) = presets::find("twn")
+        .unwrap()
+        .values
+        .iter()
+        .find(|(key, _)| *key == "discv5-bootstrap-node")
+        .unwrap()
+        .1
+        .split_once(',')
+        .unwrap();
+    let loaded = starts(&[&format!("{record},{first}")]);
+    assert!(loaded.warnings.iter().any(|warning| warning.contains("1 of 2 records")), "{:?}", loaded.warnings);
 }
 
 /// A node of the fleet's own simulation, by the keys and shapes of its files.

@@ -1,6 +1,8 @@
 //! `/admin`: the pool, probes, and who may ask.
 
-use wakumix_discovery::{ContactClass, PoolEntry, finding::SourceName};
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use wakumix_discovery::{AddError, Addition, ContactClass, PoolEntry, finding::SourceName};
 use wakumix_mix::Family;
 use wakumix_role_api::directory::PoolState;
 use wakumix_role_testkit::node;
@@ -77,6 +79,40 @@ async fn the_pool_tells_of_every_node_usable_ones_first() {
             "mixPubKey": format!("0x{}", node(1).key),
         })
     );
+}
+
+#[actix::test]
+async fn nodes_that_are_handed_over_reach_discovery_all_or_none() {
+    let (mut world, _queues) = World::new(SENDER);
+    let taken = Arc::<parking_lot::Mutex<Vec<Addition>>>::default();
+    let (takes, fails) = (Arc::clone(&taken), Arc::new(AtomicBool::new(false)));
+    let is_failing = Arc::clone(&fails);
+    world.api.add_nodes = Arc::new(move |nodes| {
+        let failure = is_failing.load(Ordering::Relaxed).then(|| AddError::Names(vec!["gone.example".to_owned()]));
+        takes.lock().extend(nodes);
+        std::future::ready(failure.map_or(Ok(()), Err)).boxed()
+    });
+    let address = |seed| format!("{}/p2p/{}", node(seed).address.multiaddr(), node(seed).peer());
+    let good = [format!("{}:{}", address(1), node(1).key), address(2)];
+    let (status, body) = world.post(POOL, json!({ "nodes": good }).to_string()).await;
+    assert_eq!((status, serde_json::from_str(&body).ok()), (StatusCode::OK, Some(json!({ "added": 2 }))));
+    assert!(matches!(taken.lock()[..], [Addition::MixNode(_), Addition::Peer(_)]));
+
+    let some = json!({ "nodes": [&good[0], "10.0.0.1:60000", "enr:-junk"] });
+    for (body, parts) in [
+        (some.to_string(), &["no node is added", "`10.0.0.1:60000`: neither", "`enr:-junk`: "][..]),
+        (json!({ "nodes": [] }).to_string(), &["`nodes` is empty"]),
+        (json!({ "node": "x" }).to_string(), &["malformed JSON body", "`node`"]),
+    ] {
+        let (status, words) = world.post(POOL, body).await;
+        assert!(status == StatusCode::BAD_REQUEST && parts.iter().all(|part| words.contains(part)), "{words}");
+    }
+    assert_eq!(taken.lock().len(), 2);
+    fails.store(true, Ordering::Relaxed);
+    let (status, words) = world.post(POOL, json!({ "nodes": good }).to_string()).await;
+    assert!(status == StatusCode::BAD_REQUEST && words.contains("gone.example"), "{words}");
+    world.api.admin = false;
+    assert_eq!(world.post(POOL, json!({ "nodes": good }).to_string()).await.0, StatusCode::FORBIDDEN);
 }
 
 #[actix::test]
