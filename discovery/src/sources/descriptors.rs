@@ -46,7 +46,7 @@ use super::speakers::Speakers;
 use crate::{
     clock::Now,
     entry::PeerAddress,
-    finding::SourceName,
+    finding::{SourceName, UnixSeconds},
     source::{Source, SourceContext},
 };
 
@@ -59,6 +59,8 @@ const TIMEOUT: Duration = Duration::from_secs(10);
 const REFRESH: Duration = Duration::from_secs(15);
 /// The same when something new was reported.
 const REFRESH_AFTER_NEWS: Duration = Duration::from_secs(1);
+/// Between two lines about another process with this node's identity.
+const TWIN_PAUSE: Duration = Duration::from_secs(60 * 60);
 /// Between two looks at whom to ask.
 const TICK: Duration = Duration::from_secs(1);
 
@@ -100,6 +102,7 @@ impl DescriptorsSource {
             speakers: Speakers::new(descriptor::PROTOCOL, context.findings.peer_events()),
             shelf: Arc::default(),
             refresh_at: Instant::now(),
+            warned_of_twin: None,
             server: Arc::clone(&self.server),
             weaknesses: self.weaknesses,
             clock: Arc::clone(&self.clock),
@@ -141,6 +144,8 @@ struct Client {
     speakers: Speakers,
     shelf: Arc<Shelf>,
     refresh_at: Instant,
+    /// When it was said last that another process has this node's identity.
+    warned_of_twin: Option<Instant>,
     server: Arc<Server>,
     weaknesses: Weaknesses,
     clock: Clock,
@@ -183,6 +188,18 @@ impl Client {
         self.refresh_at = Instant::now() + REFRESH;
     }
 
+    /// Says when another process runs with this node's identity: packets and replies for the one come to the other.
+    fn look_for_twin(&mut self, issued: UnixSeconds, descriptor: &Vec<u8>) {
+        let now = Instant::now();
+        let may_warn = self.warned_of_twin.is_none_or(|last| now.saturating_duration_since(last) >= TWIN_PAUSE);
+        if may_warn && self.server.is_of_another_process(issued, descriptor) {
+            self.warned_of_twin = Some(now);
+            tracing::warn!(
+                "another process runs with this node's identity, and each gets packets of the other; give each a nodekey of its own"
+            );
+        }
+    }
+
     /// Reports what an answer brought; false when discovery has stopped.
     async fn take(&mut self, ask: &Ask, answer: Result<Vec<u8>, RequestFailure>) -> bool {
         self.context.findings.looked_up(answer.is_ok());
@@ -193,6 +210,9 @@ impl Client {
                 let reader =
                     Reader { me: self.asker.me(), now, is_reached, shelf: &self.shelf, weaknesses: self.weaknesses };
                 let checked = reader.read(&bytes, ask).await;
+                for (issued, descriptor) in &checked.of_me {
+                    self.look_for_twin(*issued, descriptor);
+                }
                 for (refusal, count) in checked.refused {
                     self.context.findings.refuse(refusal, count);
                 }

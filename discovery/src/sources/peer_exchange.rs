@@ -32,7 +32,7 @@ mod client;
 mod server;
 
 use client::Client;
-use server::{Outcome, Server, shareable};
+use server::{LookedAt, Outcome, Server, shareable};
 
 /// Between two looks at what is known: the nodes that it tells of come and go in minutes.
 const REFRESH: Duration = Duration::from_secs(60);
@@ -93,10 +93,10 @@ impl SharedServer {
 
     /// Keeps what the server gives true, for as long as the source runs.
     async fn follow(self: Arc<Self>, context: SourceContext, cluster: u16) {
-        let mut rng: StdRng = rand::make_rng();
+        let (mut rng, mut looked_at): (StdRng, _) = (rand::make_rng(), LookedAt::default());
         loop {
             let known = context.findings.known().await;
-            let records = shareable(&known, cluster, &mut rng).await;
+            let records = shareable(&known, cluster, &mut looked_at, &mut rng).await;
             let wait = if records.len() < MAX_RECORDS { REFRESH_SOON } else { REFRESH };
             self.server.lock().replace(records);
             sleep(wait).await;

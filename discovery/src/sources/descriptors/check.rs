@@ -25,6 +25,8 @@ pub(super) struct Checked {
     pub(super) told: HashSet<PeerId>,
     /// How many of them no descriptor was held of.
     pub(super) news: usize,
+    /// Descriptors of this node itself, with the times at which they were made.
+    pub(super) of_me: Vec<(UnixSeconds, Vec<u8>)>,
     /// What was refused, how often.
     pub(super) refused: HashMap<Refusal, u64>,
 }
@@ -64,7 +66,7 @@ impl Reader<'_> {
                 continue;
             }
             match Descriptor::open_under(&envelope, self.now, self.weaknesses) {
-                Ok(descriptor) if descriptor.peer == self.me => {}
+                Ok(descriptor) if descriptor.peer == self.me => checked.of_me.push((descriptor.issued, envelope)),
                 Ok(descriptor) => {
                     let is_own = self.is_reached && descriptor.peer == ask.peer;
                     checked.take(descriptor, envelope, is_own.then_some(self.now), ask, self.shelf);

@@ -29,7 +29,7 @@ pub(super) async fn keep(context: SourceContext, limits: Limits, server: Arc<Ser
     loop {
         let record = Arc::clone(&local.borrow_and_update());
         issued = next_issue(issued, clock());
-        server.set_own(record.peer, signed(&record, limits, issued, &identity));
+        server.set_own(record.peer, signed(&record, limits, issued, &identity), issued);
         let renewal = RENEW_AFTER.mul_f64(rng.random_range(0.5..1.0));
         tokio::select! {
             changed = local.changed() => if changed.is_err() { return },

@@ -1,6 +1,8 @@
 //! Answers requests from what is at hand, without waiting for anybody.
 
 use std::{
+    collections::VecDeque,
+    hash::{BuildHasher, RandomState},
     sync::{Arc, OnceLock},
     time::Duration,
 };
@@ -26,6 +28,9 @@ const OTHERS_OF_ALL: Refill = Refill::of(200, Duration::from_millis(50));
 /// The same of one peer: a node that starts asks several times, and then every few minutes.
 const OTHERS_OF_ONE: Refill = Refill::of(8, Duration::from_secs(15));
 
+/// Own descriptors that are remembered, 8 bytes each: one a second at most, and one in three hours at least.
+const MAX_MADE: usize = 4096;
+
 /// The wall clock in Unix seconds.
 pub(super) type Clock = Arc<dyn Fn() -> UnixSeconds + Send + Sync>;
 
@@ -39,6 +44,10 @@ pub(super) struct Server {
 struct State {
     /// Derivable: this node's descriptor and whose it is, if it has one.
     own: Option<(PeerId, Vec<u8>)>,
+    /// Ephemeral: hashes of the descriptors that this node has made, the last [`MAX_MADE`], and when it made the first.
+    made: VecDeque<u64>,
+    first_made: Option<UnixSeconds>,
+    hasher: RandomState,
     /// Derivable.
     shelf: Arc<Shelf>,
     /// Ephemeral.
@@ -58,6 +67,9 @@ impl Server {
     pub(super) fn new(rng: StdRng, clock: Clock) -> Self {
         let state = State {
             own: None,
+            made: VecDeque::new(),
+            first_made: None,
+            hasher: RandomState::new(),
             shelf: Arc::default(),
             own_budget: Budget::new(OWN_OF_ALL, OWN_OF_ONE),
             others_budget: Budget::new(OTHERS_OF_ALL, OTHERS_OF_ONE),
@@ -79,8 +91,24 @@ impl Server {
     }
 
     /// This node's descriptor from now on.
-    pub(super) fn set_own(&self, peer: PeerId, descriptor: Option<Vec<u8>>) {
-        self.state.lock().own = descriptor.map(|bytes| (peer, bytes));
+    pub(super) fn set_own(&self, peer: PeerId, descriptor: Option<Vec<u8>>, issued: UnixSeconds) {
+        let mut state = self.state.lock();
+        if let Some(bytes) = &descriptor {
+            let hash = state.hasher.hash_one(bytes);
+            if state.made.len() >= MAX_MADE {
+                state.made.pop_front();
+            }
+            state.made.push_back(hash);
+            state.first_made.get_or_insert(issued);
+        }
+        state.own = descriptor.map(|bytes| (peer, bytes));
+    }
+
+    /// Whether a descriptor of this node, which its key has signed, was made by another process since this one made its first.
+    pub(super) fn is_of_another_process(&self, issued: UnixSeconds, descriptor: &Vec<u8>) -> bool {
+        let state = self.state.lock();
+        let is_ours = state.made.contains(&state.hasher.hash_one(descriptor));
+        !is_ours && state.made.len() < MAX_MADE && state.first_made.is_some_and(|first| first < issued)
     }
 
     /// What is known of others from now on.

@@ -1,6 +1,10 @@
 //! The server: which records are given away, and to whom.
 
-use std::time::Duration;
+use std::{
+    collections::HashMap,
+    hash::{BuildHasher, RandomState},
+    time::Duration,
+};
 
 use libp2p_identity::PeerId;
 use rand::{
@@ -21,10 +25,12 @@ use crate::{
     sources::budget::Budget,
 };
 
-/// Records that are kept to be given away, a random sample of what is known: four answers' worth. Each is decoded again when
-/// it is chosen, which takes some 0.2 ms, most of it for its signature.
+/// Records that are kept to be given away, a random sample of what is known: four answers' worth. Each is decoded when it is
+/// chosen first, which takes some 0.2 ms, most of it for its signature.
 pub(super) const MAX_SHAREABLE: usize = 256;
 
+/// Records whose soundness is remembered, 16 bytes each; then all are forgotten.
+const MAX_REMEMBERED: usize = 16_384;
 /// Records that are decoded without letting others run.
 const AT_ONCE: usize = 8;
 
@@ -104,7 +110,12 @@ impl Server {
 /// What can be given away of what is known: node records of this cluster, each with an address and without a field that its
 /// reader could stumble over, for js-waku throws a whole answer away when it cannot decode one record. Those of reached nodes
 /// come first, those of nodes that were tried in vain are left out.
-pub(super) async fn shareable(known: &[KnownRecord], cluster: u16, rng: &mut impl Rng) -> Vec<Shareable> {
+pub(super) async fn shareable(
+    known: &[KnownRecord],
+    cluster: u16,
+    looked_at: &mut LookedAt,
+    rng: &mut impl Rng,
+) -> Vec<Shareable> {
     let worth_telling =
         known.iter().filter(|known| known.standing != Standing::Failed && is_of(&known.finding, cluster));
     let (mut candidates, mut others): (Vec<_>, Vec<_>) =
@@ -119,7 +130,8 @@ pub(super) async fn shareable(known: &[KnownRecord], cluster: u16, rng: &mut imp
             tokio::task::yield_now().await;
         }
         let is_alive = *standing == Standing::Reached;
-        records.extend(sound(finding, cluster).map(|record| Shareable { peer: finding.peer, record, is_alive }));
+        let sound = looked_at.sound(finding, cluster).cloned();
+        records.extend(sound.map(|record| Shareable { peer: finding.peer, record, is_alive }));
     }
     records
 }
@@ -129,15 +141,34 @@ fn is_of(finding: &Finding, cluster: u16) -> bool {
         && finding.shards.as_ref().is_some_and(|shards| shards.cluster == cluster)
 }
 
+/// Which records were looked at, by their hashes, and what was found: none is decoded twice.
+#[derive(Debug, Default)]
+pub(super) struct LookedAt {
+    hasher: RandomState,
+    sound: HashMap<u64, bool>,
+}
+
+impl LookedAt {
+    /// The record of a finding, if it can be given away.
+    fn sound<'f>(&mut self, finding: &'f Finding, cluster: u16) -> Option<&'f Vec<u8>> {
+        let Some(SignedRecord::NodeRecord(bytes)) = &finding.record else { return None };
+        if self.sound.len() >= MAX_REMEMBERED {
+            self.sound.clear();
+        }
+        let hash = self.hasher.hash_one((finding.peer, bytes));
+        let is_sound = *self.sound.entry(hash).or_insert_with(|| is_sound(finding, bytes, cluster));
+        is_sound.then_some(bytes)
+    }
+}
+
 /// The record itself says whose it is and of which cluster: other sources may have told the rest of the finding.
-fn sound(finding: &Finding, cluster: u16) -> Option<Vec<u8>> {
-    let Some(SignedRecord::NodeRecord(bytes)) = &finding.record else { return None };
-    let record = node_record::decode(bytes).ok()?;
-    let is_sound = record.peer == finding.peer
+fn is_sound(finding: &Finding, bytes: &[u8], cluster: u16) -> bool {
+    let Ok(record) = node_record::decode(bytes) else { return false };
+    record.peer == finding.peer
+        && record.encoded == bytes
         && record.skipped.is_empty()
         && record.fields.shards.as_ref().is_some_and(|shards| shards.cluster == cluster)
-        && !record.fields.addresses().is_empty();
-    is_sound.then_some(record.encoded)
+        && !record.fields.addresses().is_empty()
 }
 
 #[cfg(test)]

@@ -41,7 +41,7 @@ impl World {
         server.count_in(&telemetry);
         server.show(Arc::new(Shelf::new(reached((1..=peers).map(known)), &HashSet::new(), NOW)));
         if has_own {
-            server.set_own(peer(ME), Some(sealed(ME)));
+            server.set_own(peer(ME), Some(sealed(ME)), NOW);
         }
         let shared = Arc::clone(&server);
         let service = Service::new("/test", 0, move |request| shared.answer(request));
@@ -56,10 +56,21 @@ impl World {
 }
 
 #[tokio::test]
+async fn a_descriptor_of_this_node_that_it_has_not_made_is_of_another_process_unless_it_is_of_an_earlier_run() {
+    let world = World::new(3, true);
+    let (own, other) = (sealed(ME), sealed(1));
+    let is_foreign = |issued, descriptor| world.server.is_of_another_process(issued, descriptor);
+    assert!(!is_foreign(NOW, &own) && !is_foreign(NOW + 9, &own), "its own, as others have it");
+    assert!(!is_foreign(NOW - 1, &other) && !is_foreign(NOW, &other), "of an earlier run");
+    assert!(is_foreign(NOW + 1, &other));
+    assert!(!World::new(3, false).server.is_of_another_process(NOW + 1, &other), "nothing to compare it with");
+}
+
+#[tokio::test]
 async fn an_empty_request_brings_the_own_descriptor_alone() {
     let world = World::new(3, true);
     assert_eq!(world.ask(Request::Own).await, [peer(ME)]);
-    world.server.set_own(peer(ME), None);
+    world.server.set_own(peer(ME), None, NOW);
     assert_eq!(world.ask(Request::Own).await, []);
 }
 

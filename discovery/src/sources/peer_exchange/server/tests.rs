@@ -119,7 +119,9 @@ async fn shared(known: &[Finding], standing: impl Fn(&PeerId) -> Standing) -> Ve
         .iter()
         .map(|finding| KnownRecord { finding: finding.clone(), standing: standing(&finding.peer) })
         .collect();
-    let records = shareable(&known, CLUSTER, &mut rng()).await;
+    let mut looked_at = LookedAt::default();
+    let records = shareable(&known, CLUSTER, &mut looked_at, &mut rng()).await;
+    assert_eq!(shareable(&known, CLUSTER, &mut looked_at, &mut rng()).await, records, "the same without decoding");
     records.into_iter().map(|shareable| (shareable.peer, shareable.is_alive)).collect()
 }
 
