@@ -32,6 +32,7 @@ use wakumix_node::{
     keys::KeyError,
 };
 use wakumix_role_api::command::{self as role_command, CommandContext, NodeClient, Subcommand, Terminal};
+use wakumix_telemetry::logging;
 
 use self::{
     config_args::ConfigArgs,
@@ -98,6 +99,23 @@ impl Failure {
     /// A failure while running whose message says all.
     fn while_running(error: impl std::fmt::Display) -> Self {
         Self::Runtime(Problem::bare(error.to_string()))
+    }
+
+    /// Says it on standard error: as text, or where the log is JSON as lines of it.
+    fn report(&self) {
+        let problems = match self {
+            Self::Input(Problems(problems)) => &problems[..],
+            Self::Runtime(problem) => std::slice::from_ref(problem),
+            Self::Output(_) => &[],
+        };
+        if logging::is_json() && tracing::enabled!(tracing::Level::ERROR) && !problems.is_empty() {
+            for Problem { message, help } in problems {
+                tracing::error!(help = help.as_deref(), exit_code = self.code(), "{message}");
+            }
+        } else {
+            // Nothing is left to do when even standard error is closed.
+            let _ = writeln!(Terminal::new(io::stderr()), "{self}");
+        }
     }
 
     /// The exit code that tells it.
@@ -174,8 +192,7 @@ pub fn run(roles: &Roles, arguments: impl IntoIterator<Item = impl Into<OsString
         // Who reads has read enough: `wakumix pool | head -1`.
         Err(Failure::Output(error)) if error.kind() == io::ErrorKind::BrokenPipe => ExitCode::SUCCESS,
         Err(failure) => {
-            // Nothing is left to do when even standard error is closed.
-            let _ = writeln!(Terminal::new(io::stderr()), "{failure}");
+            failure.report();
             ExitCode::from(failure.code())
         }
     }

@@ -3,20 +3,24 @@
 use std::time::Duration;
 
 use wakumix_node::{
-    config::{Loaded, load},
+    config::{Config, Loaded, load, log_form},
     node::Node,
     roles::Roles,
-    runtime::{self, StopSignals},
+    runtime::{self, Hangups, StopSignals},
 };
 use wakumix_role_api::Fatal;
 use wakumix_telemetry::logging;
 
-use super::{ConfigArgs, Failure};
+use super::{ConfigArgs, Failure, version};
+
+/// The exit code after a second signal.
+const EXIT_AT_ONCE: i32 = 3;
 
 /// Run a node
 ///
 /// Runs the roles of the configuration until SIGTERM or SIGINT, then stops within drain-timeout: new work is refused,
-/// delayed packets leave at their times, what is left is dropped and counted.
+/// delayed packets leave at their times, what is left is dropped and counted. A second signal ends it at once; SIGHUP changes
+/// nothing.
 #[derive(Debug, clap::Args)]
 pub(super) struct NodeCommand {
     #[command(flatten)]
@@ -25,8 +29,14 @@ pub(super) struct NodeCommand {
 
 impl NodeCommand {
     pub(super) fn run(&self, roles: &Roles) -> Result<(), Failure> {
-        let loaded = load(&self.config.inputs(roles))?;
-        logging::init(loaded.config.log_format, &loaded.config.log_level).map_err(Failure::while_running)?;
+        let inputs = self.config.inputs(roles);
+        let loaded = load(&inputs).inspect_err(|_| {
+            // Collectors read what is wrong as well. Where there is a logger already, it has a form.
+            let (format, name) = log_form(&inputs);
+            let _ = logging::init(format, "info", name.as_deref());
+        })?;
+        let Config { log_format, log_level, log_name, .. } = &loaded.config;
+        logging::init(*log_format, log_level, log_name.as_deref()).map_err(Failure::while_running)?;
         if !loaded.config.core_dumps {
             runtime::keep_memory_private().map_err(Failure::while_running)?;
         }
@@ -46,19 +56,33 @@ enum Cause {
 
 async fn serve(loaded: &Loaded) -> Result<(), String> {
     // Before anything is announced: whoever reads that the node runs may tell it to stop.
-    let mut signals = StopSignals::listen().map_err(|error| format!("cannot handle signals: {error}"))?;
-    let mut node = Node::start(loaded).await.map_err(|error| error.to_string())?;
+    let no_signals = |error| format!("cannot handle signals: {error}");
+    let mut signals = StopSignals::listen().map_err(no_signals)?;
+    let mut hangups = Hangups::listen().map_err(no_signals)?;
+    let mut node = tokio::select! {
+        started = Node::start(loaded) => started.map_err(|error| error.to_string())?,
+        signal = signals.next() => {
+            tracing::info!(signal, "stopped before it had started");
+            return Ok(());
+        }
+    };
     announce(loaded, &node);
-    let cause = tokio::select! {
-        signal = signals.next() => Cause::Signal(signal),
-        fatal = node.failed() => Cause::Failed(fatal),
+    let cause = loop {
+        tokio::select! {
+            signal = signals.next() => break Cause::Signal(signal),
+            fatal = node.failed() => break Cause::Failed(fatal),
+            () = hangups.next() => tracing::info!("SIGHUP changes nothing: a changed configuration is read at the next start"),
+        }
     };
     let limit: Duration = loaded.config.drain_timeout.as_duration();
     match &cause {
         Cause::Signal(name) => tracing::info!(signal = name, limit_s = limit.as_secs_f64(), "stopping"),
         Cause::Failed(fatal) => tracing::error!("stopping: {fatal}"),
     }
-    let summary = node.stop(limit).await;
+    let summary = tokio::select! {
+        summary = node.stop(limit) => summary,
+        signal = signals.next() => at_once(signal),
+    };
     tracing::info!(finished = summary.finished, given_up = summary.abandoned, late = summary.late.join(","), "stopped");
     match cause {
         Cause::Signal(_) => Ok(()),
@@ -66,11 +90,17 @@ async fn serve(loaded: &Loaded) -> Result<(), String> {
     }
 }
 
+/// Ends the process. Whoever asks twice does not want to wait for what the node still holds, which is lost like in a crash.
+fn at_once(signal: &'static str) -> ! {
+    tracing::warn!(signal, "stopped at once by a second signal; what was held is lost");
+    std::process::exit(EXIT_AT_ONCE)
+}
+
 /// Says what runs and where.
 fn announce(loaded: &Loaded, node: &Node) {
     let roles: Vec<&str> = loaded.config.roles.iter().map(|role| role.as_str()).collect();
     tracing::info!(
-        version = wakumix_node::VERSION,
+        version = version::VERSION,
         roles = roles.join(","),
         profile = %loaded.config.profiles_text(),
         cluster = loaded.config.cluster_id,

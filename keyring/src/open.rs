@@ -150,7 +150,7 @@ impl Places {
 
 impl From<KeyFile> for Ended {
     fn from(file: KeyFile) -> Self {
-        Self { key: file.public, until: file.life.until }
+        Self { key: file.public, until: file.life.until, reported: false }
     }
 }
 

@@ -41,8 +41,16 @@ pub enum DirectoryError {
     #[error("{} is not a directory", .0.display())]
     NotADirectory(PathBuf),
     /// This process may not write there, nor make it there.
-    #[error("{} cannot be written to: {}", .0.display(), .1)]
-    Unwritable(PathBuf, #[source] io::Error),
+    #[error("{}: {error}", cannot(path, place))]
+    Unwritable {
+        /// The directory.
+        path: PathBuf,
+        /// The directory above it in which it would be made, or itself.
+        place: PathBuf,
+        /// Why.
+        #[source]
+        error: io::Error,
+    },
     /// It belongs to somebody else.
     #[error("{} belongs to user {owner}, and this process is user {own}", .path.display())]
     Foreign {
@@ -69,8 +77,8 @@ impl DirectoryError {
     pub fn help(&self) -> String {
         match self {
             Self::NotADirectory(path) => format!("name another directory, or move {} away", path.display()),
-            Self::Unwritable(path, _) => {
-                format!("let the user that runs wakumix own {}, or name a directory of that user", path.display())
+            Self::Unwritable { path, .. } => {
+                format!("make {} for the user that runs wakumix, or name a directory of that user", path.display())
             }
             Self::Foreign { path, owner, .. } => {
                 format!("run as user {owner}, name a directory of your own, or run `chown` on {}", path.display())
@@ -80,6 +88,15 @@ impl DirectoryError {
                 format!("run `chmod o-rwx {path}`, or name a new directory in it: it is then made for its owner alone")
             }
         }
+    }
+}
+
+/// What cannot be done.
+fn cannot(path: &Path, place: &Path) -> String {
+    if path == place {
+        format!("{} cannot be written to", path.display())
+    } else {
+        format!("{} cannot be made in {}", path.display(), place.display())
     }
 }
 
@@ -96,7 +113,7 @@ pub fn check_directory(path: &Path) -> Result<(), DirectoryError> {
             Err(error) if error.kind() == io::ErrorKind::NotFound => continue,
             // A file stands on the way; the one above says so.
             Err(error) if error.kind() == io::ErrorKind::NotADirectory => continue,
-            Err(error) => return Err(DirectoryError::Unwritable(place.to_owned(), error)),
+            Err(error) => return Err(unwritable(path, place, error)),
         };
         if !metadata.is_dir() {
             return Err(DirectoryError::NotADirectory(place.to_owned()));
@@ -105,7 +122,7 @@ pub fn check_directory(path: &Path) -> Result<(), DirectoryError> {
         if above == 0 {
             check_owner(place, &metadata)?;
         }
-        return check_writable(place);
+        return check_writable(place).map_err(|error| unwritable(path, place, error));
     }
     Ok(())
 }
@@ -125,15 +142,18 @@ pub fn check_private_directory(path: &Path) -> Result<(), DirectoryError> {
     check_directory(path)
 }
 
+fn unwritable(path: &Path, place: &Path, error: io::Error) -> DirectoryError {
+    DirectoryError::Unwritable { path: path.to_owned(), place: place.to_owned(), error }
+}
+
 #[cfg(unix)]
-fn check_writable(path: &Path) -> Result<(), DirectoryError> {
+fn check_writable(path: &Path) -> io::Result<()> {
     use rustix::fs::{Access, access};
-    access(path, Access::WRITE_OK | Access::EXEC_OK)
-        .map_err(|error| DirectoryError::Unwritable(path.to_owned(), error.into()))
+    Ok(access(path, Access::WRITE_OK | Access::EXEC_OK)?)
 }
 
 #[cfg(not(unix))]
-fn check_writable(_: &Path) -> Result<(), DirectoryError> {
+fn check_writable(_: &Path) -> io::Result<()> {
     Ok(())
 }
 

@@ -61,6 +61,8 @@ pub(crate) struct Keys {
 pub(crate) struct Ended {
     pub(crate) key: PublicKey,
     pub(crate) until: UnixSeconds,
+    /// Whether it has been said that it cannot be erased.
+    pub(crate) reported: bool,
 }
 
 impl Rotation {
@@ -135,7 +137,7 @@ impl Rotation {
     fn end(&mut self, now: UnixSeconds) {
         let Some(keys) = &mut self.keys else { return };
         let over = keys.earlier.extract_if(.., |held| held.life.until <= now);
-        self.ended.extend(over.map(|held| Ended { key: held.key.public(), until: held.life.until }));
+        self.ended.extend(over.map(|held| Ended { key: held.key.public(), until: held.life.until, reported: false }));
     }
 
     fn publish(&self, now: UnixSeconds) {
@@ -151,15 +153,20 @@ impl Rotation {
     /// Erases what has ended; what cannot be erased is tried again with the next turn.
     fn erase(&mut self, now: UnixSeconds) {
         let store = &self.store;
-        self.ended.retain(|ended| {
+        self.ended.retain_mut(|ended| {
             if ended.until > now {
                 return true;
             }
             let erased = store.erase(&ended.key);
             match &erased {
                 Ok(()) => tracing::info!(key = %ended.key, "a mix key and its replay tags are erased"),
-                Err(error) => tracing::error!(key = %ended.key, %error, "an old mix key cannot be erased"),
+                // It is tried again with every turn, and said once.
+                Err(error) if !ended.reported => {
+                    tracing::error!(key = %ended.key, %error, "an old mix key cannot be erased; it is tried again");
+                }
+                Err(_) => {}
             }
+            ended.reported = true;
             erased.is_err()
         });
     }

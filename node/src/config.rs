@@ -49,7 +49,7 @@ pub use check::Keys;
 pub use entry_node::EntryNode;
 pub use fleet::{OPTIONS, SWITCHES, Switch};
 pub use layers::{ENV_PREFIX, Flag, Inputs};
-pub use load::{Loaded, load};
+pub use load::{Loaded, load, log_form};
 pub use nat::Nat;
 pub use origin::AllowedOrigin;
 pub use percent::Percent;
@@ -213,6 +213,8 @@ pub struct Config {
     pub log_level: String,
     /// Form of log lines.
     pub log_format: logging::Format,
+    /// What lines begin with.
+    pub log_name: Option<String>,
 
     /// Which nodes may carry packets.
     pub pool: PoolConfig,

@@ -49,6 +49,22 @@ catalogue! {
     MixMessagesErrorTotal: "mix_messages_error_total", Counter, Count, ["type", "error"],
         "Mix packets that failed, by position and the fleet's error word (9 positions, at most 23 words, below 60 pairs occur).";
 
+    // The names that Prometheus has for every process, which dashboards and alerts ask for.
+    ProcessCpuSecondsTotal: "process_cpu_seconds_total", Counter, Seconds, [],
+        "Time of processors that the process has taken, its own and the system's for it, in whole seconds.";
+    ProcessOpenFds: "process_open_fds", Gauge, Count, [],
+        "Files and sockets that the process has open.";
+    ProcessMaxFds: "process_max_fds", Gauge, Count, [],
+        "Files and sockets that it may have open.";
+    ProcessVirtualMemoryBytes: "process_virtual_memory_bytes", Gauge, Bytes, [],
+        "Addresses that the process has reserved.";
+    ProcessResidentMemoryBytes: "process_resident_memory_bytes", Gauge, Bytes, [],
+        "Memory that the process has.";
+    ProcessStartTimeSeconds: "process_start_time_seconds", Gauge, Seconds, [],
+        "When the process began, in Unix time.";
+    ProcessThreads: "process_threads", Gauge, Count, [],
+        "Threads of the process.";
+
     // The fleet's names of a node: spec/waku.md §7.3.
     WakuVersion: "waku_version", Gauge, Info, ["version"],
         "Always 1; version of the program.";

@@ -10,6 +10,7 @@ mod formats;
 mod keys;
 mod local;
 mod metrics;
+mod network;
 mod start;
 mod stop;
 mod surfaces;
@@ -29,6 +30,8 @@ use wakumix_role_api::{
 use wakumix_telemetry::{Telemetry, health::Protocol};
 
 use crate::rest::Server;
+
+use network::Network;
 
 pub use connections::TooFewFiles;
 pub use local::expected as expected_record;
@@ -58,6 +61,9 @@ pub struct Node {
     fatal: mpsc::Receiver<Fatal>,
     record: watch::Receiver<Arc<LocalRecord>>,
     tasks: Tasks,
+    network: Arc<Network>,
+    /// Says when the node becomes ready and when it no longer is.
+    readiness: TaskHandle<()>,
     _housekeeping: Housekeeping,
 }
 
@@ -155,7 +161,8 @@ impl Node {
         Accounts { ledger: Arc::clone(&self.ledger), formats: self.formats.clone() }
     }
 
-    /// What the node waits for, one line each; empty when it is ready.
+    /// What the node itself waits for, one line each. Peers and a pool, which it needs to be of use, are not among them; its
+    /// probes and its log say these, too.
     pub fn missing(&self) -> Vec<String> {
         surfaces::missing(&self.roles, self.tasks.problem())
     }

@@ -38,6 +38,27 @@ pub fn open_files() -> Option<u64> {
     }
 }
 
+/// The signal of a terminal that is closed, and of operators for "read the configuration again". It must not end a node.
+pub struct Hangups(Signal);
+
+impl Hangups {
+    /// Listens from now on.
+    ///
+    /// # Errors
+    /// When signals cannot be handled.
+    pub fn listen() -> io::Result<Self> {
+        signal(SignalKind::hangup()).map(Self)
+    }
+
+    /// Waits for the next.
+    ///
+    /// Cancel safe: yes; a signal that comes meanwhile is told by the next call.
+    pub async fn next(&mut self) {
+        // Never closed.
+        let _ = self.0.recv().await;
+    }
+}
+
 /// The signals that tell the process to stop. From its making on none is lost: a process that is told before it waits stops then.
 pub struct StopSignals {
     terminate: Signal,

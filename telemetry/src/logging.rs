@@ -5,9 +5,12 @@
 //! find a fault must not become a record of who talked to whom (`docs/privacy.md`). Of what they warn of, each place in their
 //! code has ten lines a minute; [`lines_left_out`] counts the others.
 
+mod named;
 mod sampled;
 
+use std::ffi::OsStr;
 use std::io::IsTerminal as _;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use tracing::level_filters::LevelFilter;
 use tracing::{Dispatch, dispatcher};
@@ -15,6 +18,7 @@ use tracing_subscriber::filter::Targets;
 use tracing_subscriber::fmt::MakeWriter;
 use tracing_subscriber::layer::{Layer as _, SubscriberExt as _};
 
+use named::Named;
 use sampled::Sampled;
 pub use sampled::lines_left_out;
 
@@ -54,8 +58,12 @@ pub enum LoggingError {
 const OWN_TARGETS: &str = "wakumix";
 /// The most that libraries tell when no filter names them.
 const LIBRARIES: LevelFilter = LevelFilter::WARN;
-/// Its warnings show whole messages with the peer that they were for ("Send Queue full"), as often as peers like.
-const GOSSIPSUB: (&str, LevelFilter) = ("libp2p_gossipsub", LevelFilter::ERROR);
+/// Libraries that tell what remotes send, as often as these like. Gossipsub's warnings show whole messages with the peer that they
+/// were for ("Send Queue full"); an HTTP server's errors are requests that were none, each of which was answered with 400.
+const QUIETER: [(&str, LevelFilter); 2] = [("libp2p_gossipsub", LevelFilter::ERROR), ("actix_http", LevelFilter::OFF)];
+
+/// Whether the lines of this process are JSON.
+static IS_JSON: AtomicBool = AtomicBool::new(false);
 
 /// Starts logging for the whole process.
 ///
@@ -63,13 +71,28 @@ const GOSSIPSUB: (&str, LevelFilter) = ("libp2p_gossipsub", LevelFilter::ERROR);
 /// tracing's and nwaku's, in any case. The level alone is for this program's own crates, `info` when there is none;
 /// libraries tell warnings and errors at most, unless a target names them. A target stands for all that begin with it.
 ///
+/// With a name, each line begins with it, or has it as the field `node`.
+///
 /// # Errors
 /// When the filter has a mistake, or a logger is installed already.
-pub fn init(format: Format, level: &str) -> Result<(), LoggingError> {
+pub fn init(format: Format, level: &str, name: Option<&str>) -> Result<(), LoggingError> {
     let filter = parse_filter(level)?;
-    let colour = std::io::stderr().is_terminal();
-    let subscriber = subscriber(format, filter, colour, std::io::stderr);
-    dispatcher::set_global_default(subscriber).map_err(|_| LoggingError::AlreadyInstalled)
+    let variable = |name: &str| std::env::var_os(name).unwrap_or_default();
+    let colour = std::io::stderr().is_terminal() && may_colour(&variable("NO_COLOR"), &variable("TERM"));
+    let subscriber = subscriber(format, filter, colour, Named::new(std::io::stderr, name, format));
+    dispatcher::set_global_default(subscriber).map_err(|_| LoggingError::AlreadyInstalled)?;
+    IS_JSON.store(format == Format::Json, Ordering::Relaxed);
+    Ok(())
+}
+
+/// Whether lines are JSON objects: whatever else goes to standard error should be one as well.
+pub fn is_json() -> bool {
+    IS_JSON.load(Ordering::Relaxed)
+}
+
+/// What users of a terminal say of colours: <https://no-color.org>, and a terminal that knows no escape sequences.
+fn may_colour(no_color: &OsStr, term: &OsStr) -> bool {
+    no_color.is_empty() && term != "dumb"
 }
 
 /// Checks a filter as [`init`] does, without starting anything.
@@ -107,8 +130,8 @@ fn parse_filter(text: &str) -> Result<Targets, LoggingError> {
         }
     }
     let own = default.unwrap_or(LevelFilter::INFO);
-    let (gossipsub, limit) = GOSSIPSUB;
-    for (target, level) in [(OWN_TARGETS, own), (gossipsub, own.min(limit))] {
+    let quieter = QUIETER.map(|(target, limit)| (target, own.min(limit)));
+    for (target, level) in std::iter::once((OWN_TARGETS, own)).chain(quieter) {
         if !targets.iter().any(|(named, _)| target.starts_with(named)) {
             targets = targets.with_target(target, level);
         }
@@ -162,6 +185,7 @@ mod tests {
             tracing::info!(target: "libp2p_swarm", "address");
             tracing::warn!(target: "libp2p_swarm", "warning");
             tracing::warn!(target: "libp2p_gossipsub::behaviour", "whole message");
+            tracing::error!(target: "actix_http::h1::dispatcher", "request that was none");
         });
         let bytes = captured.0.lock().clone();
         String::from_utf8(bytes).unwrap()
@@ -179,10 +203,14 @@ mod tests {
         for level in ["info", "trace", "wakumix=debug"] {
             let text = logged(Format::Text, level);
             assert!(text.contains("kept") && text.contains("warning"), "{text}");
-            assert!(!text.contains("address") && !text.contains("whole message"), "{text}");
+            for noise in ["address", "whole message", "request that was none"] {
+                assert!(!text.contains(noise), "{text}");
+            }
         }
-        let text = logged(Format::Text, "info,libp2p=debug");
-        assert!(text.contains("address") && text.contains("whole message"), "{text}");
+        let text = logged(Format::Text, "info,libp2p=debug,actix_http=error");
+        for asked_for in ["address", "whole message", "request that was none"] {
+            assert!(text.contains(asked_for), "{text}");
+        }
         assert!(!logged(Format::Text, "error").contains("warning"));
     }
 
@@ -212,6 +240,34 @@ mod tests {
         assert_eq!(line["message"], "kept");
         assert_eq!(line["packets"], 3);
         assert_eq!(line["level"], "INFO");
+    }
+
+    #[test]
+    fn lines_begin_with_the_name_of_the_node_or_have_it_as_a_field() {
+        let logged = |format| {
+            let captured = Captured::default();
+            let writer = captured.clone();
+            let writer = Named::new(move || writer.clone(), Some("mixer-1"), format);
+            let dispatch = subscriber(format, parse_filter("info").unwrap(), false, writer);
+            dispatcher::with_default(&dispatch, || {
+                tracing::info!(target: "wakumix_x", "one");
+                tracing::info!(target: "wakumix_x", "two");
+            });
+            String::from_utf8(captured.0.lock().clone()).unwrap()
+        };
+        let text = logged(Format::Text);
+        assert!(text.lines().count() == 2 && text.lines().all(|line| line.starts_with("mixer-1  2")), "{text}");
+        for line in logged(Format::Json).lines() {
+            let line: serde_json::Value = serde_json::from_str(line).unwrap();
+            assert_eq!((&line["node"], &line["level"]), (&"mixer-1".into(), &"INFO".into()));
+        }
+    }
+
+    #[test]
+    fn colours_are_left_out_where_nobody_wants_them() {
+        let may = |no_color: &str, term: &str| may_colour(OsStr::new(no_color), OsStr::new(term));
+        assert!(may("", "xterm-256color") && may("", ""));
+        assert!(!may("1", "xterm-256color") && !may("", "dumb"));
     }
 
     #[test]

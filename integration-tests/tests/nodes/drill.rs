@@ -71,6 +71,7 @@ const LIVES: &[&[(&str, Stimulus)]] = &[
         ("mixer_local", Stimulus::Wait),
         ("mixer_releaser", Stimulus::Wait),
         ("mixer_tags", Stimulus::Wait),
+        ("readiness", Stimulus::Wait),
     ],
     &[
         ("sender_caller", Stimulus::Push),

@@ -311,9 +311,8 @@ fn an_actor_that_panics_during_traffic_is_restarted_and_counted() {
     });
 }
 
-/// Starts a mixer as a process, hands it packets that are to be held for `hold_ms`, ends it with SIGTERM, and gives how
-/// many packets came out and what its last log line says of the others.
-async fn terminated_with_packets(count: u64, hold_ms: u16, drain_timeout: &str) -> (u64, u64, u64) {
+/// Starts a mixer as a process and hands it packets that are to be held for `hold_ms`; the process, and the node that they go to.
+async fn holding_packets(count: u64, hold_ms: u16, drain_timeout: &str) -> (Process, FleetNode) {
     let plan = NodePlan::new("mixer", &["mixer"])
         .with("drain-timeout", drain_timeout)
         .with("mixer.delay-rule", "as-encoded")
@@ -337,6 +336,12 @@ async fn terminated_with_packets(count: u64, hold_ms: u16, drain_timeout: &str) 
         metric(&page, "waku_mix_packets_received_total") == Some(count as f64)
     })
     .await;
+    (process, fleet)
+}
+
+/// Ends a mixer that holds packets with SIGTERM; how many came out, and what its last log line says of the others.
+async fn terminated_with_packets(count: u64, hold_ms: u16, drain_timeout: &str) -> (u64, u64, u64) {
+    let (process, fleet) = holding_packets(count, hold_ms, drain_timeout).await;
     process.terminate();
     let ended = process.ended().await;
     assert_eq!(ended.code, Some(0), "{}", ended.stderr);
@@ -364,6 +369,21 @@ fn a_node_that_has_no_time_to_drain_counts_the_packets_that_it_gives_up() {
         // Longer than any machine takes to hand them over: a packet that is being written when the process ends is lost.
         let (came_out, _, given_up) = terminated_with_packets(20, 60_000, "1ms").await;
         assert_eq!((came_out, given_up), (0, 20));
+    });
+}
+
+#[test]
+fn a_second_signal_ends_a_node_at_once() {
+    run(async {
+        // Less than the mixer has for them: it waits until they leave.
+        let (process, fleet) = holding_packets(20, 30_000, "50s").await;
+        process.terminate();
+        process.says("stopping").await;
+        process.terminate();
+        let ended = process.ended().await;
+        assert_eq!(ended.code, Some(3), "{}", ended.stderr);
+        let line = ended.logged("stopped at once by a second signal; what was held is lost");
+        assert_eq!((&line["signal"], fleet.log().received), (&"SIGTERM".into(), 0));
     });
 }
 

@@ -20,6 +20,7 @@ mod places;
 mod plugin;
 mod processes;
 mod rotation;
+mod signals;
 mod simulation;
 mod surfaces;
 

@@ -235,8 +235,12 @@ fn readiness_says_what_is_missing_until_the_pool_is_there() {
         net.link_relays().await;
         net.ready().await;
         for name in ["sender-1", "relay-1", "mixer-1", "exit-1"] {
-            let ready = http::get(rest(&net, name), "/health/ready").await;
-            assert_eq!((ready.status, ready.body.as_str()), (200, "OK"), "{name}");
+            // What a node has of others is looked at once a second.
+            eventually(async || {
+                let ready = http::get(rest(&net, name), "/health/ready").await;
+                if (ready.status, ready.body.as_str()) == (200, "OK") { Ok(()) } else { Err(ready.body) }
+            })
+            .await;
             assert_eq!(http::get(rest(&net, name), "/health").await.json()["nodeHealth"], "READY", "{name}");
         }
         let health = http::get(rest(&net, "exit-1"), "/health").await.json();

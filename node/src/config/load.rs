@@ -12,6 +12,7 @@ use wakumix_role_api::{
     config::{Key, Settings, Values, flag},
 };
 use wakumix_sphinx::Weaknesses;
+use wakumix_telemetry::logging;
 
 use super::{
     Config, check,
@@ -99,6 +100,25 @@ pub fn load(inputs: &Inputs) -> Result<Loaded, Problems> {
         }
     };
     together(judge, &inputs.roles, [file, environment, flags])
+}
+
+/// The form and the name of log lines as they were written, whatever else is wrong: the problems themselves are to have it.
+#[must_use]
+pub fn log_form(inputs: &Inputs) -> (logging::Format, Option<String>) {
+    let Ok(schema) = Schema::new(&inputs.roles) else { return Default::default() };
+    let file = inputs.file().and_then(|path| layers::file(&schema, &path).ok());
+    let layers = [
+        file.map(|(file, _)| file).unwrap_or_default(),
+        layers::environment(&inputs.environment),
+        layers::flags(&inputs.flags),
+    ];
+    let text = |key: &str| {
+        let text = layers::last_text(&layers.each_ref().map(Vec::as_slice), key)?;
+        schema.find(key)?.kind.read(text.trim()).ok()
+    };
+    let format =
+        if text("log-format").as_deref() == Some("json") { logging::Format::Json } else { logging::Format::Text };
+    (format, text("log-name"))
 }
 
 /// Judges the layers that were written, those of later ones above, over defaults and preset, and then what they mean together.

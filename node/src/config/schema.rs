@@ -270,7 +270,9 @@ fn own(roles: &Roles) -> Vec<Key> {
         Key::new(REST, "log-level", kind::log_level(),
             "least severe events of this program that are logged, and target=level for others, as in info,libp2p_swarm=debug; libraries are kept to warnings until named").or("info"),
         Key::new(REST, "log-format", Kind::choice(&["text", "json"]),
-            "form of log lines").or("text"),
+            "form of log lines; with json, what ends the program is an object as well").or("text"),
+        Key::new(REST, "log-name", kind::tag(),
+            "name at the beginning of each log line, or in its field node, which tells nodes in one terminal or collector apart"),
 
         Key::new(POOL, "pool.check-interval", time(1000, HOUR_MS),
             "between two checks of a pool node that answers, at most; long intervals keep dead nodes longer, short ones cost every pool node a request").or("1m"),

@@ -22,6 +22,7 @@ pub(super) fn export(context: &RoleContext, config: &Config) {
         packets(telemetry, &balance, held);
         telemetry.counter(Metric::LogLinesLeftOutTotal, &[]).absolute(logging::lines_left_out());
         fleet(telemetry, &FleetCounts::of(&ledger));
+        process(telemetry);
         let capacity = u64::try_from(formats.capacity()).unwrap_or(u64::MAX);
         gauge(telemetry, Metric::PacketBuffersInUse, held);
         gauge(telemetry, Metric::PacketBuffersCapacity, capacity);
@@ -52,6 +53,32 @@ fn packets(telemetry: &Telemetry, balance: &Balance, held: u64) {
     telemetry.gauge(Metric::PacketBalanceResidue, &[]).set(balance.residue(held) as f64);
 }
 
+/// What the system says of the process. What it does not say has no series.
+fn process(telemetry: &Telemetry) {
+    let process = metrics_process::collector::collect();
+    #[expect(
+        clippy::cast_possible_truncation,
+        clippy::cast_sign_loss,
+        reason = "a time of processors, in whole seconds"
+    )]
+    let cpu = process.cpu_seconds_total.map(|seconds| seconds as u64);
+    if let Some(seconds) = cpu {
+        telemetry.counter(Metric::ProcessCpuSecondsTotal, &[]).absolute(seconds);
+    }
+    for (metric, value) in [
+        (Metric::ProcessOpenFds, process.open_fds),
+        (Metric::ProcessMaxFds, process.max_fds),
+        (Metric::ProcessVirtualMemoryBytes, process.virtual_memory_bytes),
+        (Metric::ProcessResidentMemoryBytes, process.resident_memory_bytes),
+        (Metric::ProcessStartTimeSeconds, process.start_time_seconds),
+        (Metric::ProcessThreads, process.threads),
+    ] {
+        if let Some(value) = value {
+            gauge(telemetry, metric, value);
+        }
+    }
+}
+
 fn fleet(telemetry: &Telemetry, counts: &FleetCounts) {
     for (kind, value) in &counts.received {
         telemetry.counter(Metric::MixMessagesRecvdTotal, &[("type", kind)]).absolute(*value);
@@ -65,6 +92,6 @@ fn fleet(telemetry: &Telemetry, counts: &FleetCounts) {
 }
 
 fn gauge(telemetry: &Telemetry, metric: Metric, value: u64) {
-    #[expect(clippy::cast_precision_loss, reason = "numbers of packets stay far below 2^53")]
+    #[expect(clippy::cast_precision_loss, reason = "numbers of packets and bytes stay far below 2^53")]
     telemetry.gauge(metric, &[]).set(value as f64);
 }

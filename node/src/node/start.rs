@@ -21,8 +21,15 @@ use wakumix_role_api::{
 use wakumix_telemetry::{CatalogueError, Telemetry};
 
 use super::{
-    Housekeeping, NODE, Node, RunningPart, RunningRoles, connections, connections::TooFewFiles, formats, keys::rotate,
-    local, local::Recorder, metrics, surfaces,
+    Housekeeping, NODE, Node, RunningPart, RunningRoles, connections,
+    connections::TooFewFiles,
+    formats,
+    keys::rotate,
+    local,
+    local::Recorder,
+    metrics,
+    network::{Network, watch},
+    surfaces,
 };
 use crate::{
     clock,
@@ -230,6 +237,16 @@ impl Node {
         record_sender.send_replace(Arc::new(told));
         let discovery = discovery.start(surroundings);
         metrics::export(&context, config);
+        let forwards = |role| loaded.roles.find(role).is_some_and(|factory| factory.mixing().forwards);
+        let network = Arc::new(Network::new(directory.clone(), config, forwards));
+        let readiness = tasks.keep("readiness", {
+            let (host, network, roles) = (ports.host.clone(), Arc::clone(&network), Arc::clone(&roles));
+            let task_problem = Arc::new(tasks.watch_problem());
+            move || {
+                let task_problem = Arc::clone(&task_problem);
+                watch(host.clone(), Arc::clone(&network), Arc::clone(&roles), move || task_problem())
+            }
+        });
         let rotation = Arc::new(Mutex::new(rotation));
         let readers = local::Readers { record: record_sender, hop_address: hop_sender };
         let (addresses, announced, ready_roles) = (host_addresses, mix_keys, Arc::clone(&roles));
@@ -267,9 +284,11 @@ impl Node {
             metrics: None,
             fatal,
             tasks,
+            network,
+            readiness,
             _housekeeping: Housekeeping(housekeeping),
         };
-        surfaces::export_readiness(&node.telemetry, &node.roles, &node.tasks);
+        surfaces::export_readiness(&node.telemetry, &node.roles, &node.network, &node.tasks);
         if started.is_ok() {
             started = node.start_servers(loaded);
         }

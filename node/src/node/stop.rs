@@ -34,6 +34,8 @@ fn deadlines(limit: Duration, shares: impl Iterator<Item = u32> + Clone) -> impl
 impl Node {
     /// Stops everything within `limit`.
     pub async fn stop(self, limit: Duration) -> StopSummary {
+        // A node that stops is not ready, and says that it stops.
+        self.readiness.abort();
         let start = Instant::now();
         let deadline = start + limit;
         let mut summary = StopSummary::default();
@@ -56,6 +58,7 @@ impl Node {
     /// Ends everything at once, as a crash would: sockets close first, so nothing more is said to anybody, and what the
     /// node holds is lost and counted so.
     pub async fn kill(self) {
+        self.readiness.abort();
         let now = Instant::now();
         drop(self.host);
         for server in [&self.rest, &self.metrics].into_iter().flatten() {

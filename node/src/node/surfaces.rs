@@ -16,7 +16,7 @@ use wakumix_telemetry::{
     health::{ConnectionStatus, Health, Protocol, ProtocolHealth},
 };
 
-use super::{NODE, Node, RunningPart, RunningRoles};
+use super::{NODE, Node, RunningPart, RunningRoles, network::Network};
 use crate::{
     config::Loaded,
     metrics::Metric,
@@ -27,6 +27,7 @@ use crate::{
 pub(super) fn api(node: &Node, loaded: &Loaded) -> Result<Api, RoleError> {
     let config = &loaded.config;
     let (for_health, for_missing) = (Arc::clone(&node.roles), Arc::clone(&node.roles));
+    let (health_network, missing_network) = (Arc::clone(&node.network), Arc::clone(&node.network));
     let (health_tasks, missing_tasks) = (node.tasks.clone(), node.tasks.clone());
     let is_on = |role: RoleName| node.roles.iter().any(|part| part.role.name() == role);
     let route = |role: RoleName, route| RoleRoute { role, is_on: is_on(role), route };
@@ -43,8 +44,8 @@ pub(super) fn api(node: &Node, loaded: &Loaded) -> Result<Api, RoleError> {
         directory: node.directory.clone(),
         sharding: Sharding { cluster: config.cluster_id, shards: NonZeroU16::new(config.num_shards_in_network) },
         max_message: config.max_msg_size.as_len(),
-        health: Arc::new(move |peers| health(&for_health, &health_tasks, &was_ready, peers)),
-        missing: Arc::new(move || missing(&for_missing, missing_tasks.problem())),
+        health: Arc::new(move |peers| health(&for_health, &health_network, &health_tasks, &was_ready, peers)),
+        missing: Arc::new(move || missing_network.missing(&for_missing, missing_tasks.problem())),
         telemetry: node.telemetry.clone(),
         allowed_hosts: config.rest_allow_host.clone().into(),
         allowed_origins: config.rest_allow_origin.clone().into(),
@@ -77,17 +78,17 @@ fn info(node: &Node) -> Arc<dyn Fn() -> Info + Send + Sync> {
     })
 }
 
-/// What the node waits for: its roles, one line each, and tasks that are restarted.
+/// What the node itself waits for: its roles, one line each, and tasks that are restarted.
 pub(super) fn missing(roles: &[RunningPart], task_problem: Option<String>) -> Vec<String> {
     let of_role = |part: &RunningPart| part.role.ready().err().map(|reason| format!("{}: {reason}", part.role.name()));
     roles.iter().filter_map(of_role).chain(task_problem).collect()
 }
 
 /// Shows as a metric whether the node is ready. Roles and tasks hold the telemetry, so it must not hold them.
-pub(super) fn export_readiness(telemetry: &Telemetry, roles: &RunningRoles, tasks: &Tasks) {
-    let (roles, task_problem) = (Arc::downgrade(roles), tasks.watch_problem());
+pub(super) fn export_readiness(telemetry: &Telemetry, roles: &RunningRoles, network: &Arc<Network>, tasks: &Tasks) {
+    let (roles, network, task_problem) = (Arc::downgrade(roles), Arc::clone(network), tasks.watch_problem());
     telemetry.on_scrape(move |telemetry| {
-        let is_ready = roles.upgrade().is_some_and(|roles| missing(&roles, task_problem()).is_empty());
+        let is_ready = roles.upgrade().is_some_and(|roles| network.missing(&roles, task_problem()).is_empty());
         telemetry.gauge(Metric::Ready, &[]).set(if is_ready { 1.0 } else { 0.0 });
     });
 }
@@ -96,17 +97,23 @@ pub(super) fn export_readiness(telemetry: &Telemetry, roles: &RunningRoles, task
 const PROTOCOLS: [Protocol; 4] = [Protocol::Relay, Protocol::Lightpush, Protocol::LegacyLightpush, Protocol::Mix];
 
 /// nwaku's report: a protocol is ready when every role behind it is.
-fn health(roles: &[RunningPart], tasks: &Tasks, was_ready: &AtomicBool, connected_peers: usize) -> Health {
+fn health(
+    roles: &[RunningPart],
+    network: &Network,
+    tasks: &Tasks,
+    was_ready: &AtomicBool,
+    connected_peers: usize,
+) -> Health {
     let own = roles.iter().flat_map(|part| &part.protocols).filter(|protocol| !PROTOCOLS.contains(protocol));
     let protocols = PROTOCOLS.iter().chain(own).map(|protocol| {
         let behind: Vec<&RunningPart> = roles.iter().filter(|part| part.protocols.contains(protocol)).collect();
         if behind.is_empty() {
             return ProtocolHealth::not_mounted(*protocol);
         }
-        let problems: Vec<String> = behind.iter().filter_map(|part| part.role.ready().err()).collect();
+        let problems: Vec<String> = behind.iter().filter_map(|part| network.problem(part)).collect();
         ProtocolHealth::running(*protocol, (!problems.is_empty()).then(|| problems.join("; ")))
     });
-    let is_ready = missing(roles, tasks.problem()).is_empty();
+    let is_ready = network.missing(roles, tasks.problem()).is_empty();
     let connection = match (connected_peers, is_ready) {
         (0, _) => ConnectionStatus::Disconnected,
         (_, true) => ConnectionStatus::Connected,
