@@ -94,8 +94,11 @@ pub struct Api {
     /// Asks discovery for every known mix node.
     pub pool: Arc<dyn Fn() -> BoxFuture<'static, Vec<PoolEntry>> + Send + Sync>,
     /// Hands nodes to discovery.
-    pub add_nodes: Arc<dyn Fn(Vec<Addition>) -> BoxFuture<'static, Result<(), AddError>> + Send + Sync>,
+    pub add_nodes: AddNodes,
 }
+
+/// Hands nodes over; done once the directory shows them.
+pub type AddNodes = Arc<dyn Fn(Vec<Addition>) -> BoxFuture<'static, Result<(), AddError>> + Send + Sync>;
 
 /// A route that a role brings.
 #[derive(Clone, Copy, Debug)]

@@ -70,7 +70,7 @@ fn listed(value: &Value, wanted: Option<&str>) -> Result<Listed, (String, String
     if let Value::Object(fleets) = value {
         // An older form has one level more.
         let inner = fleets.get("fleets").and_then(Value::as_object).unwrap_or(fleets);
-        inner.iter().for_each(|(fleet, below)| collect(fleet, fleet.clone(), below, 0, &mut all));
+        inner.iter().for_each(|(fleet, below)| collect(fleet, fleet, below, 0, &mut all));
     }
     let has_key = |entry: &&Entry<'_>| key(entry.meta).is_some();
     let fleets: BTreeSet<&str> = all.iter().filter(has_key).map(|entry| entry.fleet).collect();
@@ -108,12 +108,12 @@ fn listed(value: &Value, wanted: Option<&str>) -> Result<Listed, (String, String
 }
 
 /// Every object below that has an address.
-fn collect<'a>(fleet: &'a str, place: String, value: &'a Value, depth: usize, found: &mut Vec<Entry<'a>>) {
+fn collect<'a>(fleet: &'a str, place: &str, value: &'a Value, depth: usize, found: &mut Vec<Entry<'a>>) {
     let Value::Object(object) = value else { return };
     if text(object, &["multiaddr", "multiAddr"]).is_some() {
         found.push(Entry { fleet, place: place.trim_end_matches(" / ServiceMeta").to_owned(), meta: object });
     } else if depth < MAX_DEPTH {
-        object.iter().for_each(|(name, below)| collect(fleet, format!("{place} / {name}"), below, depth + 1, found));
+        object.iter().for_each(|(name, below)| collect(fleet, &format!("{place} / {name}"), below, depth + 1, found));
     }
 }
 

@@ -165,7 +165,7 @@ impl Preset {
 /// The preset of a name, in any case.
 pub(crate) fn find(name: &str) -> Option<&'static Preset> {
     let is_called = |own: &&str| own.eq_ignore_ascii_case(name.trim());
-    PRESETS.iter().find(|preset| is_called(&preset.name) || preset.also.iter().any(|also| is_called(&also)))
+    PRESETS.iter().find(|preset| is_called(&preset.name) || preset.also.iter().any(is_called))
 }
 
 /// The own name of the preset of a name.
