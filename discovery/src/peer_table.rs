@@ -361,12 +361,13 @@ impl PeerTable {
             let is_where_it_was = node.contact.tried_at.take() == node.hop_place();
             match outcome {
                 CheckOutcome::Alive if is_where_it_was => return true,
-                CheckOutcome::Failed | CheckOutcome::NotMixing if is_where_it_was => {
+                CheckOutcome::Failed | CheckOutcome::NotMixing | CheckOutcome::HungUp if is_where_it_was => {
                     node.contact.says_no = outcome == CheckOutcome::NotMixing;
+                    node.contact.hangs_up = outcome == CheckOutcome::HungUp;
                     node.contact.failed(node.is_kept(), longest, now.at, rng);
                 }
-                CheckOutcome::Alive | CheckOutcome::Failed | CheckOutcome::NotMixing => node.contact.due = None,
                 CheckOutcome::Abandoned => node.contact.postpone(now.at, rng),
+                _ => node.contact.due = None,
             }
             false
         });

@@ -58,6 +58,12 @@ impl Directory {
         self.file(key, TAGS)
     }
 
+    /// A file of a key that is gone, if one is.
+    pub(crate) fn missing(&self, key: &PublicKey) -> Option<PathBuf> {
+        let files = [KEY, TAGS].map(|ending| self.file(key, ending));
+        files.into_iter().find(|file| file.try_exists().is_ok_and(|exists| !exists))
+    }
+
     /// All keys, after what a crash interrupted has been finished: files half written, logs whose key was not made, keys
     /// half erased are removed.
     ///

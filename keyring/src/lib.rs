@@ -40,7 +40,7 @@ mod store;
 mod tag_log;
 mod tag_set;
 
-use std::sync::Arc;
+use std::{path::PathBuf, sync::Arc};
 
 use parking_lot::Mutex;
 use tokio::sync::watch;
@@ -89,6 +89,8 @@ struct Shared {
     totals: Arc<Totals>,
     /// Why no key can take the place of the current one.
     problem: Mutex<Option<String>>,
+    /// A file of a key in use that is gone.
+    missing: Mutex<Option<PathBuf>>,
 }
 
 impl KeyRing {
@@ -150,7 +152,7 @@ impl KeyRing {
     #[must_use]
     pub fn problem(&self) -> Option<String> {
         let of_logs = self.keys().iter().find_map(|key| key.log()?.problem());
-        of_logs.or_else(|| self.shared.problem.lock().clone())
+        of_logs.or_else(|| self.shared.problem.lock().clone()).or_else(|| self.shared.missing())
     }
 
     /// Figures for metrics. Cheap enough for every scrape.
@@ -180,6 +182,28 @@ impl State {
 }
 
 impl Shared {
+    /// Says that a file of a key in use is gone, or is there again.
+    fn report_missing(&self, file: Option<PathBuf>) {
+        let mut missing = self.missing.lock();
+        if *missing == file {
+            return;
+        }
+        *missing = file;
+        drop(missing);
+        match self.missing() {
+            Some(problem) => tracing::error!("{problem}"),
+            None => tracing::info!("the files of the mix keys are there again"),
+        }
+    }
+
+    fn missing(&self) -> Option<String> {
+        let file = self.missing.lock().clone()?;
+        Some(format!(
+            "{} is gone, the file of a mix key in use: after a restart this node has other keys, and recorded packets are taken again; put it back, or restart the node now",
+            file.display()
+        ))
+    }
+
     fn report(&self, problem: Option<String>) {
         *self.problem.lock() = problem;
     }

@@ -91,6 +91,14 @@ impl Rotation {
         self.end(now);
         self.publish(now);
         self.erase(now);
+        self.look_for_files();
+    }
+
+    /// Whether the files of the keys in use are still there: what is deleted under a running node is missed after its restart.
+    fn look_for_files(&self) {
+        let Some(keys) = &self.keys else { return };
+        let missing = |held: &Held| self.store.missing(&held.key.public());
+        self.shared.report_missing([&keys.current, &keys.next].into_iter().find_map(missing));
     }
 
     /// No key waits longer than the settings allow, also when the clock went back.

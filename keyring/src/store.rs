@@ -3,7 +3,7 @@
 use std::{
     fs::{File, OpenOptions},
     io::{self, BufReader},
-    path::Path,
+    path::{Path, PathBuf},
     sync::Arc,
     time::Duration,
 };
@@ -107,6 +107,11 @@ impl Store {
     /// Of the file system.
     pub(crate) fn erase(&self, key: &PublicKey) -> io::Result<()> {
         self.directory.as_ref().map_or(Ok(()), |directory| directory.erase(key))
+    }
+
+    /// A file of a key that is gone, if one is.
+    pub(crate) fn missing(&self, key: &PublicKey) -> Option<PathBuf> {
+        self.directory.as_ref()?.missing(key)
     }
 
     /// What the attack suite turns off.

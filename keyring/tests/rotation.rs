@@ -275,6 +275,22 @@ fn a_directory_that_cannot_be_written_keeps_the_current_key_and_says_so() {
     assert_eq!(fixture.names().len(), 6);
 }
 
+#[test]
+fn files_that_are_deleted_under_a_running_ring_are_missed_at_once() {
+    let fixture = Fixture::new();
+    let (ring, mut rotation) = fixture.open();
+    rotation.turn();
+    assert_eq!(ring.problem(), None);
+    let elsewhere = fixture.directory().with_extension("gone");
+    std::fs::rename(fixture.directory(), &elsewhere).unwrap();
+    rotation.turn();
+    let problem = ring.problem().unwrap();
+    assert!(problem.contains("is gone") && problem.contains(fixture.directory().to_str().unwrap()), "{problem}");
+    std::fs::rename(&elsewhere, fixture.directory()).unwrap();
+    rotation.turn();
+    assert_eq!(ring.problem(), None);
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn batches_under_way_end_well_while_keys_come_and_go() {
     let fixture = Fixture::new();

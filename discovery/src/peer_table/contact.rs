@@ -45,6 +45,8 @@ pub(crate) struct Contact {
     pub(crate) last_failure: Option<Instant>,
     /// It was there, and said that it does not mix now.
     pub(crate) says_no: bool,
+    /// It was there, and closed the connection.
+    pub(crate) hangs_up: bool,
     /// Who answered in its place, where somebody did.
     pub(crate) impostor: Option<PeerId>,
     /// A connection to it is up, whoever opened it.
@@ -81,7 +83,7 @@ impl Contact {
         self.reached_at = at;
         self.failures = 0;
         self.last_failure = None;
-        (self.says_no, self.impostor) = (false, None);
+        (self.says_no, self.hangs_up, self.impostor) = (false, false, None);
     }
 
     /// It could not be reached. `is_known`: it was reached before, or the operator wrote it down, perhaps before it runs. It is
@@ -109,7 +111,7 @@ impl Contact {
         self.last_seen = None;
         self.failures = 0;
         self.last_failure = None;
-        (self.says_no, self.impostor) = (false, None);
+        (self.says_no, self.hangs_up, self.impostor) = (false, false, None);
         self.is_dialled = false;
         self.due = None;
     }
@@ -161,6 +163,8 @@ wakumix_sphinx::named_enum! {
         /// It was there, has a descriptor that says that it mixes, and answered that it does not now: it drains, starts, lacks
         /// what it needs, or has another role.
         NotMixing = "not_mixing",
+        /// It was there, and closed the connection before it answered: it has no place for this node, or wants nothing of it.
+        HungUp = "hung_up",
         /// This node had no room to try.
         Abandoned = "abandoned",
     }

@@ -93,6 +93,12 @@ pub(crate) fn reason(node: &Node, state: PoolState, rules: &Rules, now: Now) -> 
         PoolState::Unchecked if contact.is_checking => "being tried for the first time".to_owned(),
         PoolState::Unchecked => "not tried yet".to_owned(),
         PoolState::Unreachable if contact.says_no => "it answers that it does not mix now".to_owned(),
+        PoolState::Unreachable if contact.hangs_up => {
+            format!(
+                "it closes connections: it has no place for this node, or is of another cluster; {}",
+                failed(node, now)
+            )
+        }
         PoolState::Unreachable => failed(node, now),
         PoolState::Expired if node.view.is_expired => "its last record has expired".to_owned(),
         PoolState::Expired => seen.map_or_else(|| "not heard of".to_owned(), |seen| format!("last reached {seen}")),

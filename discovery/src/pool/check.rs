@@ -80,9 +80,8 @@ impl Check {
                 Checked { outcome, told, issued }
             }
             Err(RequestFailure::Unsupported) => CheckOutcome::Alive.into(),
-            Err(RequestFailure::DialFailed | RequestFailure::Timeout | RequestFailure::Stream(_)) => {
-                CheckOutcome::Failed.into()
-            }
+            Err(RequestFailure::DialFailed | RequestFailure::Timeout) => CheckOutcome::Failed.into(),
+            Err(RequestFailure::Stream(_)) => CheckOutcome::HungUp.into(),
             Err(RequestFailure::Busy | RequestFailure::Stopped) => CheckOutcome::Abandoned.into(),
         }
     }
