@@ -66,7 +66,7 @@ pub(super) fn check(config: &Config, settings: &Settings<'_>, roles: &Roles, jud
     let token = review.rest(settings);
     if config.mixes() {
         review.wire();
-        review.unnamed_profile();
+        review.public_network();
         review.unwanted_exit(&running, settings);
         review.closed_network(settings);
         if let Some(node) = &node {

@@ -69,8 +69,8 @@ impl Review<'_> {
         }
     }
 
-    /// A public network whose mix nodes may run another wire profile than this node does by default.
-    pub(super) fn unnamed_profile(&mut self) {
+    /// What a preset of a public network leaves open: the wire profile of its mix nodes, and who else runs some.
+    pub(super) fn public_network(&mut self) {
         let is_public =
             |preset: &&Preset| preset.is_network() && !preset.values.iter().any(|(key, _)| *key == "mix.networks");
         let Some(name) = self.judge.presets.iter().find(|preset| is_public(preset)).map(|preset| preset.name) else {
@@ -81,6 +81,12 @@ impl Review<'_> {
                 "the preset {name} does not say which wire profile the mix nodes of the network run, so this node runs {}; where \
                  they run another, its packets are lost without a word: write mix.profile",
                 self.config.profiles_text()
+            ));
+        }
+        if self.config.mixing.sends && matches!(self.judge.sources.get("mixnode"), Some(Source::Preset(_))) {
+            self.warn(format!(
+                "the mix nodes of the preset {name} are run by one operator: from it a path over them alone hides nothing; add nodes \
+                 of others under mixnode, or wait until discovery has found some"
             ));
         }
     }

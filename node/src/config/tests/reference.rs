@@ -50,8 +50,8 @@ fn wakunode2() -> String {
          refusals come at once, from `wakumix config check` too, with the same options. Environment variables `WAKUNODE2_…` name\n\
          the same options. Booleans may be written `True`, and values behind `:` as behind `=`.\n\n\
          **Networks.** `preset` takes the names of `wakunode2` (`twn`, `logos.dev`, `logos.test`, `status.prod`), with cluster,\n\
-         shards and first nodes as logos-delivery of August 2026 has them. None says which wire profile its mix nodes run, since\n\
-         that is not published: write `mix.profile`. A relay in a network whose messages need RLN proofs is refused unless\n\
+         shards, first nodes and mix nodes as logos-delivery of autumn 2026 has them. None says which wire profile its mix nodes run,\n\
+         since that is not published: write `mix.profile`. A relay in a network whose messages need RLN proofs is refused unless\n\
          `rln-relay = false` is written: this version makes and checks none.\n\n\
          **One machine.** A node to which packets come, that listens on loopback and announces nothing else, is taken for one of a\n\
          net on one machine, as in `simulations/mixnet` of `wakunode2`: `mix-allow-all-addresses`, `mix.networks`,\n\

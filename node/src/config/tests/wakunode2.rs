@@ -52,7 +52,7 @@ fn the_start_script_of_logos_delivery_joins_its_network_but_for_the_store() {
     assert_eq!(loaded.config.roles, [relay::NAME, mixer::NAME, exit::NAME]);
     assert_eq!((loaded.config.cluster_id, loaded.config.num_shards_in_network), (3, 8));
     assert_eq!(loaded.config.shard, [0, 1, 2, 3, 4, 5, 6, 7]);
-    assert_eq!(loaded.config.entry_node.len(), 6);
+    assert_eq!((loaded.config.entry_node.len(), loaded.config.mixnode.len()), (6, 6));
     assert!(loaded.config.uses_kad());
     let about_filter = loaded.warnings.iter().filter(|warning| warning.contains("`filter` in flag --filter"));
     assert_eq!(about_filter.count(), 1, "{:?}", loaded.warnings);
@@ -61,6 +61,11 @@ fn the_start_script_of_logos_delivery_joins_its_network_but_for_the_store() {
     assert_eq!(about_profile(&loaded), 1);
     let named = starts(&[&own[..], &COMMON, &["mix.profile=mix-2026-09"]].concat());
     assert_eq!(about_profile(&named), 0);
+    let about_operator =
+        |flags: &[&str]| starts(flags).warnings.iter().filter(|warning| warning.contains("one operator")).count();
+    assert_eq!(about_operator(&["preset=logos.dev", "roles=sender"]), 1);
+    let another = format!("mixnode={}", super::mixnode(1));
+    assert_eq!(about_operator(&["preset=logos.dev", "roles=sender", &another]), 0);
 
     let store = ["store=true", "store-message-db-url=postgres://a:secret@b/c"];
     is_refused(
