@@ -95,7 +95,7 @@ pub(crate) fn reason(node: &Node, state: PoolState, rules: &Rules, now: Now) -> 
         PoolState::Unreachable if contact.says_no => "it answers that it does not mix now".to_owned(),
         PoolState::Unreachable if contact.hangs_up => {
             format!(
-                "it closes connections: it has no place for this node, or is of another cluster; {}",
+                "it hangs up, as a node without a place for this one does, or one of another cluster; {}",
                 failed(node, now)
             )
         }

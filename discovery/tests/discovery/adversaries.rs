@@ -49,7 +49,8 @@ async fn a_node_that_closes_after_the_handshake_was_not_reached() {
     world.network(|network| network.full.insert(peer(2)));
     report.send(vec![told(1), told(2)]).await.unwrap();
     assert_eq!(world.pool_of(1).await, [node(1)]);
-    world.in_state(2, PoolState::Unreachable).await;
+    let left = world.in_state(2, PoolState::Unreachable).await;
+    assert!(left.reason.starts_with("it hangs up"), "{}", left.reason);
     world.network(|network| network.full.clear());
     world.pool_of(2).await;
 }
