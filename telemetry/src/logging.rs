@@ -8,12 +8,14 @@
 mod sampled;
 
 use std::io::IsTerminal as _;
+use std::sync::OnceLock;
 
 use tracing::level_filters::LevelFilter;
 use tracing::{Dispatch, dispatcher};
 use tracing_subscriber::filter::Targets;
 use tracing_subscriber::fmt::MakeWriter;
 use tracing_subscriber::layer::{Layer as _, SubscriberExt as _};
+use tracing_subscriber::{Registry, reload};
 
 use sampled::Sampled;
 pub use sampled::lines_left_out;
@@ -48,6 +50,9 @@ pub enum LoggingError {
     /// The process has a logger already.
     #[error("a logger is already installed in this process")]
     AlreadyInstalled,
+    /// The program logs in its own way, or not at all.
+    #[error("the log of this process is not that of the node, so its level cannot be changed here")]
+    NotInstalled,
 }
 
 /// What the targets of this program's own crates begin with.
@@ -56,6 +61,12 @@ const OWN_TARGETS: &str = "wakumix";
 const LIBRARIES: LevelFilter = LevelFilter::WARN;
 /// Its warnings show whole messages with the peer that they were for ("Send Queue full"), as often as peers like.
 const GOSSIPSUB: (&str, LevelFilter) = ("libp2p_gossipsub", LevelFilter::ERROR);
+
+/// Changes which lines pass.
+type FilterHandle = reload::Handle<Targets, Registry>;
+
+/// That of the process's logger.
+static FILTER: OnceLock<FilterHandle> = OnceLock::new();
 
 /// Starts logging for the whole process.
 ///
@@ -68,8 +79,21 @@ const GOSSIPSUB: (&str, LevelFilter) = ("libp2p_gossipsub", LevelFilter::ERROR);
 pub fn init(format: Format, level: &str) -> Result<(), LoggingError> {
     let filter = parse_filter(level)?;
     let colour = std::io::stderr().is_terminal();
-    let subscriber = subscriber(format, filter, colour, std::io::stderr);
-    dispatcher::set_global_default(subscriber).map_err(|_| LoggingError::AlreadyInstalled)
+    let (subscriber, handle) = subscriber(format, filter, colour, std::io::stderr);
+    dispatcher::set_global_default(subscriber).map_err(|_| LoggingError::AlreadyInstalled)?;
+    // A process has one logger, so nobody was before.
+    let _ = FILTER.set(handle);
+    Ok(())
+}
+
+/// Logs with another filter from now on; `level` is as [`init`] takes it.
+///
+/// # Errors
+/// When the filter has a mistake, or [`init`] has not started this process's log.
+pub fn set_level(level: &str) -> Result<(), LoggingError> {
+    let filter = parse_filter(level)?;
+    let handle = FILTER.get().ok_or(LoggingError::NotInstalled)?;
+    handle.reload(filter).map_err(|_| LoggingError::NotInstalled)
 }
 
 /// Checks a filter as [`init`] does, without starting anything.
@@ -80,16 +104,18 @@ pub fn check(level: &str) -> Result<(), LoggingError> {
     parse_filter(level).map(drop)
 }
 
-fn subscriber<W>(format: Format, filter: Targets, colour: bool, writer: W) -> Dispatch
+fn subscriber<W>(format: Format, filter: Targets, colour: bool, writer: W) -> (Dispatch, FilterHandle)
 where
     W: for<'a> MakeWriter<'a> + Send + Sync + 'static,
 {
+    let (filter, handle) = reload::Layer::new(filter);
     let registry = tracing_subscriber::registry().with(filter);
     let lines = tracing_subscriber::fmt::layer().with_writer(writer);
-    match format {
+    let dispatch = match format {
         Format::Text => Dispatch::new(registry.with(lines.with_ansi(colour).with_filter(Sampled::default()))),
         Format::Json => Dispatch::new(registry.with(lines.json().flatten_event(true).with_filter(Sampled::default()))),
-    }
+    };
+    (dispatch, handle)
 }
 
 /// tracing's own parser takes a misspelt level for a target and lets everything of it pass, so this one is ours.
@@ -154,7 +180,7 @@ mod tests {
     fn logged(format: Format, filter: &str) -> String {
         let captured = Captured::default();
         let writer = captured.clone();
-        let dispatch = subscriber(format, parse_filter(filter).unwrap(), false, move || writer.clone());
+        let (dispatch, _) = subscriber(format, parse_filter(filter).unwrap(), false, move || writer.clone());
         dispatcher::with_default(&dispatch, || {
             tracing::info!(target: "wakumix_x", packets = 3, "kept");
             tracing::info!(target: "wakumix_noisy", "chatter");
@@ -187,11 +213,32 @@ mod tests {
     }
 
     #[test]
+    fn the_level_changes_while_the_process_runs() {
+        let captured = Captured::default();
+        let writer = captured.clone();
+        let (dispatch, handle) = subscriber(Format::Text, parse_filter("info").unwrap(), false, move || writer.clone());
+        dispatcher::with_default(&dispatch, || {
+            for (level, words) in [("info", "first"), ("debug", "second"), ("error", "third"), ("INFO", "fourth")] {
+                handle.reload(parse_filter(level).unwrap()).unwrap();
+                tracing::debug!(target: "wakumix_x", words, "detail");
+                tracing::info!(target: "wakumix_x", words, "event");
+            }
+        });
+        let text = String::from_utf8(captured.0.lock().clone()).unwrap();
+        let lines: Vec<_> = text.lines().map(|line| (line.contains("detail"), line.contains("event"))).collect();
+        assert_eq!(lines, [(false, true), (true, false), (false, true), (false, true)], "{text}");
+        assert!(text.contains("second") && text.contains("fourth") && !text.contains("third"), "{text}");
+        // A process without this log.
+        assert_eq!(set_level("debug"), Err(LoggingError::NotInstalled));
+        assert_eq!(set_level("loud"), Err(LoggingError::Level("loud".into())));
+    }
+
+    #[test]
     fn what_a_library_warns_of_again_and_again_is_left_out() {
         let captured = Captured::default();
         let writer = captured.clone();
         let filter = parse_filter("info").unwrap();
-        let dispatch = subscriber(Format::Text, filter, false, move || writer.clone());
+        let (dispatch, _) = subscriber(Format::Text, filter, false, move || writer.clone());
         let before = lines_left_out();
         dispatcher::with_default(&dispatch, || {
             for _ in 0..100 {
