@@ -1,8 +1,8 @@
 //! The composition root: from a configuration to running roles around one host, and back to a stop.
 //!
 //! Start order: queues of the roles, host, roles (what a role needs or uses before it), discovery, servers. Stop order:
-//! servers, roles in reverse, discovery, host; each has its share of the time limit, refuses new work first and settles
-//! every packet it holds.
+//! roles in reverse, discovery, host; each has its share of the time limit, refuses new work first and settles every packet
+//! it holds. The servers refuse new work at once, show health and metrics meanwhile, and end last.
 
 mod addresses;
 mod connections;
@@ -14,12 +14,15 @@ mod start;
 mod stop;
 mod surfaces;
 
-use std::{net::SocketAddr, sync::Arc};
+use std::{
+    net::SocketAddr,
+    sync::{Arc, atomic::AtomicBool},
+};
 
 use libp2p_identity::PeerId;
 use multiaddr::Multiaddr;
-use tokio::sync::{mpsc, watch};
-use wakumix_discovery::{DiscoveryHandle, LocalRecord};
+use tokio::sync::mpsc;
+use wakumix_discovery::DiscoveryHandle;
 use wakumix_host::RunningHost;
 use wakumix_mix::{Balance, Ledger, MixNode};
 use wakumix_role_api::{
@@ -29,6 +32,7 @@ use wakumix_role_api::{
 use wakumix_telemetry::{Telemetry, health::Protocol};
 
 use crate::rest::Server;
+use local::Description;
 
 pub use connections::TooFewFiles;
 pub use local::expected as expected_record;
@@ -56,7 +60,9 @@ pub struct Node {
     rest: Option<Server>,
     metrics: Option<Server>,
     fatal: mpsc::Receiver<Fatal>,
-    record: watch::Receiver<Arc<LocalRecord>>,
+    description: Description,
+    /// Set once the node has begun to stop.
+    stopping: Arc<AtomicBool>,
     tasks: Tasks,
     _housekeeping: Housekeeping,
 }

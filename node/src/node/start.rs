@@ -21,8 +21,13 @@ use wakumix_role_api::{
 use wakumix_telemetry::{CatalogueError, Telemetry};
 
 use super::{
-    Housekeeping, NODE, Node, RunningPart, RunningRoles, connections, connections::TooFewFiles, formats, keys::rotate,
-    local, local::Recorder, metrics, surfaces,
+    Housekeeping, NODE, Node, RunningPart, RunningRoles, connections,
+    connections::TooFewFiles,
+    formats,
+    keys::rotate,
+    local,
+    local::{Description, Recorder},
+    metrics, surfaces,
 };
 use crate::{
     clock,
@@ -232,6 +237,15 @@ impl Node {
         let rotation = Arc::new(Mutex::new(rotation));
         let readers = local::Readers { record: record_sender, hop_address: hop_sender };
         let (addresses, announced, ready_roles) = (host_addresses, mix_keys, Arc::clone(&roles));
+        let description = Description {
+            recorder: recorder.clone(),
+            host: addresses.clone(),
+            keys: announced.clone(),
+            record,
+            look: Arc::default(),
+            started: context.epoch,
+        };
+        let look = Arc::clone(&description.look);
         let housekeeping = vec![
             tasks.keep("key_rotation", {
                 let workers = context.workers.clone();
@@ -244,6 +258,7 @@ impl Node {
                     announced.clone(),
                     Arc::clone(&ready_roles),
                     readers.clone(),
+                    Arc::clone(&look),
                 )
             }),
         ];
@@ -261,7 +276,8 @@ impl Node {
             host,
             discovery,
             roles,
-            record,
+            description,
+            stopping: Arc::default(),
             rest: None,
             metrics: None,
             fatal,

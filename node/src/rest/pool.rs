@@ -6,21 +6,33 @@ use std::{
 };
 
 use actix_web::{HttpRequest, HttpResponse, Responder, web};
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use wakumix_discovery::PoolEntry;
 use wakumix_mix::MIN_POOL;
-use wakumix_role_api::directory::PoolState;
+use wakumix_role_api::{
+    directory::PoolState,
+    rest::{Operation, Reply},
+};
 use wakumix_waku::record::{Capabilities, Shards};
 
-use super::{Api, access, body::Refused};
+use super::{Api, access, body::Refused, routes::OwnRoute};
 
-pub(super) fn routes(config: &mut web::ServiceConfig) {
-    config.route("/admin/v1/pool", web::get().to(pool));
+const POOL: Operation = Operation {
+    summary: "Every mix node that is known, its state, and why",
+    parameters: &[],
+    body: None,
+    replies: &[Reply::json::<PoolJson>(200, "The pool as it is now.")],
+};
+
+pub(super) fn routes() -> Vec<OwnRoute> {
+    vec![OwnRoute::get("/admin/v1/pool", &POOL, |route| route.to(pool)).of_operators()]
 }
 
 /// The pool as it is told over REST. All times are whole seconds, counted from the moment of the answer.
-#[derive(Debug, Serialize, Deserialize)]
+#[derive(Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
+#[schemars(rename = "Pool")]
 pub struct PoolJson {
     /// Nodes that a request needs.
     pub needed: usize,
@@ -33,8 +45,9 @@ pub struct PoolJson {
 }
 
 /// Among how many networks and operators the usable nodes spread.
-#[derive(Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
+#[schemars(rename = "Diversity")]
 pub struct DiversityJson {
     /// Different /24 of their hop addresses.
     pub subnets: usize,
@@ -43,8 +56,9 @@ pub struct DiversityJson {
 }
 
 /// One mix node.
-#[derive(Debug, Serialize, Deserialize)]
+#[derive(Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
+#[schemars(rename = "PoolNode")]
 pub struct NodeJson {
     /// The node.
     pub peer_id: String,
@@ -97,8 +111,9 @@ pub struct NodeJson {
 }
 
 /// Where a node relays.
-#[derive(Debug, Serialize, Deserialize)]
+#[derive(Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
+#[schemars(rename = "Shards")]
 pub struct ShardsJson {
     /// The cluster.
     pub cluster: u16,
