@@ -82,7 +82,26 @@ pub(crate) struct Parts {
 #[derive(Debug, Default)]
 pub(crate) struct Written {
     pub(crate) static_peers: Vec<PeerAddress>,
+    /// How many of them, the last, were added while the node runs.
+    pub(crate) added: usize,
     pub(crate) entries: Vec<Finding>,
+}
+
+impl Written {
+    /// Adds peers to stay connected to, each once. Beyond those of the configuration and as many connections as discovery may keep
+    /// the one that was added first gives way.
+    fn keep(&mut self, peers: Vec<PeerAddress>, max: usize) {
+        for peer in peers {
+            if !self.static_peers.contains(&peer) {
+                if self.static_peers.len() >= max.max(1) && self.added > 0 {
+                    self.static_peers.remove(self.static_peers.len() - self.added);
+                    self.added -= 1;
+                }
+                self.static_peers.push(peer);
+                self.added += 1;
+            }
+        }
+    }
 }
 
 impl Parts {
@@ -471,10 +490,7 @@ impl Discovery {
                 let _ = done.send(());
             }
             DiscoveryMessage::Keep { peers, done } => {
-                let static_peers = &mut self.parts.written.lock().static_peers;
-                let room = self.parts.rules.max_nodes.saturating_sub(static_peers.len());
-                let new: Vec<_> = peers.into_iter().filter(|peer| !static_peers.contains(peer)).take(room).collect();
-                static_peers.extend(new);
+                self.parts.written.lock().keep(peers, self.parts.max_connected);
                 self.is_stale = true;
                 let _ = done.send(());
             }

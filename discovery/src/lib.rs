@@ -362,6 +362,13 @@ impl DiscoveryHandle {
         self.own_record.subscribe()
     }
 
+    /// Whether the own node record says this of the node. It follows what the node is within a moment; a node without a record
+    /// has nothing to wait for.
+    #[must_use]
+    pub fn record_says(&self, local: &LocalRecord) -> bool {
+        self.own_record.says(local)
+    }
+
     /// The actor, for watching and drills.
     #[must_use]
     pub fn actor(&self) -> &ActorHandle {

@@ -13,6 +13,7 @@ use discv5::Enr;
 use enr::{CombinedKey, k256::ecdsa::SigningKey};
 use libp2p_identity::Keypair;
 use multiaddr::{Multiaddr, Protocol};
+use parking_lot::Mutex;
 use tokio::sync::watch;
 use wakumix_records::node_record::{RecordFields, Signed};
 
@@ -52,6 +53,8 @@ impl Endpoint {
 pub struct OwnRecord {
     endpoint: watch::Sender<Option<Endpoint>>,
     record: watch::Sender<Option<Enr>>,
+    /// What the newest record was made from.
+    said: Arc<Mutex<Option<RecordFields>>>,
 }
 
 impl OwnRecord {
@@ -68,6 +71,13 @@ impl OwnRecord {
     /// Follows the record. `None` before it is made, and for ever if the identity is no secp256k1 key.
     pub(crate) fn subscribe(&self) -> watch::Receiver<Option<Enr>> {
         self.record.subscribe()
+    }
+
+    /// Whether the record says this of the node, as far as a record has room for it. One that is never made says all that there
+    /// is to say.
+    pub(crate) fn says(&self, local: &LocalRecord) -> bool {
+        let now = record_fields(local, self.endpoint());
+        self.said.lock().as_ref().is_none_or(|said| *said == now)
     }
 
     /// Makes the record anew if what it says has changed.
@@ -94,6 +104,7 @@ impl OwnRecord {
             *current = Some(record);
             true
         });
+        *self.said.lock() = Some(fields);
     }
 
     /// Keeps the record true until this node's description ends.
@@ -293,9 +304,11 @@ mod tests {
         assert!(first > 1_600_000_000, "it starts at the time");
         own.refresh(&key, &local(&ADDRESSES));
         assert_eq!(seq(), first);
+        assert!(own.says(&local(&ADDRESSES)) && !own.says(&local(&ADDRESSES[..1])));
         own.refresh(&key, &local(&ADDRESSES[..1]));
         assert_eq!(seq(), first + 1);
         own.listens(Endpoint { udp4: Some(9000), after: first + 5, ..Endpoint::default() });
+        assert!(!own.says(&local(&ADDRESSES[..1])), "not where discv5 answers");
         own.refresh(&key, &local(&ADDRESSES[..1]));
         assert_eq!(seq(), first + 6, "it exceeds what was told already");
         let text = own.subscribe().borrow().as_ref().map(Enr::to_base64).unwrap();

@@ -24,7 +24,7 @@ use libp2p::{
 };
 use parking_lot::Mutex;
 use prometheus_client::metrics::gauge::Gauge;
-use wakumix_role_api::host::{MESH_LOW, PublishFailure, Verdict};
+use wakumix_role_api::host::{MESH_LOW, PeerDetails, PublishFailure, Verdict};
 use wakumix_waku::{
     PubsubTopic, RELAY_PROTOCOL,
     gossip::{MAX_FRAME_LEN, MESSAGE_ID_LEN, frame_len},
@@ -294,6 +294,19 @@ pub(crate) fn bad_peers(behaviour: &Behaviour) -> Vec<PeerId> {
 pub(crate) fn mesh_peers(behaviour: &Behaviour) -> Vec<(String, usize)> {
     let library = &behaviour.library;
     library.topics().map(|topic| (topic.to_string(), library.mesh_peers(topic).count())).collect()
+}
+
+/// Adds to what is known of peers which topics they have subscribed to, in which mesh they are, and their scores.
+pub(crate) fn describe<'p>(behaviour: &Behaviour, peers: impl Iterator<Item = &'p mut PeerDetails>) {
+    let library = &behaviour.library;
+    let subscribed: HashMap<_, _> = library.all_peers().collect();
+    for known in peers {
+        let names = |topics: &[&TopicHash]| topics.iter().map(ToString::to_string).collect();
+        known.topics = subscribed.get(&known.peer).map(|topics| names(topics)).unwrap_or_default();
+        let in_mesh = |topic: &&TopicHash| library.mesh_peers(topic).any(|peer| *peer == known.peer);
+        known.mesh = library.topics().filter(in_mesh).map(ToString::to_string).collect();
+        known.score = library.peer_score(&known.peer);
+    }
 }
 
 /// The peers that are in the mesh of any topic; one in several is named again.

@@ -6,6 +6,7 @@
 //!
 //! Non-goals: whom to send to (the roles), who exists (discovery), what a packet holds (protocol/sphinx).
 
+mod asked_dials;
 mod behaviour;
 mod config;
 mod countermeasures;

@@ -1,13 +1,17 @@
-//! Who is connected, for the gauge `waku_connected_peers`.
+//! Who is connected: for the gauge `waku_connected_peers`, and for operators.
 
 use std::collections::HashMap;
 
-use libp2p::{PeerId, StreamProtocol};
+use libp2p::{Multiaddr, PeerId, identify};
 use wakumix_mix::{MIX_PROTOCOL, SPHINX_PACKET_PROTOCOL};
+use wakumix_role_api::host::PeerDetails;
 use wakumix_telemetry::Telemetry;
 use wakumix_waku::{RELAY_PROTOCOL, lightpush, metadata};
 
-use crate::metrics::{Direction, Metric};
+use crate::{
+    metrics::{Direction, Metric},
+    transport::without_peer,
+};
 
 /// The protocols that the gauge tells apart.
 const PROTOCOLS: [&str; 6] = [
@@ -30,8 +34,20 @@ pub(crate) struct PeerTable {
 struct Known {
     /// Who opened the first connection.
     direction: Direction,
-    /// What identify says that it serves.
+    /// Where this node dialled it.
+    dialled: Option<Multiaddr>,
+    /// Which of [`PROTOCOLS`] it says that it serves.
     protocols: Vec<&'static str>,
+    said: Said,
+}
+
+/// What identify says, kept as it is. Bound: an identify message has at most 4 KiB.
+#[derive(Clone, Debug, Default)]
+struct Said {
+    protocols: Vec<String>,
+    agent: String,
+    /// Where it says that it listens.
+    address: Option<Multiaddr>,
 }
 
 impl PeerTable {
@@ -44,9 +60,24 @@ impl PeerTable {
         self.peers.len()
     }
 
-    /// A first connection.
-    pub(crate) fn connected(&mut self, peer: PeerId, direction: Direction) {
-        self.peers.entry(peer).or_insert(Known { direction, protocols: Vec::new() });
+    /// A connection, which is told of if it is the first; `dialled` is where this node opened it.
+    pub(crate) fn connected(&mut self, peer: PeerId, direction: Direction, dialled: Option<Multiaddr>) {
+        let first = || Known { direction, dialled: None, protocols: Vec::new(), said: Said::default() };
+        let known = self.peers.entry(peer).or_insert_with(first);
+        known.dialled = known.dialled.take().or(dialled);
+    }
+
+    /// What is known of every peer, except of its gossip.
+    pub(crate) fn details(&self) -> impl Iterator<Item = PeerDetails> {
+        self.peers.iter().map(|(peer, known)| PeerDetails {
+            peer: *peer,
+            address: known.dialled.as_ref().or(known.said.address.as_ref()).cloned(),
+            protocols: known.said.protocols.clone(),
+            agent: known.said.agent.clone(),
+            topics: Vec::new(),
+            mesh: Vec::new(),
+            score: None,
+        })
     }
 
     /// Whether a peer gossips, or has not said yet what it does.
@@ -62,14 +93,19 @@ impl PeerTable {
     }
 
     /// What identify says.
-    pub(crate) fn identified(&mut self, peer: &PeerId, protocols: &[StreamProtocol]) {
-        let served = |name: &&str| protocols.iter().any(|protocol| protocol.as_ref() == *name);
-        let protocols = PROTOCOLS.into_iter().filter(served).collect();
-        let Some(known) = self.peers.get_mut(peer) else { return };
-        let now = Known { direction: known.direction, protocols };
-        let before = std::mem::replace(known, Known { direction: now.direction, protocols: now.protocols.clone() });
-        self.count(&before, -1.0);
-        self.count(&now, 1.0);
+    pub(crate) fn identified(&mut self, peer: &PeerId, info: &identify::Info) {
+        let served = |name: &&str| info.protocols.iter().any(|protocol| protocol.as_ref() == *name);
+        let protocols: Vec<_> = PROTOCOLS.into_iter().filter(served).collect();
+        let Some(mut known) = self.peers.remove(peer) else { return };
+        self.count(&known, -1.0);
+        known.protocols = protocols;
+        known.said = Said {
+            protocols: info.protocols.iter().map(ToString::to_string).collect(),
+            agent: info.agent_version.clone(),
+            address: info.listen_addrs.first().map(without_peer),
+        };
+        self.count(&known, 1.0);
+        self.peers.insert(*peer, known);
     }
 
     fn count(&self, known: &Known, change: f64) {

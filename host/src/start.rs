@@ -31,6 +31,7 @@ use wakumix_telemetry::Telemetry;
 
 use crate::{
     HostConfig, HostError,
+    asked_dials::AskedDials,
     behaviour::HostBehaviour,
     dialled::Dialled,
     durable::Durable,
@@ -190,6 +191,7 @@ impl Factory {
             require_metadata: config.require_metadata,
             kept: Kept::new(config.max_kept_peers),
             peers: PeerTable::new(telemetry.clone()),
+            asked_dials: AskedDials::default(),
             slow_peers: SlowPeers::default(),
             unsent: Unsent::default(),
             ping_failures: HashMap::new(),

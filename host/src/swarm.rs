@@ -28,6 +28,7 @@ use wakumix_role_api::{
 };
 
 use crate::{
+    asked_dials::AskedDials,
     behaviour::{HostBehaviour, HostBehaviourEvent},
     dialled::Dialled,
     durable::Durable,
@@ -87,6 +88,7 @@ pub(crate) struct Host {
     pub(crate) require_metadata: bool,
     pub(crate) kept: Kept,
     pub(crate) peers: PeerTable,
+    pub(crate) asked_dials: AskedDials,
     pub(crate) slow_peers: SlowPeers,
     pub(crate) unsent: Unsent,
     /// Failed pings in a row. Bound: connections.
@@ -158,6 +160,17 @@ impl Host {
             HostMessage::Status(reply) => {
                 // Nobody waits any more.
                 let _ = reply.send(self.status());
+            }
+            HostMessage::PeerDetails(reply) => {
+                let mut peers: Vec<_> = self.peers.details().collect();
+                if let Some(gossip) = self.swarm.behaviour().gossip.as_ref() {
+                    gossip::describe(gossip, peers.iter_mut());
+                }
+                // Nobody waits any more.
+                let _ = reply.send(peers);
+            }
+            HostMessage::Dial { peer, addresses, reply } => {
+                self.asked_dials.begin(&mut self.swarm, peer, addresses, reply)
             }
         }
     }
@@ -269,8 +282,10 @@ impl Host {
                     self.durable.lock().connected.insert(peer_id);
                     self.tell(PeerEvent::Connected { peer: peer_id, dialled });
                 }
+                let dialled = endpoint.is_dialer().then(|| without_peer(endpoint.get_remote_address()));
                 self.nat.connected(connection_id, peer_id, endpoint);
-                self.peers.connected(peer_id, direction);
+                self.peers.connected(peer_id, direction, dialled);
+                self.asked_dials.ended(connection_id, true);
                 self.kept.connected(&peer_id, Instant::now());
             }
             SwarmEvent::ConnectionClosed { peer_id, connection_id, num_established, .. } => {
@@ -288,7 +303,8 @@ impl Host {
                     self.kept.lost(&peer_id, Instant::now());
                 }
             }
-            SwarmEvent::OutgoingConnectionError { peer_id, error, .. } => {
+            SwarmEvent::OutgoingConnectionError { connection_id, peer_id, error } => {
+                self.asked_dials.ended(connection_id, false);
                 self.dial_failed(peer_id.as_ref(), &error);
             }
             SwarmEvent::ListenerError { listener_id, error } if self.listeners.contains(&listener_id) => {
@@ -358,7 +374,7 @@ impl Host {
                 self.libp2p_metrics.record(&event);
                 if let identify::Event::Received { connection_id, peer_id, info } = event {
                     self.look_at_identity(connection_id, peer_id, &info);
-                    self.peers.identified(&peer_id, &info.protocols);
+                    self.peers.identified(&peer_id, &info);
                     if let Some(address) = self.dialled.spoke(connection_id) {
                         self.tell(PeerEvent::Reached { peer: peer_id, address });
                     }

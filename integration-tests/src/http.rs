@@ -35,6 +35,12 @@ pub async fn post(server: SocketAddr, path: &str, body: impl Into<String>) -> An
     blocking(move || agent().post(&url).content_type("application/json").send(body)).await
 }
 
+/// DELETE with a JSON text.
+pub async fn delete(server: SocketAddr, path: &str, body: impl Into<String>) -> Answer {
+    let (url, body) = (format!("http://{server}{path}"), body.into());
+    blocking(move || agent().delete(&url).force_send_body().content_type("application/json").send(body)).await
+}
+
 async fn blocking(
     request: impl FnOnce() -> Result<ureq::http::Response<ureq::Body>, ureq::Error> + Send + 'static,
 ) -> Answer {

@@ -1,8 +1,8 @@
 //! The composition root: from a configuration to running roles around one host, and back to a stop.
 //!
 //! Start order: queues of the roles, host, roles (what a role needs or uses before it), discovery, servers. Stop order:
-//! servers, roles in reverse, discovery, host; each has its share of the time limit, refuses new work first and settles
-//! every packet it holds.
+//! roles in reverse, discovery, host; each has its share of the time limit, refuses new work first and settles every packet
+//! it holds. The servers refuse new work at once, show health and metrics meanwhile, and end last.
 
 mod addresses;
 mod connections;
@@ -15,12 +15,15 @@ mod start;
 mod stop;
 mod surfaces;
 
-use std::{net::SocketAddr, sync::Arc};
+use std::{
+    net::SocketAddr,
+    sync::{Arc, atomic::AtomicBool},
+};
 
 use libp2p_identity::PeerId;
 use multiaddr::Multiaddr;
-use tokio::sync::{mpsc, watch};
-use wakumix_discovery::{DiscoveryHandle, LocalRecord};
+use tokio::sync::mpsc;
+use wakumix_discovery::DiscoveryHandle;
 use wakumix_host::RunningHost;
 use wakumix_mix::{Balance, Ledger, MixNode};
 use wakumix_role_api::{
@@ -30,6 +33,7 @@ use wakumix_role_api::{
 use wakumix_telemetry::{Telemetry, health::Protocol};
 
 use crate::rest::Server;
+use local::Description;
 
 use network::Network;
 
@@ -59,7 +63,9 @@ pub struct Node {
     rest: Option<Server>,
     metrics: Option<Server>,
     fatal: mpsc::Receiver<Fatal>,
-    record: watch::Receiver<Arc<LocalRecord>>,
+    description: Description,
+    /// Set once the node has begun to stop.
+    stopping: Arc<AtomicBool>,
     tasks: Tasks,
     network: Arc<Network>,
     /// Says when the node becomes ready and when it no longer is.

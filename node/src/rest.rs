@@ -3,28 +3,38 @@
 //! | method, path | what |
 //! |---|---|
 //! | POST `/lightpush/v3/message` | push a message; `anonymity` says how |
-//! | POST, DELETE `/relay/v1/subscriptions` | join, leave pubsub topics |
+//! | POST `/lightpush/v1/message` | the same with nwaku's older answers |
+//! | POST, DELETE `/relay/v1/subscriptions`, `/relay/v1/auto/subscriptions` | join, leave pubsub topics, content topics |
 //! | GET, POST `/relay/v1/messages/{topic}` | take the received messages, publish one |
+//! | GET `/relay/v1/auto/messages/{contentTopic}`, POST `/relay/v1/auto/messages` | the same by content topic |
 //! | GET `/info`, `/debug/v1/info` | addresses, ENR, mix key |
 //! | GET `/version`, `/debug/v1/version` | version, as text |
 //! | GET `/health` | nwaku's health report |
 //! | GET `/health/live`, `/health/ready` | probes: process up; every role ready (503 says what is missing) |
 //! | GET `/metrics` | Prometheus text |
 //! | GET, POST `/admin/v1/pool` | every known mix node, its state and why; nodes that are handed over |
+//! | GET, POST `/admin/v1/peers`, and what is below | peers, connected and known; dial some |
+//! | POST `/admin/v1/log-level/{level}` | another log level |
 //! | POST `/admin/v1/probe` | loops through every usable mix node: loss and latency (the sender role's) |
+//! | GET `/openapi.json` | all of this as an OpenAPI description, made from the routes themselves |
 //!
 //! What a web page sends is refused: see `guard`, and `cors` for pages that the operator allows. What needs a token, where one is
-//! set: `access`.
+//! set: `access`. How failures are written: `failure`.
 
 mod access;
 mod body;
 mod cors;
 mod debug;
+mod failure;
 mod guard;
 mod health;
 pub mod lightpush;
+mod log_level;
+mod openapi;
+mod peers;
 pub mod pool;
 mod role;
+mod routes;
 #[cfg(test)]
 mod tests;
 
@@ -36,7 +46,7 @@ use std::{
 
 use actix_web::{App, HttpServer, dev::ServerHandle, middleware, web};
 use futures::future::BoxFuture;
-use wakumix_discovery::{AddError, Addition, PoolEntry};
+use wakumix_discovery::{AddError, Addition, PoolEntry, entry::PeerAddress};
 use wakumix_role_api::{
     DirectoryReader, Ports, RoleName,
     host::HostHandle,
@@ -57,8 +67,8 @@ const SHUTDOWN_SECONDS: u64 = 1;
 /// What the handlers work on. Cheap to clone.
 #[derive(Clone)]
 pub struct Api {
-    /// What the node is.
-    pub info: Arc<dyn Fn() -> Info + Send + Sync>,
+    /// What the node is, once its record says all of it.
+    pub info: Arc<dyn Fn() -> BoxFuture<'static, Info> + Send + Sync>,
     /// Pushes over the mixnet, if the sender role is on.
     pub sender: Option<SenderHandle>,
     /// The handles of the roles, for their routes.
@@ -79,6 +89,8 @@ pub struct Api {
     pub health: Arc<dyn Fn(usize) -> Health + Send + Sync>,
     /// What the node waits for, one line each; empty when it is ready.
     pub missing: Arc<dyn Fn() -> Vec<String> + Send + Sync>,
+    /// Whether the node has begun to stop.
+    pub is_stopping: Arc<dyn Fn() -> bool + Send + Sync>,
     /// The metrics page.
     pub telemetry: Telemetry,
     /// Whether `/admin` answers.
@@ -95,6 +107,8 @@ pub struct Api {
     pub pool: Arc<dyn Fn() -> BoxFuture<'static, Vec<PoolEntry>> + Send + Sync>,
     /// Hands nodes to discovery.
     pub add_nodes: AddNodes,
+    /// Stays connected to a peer from now on; false where discovery has stopped.
+    pub keep: Arc<dyn Fn(PeerAddress) -> BoxFuture<'static, bool> + Send + Sync>,
 }
 
 /// Hands nodes over; done once the directory shows them.
@@ -144,13 +158,13 @@ impl Server {
     /// Serves the whole API at `address`. Must be called inside an actix `System`.
     pub fn start_rest(api: Api, address: SocketAddr) -> Result<Self, BindError> {
         guard::announce(&api.telemetry);
-        Self::start(api, address, "rest-address and rest-port", true, routes)
+        Self::start(api, address, "rest-address and rest-port", true, routes::register)
     }
 
     /// Serves `/metrics` and `/health` only, as nwaku's metrics port does.
     pub fn start_metrics(api: Api, address: SocketAddr) -> Result<Self, BindError> {
         let setting = "metrics-server-address and metrics-server-port";
-        Self::start(api, address, setting, false, health::metrics_port_routes)
+        Self::start(api, address, setting, false, routes::register_on_metrics_port)
     }
 
     fn start(
@@ -191,7 +205,19 @@ impl Server {
 }
 
 /// What the node serves itself, at these paths and below them. Below `/health` nothing keeps web pages out.
-const OWN: [&str; 7] = ["/lightpush", "/info", "/version", "/debug", "/health", "/metrics", "/admin/v1/pool"];
+const OWN: [&str; 11] = [
+    "/lightpush",
+    "/info",
+    "/version",
+    "/debug",
+    "/health",
+    "/metrics",
+    "/openapi.json",
+    "/admin/v1/pool",
+    "/admin/v1/peer",
+    "/admin/v1/peers",
+    "/admin/v1/log-level",
+];
 
 /// Why a role cannot have a route, if it cannot.
 pub(crate) fn refused_route(route: &Route) -> Option<String> {
@@ -212,12 +238,6 @@ pub(crate) fn refused_route(route: &Route) -> Option<String> {
 pub(crate) fn pattern(path: &str) -> String {
     let parts = path.split('/').map(|part| if part.starts_with('{') { "{}" } else { part });
     parts.collect::<Vec<_>>().join("/")
-}
-
-/// Every endpoint of the REST interface.
-fn routes(config: &mut web::ServiceConfig, api: &Api) {
-    config.configure(lightpush::routes).configure(debug::routes).configure(health::routes);
-    config.configure(pool::routes).configure(|config| role::routes(config, &api.routes));
 }
 
 /// What handlers work on, and how much of a body they read.

@@ -145,6 +145,12 @@ impl Health {
         };
         Self { node_health, connection_status, protocols_health }
     }
+
+    /// The same of a node that has begun to stop.
+    #[must_use]
+    pub fn stopping(self) -> Self {
+        Self { node_health: Status::ShuttingDown, ..self }
+    }
 }
 
 impl ProtocolHealth {

@@ -10,13 +10,17 @@ mod sampled;
 
 use std::ffi::OsStr;
 use std::io::IsTerminal as _;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{
+    OnceLock,
+    atomic::{AtomicBool, Ordering},
+};
 
 use tracing::level_filters::LevelFilter;
 use tracing::{Dispatch, dispatcher};
 use tracing_subscriber::filter::Targets;
 use tracing_subscriber::fmt::MakeWriter;
 use tracing_subscriber::layer::{Layer as _, SubscriberExt as _};
+use tracing_subscriber::{Registry, reload};
 
 use named::Named;
 use sampled::Sampled;
@@ -52,6 +56,9 @@ pub enum LoggingError {
     /// The process has a logger already.
     #[error("a logger is already installed in this process")]
     AlreadyInstalled,
+    /// The program logs in its own way, or not at all.
+    #[error("the log of this process is not that of the node, so its level cannot be changed here")]
+    NotInstalled,
 }
 
 /// What the targets of this program's own crates begin with.
@@ -64,6 +71,12 @@ const QUIETER: [(&str, LevelFilter); 2] = [("libp2p_gossipsub", LevelFilter::ERR
 
 /// Whether the lines of this process are JSON.
 static IS_JSON: AtomicBool = AtomicBool::new(false);
+
+/// Changes which lines pass.
+type FilterHandle = reload::Handle<Targets, Registry>;
+
+/// That of the process's logger.
+static FILTER: OnceLock<FilterHandle> = OnceLock::new();
 
 /// Starts logging for the whole process.
 ///
@@ -79,8 +92,10 @@ pub fn init(format: Format, level: &str, name: Option<&str>) -> Result<(), Loggi
     let filter = parse_filter(level)?;
     let variable = |name: &str| std::env::var_os(name).unwrap_or_default();
     let colour = std::io::stderr().is_terminal() && may_colour(&variable("NO_COLOR"), &variable("TERM"));
-    let subscriber = subscriber(format, filter, colour, Named::new(std::io::stderr, name, format));
+    let (subscriber, handle) = subscriber(format, filter, colour, Named::new(std::io::stderr, name, format));
     dispatcher::set_global_default(subscriber).map_err(|_| LoggingError::AlreadyInstalled)?;
+    // A process has one logger, so nobody was before.
+    let _ = FILTER.set(handle);
     IS_JSON.store(format == Format::Json, Ordering::Relaxed);
     Ok(())
 }
@@ -95,6 +110,16 @@ fn may_colour(no_color: &OsStr, term: &OsStr) -> bool {
     no_color.is_empty() && term != "dumb"
 }
 
+/// Logs with another filter from now on; `level` is as [`init`] takes it.
+///
+/// # Errors
+/// When the filter has a mistake, or [`init`] has not started this process's log.
+pub fn set_level(level: &str) -> Result<(), LoggingError> {
+    let filter = parse_filter(level)?;
+    let handle = FILTER.get().ok_or(LoggingError::NotInstalled)?;
+    handle.reload(filter).map_err(|_| LoggingError::NotInstalled)
+}
+
 /// Checks a filter as [`init`] does, without starting anything.
 ///
 /// # Errors
@@ -103,16 +128,18 @@ pub fn check(level: &str) -> Result<(), LoggingError> {
     parse_filter(level).map(drop)
 }
 
-fn subscriber<W>(format: Format, filter: Targets, colour: bool, writer: W) -> Dispatch
+fn subscriber<W>(format: Format, filter: Targets, colour: bool, writer: W) -> (Dispatch, FilterHandle)
 where
     W: for<'a> MakeWriter<'a> + Send + Sync + 'static,
 {
+    let (filter, handle) = reload::Layer::new(filter);
     let registry = tracing_subscriber::registry().with(filter);
     let lines = tracing_subscriber::fmt::layer().with_writer(writer);
-    match format {
+    let dispatch = match format {
         Format::Text => Dispatch::new(registry.with(lines.with_ansi(colour).with_filter(Sampled::default()))),
         Format::Json => Dispatch::new(registry.with(lines.json().flatten_event(true).with_filter(Sampled::default()))),
-    }
+    };
+    (dispatch, handle)
 }
 
 /// tracing's own parser takes a misspelt level for a target and lets everything of it pass, so this one is ours.
@@ -177,7 +204,7 @@ mod tests {
     fn logged(format: Format, filter: &str) -> String {
         let captured = Captured::default();
         let writer = captured.clone();
-        let dispatch = subscriber(format, parse_filter(filter).unwrap(), false, move || writer.clone());
+        let (dispatch, _) = subscriber(format, parse_filter(filter).unwrap(), false, move || writer.clone());
         dispatcher::with_default(&dispatch, || {
             tracing::info!(target: "wakumix_x", packets = 3, "kept");
             tracing::info!(target: "wakumix_noisy", "chatter");
@@ -215,11 +242,32 @@ mod tests {
     }
 
     #[test]
+    fn the_level_changes_while_the_process_runs() {
+        let captured = Captured::default();
+        let writer = captured.clone();
+        let (dispatch, handle) = subscriber(Format::Text, parse_filter("info").unwrap(), false, move || writer.clone());
+        dispatcher::with_default(&dispatch, || {
+            for (level, words) in [("info", "first"), ("debug", "second"), ("error", "third"), ("INFO", "fourth")] {
+                handle.reload(parse_filter(level).unwrap()).unwrap();
+                tracing::debug!(target: "wakumix_x", words, "detail");
+                tracing::info!(target: "wakumix_x", words, "event");
+            }
+        });
+        let text = String::from_utf8(captured.0.lock().clone()).unwrap();
+        let lines: Vec<_> = text.lines().map(|line| (line.contains("detail"), line.contains("event"))).collect();
+        assert_eq!(lines, [(false, true), (true, false), (false, true), (false, true)], "{text}");
+        assert!(text.contains("second") && text.contains("fourth") && !text.contains("third"), "{text}");
+        // A process without this log.
+        assert_eq!(set_level("debug"), Err(LoggingError::NotInstalled));
+        assert_eq!(set_level("loud"), Err(LoggingError::Level("loud".into())));
+    }
+
+    #[test]
     fn what_a_library_warns_of_again_and_again_is_left_out() {
         let captured = Captured::default();
         let writer = captured.clone();
         let filter = parse_filter("info").unwrap();
-        let dispatch = subscriber(Format::Text, filter, false, move || writer.clone());
+        let (dispatch, _) = subscriber(Format::Text, filter, false, move || writer.clone());
         let before = lines_left_out();
         dispatcher::with_default(&dispatch, || {
             for _ in 0..100 {
@@ -248,7 +296,7 @@ mod tests {
             let captured = Captured::default();
             let writer = captured.clone();
             let writer = Named::new(move || writer.clone(), Some("mixer-1"), format);
-            let dispatch = subscriber(format, parse_filter("info").unwrap(), false, writer);
+            let (dispatch, _) = subscriber(format, parse_filter("info").unwrap(), false, writer);
             dispatcher::with_default(&dispatch, || {
                 tracing::info!(target: "wakumix_x", "one");
                 tracing::info!(target: "wakumix_x", "two");

@@ -19,6 +19,7 @@ mod gossip;
 mod places;
 mod plugin;
 mod processes;
+mod rest;
 mod rotation;
 mod signals;
 mod simulation;

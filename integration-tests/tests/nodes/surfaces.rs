@@ -118,7 +118,7 @@ fn each_malformed_push_is_400_with_a_sentence_and_makes_no_packet() {
             (with(&|body| body["surbs"] = json!(1)), "unknown field `surbs`"),
             (with(&|body| drop(body["message"].as_object_mut().unwrap().remove("payload"))), "missing field `payload`"),
             (with(&|body| drop(body.as_object_mut().unwrap().remove("message"))), "missing field `message`"),
-            (with(&|body| body["anonymity"] = json!("maybe")), "unknown variant `maybe`"),
+            (with(&|body| body["anonymity"] = json!("maybe")), "unknown value `maybe`"),
         ];
         for (body, words) in cases {
             let answer = http::post(sender, PUSH, body.as_str()).await;

@@ -5,7 +5,10 @@ use std::{sync::Arc, time::Duration};
 
 use libp2p_identity::PeerId;
 use multiaddr::Multiaddr;
-use tokio::sync::watch;
+use tokio::{
+    sync::{Notify, watch},
+    time::Instant,
+};
 use wakumix_discovery::LocalRecord;
 use wakumix_keyring::{Announced, KeyRing};
 use wakumix_mix::HopAddress;
@@ -90,6 +93,59 @@ pub(super) struct Readers {
     pub(super) hop_address: watch::Sender<Option<HopAddress>>,
 }
 
+/// What a node is now, for those that ask it.
+#[derive(Clone)]
+pub(super) struct Description {
+    pub(super) recorder: Recorder,
+    pub(super) host: watch::Receiver<HostAddresses>,
+    pub(super) keys: KeyRing,
+    /// What others are told.
+    pub(super) record: watch::Receiver<Arc<LocalRecord>>,
+    /// Has what others are told brought up to date.
+    pub(super) look: Arc<Notify>,
+    pub(super) started: Instant,
+}
+
+impl Description {
+    /// How long after the start roles may take to become ready before this node is described without them.
+    const START: Duration = Duration::from_secs(5);
+    /// How long a description may take to reach the node record, which changes once a second at most.
+    const LIMIT: Duration = Duration::from_secs(3);
+    /// Neither readiness nor the record has an event that says that all is done.
+    const LOOK_AGAIN: Duration = Duration::from_millis(20);
+
+    /// What others are told, once that is all that is true now and `is_told` says that the node record has it; after a limit, or
+    /// where a role that is to be told of does not become ready, what they are told then.
+    ///
+    /// Cancel safe: yes.
+    pub(super) async fn whole(
+        &self,
+        roles: &[RunningPart],
+        is_told: impl Fn(&LocalRecord) -> bool,
+    ) -> Arc<LocalRecord> {
+        let limit = (self.started + Self::START).max(Instant::now() + Self::LIMIT);
+        while !self.is_whole(roles, &is_told) && Instant::now() < limit {
+            self.look.notify_one();
+            tokio::time::sleep(Self::LOOK_AGAIN).await;
+        }
+        Arc::clone(&self.record.borrow())
+    }
+
+    fn is_whole(&self, roles: &[RunningPart], is_told: impl Fn(&LocalRecord) -> bool) -> bool {
+        let is_ready = readiness(roles);
+        let is_told_of = |own: &Advertisement| own.capabilities != Capabilities::NONE || own.reassembles;
+        let advertised = self.recorder.advertised.iter();
+        let mut awaited = advertised.filter(|(_, own)| is_told_of(own));
+        if self.started.elapsed() < Self::START && !awaited.all(|(role, _)| is_ready(*role)) {
+            return false;
+        }
+        // Not held while roles are asked: see `keep_up`.
+        let host = self.host.borrow().clone();
+        let now = self.recorder.record(&host, Some(self.keys.announced()), is_ready);
+        **self.record.borrow() == now && is_told(&now)
+    }
+}
+
 /// Follows the host's addresses, the keys and the roles' readiness until the node is dropped.
 pub(super) async fn keep_up(
     recorder: Recorder,
@@ -97,6 +153,7 @@ pub(super) async fn keep_up(
     mut keys: KeyRing,
     roles: RunningRoles,
     readers: Readers,
+    look: Arc<Notify>,
 ) {
     let Readers { record, hop_address } = readers;
     loop {
@@ -108,6 +165,7 @@ pub(super) async fn keep_up(
         tokio::select! {
             changed = host.changed() => if changed.is_err() { return },
             true = keys.changed() => {}
+            () = look.notified() => {}
             () = tokio::time::sleep(LOOK_AGAIN) => {}
         }
     }
@@ -123,7 +181,6 @@ fn replace<T: PartialEq>(current: &mut T, new: T) -> bool {
 #[cfg(test)]
 mod tests {
     use futures::future::BoxFuture;
-    use tokio::time::Instant;
     use wakumix_role_api::{
         ActorHandle, ConfigError, Role, RoleFactory, RunningRole, StopReport, config::Settings, exit, sender,
     };
@@ -221,7 +278,7 @@ mod tests {
         let roles: RunningRoles = Arc::new([RunningPart { factory: &Unconfigured, protocols: Vec::new(), role }]);
         let (keys, _) = KeyRing::open(wakumix_keyring::Config::default(), crate::clock::unix_seconds).unwrap();
         let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
-        runtime.spawn(keep_up(recorder, addresses, keys, roles, Readers { record, hop_address }));
+        runtime.spawn(keep_up(recorder, addresses, keys, roles, Readers { record, hop_address }, Arc::default()));
         let answer = heard.recv_timeout(std::time::Duration::from_secs(60));
         runtime.shutdown_background();
         answer.expect("the role is asked and answers");

@@ -26,7 +26,7 @@ use super::{
     formats,
     keys::rotate,
     local,
-    local::Recorder,
+    local::{Description, Recorder},
     metrics,
     network::{Network, watch},
     surfaces,
@@ -250,6 +250,15 @@ impl Node {
         let rotation = Arc::new(Mutex::new(rotation));
         let readers = local::Readers { record: record_sender, hop_address: hop_sender };
         let (addresses, announced, ready_roles) = (host_addresses, mix_keys, Arc::clone(&roles));
+        let description = Description {
+            recorder: recorder.clone(),
+            host: addresses.clone(),
+            keys: announced.clone(),
+            record,
+            look: Arc::default(),
+            started: context.epoch,
+        };
+        let look = Arc::clone(&description.look);
         let housekeeping = vec![
             tasks.keep("key_rotation", {
                 let workers = context.workers.clone();
@@ -262,6 +271,7 @@ impl Node {
                     announced.clone(),
                     Arc::clone(&ready_roles),
                     readers.clone(),
+                    Arc::clone(&look),
                 )
             }),
         ];
@@ -279,7 +289,8 @@ impl Node {
             host,
             discovery,
             roles,
-            record,
+            description,
+            stopping: Arc::default(),
             rest: None,
             metrics: None,
             fatal,

@@ -1,11 +1,13 @@
 //! How a node stops.
 
-use std::time::Duration;
+use std::{sync::atomic::Ordering, time::Duration};
 
+use futures::future::join_all;
 use tokio::time::Instant;
 use wakumix_role_api::StopReport;
 
 use super::Node;
+use crate::rest::Server;
 
 /// How a node stopped.
 #[derive(Clone, Debug, Default)]
@@ -32,16 +34,15 @@ fn deadlines(limit: Duration, shares: impl Iterator<Item = u32> + Clone) -> impl
 }
 
 impl Node {
-    /// Stops everything within `limit`.
+    /// Stops everything within `limit`. Until the host has ended, the servers show health, not ready, and metrics, and refuse all
+    /// else; then they have a second to finish what is open.
     pub async fn stop(self, limit: Duration) -> StopSummary {
         // A node that stops is not ready, and says that it stops.
         self.readiness.abort();
         let start = Instant::now();
         let deadline = start + limit;
         let mut summary = StopSummary::default();
-        for server in [&self.rest, &self.metrics].into_iter().flatten() {
-            server.stop().await;
-        }
+        self.stopping.store(true, Ordering::Relaxed);
         let shares = self.roles.iter().rev().map(|part| part.factory.stop_share());
         for (part, by) in self.roles.iter().rev().zip(deadlines(limit, shares)) {
             summary.add(part.role.name().as_str(), &part.role.stop(start + by).await);
@@ -50,6 +51,7 @@ impl Node {
             summary.late.push("discovery");
         }
         summary.add("host", &self.host.stop(deadline).await);
+        join_all([&self.rest, &self.metrics].into_iter().flatten().map(Server::stop)).await;
         summary
     }
 }

@@ -8,7 +8,7 @@ use std::{
     },
 };
 
-use futures::FutureExt;
+use futures::{FutureExt, future::BoxFuture};
 use multiaddr::{Multiaddr, Protocol as Part};
 use wakumix_role_api::{RoleError, RoleName, Tasks, mixer::MixerHandle};
 use wakumix_telemetry::{
@@ -29,11 +29,12 @@ pub(super) fn api(node: &Node, loaded: &Loaded) -> Result<Api, RoleError> {
     let (for_health, for_missing) = (Arc::clone(&node.roles), Arc::clone(&node.roles));
     let (health_network, missing_network) = (Arc::clone(&node.network), Arc::clone(&node.network));
     let (health_tasks, missing_tasks) = (node.tasks.clone(), node.tasks.clone());
+    let [stopping, health_stopping, missing_stopping] = [(); 3].map(|()| Arc::clone(&node.stopping));
     let is_on = |role: RoleName| node.roles.iter().any(|part| part.role.name() == role);
     let route = |role: RoleName, route| RoleRoute { role, is_on: is_on(role), route };
     let routes = loaded.roles.iter().flat_map(|role| role.routes().into_iter().map(move |own| (role.name(), own)));
     let was_ready = AtomicBool::new(false);
-    let (discovery, adds_to) = (node.discovery.clone(), node.discovery.clone());
+    let (discovery, adds_to, keeper) = (node.discovery.clone(), node.discovery.clone(), node.discovery.clone());
     Ok(Api {
         info: info(node),
         sender: node.ports.get(),
@@ -44,8 +45,15 @@ pub(super) fn api(node: &Node, loaded: &Loaded) -> Result<Api, RoleError> {
         directory: node.directory.clone(),
         sharding: Sharding { cluster: config.cluster_id, shards: NonZeroU16::new(config.num_shards_in_network) },
         max_message: config.max_msg_size.as_len(),
-        health: Arc::new(move |peers| health(&for_health, &health_network, &health_tasks, &was_ready, peers)),
-        missing: Arc::new(move || missing_network.missing(&for_missing, missing_tasks.problem())),
+        health: Arc::new(move |peers| {
+            let health = health(&for_health, &health_network, &health_tasks, &was_ready, peers);
+            if health_stopping.load(Ordering::Relaxed) { health.stopping() } else { health }
+        }),
+        missing: Arc::new(move || {
+            let stopping = missing_stopping.load(Ordering::Relaxed).then(|| "the node is stopping".to_owned());
+            stopping.into_iter().chain(missing_network.missing(&for_missing, missing_tasks.problem())).collect()
+        }),
+        is_stopping: Arc::new(move || stopping.load(Ordering::Relaxed)),
         telemetry: node.telemetry.clone(),
         allowed_hosts: config.rest_allow_host.clone().into(),
         allowed_origins: config.rest_allow_origin.clone().into(),
@@ -60,21 +68,30 @@ pub(super) fn api(node: &Node, loaded: &Loaded) -> Result<Api, RoleError> {
             let discovery = adds_to.clone();
             async move { discovery.add_all(nodes).await }.boxed()
         }),
+        keep: Arc::new(move |peer| {
+            let discovery = keeper.clone();
+            async move { discovery.add_static_peers(vec![peer]).await }.boxed()
+        }),
     })
 }
 
 /// What the node is, as its records say it when it is asked.
-fn info(node: &Node) -> Arc<dyn Fn() -> Info + Send + Sync> {
-    let (local, record) = (node.record.clone(), node.discovery.node_record());
-    let mix_pub_key = node.ports.get::<MixerHandle>().map(|_| format!("0x{}", node.local.mix_public_key()));
+fn info(node: &Node) -> Arc<dyn Fn() -> BoxFuture<'static, Info> + Send + Sync> {
+    let (description, roles, discovery) = (node.description.clone(), Arc::clone(&node.roles), node.discovery.clone());
+    let mixer = node.ports.get::<MixerHandle>().map(|_| node.local.clone());
     Arc::new(move || {
-        let local = Arc::clone(&local.borrow());
-        let full = |address: &Multiaddr| address.clone().with(Part::P2p(local.peer)).to_string();
-        Info {
-            listen_addresses: local.addresses.iter().map(full).collect(),
-            enr_uri: record.borrow().as_ref().map(ToString::to_string).unwrap_or_default(),
-            mix_pub_key: mix_pub_key.clone(),
+        let (description, roles, discovery) = (description.clone(), Arc::clone(&roles), discovery.clone());
+        let mixer = mixer.clone();
+        async move {
+            let local = description.whole(&roles, |local| discovery.record_says(local)).await;
+            let full = |address: &Multiaddr| address.clone().with(Part::P2p(local.peer)).to_string();
+            Info {
+                listen_addresses: local.addresses.iter().map(full).collect(),
+                enr_uri: discovery.node_record().borrow().as_ref().map(ToString::to_string).unwrap_or_default(),
+                mix_pub_key: mixer.map(|local| format!("0x{}", local.mix_public_key())),
+            }
         }
+        .boxed()
     })
 }
 

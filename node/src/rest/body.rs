@@ -11,10 +11,8 @@ use actix_web::{
         StatusCode,
         header::{self, HeaderValue},
     },
-    web,
 };
 use futures::{StreamExt as _, stream};
-use serde::de::DeserializeOwned;
 
 /// How long a body may take to come: programs have it at hand, and whoever does not send it must not hold a connection.
 pub(super) const TIME_FOR_BODY: Duration = Duration::from_secs(10);
@@ -58,12 +56,9 @@ pub(super) fn explained(response: ServiceResponse<BoxBody>, max_message: usize) 
     response.into_response(answer.force_close().content_type("text/plain; charset=utf-8").body(words))
 }
 
-/// Parses a JSON body.
-///
-/// # Errors
-/// A sentence that says what is malformed and where.
-pub(super) fn parse<T: DeserializeOwned>(body: &web::Bytes) -> Result<T, String> {
-    serde_json::from_slice(body).map_err(|error| format!("malformed JSON body: {error}"))
+/// What somebody else wrote, as an answer repeats it.
+pub(super) fn shown(text: &str) -> String {
+    text.chars().filter(|character| !character.is_control()).take(100).collect()
 }
 
 /// A plain-text answer.

@@ -35,8 +35,9 @@ use wakumix_telemetry::{Counter, Telemetry};
 
 use super::{
     Api, RoleRoute,
-    body::{self, Refused},
+    body::{self, Refused, shown},
     cors,
+    failure::{self, Form},
 };
 use crate::metrics::Metric;
 
@@ -102,19 +103,33 @@ pub(super) async fn guard<B: MessageBody + 'static>(
     let api = request.app_data::<web::Data<Api>>().cloned();
     let api = api.ok_or_else(|| ErrorInternalServerError("the interface has no state; report this as a bug"))?;
     let origin = cors::allowed_origin(request.headers(), &api.allowed_origins);
+    let form = Form::of(&request);
     let response = match check(&request, &api, origin.is_some()) {
         Err(fault) => {
             refused(&api.telemetry, fault.reason()).increment(1);
             request.error_response(fault.refused())
         }
         Ok(()) if origin.is_some() && cors::is_preflight(&request) => cors::preflight(request),
+        Ok(()) if (api.is_stopping)() && !is_served_to_the_end(request.path()) => {
+            let words = "the node is stopping; ask another one, or this one after its restart";
+            request.error_response(Refused::new(StatusCode::SERVICE_UNAVAILABLE, words))
+        }
         Ok(()) => {
             let body = body::in_time(request.take_payload());
             request.set_payload(body);
             body::explained(next.call(request).await?.map_into_boxed_body(), api.max_message)
         }
     };
-    Ok(cors::mark(response, origin, &api.allowed_origins))
+    Ok(cors::mark(failure::in_form(response, form), origin, &api.allowed_origins))
+}
+
+/// What operators and their programs look at while a node drains.
+fn is_served_to_the_end(path: &str) -> bool {
+    is_of_health(path) || path == "/metrics"
+}
+
+fn is_of_health(path: &str) -> bool {
+    path == "/health" || path.starts_with("/health/")
 }
 
 /// Shows every reason on the metrics page before it occurs.
@@ -133,7 +148,7 @@ pub(super) fn refused(telemetry: &Telemetry, reason: &'static str) -> Counter {
 
 fn check(request: &ServiceRequest, api: &Api, is_allowed_page: bool) -> Result<(), Fault> {
     let path = request.path();
-    if path == "/health" || path.starts_with("/health/") {
+    if is_of_health(path) {
         return Ok(());
     }
     check_host(request, &api.allowed_hosts)?;
@@ -207,11 +222,6 @@ fn check_content_type(headers: &HeaderMap) -> Result<(), Fault> {
     let is_json =
         |found: &str| found.split(';').next().is_some_and(|essence| essence.trim().eq_ignore_ascii_case(JSON));
     found.find(|found| !is_json(found)).map_or(Ok(()), |found| Err(Fault::ContentType(Some(shown(&found)))))
-}
-
-/// What somebody else wrote, as an answer repeats it.
-fn shown(text: &str) -> String {
-    text.chars().filter(|character| !character.is_control()).take(100).collect()
 }
 
 #[cfg(test)]

@@ -3,28 +3,69 @@
 use std::time::Duration;
 
 use actix_web::{HttpResponse, Responder, http::StatusCode, web};
+use wakumix_role_api::rest::{Content, Operation, Reply};
 use wakumix_telemetry::CONTENT_TYPE;
 
-use super::{Api, body::text};
+use super::{Api, body::text, routes::OwnRoute};
 
 /// How long the host may take to say whom it is connected to. One that says nothing counts as connected to nobody: a
 /// report must not hang with what it reports on.
-const HOST_LIMIT: Duration = Duration::from_secs(1);
+pub(super) const HOST_LIMIT: Duration = Duration::from_secs(1);
 
-pub(super) fn routes(config: &mut web::ServiceConfig) {
-    config
-        .route("/health", web::get().to(report))
-        .route("/health/live", web::get().to(live))
-        .route("/health/ready", web::get().to(ready))
-        .route("/metrics", web::get().to(metrics));
+/// The form of nwaku's report, for its description; [`wakumix_telemetry::health`] writes it.
+#[derive(schemars::JsonSchema)]
+#[serde(rename_all = "camelCase")]
+#[schemars(rename = "Health")]
+#[expect(dead_code, reason = "its form alone is used")]
+struct HealthJson {
+    /// `READY` once every role is.
+    node_health: String,
+    /// `Connected`, `PartiallyConnected` or `Disconnected`.
+    connection_status: String,
+    /// One object for each protocol: its name with its state and, as `desc`, what is missing.
+    protocols_health: Vec<std::collections::BTreeMap<String, String>>,
+}
+
+const REPORT: Operation = Operation {
+    summary: "The state of the node and of each protocol",
+    parameters: &[],
+    body: None,
+    replies: &[Reply::json::<HealthJson>(200, "The report, also while the node is not ready.")],
+};
+
+const LIVE: Operation = Operation {
+    summary: "Whether the process answers",
+    parameters: &[],
+    body: None,
+    replies: &[Reply::text(200, "OK")],
+};
+
+const READY: Operation = Operation {
+    summary: "Whether every role is ready",
+    parameters: &[],
+    body: None,
+    replies: &[Reply::text(200, "OK"), Reply::text(503, "What the node waits for, one line each.")],
+};
+
+const METRICS: Operation = Operation {
+    summary: "Metrics for Prometheus",
+    parameters: &[],
+    body: None,
+    replies: &[Reply { content: Content::Metrics, ..Reply::text(200, "The metrics of now.") }],
+};
+
+const READY_ROUTE: OwnRoute = OwnRoute::get("/health/ready", &READY, |route| route.to(ready));
+const METRICS_ROUTE: OwnRoute = OwnRoute::get("/metrics", &METRICS, |route| route.to(metrics));
+
+pub(super) fn routes() -> Vec<OwnRoute> {
+    let report = OwnRoute::get("/health", &REPORT, |route| route.to(report));
+    let live = OwnRoute::get("/health/live", &LIVE, |route| route.to(live));
+    vec![report, live, READY_ROUTE, METRICS_ROUTE]
 }
 
 /// The metrics port answers `/health` with a plain OK (`spec/waku.md §7.2`).
-pub(super) fn metrics_port_routes(config: &mut web::ServiceConfig, _: &Api) {
-    config
-        .route("/health", web::get().to(live))
-        .route("/health/ready", web::get().to(ready))
-        .route("/metrics", web::get().to(metrics));
+pub(super) fn metrics_port_routes() -> Vec<OwnRoute> {
+    vec![OwnRoute::get("/health", &LIVE, |route| route.to(live)), READY_ROUTE, METRICS_ROUTE]
 }
 
 /// nwaku's report: 200 also while the node is not ready.

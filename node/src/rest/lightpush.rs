@@ -1,9 +1,10 @@
-//! `POST /lightpush/v3/message`: push over the mixnet, or plainly.
+//! `POST /lightpush/v3/message`: push over the mixnet, or plainly. `POST /lightpush/v1/message` is the same push with the answers of
+//! nwaku's older interface: `OK`, or a sentence.
 
 use std::time::Duration;
 
 use actix_web::{
-    HttpRequest, HttpResponse, Responder,
+    HttpRequest, HttpResponse, HttpResponseBuilder, Responder,
     http::{
         StatusCode,
         header::{self, HeaderMap},
@@ -11,9 +12,10 @@ use actix_web::{
     web,
 };
 use rand::Rng as _;
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use wakumix_role_api::{
-    rest::MessageJson,
+    rest::{MessageJson, Object, Operation, Reply, Taken, object, read_json},
     sender::{Anonymity, Answer, ClientError, DeliveryPath, DirectFailure, DirectPush, Exposure, PushFailure},
 };
 use wakumix_waku::{
@@ -21,32 +23,78 @@ use wakumix_waku::{
     lightpush::{self, StatusCode as LightpushStatus},
 };
 
-use super::{Api, Sharding, access, body};
+use super::{Api, Sharding, access, body, routes::OwnRoute};
 
 /// The limit of a plain push that names none, as nwaku's REST has it (`spec/waku.md §7.2`).
 const PLAIN_LIMIT: Duration = Duration::from_secs(5);
 /// The longest limit of a plain push. A request over the mixnet has the sender's.
 const LONGEST_PLAIN_LIMIT: Duration = Duration::from_secs(60);
 
-pub(super) fn routes(config: &mut web::ServiceConfig) {
-    config.route("/lightpush/v3/message", web::post().to(push));
+const PUSH: Operation = Operation {
+    summary: "Push a message, over the mixnet where this node can",
+    parameters: &[],
+    body: Some(Taken::required::<PushJson>()),
+    replies: &[
+        Reply::json::<Outcome>(200, "The message is published."),
+        Reply::json::<Outcome>(400, "The body is malformed, or the message cannot be sent."),
+        Reply::json::<Outcome>(401, "A direct push without the token that it needs."),
+        Reply::json::<Outcome>(403, "Direct pushes are off."),
+        Reply::json::<Outcome>(413, "The message is too large."),
+        Reply::json::<Outcome>(420, "The service refuses the message."),
+        Reply::json::<Outcome>(421, "The service does not relay the pubsub topic."),
+        Reply::json::<Outcome>(429, "This node or the service is busy."),
+        Reply::json::<Outcome>(500, "The service failed, or its answer does not parse."),
+        Reply::json::<Outcome>(503, "The mixnet or a service cannot be used now; `outcome` says why."),
+        Reply::json::<Outcome>(504, "The service has no rate-limit proof for the message."),
+        Reply::json::<Outcome>(505, "No relay peer took the message, or the service cannot be reached."),
+    ],
+};
+
+const PUSH_V1: Operation = Operation {
+    summary: "Push a message as /lightpush/v3/message does, with the answers of nwaku's older interface",
+    parameters: &[],
+    body: Some(Taken::required::<PushJson>()),
+    replies: &[
+        Reply::text(200, "OK"),
+        Reply::text(400, "The body is malformed, or the message cannot be sent."),
+        Reply::text(401, "A direct push without the token that it needs."),
+        Reply::text(403, "Direct pushes are off."),
+        Reply::text(413, "The message is too large."),
+        Reply::text(429, "This node or the service is busy."),
+        Reply::text(503, "The message is not published; the text says why."),
+    ],
+};
+
+pub(super) fn routes() -> Vec<OwnRoute> {
+    vec![
+        OwnRoute::post("/lightpush/v3/message", &PUSH, |route| route.to(push)),
+        OwnRoute::post("/lightpush/v1/message", &PUSH_V1, |route| route.to(push_v1)),
+    ]
 }
 
-#[derive(Deserialize)]
+#[derive(Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
+#[schemars(rename = "Push")]
 struct PushJson {
+    /// Where to publish; left out, the shard of the content topic.
     #[serde(default)]
     pubsub_topic: Option<String>,
+    #[serde(deserialize_with = "object")]
+    #[schemars(with = "MessageJson")]
     message: MessageJson,
+    /// Over the mixnet or not at all; directly where the mixnet cannot be used; directly. Left out, it is `required` on a node
+    /// with the sender role, else `none`.
     #[serde(default)]
     anonymity: Option<AnonymityJson>,
     /// How long the caller waits for an outcome.
     #[serde(default)]
+    #[schemars(range(min = 1))]
     timeout_ms: Option<u64>,
 }
 
-#[derive(Clone, Copy, Deserialize)]
+#[derive(Clone, Copy, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
+#[schemars(rename = "Anonymity")]
 enum AnonymityJson {
     Required,
     Preferred,
@@ -72,7 +120,7 @@ struct Asked {
 }
 
 /// What a caller reads. `statusDesc` and `relayPeerCount` are nwaku's, the others ours.
-#[derive(Debug, Default, Serialize)]
+#[derive(Debug, Default, Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 struct Outcome {
     #[serde(skip)]
@@ -103,8 +151,9 @@ struct Outcome {
 }
 
 /// How often a message was exposed: counts, and no peer.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
+#[schemars(rename = "Exposure")]
 pub struct ExposureJson {
     /// Mix nodes that saw this node: first hops and last hops of replies.
     pub guards: u32,
@@ -126,7 +175,7 @@ impl ExposureJson {
 }
 
 /// Why the mixnet could not be used.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, JsonSchema)]
 struct Fallback {
     /// The stable code of the failure.
     code: &'static str,
@@ -135,18 +184,43 @@ struct Fallback {
 }
 
 async fn push(api: web::Data<Api>, request: HttpRequest, bytes: web::Bytes) -> impl Responder {
-    let outcome = match parse(&api, &bytes) {
-        Ok(asked) => match refusal(&api, asked.anonymity, request.headers()) {
-            None => carry_out(&api, asked).await,
+    let outcome = outcome(&api, &request, &bytes).await;
+    let mut answer = answer(http_status(outcome.status));
+    answer.json(outcome)
+}
+
+async fn push_v1(api: web::Data<Api>, request: HttpRequest, bytes: web::Bytes) -> impl Responder {
+    let Outcome { status, status_desc, .. } = outcome(&api, &request, &bytes).await;
+    let words = status_desc.unwrap_or_default();
+    // What nwaku has no status for is 503 there.
+    let (status, words) = match status {
+        200 => (StatusCode::OK, "OK".to_owned()),
+        400 | 401 | 403 | 413 | 429 => (http_status(status), words),
+        _ => (StatusCode::SERVICE_UNAVAILABLE, format!("Failed to request a message push: {words}")),
+    };
+    answer(status).content_type("text/plain; charset=utf-8").body(words)
+}
+
+async fn outcome(api: &Api, request: &HttpRequest, bytes: &[u8]) -> Outcome {
+    match parse(api, bytes) {
+        Ok(asked) => match refusal(api, asked.anonymity, request.headers()) {
+            None => carry_out(api, asked).await,
             Some(refused) => refused,
         },
         Err(problem) => Outcome::failed(LightpushStatus::BAD_REQUEST, "bad_request", problem),
-    };
-    let mut answer = HttpResponse::build(http_status(outcome.status));
-    if outcome.status == UNAUTHORIZED.0 {
-        answer.insert_header((header::WWW_AUTHENTICATE, body::SCHEME));
     }
-    answer.json(outcome)
+}
+
+/// An answer of this status. Two codes of lightpush mean nothing, or something else, in HTTP.
+fn answer(status: StatusCode) -> HttpResponseBuilder {
+    let mut answer = HttpResponse::build(status);
+    match LightpushStatus(status.as_u16().into()) {
+        UNAUTHORIZED => drop(answer.insert_header((header::WWW_AUTHENTICATE, body::SCHEME))),
+        LightpushStatus::INVALID_MESSAGE => drop(answer.reason("Invalid Message")),
+        LightpushStatus::NO_PEERS_TO_RELAY => drop(answer.reason("No Peers To Relay")),
+        _ => {}
+    }
+    answer
 }
 
 /// A direct push without the token that it needs.
@@ -172,8 +246,8 @@ fn http_status(status: u32) -> StatusCode {
     code.and_then(|code| StatusCode::from_u16(code).ok()).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR)
 }
 
-fn parse(api: &Api, bytes: &web::Bytes) -> Result<Asked, String> {
-    let request: PushJson = body::parse(bytes)?;
+fn parse(api: &Api, bytes: &[u8]) -> Result<Asked, String> {
+    let Object(request) = read_json::<Object<PushJson>>(bytes)?;
     let message = WakuMessage::try_from(request.message)?;
     let topic = match request.pubsub_topic {
         Some(topic) => Some(PubsubTopic::parse(&topic).map_err(|error| error.to_string())?),

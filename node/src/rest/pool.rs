@@ -6,23 +6,45 @@ use std::{
 };
 
 use actix_web::{HttpRequest, HttpResponse, Responder, http::StatusCode, web};
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use wakumix_discovery::{AddError, Addition, PoolEntry};
-use wakumix_role_api::directory::PoolState;
+use wakumix_role_api::{
+    directory::PoolState,
+    rest::{Operation, Reply, Taken, read_json},
+};
 use wakumix_waku::record::{Capabilities, Shards};
 
-use super::{
-    Api, access,
-    body::{self, Refused},
+use super::{Api, access, body::Refused, routes::OwnRoute};
+
+const POOL: Operation = Operation {
+    summary: "Every mix node that is known, its state, and why",
+    parameters: &[],
+    body: None,
+    replies: &[Reply::json::<PoolJson>(200, "The pool as it is now.")],
+};
+const ADD: Operation = Operation {
+    summary: "Hand nodes to the running node, which keeps them until it ends; all of them or none",
+    parameters: &[],
+    body: Some(Taken::required::<NodesJson>()),
+    replies: &[
+        Reply::json::<AddedJson>(200, "They are added."),
+        Reply::text(400, "Some cannot be read, or their names do not resolve; the text names each."),
+        Reply::text(503, "The node is stopping."),
+    ],
 };
 
-pub(super) fn routes(config: &mut web::ServiceConfig) {
-    config.route("/admin/v1/pool", web::get().to(pool)).route("/admin/v1/pool", web::post().to(add));
+pub(super) fn routes() -> Vec<OwnRoute> {
+    vec![
+        OwnRoute::get("/admin/v1/pool", &POOL, |route| route.to(pool)).of_operators(),
+        OwnRoute::post("/admin/v1/pool", &ADD, |route| route.to(add)).of_operators(),
+    ]
 }
 
 /// The pool as it is told over REST. All times are whole seconds, counted from the moment of the answer.
-#[derive(Debug, Serialize, Deserialize)]
+#[derive(Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
+#[schemars(rename = "Pool")]
 pub struct PoolJson {
     /// Nodes that a request needs.
     pub needed: usize,
@@ -35,8 +57,9 @@ pub struct PoolJson {
 }
 
 /// Among how many networks and operators the usable nodes spread.
-#[derive(Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
+#[schemars(rename = "Diversity")]
 pub struct DiversityJson {
     /// Different /24 of their hop addresses.
     pub subnets: usize,
@@ -45,8 +68,9 @@ pub struct DiversityJson {
 }
 
 /// One mix node.
-#[derive(Debug, Serialize, Deserialize)]
+#[derive(Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
+#[schemars(rename = "PoolNode")]
 pub struct NodeJson {
     /// The node.
     pub peer_id: String,
@@ -99,8 +123,9 @@ pub struct NodeJson {
 }
 
 /// Where a node relays.
-#[derive(Debug, Serialize, Deserialize)]
+#[derive(Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
+#[schemars(rename = "Shards")]
 pub struct ShardsJson {
     /// The cluster.
     pub cluster: u16,
@@ -109,15 +134,17 @@ pub struct ShardsJson {
 }
 
 /// Nodes that are handed over.
-#[derive(Debug, Serialize, Deserialize)]
+#[derive(Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
+#[schemars(rename = "Nodes")]
 pub struct NodesJson {
     /// `<multiaddr>/p2p/<peer id>:<mix key>`, `<multiaddr>/p2p/<peer id>` or `enr:…`, each.
     pub nodes: Vec<String>,
 }
 
 /// What was taken of them.
-#[derive(Debug, Serialize, Deserialize)]
+#[derive(Debug, Serialize, Deserialize, JsonSchema)]
+#[schemars(rename = "AddedNodes")]
 pub struct AddedJson {
     /// How many.
     pub added: usize,
@@ -126,7 +153,7 @@ pub struct AddedJson {
 /// All or none is taken: each that cannot be read is named.
 async fn add(api: web::Data<Api>, request: HttpRequest, body: web::Bytes) -> Result<impl Responder, Refused> {
     access::permit_admin(&api, request.headers())?;
-    let NodesJson { nodes } = body::parse(&body).map_err(|words| Refused::new(StatusCode::BAD_REQUEST, words))?;
+    let NodesJson { nodes } = read_json(&body).map_err(|words| Refused::new(StatusCode::BAD_REQUEST, words))?;
     let mut additions = Vec::with_capacity(nodes.len());
     let mut wrong = Vec::new();
     for node in &nodes {

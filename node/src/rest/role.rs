@@ -1,35 +1,21 @@
 //! The routes of the roles, carried by this server.
 
-use std::{collections::BTreeMap, convert::Infallible};
+use std::convert::Infallible;
 
-use actix_web::{HttpRequest, HttpResponse, Resource, ResponseError as _, http::StatusCode, web};
+use actix_web::{HttpRequest, HttpResponse, ResponseError as _, http::StatusCode, web};
 use futures::StreamExt as _;
-use wakumix_role_api::rest::{Access, Body, Method, Request, Response, RouteContext};
+use wakumix_role_api::rest::{Access, Body, Request, Response, RouteContext};
 
 use super::{Api, RoleRoute, access, body::text};
 
-pub(super) fn routes(config: &mut web::ServiceConfig, routes: &[RoleRoute]) {
-    let mut resources: BTreeMap<&'static str, Resource> = BTreeMap::new();
-    for route in routes.iter().copied() {
-        let path = route.route.path;
-        let resource = resources.remove(path).unwrap_or_else(|| web::resource(path));
-        let method = match route.route.method {
-            Method::Get => web::get(),
-            Method::Post => web::post(),
-            Method::Delete => web::delete(),
-        };
-        // The values of the path come decoded, in the order of its names.
-        let handler =
-            move |api: web::Data<Api>, request: HttpRequest, values: web::Path<Vec<String>>, body: web::Bytes| {
-                let names = request.match_info().iter().map(|(name, _)| name.to_owned());
-                let parameters = names.zip(values.into_inner()).collect();
-                answer(route, api, request, Request { parameters, body: body.into() })
-            };
-        resources.insert(path, resource.route(method.to(handler)));
-    }
-    for resource in resources.into_values() {
-        config.service(resource);
-    }
+/// Adds the handler of a role's route.
+pub(super) fn handled(to: actix_web::Route, route: RoleRoute) -> actix_web::Route {
+    // The values of the path come decoded, in the order of its names.
+    to.to(move |api: web::Data<Api>, request: HttpRequest, values: web::Path<Vec<String>>, body: web::Bytes| {
+        let names = request.match_info().iter().map(|(name, _)| name.to_owned());
+        let parameters = names.zip(values.into_inner()).collect();
+        answer(route, api, request, Request { parameters, body: body.into() })
+    })
 }
 
 async fn answer(

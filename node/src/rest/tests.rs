@@ -4,11 +4,12 @@ mod access;
 mod admin;
 mod cors;
 mod guard;
+mod routes;
 
 use std::{num::NonZeroU16, sync::Arc, time::Duration};
 
 use actix_web::{
-    App,
+    App, HttpRequest,
     http::{StatusCode, header::HeaderMap},
     middleware::from_fn,
     test, web,
@@ -22,7 +23,7 @@ use wakumix_role_api::{
     host::{HostHandle, HostMessage, HostStatus},
     mailbox,
     relay::{self, Published, RelayHandle, RelayMessage},
-    rest::{Access, Method, Request, Response, Route, RouteContext},
+    rest::{Access, Method, Operation, Parameter, Reply, Request, Response, Route, RouteContext, Taken},
     sender::{
         Anonymity, Answer, Certainty, ClientError, DeliveryPath, Exposure, Push, PushFailure, SenderHandle,
         SenderMessage,
@@ -34,7 +35,7 @@ use wakumix_telemetry::{
 };
 use wakumix_waku::{WakuMessage, lightpush::AnswerError};
 
-use super::{Api, Info, RoleRoute, Sharding, routes, state};
+use super::{Api, Info, RoleRoute, Sharding, openapi, routes as served, state};
 
 const TOPIC: &str = "/waku/2/rs/66/0";
 
@@ -98,7 +99,10 @@ impl World {
             ports.insert(relay::NAME, RelayHandle::new(relay)).unwrap();
         }
         let api = Api {
-            info: Arc::new(|| Info { listen_addresses: Vec::new(), enr_uri: "enr:x".to_owned(), mix_pub_key: None }),
+            info: Arc::new(|| {
+                let info = Info { listen_addresses: Vec::new(), enr_uri: "enr:x".to_owned(), mix_pub_key: None };
+                std::future::ready(info).boxed()
+            }),
             sender: roles.sender.then(|| SenderHandle::new(sender)),
             plain: crate::plain::plain_push(&ports, directory.clone()),
             routes: routes_of(roles),
@@ -115,8 +119,10 @@ impl World {
             allowed_origins: Arc::from([]),
             token: None,
             direct: true,
+            is_stopping: Arc::new(|| false),
             pool: Arc::new(|| std::future::ready(Vec::new()).boxed()),
             add_nodes: Arc::new(|_| std::future::ready(Ok(())).boxed()),
+            keep: Arc::new(|_| std::future::ready(true).boxed()),
         };
         let queues = Queues {
             sender: sender_inbox.receiver().unwrap(),
@@ -142,11 +148,37 @@ impl World {
         let app = App::new()
             .wrap(from_fn(super::guard::guard))
             .configure(state(&self.api))
-            .configure(|config| routes(config, &self.api));
+            .configure(|config| served::register(config, &self.api));
         let app = test::init_service(app).await;
         let response = test::call_service(&app, request.to_request()).await;
         let (status, headers) = (response.status(), response.headers().clone());
+        self.check_described(response.request(), status, &headers);
         (status, headers, String::from_utf8(test::read_body(response).await.to_vec()).unwrap())
+    }
+
+    /// Every answer of a route is one of those that the description of the interface has.
+    fn check_described(&self, request: &HttpRequest, status: StatusCode, headers: &HeaderMap) {
+        let method = match request.method().as_str() {
+            "GET" | "HEAD" => Method::Get,
+            "POST" => Method::Post,
+            "DELETE" => Method::Delete,
+            _ => return,
+        };
+        let described = served::described(&self.api.routes);
+        let Some(path) = request.match_pattern() else { return };
+        let is_route = described.iter().any(|route| route.method == method && route.path == path);
+        if status == StatusCode::METHOD_NOT_ALLOWED {
+            return;
+        }
+        assert!(is_route, "{} {path} answers {status} and is not described", request.method());
+        let kind = headers.get("content-type").map_or("text/plain", |kind| kind.to_str().unwrap());
+        let kind = kind.split(';').next().unwrap();
+        let is_described = openapi::has(&described, method, &path, status.as_u16(), kind);
+        assert!(
+            is_described,
+            "{} {path} answers {status} as {kind}, which its Operation does not have",
+            request.method()
+        );
     }
 
     async fn post(&self, path: &str, body: impl Into<web::Bytes>) -> (StatusCode, String) {
@@ -320,9 +352,12 @@ async fn says_what_is_wrong_with_a_body() {
         (json!({ "message": message(), "anonimity": "none" }), "unknown field `anonimity`"),
         (with("payLoad", json!("")), "unknown field `payLoad`"),
         (json!({ "message": { "payload": "" } }), "missing field `contentTopic`"),
-        (json!({ "message": message(), "anonymity": "maybe" }), "unknown variant `maybe`"),
+        (json!({ "message": message(), "anonymity": "maybe" }), "anonymity: unknown value `maybe`"),
         (json!({ "message": message(), "timeoutMs": 0 }), "timeoutMs is 0"),
-        (json!({ "message": message(), "timeoutMs": -1 }), "invalid value: integer `-1`"),
+        (
+            json!({ "message": message(), "timeoutMs": -1 }),
+            "timeoutMs: invalid value: number `-1`, expected a whole number",
+        ),
         (with("payload", json!("a")), "payload is not base64 with padding"),
         (with("payload", json!("aGVsbG8")), "payload is not base64 with padding"),
         (with("meta", json!("???")), "meta is not base64"),
@@ -343,8 +378,9 @@ async fn says_what_is_wrong_with_a_body() {
 #[actix::test]
 async fn a_body_beyond_the_limit_is_not_read() {
     let (world, _queues) = World::new(SENDER);
-    let (status, _) = world.post(LIGHTPUSH, with("payload", json!("A".repeat(100_000))).to_string()).await;
-    assert_eq!(status, StatusCode::PAYLOAD_TOO_LARGE);
+    let (status, answer) = world.post(LIGHTPUSH, with("payload", json!("A".repeat(100_000))).to_string()).await;
+    let outcome: Value = serde_json::from_str(&answer).unwrap();
+    assert_eq!((status, &outcome["error"]), (StatusCode::PAYLOAD_TOO_LARGE, &json!("too_large")), "{answer}");
 }
 
 #[actix::test]
@@ -390,6 +426,13 @@ async fn a_deadline_says_how_often_the_message_was_sent() {
     assert_eq!(outcome["tries"], 3);
 }
 
+const ECHO: Operation = Operation {
+    summary: "Answer with the body",
+    parameters: &[Parameter { name: "topic", meaning: "A word.", example: "a", pattern: "^.+$" }],
+    body: Some(Taken::required::<Vec<u8>>()),
+    replies: &[Reply::text(418, "The body.")],
+};
+
 #[actix::test]
 async fn a_route_of_a_role_gets_path_and_body_and_is_refused_where_the_role_is_off() {
     let echo = |_: RouteContext, request: Request| {
@@ -400,7 +443,14 @@ async fn a_route_of_a_role_gets_path_and_body_and_is_refused_where_the_role_is_o
     let route = |path, is_on| RoleRoute {
         role: RoleName::new("echo"),
         is_on,
-        route: Route { access: Access::Everybody, method: Method::Post, path, takes: false, handler: echo },
+        route: Route {
+            access: Access::Everybody,
+            method: Method::Post,
+            path,
+            takes: false,
+            operation: &ECHO,
+            handler: echo,
+        },
     };
     world.api.routes = Arc::from([route("/echo/{topic}", true), route("/off", false)]);
     let (status, words) = world.post("/echo/%2Fwaku%2F2", "[7]").await;
@@ -424,7 +474,6 @@ async fn probes_say_what_the_node_waits_for() {
     assert!(status == StatusCode::OK && report.contains(r#""connectionStatus":"Connected""#), "{report}");
     let (status, info) = world.get("/debug/v1/info").await;
     assert_eq!((status, info.as_str()), (StatusCode::OK, r#"{"listenAddresses":[],"enrUri":"enr:x"}"#));
-    assert_eq!(world.get("/nothing").await.0, StatusCode::NOT_FOUND);
 }
 
 #[actix::test]

@@ -3,11 +3,14 @@
 use wakumix_role_api::{
     ConfigError, Mixing, Role, RoleFactory, RoleName,
     config::{Key, Kind, Settings},
-    rest::{Access, Method, Response, Route},
+    rest::{Access, Method, Operation, Reply, Response, Route},
 };
 
 use super::{Roles, RolesError};
 use crate::config::{Inputs, load, schema::Schema};
+
+const NOTHING: Operation =
+    Operation { summary: "Do nothing", parameters: &[], body: None, replies: &[Reply::text(200, "Nothing.")] };
 
 /// A role that is never configured.
 struct Stub {
@@ -47,7 +50,14 @@ impl RoleFactory for Stub {
 
     fn routes(&self) -> Vec<Route> {
         let handler = |_, _| Box::pin(async { Response::text(200, "") }) as _;
-        vec![Route { access: self.access, method: Method::Get, path: self.path, takes: false, handler }]
+        vec![Route {
+            access: self.access,
+            method: Method::Get,
+            path: self.path,
+            takes: false,
+            operation: &NOTHING,
+            handler,
+        }]
     }
 
     fn configure(&self, _: &Settings<'_>) -> Result<Box<dyn Role>, ConfigError> {

@@ -62,6 +62,36 @@ pub enum HostMessage {
     Status(oneshot::Sender<HostStatus>),
     /// The peers that are connected now.
     Peers(oneshot::Sender<Vec<PeerId>>),
+    /// What is known of each of them, for operators.
+    PeerDetails(oneshot::Sender<Vec<PeerDetails>>),
+    /// Connect to a peer, because an operator says so.
+    Dial {
+        /// Which.
+        peer: PeerId,
+        /// Where it listens.
+        addresses: Vec<Multiaddr>,
+        /// Whether it is connected now. Dropped if it is no longer of interest to anybody, or too many dials are open.
+        reply: oneshot::Sender<bool>,
+    },
+}
+
+/// What the host knows of a connected peer.
+#[derive(Clone, Debug, PartialEq)]
+pub struct PeerDetails {
+    /// The peer.
+    pub peer: PeerId,
+    /// Where this node dialled it, else where it says that it listens, without `/p2p`; `None` while neither is known.
+    pub address: Option<Multiaddr>,
+    /// The protocols that it says it speaks.
+    pub protocols: Vec<String>,
+    /// The program that it says it is.
+    pub agent: String,
+    /// The pubsub topics that it has subscribed to.
+    pub topics: Vec<String>,
+    /// Those in whose mesh it is.
+    pub mesh: Vec<String>,
+    /// Its gossipsub score.
+    pub score: Option<f64>,
 }
 
 /// A packet and where it goes.
@@ -474,6 +504,18 @@ impl HostHandle {
     /// The peers that are connected now; none when the host has stopped.
     pub async fn peers(&self) -> Vec<PeerId> {
         self.address.ask(HostMessage::Peers).await.unwrap_or_default()
+    }
+
+    /// What is known of each peer that is connected now; nothing when the host has stopped.
+    pub async fn peer_details(&self) -> Vec<PeerDetails> {
+        self.address.ask(HostMessage::PeerDetails).await.unwrap_or_default()
+    }
+
+    /// Connects to a peer; whether it is connected then.
+    ///
+    /// Cancel safe: yes; the dial then ends by itself.
+    pub async fn dial(&self, peer: PeerId, addresses: Vec<Multiaddr>) -> bool {
+        self.address.ask(|reply| HostMessage::Dial { peer, addresses, reply }).await.unwrap_or(false)
     }
 
     /// What the host knows of itself; `None` when it has stopped.

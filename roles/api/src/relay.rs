@@ -28,13 +28,18 @@ pub enum RelayMessage {
     Subscribe {
         /// The pubsub topic.
         topic: String,
+        /// Keep the messages of this content topic, which is on that pubsub topic, and no others.
+        content_topic: Option<String>,
         /// Why not, if not.
         reply: oneshot::Sender<Result<(), String>>,
     },
-    /// Leave a topic and forget its messages.
+    /// Forget the messages of a topic, and leave it once nobody is subscribed to it or to a content topic on it. Nothing happens
+    /// where nobody is.
     Unsubscribe {
         /// The pubsub topic.
         topic: String,
+        /// The content topic on it, if one was subscribed.
+        content_topic: Option<String>,
         /// Why not, if not.
         reply: oneshot::Sender<Result<(), String>>,
     },
@@ -42,6 +47,8 @@ pub enum RelayMessage {
     Messages {
         /// The pubsub topic.
         topic: String,
+        /// The content topic on it, if one was subscribed.
+        content_topic: Option<String>,
         /// `None` when the topic is not subscribed.
         reply: oneshot::Sender<Option<Vec<Received>>>,
     },
@@ -99,17 +106,36 @@ impl RelayHandle {
 
     /// Joins a topic.
     pub async fn subscribe(&self, topic: String) -> Result<(), String> {
-        self.ask(|reply| RelayMessage::Subscribe { topic, reply }).await?
+        self.subscribe_to(topic, None).await
     }
 
-    /// Leaves a topic.
+    /// Joins a topic for one content topic on it, if that is named.
+    pub async fn subscribe_to(&self, topic: String, content_topic: Option<String>) -> Result<(), String> {
+        self.ask(|reply| RelayMessage::Subscribe { topic, content_topic, reply }).await?
+    }
+
+    /// Leaves a topic, unless a content topic on it is subscribed.
     pub async fn unsubscribe(&self, topic: String) -> Result<(), String> {
-        self.ask(|reply| RelayMessage::Unsubscribe { topic, reply }).await?
+        self.unsubscribe_from(topic, None).await
+    }
+
+    /// Undoes what [`Self::subscribe_to`] has done.
+    pub async fn unsubscribe_from(&self, topic: String, content_topic: Option<String>) -> Result<(), String> {
+        self.ask(|reply| RelayMessage::Unsubscribe { topic, content_topic, reply }).await?
     }
 
     /// Takes the cached messages of a topic; `Ok(None)` when it is not subscribed.
     pub async fn messages(&self, topic: String) -> Result<Option<Vec<Received>>, String> {
-        self.ask(|reply| RelayMessage::Messages { topic, reply }).await
+        self.messages_of(topic, None).await
+    }
+
+    /// Takes the cached messages of what [`Self::subscribe_to`] has subscribed.
+    pub async fn messages_of(
+        &self,
+        topic: String,
+        content_topic: Option<String>,
+    ) -> Result<Option<Vec<Received>>, String> {
+        self.ask(|reply| RelayMessage::Messages { topic, content_topic, reply }).await
     }
 
     /// Follows every accepted message.

@@ -1,7 +1,9 @@
 //! Routes of the REST interface that a role brings, as plain requests and responses: which server carries them is the
 //! node's affair.
 
+mod body;
 mod message;
+mod operation;
 
 use std::collections::BTreeMap;
 
@@ -10,9 +12,11 @@ use serde::{Serialize, de::DeserializeOwned};
 
 use crate::{DirectoryReader, Ports};
 
+pub use body::{Object, object, read_json};
 pub use message::MessageJson;
+pub use operation::{Content, Operation, Parameter, Reply, SchemaOf, Taken};
 
-/// The verb of a request.
+/// The verb of a request. `HEAD` and `OPTIONS` the node answers itself.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Method {
     /// Reads.
@@ -21,6 +25,18 @@ pub enum Method {
     Post,
     /// Removes.
     Delete,
+}
+
+impl Method {
+    /// Its name in a request.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Get => "GET",
+            Self::Post => "POST",
+            Self::Delete => "DELETE",
+        }
+    }
 }
 
 /// A request, its body read in full. The node bounds its length.
@@ -80,8 +96,11 @@ pub struct Route {
     pub method: Method,
     /// Its path, with `{name}` for a part that a request chooses: `/relay/v1/messages/{topic}`.
     pub path: &'static str,
-    /// Whether reading takes away what is read: browsers, which any page can make read an address, are then refused.
+    /// Whether reading takes away what is read: browsers, which any page can make read an address, are then refused, and so
+    /// is `HEAD`.
     pub takes: bool,
+    /// What it does, for the description of the interface.
+    pub operation: &'static Operation,
     /// Answers it. Called only while the role runs.
     pub handler: Handler,
 }
@@ -106,8 +125,7 @@ impl Request {
     /// # Errors
     /// The answer to give: 400 with a sentence that says what is malformed and where.
     pub fn json<T: DeserializeOwned>(&self) -> Result<T, Response> {
-        serde_json::from_slice(&self.body)
-            .map_err(|error| Response::bad_request(format!("malformed JSON body: {error}")))
+        read_json(&self.body).map_err(Response::bad_request)
     }
 }
 

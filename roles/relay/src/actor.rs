@@ -153,7 +153,13 @@ impl RelayActor {
         }
     }
 
-    fn subscribe(&self, topic: &str, reply: oneshot::Sender<Result<(), String>>, context: &Context<RelayMessage>) {
+    fn subscribe(
+        &self,
+        topic: &str,
+        content_topic: Option<String>,
+        reply: oneshot::Sender<Result<(), String>>,
+        context: &Context<RelayMessage>,
+    ) {
         let topic = match self.own_topic(topic) {
             Ok(topic) => topic,
             Err(problem) => return drop(reply.send(Err(problem))),
@@ -163,7 +169,14 @@ impl RelayActor {
             return drop(reply.send(Err("the relay has too many requests in progress; try again".to_owned())));
         };
         // From here on gossip of the topic is accepted: it may arrive before the host's confirmation.
-        if !shared.delivery.subscribe(topic.clone()) {
+        let is_new = match shared.delivery.subscribe(topic.clone(), content_topic) {
+            Ok(is_new) => is_new,
+            Err(error) => {
+                let _ = reply.send(Err(error.to_string()));
+                return pending.answered();
+            }
+        };
+        if !is_new {
             let _ = reply.send(Ok(()));
             return pending.answered();
         }
@@ -171,7 +184,7 @@ impl RelayActor {
         let (confirm, confirmed) = oneshot::channel();
         let command = HostMessage::Subscribe { topic: topic.as_str().to_owned(), reply: confirm };
         if let Err(error) = shared.host.address().try_send(command) {
-            shared.delivery.unsubscribe(&topic);
+            shared.delivery.forget(&topic);
             let _ = reply.send(Err(format!("the host cannot join {topic}: {error}")));
             return pending.answered();
         }
@@ -180,7 +193,7 @@ impl RelayActor {
             if joined {
                 shared.delivery.set_joined(&topic);
             } else {
-                shared.delivery.unsubscribe(&topic);
+                shared.delivery.forget(&topic);
             }
             let _ = reply.send(if joined { Ok(()) } else { Err("the host runs no gossipsub".to_owned()) });
             pending.answered();
@@ -191,18 +204,18 @@ impl RelayActor {
         }
     }
 
-    fn unsubscribe(&self, topic: &str) -> Result<(), String> {
+    /// What is not subscribed is left already, as nwaku has it: whoever asks twice has what it wants.
+    fn unsubscribe(&self, topic: &str, content_topic: Option<&str>) -> Result<(), String> {
         let topic = self.own_topic(topic)?;
-        if !self.shared.delivery.relays(&topic) {
-            return Err(format!("{topic} is not subscribed"));
+        if self.shared.delivery.is_last(&topic, content_topic) {
+            let command = HostMessage::Unsubscribe { topic: topic.as_str().to_owned() };
+            self.shared
+                .host
+                .address()
+                .try_send(command)
+                .map_err(|error| format!("the host cannot leave {topic}: {error}"))?;
         }
-        let command = HostMessage::Unsubscribe { topic: topic.as_str().to_owned() };
-        self.shared
-            .host
-            .address()
-            .try_send(command)
-            .map_err(|error| format!("the host cannot leave {topic}: {error}"))?;
-        self.shared.delivery.unsubscribe(&topic);
+        self.shared.delivery.unsubscribe(&topic, content_topic);
         Ok(())
     }
 
@@ -259,11 +272,16 @@ impl Actor for RelayActor {
             RelayMessage::Publish { topic, message, reply } => {
                 self.publish(topic.as_deref(), message, reply, context);
             }
-            RelayMessage::Subscribe { topic, reply } => self.subscribe(&topic, reply, context),
-            RelayMessage::Unsubscribe { topic, reply } => drop(reply.send(self.unsubscribe(&topic))),
-            RelayMessage::Messages { topic, reply } => {
+            RelayMessage::Subscribe { topic, content_topic, reply } => {
+                self.subscribe(&topic, content_topic, reply, context);
+            }
+            RelayMessage::Unsubscribe { topic, content_topic, reply } => {
+                let _ = reply.send(self.unsubscribe(&topic, content_topic.as_deref()));
+            }
+            RelayMessage::Messages { topic, content_topic, reply } => {
                 let topic = self.policy.own_topic(&topic);
-                let _ = reply.send(topic.and_then(|topic| self.shared.delivery.take(&topic)));
+                let take = |topic| self.shared.delivery.take(&topic, content_topic.as_deref());
+                let _ = reply.send(topic.and_then(take));
             }
             RelayMessage::Follow(reply) => drop(reply.send(self.shared.delivery.follow())),
         }

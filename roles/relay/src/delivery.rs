@@ -15,14 +15,43 @@ use wakumix_waku::PubsubTopic;
 use crate::metrics::Metrics;
 use crate::policy::Placed;
 
-/// A subscribed topic. A cluster has 1024, so the map of them needs no bound of its own.
+/// Content topics that are subscribed, of all pubsub topics together. Overflow: the newest is refused.
+pub(crate) const MAX_CONTENT_TOPICS: usize = 1024;
+
+/// A topic that is joined. A cluster has 1024, so the map of them needs no bound of its own.
 struct Subscription {
     /// The host has confirmed that it joined.
     joined: bool,
-    /// Newest last, at most the cache capacity; overflow drops the oldest.
-    recent: VecDeque<Received>,
+    /// The latest messages, if the topic itself is subscribed.
+    recent: Option<Recent>,
+    /// The latest messages of each content topic on it that is subscribed.
+    contents: BTreeMap<String, Recent>,
     delivered: Counter,
 }
+
+/// Newest last, at most the cache capacity; overflow drops the oldest.
+#[derive(Default)]
+struct Recent(VecDeque<Received>);
+
+impl Recent {
+    fn push(&mut self, received: Received, capacity: usize) {
+        if capacity > 0 {
+            if self.0.len() == capacity {
+                self.0.pop_front();
+            }
+            self.0.push_back(received);
+        }
+    }
+
+    fn take(&mut self) -> Vec<Received> {
+        std::mem::take(&mut self.0).into()
+    }
+}
+
+/// There are [`MAX_CONTENT_TOPICS`].
+#[derive(Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{MAX_CONTENT_TOPICS} content topics are subscribed, which is the most; leave others first")]
+pub(crate) struct TooManyContentTopics;
 
 pub(crate) struct Delivery {
     subscriptions: Mutex<BTreeMap<PubsubTopic, Subscription>>,
@@ -37,20 +66,60 @@ impl Delivery {
         Self { subscriptions: Mutex::default(), followers, cache_capacity, metrics }
     }
 
-    /// Starts to keep a topic; false if it is kept already.
-    pub(crate) fn subscribe(&self, topic: PubsubTopic) -> bool {
+    /// Starts to keep a topic, or one content topic on it; false if the host need not join the topic, because it has.
+    pub(crate) fn subscribe(
+        &self,
+        topic: PubsubTopic,
+        content_topic: Option<String>,
+    ) -> Result<bool, TooManyContentTopics> {
         let mut subscriptions = self.subscriptions.lock();
-        if subscriptions.contains_key(&topic) {
-            return false;
+        if let Some(content_topic) = &content_topic {
+            let is_kept = subscriptions.get(&topic).is_some_and(|joined| joined.contents.contains_key(content_topic));
+            let count: usize = subscriptions.values().map(|joined| joined.contents.len()).sum();
+            if !is_kept && count >= MAX_CONTENT_TOPICS {
+                return Err(TooManyContentTopics);
+            }
         }
-        let delivered = self.metrics.delivered(topic.as_str());
-        subscriptions.insert(topic, Subscription { joined: false, recent: VecDeque::new(), delivered });
-        true
+        let is_new = !subscriptions.contains_key(&topic);
+        let subscription = subscriptions.entry(topic).or_insert_with_key(|topic| Subscription {
+            joined: false,
+            recent: None,
+            contents: BTreeMap::new(),
+            delivered: self.metrics.delivered(topic.as_str()),
+        });
+        match content_topic {
+            Some(content_topic) => drop(subscription.contents.entry(content_topic).or_default()),
+            None => drop(subscription.recent.get_or_insert_default()),
+        }
+        Ok(is_new)
     }
 
-    /// Forgets a topic and its messages; false if it was not kept.
-    pub(crate) fn unsubscribe(&self, topic: &PubsubTopic) -> bool {
-        self.subscriptions.lock().remove(topic).is_some()
+    /// Whether a topic is subscribed and nothing would be if this ended.
+    pub(crate) fn is_last(&self, topic: &PubsubTopic, content_topic: Option<&str>) -> bool {
+        self.subscriptions.lock().get(topic).is_some_and(|joined| match content_topic {
+            Some(content_topic) => {
+                joined.recent.is_none() && joined.contents.len() == 1 && joined.contents.contains_key(content_topic)
+            }
+            None => joined.recent.is_some() && joined.contents.is_empty(),
+        })
+    }
+
+    /// Forgets the messages of a topic, or of one content topic on it, and the topic itself once nobody reads any of it.
+    pub(crate) fn unsubscribe(&self, topic: &PubsubTopic, content_topic: Option<&str>) {
+        let mut subscriptions = self.subscriptions.lock();
+        let Some(joined) = subscriptions.get_mut(topic) else { return };
+        match content_topic {
+            Some(content_topic) => drop(joined.contents.remove(content_topic)),
+            None => joined.recent = None,
+        }
+        if joined.recent.is_none() && joined.contents.is_empty() {
+            subscriptions.remove(topic);
+        }
+    }
+
+    /// Forgets a topic that the host has not joined, and all that was to be read of it.
+    pub(crate) fn forget(&self, topic: &PubsubTopic) {
+        self.subscriptions.lock().remove(topic);
     }
 
     /// The host has joined a topic.
@@ -82,11 +151,9 @@ impl Delivery {
             let mut subscriptions = self.subscriptions.lock();
             let Some(subscription) = subscriptions.get_mut(&topic) else { return };
             subscription.delivered.increment(1);
-            if self.cache_capacity > 0 {
-                if subscription.recent.len() == self.cache_capacity {
-                    subscription.recent.pop_front();
-                }
-                subscription.recent.push_back(received.clone());
+            let readers = subscription.contents.get_mut(&received.message.content_topic).into_iter();
+            for recent in readers.chain(&mut subscription.recent) {
+                recent.push(received.clone(), self.cache_capacity);
             }
         }
         self.metrics.message_size(encoded_len);
@@ -94,10 +161,15 @@ impl Delivery {
         let _ = self.followers.send(received);
     }
 
-    /// Takes the cached messages of a topic, oldest first; `None` if it is not subscribed.
-    pub(crate) fn take(&self, topic: &PubsubTopic) -> Option<Vec<Received>> {
-        let recent = std::mem::take(&mut self.subscriptions.lock().get_mut(topic)?.recent);
-        Some(recent.into())
+    /// Takes the cached messages of a topic, or of one content topic on it, oldest first; `None` if that is not subscribed.
+    pub(crate) fn take(&self, topic: &PubsubTopic, content_topic: Option<&str>) -> Option<Vec<Received>> {
+        let mut subscriptions = self.subscriptions.lock();
+        let joined = subscriptions.get_mut(topic)?;
+        let recent = match content_topic {
+            Some(content_topic) => joined.contents.get_mut(content_topic),
+            None => joined.recent.as_mut(),
+        };
+        recent.map(Recent::take)
     }
 
     pub(crate) fn follow(&self) -> broadcast::Receiver<Received> {

@@ -1,5 +1,6 @@
 //! The plug: the relay as a role of a node, before and after its start.
 
+use std::num::NonZeroU16;
 use std::sync::Arc;
 
 use futures::FutureExt as _;
@@ -108,7 +109,8 @@ impl Role for Relay {
         let (address, inbox) = opening.queue("relay", QUEUE);
         let handle = RelayHandle::new(address);
         opening.port(handle.clone())?;
-        opening.port(RestPort { relay: handle.clone(), cluster: self.config.cluster })?;
+        let shards = NonZeroU16::new(self.config.shards_in_network);
+        opening.port(RestPort { relay: handle.clone(), cluster: self.config.cluster, shards })?;
         self.queue = Some((handle, inbox));
         Ok(())
     }
@@ -133,7 +135,7 @@ impl Role for Relay {
         let delivery = Delivery::new(config.cache_capacity, config.follow_capacity, metrics.clone());
         for &shard in &config.shards {
             let topic = PubsubTopic::new(config.cluster, shard).map_err(|error| problem(&error.to_string()))?;
-            delivery.subscribe(topic);
+            delivery.subscribe(topic, None).map_err(|error| problem(&error.to_string()))?;
         }
         let shared = Arc::new(Shared {
             host: context.ports.host.clone(),

@@ -16,7 +16,7 @@ use wakumix_role_api::{
     RoleContext, RoleError, RoleFactory, RoleName, RunningRole, Service, StopReport,
     command::{CommandContext, DEFAULT_NODE, Subcommand},
     config::{Key, Settings, flag, number},
-    rest::{Access, Method, Request, Response, Route, RouteContext},
+    rest::{Access, Method, Operation, Parameter, Reply, Request, Response, Route, RouteContext},
 };
 use wakumix_telemetry::{Catalogue, Counter, health::Protocol};
 
@@ -35,6 +35,14 @@ wakumix_role_api::settings! {
             "longest request that is answered, in bytes; longer ones are cut off by the host";
     }
 }
+
+/// What the route does: the description of the interface (`/openapi.json`) has it.
+const ECHO: Operation = Operation {
+    summary: "Answer with the same word",
+    parameters: &[Parameter { name: "word", meaning: "The word.", example: "hello", pattern: "^.+$" }],
+    body: None,
+    replies: &[Reply::text(200, "The word."), Reply::text(503, "The role is off or overloaded.")],
+};
 
 wakumix_telemetry::catalogue! {
     EchoAnswersTotal: "waku_mix_echo_answers_total", Counter, Count, [],
@@ -131,7 +139,8 @@ impl RoleFactory for EchoFactory {
             }
             .boxed()
         };
-        vec![Route { access: Access::Everybody, method: Method::Get, path: "/echo/v1/{word}", takes: false, handler }]
+        let (access, method) = (Access::Everybody, Method::Get);
+        vec![Route { access, method, path: "/echo/v1/{word}", takes: false, operation: &ECHO, handler }]
     }
 
     fn commands(&self) -> Vec<Subcommand> {

@@ -1,24 +1,40 @@
 //! A message as REST callers write it.
 
 use data_encoding::BASE64;
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use wakumix_waku::{WakuMessage, message::MAX_META_LEN};
 
+/// Base64 with padding, whose last character has no bits beyond the last byte.
+const BASE64_FORM: &str = "^([A-Za-z0-9+/]{4})*([A-Za-z0-9+/][AQgw]==|[A-Za-z0-9+/]{2}[AEIMQUYcgkosw048]=)?$";
+
 /// A message as REST callers write it (`spec/waku.md §7.2`, "Message JSON").
-#[derive(Debug, Deserialize, Serialize)]
+#[derive(Debug, Deserialize, Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
+#[schemars(rename = "Message", description = "A WakuMessage.")]
 pub struct MessageJson {
+    /// The content, in base64.
+    #[schemars(regex(pattern = BASE64_FORM))]
     payload: String,
+    /// What the message is of, e.g. `/app/1/name/proto`.
+    #[schemars(length(min = 1))]
     content_topic: String,
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(range(max = 4_294_967_295_u32))]
     version: Option<u32>,
+    /// Nanoseconds since the Unix epoch; 0 stands for none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     timestamp: Option<i64>,
+    /// At most 64 bytes, in base64.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(regex(pattern = BASE64_FORM), length(max = 88))]
     meta: Option<String>,
+    /// Whether store nodes should leave it out.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     ephemeral: Option<bool>,
+    /// A rate-limit proof, in base64.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(regex(pattern = BASE64_FORM))]
     proof: Option<String>,
 }
 

@@ -155,7 +155,66 @@ async fn subscribes_and_unsubscribes_while_running() {
     assert_eq!(fixture.relay.unsubscribe(topic.clone()).await, Ok(()));
     assert!(matches!(fixture.asked().await, HostMessage::Unsubscribe { topic: left } if left == topic));
     assert!(fixture.relay.messages(topic.clone()).await.unwrap().is_none());
-    assert_eq!(fixture.relay.unsubscribe(topic.clone()).await, Err(format!("{topic} is not subscribed")));
+    assert_eq!(fixture.relay.unsubscribe(topic.clone()).await, Ok(()), "what is left already stays so");
+    assert!(fixture.asked_nothing().await);
+}
+
+#[actix::test]
+async fn a_content_topic_has_messages_of_its_own_and_keeps_its_pubsub_topic() {
+    let fixture = joined(config()).await;
+    let topic = PubsubTopic::new(2, 7).unwrap().to_string();
+    let chat = || Some("/app/1/chat/proto".to_owned());
+    let other = || Some("/app/1/other/proto".to_owned());
+    let (subscribed, asked) = tokio::join!(fixture.relay.subscribe_to(topic.clone(), chat()), fixture.join());
+    assert_eq!((subscribed, asked), (Ok(()), topic.clone()));
+    assert_eq!(fixture.relay.subscribe_to(topic.clone(), other()).await, Ok(()));
+    assert_eq!(
+        fixture.relay.messages(topic.clone()).await.unwrap().map(|kept| kept.len()),
+        None,
+        "not by its own name"
+    );
+    assert_eq!(fixture.relay.subscribe(topic.clone()).await, Ok(()));
+
+    let of = |content_topic: Option<String>, payload: &str| {
+        WakuMessage { content_topic: content_topic.unwrap(), ..message(payload) }.encode()
+    };
+    fixture.gossip(&topic, of(chat(), "1"));
+    fixture.gossip(&topic, of(other(), "2"));
+    fixture.gossip(&topic, of(Some("/app/1/third/proto".to_owned()), "3"));
+    settle().await;
+    let take = async |content_topic| {
+        fixture.relay.messages_of(topic.clone(), content_topic).await.unwrap().map(|kept| payloads(&kept))
+    };
+    assert_eq!(take(chat()).await.unwrap(), ["1"]);
+    assert_eq!(take(chat()).await.unwrap(), [""; 0], "reading takes");
+    assert_eq!(take(other()).await.unwrap(), ["2"]);
+    assert_eq!(take(None).await.unwrap(), ["1", "2", "3"]);
+    for _ in 0..3 {
+        assert_eq!(fixture.verdict().await, Verdict::Accept);
+    }
+
+    // The pubsub topic is left with the last of its readers.
+    for content_topic in [None, chat(), chat()] {
+        assert_eq!(fixture.relay.unsubscribe_from(topic.clone(), content_topic.clone()).await, Ok(()));
+        assert_eq!(take(content_topic).await, None);
+    }
+    assert!(fixture.asked_nothing().await);
+    assert_eq!(fixture.relay.unsubscribe_from(topic.clone(), other()).await, Ok(()));
+    assert!(matches!(fixture.asked().await, HostMessage::Unsubscribe { topic: left } if left == topic));
+}
+
+#[actix::test]
+async fn content_topics_beyond_the_bound_are_refused_until_others_are_left() {
+    let fixture = joined(config()).await;
+    let content_topic = |number: usize| Some(format!("/app/1/{number}/proto"));
+    for number in 0..1024 {
+        assert_eq!(fixture.relay.subscribe_to(TOPIC.to_owned(), content_topic(number)).await, Ok(()));
+    }
+    let refused = fixture.relay.subscribe_to(TOPIC.to_owned(), content_topic(1024)).await.unwrap_err();
+    assert!(refused.contains("leave others first"), "{refused}");
+    assert_eq!(fixture.relay.subscribe_to(TOPIC.to_owned(), content_topic(7)).await, Ok(()), "a known one");
+    assert_eq!(fixture.relay.unsubscribe_from(TOPIC.to_owned(), content_topic(7)).await, Ok(()));
+    assert_eq!(fixture.relay.subscribe_to(TOPIC.to_owned(), content_topic(1024)).await, Ok(()));
 }
 
 #[actix::test]

@@ -8,11 +8,12 @@ use std::{ops::RangeInclusive, sync::Arc, time::Duration};
 
 use futures::{FutureExt as _, StreamExt as _, stream};
 use libp2p_identity::PeerId;
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use tokio::sync::Semaphore;
 use wakumix_mix::{LoopPlace, MixNode};
 use wakumix_role_api::{
-    rest::{Access, Method, Request, Response, Route, RouteContext},
+    rest::{Access, Content, Method, Object, Operation, Reply, Request, Response, Route, RouteContext, Taken},
     sender::{ClientError, LoopOutcome, SenderHandle},
 };
 
@@ -44,24 +45,56 @@ impl ProbeRuns {
 pub(crate) fn route() -> Route {
     let handler =
         |context, request: Request| async move { probe(&context, &request).unwrap_or_else(|refused| refused) }.boxed();
-    Route { access: Access::Operators, method: Method::Post, path: "/admin/v1/probe", takes: false, handler }
+    let (access, method, operation) = (Access::Operators, Method::Post, &PROBE);
+    Route { access, method, path: "/admin/v1/probe", takes: false, operation, handler }
+}
+
+const PROBE: Operation = Operation {
+    summary: "Send loops through every usable mix node, and show loss and latency of each",
+    parameters: &[],
+    body: Some(Taken::optional::<AskedJson>()),
+    replies: &[
+        Reply {
+            content: Content::json_lines::<LineJson>(),
+            ..Reply::text(200, "What is going to be done, then what became of each node.")
+        },
+        Reply::text(400, "The body is malformed, or asks for too many loops."),
+        Reply::text(409, "Another probe is running."),
+        Reply::text(503, "No mix node is usable, or the sender role is off."),
+    ],
+};
+
+/// One line of the answer, for its description.
+#[derive(JsonSchema)]
+#[serde(untagged)]
+#[schemars(rename = "ProbeLine")]
+#[expect(dead_code, reason = "each line is written by itself")]
+enum LineJson {
+    /// The first.
+    Head(ProbeJson),
+    /// Each of the others.
+    Node(ProbedJson),
 }
 
 /// What the caller wants; an empty body takes all defaults.
-#[derive(Debug, Serialize, Deserialize)]
+#[derive(Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
+#[schemars(rename = "Probe")]
 pub(crate) struct AskedJson {
     /// Loops through each node.
     #[serde(default = "default_loops")]
+    #[schemars(range(min = 1, max = 100))]
     pub(crate) loops: u32,
     /// How long each may take.
     #[serde(default = "default_timeout_ms")]
+    #[schemars(range(min = 100, max = 60_000))]
     pub(crate) timeout_ms: u64,
 }
 
 /// What is going to be done.
-#[derive(Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
+#[schemars(rename = "ProbeHead")]
 pub(crate) struct ProbeJson {
     /// Nodes to be probed.
     pub(crate) nodes: usize,
@@ -72,8 +105,9 @@ pub(crate) struct ProbeJson {
 }
 
 /// What became of the loops through one node. `returned`, `lost` and `failed` sum up to the loops.
-#[derive(Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
+#[schemars(rename = "ProbedNode")]
 pub(crate) struct ProbedJson {
     pub(crate) peer_id: String,
     /// Loops that came back.
@@ -91,7 +125,8 @@ pub(crate) struct ProbedJson {
 }
 
 /// Milliseconds from handing a loop to the mixer until it was opened again.
-#[derive(Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[schemars(rename = "Latency")]
 pub(crate) struct LatencyJson {
     pub(crate) min: u64,
     pub(crate) mean: u64,
@@ -182,7 +217,7 @@ impl LatencyJson {
 
 impl AskedJson {
     fn parse(request: &Request) -> Result<Self, Response> {
-        let asked: Self = if request.body.is_empty() { Self::default() } else { request.json()? };
+        let asked: Self = if request.body.is_empty() { Self::default() } else { request.json::<Object<Self>>()?.0 };
         if !(1..=MAX_LOOPS).contains(&asked.loops) {
             return Err(Response::bad_request(format!("loops is {}; use 1 to {MAX_LOOPS}", asked.loops)));
         }
