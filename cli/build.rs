@@ -16,7 +16,7 @@ fn main() {
     let commit = named.or_else(|| git(&["rev-parse", "HEAD"]));
     let version = env!("CARGO_PKG_VERSION");
     match commit {
-        Some(commit) => println!("cargo::rustc-env=BUILD_VERSION={version} ({:.SHOWN$})", commit),
+        Some(commit) => println!("cargo::rustc-env=BUILD_VERSION={version} ({commit:.SHOWN$})"),
         None => println!("cargo::rustc-env=BUILD_VERSION={version}"),
     }
 }
