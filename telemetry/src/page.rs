@@ -21,18 +21,25 @@ pub(crate) fn sorted(page: &str) -> String {
     text
 }
 
-/// Appends the metrics of a prometheus-client registry in the Prometheus text format 0.0.4.
-pub(crate) fn append_registry(page: &mut String, registry: &Registry) {
+/// Appends the metrics of a prometheus-client registry in the Prometheus text format 0.0.4, without the series of gossipsub's topics
+/// that are not shown.
+pub(crate) fn append_registry(page: &mut String, registry: &Registry, shows_topic: impl Fn(&str) -> bool) {
     let mut open_metrics = String::new();
     // Fails only if a metric's own encoder does; what was written up to then is still whole lines.
     if encode(&mut open_metrics, registry).is_err() {
         tracing::warn!("libp2p's metrics could not be written out completely");
         open_metrics.truncate(open_metrics.rfind('\n').map_or(0, |end| end + 1));
     }
-    append_open_metrics(page, &open_metrics);
+    append_open_metrics(page, &open_metrics, shows_topic);
 }
 
-fn append_open_metrics(page: &mut String, open_metrics: &str) {
+/// The topic of a series of gossipsub, its label `hash`.
+fn topic(line: &str) -> Option<&str> {
+    let (_, rest) = line.split_once("hash=\"")?;
+    rest.split_once('"').map(|(topic, _)| topic)
+}
+
+fn append_open_metrics(page: &mut String, open_metrics: &str, shows_topic: impl Fn(&str) -> bool) {
     let mut pending_help: Option<(&str, &str)> = None;
     for line in open_metrics.lines() {
         if let Some(rest) = line.strip_prefix("# HELP ") {
@@ -44,7 +51,7 @@ fn append_open_metrics(page: &mut String, open_metrics: &str) {
                 let _ = writeln!(page, "# HELP {name}{suffix} {help}");
             }
             let _ = writeln!(page, "# TYPE {name}{suffix} {kind}");
-        } else if !line.starts_with('#') && !line.is_empty() {
+        } else if !line.starts_with('#') && !line.is_empty() && topic(line).is_none_or(&shows_topic) {
             page.push_str(line);
             page.push('\n');
         }
@@ -74,7 +81,7 @@ mod tests {
 
     fn converted(open_metrics: &str) -> String {
         let mut page = String::new();
-        append_open_metrics(&mut page, open_metrics);
+        append_open_metrics(&mut page, open_metrics, |_| true);
         page
     }
 
@@ -98,5 +105,13 @@ mod tests {
     fn families_are_sorted_by_name_and_samples_stay_with_them() {
         let page = "# TYPE b gauge\nb 1\n\n# HELP a x\n# TYPE a gauge\na 1\na{l=\"2\"} 2\n\n";
         assert_eq!(sorted(page), "# HELP a x\n# TYPE a gauge\na 1\na{l=\"2\"} 2\n\n# TYPE b gauge\nb 1\n\n");
+    }
+
+    #[test]
+    fn topics_that_were_left_have_no_series() {
+        let text = "# TYPE gossip_mesh gauge\ngossip_mesh{hash=\"/waku/2/rs/1/0\"} 3\ngossip_mesh{hash=\"/waku/2/rs/1/1\"} 4\n# EOF\n";
+        let mut page = String::new();
+        append_open_metrics(&mut page, text, |topic| topic == "/waku/2/rs/1/1");
+        assert_eq!(page, "# TYPE gossip_mesh gauge\ngossip_mesh{hash=\"/waku/2/rs/1/1\"} 4\n");
     }
 }

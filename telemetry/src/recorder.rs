@@ -1,6 +1,6 @@
 //! One node's metrics: a recorder of its own, handles to it, and the page for Prometheus.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::fmt;
 use std::sync::Arc;
 
@@ -33,6 +33,8 @@ struct Inner {
     page: PrometheusHandle,
     histograms: Histograms,
     libp2p: Arc<Mutex<Registry>>,
+    /// The topics whose series of gossipsub are on the page; `None` for all.
+    topics: Mutex<Option<BTreeSet<String>>>,
     refreshers: Mutex<Vec<Refresher>>,
 }
 
@@ -57,6 +59,7 @@ impl Telemetry {
                 page,
                 histograms: Histograms::default(),
                 libp2p: Arc::new(Mutex::new(Registry::default())),
+                topics: Mutex::new(None),
                 refreshers: Mutex::new(Vec::new()),
             }),
         })
@@ -99,6 +102,12 @@ impl Telemetry {
         Arc::clone(&self.inner.libp2p)
     }
 
+    /// Leaves gossipsub's series of other topics out of the page from now on. The library keeps those of every topic that it was ever
+    /// in, so a page would only grow.
+    pub fn show_topics(&self, topics: impl IntoIterator<Item = String>) {
+        *self.inner.topics.lock() = Some(topics.into_iter().collect());
+    }
+
     /// Runs `refresh` before each page: for gauges, and for counters that are kept elsewhere and set with
     /// [`Counter::absolute`]. It is kept as long as the telemetry, and must not hold a clone of it.
     pub fn on_scrape(&self, refresh: impl Fn(&Self) + Send + Sync + 'static) {
@@ -115,7 +124,9 @@ impl Telemetry {
         self.inner.histograms.append(&mut page);
         let mut text = page::sorted(&page);
         let registry = self.inner.libp2p.lock();
-        page::append_registry(&mut text, &registry);
+        let topics = self.inner.topics.lock();
+        let shows_topic = |topic: &str| topics.as_ref().is_none_or(|topics| topics.contains(topic));
+        page::append_registry(&mut text, &registry, shows_topic);
         text
     }
 

@@ -16,6 +16,8 @@ mod plan;
 mod pools;
 mod report;
 mod settings;
+mod targets;
+mod terminal;
 mod traffic;
 
 use std::{io::Write as _, time::Duration};
@@ -26,11 +28,13 @@ pub use report::{KillReport, Percentiles, Report, RolePackets};
 
 use live::View;
 use net::KindNet;
+use parking_lot::Mutex;
 use plan::Plan;
 use report::Start;
 use tokio::time::Instant;
 use traffic::Tally;
 use wakumix_node::{config::Problems, runtime::StopSignals};
+use wakumix_role_api::sender::SenderHandle;
 
 use crate::MemberError;
 
@@ -72,6 +76,9 @@ pub async fn run(options: Options) -> Result<bool, TestnetError> {
     let screen = live::Screen::new();
     screen.note(&plan.headline());
     let mut net = KindNet::start(&plan).await?;
+    if let Some(path) = &options.prometheus_targets {
+        net.write_targets(path)?;
+    }
     let pools = net.pools();
     let noting = pools.note_times(net.started());
     let view = View { pools: pools.clone(), traffic: None };
@@ -104,23 +111,54 @@ pub async fn run(options: Options) -> Result<bool, TestnetError> {
     watch.finish().await;
 
     let report = Report::new(&plan, &start, &pools, &counted, &tally, killed.as_ref(), elapsed);
+    match print(&report, options.json) {
+        // Who reads has read enough; what the net is up to does not depend on it.
+        Err(error) if error.kind() == std::io::ErrorKind::BrokenPipe => {}
+        printed => printed?,
+    }
+
+    let Some(net) = net else { return Ok(report.passed()) };
+    if options.hold {
+        hold(&plan, &net, &senders).await?;
+    }
+    net.stop(STOP_LIMIT).await;
+    Ok(report.passed())
+}
+
+fn print(report: &Report, json: bool) -> std::io::Result<()> {
     let mut out = std::io::stdout().lock();
-    if options.json {
-        serde_json::to_writer_pretty(&mut out, &report).map_err(std::io::Error::from)?;
+    if json {
+        serde_json::to_writer_pretty(&mut out, report)?;
         writeln!(out)?;
     } else {
         out.write_all(report.render().as_bytes())?;
     }
-    out.flush()?;
-    drop(out);
+    out.flush()
+}
 
-    let Some(net) = net else { return Ok(report.passed()) };
-    if options.hold {
-        net.forget_messages().await;
-        let mut signals = StopSignals::listen()?;
-        eprint!("{}", net.describe_surfaces());
+/// Keeps the net up until the user ends it. With a rate, messages go on.
+async fn hold(plan: &Plan, net: &KindNet, senders: &[SenderHandle]) -> Result<(), TestnetError> {
+    net.forget_messages().await;
+    let mut signals = StopSignals::listen()?;
+    let say = |text: &str| {
+        // A closed terminal must not stop the net.
+        let _ = std::io::stderr().write_all(text.as_bytes());
+    };
+    say(&net.describe_surfaces());
+    let Some(rate) = plan.options.rate else {
         signals.next().await;
+        return Ok(());
+    };
+    say(&format!("meanwhile {rate} messages a second go on\n"));
+    let outcomes = Mutex::default();
+    tokio::select! {
+        _ = signals.next() => {}
+        () = traffic::go_on(plan, senders, &outcomes) => {}
     }
-    net.stop(STOP_LIMIT).await;
-    Ok(report.passed())
+    let counted: Vec<String> = outcomes.lock().iter().map(|(kind, count)| format!("{count} {kind}")).collect();
+    say(&terminal::wrapped(&format!(
+        "meanwhile: {}",
+        if counted.is_empty() { "no outcome yet".to_owned() } else { counted.join(", ") }
+    )));
+    Ok(())
 }

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use libp2p_identity::secp256k1;
 use wakumix_node::{
-    config::{Flag, Inputs, load},
+    config::{Flag, Inputs, Problems, load},
     node::{Node, StartError},
 };
 use wakumix_sphinx::{PrivateKey, Weaknesses};
@@ -119,14 +119,25 @@ impl NodePlan {
         self.flags.iter().map(|(name, value)| format!("--{name}={value}")).collect()
     }
 
+    /// Checks the configuration, and starts nothing.
+    ///
+    /// # Errors
+    /// Whatever the node says of it.
+    pub fn check(&self) -> Result<(), Problems> {
+        load(&self.inputs()).map(drop)
+    }
+
+    fn inputs(&self) -> Inputs {
+        let flag = |(name, value): (&String, &String)| Flag { name: name.clone(), values: vec![value.clone()] };
+        Inputs { flags: self.flags.iter().map(flag).collect(), ..Inputs::default() }
+    }
+
     /// Starts the node. Must be called inside an actix `System`, e.g. in [`wakumix_node::runtime::block_on`].
     ///
     /// # Errors
     /// Whatever the node says of its configuration, or at its start.
     pub async fn start(&self) -> Result<Node, StartError> {
-        let flag = |(name, value): (&String, &String)| Flag { name: name.clone(), values: vec![value.clone()] };
-        let inputs = Inputs { flags: self.flags.iter().map(flag).collect(), ..Inputs::default() };
-        let mut loaded = load(&inputs)?;
+        let mut loaded = load(&self.inputs())?;
         loaded.weaknesses = self.weaknesses;
         Node::start(&loaded).await
     }

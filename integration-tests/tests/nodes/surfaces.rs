@@ -351,3 +351,32 @@ fn relay_subscriptions_and_messages_refuse_bad_input_with_words() {
         net.end().await;
     });
 }
+
+#[test]
+fn the_metrics_page_shrinks_again_when_topics_are_left() {
+    run(async {
+        let net = Net::start(usual()).await;
+        let node = net.node("relay-1");
+        let relay = node.relay().unwrap();
+        let others: Vec<String> = (1..30).map(|shard| format!("/waku/2/rs/66/{shard}")).collect();
+        let series = |topic: &str| {
+            let page = node.telemetry().render();
+            page.lines().filter(|line| line.starts_with("libp2p_") && line.contains(&format!("\"{topic}\""))).count()
+        };
+        for topic in &others {
+            relay.subscribe(topic.clone()).await.unwrap();
+        }
+        eventually(async || if series(&others[0]) > 3 { Ok(()) } else { Err("no series of a topic yet".to_owned()) })
+            .await;
+        for topic in &others {
+            relay.unsubscribe(topic.clone()).await.unwrap();
+        }
+        eventually(async || match others.iter().map(|topic| series(topic)).sum::<usize>() {
+            0 => Ok(()),
+            left => Err(format!("{left} series of topics that were left")),
+        })
+        .await;
+        assert!(series(TOPIC) > 3, "the topic that the relay is still in");
+        net.end().await;
+    });
+}

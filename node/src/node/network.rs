@@ -15,6 +15,7 @@ use std::{
 use tokio::time::Instant;
 use wakumix_mix::MIN_POOL;
 use wakumix_role_api::{DirectoryReader, RoleName, host::HostHandle, relay};
+use wakumix_telemetry::Telemetry;
 
 use super::{RunningPart, RunningRoles};
 use crate::config::Config;
@@ -68,19 +69,21 @@ impl Network {
     }
 }
 
-/// Counts the mesh peers and writes a line whenever what the node lacks is something else than before.
+/// Counts the mesh peers, has the metrics of topics that were left taken from the page, and writes a line whenever what the node lacks is something else than before.
 pub(super) async fn watch(
     host: HostHandle,
     network: Arc<Network>,
     roles: RunningRoles,
+    telemetry: Telemetry,
     task_problem: impl Fn() -> Option<String>,
 ) {
     let mut told = Told::default();
     loop {
         tokio::time::sleep(POLL).await;
-        // A host that is made again has no mesh.
-        let mesh = host.status().await.map_or(0, |status| status.mesh_peers.iter().map(|(_, peers)| peers).sum());
-        network.mesh_peers.store(mesh, Ordering::Relaxed);
+        // A host that is made again has no mesh, and joins its topics then.
+        let mesh = host.status().await.map(|status| status.mesh_peers).unwrap_or_default();
+        network.mesh_peers.store(mesh.iter().map(|(_, peers)| peers).sum(), Ordering::Relaxed);
+        telemetry.show_topics(mesh.into_iter().map(|(topic, _)| topic));
         let missing = network.missing(&roles, task_problem());
         match told.line(Instant::now(), &missing) {
             Some(Line::Ready) => tracing::info!("ready"),

@@ -241,10 +241,11 @@ impl Node {
         let network = Arc::new(Network::new(directory.clone(), config, forwards));
         let readiness = tasks.keep("readiness", {
             let (host, network, roles) = (ports.host.clone(), Arc::clone(&network), Arc::clone(&roles));
+            let telemetry = telemetry.clone();
             let task_problem = Arc::new(tasks.watch_problem());
             move || {
                 let task_problem = Arc::clone(&task_problem);
-                watch(host.clone(), Arc::clone(&network), Arc::clone(&roles), move || task_problem())
+                watch(host.clone(), Arc::clone(&network), Arc::clone(&roles), telemetry.clone(), move || task_problem())
             }
         });
         let rotation = Arc::new(Mutex::new(rotation));

@@ -1,10 +1,15 @@
 //! Whether options make a net: every problem at once, each with what would help.
 
+use std::time::Duration;
+
 use wakumix_keyring::{MAX_LIFETIME, MIN_LIFETIME};
 use wakumix_mix::{MIN_POOL, fragment::MAX_PAYLOAD_LEN};
-use wakumix_node::config::Problem;
+use wakumix_node::{
+    config::{Problem, Schema, Timespan},
+    roles::Roles,
+};
 
-use super::{choices::Discovery, options::Options};
+use super::{choices::Discovery, options::Options, settings::PORTS, targets};
 use crate::Kind;
 
 /// More nodes than this in one process run into the limit of open files.
@@ -12,8 +17,17 @@ const MOST_NODES: u16 = 256;
 
 /// What is wrong with the options; nothing if they make a net.
 pub(super) fn problems(options: &Options) -> Vec<Problem> {
-    let pace = pace_problem(options);
-    [size_problems(options), pace, kill_problems(options), payload_problem(options), rotate_problem(options)].concat()
+    let of = [
+        size_problems,
+        pace_problem,
+        kill_problems,
+        payload_problem,
+        rotate_problem,
+        delay_problem,
+        port_problem,
+        file_problem,
+    ];
+    of.iter().flat_map(|problems| problems(options)).collect()
 }
 
 /// Whether there is enough of each kind of node, and not too much.
@@ -111,6 +125,41 @@ fn payload_problem(options: &Options) -> Vec<Problem> {
     problem.into_iter().collect()
 }
 
+/// Whether a message and its answer can be on their way and back in time: it waits six times.
+fn delay_problem(options: &Options) -> Vec<Problem> {
+    let waits = Duration::from_millis(6 * u64::from(options.delay.0.encode()));
+    let schema = Schema::new(&Roles::built_in()).ok();
+    let limit = schema.and_then(|schema| schema.find("sender.timeout")?.default.as_deref()?.parse::<Timespan>().ok());
+    let Some(limit) = limit.map(Timespan::as_duration).filter(|limit| waits >= *limit) else { return Vec::new() };
+    let what = format!(
+        "--delay {}: the six waits of a message and its answer take {waits:?} on average, and it has {limit:?}",
+        options.delay
+    );
+    vec![Problem::new(what, format!("use less than --delay {}ms", limit.as_millis() / 6))]
+}
+
+/// Whether every node has its ports.
+fn port_problem(options: &Options) -> Vec<Problem> {
+    let Some(base) = options.port_base else { return Vec::new() };
+    let nodes: u32 = Kind::ALL.into_iter().map(|kind| u32::from(options.count(kind))).sum();
+    let last = u32::from(base) + PORTS * nodes - 1;
+    let problem = (last > u32::from(u16::MAX)).then(|| {
+        let what = format!("--port-base {base}: {nodes} nodes have ports up to {last}, and there is none above 65535");
+        Problem::new(what, format!("use at most --port-base {}", u32::from(u16::MAX) + 1 - PORTS * nodes))
+    });
+    problem.into_iter().collect()
+}
+
+/// Whether the file can be written that Prometheus is to read.
+fn file_problem(options: &Options) -> Vec<Problem> {
+    let Some(path) = &options.prometheus_targets else { return Vec::new() };
+    let problem = targets::write(path, []).err().map(|error| {
+        let what = format!("--prometheus-targets {}: it cannot be written: {error}", path.display());
+        Problem::new(what, "name a file in a directory that exists and that you may write to")
+    });
+    problem.into_iter().collect()
+}
+
 /// Whether keys can live so short, and senders would hear of new ones.
 fn rotate_problem(options: &Options) -> Vec<Problem> {
     let Some(lifetime) = options.rotate else { return Vec::new() };
@@ -172,6 +221,9 @@ mod tests {
             (&["--mixers", "300"], &["306 nodes are too many", "use at most 256"]),
             (&["--rotate", "1m", "--discovery", "static"], &["nobody would hear of the new keys"]),
             (&["--rotate", "1s"], &["lives for 10s to 400 days"]),
+            (&["--delay", "3s"], &["--delay 3s: the six waits", "take 18s on average", "less than --delay 1666ms"]),
+            (&["--port-base", "65530"], &["12 nodes have ports up to 65565", "use at most --port-base 65500"]),
+            (&["--hold", "--prometheus-targets", "/no/such/file"], &["/no/such/file: it cannot be written", "exists"]),
         ] {
             let said = refusal(flags);
             for part in parts {
@@ -230,6 +282,8 @@ mod tests {
             &["--rate", "1", "--one-by-one"],
             &["--cover", "1s", "--hold"],
             &["--loss", "101"],
+            &["--port-base", "80"],
+            &["--prometheus-targets", "x.json"],
         ] {
             assert!(parse(flags).is_err(), "{flags:?}");
         }

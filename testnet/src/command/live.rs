@@ -1,15 +1,11 @@
 //! What the user sees while the net runs: a table that redraws itself, or a line now and then where standard error is
 //! no terminal.
 
-use std::{
-    fmt::Write as _,
-    io::{IsTerminal as _, Write as _},
-    time::Duration,
-};
+use std::{fmt::Write as _, io::Write as _, time::Duration};
 
 use tokio::{sync::oneshot, task::JoinHandle, time::Instant};
 
-use super::{counters::Counters, pools::Pools, traffic::Tally};
+use super::{counters::Counters, pools::Pools, terminal, traffic::Tally};
 
 const REDRAW: Duration = Duration::from_millis(250);
 const LINE_EVERY: Duration = Duration::from_secs(2);
@@ -29,16 +25,19 @@ pub(super) struct Watch {
 
 impl Screen {
     pub(super) fn new() -> Self {
-        Self { terminal: std::io::stderr().is_terminal(), drawn: 0 }
+        Self { terminal: terminal::size().is_some(), drawn: 0 }
     }
 
-    /// One line that stays.
-    pub(super) fn note(&self, line: &str) {
-        eprintln!("{line}");
+    /// Lines that stay.
+    pub(super) fn note(&self, lines: &str) {
+        // A closed terminal must not stop the net.
+        let _ = std::io::stderr().write_all(terminal::wrapped(lines).as_bytes());
     }
 
     /// Draws over what was drawn before.
     fn draw(&mut self, text: &str) {
+        let rows = terminal::size().map_or(usize::MAX, |(_, rows)| rows);
+        let text = &terminal::fitted(text, rows);
         // Without line wrap: on a narrow terminal the rows to go back over would be more than the lines drawn.
         let mut frame = String::from("\x1b[?7l");
         if self.drawn > 0 {
@@ -146,12 +145,12 @@ fn table(counters: &Counters, tally: &Tally, elapsed: Duration) -> String {
     let filled = (done * BAR).checked_div(tally.messages).unwrap_or(BAR);
     let bar: String = (0..BAR).map(|cell| if cell < filled { '█' } else { '░' }).collect();
     let mut text = format!("{bar}\n{}\n", line(tally, elapsed));
-    text.push_str("  role    nodes  received forwarded delivered  replied     sent  dropped     held\n");
+    text.push_str("  role    nodes  received forwarded delivered replied    sent dropped    held\n");
     for row in counters.read().rows() {
         // Formatting into a String cannot fail.
         let _ = writeln!(
             text,
-            "  {:<7} {:>5} {:>9} {:>9} {:>9} {:>8} {:>8} {:>8} {:>8}",
+            "  {:<7} {:>5} {:>9} {:>9} {:>9} {:>7} {:>7} {:>7} {:>7}",
             row.role,
             row.nodes,
             row.received,

@@ -1,6 +1,6 @@
 //! Builds the nodes, tells them of each other, watches and ends them.
 
-use std::{fmt::Write as _, time::Duration};
+use std::{fmt::Write as _, path::Path, time::Duration};
 
 use libp2p_identity::PeerId;
 use tokio::{sync::broadcast::error::RecvError, task::JoinSet, time::Instant};
@@ -13,6 +13,7 @@ use super::{
     counters::Counters,
     plan::{CONTENT_TOPIC, Plan},
     pools::Pools,
+    targets,
     traffic::Tally,
 };
 use crate::{Kind, Member, Net, TOPIC};
@@ -129,6 +130,15 @@ impl KindNet {
         }
     }
 
+    /// Writes the metrics servers where the user wants them for Prometheus.
+    pub(super) fn write_targets(&self, path: &Path) -> std::io::Result<()> {
+        let server = |(kind, member): (Kind, &'_ Member)| {
+            Some((member.plan().name().to_owned(), kind, member.node()?.metrics_address()?))
+        };
+        let servers: Vec<_> = self.members().filter_map(server).collect();
+        targets::write(path, servers.iter().map(|(name, kind, address)| (name.as_str(), *kind, *address)))
+    }
+
     /// Every REST and metrics address, and a line to try.
     pub(super) fn describe_surfaces(&self) -> String {
         let mut text = String::from("\nnode         REST                            metrics\n");
@@ -150,7 +160,7 @@ impl KindNet {
             let _ = writeln!(
                 text,
                 "\nsend a message of your own from another terminal:\n  \
-                 {program} send \"hello mix\" --content-topic {CONTENT_TOPIC} --via http://{address}"
+                 {program} send \"hello mix\" --content-topic {CONTENT_TOPIC} \\\n    --via http://{address}"
             );
         }
         let relay = self.of(&[Kind::Relay, Kind::Exit]).find_map(|(_, node)| node.rest_address());

@@ -1,5 +1,7 @@
 //! Flags of `wakumix testnet`.
 
+use std::path::PathBuf;
+
 use wakumix_sphinx::WireFormat;
 
 use super::choices::{Discovery, Payload, Shape, Share, cover, percent};
@@ -101,9 +103,16 @@ pub struct Options {
     /// Print the report as one JSON object
     #[arg(long)]
     pub json: bool,
-    /// Keep the net up until Ctrl-C, with REST and metrics on every node
+    /// Keep the net up until Ctrl-C, with REST and metrics on every node; with --rate messages go on meanwhile
     #[arg(long)]
     pub hold: bool,
+    /// Give the nodes the same ports each time, three for each in the order of the table, from this one on: libp2p (TCP, and UDP
+    /// for discv5), REST, metrics
+    #[arg(long, value_name = "PORT", value_parser = clap::value_parser!(u16).range(1024..))]
+    pub port_base: Option<u16>,
+    /// Write the metrics servers of all nodes into a file as Prometheus reads it (file_sd_configs)
+    #[arg(long, value_name = "FILE", requires = "hold")]
+    pub prometheus_targets: Option<PathBuf>,
 }
 
 impl Options {

@@ -8,7 +8,12 @@ use rand_chacha::rand_core::{Rng as _, SeedableRng as _};
 use wakumix_node::config::{Problem, Problems};
 use wakumix_waku::{PubsubTopic, WakuMessage};
 
-use super::{TestnetError, check::problems, options::Options, settings::node_plan};
+use super::{
+    TestnetError,
+    check::problems,
+    options::Options,
+    settings::{node_plan, with_ports},
+};
 use crate::{CLUSTER, Kind, NodePlan, SHARD};
 
 /// Where the test messages go.
@@ -71,7 +76,10 @@ impl Plan {
             .into_iter()
             .flat_map(numbered)
             .map(|(kind, number)| (kind, node_plan(options, kind, number, &mut rng)))
+            .enumerate()
+            .map(|(place, (kind, plan))| (kind, with_ports(plan, options.port_base, place)))
             .collect();
+        check_nodes(&nodes)?;
         let topic =
             PubsubTopic::new(CLUSTER, SHARD).map_err(|error| Problems::from(Problem::bare(error.to_string())))?;
         let kill = kill(options, &nodes, &mut rng);
@@ -79,7 +87,7 @@ impl Plan {
         Ok(Self { options: options.clone(), messages, pace: Pace::of(options), seed, nodes, kill, topic })
     }
 
-    /// One line that says what is started.
+    /// Says what is started.
     pub(super) fn headline(&self) -> String {
         let Options { relays, mixers, exits, senders, payload, delay, discovery, .. } = &self.options;
         format!(
@@ -130,6 +138,19 @@ impl Plan {
     }
 }
 
+/// Asks one node of each kind what it says of its configuration. What is wrong with one is wrong with all of them.
+fn check_nodes(nodes: &[(Kind, NodePlan)]) -> Result<(), Problems> {
+    let mut problems: Vec<Problem> = Vec::new();
+    for kind in Kind::ALL {
+        let Some((_, plan)) = nodes.iter().find(|(of, _)| *of == kind) else { continue };
+        for problem in plan.check().err().map(|problems| problems.0).unwrap_or_default() {
+            let message = format!("{}: {}", plan.name(), problem.message);
+            problems.push(Problem { message, ..problem });
+        }
+    }
+    if problems.is_empty() { Ok(()) } else { Err(Problems(problems)) }
+}
+
 /// Draws who is killed.
 fn kill(options: &Options, nodes: &[(Kind, NodePlan)], rng: &mut ChaCha20Rng) -> Option<Kill> {
     let victims: Vec<String> =
@@ -158,6 +179,27 @@ mod tests {
             "starting 2 relays, 6 mixers, 2 exits, 2 senders, one bootstrap record; 100 messages of 1KiB, mean delay 50ms, \
              profile lioness/pad, seed "
         ));
+    }
+
+    #[test]
+    fn what_a_node_refuses_is_refused_before_any_starts() {
+        for (flags, part) in [
+            (&["--cover", "2h"][..], "mixer-1: `mixer.cover`"),
+            (&["--profile", "lioness/pad,aes-ctr/seq"], "cannot be told apart on the wire"),
+        ] {
+            let said = Plan::new(&options(flags)).err().map(|error| error.to_string()).unwrap_or_default();
+            assert!(said.contains(part), "{flags:?}: {said}");
+        }
+    }
+
+    #[test]
+    fn ports_follow_each_other_from_the_first_on() {
+        let plan = Plan::new(&options(&["--port-base", "9000", "--hold"])).unwrap();
+        let port = |place: usize, key: &str| plan.nodes[place].1.get(key).unwrap().to_owned();
+        let of =
+            |place| ["tcp-port", "discv5-udp-port", "rest-port", "metrics-server-port"].map(|key| port(place, key));
+        assert_eq!(of(0), ["9000", "9000", "9001", "9002"]);
+        assert_eq!(of(11), ["9033", "9033", "9034", "9035"]);
     }
 
     #[test]

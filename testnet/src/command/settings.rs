@@ -38,6 +38,17 @@ pub(super) fn node_plan(options: &Options, kind: Kind, number: u16, rng: &mut Ch
     }
 }
 
+/// Ports of a node: libp2p and discv5, REST, metrics.
+pub(super) const PORTS: u32 = 3;
+
+/// Gives the node at this place of the net its ports, if they begin at one.
+pub(super) fn with_ports(plan: NodePlan, base: Option<u16>, place: usize) -> NodePlan {
+    let Some(base) = base else { return plan };
+    let first = u32::from(base) + PORTS * u32::try_from(place).unwrap_or(u32::MAX / PORTS);
+    let keys = [("tcp-port", 0), ("discv5-udp-port", 0), ("rest-port", 1), ("metrics-server-port", 2)];
+    keys.iter().fold(plan, |plan, (key, offset)| plan.with(key, &(first + offset).to_string()))
+}
+
 /// The secret of a secp256k1 identity.
 fn identity(rng: &mut ChaCha20Rng) -> secp256k1::SecretKey {
     loop {

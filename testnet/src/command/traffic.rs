@@ -171,6 +171,23 @@ pub(super) async fn send_all(plan: &Plan, senders: &[SenderHandle], tally: &Tall
     }
 }
 
+/// Sends at the pace of the plan, each message counted by its outcome, until it is dropped.
+pub(super) async fn go_on(plan: &Plan, senders: &[SenderHandle], outcomes: &Mutex<BTreeMap<&'static str, u64>>) {
+    let Pace::Every(period) = plan.pace else { return std::future::pending().await };
+    let start = Instant::now();
+    let in_turn = (0_u32..).zip(senders.iter().cycle());
+    let at_its_time = async |(number, sender): (u32, &SenderHandle)| {
+        sleep_until(start + period * number).await;
+        (plan.message(plan.messages.wrapping_add(number)), sender.clone())
+    };
+    let send = |(message, sender): (_, SenderHandle)| async move {
+        let outcome = sender.push(message, Some(plan.topic.as_str().to_owned()), None, None).await;
+        *outcomes.lock().entry(outcome.as_ref().map_or_else(PushFailure::kind, Answer::kind)).or_default() += 1;
+    };
+    // A sender takes so many requests at a time, and refuses the others.
+    stream::iter(in_turn).then(at_its_time).for_each_concurrent(None, send).await;
+}
+
 /// Sends one message.
 async fn send(plan: &Plan, sender: &SenderHandle, number: u32, tally: &Tally) {
     let message = plan.message(number);

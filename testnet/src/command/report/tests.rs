@@ -99,16 +99,19 @@ fn where_packets_are_lost_on_purpose_999_of_1000_messages_are_enough() {
 fn renders_counts_times_and_what_went_wrong() {
     let text = report().render();
     for line in [
-        "pool of 4 after 1.2 s, of 38 after 2.8 s; smallest pool 44 nodes, 39 of them mixers; at the end 45",
+        "pool of 4 after 1.2 s, of 38 after 2.8 s; smallest pool 44 nodes, 39 of them",
+        "  mixers; at the end 45",
         "sent 2   answered 2   received by subscribers 4 of 4   in 1.2 s",
         "outcomes: 2 confirmed; 100 % answered",
-        "tries per message 1.00, at most 1; packets per message 1.50; messages that needed another try 0",
+        "tries per message 1.00, at most 1; packets per message 1.50; messages that",
+        "  needed another try 0",
         "round trip            250 ms   300 ms   400 ms   400 ms",
         "packet balance: residue 0, held 0",
         "every message was answered and received",
     ] {
         assert!(text.lines().any(|shown| shown == line), "{line}:\n{text}");
     }
+    assert!(text.lines().all(|line| line.chars().count() <= 80), "{text}");
     assert!(text.find("\nexit ") < text.find("\nsender "), "in the order of the kinds:\n{text}");
     let failed = Report {
         answered: 1,
@@ -144,8 +147,8 @@ fn renders_what_a_kill_did() {
     let text = killed.render();
     for line in [
         "13 mixers and 1 exit killed after 60 messages",
-        "every pool was rid of them 2.5 s after the kill; of 120 messages answered that were sent after that, 0 needed \
-         another try",
+        "every pool was rid of them 2.5 s after the kill; of 120 messages answered that",
+        "  were sent after that, 0 needed another try",
         "packet balance: residue 0, held 0, written to nodes that were gone 7",
     ] {
         assert!(text.lines().any(|shown| shown == line), "{line}:\n{text}");

@@ -4,6 +4,7 @@ use std::fmt::Write as _;
 
 use super::{KillReport, Percentiles, Report, RolePackets};
 use crate::Kind;
+use crate::command::terminal::wrapped;
 
 impl Report {
     /// The report as text, with a line feed at its end.
@@ -27,12 +28,12 @@ impl Report {
         if self.answered > 0 {
             self.render_times(&mut text);
         }
-        text.push_str("\nrole     received originated  forwarded       sent  delivered    replied    dropped\n");
+        text.push_str("\nrole     received originated forwarded      sent delivered   replied   dropped\n");
         for (role, row) in Kind::ALL.iter().filter_map(|kind| self.packets.get_key_value(kind.as_str())) {
             let RolePackets { received, originated, forwarded, sent, delivered, replied, dropped, .. } = row;
             let _ = writeln!(
                 text,
-                "{role:<7} {received:>9} {originated:>10} {forwarded:>10} {sent:>10} {delivered:>10} {replied:>10} {dropped:>10}"
+                "{role:<7} {received:>9} {originated:>10} {forwarded:>9} {sent:>9} {delivered:>9} {replied:>9} {dropped:>9}"
             );
         }
         for (reason, count) in &self.dropped {
@@ -44,7 +45,7 @@ impl Report {
         }
         text.push('\n');
         text.push_str(self.verdict());
-        text
+        wrapped(&text)
     }
 
     fn verdict(&self) -> &'static str {
