@@ -170,7 +170,7 @@ impl Host {
                 let _ = reply.send(peers);
             }
             HostMessage::Dial { peer, addresses, reply } => {
-                self.asked_dials.begin(&mut self.swarm, peer, addresses, reply)
+                self.asked_dials.begin(&mut self.swarm, peer, addresses, reply);
             }
         }
     }

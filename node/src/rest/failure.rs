@@ -99,7 +99,7 @@ fn code(status: StatusCode) -> &'static str {
         415 => "unsupported_media_type",
         429 => "busy",
         503 => "unavailable",
-        400..500 => "refused",
+        _ if status.is_client_error() => "refused",
         _ => "internal",
     }
 }

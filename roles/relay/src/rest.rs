@@ -93,7 +93,7 @@ impl Interest {
 }
 
 /// What a list names.
-type Named = fn(&RestPort, Vec<String>) -> Result<Vec<Interest>, Response>;
+type Named = fn(&RestPort, &[String]) -> Result<Vec<Interest>, Response>;
 
 async fn subscribe(
     RouteContext { ports, .. }: RouteContext,
@@ -101,7 +101,7 @@ async fn subscribe(
     named: Named,
 ) -> Result<Response, Response> {
     let port = port(&ports)?;
-    for interest in named(&port, request.json()?)? {
+    for interest in named(&port, &request.json::<Vec<String>>()?)? {
         let (topic, content_topic) = interest.into_parts();
         port.relay.subscribe_to(topic, content_topic).await.map_err(Response::unavailable)?;
     }
@@ -114,7 +114,7 @@ async fn unsubscribe(
     named: Named,
 ) -> Result<Response, Response> {
     let port = port(&ports)?;
-    for interest in named(&port, request.json()?)? {
+    for interest in named(&port, &request.json::<Vec<String>>()?)? {
         let (topic, content_topic) = interest.into_parts();
         port.relay.unsubscribe_from(topic, content_topic).await.map_err(Response::unavailable)?;
     }
@@ -184,7 +184,7 @@ fn port(ports: &Ports) -> Result<RestPort, Response> {
     ports.get().ok_or_else(|| Response::unavailable("the relay has stopped"))
 }
 
-fn topics(port: &RestPort, topics: Vec<String>) -> Result<Vec<Interest>, Response> {
+fn topics(port: &RestPort, topics: &[String]) -> Result<Vec<Interest>, Response> {
     let interest = |topic: &String| {
         let topic = parse(topic)?;
         if topic.cluster() != port.cluster {
@@ -196,7 +196,7 @@ fn topics(port: &RestPort, topics: Vec<String>) -> Result<Vec<Interest>, Respons
     topics.iter().map(interest).collect()
 }
 
-fn content_topics(port: &RestPort, topics: Vec<String>) -> Result<Vec<Interest>, Response> {
+fn content_topics(port: &RestPort, topics: &[String]) -> Result<Vec<Interest>, Response> {
     topics.iter().map(|topic| port.place(topic)).collect()
 }
 

@@ -10,7 +10,7 @@ use wakumix_node::config::{MixDelay, Percent, Timespan};
 use crate::Kind;
 
 /// What a net of relays alone has not.
-const GOSSIP_CONFLICTS: [&str; 15] = [
+const GOSSIP_CONFLICTS: [&str; 16] = [
     "mixers",
     "exits",
     "senders",

@@ -69,7 +69,8 @@ impl Connectedness {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, JsonSchema)]
 pub(super) enum Origin {
     /// From nowhere else than its connection, or from a kind that nwaku does not have.
-    UnknownOrigin,
+    #[serde(rename = "UnknownOrigin")]
+    Unknown,
     /// Node Discovery v5.
     Discv5,
     /// An entry of the operator's.
@@ -93,7 +94,7 @@ impl From<SourceName> for Origin {
             SourceName::PeerExchange => Self::PeerExchange,
             SourceName::Dns => Self::Dns,
             SourceName::ServiceDiscovery => Self::Kademlia,
-            SourceName::Descriptors | SourceName::Rendezvous | SourceName::Identify => Self::UnknownOrigin,
+            SourceName::Descriptors | SourceName::Rendezvous | SourceName::Identify => Self::Unknown,
         }
     }
 }
@@ -155,7 +156,7 @@ pub(super) fn known(cluster: u16, connected: Vec<PeerDetails>, pool: Vec<PoolEnt
     };
     let mut pool: HashMap<PeerId, PoolEntry> = pool.into_iter().map(|entry| (entry.peer, entry)).collect();
     let told = |entry: &PoolEntry| entry.shards.clone().filter(|told| told.cluster == cluster).map(|told| told.shards);
-    let origin = |entry: &PoolEntry| entry.sources.first().map_or(Origin::UnknownOrigin, |source| (*source).into());
+    let origin = |entry: &PoolEntry| entry.sources.first().map_or(Origin::Unknown, |source| (*source).into());
     let mut peers: Vec<PeerJson> = connected
         .into_iter()
         .map(|PeerDetails { peer, address, protocols, agent, topics, mesh, score }| {
@@ -168,7 +169,7 @@ pub(super) fn known(cluster: u16, connected: Vec<PeerDetails>, pool: Vec<PoolEnt
                 shards: if subscribed.is_empty() { of_entry() } else { subscribed.clone() },
                 connected: Connectedness::Connected,
                 agent,
-                origin: entry.as_ref().map_or(Origin::UnknownOrigin, origin),
+                origin: entry.as_ref().map_or(Origin::Unknown, origin),
                 score: score.filter(|_| protocols.iter().any(|protocol| protocol == RELAY_PROTOCOL)),
                 protocols,
                 mesh: shards(&mesh),
