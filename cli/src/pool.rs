@@ -7,8 +7,9 @@ mod tests;
 
 use std::{io::Write, path::PathBuf, time::Duration};
 
+use wakumix_discovery::Addition;
 use wakumix_node::{
-    config::Problem,
+    config::{Problem, Problems},
     rest::pool::{AddedJson, NodeJson, NodesJson, PoolJson},
 };
 use wakumix_role_api::command::{DEFAULT_NODE, Layout, Side, short_peer, short_time};
@@ -101,7 +102,10 @@ impl PoolCommand {
     pub(super) fn run(&self, out: &mut impl Write) -> Result<(), Failure> {
         match &self.action {
             None => self.show(out),
-            Some(Action::Add { nodes, node }) => add(&node.connect()?, nodes, out),
+            Some(Action::Add { nodes, node }) => {
+                check(nodes)?;
+                add(&node.connect()?, nodes, out)
+            }
             Some(Action::Import(import)) => import.run(out),
             Some(Action::Export { node }) => {
                 let text = serde_json::to_string_pretty(&fleets::written(&pool_of(&node.connect()?)?));
@@ -148,6 +152,15 @@ impl ImportArgs {
         }
         add(&self.node.connect()?, &listed.entries, out)
     }
+}
+
+/// Whether each can be read; the node would say the same of the first that cannot.
+fn check(nodes: &[String]) -> Result<(), Failure> {
+    let help = "write <multiaddr>/p2p/<peer id>:<mix key>, <multiaddr>/p2p/<peer id> or enr:…";
+    let wrong =
+        |node: &String| node.parse::<Addition>().err().map(|error| Problem::new(format!("`{node}`: {error}"), help));
+    let problems: Vec<Problem> = nodes.iter().filter_map(wrong).collect();
+    if problems.is_empty() { Ok(()) } else { Err(Problems(problems).into()) }
 }
 
 /// Hands nodes over, and says what the pool is then.

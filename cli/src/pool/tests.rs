@@ -85,3 +85,22 @@ fn says_that_nobody_answers() {
     let other = command("https://127.0.0.1");
     assert!(other.run(&mut Vec::new()).unwrap_err().to_string().contains("--via: `https`"));
 }
+
+#[test]
+fn what_is_no_node_is_refused_before_a_node_is_asked() {
+    let peer = "/ip4/192.0.2.1/tcp/1/p2p/16Uiu2HAmPiEs2ozjjJF2iN2Pe2FYeMC9w4caRHKYdLdAfjgbWM6o";
+    let nodes = [peer, "192.0.2.1:60000", &format!("{peer}:77")].map(str::to_owned).to_vec();
+    let node = NodeArgs { via: "https://nobody".to_owned(), token: TokenArgs::default() };
+    let command = PoolCommand {
+        node: NodeArgs { via: String::new(), token: TokenArgs::default() },
+        json: false,
+        action: Some(Action::Add { nodes, node }),
+    };
+    let failure = command.run(&mut Vec::new()).unwrap_err();
+    let said = failure.to_string();
+    assert_eq!((failure.code(), said.matches("error: ").count(), said.matches("help: ").count()), (1, 2, 2), "{said}");
+    assert!(
+        said.contains("`192.0.2.1:60000`: neither") && said.contains(":77`: the mix key has 2 hex digits"),
+        "{said}"
+    );
+}

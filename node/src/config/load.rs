@@ -18,7 +18,7 @@ use super::{
     Config, check,
     check::Keys,
     derived,
-    fleet::{SWITCHES, Switch},
+    fleet::{self, SWITCHES, Switch},
     kind,
     layers::{self, Entry, Inputs, Judge},
     presets,
@@ -43,6 +43,8 @@ pub struct Loaded {
     pub sources: BTreeMap<&'static str, Source>,
     /// What the operator should know, one sentence each.
     pub warnings: Vec<String>,
+    /// Where the operator has said that a relay may do without proofs in a network of proofs.
+    pub(crate) without_proofs: Option<Source>,
     /// The roles that this node could have.
     pub roles: Roles,
     /// Every key.
@@ -145,6 +147,7 @@ pub(super) fn together(mut judge: Judge, roles: &Roles, written: [Vec<Entry>; 3]
             values,
             keys,
             sources: judge.sources,
+            without_proofs: judge.options.remove(fleet::RLN).map(|(_, source)| source),
             warnings: judge.warnings,
             roles: roles.clone(),
             schema: judge.schema,

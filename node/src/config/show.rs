@@ -4,10 +4,15 @@ use std::fmt::Write as _;
 
 use serde_json::{Map, Value, json};
 
-use wakumix_role_api::config::{Key, Kind};
+use wakumix_role_api::{
+    config::{Key, Kind},
+    relay,
+};
 
 use super::{
-    Loaded, kind,
+    Loaded,
+    fleet::RLN,
+    kind,
     presets::PRESETS,
     problem::{Problem, Problems},
     schema::{Schema, sentence},
@@ -48,7 +53,10 @@ pub fn show(loaded: &Loaded, format: ShowFormat) -> String {
                     format!("{name} = {}  # {}\n", toml_literal(&value), source.unwrap_or_default())
                 }
             };
-            tables(&loaded.schema, |_| String::new(), line)
+            // No key of this node, and without it a relay in a network of proofs would be refused again.
+            let proofs = loaded.without_proofs.as_ref().filter(|_| loaded.config.has_role(relay::NAME));
+            let proofs = proofs.map(|source| format!("{RLN} = false  # {source}\n")).unwrap_or_default();
+            proofs + &tables(&loaded.schema, |_| String::new(), line)
         }
     }
 }

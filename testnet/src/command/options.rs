@@ -26,6 +26,7 @@ const GOSSIP_CONFLICTS: [&str; 16] = [
     "rotate",
     "cover",
     "hold",
+    "port_base",
 ];
 
 /// Flags of `wakumix testnet`.

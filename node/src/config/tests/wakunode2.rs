@@ -3,7 +3,7 @@
 use wakumix_role_api::{exit, mixer, relay, sender};
 
 use super::{MIX, NODE, Setup};
-use crate::config::{Loaded, Source, presets};
+use crate::config::{Loaded, ShowFormat, Source, presets, show};
 
 /// Flags as a start script has them.
 fn script(flags: &[&str]) -> Setup {
@@ -99,6 +99,9 @@ fn cluster_1_is_the_waku_network_where_a_relay_needs_proofs() {
     let knowingly = starts(&["cluster-id=1", "rln-relay=false"]);
     assert_eq!(knowingly.config.shard.len(), 8);
     assert!(knowingly.warnings.iter().any(|warning| warning.contains("RLN proofs")), "{:?}", knowingly.warnings);
+    let shown = show(&knowingly, ShowFormat::Toml);
+    assert!(shown.starts_with("rln-relay = false  # flag --rln-relay\n"), "{shown}");
+    assert_eq!(Setup::new().toml(&shown).load().values, knowingly.values);
     // A network that is named is the one that is meant.
     assert_eq!(starts(&["preset=local", "cluster-id=1"]).config.discv5_bootstrap_node.len(), 0);
 }
