@@ -93,6 +93,7 @@ fn what_is_no_node_is_refused_before_a_node_is_asked() {
     let node = NodeArgs { via: "https://nobody".to_owned(), token: TokenArgs::default() };
     let command = PoolCommand {
         node: NodeArgs { via: String::new(), token: TokenArgs::default() },
+        wait: WaitArgs::default(),
         json: false,
         action: Some(Action::Add { nodes, node }),
     };
