@@ -102,6 +102,8 @@ pub(super) fn watch(mut screen: Screen, view: View, started: Instant) -> Watch {
     #[expect(clippy::disallowed_methods, reason = "the screen of a test net is no part of a node")]
     let task = tokio::spawn(async move {
         let mut beat = tokio::time::interval(period);
+        // A machine that was too busy to show something does not show it several times afterwards.
+        beat.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
         loop {
             let last = tokio::select! {
                 _ = &mut stopped => true,
