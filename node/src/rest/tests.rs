@@ -4,6 +4,7 @@ mod access;
 mod admin;
 mod cors;
 mod guard;
+mod peers;
 mod routes;
 
 use std::{num::NonZeroU16, sync::Arc, time::Duration};
