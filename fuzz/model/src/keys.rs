@@ -80,7 +80,14 @@ pub(super) fn is_lasting(key: &PublicKey) -> bool {
 
 /// A folder that is gone with its last use.
 fn memory() -> TempDir {
-    TempDir::new_in(IN_MEMORY).or_else(|_| TempDir::new()).unwrap()
+    let mut private = tempfile::Builder::new();
+    // A ring refuses a directory that others can look into.
+    #[cfg(unix)]
+    {
+        use std::os::unix::fs::PermissionsExt;
+        private.permissions(fs::Permissions::from_mode(0o700));
+    }
+    private.tempdir_in(IN_MEMORY).or_else(|_| private.tempdir()).unwrap()
 }
 
 fn config(directory: &Path) -> Config {

@@ -30,7 +30,7 @@ async fn a_wrong_method_on_a_known_path_is_405_with_those_that_it_has() {
         ("/info", "GET, HEAD, OPTIONS"),
         ("/health", "GET, HEAD, OPTIONS"),
         ("/metrics", "GET, HEAD, OPTIONS"),
-        ("/admin/v1/pool", "GET, HEAD, OPTIONS"),
+        ("/admin/v1/pool", "GET, HEAD, OPTIONS, POST"),
         ("/admin/v1/probe", "OPTIONS, POST"),
         ("/admin/v1/peers", "GET, HEAD, OPTIONS, POST"),
         ("/admin/v1/log-level/debug", "OPTIONS, POST"),
