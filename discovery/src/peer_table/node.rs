@@ -290,7 +290,7 @@ impl Node {
             key: key.and_then(|slot| slot.finding.mix_key),
             next_key: key.and_then(|slot| slot.finding.next_key),
             capabilities: capabilities(live()),
-            shards: live().find_map(|slot| slot.finding.shards.clone()),
+            shards: self.shards(live()),
             profiles: spoken.and_then(|finding| finding.profiles.clone()),
             formats: spoken.and_then(|finding| finding.formats),
             reassembles,
@@ -305,6 +305,13 @@ impl Node {
             is_expired,
         };
         self.blocks = subnet_limits::blocks(&self.view.addresses);
+    }
+
+    /// The shards that the most trusted record tells. What the peer says over a connection counts where its records say nothing, and
+    /// not for a service that the operator has written down: that one refuses what it does not relay itself.
+    fn shards<'a>(&self, mut live: impl Iterator<Item = &'a Slot>) -> Option<Shards> {
+        let is_written_service = self.slots.iter().any(|slot| slot.trust() == Trust::ServiceEntry);
+        live.find_map(|slot| slot.finding.shards.clone().filter(|_| slot.is_record() || !is_written_service))
     }
 
     /// The slots in the order in which their word on the key and on abilities counts: the most trusted first, but the

@@ -105,7 +105,12 @@ impl Slot {
             self.key_changed = Some(now);
         }
         let before = self.finding.clone();
-        merge(&mut self.finding, new);
+        // What a peer says over a connection is all that it says.
+        if self.is_record() {
+            merge(&mut self.finding, new);
+        } else {
+            self.finding = new;
+        }
         // That it was said again is no news.
         was_cached || self.finding != Finding { told_at: self.finding.told_at, ..before }
     }

@@ -77,7 +77,8 @@ struct Said {
     /// Over a connection that this node opened.
     is_reached: bool,
     offers: Option<Capabilities>,
-    shards: Option<Vec<u16>>,
+    /// With the time: metadata is asked once per connection, and shards are joined later.
+    shards: Option<(Vec<u16>, UnixSeconds)>,
 }
 
 impl Peers {
@@ -93,7 +94,7 @@ impl Peers {
                 peer
             }
             PeerEvent::Shards { peer, shards } => {
-                self.connected.entry(peer).or_default().shards = Some(shards);
+                self.connected.entry(peer).or_default().shards = Some((shards, now));
                 peer
             }
             PeerEvent::ReachedLost { peer } => {
@@ -112,7 +113,9 @@ impl Peers {
     fn finding(&self, peer: PeerId, now: UnixSeconds) -> Option<Finding> {
         let said = self.connected.get(&peer).filter(|said| said.is_reached)?;
         let offers = said.offers.filter(|offers| offers.contains(Capabilities::LIGHTPUSH))?;
-        let shards = said.shards.clone().map(|shards| Shards { cluster: self.cluster, shards });
+        let is_fresh = |(_, at): &&(Vec<u16>, UnixSeconds)| now.saturating_sub(*at) < COUNTS_FOR;
+        let shards = said.shards.as_ref().filter(is_fresh);
+        let shards = shards.map(|(shards, _)| Shards { cluster: self.cluster, shards: shards.clone() });
         Some(Finding { capabilities: Some(offers), shards, expires: Some(now + COUNTS_FOR), ..Finding::new(peer, now) })
     }
 }
@@ -175,6 +178,11 @@ mod tests {
         assert!(peers.on_event(reached(inbound), 1).is_some());
         assert_eq!(peers.on_event(PeerEvent::ReachedLost { peer: inbound }, 1), None);
         assert_eq!(peers.on_event(identified(inbound, &LISTED), 1), None);
+        let shards_at = |peers: &mut Peers, now| {
+            peers.on_event(reached(inbound), now).and_then(|found| found.shards).map(|shards| shards.shards)
+        };
+        assert_eq!(shards_at(&mut peers, COUNTS_FOR), Some(vec![1]));
+        assert_eq!(shards_at(&mut peers, COUNTS_FOR + 1), None, "it may have joined others");
         peers.on_event(PeerEvent::Disconnected { peer: inbound }, 1);
         peers.on_event(PeerEvent::Disconnected { peer: idle }, 1);
         assert!(peers.connected.is_empty());

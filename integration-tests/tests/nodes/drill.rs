@@ -44,6 +44,7 @@ const LIVES: &[&[(&str, Stimulus)]] = &[
         ("discovery_descriptors", Stimulus::Wait),
         ("discovery_discv5", Stimulus::Wait),
         ("discovery_events", Stimulus::Wait),
+        ("discovery_identify", Stimulus::Wait),
         ("discovery_keep_connected", Stimulus::Wait),
         ("relay_join", Stimulus::StartRelay),
     ],

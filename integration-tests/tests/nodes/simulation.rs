@@ -61,17 +61,13 @@ impl Net {
         path
     }
 
-    /// Starts the node of a file, and waits until it is ready.
+    /// Starts the node of a file, and waits until it answers. Alone it is not ready: it has no peers.
     async fn start(&mut self, name: &str, text: &str, rest: u16) -> SocketAddr {
         let file = self.write(name, text);
         let process = Process::start(wakumix(), &["node", "--config-file", file.to_str().unwrap()]);
         process.says("REST on http://").await;
         let server = SocketAddr::from(([127, 0, 0, 1], rest));
-        eventually(async || match http::get(server, "/health/ready").await {
-            answer if answer.status == 200 => Ok(()),
-            answer => Err(format!("{name}: {}", answer.body)),
-        })
-        .await;
+        assert_eq!(http::get(server, "/health/live").await.status, 200, "{name}");
         self.nodes.push(process);
         server
     }
@@ -83,6 +79,14 @@ impl Net {
             assert_eq!(ended.code, Some(0), "{}", ended.stderr);
         }
     }
+}
+
+async fn is_ready(server: SocketAddr) {
+    eventually(async || match http::get(server, "/health/ready").await {
+        answer if answer.status == 200 => Ok(()),
+        answer => Err(answer.body),
+    })
+    .await;
 }
 
 /// Ports of one node: what its file adds `ports-shift` to.
@@ -133,6 +137,7 @@ async fn a_message_goes_through(net: &mut Net, first: SocketAddr, begins: &str) 
         if pool["counts"]["usable"] == 5 { Ok(()) } else { Err(format!("the pool of the sender: {}", pool["counts"])) }
     })
     .await;
+    is_ready(first).await;
     assert_eq!(http::post(first, "/relay/v1/subscriptions", json!([TOPIC]).to_string()).await.status, 200);
     let send =
         ["send", "hello", "--content-topic", "/sim/1/chat/proto", "--via", &format!("http://{server}"), "--json"];
