@@ -133,12 +133,16 @@ impl Net {
         join_all(linked).await;
     }
 
-    /// The first relay while it has fewer peers than this, and the others while they have no mesh peer.
+    /// The first relay while it has fewer peers than this, or no mesh, and the others while they have none: the mesh of the first
+    /// has room for eight of them.
     pub async fn without_peers(&self, of_first: usize) -> Vec<String> {
         let mut without = Vec::new();
         for (place, (plan, node)) in self.relays().enumerate() {
             let status = node.host().status().await.unwrap_or_default();
-            let is_whole = status.has_mesh(TOPIC, 2) && (place > 0 || status.connected_peers >= of_first);
+            let is_whole = match place {
+                0 => status.connected_peers >= of_first && status.has_mesh(TOPIC, of_first + 1),
+                _ => status.connected_peers > 0,
+            };
             if !is_whole {
                 without.push(format!("{}: too few peers on {TOPIC}", plan.name()));
             }
