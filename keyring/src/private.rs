@@ -33,6 +33,18 @@ pub fn mode_open_to_others(_: &fs::Metadata) -> Option<u32> {
     None
 }
 
+/// The permission bits, if they let others than the owner and a group of this process write.
+#[cfg(unix)]
+fn mode_writable_by_others(metadata: &fs::Metadata) -> Option<u32> {
+    Process::current().writable_by_others(&Rights::of(metadata))
+}
+
+/// As [`mode_open_to_others`].
+#[cfg(not(unix))]
+fn mode_writable_by_others(_: &fs::Metadata) -> Option<u32> {
+    None
+}
+
 /// Why a directory cannot be used.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
@@ -61,7 +73,7 @@ pub enum DirectoryError {
         /// Who this process is.
         own: u32,
     },
-    /// Others can read or change what is in it.
+    /// Others can change what is in it.
     #[error("{} is open to all (mode {mode:04o})", .path.display())]
     OpenToOthers {
         /// The directory.
@@ -85,7 +97,7 @@ impl DirectoryError {
             }
             Self::OpenToOthers { path, .. } => {
                 let path = path.display();
-                format!("run `chmod o-rwx {path}`, or name a new directory in it: it is then made for its owner alone")
+                format!("run `chmod o-w {path}`, or name a new directory in it: it is then made for its owner alone")
             }
         }
     }
@@ -127,14 +139,15 @@ pub fn check_directory(path: &Path) -> Result<(), DirectoryError> {
     Ok(())
 }
 
-/// As [`check_directory`], for a directory of keys: nobody but its owner and a group of this process may read it.
+/// As [`check_directory`], for a directory of keys: nobody but its owner and a group of this process may put files there or take
+/// some away. That others see what lies in it tells them nothing: the files are for their owner alone.
 ///
 /// # Errors
 /// Why it may not be used.
 pub fn check_private_directory(path: &Path) -> Result<(), DirectoryError> {
     if let Ok(metadata) = fs::metadata(path)
         && metadata.is_dir()
-        && let Some(mode) = mode_open_to_others(&metadata)
+        && let Some(mode) = mode_writable_by_others(&metadata)
     {
         check_owner(path, &metadata)?;
         return Err(DirectoryError::OpenToOthers { path: path.to_owned(), mode });
@@ -210,6 +223,11 @@ impl Process {
         (rights.mode & 0o007 != 0 || by_group).then_some(rights.mode)
     }
 
+    fn writable_by_others(&self, rights: &Rights) -> Option<u32> {
+        let by_group = rights.mode & 0o020 != 0 && !self.groups.contains(&rights.group);
+        (rights.mode & 0o002 != 0 || by_group).then_some(rights.mode)
+    }
+
     /// Whether it is neither this user's nor the system's, nor given to a group of this process.
     fn is_foreign(&self, rights: &Rights) -> bool {
         ![self.user, 0].contains(&rights.user) && !self.groups.contains(&rights.group)
@@ -266,13 +284,15 @@ mod tests {
     }
 
     #[test]
-    fn a_directory_of_keys_is_for_its_owner_and_group() {
+    fn a_directory_of_keys_is_written_by_its_owner_and_group_alone() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("keys");
         assert!(check_private_directory(&path).is_ok(), "it can be made");
         assert!(!path.exists(), "nothing is made by looking");
         fs::create_dir(&path).unwrap();
-        for (mode, open) in [(0o700, false), (0o2770, false), (0o755, true), (0o777, true)] {
+        for (mode, open) in
+            [(0o700, false), (0o2770, false), (0o755, false), (0o2775, false), (0o757, true), (0o1777, true)]
+        {
             fs::set_permissions(&path, fs::Permissions::from_mode(mode)).unwrap();
             let checked = check_private_directory(&path);
             assert_eq!(matches!(checked, Err(DirectoryError::OpenToOthers { .. })), open, "{mode:o}");

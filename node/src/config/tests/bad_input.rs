@@ -418,12 +418,12 @@ fn a_directory_that_cannot_be_used_is_refused() {
     let (file, folder) = (setup.path("file"), setup.path("keys"));
     write_private(&file, "");
     std::fs::create_dir(&folder).unwrap();
-    std::fs::set_permissions(&folder, std::fs::Permissions::from_mode(0o755)).unwrap();
+    std::fs::set_permissions(&folder, std::fs::Permissions::from_mode(0o777)).unwrap();
     let of = |path: &std::path::Path| format!("roles = ['mixer']\n[keys]\ndirectory = '{}'", path.display());
     let storage = |path: &std::path::Path| format!("local-storage-path = '{}'", path.display());
     assert_says(&of(&file.join("keys")), &["`keys.directory` in file", "line 3: ", "file is not a directory"]);
     assert_says(&storage(&file.join("cache")), &["`local-storage-path` in file", "file is not a directory"]);
-    assert_says(&of(&folder), &["is open to all (mode 0755)", "chmod o-rwx"]);
+    assert_says(&of(&folder), &["is open to all (mode 0777)", "chmod o-w"]);
     Setup::new().toml(&storage(&folder)).load();
     Setup::new().toml(&of(&folder.join("new"))).load();
     std::fs::set_permissions(&folder, std::fs::Permissions::from_mode(0o2770)).unwrap();
