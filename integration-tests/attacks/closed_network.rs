@@ -25,7 +25,8 @@ const NETWORK: (&str, &str) = ("mix.networks", "127.0.0.0/8");
 
 /// A node of this role whose only address is in a closed network, and whose operator has set nothing about it.
 fn inside(role: &str) -> NodePlan {
-    NodePlan::new("node", &["mixer", role]).with("mix-allow-all-addresses", "false").without(NETWORK.0)
+    let roles = if role == "mixer" { vec![role] } else { vec!["mixer", role] };
+    NodePlan::new("node", &roles).with("mix-allow-all-addresses", "false").without(NETWORK.0)
 }
 
 /// What a stranger can make a node do to something that listens beside it.

@@ -228,9 +228,9 @@ fn sets_that_never_complete_take_bounded_memory_and_an_honest_one_is_answered() 
 }
 
 #[test]
-fn a_peer_has_ten_streams_and_half_frames_on_all_of_them_keep_nobody_out() {
-    const ALLOWED: u64 = 10;
-    const OPENED: u64 = 32;
+fn a_peer_has_no_more_streams_than_a_burst_needs_and_half_frames_on_all_of_them_keep_nobody_out() {
+    const ALLOWED: u64 = 256;
+    const OPENED: u64 = 300;
     check(Weakness::Unbounded, async |weak| {
         let net = start(mixer().weakened(weak)).await;
         let (hostile, honest, mixer) = (RawPeer::start(Muxer::Yamux, CLUSTER).await, hop().await, mixer_of(&net));

@@ -72,8 +72,8 @@ fn is_written(judge: &Judge, path: &str) -> bool {
 }
 
 /// Whether a node is one of a net on one machine, as the simulation files of the fleet have it: packets of others come to it, and
-/// it listens on and announces loopback alone. No other machine can use such a node, so nothing is opened to one. Of a node
-/// that only sends, loopback says nothing: it may send to anybody.
+/// it listens on loopback, and its operator has written that it is to be found there and nowhere else. What nobody has written is
+/// not guessed. Of a node that only sends, loopback says nothing: it may send to anybody.
 fn is_on_one_machine(judge: &Judge, roles: &Roles) -> bool {
     let named = in_force(judge, "roles");
     let named: Vec<RoleName> =
@@ -84,10 +84,13 @@ fn is_on_one_machine(judge: &Judge, roles: &Roles) -> bool {
         let external = nat.parse().ok().and_then(Nat::external);
         external.is_none_or(|ip| ip.is_loopback())
     });
-    let announces = in_force(judge, "ext-multiaddr").iter().all(|text| is_loopback_address(text));
+    let announced = in_force(judge, "ext-multiaddr");
+    let announces = announced.iter().all(|text| is_loopback_address(text));
+    let is_external = |nat: &String| nat.parse().ok().and_then(Nat::external).is_some();
+    let says_so = !announced.is_empty() || in_force(judge, "nat").iter().any(is_external);
     let is_in_network = judge.presets.iter().any(|preset| preset.is_network());
     let has_name = in_force(judge, "dns4-domain-name").iter().any(|name| !name.is_empty());
-    roles.mixing(&named).forwards && listens && nat && announces && !is_in_network && !has_name
+    roles.mixing(&named).forwards && listens && nat && announces && says_so && !is_in_network && !has_name
 }
 
 fn is_loopback_address(text: &str) -> bool {

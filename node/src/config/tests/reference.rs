@@ -53,8 +53,8 @@ fn wakunode2() -> String {
          shards, first nodes and mix nodes as logos-delivery of autumn 2026 has them. None says which wire profile its mix nodes run,\n\
          since that is not published: write `mix.profile`. A relay in a network whose messages need RLN proofs is refused unless\n\
          `rln-relay = false` is written: this version makes and checks none.\n\n\
-         **One machine.** A node to which packets come, that listens on loopback and announces nothing else, is taken for one of a\n\
-         net on one machine, as in `simulations/mixnet` of `wakunode2`: `mix-allow-all-addresses`, `mix.networks`,\n\
+         **One machine.** A node to which packets come, that listens on loopback and whose operator has written that it announces\n\
+         loopback (`nat`, `ext-multiaddr`), is taken for one of a net on one machine, as in `simulations/mixnet` of `wakunode2`: `mix-allow-all-addresses`, `mix.networks`,\n\
          `host.shared-addresses`, `ip-colocation-limit` and `sender.min-subnets` are then as in the preset `local`, unless they are\n\
          written, and `store = true` is a warning.\n\n\
          | option | {} | {} | here |\n|---|---|---|---|\n",

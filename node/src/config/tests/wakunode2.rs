@@ -283,8 +283,9 @@ fn a_node_of_the_simulation_is_in_a_net_on_one_machine() {
 
 #[test]
 fn a_node_that_others_can_use_is_not_taken_for_one_on_one_machine() {
-    let loopback = ["mix=true", "listen-address=127.0.0.1"];
+    let loopback = ["mix=true", "listen-address=127.0.0.1", "ext-multiaddr=/ip4/127.0.0.1/tcp/60000"];
     assert!(starts(&loopback).config.mix_allow_all_addresses);
+    assert!(!starts(&loopback[..2]).config.mix_allow_all_addresses, "nobody has written it");
     for more in [
         "nat=extip:203.0.113.7",
         "ext-multiaddr=/ip4/203.0.113.7/tcp/60000",
