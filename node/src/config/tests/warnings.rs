@@ -57,7 +57,12 @@ fn a_node_in_a_closed_network_that_it_does_not_serve_is_warned_with_the_line_to_
             is_silent(&format!("preset = 'local'\n{toml}"), part);
         }
         // A net on one machine is served without being named.
-        for place in ["listen-address = '127.0.0.1'", "", "nat = 'extip:203.0.113.9'", "nat = 'extip:100.64.0.9'"] {
+        for place in [
+            "listen-address = '127.0.0.1'\nnat = 'extip:127.0.0.1'",
+            "",
+            "nat = 'extip:203.0.113.9'",
+            "nat = 'extip:100.64.0.9'",
+        ] {
             is_silent(&format!("{roles}\n{place}"), part);
         }
     }
