@@ -27,14 +27,14 @@ use wakumix_telemetry::Telemetry;
 
 use crate::{
     cache::{self, CacheFile},
-    clock::{Now, SkewWatch},
+    clock::{Now, SkewWatch, Voice},
     entry::PeerAddress,
     finding::{Finding, KnownRecord, Refusal, Remembered, SourceName},
     local::{self, LocalRecord},
     messages::DiscoveryMessage,
     names::{self, Names, Settled},
     own_record::OwnRecord,
-    peer_table::{self, CheckOutcome, Node, PeerTable, Rules},
+    peer_table::{self, Block, CheckOutcome, Node, PeerTable, Rules},
     pool::{self, Checked, Diversity, Guards, MAX_PARALLEL_CHECKS, Schedule, View},
     source::{Findings, Source, SourceContext},
     sources::Resolver,
@@ -109,6 +109,11 @@ impl Parts {
     /// snapshot, and the guards on their way to the disk.
     pub(crate) fn task_limit(&self) -> usize {
         self.sources.len() + MAX_PARALLEL_CHECKS + names::PARALLEL + 8
+    }
+
+    /// Whether descriptors are taken from anybody: what a check brings is one.
+    fn takes_descriptors(&self) -> bool {
+        self.sources.iter().any(|source| source.name() == SourceName::Descriptors)
     }
 
     /// Whether some source looks for nodes that neither the operator nor an earlier run has named.
@@ -278,12 +283,23 @@ impl Discovery {
         self.look_at_clock(now);
         if self.parts.rules.pool.sends {
             let usable = self.shown.as_ref().map_or(0, |view| view.mix_nodes.len());
-            self.alone.look(usable, self.table.nodes().filter(|node| node.view.key.is_some()).count(), now.at);
+            let known = || self.table.nodes().filter(|node| node.view.key.is_some()).count();
+            self.alone.look(usable, known, now.at);
         }
         if now.at >= self.next_guards {
             self.next_guards = now.at + GUARDS_PACE;
             self.is_stale |= self.update_guards(now);
         }
+    }
+
+    /// Who a node counts as where nodes are counted: in the open an operator's entry or its subnet, elsewhere itself.
+    fn voice(&self, peer: &PeerId) -> Option<Voice> {
+        let node = self.table.get(peer)?;
+        if node.is_entry() || self.parts.rules.allow_private {
+            return Some(Voice::Peer(*peer));
+        }
+        let is_subnet = |block: &&Block| matches!(block, Block::Subnet4(_) | Block::Subnet6(_));
+        node.blocks.iter().find(is_subnet).copied().map(Voice::Subnet)
     }
 
     /// Says when this machine's clock is found to be wrong, or right again.
@@ -510,10 +526,10 @@ impl Discovery {
             }
             DiscoveryMessage::Checked { peer, checked: Checked { outcome, told, issued } } => {
                 self.checks = self.checks.saturating_sub(1);
-                if let Some(issued) = issued {
-                    self.clock.note(peer, issued, now.unix);
+                if let Some((voice, issued)) = self.voice(&peer).zip(issued) {
+                    self.clock.note(voice, issued, now.unix);
                 }
-                if let Some(told) = told {
+                if let Some(told) = told.filter(|_| self.parts.takes_descriptors()) {
                     self.take(SourceName::Descriptors, vec![*told], now);
                 }
                 self.parts.metrics.checked(outcome);

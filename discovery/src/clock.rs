@@ -8,7 +8,7 @@ use tokio::time::Instant;
 
 use crate::finding::UnixSeconds;
 
-pub(crate) use skew::SkewWatch;
+pub(crate) use skew::{SkewWatch, Voice};
 
 /// One moment on both clocks: records carry the wall's time, which may jump; waits and ages are measured by the other.
 #[derive(Clone, Copy, Debug)]

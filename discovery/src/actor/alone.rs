@@ -6,7 +6,7 @@ use tokio::time::Instant;
 
 /// How long a node that sends may be without a usable mix node before it is said. At the start nodes are reached within
 /// seconds, and one whose connections break is reached again within as many.
-const PATIENCE: Duration = Duration::from_secs(60);
+const LASTS: Duration = Duration::from_secs(60);
 
 /// Since when there is nobody, and whether that was said.
 #[derive(Debug, Default)]
@@ -16,13 +16,13 @@ pub(super) struct Alone {
 }
 
 impl Alone {
-    /// Looks at how many mix nodes are usable of those that are known.
-    pub(super) fn look(&mut self, usable: usize, known: usize, now: Instant) {
+    /// Looks at how many mix nodes are usable; `known` counts all that are known.
+    pub(super) fn look(&mut self, usable: usize, known: impl FnOnce() -> usize, now: Instant) {
         let Some(is_alone) = self.changes(usable, now) else { return };
         if is_alone {
             tracing::warn!(
-                known,
-                seconds = PATIENCE.as_secs(),
+                known = known(),
+                seconds = LASTS.as_secs(),
                 "no mix node can be used, so nothing goes over the mixnet; if all of them have new addresses, hand one over with \
                  `wakumix pool add`, a file of them with `wakumix pool import`; `wakumix pool` shows what is known"
             );
@@ -38,7 +38,7 @@ impl Alone {
             return std::mem::take(&mut self.has_said).then_some(false);
         }
         let since = *self.since.get_or_insert(now);
-        let is_time = !self.has_said && now.duration_since(since) >= PATIENCE;
+        let is_time = !self.has_said && now.duration_since(since) >= LASTS;
         self.has_said |= is_time;
         is_time.then_some(true)
     }

@@ -43,8 +43,11 @@ impl Identify {
         loop {
             let finding = match events.recv().await {
                 Ok(event) => peers.on_event(event, Now::read().unix),
-                // A check's next visit says it again.
-                Err(RecvError::Lagged(_)) => None,
+                // Connections may have ended among what was missed. The next visits, and identify's next word, say it again.
+                Err(RecvError::Lagged(_)) => {
+                    peers.connected.clear();
+                    None
+                }
                 Err(RecvError::Closed) => return,
             };
             if let Some(finding) = finding
@@ -66,7 +69,7 @@ impl Source for Identify {
     }
 }
 
-/// What connected peers have said. Bound: the connections.
+/// What connected peers have said. Bound: the connections, since no end of one is missed without forgetting all.
 struct Peers {
     cluster: u16,
     connected: HashMap<PeerId, Said>,
@@ -98,7 +101,9 @@ impl Peers {
                 peer
             }
             PeerEvent::ReachedLost { peer } => {
-                self.connected.entry(peer).or_default().is_reached = false;
+                if let Some(said) = self.connected.get_mut(&peer) {
+                    said.is_reached = false;
+                }
                 return None;
             }
             PeerEvent::Disconnected { peer } => {
@@ -164,6 +169,23 @@ mod tests {
         assert_eq!(last.capabilities, Some(Capabilities::LIGHTPUSH | Capabilities::RELAY));
         assert_eq!(last.shards, Some(Shards { cluster: CLUSTER, shards: vec![0, 5] }));
         assert_eq!((last.mix_key, last.addresses.len()), (None, 0));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn after_events_were_missed_nothing_is_believed_that_was_said_before() {
+        let node = Node::new(1, mixer(1), &Identify::new(CLUSTER));
+        tokio::task::yield_now().await;
+        // More than the channel holds, at once: the first are lost.
+        node.events.send(reached(peer(2))).unwrap();
+        for _ in 0..2000 {
+            node.events.send(PeerEvent::Connected { peer: peer(3), dialled: None }).unwrap();
+        }
+        node.events.send(identified(peer(2), &LISTED)).unwrap();
+        tokio::time::sleep(std::time::Duration::from_secs(1)).await;
+        assert_eq!(node.log.lock().found, [], "whether it is still reached is not known");
+        node.events.send(reached(peer(2))).unwrap();
+        tokio::time::sleep(std::time::Duration::from_secs(1)).await;
+        assert_eq!(node.log.lock().found.len(), 1);
     }
 
     #[test]

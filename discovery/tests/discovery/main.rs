@@ -273,6 +273,17 @@ async fn a_check_brings_what_a_node_says_of_itself() {
     }
 }
 
+#[actix::test]
+async fn a_check_brings_no_descriptor_where_descriptors_are_off() {
+    let (source, report) = Scripted::boxed(SourceName::Discv5);
+    let mut world = World::with_sources(private(), vec![source]);
+    world.network(|network| network.own.insert(peer(1), answer(descriptor(1, 50))));
+    report.send(vec![told(1)]).await.unwrap();
+    assert_eq!(world.pool_of(1).await, [node(1)]);
+    tokio::time::sleep(Duration::from_secs(600)).await;
+    assert_eq!(world.pool(), [node(1)]);
+}
+
 /// A sender that starts first, as under an orchestrator that starts all at once, or before its operator has brought up the rest.
 #[actix::test]
 async fn entries_that_start_after_their_sender_are_used_within_seconds() {
