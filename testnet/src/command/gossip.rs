@@ -28,10 +28,10 @@ use wakumix_node::{
     node::Node,
 };
 use wakumix_role_api::relay::RelayHandle;
-use wakumix_waku::{MessageHash, WakuMessage, lightpush::StatusCode};
+use wakumix_waku::{MessageHash, lightpush::StatusCode};
 
 use super::{
-    START_LIMIT, STOP_LIMIT, TestnetError, choices::Shape, options::Options, plan::CONTENT_TOPIC, settings::node_plan,
+    START_LIMIT, STOP_LIMIT, TestnetError, choices::Shape, options::Options, plan::message, settings::node_plan,
 };
 use crate::{Kind, Net, TOPIC};
 
@@ -295,20 +295,6 @@ async fn publish(options: &Options, net: &mut Net, seen: &Arc<Mutex<Seen>>, cour
         while open.try_join_next().is_some() {}
     }
     while open.join_next().await.is_some() {}
-}
-
-fn message(options: &Options, rng: &mut ChaCha20Rng) -> WakuMessage {
-    let mut payload = vec![0; options.payload.len()];
-    rng.fill_bytes(&mut payload);
-    WakuMessage {
-        payload,
-        content_topic: CONTENT_TOPIC.to_owned(),
-        version: 0,
-        timestamp: Some(wakumix_node::clock::unix_nanoseconds()),
-        meta: Vec::new(),
-        rate_limit_proof: Vec::new(),
-        ephemeral: false,
-    }
 }
 
 /// Messages of relays that live, and whether they were published a moment before the kill.

@@ -124,17 +124,22 @@ impl Plan {
     /// The message with this number; the same for the same seed, but for its time.
     pub(super) fn message(&self, number: u32) -> WakuMessage {
         let mut rng = ChaCha20Rng::seed_from_u64(self.seed ^ (u64::from(number) + 1).rotate_left(32));
-        let mut payload = vec![0; self.options.payload.len()];
-        rng.fill_bytes(&mut payload);
-        WakuMessage {
-            payload,
-            content_topic: CONTENT_TOPIC.to_owned(),
-            version: 0,
-            timestamp: Some(wakumix_node::clock::unix_nanoseconds()),
-            meta: Vec::new(),
-            rate_limit_proof: Vec::new(),
-            ephemeral: false,
-        }
+        message(&self.options, &mut rng)
+    }
+}
+
+/// A message of now with a random payload.
+pub(super) fn message(options: &Options, rng: &mut ChaCha20Rng) -> WakuMessage {
+    let mut payload = vec![0; options.payload.len()];
+    rng.fill_bytes(&mut payload);
+    WakuMessage {
+        payload,
+        content_topic: CONTENT_TOPIC.to_owned(),
+        version: 0,
+        timestamp: Some(wakumix_node::clock::unix_nanoseconds()),
+        meta: Vec::new(),
+        rate_limit_proof: Vec::new(),
+        ephemeral: false,
     }
 }
 

@@ -37,7 +37,7 @@ const CONTENT_TOPIC: Parameter = Parameter {
 
 const DONE: Reply = Reply::text(200, "OK");
 const TAKEN: Reply = Reply::json::<Vec<ReceivedJson>>(200, "The messages since the last request, oldest first.");
-const BAD_TOPICS: Reply = Reply::text(400, "The body is malformed, or a topic is none that this node can relay.");
+const BAD_TOPICS: Reply = Reply::text(400, "The body is malformed, or this node cannot relay one of the topics.");
 const NOT_PUBLISHED: Reply = Reply::text(400, "The message or its topic is refused; the text says why.");
 const BUSY: Reply = Reply::text(429, "Too many publications are in progress.");
 const FAILED: Reply = Reply::text(500, "Publishing failed.");
