@@ -18,6 +18,7 @@
 mod block;
 mod check;
 mod command;
+mod file;
 mod fragments;
 mod generate;
 mod hops;
@@ -39,6 +40,7 @@ mod show;
 
 pub use check::{check_file, check_str};
 pub use command::{Command, CommandError};
+pub use file::read_text;
 pub use generate::{GenerateError, generate};
 pub use render::{render_json, render_text};
 pub use report::{Failure, FileReport, SectionReport, Totals};
