@@ -23,11 +23,11 @@
 //! | `client` | inputs, outputs, the open requests and their timers | |
 //! | `exchange`, `tries` | one request: its tries, when the next one goes out, how it ends | `docs/sending.md` |
 //! | `probe` | loops that test nodes | |
-//! | `route`, `return_route`, `layout` | which exit, which paths, how many packets | `spec/mix-wire.md §11`, `§13`, `§7.3` |
-//! | `dispatch`, `build` | packets to be built and handed over | `spec/mix-wire.md §7`, `§9` |
+//! | `route`, `return_route`, `layout` | which exit, which paths, how many packets | `spec/mix-wire.md §11`, §13, §7.3 |
+//! | `dispatch`, `build` | packets to be built and handed over | `spec/mix-wire.md §7`, §9 |
 //! | `conditions` | response timeout and loss, from all requests | RFC 6298, RFC 4015 |
 //! | `admission`, `window` | how many requests are open, and how many under way | |
-//! | `surbs` | what opens the replies | `spec/mix-wire.md §9`, `§21` W7 |
+//! | `surbs` | what opens the replies | `spec/mix-wire.md §9`, §21 W7 |
 //! | `meaning`, [`lightpush`] | what an answer means | `spec/waku.md §4` |
 //!
 //! # Non-goals

@@ -6,7 +6,7 @@
 //!
 //! | module | idea | source |
 //! |---|---|---|
-//! | [`address`] | 94-byte hop addresses | `spec/mix-wire.md` §5.1 |
+//! | [`address`] | 94-byte hop addresses | `spec/mix-wire.md §5.1` |
 //! | [`message`] | requests with SURBs, replies, cover | §7.3, §16 |
 //! | [`fragment`] | requests cut into shards for packets of their own, and put together | `docs/fragments.md` |
 //! | [`capacity`] | how many application bytes fit | §7.3 |
@@ -81,12 +81,12 @@ pub use replay::{ReplayError, ReplayTags};
 pub use reply::{Full, GroupId, ReplyStore};
 pub use wakumix_sphinx::named_enum;
 
-/// The libp2p protocol on which packets travel; the same for every wire profile (`spec/mix-wire.md` §2).
+/// The libp2p protocol on which packets travel; the same for every wire profile (`spec/mix-wire.md §2`).
 pub const MIX_PROTOCOL: &str = "/mix/1.0.0";
 
 /// The libp2p protocol on which packets of the second format travel, framed as those of [`MIX_PROTOCOL`]; ours, for closed
 /// fleets.
 pub const SPHINX_PACKET_PROTOCOL: &str = "/wakumix/sphinx-packet/1.0.0";
 
-/// The codec that marks a packet as cover. It is never negotiated on a stream (`spec/mix-wire.md` §16).
+/// The codec that marks a packet as cover. It is never negotiated on a stream (`spec/mix-wire.md §16`).
 pub const COVER_CODEC: &str = "/mix/cover/1.0.0";
