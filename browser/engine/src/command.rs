@@ -45,6 +45,8 @@ pub enum Command {
     Tick,
     /// All open requests end.
     Close,
+    /// Which of the signatures of an [`Event::Verify`](crate::Event::Verify) are good, in its order.
+    Verified(u32, Vec<bool>),
 }
 
 /// How an engine is set.
@@ -108,6 +110,7 @@ impl Command {
             12 => Self::DirectAnswer(r.u32()?, direct_answer(r)?),
             13 => Self::Tick,
             14 => Self::Close,
+            15 => Self::Verified(r.u32()?, r.list(Reader::flag)?),
             _ => return Err(Malformed),
         };
         r.end().map(|()| command)

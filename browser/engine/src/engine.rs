@@ -27,7 +27,9 @@ use wakumix_mix::{
     hop::{self, HopDecision, NextHopPolicy},
     random,
 };
-use wakumix_records::descriptor::{MAX_DESCRIPTORS, Request as DescriptorRequest, Response as DescriptorResponse};
+use wakumix_records::descriptor::{
+    Descriptor, MAX_DESCRIPTORS, Request as DescriptorRequest, Response as DescriptorResponse,
+};
 use wakumix_sphinx::{PacketFormat, PrivateKey, Weaknesses, WireFormat};
 use wakumix_waku::{frame, lightpush::v3};
 
@@ -116,6 +118,9 @@ struct Page {
     /// Ids of requests come from the page and are below 2^32; those of cover loops are above.
     next_loop: u64,
     next_cover: Option<Duration>,
+    /// Descriptors whose signatures are being checked: those of an answer, and at the start those of an earlier visit.
+    unverified: Vec<Unverified>,
+    next_check: u32,
     packets: Packets,
     inbound: TokenBucket,
     search: Search,
@@ -139,6 +144,13 @@ struct Asked {
     limit: Duration,
     reason: Option<ClientError>,
     exposure: Exposure,
+}
+
+struct Unverified {
+    id: u32,
+    /// The peer that gave them; `None` for those of an earlier visit.
+    from: Option<PeerId>,
+    read: Vec<(Descriptor, Vec<u8>)>,
 }
 
 /// Packets on their way out.
@@ -255,6 +267,8 @@ impl Page {
             open: BTreeMap::new(),
             next_loop: 1 << 32,
             next_cover,
+            unverified: Vec::new(),
+            next_check: 0,
             packets: Packets::default(),
             inbound: TokenBucket::default(),
             search: Search { due: clock.now, pause: FIRST_SEARCH, asked: None, round: Vec::new(), since: None },
@@ -310,6 +324,7 @@ impl Page {
             }
             Command::DirectAnswer(id, answer) => self.direct_answer(RequestId(id.into()), answer, clock, rng),
             Command::Tick => self.feed(Input::Tick, clock, rng),
+            Command::Verified(id, good) => self.verified(id, &good, clock, rng),
             Command::Close => self.feed(Input::End, clock, rng),
         }
     }
@@ -318,11 +333,8 @@ impl Page {
         // What cannot be read is of another version of the package: the page begins anew.
         let Ok((guards, descriptors)) = state::read(bytes, self.settings.cluster) else { return };
         self.guards = GuardSample::restored(guards);
-        for descriptor in &descriptors {
-            // Those whose time is over are refused, like forged ones.
-            let _ = self.pool.take(descriptor, clock.unix_seconds());
-        }
-        if self.pool.len() >= MIN_POOL {
+        let count = self.verify(descriptors, None, clock);
+        if count >= MIN_POOL {
             self.search.due = clock.now.saturating_add(QUIET_START);
         }
         self.has_changed = true;
@@ -332,14 +344,52 @@ impl Page {
         if self.search.asked.as_ref() != Some(peer) {
             return;
         }
-        self.search.asked = None;
         let response = answer.and_then(|answer| DescriptorResponse::decode(&answer).ok());
-        let descriptors = response.map(|response| response.descriptors).unwrap_or_default();
+        let mut descriptors = response.map(|response| response.descriptors).unwrap_or_default();
+        descriptors.truncate(MAX_DESCRIPTORS);
         self.pool.begin_answer();
-        for descriptor in descriptors.iter().take(MAX_DESCRIPTORS) {
-            // A peer that passes on forged ones is no use; others may be.
-            self.stored.is_due |= self.pool.take(descriptor, clock.unix_seconds()).unwrap_or(false);
+        if self.verify(descriptors, Some(*peer), clock) == 0 {
+            self.end_search(clock, rng);
         }
+    }
+
+    /// Reads descriptors and has the signatures checked of those that are of use; how many these are. What cannot be read, or is
+    /// out of date, is passed over.
+    fn verify(&mut self, descriptors: Vec<Vec<u8>>, from: Option<PeerId>, clock: Clock) -> usize {
+        let (mut read, mut signatures) = (Vec::new(), Vec::new());
+        for bytes in descriptors {
+            if let Ok((descriptor, signature)) = Descriptor::open_unsigned(&bytes, clock.unix_seconds())
+                && self.pool.wants(&descriptor)
+            {
+                read.push((descriptor, bytes));
+                signatures.push(signature);
+            }
+        }
+        let count = read.len();
+        if count > 0 {
+            self.next_check = self.next_check.wrapping_add(1);
+            self.unverified.push(Unverified { id: self.next_check, from, read });
+            self.events.push(Event::Verify(self.next_check, signatures));
+        }
+        count
+    }
+
+    fn verified<R: CryptoRng>(&mut self, id: u32, good: &[bool], clock: Clock, rng: &mut R) {
+        let Some(place) = self.unverified.iter().position(|unverified| unverified.id == id) else { return };
+        let Unverified { from, read, .. } = self.unverified.swap_remove(place);
+        for ((descriptor, bytes), is_good) in read.into_iter().zip(good) {
+            let is_new = *is_good && self.pool.take(descriptor, bytes);
+            self.stored.is_due |= is_new && from.is_some();
+        }
+        self.has_changed = true;
+        if from.is_some() && from == self.search.asked {
+            self.end_search(clock, rng);
+        }
+    }
+
+    /// A peer has answered, or has not.
+    fn end_search<R: CryptoRng>(&mut self, clock: Clock, rng: &mut R) {
+        self.search.asked = None;
         self.look(clock, rng);
         if self.lacks_nodes() {
             self.search.due = clock.now.saturating_add(self.search.pause);

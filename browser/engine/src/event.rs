@@ -5,6 +5,7 @@ use wakumix_client::{
     Exposure,
     lightpush::{Answer, DeliveryPath, PushFailure},
 };
+use wakumix_records::descriptor::SignatureToCheck;
 
 use crate::codec::Writer;
 
@@ -47,6 +48,8 @@ pub enum Event {
     Status(Box<Status>),
     /// What to keep for the next visit: pool and guards. It is for [`Restore`](crate::Command::Restore) alone to read.
     Store(Vec<u8>),
+    /// Check these signatures, and answer with [`Verified`](crate::Command::Verified).
+    Verify(u32, Vec<SignatureToCheck>),
 }
 
 /// How a request ended.
@@ -121,6 +124,13 @@ impl Event {
             Self::Store(state) => {
                 w.u8(9);
                 w.bytes(state);
+            }
+            Self::Verify(id, signatures) => {
+                w.u8(10);
+                w.u32(*id);
+                w.list(signatures, |w, SignatureToCheck { public_key, signed, signature }| {
+                    [public_key, signed, signature].into_iter().for_each(|bytes| w.bytes(bytes));
+                });
             }
         }
     }

@@ -1,6 +1,6 @@
 //! The mix nodes that a page knows, and what each can be used for.
 //!
-//! Nodes come from descriptors, whose signatures are checked here, and from the app. A node without a descriptor is what the
+//! Nodes come from descriptors with good signatures, and from the app. A node without a descriptor is what the
 //! app says that it is. Bounds: [`MAX_NODES`] nodes with descriptors, overflow rule: a newcomer is not taken; the nodes that
 //! the app names are bounded by the app.
 
@@ -13,7 +13,7 @@ use libp2p_identity::PeerId;
 use multiaddr::{Multiaddr, Protocol};
 use wakumix_client::{DirectorySnapshot, PoolCounts, PoolState, ServiceEntry, ServiceKind, guards::GuardCandidate};
 use wakumix_mix::{Family, HopAddress, Member, MixNode, OwnOperator, families, is_public};
-use wakumix_records::descriptor::{Descriptor, DescriptorError};
+use wakumix_records::descriptor::Descriptor;
 use wakumix_sphinx::{FormatSet, PublicKey, WireFormat};
 use wakumix_waku::record::{Capabilities, Shards};
 
@@ -69,27 +69,26 @@ impl Pool {
         self.nodes.entry(peer).or_default().named = Some(node);
     }
 
-    /// Takes a descriptor, if it is good and not older than the one that is known; whether that changed anything.
-    pub(crate) fn take(&mut self, bytes: &[u8], unix: u64) -> Result<bool, DescriptorError> {
-        let descriptor = Descriptor::open(bytes, unix)?;
+    /// Whether a descriptor is worth the check of its signature: of a mix node of this cluster, newer than what is known.
+    pub(crate) fn wants(&mut self, descriptor: &Descriptor) -> bool {
         if descriptor.shards.cluster != self.rules.cluster {
             let foreign = self.foreign.map_or(0, |(_, count)| count);
             self.foreign = Some((descriptor.shards.cluster, foreign.saturating_add(1)));
-            return Ok(false);
+            return false;
         }
-        if descriptor.mix_key.is_none() {
-            return Ok(false);
+        let known = self.nodes.get(&descriptor.peer).and_then(|node| node.descriptor.as_ref());
+        let has_place = known.is_some() || self.described().count() < MAX_NODES;
+        descriptor.mix_key.is_some() && has_place && known.is_none_or(|(known, _)| known.issued < descriptor.issued)
+    }
+
+    /// Takes a descriptor whose signature is good; whether that changed anything.
+    pub(crate) fn take(&mut self, descriptor: Descriptor, bytes: Vec<u8>) -> bool {
+        let is_wanted = self.wants(&descriptor);
+        if is_wanted {
+            let peer = descriptor.peer;
+            self.nodes.entry(peer).or_default().descriptor = Some((descriptor, bytes));
         }
-        let known = self.nodes.get(&descriptor.peer).map(|node| node.descriptor.as_ref());
-        match known {
-            Some(Some((known, _))) if known.issued >= descriptor.issued => return Ok(false),
-            Some(Some(_)) => {}
-            Some(None) | None if self.described().count() >= MAX_NODES => return Ok(false),
-            Some(None) | None => {}
-        }
-        let peer = descriptor.peer;
-        self.nodes.entry(peer).or_default().descriptor = Some((descriptor, bytes.to_vec()));
-        Ok(true)
+        is_wanted
     }
 
     /// Forgets which other cluster was seen, before an answer is read.
