@@ -28,7 +28,7 @@ dependencies:
 wasm:
     .ci/run wasm
 
-# Tests, the README's command
+# All tests
 tests:
     .ci/run tests
 
