@@ -36,6 +36,45 @@
 //!
 //! No sockets, no queues, no timers, no persistence.
 //! Asking a service and building its reply are the exit role's, holding and sending packets the mixer's.
+//!
+//! # Example
+//!
+//! A sender draws a path to an exit and writes a request; what the exit takes out of the packet is the same request.
+//!
+//! ```
+//! use libp2p_identity::{Keypair, secp256k1};
+//! use rand_chacha::{ChaCha20Rng, rand_core::SeedableRng};
+//! use wakumix_mix::{Body, HopAddress, MixNode, MixPool, Preference, Request, forward_path, request_capacity};
+//! use wakumix_sphinx::{PrivateKey, WireFormat};
+//!
+//! # fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! // A node draws from the operating system; a fixed seed makes the same choices every time.
+//! let mut rng = ChaCha20Rng::seed_from_u64(1);
+//!
+//! let mut nodes = Vec::new();
+//! for n in 1..=5_u8 {
+//!     let identity = Keypair::from(secp256k1::Keypair::generate());
+//!     let address = format!("/ip4/10.0.{n}.1/tcp/60000").parse()?;
+//!     let address = HopAddress::from_multiaddr(&address, identity.public().to_peer_id())?;
+//!     nodes.push(MixNode::new(address, PrivateKey::generate(&mut rng).public()));
+//! }
+//! let (me, pool) = (nodes[0].clone(), MixPool::new(nodes.into_iter().skip(1)));
+//! let exit = pool.nodes()[0].peer();
+//!
+//! let path = forward_path(&mut rng, &pool, &me, None, &exit, Preference::NONE)?;
+//! assert_eq!(path[2].peer(), exit);
+//! assert!(path.iter().all(|node| node.peer() != me.peer()));
+//!
+//! let format = WireFormat::default().format();
+//! let request = Request { codec: "/vac/waku/lightpush/3.0.0", surbs: Vec::new(), data: b"a request" };
+//! assert!(request.data.len() <= request_capacity(&*format, request.codec, 0).ok_or("the codec is too long")?);
+//! let body = request.encode()?; // what PacketFormat::build puts into a packet, and open finds there
+//!
+//! let Body::Request(found) = Request::decode(&*format, &body)? else { return Err("cover".into()) };
+//! assert_eq!(found.data, b"a request");
+//! # Ok(())
+//! # }
+//! ```
 
 pub mod address;
 pub mod admission;
