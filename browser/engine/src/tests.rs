@@ -182,7 +182,12 @@ impl World {
                 self.stored = Some(state);
                 None
             }
-            Event::Started | Event::Refused(_) | Event::AskDirectly { .. } => None,
+            Event::AskDirectly { id, services, request, .. } => {
+                assert!(!services.is_empty());
+                let request = v3::Request::decode(frame::first_body(&request, 1 << 20).unwrap()).unwrap();
+                Some(Command::DirectAnswer(id, Ok(frame::encode(&published(request.request_id)))))
+            }
+            Event::Started | Event::Refused(_) => None,
         }
     }
 
@@ -221,13 +226,17 @@ impl World {
     }
 
     fn push(&mut self, id: u32, payload: &[u8]) {
+        self.push_with(id, payload, Anonymity::Required);
+    }
+
+    fn push_with(&mut self, id: u32, payload: &[u8], anonymity: Anonymity) {
         let message = WakuMessage {
             payload: payload.to_vec(),
             content_topic: "/test/1/page/proto".to_owned(),
             ..WakuMessage::default()
         };
         let pubsub_topic = Some("/waku/2/rs/66/0".to_owned());
-        let push = Push { message, pubsub_topic, exit: None, timeout: None, anonymity: Anonymity::Required };
+        let push = Push { message, pubsub_topic, exit: None, timeout: None, anonymity };
         self.give(Command::Push(id, Box::new(push)));
     }
 
@@ -243,6 +252,12 @@ impl World {
         }
         panic!("request {id} has no outcome");
     }
+}
+
+/// What a service answers that has published a message.
+fn published(request_id: String) -> Vec<u8> {
+    let (status_code, relay_peer_count) = (StatusCode::SUCCESS, Some(3));
+    v3::Response { request_id, status_code, status_desc: None, relay_peer_count }.encode()
 }
 
 enum Step {
@@ -267,16 +282,11 @@ fn step(format: &dyn PacketFormat, seed: u8, packet: &mut [u8], rng: &mut ChaCha
             let body = packet[body].to_vec();
             let Ok(Body::Request(Request { surbs, data, .. })) = Request::decode(format, &body) else { panic!() };
             let request = v3::Request::decode(frame::first_body(data, 1 << 20).unwrap()).unwrap();
-            let response = v3::Response {
-                request_id: request.request_id,
-                status_code: StatusCode::SUCCESS,
-                status_desc: None,
-                relay_peer_count: Some(3),
-            };
+            let response = published(request.request_id);
             let surb = surbs.into_iter().next().unwrap();
             let first = HopAddress::decode(&surb.hop).unwrap().peer();
             let mut reply = vec![0; format.packet_len()];
-            format.use_surb(rng, surb, &encode_reply(&frame::encode(&response.encode())), &mut reply).unwrap();
+            format.use_surb(rng, surb, &encode_reply(&frame::encode(&response)), &mut reply).unwrap();
             Step::Reply(first, reply)
         }
         other => panic!("{other:?}"),
@@ -425,6 +435,37 @@ fn closing_ends_every_request_once() {
     world.give(Command::Close);
     assert_eq!(world.outcomes.len(), 5);
     assert!(world.outcomes.values().all(|outcome| *outcome == Err("stopped".to_owned())));
+}
+
+#[test]
+fn cover_leaves_without_a_message_and_comes_back() {
+    let mut world = World::new(13);
+    let cover = Some(Duration::from_secs(2));
+    world.give(Command::Start(Box::new(Settings { cover, ..settings() })));
+    world.give(Command::Tick);
+    world.pass(Duration::from_secs(10));
+    world.packets.clear();
+    world.pass(Duration::from_secs(60));
+    assert_eq!(world.packets.len(), 1, "a loop");
+    assert!(world.connected.contains(&world.packets[0].0));
+    world.carry();
+    assert!(world.outcomes.is_empty());
+}
+
+#[test]
+fn only_a_message_that_prefers_anonymity_goes_directly_and_only_after_a_minute_without_a_route() {
+    let mut world = World::new(14);
+    let few = (1..=3).map(|seed| descriptor(seed, CLUSTER)).collect();
+    world.answer = Some(Response { descriptors: few }.encode());
+    world.give(Command::Start(Box::new(settings())));
+    world.pass(Duration::from_secs(20));
+    world.push_with(1, b"early", Anonymity::Preferred);
+    assert_eq!(world.outcomes[&1], Err("pool_too_small".to_owned()));
+    world.pass(Duration::from_secs(60));
+    world.push_with(2, b"late", Anonymity::Preferred);
+    assert_eq!(world.outcomes[&2], Ok(200));
+    world.push_with(3, b"late", Anonymity::Required);
+    assert_eq!(world.outcomes[&3], Err("pool_too_small".to_owned()));
 }
 
 proptest! {
