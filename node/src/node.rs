@@ -5,6 +5,7 @@
 //! it holds. The servers refuse new work at once, show health and metrics meanwhile, and end last.
 
 mod addresses;
+mod certificates;
 mod connections;
 mod formats;
 mod keys;
