@@ -143,6 +143,12 @@ impl Node {
         &self.telemetry
     }
 
+    /// The scheme of URLs to REST and metrics.
+    pub fn http_scheme(&self) -> &'static str {
+        let is_secure = self.rest.iter().chain(&self.metrics).any(|server| server.is_secure);
+        if is_secure { "https" } else { "http" }
+    }
+
     /// Where REST is bound, if it is on.
     pub fn rest_address(&self) -> Option<SocketAddr> {
         self.rest.as_ref().map(|server| server.address)
