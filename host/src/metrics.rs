@@ -314,7 +314,7 @@ impl HostMetrics {
         let outcomes = ["connected", "failed", "denied"];
         Self {
             dials: outcomes.map(|outcome| telemetry.counter(Metric::DialsTotal, &[("outcome", outcome)])),
-            // The fleet's words: spec/waku.md §7.3.
+            // The fleet's words: `spec/waku.md §7.3`.
             fleet_dials: ["successful", "failed", "failed"]
                 .map(|outcome| telemetry.counter(Metric::WakuPeersDialsTotal, &[("outcome", outcome)])),
             gossip_overload: telemetry.counter(SharedMetric::GossipMessagesTotal, &[("verdict", "overload")]),

@@ -176,7 +176,7 @@ fn without_further_streams() -> Setup {
 }
 
 /// What a sender of the existing network does while its connection is fresh: a stream for each packet that is under way, all at
-/// once, none of which is closed (`spec/live-behaviour.md`).
+/// once, none of which is closed (`spec/live-behaviour.md §6`).
 async fn a_burst_arrives(muxer: Muxer, packets: u32) {
     let (peer, mut node) = pair(muxer).await;
     let to = node.peer();

@@ -2,7 +2,7 @@
 //!
 //! A hop multiplies α by a clamped scalar, a multiple of 8, and the field arithmetic ignores the top bit of α. So α plus any of
 //! the 8 points of small order, with that bit or without, gives the same secret: 16 encodings of one packet
-//! (`spec/mix-wire.md` §21 W5, Appendix A). Whoever watches the mixer sees the copies leave for the next hop.
+//! (`spec/mix-wire.md §21 W5`, Appendix A). Whoever watches the mixer sees the copies leave for the next hop.
 
 use curve25519_dalek::{constants::EIGHT_TORSION, montgomery::MontgomeryPoint};
 use wakumix_integration_tests::{

@@ -2,7 +2,7 @@
 //!
 //! An attack is run twice. Against nodes as they are it must fail; against nodes whose countermeasure is turned off
 //! ([`Weakness`]) the same adversary must succeed, or the first result would mean nothing. The numbers W1 to W16 are those
-//! of `spec/mix-wire.md` §21; docs/attacks.md has one row for each attack.
+//! of `spec/mix-wire.md §21`; docs/attacks.md has one row for each attack.
 #![allow(clippy::disallowed_methods, reason = "a test sees a panic of what it starts: it fails")]
 #![allow(
     clippy::unwrap_used,

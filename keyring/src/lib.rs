@@ -1,7 +1,7 @@
 //! A node's mix keys, each with the replay tags of the packets that it has opened.
 //!
 //! Key and tags are one unit: they are made together, live as long as each other, and are erased together
-//! (`spec/mix-wire.md` §15, §21 W4). Whoever opens packets holds a [`KeyRing`], tries its [`keys`](KeyRing::keys) in order,
+//! (`spec/mix-wire.md §15`, §21 W4). Whoever opens packets holds a [`KeyRing`], tries its [`keys`](KeyRing::keys) in order,
 //! and has the tags of what was authentic admitted and [committed](Admitted::committed) before anything is done with the
 //! packets. [`Rotation`] puts a new key in the place of the old one by the clock.
 //!

@@ -251,7 +251,7 @@ mod tests {
 
     use super::*;
 
-    // spec/waku.md §5.2, first row: node key, peer id, mix key, mix public key.
+    // `spec/waku.md §5.2`, first row: node key, peer id, mix key, mix public key.
     const NODE: &str = "f98e3fba96c32e8d1967d460f1b79457380e1a895f7971cecc8528abe733781a";
     const PEER: &str = "16Uiu2HAmPiEs2ozjjJF2iN2Pe2FYeMC9w4caRHKYdLdAfjgbWM6o";
     const MIX: &str = "a87db88246ec0eedda347b9b643864bee3d6933eb15ba41e6d58cb678d813258";

@@ -1,4 +1,4 @@
-//! The health report in the JSON shape of nwaku's `GET /health` (spec/waku.md §7.2).
+//! The health report in the JSON shape of nwaku's `GET /health` (`spec/waku.md §7.2`).
 //!
 //! `{"nodeHealth":"READY","connectionStatus":"Connected","protocolsHealth":[{"Relay":"READY"},
 //! {"Mix":"NOT_READY","desc":"..."}]}`

@@ -1,7 +1,7 @@
 //! What is fixed about a metric, and the catalogue in which a crate describes all of its own.
 //!
 //! Our names begin with `waku_mix_`. Two more families are the fleet's and keep its names, so that dashboards that exist
-//! find them: `mix_*` (spec/mix-wire.md §18, spec/waku.md §5.6) and `waku_*` (spec/waku.md §7.3).
+//! find them: `mix_*` (`spec/mix-wire.md §18`, `spec/waku.md §5.6`) and `waku_*` (`spec/waku.md §7.3`).
 
 /// How a metric behaves over time.
 #[derive(Debug, Clone, Copy, PartialEq)]

@@ -2,7 +2,7 @@
 //! shards that it relays (`spec/waku.md §3`).
 //!
 //! Records of the existing network's nodes often do not say that they serve lightpush, or on which shards, while each
-//! connection does (`spec/live-behaviour.md`, "Seen on 29 November 2026"). The visit of a check is enough. A peer that dialled
+//! connection does (`spec/live-behaviour.md §6`). The visit of a check is enough. A peer that dialled
 //! in is not believed: to be chosen as a service it would only have to connect.
 
 use std::collections::HashMap;

@@ -1,4 +1,4 @@
-//! How many gossip peers one address has, and what that costs each of them (the network's factor P6, `spec/waku.md` §2.2).
+//! How many gossip peers one address has, and what that costs each of them (the network's factor P6, `spec/waku.md §2.2`).
 //!
 //! gossipsub counts every connection, so that strangers who connect from an honest relay's address and say nothing cut its
 //! gossip. Here a connection counts from its first gossip frame on, and the penalty has an end above the score at which own

@@ -38,7 +38,7 @@ use crate::{
     metrics::{GossipAdmission, GossipMetrics, GossipPause},
 };
 
-/// How long gossipsub refuses a message that it has had. Half of what the network's nodes choose (120 s, `spec/waku.md` §2.2), the
+/// How long gossipsub refuses a message that it has had. Half of what the network's nodes choose (120 s, `spec/waku.md §2.2`), the
 /// default of the library. A copy is late by what its sender may answer from (6 heartbeats), by its queue (5 s) and by its stream's
 /// window: 256 KiB are 4000 messages of 60 bytes, 26 s at the part of 26 peers that are all read at their limit. A message
 /// that is sent again after longer passes here once more; nodes with 120 s stop it.

@@ -1,8 +1,8 @@
 //! Which connection writes to which peer, and what happens to a peer's packets when it breaks.
 //!
 //! A peer has at most one outgoing stream over all its connections. A live connection, whoever opened it, is preferred
-//! over dialling the address in the packet: a browser can only be reached that way (`notes/browser.md §2`). A packet that
-//! may only use a live connection is dropped as soon as there is none.
+//! over dialling the address in the packet: a browser cannot be dialled, and a reply reaches it only over the connection that it
+//! opened (`spec/waku.md §8.3`). A packet that may only use a live connection is dropped as soon as there is none.
 //!
 //! Whom to dial, and where, is in packets, so anybody can ask for it. Hence a dial that takes long is given up, one gives
 //! way to the next when there are many, and an address that failed is not tried again for a moment.

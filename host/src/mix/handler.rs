@@ -111,7 +111,7 @@ impl Handler {
     fn accept(&mut self, stream: Stream) {
         let metrics = &self.link.ingress.metrics;
         let Some(place) = self.link.streams.take(&self.link.further, &self.link.limits) else {
-            // The reference too ends it after the negotiation (`spec/live-behaviour.md`). Dropping it resets it.
+            // The reference too ends it after the negotiation (`spec/live-behaviour.md §2`). Dropping it resets it.
             metrics.frame_refused(FrameRefusal::StreamLimit);
             return;
         };

@@ -8,8 +8,8 @@ use tokio::time::timeout;
 use super::queue::{InFlight, PeerQueue, Taken};
 use crate::{frame::append_frame, limits::LastUse};
 
-/// Packets that are written before the writer flushes and settles them. More saves no measurable work
-/// (`notes/dependencies.md §7`) and would be written twice when the stream breaks.
+/// Packets that are written before the writer flushes and settles them. A larger batch would save no work
+/// (with yamux 0.14, flushing after 16 packets costs as much as after each), and is written twice when the stream breaks.
 const BATCH: usize = 16;
 
 /// Bytes that go to the muxer in one write: the largest payload of a yamux frame that libp2p sends.

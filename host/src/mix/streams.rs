@@ -1,7 +1,7 @@
 //! How many streams a peer may have open towards this node in one packet format.
 //!
 //! One is enough, and ten are what the network's nodes allow each other. Their senders open one for each packet that is under
-//! way while a connection is fresh, and keep them (`spec/live-behaviour.md`, "Seen on 29 November 2026"); whatever they write on
+//! way while a connection is fresh, and keep them (`spec/live-behaviour.md §6`); whatever they write on
 //! a stream that is one too many is lost. So a peer may have many more for a while. All peers share those further places, and
 //! each may have a quarter of what the others leave: there is always something left for the next.
 

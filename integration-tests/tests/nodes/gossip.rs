@@ -24,7 +24,7 @@ fn field(number: u8, content: &[u8]) -> Vec<u8> {
     [&[number << 3 | 2], wakumix_waku::frame::encode(content).as_slice()].concat()
 }
 
-/// A frame with one message, as gossipsub carries it (spec/waku.md §2.1).
+/// A frame with one message, as gossipsub carries it (`spec/waku.md §2.1`).
 fn publication(data: &[u8]) -> Vec<u8> {
     field(2, &[field(2, data), field(4, TOPIC.as_bytes())].concat())
 }

@@ -298,7 +298,7 @@ fn no_sender() -> String {
 
 async fn push_plainly(api: &Api, asked: Asked) -> Outcome {
     let Asked { topic, mut message, timeout, .. } = asked;
-    // Publishers put the time in before anything is hashed (spec/waku.md §1.2). Over the mixnet the sender does.
+    // Publishers put the time in before anything is hashed (`spec/waku.md §1.2`). Over the mixnet the sender does.
     message.timestamp.get_or_insert_with(crate::clock::unix_nanoseconds);
     let limit = timeout.unwrap_or(PLAIN_LIMIT).min(LONGEST_PLAIN_LIMIT);
     api.plain.push(DirectPush { id: request_id(), topic, message }, limit).await.into()
@@ -363,7 +363,7 @@ impl From<&PushFailure> for Outcome {
             PushFailure::BadAnswer(_) | PushFailure::Client(ClientError::Internal(_)) => {
                 LightpushStatus::INTERNAL_SERVER_ERROR
             }
-            // A dial failure is 505 at the fleet's clients (spec/waku.md §4.1).
+            // A dial failure is 505 at the fleet's clients (`spec/waku.md §4.1`).
             PushFailure::Service(DirectFailure::DialFailed) => LightpushStatus::NO_PEERS_TO_RELAY,
             _ => LightpushStatus::SERVICE_NOT_AVAILABLE,
         };

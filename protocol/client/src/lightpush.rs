@@ -1,4 +1,4 @@
-//! Lightpush over the mix client: from a message to a request, and from an answer to a verdict (`spec/waku.md §4`, `§5.5`).
+//! Lightpush over the mix client: from a message to a request, and from an answer to a verdict (`spec/waku.md §4`, §5.5).
 
 mod outcome;
 mod push;

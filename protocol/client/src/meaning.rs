@@ -9,7 +9,7 @@ pub enum Meaning {
     /// What was asked for is done, now or before.
     Done,
     /// What a service says if it can do nothing, and also of a request that it has served before: done if an earlier try may
-    /// have got through, else another service may help. Lightpush has such an answer, 505 (`live-behaviour.md`).
+    /// have got through, else another service may help. Lightpush has such an answer, 505 (`spec/live-behaviour.md §4`).
     DoneIfRepeated,
     /// This service cannot; another may.
     Elsewhere,

@@ -1,4 +1,4 @@
-//! Which exit, which paths, which reply paths: decided from one directory snapshot (`spec/mix-wire.md §11.1`, `§13`).
+//! Which exit, which paths, which reply paths: decided from one directory snapshot (`spec/mix-wire.md §11.1`, §13).
 
 use std::{
     collections::{BTreeMap, BTreeSet},

@@ -34,7 +34,7 @@ pub enum Opening {
     /// The application bytes of the answer to a try, whose other credentials are gone with this.
     Opened(TryId, Vec<u8>),
     /// It is dropped for this reason. Nothing is used up: a good copy may still come through the same or another reply block
-    /// (`spec/mix-wire.md §21` W7).
+    /// (`spec/mix-wire.md §21 W7`).
     Refused(DropReason),
     /// It is dropped, and its try is used up nevertheless: only without the countermeasure.
     Burned(TryId, DropReason),

@@ -1,4 +1,4 @@
-//! Hop addresses: 94 bytes that name where a packet goes next (`spec/mix-wire.md` §5.1).
+//! Hop addresses: 94 bytes that name where a packet goes next (`spec/mix-wire.md §5.1`).
 //!
 //! | offset | length | field |
 //! |---|---|---|
@@ -140,7 +140,7 @@ impl HopAddress {
     }
 
     /// What stands in the header for a peer that has no address: only its id is true, so a hop that is connected to it can
-    /// pass a packet on, and no other (`spec/waku.md` §8.3).
+    /// pass a packet on, and no other (`spec/waku.md §8.3`).
     ///
     /// # Errors
     /// [`AddressError::PeerIdKind`] if the peer's id is not of a secp256k1 key.
@@ -265,7 +265,7 @@ impl fmt::Debug for HopAddress {
     }
 }
 
-/// Whether the 94 bytes say "no address": the exit is the destination, or the packet is a reply (§5.1).
+/// Whether the 94 bytes say "no address": the exit is the destination, or the packet is a reply (`spec/mix-wire.md §5.1`).
 #[must_use]
 pub fn is_absent(bytes: &AddressBytes) -> bool {
     bytes.iter().all(|&byte| byte == 0)

@@ -1,5 +1,5 @@
 //! Admission: how much a node takes from its peers, and from which, before anything is multiplied
-//! (`spec/mix-wire.md` §21 W6, W9).
+//! (`spec/mix-wire.md §21 W6`, W9).
 //!
 //! Everything is counted in the node's own time. A frame costs what opening it takes, the longer of its share of the
 //! packets and of the bytes a second that the node can bear; so one bucket limits both. The node's bucket fills with one

@@ -1,4 +1,4 @@
-//! Room for application bytes in one packet (`spec/mix-wire.md` §7.3).
+//! Room for application bytes in one packet (`spec/mix-wire.md §7.3`).
 
 use wakumix_sphinx::{MAX_SURBS, PacketFormat};
 

@@ -1,4 +1,4 @@
-//! Loop cover: packets that this node sends to itself through two others (`spec/mix-wire.md` §16).
+//! Loop cover: packets that this node sends to itself through two others (`spec/mix-wire.md §16`).
 //!
 //! A loop is built like a request, with the same length and delays, and its body is the fleet's cover: the codec and random
 //! bytes. The first 16 of those are its [`LoopId`], which nobody but this node ever sees: they lie inside the innermost

@@ -1,4 +1,4 @@
-//! Delay laws: what a sender writes into a header and how long a node holds a packet (`spec/mix-wire.md` §14).
+//! Delay laws: what a sender writes into a header and how long a node holds a packet (`spec/mix-wire.md §14`).
 
 use std::time::Duration;
 

@@ -1,4 +1,4 @@
-//! What an exit decides about one request (`spec/mix-wire.md` §11, §21 W8).
+//! What an exit decides about one request (`spec/mix-wire.md §11`, §21 W8).
 //!
 //! ```text
 //! body ─> read ─┬─> cover: counted and forgotten

@@ -90,7 +90,7 @@ impl ExitStatus {
     }
 
     /// What a sender is told of it. Whether a service was not there, hung up or said nothing is for the exit's operator alone:
-    /// a sender that could tell would learn which ports of others are open (`spec/mix-wire.md` §21 W8).
+    /// a sender that could tell would learn which ports of others are open (`spec/mix-wire.md §21 W8`).
     #[must_use]
     pub const fn told(self) -> Self {
         match self {
@@ -123,7 +123,7 @@ impl ExitStatus {
         }
     }
 
-    /// The lightpush status code that comes nearest (`spec/waku.md` §4.1), for clients that know no description of ours.
+    /// The lightpush status code that comes nearest (`spec/waku.md §4.1`), for clients that know no description of ours.
     #[must_use]
     pub const fn lightpush_code(self) -> u32 {
         match self {

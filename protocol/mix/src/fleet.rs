@@ -1,4 +1,4 @@
-//! The fleet's metric labels: what the dashboards of existing mix networks expect (`spec/mix-wire.md` §18).
+//! The fleet's metric labels: what the dashboards of existing mix networks expect (`spec/mix-wire.md §18`).
 //!
 //! `mix_messages_recvd{type}`, `mix_messages_forwarded{type}` and `mix_messages_error{type,error}` know fewer ends than
 //! our ledger does. An end without a label there is `None` here and shows in our own metrics only.

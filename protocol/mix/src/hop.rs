@@ -1,4 +1,4 @@
-//! What a mix node decides about one received packet (`spec/mix-wire.md` §10, with the countermeasures of §21).
+//! What a mix node decides about one received packet (`spec/mix-wire.md §10`, with the countermeasures of §21).
 //!
 //! ```text
 //! authenticate ─> replay tag ─> open ─┬─> blind, draw the delay ─> dispatch to the next hop

@@ -6,7 +6,7 @@
 //!
 //! | module | idea | source |
 //! |---|---|---|
-//! | [`address`] | 94-byte hop addresses | `spec/mix-wire.md` §5.1 |
+//! | [`address`] | 94-byte hop addresses | `spec/mix-wire.md §5.1` |
 //! | [`message`] | requests with SURBs, replies, cover | §7.3, §16 |
 //! | [`fragment`] | requests cut into shards for packets of their own, and put together | `docs/fragments.md` |
 //! | [`capacity`] | how many application bytes fit | §7.3 |
@@ -36,6 +36,45 @@
 //!
 //! No sockets, no queues, no timers, no persistence.
 //! Asking a service and building its reply are the exit role's, holding and sending packets the mixer's.
+//!
+//! # Example
+//!
+//! A sender draws a path to an exit and writes a request; what the exit takes out of the packet is the same request.
+//!
+//! ```
+//! use libp2p_identity::{Keypair, secp256k1};
+//! use rand_chacha::{ChaCha20Rng, rand_core::SeedableRng};
+//! use wakumix_mix::{Body, HopAddress, MixNode, MixPool, Preference, Request, forward_path, request_capacity};
+//! use wakumix_sphinx::{PrivateKey, WireFormat};
+//!
+//! # fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! // A node draws from the operating system; a fixed seed makes the same choices every time.
+//! let mut rng = ChaCha20Rng::seed_from_u64(1);
+//!
+//! let mut nodes = Vec::new();
+//! for n in 1..=5_u8 {
+//!     let identity = Keypair::from(secp256k1::Keypair::generate());
+//!     let address = format!("/ip4/10.0.{n}.1/tcp/60000").parse()?;
+//!     let address = HopAddress::from_multiaddr(&address, identity.public().to_peer_id())?;
+//!     nodes.push(MixNode::new(address, PrivateKey::generate(&mut rng).public()));
+//! }
+//! let (me, pool) = (nodes[0].clone(), MixPool::new(nodes.into_iter().skip(1)));
+//! let exit = pool.nodes()[0].peer();
+//!
+//! let path = forward_path(&mut rng, &pool, &me, None, &exit, Preference::NONE)?;
+//! assert_eq!(path[2].peer(), exit);
+//! assert!(path.iter().all(|node| node.peer() != me.peer()));
+//!
+//! let format = WireFormat::default().format();
+//! let request = Request { codec: "/vac/waku/lightpush/3.0.0", surbs: Vec::new(), data: b"a request" };
+//! assert!(request.data.len() <= request_capacity(&*format, request.codec, 0).ok_or("the codec is too long")?);
+//! let body = request.encode()?; // what PacketFormat::build puts into a packet, and open finds there
+//!
+//! let Body::Request(found) = Request::decode(&*format, &body)? else { return Err("cover".into()) };
+//! assert_eq!(found.data, b"a request");
+//! # Ok(())
+//! # }
+//! ```
 
 pub mod address;
 pub mod admission;
@@ -81,12 +120,12 @@ pub use replay::{ReplayError, ReplayTags};
 pub use reply::{Full, GroupId, ReplyStore};
 pub use wakumix_sphinx::named_enum;
 
-/// The libp2p protocol on which packets travel; the same for every wire profile (`spec/mix-wire.md` §2).
+/// The libp2p protocol on which packets travel; the same for every wire profile (`spec/mix-wire.md §2`).
 pub const MIX_PROTOCOL: &str = "/mix/1.0.0";
 
 /// The libp2p protocol on which packets of the second format travel, framed as those of [`MIX_PROTOCOL`]; ours, for closed
 /// fleets.
 pub const SPHINX_PACKET_PROTOCOL: &str = "/wakumix/sphinx-packet/1.0.0";
 
-/// The codec that marks a packet as cover. It is never negotiated on a stream (`spec/mix-wire.md` §16).
+/// The codec that marks a packet as cover. It is never negotiated on a stream (`spec/mix-wire.md §16`).
 pub const COVER_CODEC: &str = "/mix/cover/1.0.0";

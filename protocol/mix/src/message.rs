@@ -1,4 +1,4 @@
-//! Mix messages: what the 3968-byte message block carries once its padding is gone (`spec/mix-wire.md` §7.3).
+//! Mix messages: what the 3968-byte message block carries once its padding is gone (`spec/mix-wire.md §7.3`).
 //!
 //! | kind | codec | rest |
 //! |---|---|---|
@@ -60,7 +60,7 @@ pub enum MessageError {
     /// The request ends before its SURBs do.
     #[error("the request ends before its SURBs do")]
     SurbsTruncated,
-    /// A SURB that every hop would refuse (`spec/mix-wire.md` §21 W5). The reference accepts it and loses the answer.
+    /// A SURB that every hop would refuse (`spec/mix-wire.md §21 W5`). The reference accepts it and loses the answer.
     #[error("a SURB of the request cannot be used")]
     SurbUnusable,
 }

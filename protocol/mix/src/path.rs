@@ -1,4 +1,4 @@
-//! Path choice: three different nodes, drawn from the pool (`spec/mix-wire.md` §13) among those paths that no operator
+//! Path choice: three different nodes, drawn from the pool (`spec/mix-wire.md §13`) among those paths that no operator
 //! can see twice, as far as is known.
 //!
 //! No two hops of a path, the node itself included, are in one /24 or of one [`Family`], where the pool allows it; nor is a
@@ -108,7 +108,7 @@ pub enum PathError {
 pub enum LastHop<'a> {
     /// All: the sender can be dialled.
     Any,
-    /// One of these, which have a connection to the sender (`spec/waku.md` §8.3).
+    /// One of these, which have a connection to the sender (`spec/waku.md §8.3`).
     Among(&'a BTreeSet<PeerId>),
     /// This one, the sender's guard.
     Guard(&'a PeerId),

@@ -1,4 +1,4 @@
-//! Replay tags: which packets this key has already opened (`spec/mix-wire.md` §15, §21 W4–W6).
+//! Replay tags: which packets this key has already opened (`spec/mix-wire.md §15`, §21 W4–W6).
 //!
 //! A tag is SHA-256 of the shared secret; it is inserted after the MAC has been checked, so that only whoever
 //! can build a valid packet can fill the set, and it stays for the life of the key.

@@ -1,4 +1,4 @@
-//! Reply credentials: what opens the answers to our own requests (`spec/mix-wire.md` §9, §12, §21 W6–W7).
+//! Reply credentials: what opens the answers to our own requests (`spec/mix-wire.md §9`, §12, §21 W6–W7).
 //!
 //! The SURBs of one request form a group. The first reply that opens completes the group and takes all its
 //! credentials with it; a reply that does not open burns nothing, because looking a credential up

@@ -1,7 +1,7 @@
 //! Signed envelopes: bytes, what they are, and the signature of the peer that made them.
 //!
 //! The signature covers a domain, the payload type and the payload, each behind its length, so that a signature made for
-//! one purpose serves no other (`spec/waku.md §5.3`, `§6.6`).
+//! one purpose serves no other (`spec/waku.md §5.3`, §6.6).
 
 use libp2p_identity::{DecodingError, Keypair, PublicKey, SigningError};
 use prost::Message as _;

@@ -13,6 +13,46 @@
 //! | [`peer_exchange`] | messages that carry node records | `spec/waku.md §6.5` |
 //! | [`rendezvous`] | messages that carry the records of registered nodes, and these records | `spec/waku.md §5.3` |
 //! | [`service_discovery`] | messages, advertisements and tickets of Kademlia service discovery | `spec/waku.md §6.6` |
+//!
+//! # Example
+//!
+//! A mix node signs what it says about itself, and a reader checks it.
+//!
+//! ```
+//! use libp2p_identity::{Keypair, secp256k1};
+//! use wakumix_records::descriptor::{Descriptor, DescriptorError, Limits};
+//! use wakumix_sphinx::{PrivateKey, WireFormat};
+//! use wakumix_waku::record::{Capabilities, Shards};
+//!
+//! # fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! let identity = Keypair::from(secp256k1::Keypair::generate());
+//! let now = 1_764_590_000;
+//! let descriptor = Descriptor {
+//!     peer: identity.public().to_peer_id(),
+//!     issued: now,
+//!     expires: now + 3600,
+//!     addresses: vec!["/ip4/203.0.113.7/tcp/60000".parse()?],
+//!     shards: Shards { cluster: 66, shards: vec![0] },
+//!     capabilities: Capabilities::MIX,
+//!     mix_key: Some(PrivateKey::generate(&mut rand::rng()).public()),
+//!     next_key: None,
+//!     profiles: vec![WireFormat::default()],
+//!     operator: None,
+//!     family: Vec::new(),
+//!     limits: Limits::default(),
+//!     reassembles: true,
+//!     is_full: false,
+//! };
+//! let mut bytes = descriptor.seal(&identity)?;
+//! assert_eq!(Descriptor::open(&bytes, now + 60)?, descriptor);
+//!
+//! // An hour later it is no longer believed, and with one bit changed it never was.
+//! assert!(Descriptor::open(&bytes, now + 3601).is_err());
+//! bytes[100] ^= 1;
+//! assert!(Descriptor::open(&bytes, now + 60).is_err());
+//! # Ok(())
+//! # }
+//! ```
 
 mod countermeasures;
 pub mod descriptor;

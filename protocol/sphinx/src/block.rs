@@ -1,4 +1,4 @@
-//! The message block: padding, body and, in SEQ, a sequence number (`spec/mix-wire.md` §7.2).
+//! The message block: padding, body and, in SEQ, a sequence number (`spec/mix-wire.md §7.2`).
 //!
 //! ```text
 //! SEQ  padding length u16 BE ‖ zeros ‖ body ‖ sequence u32

@@ -1,4 +1,4 @@
-//! Building forward packets (`spec/mix-wire.md` §6 to §8).
+//! Building forward packets (`spec/mix-wire.md §6` to §8).
 
 use rand_core::CryptoRng;
 use zeroize::Zeroizing;

@@ -1,4 +1,4 @@
-//! X25519 as RFC 7748 defines it: little-endian u-coordinates, scalars clamped on every use (`spec/mix-wire.md` §4.1).
+//! X25519 as RFC 7748 defines it: little-endian u-coordinates, scalars clamped on every use (`spec/mix-wire.md §4.1`).
 //!
 //! Two backends compute the same function. Native targets use AWS-LC, whose ladder and fixed-base multiplication are
 //! verified assembly; wasm32, where AWS-LC cannot be linked, uses curve25519-dalek. The arithmetic of scalars, which

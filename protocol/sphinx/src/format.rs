@@ -91,7 +91,7 @@ pub trait PacketFormat: Send + Sync + fmt::Debug {
     fn open_reply(&self, keys: &ReplyKeys, packet: &mut [u8]) -> Result<Range<usize>, ReplyError>;
 }
 
-/// Which packets a node speaks: `lioness/pad` and its like (`spec/mix-wire.md` §20), or `sphinx-packet`.
+/// Which packets a node speaks: `lioness/pad` and its like (`spec/mix-wire.md §20`), or `sphinx-packet`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum WireFormat {
     /// The packet of the fleet under `/mix/1.0.0`, in one of its profiles.

@@ -1,4 +1,4 @@
-//! The header α‖β‖γ, built alike for packets and single-use reply blocks (`spec/mix-wire.md` §6).
+//! The header α‖β‖γ, built alike for packets and single-use reply blocks (`spec/mix-wire.md §6`).
 
 use ctr::cipher::{StreamCipher, StreamCipherSeek};
 use zeroize::{Zeroize, ZeroizeOnDrop, Zeroizing};

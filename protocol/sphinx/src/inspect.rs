@@ -24,7 +24,7 @@ use crate::scalar::ScalarChain;
 use crate::surb::{ReplyKeys, ReplyLayers, SurbId};
 use crate::weakness::Weaknesses;
 
-/// Shortest LIONESS block: both halves have at least 32 bytes (`spec/mix-wire.md` §4.5).
+/// Shortest LIONESS block: both halves have at least 32 bytes (`spec/mix-wire.md §4.5`).
 const LIONESS_MIN_BLOCK: usize = 2 * LEFT_LEN;
 
 /// Shortest LIONESS seed, the key of a SURB.

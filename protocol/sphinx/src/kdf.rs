@@ -1,4 +1,4 @@
-//! Keys of one hop, derived from its shared secret (`spec/mix-wire.md` §4.2 to §4.4).
+//! Keys of one hop, derived from its shared secret (`spec/mix-wire.md §4.2` to §4.4).
 
 use aes::Aes128;
 use ctr::Ctr128BE;

@@ -1,6 +1,6 @@
 //! Sizes and offsets of the packet and of everything inside it.
 //!
-//! Source: `spec/mix-wire.md` §1 and §3; each derived size shows its arithmetic.
+//! Source: `spec/mix-wire.md §1` and §3; each derived size shows its arithmetic.
 
 use core::ops::Range;
 

@@ -1,4 +1,4 @@
-//! LIONESS after LIP-183: a wide-block cipher over the whole payload (`spec/mix-wire.md` §4.5).
+//! LIONESS after LIP-183: a wide-block cipher over the whole payload (`spec/mix-wire.md §4.5`).
 //!
 //! Anderson and Biham's four rounds, with AES-128-CTR as the stream and SHA-256 as the keyed hash. Every bit of the
 //! output depends on every bit of the input, so a damaged payload decrypts to noise.

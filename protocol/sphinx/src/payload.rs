@@ -1,4 +1,4 @@
-//! The layers around the payload δ, one strategy for each [`Cipher`] (`spec/mix-wire.md` §7.1 and §9).
+//! The layers around the payload δ, one strategy for each [`Cipher`] (`spec/mix-wire.md §7.1` and §9).
 
 use ctr::cipher::StreamCipher;
 

@@ -1,4 +1,4 @@
-//! Wire profiles: the choices that every node of a path must share (`spec/mix-wire.md` §20).
+//! Wire profiles: the choices that every node of a path must share (`spec/mix-wire.md §20`).
 
 use core::fmt;
 use core::str::FromStr;

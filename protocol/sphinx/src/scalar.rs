@@ -1,6 +1,6 @@
 //! The sender's shortcut: a chain of clamped scalars as one clamped scalar.
 //!
-//! The wire multiplies by clamped scalars one after the other, x then b₀ then b₁ (`spec/mix-wire.md` §6.1), six
+//! The wire multiplies by clamped scalars one after the other, x then b₀ then b₁ (`spec/mix-wire.md §6.1`), six
 //! ladders for three hops. A sender can multiply the scalars first:
 //!
 //! * Each clamped scalar is 8·k. On a point of the prime-order subgroup a product of them acts as 8·m with

@@ -1,4 +1,4 @@
-//! Values that several unit tests share, from `spec/mix-wire.md` Appendix A.
+//! Values that several unit tests share, from `spec/mix-wire.md Appendix A`.
 
 use sha2::{Digest, Sha256};
 

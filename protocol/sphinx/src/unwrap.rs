@@ -1,4 +1,4 @@
-//! What a hop does with a packet, in three steps (`spec/mix-wire.md` §10).
+//! What a hop does with a packet, in three steps (`spec/mix-wire.md §10`).
 //!
 //! 1. [`Sphinx::authenticate`] does the public-key work and checks the MAC. Only then is the replay tag available,
 //!    so garbage cannot fill a replay store (§21 W6).

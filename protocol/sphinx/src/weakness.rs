@@ -16,7 +16,7 @@ pub(crate) use sender::NamedSender;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Weakness {
-    /// The sequence field names the sender, as the reference's does (`spec/mix-wire.md` §21 W1).
+    /// The sequence field names the sender, as the reference's does (`spec/mix-wire.md §21 W1`).
     SenderInSequence,
     /// Every encoding of α is taken, and the tag depends on it (W5).
     EncodingInTag,

@@ -20,7 +20,7 @@ fn nodes() -> ([PrivateKey; 3], [PathHop; 3]) {
     (keys, path)
 }
 
-/// A direct address (`spec/mix-wire.md` §5.1), which both formats can carry.
+/// A direct address (`spec/mix-wire.md §5.1`), which both formats can carry.
 fn address() -> AddressBytes {
     let mut address = [0; ADDRESS_LEN];
     address[7..14].copy_from_slice(&[0x00, 0x25, 0x08, 0x02, 0x12, 0x21, 0x02]);

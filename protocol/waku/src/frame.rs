@@ -49,7 +49,7 @@ pub fn decode(bytes: &[u8], max: usize) -> Result<Option<(&[u8], usize)>, FrameE
 
 /// The body of the first frame in `bytes`; `None` if there is no whole frame, or its body is longer than `max`. Bytes behind
 /// the frame are not looked at, as in a stream. In the mixnet a sender whose message block has a sequence number leaves four
-/// there if the reader's has none (`spec/mix-wire.md` §7.2).
+/// there if the reader's has none (`spec/mix-wire.md §7.2`).
 pub fn first_body(bytes: &[u8], max: usize) -> Option<&[u8]> {
     let (body, _) = decode(bytes, max).ok()??;
     Some(body)

@@ -1,11 +1,11 @@
-//! The gossipsub frame around a message (spec/waku.md §2.3): how large it may be, and how large it is.
+//! The gossipsub frame around a message (`spec/waku.md §2.3`): how large it may be, and how large it is.
 
 /// Bytes of the largest frame that a node of the network reads with default settings, its own length not counted: 150 KiB.
 /// The message, its topic and what lies around them must fit together; a reader of a larger one ends the stream, and
 /// everything that is written to it afterwards is lost.
 pub const MAX_FRAME_LEN: usize = 150 * 1024;
 
-/// Bytes of one message id: a SHA-256 (spec/waku.md §2.1).
+/// Bytes of one message id: a SHA-256 (`spec/waku.md §2.1`).
 pub const MESSAGE_ID_LEN: usize = 32;
 
 /// Bytes of the frame that carries one message of `data_len` bytes, its own length not counted.

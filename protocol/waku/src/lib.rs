@@ -6,13 +6,13 @@
 //!
 //! | module | what | source |
 //! |---|---|---|
-//! | [`message`] | [`WakuMessage`], [`MessageHash`], [`message_id`] | spec/waku.md §1, §2.1 |
-//! | [`gossip`] | size of the gossipsub frame around a message | spec/waku.md §2.3 |
-//! | [`topic`] | [`PubsubTopic`], [`ContentTopic`], auto-sharding | spec/waku.md §2.5 |
-//! | [`metadata`] | cluster and shards, exchanged on every connection | spec/waku.md §3 |
-//! | [`lightpush`] | requests and responses of v3 and v2, status codes, refusals | spec/waku.md §4 |
-//! | [`frame`] | varint length and body, as all request streams use it | spec/waku.md §3, §4.1 |
-//! | [`record`] | the keys `waku2`, `rs` and `multiaddrs` of an ENR | spec/waku.md §6.2 |
+//! | [`message`] | [`WakuMessage`], [`MessageHash`], [`message_id`] | `spec/waku.md §1`, §2.1 |
+//! | [`gossip`] | size of the gossipsub frame around a message | `spec/waku.md §2.3` |
+//! | [`topic`] | [`PubsubTopic`], [`ContentTopic`], auto-sharding | `spec/waku.md §2.5` |
+//! | [`metadata`] | cluster and shards, exchanged on every connection | `spec/waku.md §3` |
+//! | [`lightpush`] | requests and responses of v3 and v2, status codes, refusals | `spec/waku.md §4` |
+//! | [`frame`] | varint length and body, as all request streams use it | `spec/waku.md §3`, §4.1 |
+//! | [`record`] | the keys `waku2`, `rs` and `multiaddrs` of an ENR | `spec/waku.md §6.2` |
 //!
 //! # How fields are written
 //!
@@ -52,5 +52,5 @@ pub use message::{MessageHash, WakuMessage, message_id};
 pub use topic::{ContentTopic, PubsubTopic, TopicError};
 pub use wire::DecodeError;
 
-/// The protocol id of Waku relay, the only gossipsub id that Waku nodes offer and accept (spec/waku.md §2.1).
+/// The protocol id of Waku relay, the only gossipsub id that Waku nodes offer and accept (`spec/waku.md §2.1`).
 pub const RELAY_PROTOCOL: &str = "/vac/waku/relay/2.0.0";

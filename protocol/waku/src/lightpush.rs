@@ -1,4 +1,4 @@
-//! Lightpush: a client hands a message to a relay, which publishes it (spec/waku.md §4).
+//! Lightpush: a client hands a message to a relay, which publishes it (`spec/waku.md §4`).
 //!
 //! One request and one response per stream, each in a [`frame`](crate::frame), then both sides close. The same frames
 //! travel through the mixnet.
@@ -23,7 +23,7 @@ pub const V2_PROTOCOL: &str = "/vac/waku/lightpush/2.0.0-beta1";
 pub const UNKNOWN_REQUEST_ID: &str = "N/A";
 
 /// Longest request body that a server should read when messages may have `max_message_len` bytes: 64 KiB more for the
-/// fields around the message (spec/waku.md §4.1).
+/// fields around the message (`spec/waku.md §4.1`).
 pub const fn max_request_len(max_message_len: usize) -> usize {
     max_message_len.saturating_add(64 * 1024)
 }

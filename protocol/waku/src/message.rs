@@ -8,10 +8,10 @@ use sha2::{Digest, Sha256};
 use crate::topic::PubsubTopic;
 use crate::wire::{DecodeError, Fields, Value, put_bytes, put_sint64, put_varint, sint64, uint32};
 
-/// Longest `meta` that a message may carry, in bytes (spec/waku.md §1.1).
+/// Longest `meta` that a message may carry, in bytes (`spec/waku.md §1.1`).
 pub const MAX_META_LEN: usize = 64;
 
-/// Default limit of an encoded message, in bytes: 150 KiB (spec/waku.md §2.3).
+/// Default limit of an encoded message, in bytes: 150 KiB (`spec/waku.md §2.3`).
 pub const DEFAULT_MAX_MESSAGE_LEN: usize = 150 * 1024;
 
 /// One message as applications publish it and relays gossip it.
@@ -27,7 +27,7 @@ pub struct WakuMessage {
     /// 0: not encrypted by Waku; 1: 26/WAKU2-PAYLOAD; 2: noise.
     pub version: u32,
     /// When it was made, nanoseconds since the Unix epoch. `None` is written as 0, and 0 is read as `None`; publishers
-    /// fill it in before they hash (spec/waku.md §1.2).
+    /// fill it in before they hash (`spec/waku.md §1.2`).
     pub timestamp: Option<i64>,
     /// Up to [`MAX_META_LEN`] bytes that enter the hash.
     pub meta: Vec<u8>,
@@ -38,7 +38,7 @@ pub struct WakuMessage {
 }
 
 impl WakuMessage {
-    /// Writes every field in the order of the Nim encoder, defaults included (spec/waku.md §1.2).
+    /// Writes every field in the order of the Nim encoder, defaults included (`spec/waku.md §1.2`).
     pub fn encode(&self) -> Vec<u8> {
         // Keys, lengths and the numbers take less than 64 bytes together.
         let variable = self.payload.len() + self.content_topic.len() + self.meta.len() + self.rate_limit_proof.len();
@@ -117,7 +117,7 @@ pub struct MessageHash([u8; 32]);
 
 impl MessageHash {
     /// `SHA-256(pubsub topic ‖ payload ‖ content topic ‖ meta ‖ timestamp as 8 bytes, big endian)`, without separators
-    /// (spec/waku.md §1.3).
+    /// (`spec/waku.md §1.3`).
     ///
     /// The eight timestamp bytes are hashed also when the timestamp is absent, as Nim does; JS leaves them out then,
     /// which is why nobody should publish such a message. `topic` is a plain string because messages on topics outside
@@ -185,7 +185,7 @@ fn hex_digit(digit: u8) -> Option<u8> {
     }
 }
 
-/// The gossipsub id of a published message: SHA-256 of the `data` field, whatever the topic (spec/waku.md §2.1).
+/// The gossipsub id of a published message: SHA-256 of the `data` field, whatever the topic (`spec/waku.md §2.1`).
 pub fn message_id(data: &[u8]) -> [u8; 32] {
     Sha256::digest(data).into()
 }

@@ -1,4 +1,4 @@
-//! Metadata (66/WAKU2-METADATA, spec/waku.md §3): what both sides of every new connection ask each other first.
+//! Metadata (66/WAKU2-METADATA, `spec/waku.md §3`): what both sides of every new connection ask each other first.
 //!
 //! A node that does not answer, or answers with another cluster, is disconnected by the fleet's nodes, and its mix packets
 //! fail with the connection.

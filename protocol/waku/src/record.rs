@@ -1,4 +1,4 @@
-//! The fields that Waku adds to a node record (31/WAKU2-ENR, spec/waku.md §6.2): the bytes under the keys `waku2`, `rs`
+//! The fields that Waku adds to a node record (31/WAKU2-ENR, `spec/waku.md §6.2`): the bytes under the keys `waku2`, `rs`
 //! and `multiaddrs`. The record itself, its signature and its size limit belong to discovery.
 
 use std::fmt;
@@ -55,7 +55,7 @@ impl Capabilities {
     pub const LIGHTPUSH: Self = Self(1 << 3);
     /// Synchronises stores.
     pub const SYNC: Self = Self(1 << 4);
-    /// Mixes. A hint, no proof: some presets set the bit without mixing (spec/waku.md §5.2).
+    /// Mixes. A hint, no proof: some presets set the bit without mixing (`spec/waku.md §5.2`).
     pub const MIX: Self = Self(1 << 5);
 
     /// All defined bits with their names, lowest first.

@@ -1,4 +1,4 @@
-//! Pubsub topics, content topics and the rule that maps one to the other (51/WAKU2-RELAY-SHARDS, spec/waku.md §2.5).
+//! Pubsub topics, content topics and the rule that maps one to the other (51/WAKU2-RELAY-SHARDS, `spec/waku.md §2.5`).
 
 use std::fmt;
 use std::num::NonZeroU16;

@@ -1,7 +1,7 @@
 //! Protobuf fields written and read by hand, and the one error of all decoders.
 //!
 //! prost leaves out fields that hold their default value and empty lists; the Nim nodes need some of them present
-//! (spec/waku.md §1.2). So messages and metadata are written here, field by field, in the order of the caller.
+//! (`spec/waku.md §1.2`). So messages and metadata are written here, field by field, in the order of the caller.
 //!
 //! prost also reads by other rules than the Nim nodes: it refuses a known field of another wire type, which they skip, and
 //! takes groups and varints that are longer than necessary, which they refuse. A relay must take what they take, or it

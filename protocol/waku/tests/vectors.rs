@@ -1,4 +1,4 @@
-//! The vectors of spec/waku.md, byte for byte.
+//! The vectors of `spec/waku.md`, byte for byte.
 
 use std::num::NonZeroU16;
 

@@ -15,6 +15,58 @@
 //!
 //! Nothing of actix shows in a public signature: actix 0.13 neither bounds its mailboxes nor restarts what panics
 //! (`docs/ARCHITECTURE.md`, "Actors"), so its addresses stay inside this crate.
+//!
+//! # Example
+//!
+//! An actor behind a bounded address. A whole role, with keys, routes and metrics, is in `README.md`.
+//!
+//! ```
+//! use std::time::Duration;
+//!
+//! use tokio::{runtime::Handle, sync::oneshot, time::Instant};
+//! use wakumix_role_api::{Actor, Context, METRICS, Supervisor, Tasks, mailbox};
+//! use wakumix_telemetry::Telemetry;
+//!
+//! enum CounterMessage {
+//!     Add(u64),
+//!     Total(oneshot::Sender<u64>),
+//! }
+//!
+//! struct Counter(u64);
+//!
+//! impl Actor for Counter {
+//!     type Message = CounterMessage;
+//!     const NAME: &'static str = "counter";
+//!
+//!     fn handle(&mut self, message: CounterMessage, _: &Context<CounterMessage>) {
+//!         match message {
+//!             CounterMessage::Add(number) => self.0 += number,
+//!             // A caller that has gone needs no answer.
+//!             CounterMessage::Total(reply) => drop(reply.send(self.0)),
+//!         }
+//!     }
+//! }
+//!
+//! # #[tokio::main]
+//! # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! let telemetry = Telemetry::new([&METRICS])?;
+//! // Two messages wait at most; a third comes back to its sender, who decides what becomes of it.
+//! let (address, inbox) = mailbox("counter", 2, &telemetry);
+//! assert!(address.try_send(CounterMessage::Add(2)).is_ok());
+//! let (reply, total) = oneshot::channel();
+//! assert!(address.try_send(CounterMessage::Total(reply)).is_ok());
+//! assert!(address.try_send(CounterMessage::Add(5)).is_err());
+//!
+//! // The queue is there before the actor and outlives it: after a panic the next instance goes on with what waits.
+//! let (tasks, _fatal) = Tasks::new(Handle::current(), telemetry);
+//! let supervisor = Supervisor::apart("counter", &tasks)?;
+//! let no_tasks = 0;
+//! let counter = supervisor.start(address, inbox, no_tasks, || Counter(0));
+//! assert_eq!(total.await?, 2);
+//! assert!(counter.stop(Instant::now() + Duration::from_secs(5)).await, "it ended by itself in time");
+//! # Ok(())
+//! # }
+//! ```
 
 mod actor;
 mod address;

@@ -12,7 +12,7 @@ use wakumix_role_api::config::{Timespan, ValueError, choice, delay, flag, list, 
 use wakumix_role_api::{ConfigChecks, ConfigError};
 
 /// The longest that a packet is held. The means of the fleet are 50 and 100 ms and a draw is at most 13.8 means
-/// (`spec/mix-wire.md` §14), so no honest packet comes near; a header could ask for 65.5 s (§21 W6).
+/// (`spec/mix-wire.md §14`), so no honest packet comes near; a header could ask for 65.5 s (§21 W6).
 pub const DEFAULT_MAX_DELAY: Duration = Duration::from_secs(10);
 /// Packets held for their delay: 8192 · 4608 B = 38 MB. At the fleet's mean of 50 ms it is full at 160 000 packets/s;
 /// at the longest delay at 820 packets/s, so an attacker who fills it must keep sending.
@@ -30,7 +30,7 @@ pub const DEFAULT_COVER: Duration = Duration::from_secs(10);
 pub const DEFAULT_SENDER_COVER: Duration = Duration::from_secs(60);
 
 const COVER: RangeInclusive<Duration> = Duration::from_millis(100)..=Duration::from_secs(3600);
-/// What 16 bits can ask for (`spec/mix-wire.md` §14), in milliseconds.
+/// What 16 bits can ask for (`spec/mix-wire.md §14`), in milliseconds.
 const LONGEST_DELAY_MS: u64 = u16::MAX as u64;
 
 wakumix_role_api::settings! {
@@ -88,7 +88,7 @@ impl CoverRule {
     }
 }
 
-/// The law by which this node delays (`spec/mix-wire.md` §14).
+/// The law by which this node delays (`spec/mix-wire.md §14`).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum DelayRule {
     /// A draw from the truncated exponential distribution whose mean the packet carries.

@@ -6,7 +6,7 @@ use wakumix_sphinx::{ALPHA_LEN, ReplayTag, Weakness, Weaknesses, inspect};
 
 use crate::delay_queue::Bounds;
 
-/// What the delay queue holds at most (`spec/mix-wire.md` §21 W6).
+/// What the delay queue holds at most (`spec/mix-wire.md §21 W6`).
 pub(crate) fn bounds(weaknesses: Weaknesses, bounds: Bounds) -> Bounds {
     if weaknesses.has(Weakness::Unbounded) { Bounds { packets: usize::MAX, bytes: usize::MAX } } else { bounds }
 }

@@ -1,4 +1,4 @@
-//! Sends loop cover: at Poisson times a packet to this node itself through two others (`spec/mix-wire.md` §16).
+//! Sends loop cover: at Poisson times a packet to this node itself through two others (`spec/mix-wire.md §16`).
 //!
 //! For every hop a loop is what a request is: it has the same length, is drawn from the same pool by the same rules, asks for
 //! the same delays and waits in the same queues. A node with guards sends its requests over them alone, and so its loops: two at

@@ -44,7 +44,7 @@ impl LocalPackets {
     }
 
     /// Sends a packet made here. No path of ours begins at ourselves, and a SURB that does cannot come from an honest
-    /// sender (`spec/mix-wire.md` §13: it leaves out the exit), so such a packet is refused, not looped back.
+    /// sender (`spec/mix-wire.md §13`: it leaves out the exit), so such a packet is refused, not looped back.
     pub(crate) fn send(&self, packet: LocalPacket) {
         let LocalPacket { to, packet, hold, done } = packet;
         let outbound = OutboundPacket { to, reach: Reach::Dial, packet, done };

@@ -17,12 +17,12 @@ pub const DEFAULT_FOLLOW_CAPACITY: usize = 1024;
 /// Publications in progress: each holds one message, so 64 of 150 KiB are 9.4 MiB at most.
 pub const DEFAULT_MAX_IN_FLIGHT: usize = 64;
 
-/// Budget of direct lightpush clients. logos-delivery applies 5 a second when nothing is configured (spec/waku.md §0), counts more
-/// leniently, and answers 40 requests back to back (`spec/live-behaviour.md`). Here one client gets 150 at once, and 15 a second.
+/// Budget of direct lightpush clients. logos-delivery applies 5 a second when nothing is configured (`spec/waku.md §0`), counts more
+/// leniently, and answers 40 requests back to back (`spec/live-behaviour.md §6`). Here one client gets 150 at once, and 15 a second.
 pub const DEFAULT_LIGHTPUSH_RATE: RateLimit = RateLimit { volume: 20, period: Duration::from_secs(1) };
 
 /// Budget of all lightpush requests from the mixnet together. Its users cannot be told apart, so the budget of one
-/// client would throttle everybody (spec/waku.md §4.2). A request fits one packet (3.2 kB): 100/s are 320 kB/s of gossip.
+/// client would throttle everybody (`spec/waku.md §4.2`). A request fits one packet (3.2 kB): 100/s are 320 kB/s of gossip.
 pub const DEFAULT_LIGHTPUSH_RATE_MIX: RateLimit = RateLimit { volume: 100, period: Duration::from_secs(1) };
 
 /// The key of the budgets of all services.
@@ -40,7 +40,7 @@ pub struct RateLimit {
 
 impl RateLimit {
     /// Periods whose volume may come at once: 10 up to a period of a second, 3 up to a minute, else 2
-    /// (spec/waku.md §4.2).
+    /// (`spec/waku.md §4.2`).
     pub(crate) fn burst_periods(self) -> u32 {
         match self.period {
             period if period <= Duration::from_secs(1) => 10,

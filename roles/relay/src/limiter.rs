@@ -1,4 +1,4 @@
-//! Request budgets of the lightpush service (spec/waku.md §4.2): one for direct clients, of which a single client gets at
+//! Request budgets of the lightpush service (`spec/waku.md §4.2`): one for direct clients, of which a single client gets at
 //! most three quarters, and one for the mixnet as a whole. Both lightpush versions draw on the same budgets.
 
 use std::time::Duration;

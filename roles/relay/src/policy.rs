@@ -12,7 +12,7 @@ use wakumix_waku::{ContentTopic, DecodeError, MessageHash, PubsubTopic, TopicErr
 
 use crate::config::Config;
 
-/// Why a message is not published. The text is what clients of the fleet know (spec/waku.md §4.1).
+/// Why a message is not published. The text is what clients of the fleet know (`spec/waku.md §4.1`).
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub(crate) enum Refusal {
     #[error("{start}{0}", start = text::DECODE_FAILURE)]
@@ -69,7 +69,7 @@ impl Refusal {
         }
     }
 
-    /// The text of lightpush version 2, which has words of its own for two cases (spec/waku.md §4.3).
+    /// The text of lightpush version 2, which has words of its own for two cases (`spec/waku.md §4.3`).
     pub(crate) fn v2_info(&self) -> String {
         match self {
             Self::NoPeers => text::V2_NOT_PUBLISHED.to_owned(),
@@ -178,7 +178,7 @@ impl Policy {
         PubsubTopic::parse(topic).ok().filter(|topic| topic.cluster() == self.cluster)
     }
 
-    /// Judges gossip: topic, size, form (spec/waku.md §2.4). The size comes before decoding because it is cheap. It is the
+    /// Judges gossip: topic, size, form (`spec/waku.md §2.4`). The size comes before decoding because it is cheap. It is the
     /// network's, not this node's own limit for what it publishes: what others pass on is passed on here too.
     pub(crate) fn judge(
         &self,
@@ -202,7 +202,7 @@ impl Policy {
     }
 
     /// Decides whether and where a message is published; the checks come in the order of the fleet's servers. A message
-    /// without a timestamp gets `now`, nanoseconds since the Unix epoch, before it is hashed (spec/waku.md §1.2).
+    /// without a timestamp gets `now`, nanoseconds since the Unix epoch, before it is hashed (`spec/waku.md §1.2`).
     pub(crate) fn prepare(
         &self,
         topic: Option<&str>,

@@ -56,7 +56,7 @@ wakumix_role_api::settings! {
             "networks (/24) that the pool must be in before a message goes over the mixnet; each mixnode entry counts as one. 0 asks for none";
         fallback_after: Duration = DEFAULT_FALLBACK_AFTER, time(0..=HOUR_MS), "sender.fallback-after",
             "time without a usable pool, from the start too, after which a message goes directly that prefers anonymity";
-        /// On by default (`spec/mix-wire.md §21` W12), with the mean of a hop, so that the first link shows no more about the
+        /// On by default (`spec/mix-wire.md §21 W12`), with the mean of a hop, so that the first link shows no more about the
         /// moment of a request than any other.
         hold: DelayLaw = ClientConfig::default().hold, delay(), "sender.hold",
             "mean wait of packets made here before they leave; none shows the first link when a request was made";

@@ -5,19 +5,20 @@ use std::path::Path;
 use serde_json::Value;
 use wakumix_sphinx::Profile;
 
+use crate::file::read_text;
 use crate::meta::{Form, form};
 use crate::nodes::Nodes;
 use crate::report::{FileReport, SectionReport};
 use crate::section::{parts, unknown};
 use crate::{fragments, messages, nodes, packets, primitives, reject, runs};
 
-/// Checks the vector file at `path`. Never fails as such: what cannot be read is the report's `error`.
+/// Checks the vector file at `path`, plain or compressed with xz. Never fails as such: what cannot be read is the report's `error`.
 pub fn check_file(path: impl AsRef<Path>) -> FileReport {
     let path = path.as_ref();
     let name = path.display().to_string();
-    match std::fs::read_to_string(path) {
+    match read_text(path) {
         Ok(text) => check_str(&name, &text),
-        Err(error) => without_sections(&name, format!("cannot be read: {error}")),
+        Err(error) => without_sections(&name, error),
     }
 }
 

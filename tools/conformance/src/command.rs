@@ -23,7 +23,7 @@ use crate::{FileReport, GenerateError, check_file, generate, render_text};
 /// or record your own in the same form and check it here.
 #[derive(Debug, clap::Args)]
 pub struct Command {
-    /// Vector files
+    /// Vector files: JSON, or JSON compressed with xz
     #[arg(value_name = "FILE", required_unless_present = "generate", conflicts_with = "generate")]
     files: Vec<PathBuf>,
     /// Print one JSON object instead of tables

@@ -63,7 +63,42 @@ fn a_missing_or_unreadable_file_is_named() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("latin1.json");
     std::fs::write(&path, b"{\"meta\": \"\xe9\"}").unwrap();
-    assert!(check_file(&path).error.unwrap().starts_with("cannot be read: "));
+    assert!(check_file(&path).error.unwrap().starts_with("is not JSON, which is UTF-8: "));
+}
+
+/// One MiB of zeros as xz makes it.
+const MEBIBYTE: &str = "fd377a585a0000016922de360200210110000000a8708e86efffff00d95d00006ffdffffa3b7ff473e481572396151b89228e6a3860\
+    7f9eee41e82d32fc53a3c014bb17ec98a8a4d2fa30dd97fa6e38c231153e05918c5758ae277f8b6947f0c6ac0de744964e2e95c53b204d8f7440cab5f\
+    0d6d46e9e5c37688b79657acb64de1691d6ffb4b88106c42cb883f5c008fd04eaf262894711f3d8f24e1709ea7235fec28cb85d195988a7e2a91f22775\
+    f719c006984d98fdd8afd5900fc42553f8f591363105a5b0ee6fc1704d470cd19111aaad601dbaceb127185c5986e9665258bee976ac59e4e55b0508f9\
+    c7daadfcfb522af7e4952500000000001cea38a70001f101808040006fd5eedc3e300d8b020000000001595a";
+
+/// `{}`, from an encoder that says that its reader needs 1 GiB of memory.
+const GIBIBYTE_DICTIONARY: &str = "fd377a585a0000016922de3602002101240000005e1fc7f90100017b7d00000043bfa6a300011602d06110d29042990d01\
+    0000000001595a";
+
+#[test]
+fn a_damaged_or_huge_xz_file_is_an_error_that_says_so() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("vectors.json.xz");
+    let error_of = |bytes: &[u8]| {
+        std::fs::write(&path, bytes).unwrap();
+        check_file(&path).error.unwrap()
+    };
+    let good = hex::decode(MEBIBYTE).unwrap();
+    assert!(error_of(&good).starts_with("is not JSON: "));
+
+    let mut damaged = good.clone();
+    damaged[100] ^= 1;
+    let trailing = [&good[..], b"more"].concat();
+    for bytes in [&good[..good.len() - 1], &good[..20], &good[..6], &damaged, &trailing] {
+        let error = error_of(bytes);
+        assert!(error.starts_with("cannot be unpacked as xz: "), "{error}");
+    }
+    let error = error_of(&hex::decode(GIBIBYTE_DICTIONARY).unwrap());
+    assert!(error.starts_with("cannot be unpacked as xz: ") && error.contains("limit"), "{error}");
+    let error = error_of(&good.repeat(65));
+    assert!(error.contains("more than 64 MiB"), "{error}");
 }
 
 #[test]

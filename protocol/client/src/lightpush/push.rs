@@ -1,4 +1,4 @@
-//! From a caller's message to a request (`spec/waku.md §4.1`, `§5.5`).
+//! From a caller's message to a request (`spec/waku.md §4.1`, §5.5).
 
 use std::{num::NonZeroU16, sync::Arc, time::Duration};
 

@@ -1,4 +1,4 @@
-//! What is in a packet whose path ends here (`spec/mix-wire.md` §7.3, §11).
+//! What is in a packet whose path ends here (`spec/mix-wire.md §7.3`, §11).
 
 use std::fmt;
 use std::ops::Range;

@@ -2,7 +2,7 @@
 //!
 //! An exit is never an open one: it speaks the protocols of its list, serves them itself, or passes requests on to known
 //! services and, if it forwards, to public unicast addresses and the networks that its operator names, at the ports that are
-//! allowed (`spec/mix-wire.md` §21 W8).
+//! allowed (`spec/mix-wire.md §21 W8`).
 
 use std::fmt;
 use std::net::Ipv4Addr;

@@ -1,4 +1,4 @@
-//! What goes back to a sender, and where to (`spec/mix-wire.md` §9.2, §21 W8).
+//! What goes back to a sender, and where to (`spec/mix-wire.md §9.2`, §21 W8).
 
 use std::fmt;
 

@@ -1,4 +1,4 @@
-//! Where a packet may go next (`spec/mix-wire.md` §10.2, §21 W8).
+//! Where a packet may go next (`spec/mix-wire.md §10.2`, §21 W8).
 //!
 //! A header names any IPv4 address and port, so a node that forwards dials on behalf of unknown senders. Unless its operator
 //! allows more, it dials public addresses at the usual ports, and the nodes of its directory. No closed network is opened
@@ -49,7 +49,7 @@ impl NextHopPolicy {
     /// Where a packet goes next, and whether that address may be dialled. `known` gives the address of a mix node of the
     /// directory.
     ///
-    /// Paths never visit a node twice (`spec/mix-wire.md` §13), so a next hop that is this node was made to keep it busy and is
+    /// Paths never visit a node twice (`spec/mix-wire.md §13`), so a next hop that is this node was made to keep it busy and is
     /// refused like any other useless address. Which peers are connected is not asked here: the answer could be wrong by the
     /// time of writing.
     ///

@@ -1,4 +1,4 @@
-//! Addresses of 94 bytes (`spec/mix-wire.md` §5.1) in the 40 bytes that a hop has here.
+//! Addresses of 94 bytes (`spec/mix-wire.md §5.1`) in the 40 bytes that a hop has here.
 //!
 //! A peer that is reached directly has a peer id of 39 bytes, of which 6 are always the same and 33 are a compressed
 //! secp256k1 key. Its x coordinate stands in the place of the crate's address. The crate's delay, 8 bytes that it does not

@@ -1,4 +1,4 @@
-//! The sequence field as the reference writes it, which names the sender to the exit (`spec/mix-wire.md` §7.2, §21 W1).
+//! The sequence field as the reference writes it, which names the sender to the exit (`spec/mix-wire.md §7.2`, §21 W1).
 
 use sha2::{Digest, Sha256};
 

@@ -1,4 +1,4 @@
-//! What an adversary on the path may try (`spec/mix-wire.md` §21).
+//! What an adversary on the path may try (`spec/mix-wire.md §21`).
 
 use curve25519_dalek::MontgomeryPoint;
 use curve25519_dalek::constants::EIGHT_TORSION;

@@ -1,4 +1,4 @@
-//! `spec/mix-wire.md` Appendix A: values computed by the compiled reference.
+//! `spec/mix-wire.md Appendix A`: values computed by the compiled reference.
 
 use sha2::{Digest, Sha256};
 use wakumix_sphinx::{Block, Cipher, DELTA_LEN, Opened, PACKET_LEN, Profile, Sphinx, Surb, SurbId};

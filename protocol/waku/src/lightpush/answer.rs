@@ -57,7 +57,7 @@ impl v2::PushResponse {
     /// Reads a framed response of version 2 to a request. What stands behind the frame is ignored.
     ///
     /// # Errors
-    /// Bytes that are no response, or that answer another request. A failure may have the id `N/A` (spec/waku.md §4.3).
+    /// Bytes that are no response, or that answer another request. A failure may have the id `N/A` (`spec/waku.md §4.3`).
     pub fn read_answer(data: &[u8], request_id: &str) -> Result<Self, AnswerError> {
         let v2::PushRpc { request_id: id, response, .. } = v2::PushRpc::decode(unframed(data)?)?;
         let response = response.ok_or(DecodeError::Missing("response"))?;

@@ -18,7 +18,7 @@ pub struct RefusalForm {
 enum Protocol {
     LightpushV3,
     LightpushV2,
-    /// One without a response that says no. It gets the empty answer of the deployed network (`spec/mix-wire.md` §11.1).
+    /// One without a response that says no. It gets the empty answer of the deployed network (`spec/mix-wire.md §11.1`).
     Other,
 }
 

@@ -1,4 +1,4 @@
-//! Lightpush version 2, kept for older clients (spec/waku.md §4.3). Both directions use one envelope, [`PushRpc`].
+//! Lightpush version 2, kept for older clients (`spec/waku.md §4.3`). Both directions use one envelope, [`PushRpc`].
 
 use prost::Message as _;
 

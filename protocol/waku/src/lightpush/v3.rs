@@ -1,4 +1,4 @@
-//! Lightpush version 3 (spec/waku.md §4.1).
+//! Lightpush version 3 (`spec/waku.md §4.1`).
 
 use prost::Message as _;
 

@@ -1,4 +1,4 @@
-//! The first half of what becomes of a received packet: is it authentic, and is it new (`spec/mix-wire.md` §10, §15).
+//! The first half of what becomes of a received packet: is it authentic, and is it new (`spec/mix-wire.md §10`, §15).
 //!
 //! authenticate (each) → replay tags (all of a key, one lock) → wait until the tags are kept. Tags are remembered after the
 //! MAC check, so a damaged copy of a packet cannot keep the good one out (§21 W6), and nothing is done with a packet before

@@ -32,7 +32,7 @@ async fn publishes_a_v3_request_and_answers_with_the_peer_count() {
     let response = fixture.request(V3_PROTOCOL, Requester::Anonymous, request.encode());
     let (topic, data) = host_answers(&fixture, Ok(3)).await;
     assert_eq!((topic.as_str(), data), (TOPIC, message("hello mix").encode()));
-    // The success vector of spec/waku.md §4.1, without its frame.
+    // The success vector of `spec/waku.md §4.1`, without its frame.
     assert_eq!(response.await.unwrap(), b"\x0a\x08req-0001\x50\xc8\x01\x60\x03");
     let seen = follower.recv().await.unwrap();
     assert_eq!(seen.message, message("hello mix"), "the publisher receives its own message");

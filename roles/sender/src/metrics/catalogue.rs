@@ -25,7 +25,7 @@ catalogue! {
     LoopsTotal: "waku_mix_loops_total", Counter, Count, ["outcome"],
         "Packets sent through a node of the pool and back to test it, by outcome: returned, lost, failed to leave.";
 
-    // The fleet's names of mix: spec/mix-wire.md §18, spec/waku.md §5.6.
+    // The fleet's names of mix: `spec/mix-wire.md §18`, `spec/waku.md §5.6`.
     MixSurbCredsActive: "mix_surb_creds_active", Gauge, Count, [],
         "Reply blocks whose answer is still awaited.";
     MixSurbCredsExpiredTotal: "mix_surb_creds_expired_total", Counter, Count, [],

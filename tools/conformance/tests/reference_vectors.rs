@@ -1,34 +1,48 @@
-//! The vectors of the compiled reference, where they stand beside the repository.
+//! The vectors of the compiled reference, `vectors/reference`.
 
 #![allow(clippy::unwrap_used, reason = "a helper of a test fails the test")]
 
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
 use serde_json::{Value, json};
-use wakumix_conformance::{FileReport, Rule, check_file, check_str, render_text};
+use sha2::{Digest, Sha256};
+use wakumix_conformance::{FileReport, Rule, check_file, check_str, read_text, render_text};
 
 mod support;
 
 use support::{leaves, mutate};
 
-/// Set to 1 where the vectors have to be there.
-const REQUIRE: &str = "REQUIRE_SHARED_VECTORS";
+/// The files, and the SHA-256 of each as the reference's generator wrote it; `vectors/README.md` has them too.
+const FILES: [(&str, &str); 4] = [
+    ("libp2p-mix-aesctr.json", "4ca21ba22d950033db0d993df3e9a739d9bedfd50a3f513d7bb874b3f8c4575a"),
+    ("libp2p-mix-appendix-a.json", "15406770d5748652925cb315521b53a7d19634d21e727486963104cc02627891"),
+    ("libp2p-mix-lip183-pad.json", "fe548c4b8694af8661e866eb1972232c9c6ee056229af5e3c6b092ba90dafb10"),
+    ("libp2p-mix-lip183-seq.json", "ec460e55a8dc89db247f45a00700320bd7f116b8578f7df18d8b9325ff653e81"),
+];
 
-fn files() -> Vec<PathBuf> {
-    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../../shared/vectors");
-    let Ok(entries) = std::fs::read_dir(&folder) else {
-        let required = std::env::var(REQUIRE).is_ok_and(|value| value == "1");
-        assert!(!required, "{REQUIRE}=1, but {} cannot be read", folder.display());
-        println!("not run: {} is not there", folder.display());
-        return Vec::new();
-    };
-    let paths = entries.filter_map(|entry| Some(entry.ok()?.path()));
-    paths.filter(|path| path.extension().is_some_and(|extension| extension == "json")).collect()
+fn folder() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("../../vectors/reference")
+}
+
+fn path(name: &str) -> PathBuf {
+    folder().join(format!("{name}.xz"))
+}
+
+#[test]
+fn the_files_are_those_that_the_reference_wrote() {
+    for (name, digest) in FILES {
+        let text = read_text(path(name)).unwrap();
+        assert_eq!(hex::encode(Sha256::digest(text)), digest, "{name}");
+    }
+    let listed: BTreeSet<_> = FILES.iter().map(|(name, _)| format!("{name}.xz").into()).collect();
+    let there: BTreeSet<_> = std::fs::read_dir(folder()).unwrap().map(|entry| entry.unwrap().file_name()).collect();
+    assert_eq!(there, listed, "a file without a digest here, or a digest without its file");
 }
 
 #[test]
 fn every_vector_of_the_reference_holds() {
-    let reports: Vec<_> = files().iter().map(check_file).collect();
+    let reports: Vec<_> = FILES.iter().map(|(name, _)| check_file(path(name))).collect();
     let text = render_text(&reports);
     println!("{text}");
     assert!(reports.iter().all(FileReport::ok), "{text}");
@@ -55,13 +69,10 @@ fn each_rule_is_stricter_where_the_reference_is_known_to_be_lax() {
         ("libp2p-mix-lip183-seq.json", &[(Rule::CanonicalAlpha, 1), (Rule::NonZeroAlpha, 2), (Rule::ZeroPadding, 3)]),
         ("libp2p-mix-lip183-pad.json", &[(Rule::TransportByte, 2), (Rule::AddressPeer, 1), (Rule::NoAddress, 1)]),
     ];
-    for path in files() {
-        let name = path.file_name().unwrap().to_string_lossy();
-        let rules = check_file(&path).rules();
-        for (_, wanted) in expected.iter().filter(|(file, _)| *file == name) {
-            for (rule, count) in *wanted {
-                assert_eq!(rules.get(rule), Some(count), "{name}: {rule}");
-            }
+    for (name, wanted) in expected {
+        let rules = check_file(path(name)).rules();
+        for (rule, count) in wanted {
+            assert_eq!(rules.get(rule), Some(count), "{name}: {rule}");
         }
     }
 }
@@ -100,8 +111,8 @@ fn excerpts(root: &Value) -> Vec<Value> {
 #[test]
 fn every_recorded_value_of_every_hop_is_compared_also_where_we_are_stricter() {
     let mut missed = Vec::new();
-    for path in files() {
-        let root: Value = serde_json::from_str(&std::fs::read_to_string(&path).unwrap()).unwrap();
+    for (name, _) in FILES {
+        let root: Value = serde_json::from_str(&read_text(path(name)).unwrap()).unwrap();
         for file in excerpts(&root) {
             let mut found = Vec::new();
             leaves(&file, "", "", None, &mut found);
@@ -112,7 +123,7 @@ fn every_recorded_value_of_every_hop_is_compared_also_where_we_are_stricter() {
                 let report = check_str("changed", &changed.to_string());
                 let mut failures = report.failures();
                 if !failures.any(|failure| failure.hop == leaf.hop && failure.field == leaf.field) {
-                    missed.push(format!("{} {} {}", path.display(), file["reject"][0]["name"], leaf.pointer));
+                    missed.push(format!("{name} {} {}", file["reject"][0]["name"], leaf.pointer));
                 }
             }
         }
