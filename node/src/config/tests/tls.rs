@@ -127,8 +127,8 @@ fn a_certificate_that_has_ended_is_warned_of_and_keys_without_effect_are() {
     let parts = ["ended on 2021-01-01", "clients refuse it", "renew it"];
     warns(&websocket(&files), &parts);
     warns(&http(&files), &parts);
-    let off = || websocket(&files).flag("websocket-secure-support", "false");
-    warns(&off(), &["`websocket-secure-cert-path` in flag", "has no effect: websocket-secure-support is false"]);
+    let off = Setup::new().flag("websocket-secure-cert-path", text(&files.certificate));
+    warns(&off, &["`websocket-secure-cert-path` in flag", "has no effect: websocket-secure-support is false"]);
     warns(&http(&files).flag("rest", "false"), &["`rest-tls-key-path` in flag", "has no effect"]);
 }
 
