@@ -69,8 +69,8 @@ records:
     .ci/run records
 
 # A web page in a browser cannot use a node
-page:
-    .ci/run page
+web-page:
+    .ci/run web-page
 
 # A node does what its OpenAPI description says
 openapi:
