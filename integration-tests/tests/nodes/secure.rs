@@ -46,7 +46,8 @@ fn text(path: &Path) -> &str {
 }
 
 fn serving_pages(plan: NodePlan, files: &Files) -> NodePlan {
-    plan.with("websocket-secure-support", "true")
+    plan.with("descriptors", "true")
+        .with("websocket-secure-support", "true")
         .with("websocket-secure-port", "0")
         .with("websocket-secure-cert-path", text(&files.certificate))
         .with("websocket-secure-key-path", text(&files.key))
@@ -118,14 +119,14 @@ fn the_name_is_announced_with_tls_everywhere_and_addresses_that_the_certificate_
         let (_folder, files) = certificate(&authority);
         let port = ports::free();
         let ext = "/ip4/127.0.0.1/tcp/4443/ws";
-        let mut plans = plans(1, 0, 0, 0);
+        let mut plans = plans(0, 0, 1, 0);
         let plan = serving_pages(plans.remove(0), &files)
             .with("websocket-secure-port", &port.to_string())
             .with("dns4-domain-name", NAME)
             .with("ext-multiaddr", ext)
             .with("rest", "true");
         let net = Net::strangers(vec![plan]).await;
-        let node = net.node("mixer-1");
+        let node = net.node("relay-1");
         let rest = node.rest_address().unwrap();
         let name: Multiaddr = format!("/dns4/{NAME}/tcp/{port}/wss").parse().unwrap();
         // The information of the node, its record and its descriptor say it.
@@ -182,7 +183,7 @@ fn https_serves_a_rotated_certificate_and_refuses_unknown_clients() {
         }
         // Probes have no certificate.
         for server in [rest, metrics] {
-            assert_eq!(without.ask(server, "GET", "/health/live").await.unwrap().status, 200);
+            assert_eq!(without.ask(server, "GET", "/health").await.unwrap().status, 200);
         }
         assert!(Client::new(&nobody, None).ask(rest, "GET", "/health/live").await.is_err(), "of another authority");
         let page = operator.ask(metrics, "GET", "/metrics").await.unwrap().body;
