@@ -118,7 +118,7 @@ fn announce(loaded: &Loaded, node: &Node) {
     }
     for (name, address) in [("REST", node.rest_address()), ("metrics", node.metrics_address())] {
         if let Some(address) = address {
-            tracing::info!("{name} on http://{address}");
+            tracing::info!("{name} on {}://{address}", node.http_scheme());
         }
     }
 }

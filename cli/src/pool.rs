@@ -29,7 +29,7 @@ const NODES_AT_ONCE: usize = 256;
 ///
 /// One line a node, usable ones first: what it offers, its wire profiles, whether it puts fragments together (FRAGMENTS),
 /// who tells of it, how long ago it was reached, whether it is the operator's entry, was reached, or has only dialled in
-/// itself (CLASS), its state and why. --wait waits until enough are usable to send. The node must serve its admin interface: REST on loopback, or rest-admin = true.
+/// itself (CLASS), its state and why. --wait waits until enough are usable to send. The node must serve its admin interface: REST on loopback, rest-tls-client-ca-path, or rest-admin = true.
 #[derive(Debug, clap::Args)]
 #[command(args_conflicts_with_subcommands = true)]
 pub(super) struct PoolCommand {

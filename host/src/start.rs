@@ -161,7 +161,10 @@ impl Factory {
             circuits_behaviour,
             &telemetry,
         )?;
-        let transport = transport::build(&identity, circuits, behaviour.limits.setups(), &mut registry.lock())?;
+        let transport = {
+            let (tls, setups) = (config.tls.clone(), behaviour.limits.setups());
+            transport::build(&identity, tls, circuits, setups, &mut registry.lock())?
+        };
         let failed = Arc::<Notify>::default();
         let swarm_config = swarm_config(config, tasks, Arc::clone(&failed));
         let mut swarm = Swarm::new(transport, behaviour, identity.public().to_peer_id(), swarm_config);

@@ -1,7 +1,8 @@
-//! Sockets: TCP, QUIC and WebSocket with noise, yamux or mplex; names are resolved for dialling. Circuits through relays
+//! Sockets: TCP, QUIC and WebSocket, plain and over TLS, with noise, yamux or mplex; names are resolved for dialling. Circuits through relays
 //! carry noise and a muxer of their own: a relay reads nothing.
 
 mod mplex;
+mod secure;
 mod setups;
 mod unread;
 mod yamux;
@@ -10,6 +11,7 @@ use std::{
     io,
     net::{IpAddr, TcpListener, UdpSocket},
     num::NonZeroU8,
+    sync::Arc,
     time::Duration,
 };
 
@@ -18,7 +20,7 @@ use libp2p::{
     Multiaddr, PeerId, Transport as _,
     core::{
         muxing::StreamMuxerBox,
-        transport::{Boxed, TransportError, timeout::TransportTimeout},
+        transport::{Boxed, OptionalTransport, TransportError, timeout::TransportTimeout},
         upgrade::{SelectUpgrade, Version},
     },
     dns,
@@ -30,8 +32,10 @@ use libp2p::{
     tcp, websocket,
 };
 
+use wakumix_tls::rustls::ServerConfig;
+
 pub(crate) use self::setups::Setups;
-use self::unread::Unread;
+use self::{secure::Secure, unread::Unread};
 use crate::HostError;
 
 /// Addresses of one peer that are tried at the same time.
@@ -49,12 +53,17 @@ const QUIC_STREAMS: u32 = 384;
 /// a round trip of 100 ms, 1100 packets a second go over one connection.
 const QUIC_UNREAD: (u32, u32) = (256 * 1024, 512 * 1024);
 
+/// Bytes of the longest frame of WebSocket, which is held until it is whole: a write of noise is below 200 KiB in all
+/// implementations that were read, 64 KiB a piece. The library's own is 256 MiB, before anybody has said who it is.
+const WEBSOCKET_FRAME: usize = 1 << 20;
+
 /// A transport that knows its peers and carries many streams.
 pub(crate) type HostTransport = Boxed<(PeerId, StreamMuxerBox)>;
 
-/// Builds all transports of a host.
+/// Builds all transports of a host; `/wss` is listened on with the configuration of TLS.
 pub(crate) fn build(
     identity: &Keypair,
+    tls: Option<Arc<ServerConfig>>,
     circuits: relay::client::Transport,
     setups: &Setups,
     registry: &mut Registry,
@@ -70,7 +79,16 @@ pub(crate) fn build(
     let tcp = || setups.watch(tcp::tokio::Transport::new(tcp::Config::default()));
     let dns_problem = |error: io::Error| HostError::setup("name resolution", &error);
 
-    let websocket = websocket::Config::new(dns::tokio::Transport::system(tcp()).map_err(dns_problem)?)
+    let secure = tls.map(|tls| Secure::new(tcp(), tls, WEBSOCKET_FRAME));
+    let secure = secure.map_or_else(OptionalTransport::none, OptionalTransport::some);
+    let secure = secure
+        .upgrade(Version::V1Lazy)
+        .authenticate(noise.clone())
+        .multiplex(muxers())
+        .map(|(peer, muxer), _| (peer, boxed(muxer)));
+    let mut websocket = websocket::Config::new(dns::tokio::Transport::system(tcp()).map_err(dns_problem)?);
+    websocket.set_max_data_size(WEBSOCKET_FRAME);
+    let websocket = websocket
         .upgrade(Version::V1Lazy)
         .authenticate(noise.clone())
         .multiplex(muxers())
@@ -93,6 +111,7 @@ pub(crate) fn build(
     let plain = dns::tokio::Transport::system(plain).map_err(dns_problem)?;
 
     // WebSocket first: the TCP transport would take `/tcp/N/ws` for its own.
+    let websocket = secure.or_transport(websocket).map(|either, _| either.into_inner());
     let all = websocket.or_transport(plain).map(|either, _| either.into_inner());
     // Circuits before all: their addresses begin like those of the relay.
     let all = circuits.or_transport(all).map(|either, _| either.into_inner());

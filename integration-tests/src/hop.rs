@@ -97,7 +97,17 @@ struct Asked {
 impl FleetNode {
     /// Starts a node.
     pub async fn start(profile: Profile, muxer: Muxer, conduct: Conduct) -> Self {
-        let peer = RawPeer::start(muxer, CLUSTER).await;
+        Self::of(RawPeer::start(muxer, CLUSTER).await, profile, conduct)
+    }
+
+    /// Starts a sender as a web page is one: it dials over WebSocket with TLS, nobody can dial it, and it takes its replies over
+    /// the connections that it has opened.
+    pub async fn start_page(profile: Profile, authority: Vec<u8>) -> Self {
+        let peer = RawPeer::start_page(CLUSTER, authority).await;
+        Self::of(peer, profile, Conduct::KeepsStreams)
+    }
+
+    fn of(peer: RawPeer, profile: Profile, conduct: Conduct) -> Self {
         let incoming = peer.accept(MIX);
         let inner = Inner {
             peer,
@@ -161,7 +171,18 @@ impl FleetNode {
     /// Pushes a message through three hops; the answer comes back over `back` and then to this node.
     pub async fn push(&self, path: &[MixNode; 3], back: [MixNode; 2], message: WakuMessage) -> v3::Response {
         let [first, second] = back;
-        let back = hops(&[first, second, self.mix_node()], 0);
+        self.push_to(path, [first, second, self.mix_node()], message).await
+    }
+
+    /// The same of a node that nobody can dial: the last hop before it is connected to it.
+    pub async fn push_as_page(&self, path: &[MixNode; 3], back: [MixNode; 2], message: WakuMessage) -> v3::Response {
+        let [first, second] = back;
+        let address = HopAddress::placeholder(self.0.peer.peer_id()).unwrap();
+        self.push_to(path, [first, second, MixNode::new(address, self.0.key.public())], message).await
+    }
+
+    async fn push_to(&self, path: &[MixNode; 3], back: [MixNode; 3], message: WakuMessage) -> v3::Response {
+        let back = hops(&back, 0);
         let (surb, keys) = self.0.sphinx.create_surb(&mut rand::rng(), &back).unwrap();
         let (sink, answer) = oneshot::channel();
         self.0.asked.lock().insert(keys.id(), Asked { keys, answer: sink });

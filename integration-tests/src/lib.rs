@@ -20,6 +20,7 @@
 
 pub mod hop;
 pub mod http;
+pub mod https;
 pub mod net;
 pub mod peer;
 pub mod ports;

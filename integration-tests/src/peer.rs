@@ -71,12 +71,22 @@ impl RawPeer {
         Self::start_at(muxer, cluster, Ipv4Addr::LOCALHOST).await
     }
 
+    /// A peer that dials as a web page does: WebSocket over TLS, to whoever shows a certificate of this authority, with mplex.
+    pub async fn start_page(cluster: u16, authority: Vec<u8>) -> Self {
+        Self::start_trusting(Muxer::Mplex, cluster, Ipv4Addr::LOCALHOST, Some(authority)).await
+    }
+
     /// A peer that listens at this address of loopback, and dials from it.
     pub async fn start_at(muxer: Muxer, cluster: u16, ip: Ipv4Addr) -> Self {
+        Self::start_trusting(muxer, cluster, ip, None).await
+    }
+
+    async fn start_trusting(muxer: Muxer, cluster: u16, ip: Ipv4Addr, authority: Option<Vec<u8>>) -> Self {
         let identity = Keypair::from(secp256k1::Keypair::generate());
         let config = libp2p::swarm::Config::with_tokio_executor().with_idle_connection_timeout(DEADLINE);
         let peer = identity.public().to_peer_id();
-        let mut swarm = Swarm::new(transport(&identity, muxer, ip), libp2p_stream::Behaviour::new(), peer, config);
+        let mut swarm =
+            Swarm::new(transport(&identity, muxer, ip, authority), libp2p_stream::Behaviour::new(), peer, config);
         swarm.listen_on(Multiaddr::from(ip).with(Protocol::Tcp(0))).unwrap();
         let address = within(async {
             loop {
@@ -182,10 +192,20 @@ pub async fn read_frame(stream: &mut Stream) -> std::io::Result<Option<Vec<u8>>>
     Ok(Some(body))
 }
 
-fn transport(identity: &Keypair, muxer: Muxer, ip: Ipv4Addr) -> Boxed<(PeerId, StreamMuxerBox)> {
+fn transport(
+    identity: &Keypair,
+    muxer: Muxer,
+    ip: Ipv4Addr,
+    authority: Option<Vec<u8>>,
+) -> Boxed<(PeerId, StreamMuxerBox)> {
     let tcp = || from::From { ip, tcp: tcp::tokio::Transport::new(tcp::Config::default()) };
     let noise = || noise::Config::new(identity).unwrap();
-    let websocket = websocket::Config::new(dns::tokio::Transport::system(tcp()).unwrap());
+    let mut websocket = websocket::Config::new(dns::tokio::Transport::system(tcp()).unwrap());
+    if let Some(authority) = authority {
+        let mut tls = websocket::tls::Config::builder();
+        tls.add_trust(&websocket::tls::Certificate::new(authority)).unwrap();
+        websocket.set_tls_config(tls.finish());
+    }
     match muxer {
         Muxer::Yamux => {
             let websocket =

@@ -96,6 +96,14 @@ pub struct Config {
     pub websocket_support: bool,
     /// As written.
     pub websocket_port: u16,
+    /// Whether WebSocket over TLS is on.
+    pub websocket_secure_support: bool,
+    /// As written; unset for `websocket_port`, where plain WebSocket is then not served.
+    pub websocket_secure_port: Option<u16>,
+    /// The chain of its certificate.
+    pub websocket_secure_cert_path: Option<PathBuf>,
+    /// The key of its certificate.
+    pub websocket_secure_key_path: Option<PathBuf>,
     /// Added to every port but 0.
     pub ports_shift: u16,
     /// How others reach the node behind address translation.
@@ -201,6 +209,14 @@ pub struct Config {
     pub rest_allow_origin: Vec<AllowedOrigin>,
     /// The file of the token. The token itself is in [`Loaded::keys`].
     pub rest_token_file: Option<PathBuf>,
+    /// The chain of the certificate of REST and metrics.
+    pub rest_tls_cert_path: Option<PathBuf>,
+    /// Its key.
+    pub rest_tls_key_path: Option<PathBuf>,
+    /// Authorities of client certificates.
+    pub rest_tls_client_ca_path: Option<PathBuf>,
+    /// Whether REST takes changes from everybody, in the open and without TLS.
+    pub rest_allow_insecure: bool,
     /// Messages kept for each REST subscription.
     pub rest_relay_cache_capacity: u32,
     /// Whether metrics have a port of their own.
@@ -289,6 +305,29 @@ impl Config {
     /// Whether a role is on.
     pub fn has_role(&self, role: RoleName) -> bool {
         self.roles.contains(&role)
+    }
+
+    /// Whether `/admin` is served: on loopback, to clients with a certificate, and where the operator says so.
+    pub(crate) fn serves_admin(&self) -> bool {
+        self.rest_admin || self.rest_address.is_loopback() || self.rest_tls_client_ca_path.is_some()
+    }
+
+    /// Whether REST serves requests that change something: not to everybody who reaches it over an open network.
+    pub(crate) fn takes_changes(&self) -> bool {
+        self.rest_address.is_loopback()
+            || self.rest_tls_cert_path.is_some()
+            || self.rest_token_file.is_some()
+            || self.rest_allow_insecure
+    }
+
+    /// The files of the certificate of REST and metrics, if they are named and used.
+    pub(crate) fn http_certificate(&self) -> Option<wakumix_tls::Files> {
+        let is_used = self.rest || self.metrics_server;
+        Some(wakumix_tls::Files {
+            certificate: self.rest_tls_cert_path.clone().filter(|_| is_used)?,
+            key: self.rest_tls_key_path.clone()?,
+            name: None,
+        })
     }
 
     /// Whether the node passes packets of others on.

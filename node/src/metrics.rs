@@ -39,7 +39,7 @@ catalogue! {
 
     // REST.
     RestRefusedTotal: "waku_mix_rest_refused_total", Counter, Count, ["reason"],
-        "REST requests refused because a web page could have sent them (host, origin, content_type) or because they lack the token that they need (token).";
+        "REST requests refused because a web page could have sent them (host, origin, content_type), because they lack the token or client certificate that they need (token, client_certificate), or because they change something over a network without TLS (insecure).";
 
     // The fleet's names of mix: `spec/mix-wire.md §18`, `spec/waku.md §5.6`.
     MixMessagesRecvdTotal: "mix_messages_recvd_total", Counter, Count, ["type"],

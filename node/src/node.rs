@@ -5,6 +5,7 @@
 //! it holds. The servers refuse new work at once, show health and metrics meanwhile, and end last.
 
 mod addresses;
+mod certificates;
 mod connections;
 mod formats;
 mod keys;
@@ -140,6 +141,12 @@ impl Node {
     /// The node's metrics.
     pub fn telemetry(&self) -> &Telemetry {
         &self.telemetry
+    }
+
+    /// The scheme of URLs to REST and metrics.
+    pub fn http_scheme(&self) -> &'static str {
+        let is_secure = self.rest.iter().chain(&self.metrics).any(|server| server.is_secure);
+        if is_secure { "https" } else { "http" }
     }
 
     /// Where REST is bound, if it is on.

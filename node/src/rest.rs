@@ -19,10 +19,11 @@
 //! | GET `/openapi.json` | all of this as an OpenAPI description, made from the routes themselves |
 //!
 //! What a web page sends is refused: see `guard`, and `cors` for pages that the operator allows. What needs a token, where one is
-//! set: `access`. How failures are written: `failure`.
+//! set, and what an open network may not do: `access`. Certificates of clients: `clients`. How failures are written: `failure`.
 
 mod access;
 mod body;
+mod clients;
 mod cors;
 mod debug;
 mod failure;
@@ -54,6 +55,7 @@ use wakumix_role_api::{
     sender::{PlainPush, SenderHandle},
 };
 use wakumix_telemetry::{Telemetry, health::Health};
+use wakumix_tls::rustls::ServerConfig;
 
 use crate::{config::AllowedOrigin, token::Token};
 
@@ -61,6 +63,11 @@ pub use debug::Info;
 
 /// Connections that a server has open; more wait to be accepted. Each holds at most one body: 110 MB of the longest.
 const MAX_CONNECTIONS: usize = 512;
+/// From the first byte of a request to the last of its head.
+const REQUEST_TIMEOUT: Duration = Duration::from_secs(10);
+/// A handshake of TLS: three round trips to the other side of the world, and a lost packet. Those that wait take places of the
+/// 256 that the server has for handshakes, so this is also how long a flood of half-open ones can keep the next client waiting.
+const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(3);
 /// How long a connection may be idle while requests finish during a stop.
 const SHUTDOWN_SECONDS: u64 = 1;
 
@@ -95,6 +102,10 @@ pub struct Api {
     pub telemetry: Telemetry,
     /// Whether `/admin` answers.
     pub admin: bool,
+    /// Whether requests that change something are served.
+    pub takes_changes: bool,
+    /// Whether a client has to show a certificate, for everything but health.
+    pub needs_client_certificate: bool,
     /// Names of this node that callers may use besides its addresses.
     pub allowed_hosts: Arc<[String]>,
     /// Web pages that may use the interface.
@@ -151,25 +162,28 @@ pub struct BindError {
 pub struct Server {
     /// The bound address; the port is real even when 0 was asked for.
     pub address: SocketAddr,
+    /// Whether it speaks https.
+    pub is_secure: bool,
     handle: ServerHandle,
 }
 
 impl Server {
     /// Serves the whole API at `address`. Must be called inside an actix `System`.
-    pub fn start_rest(api: Api, address: SocketAddr) -> Result<Self, BindError> {
+    pub fn start_rest(api: Api, address: SocketAddr, tls: Option<ServerConfig>) -> Result<Self, BindError> {
         guard::announce(&api.telemetry);
-        Self::start(api, address, "rest-address and rest-port", true, routes::register)
+        Self::start(api, address, tls, "rest-address and rest-port", true, routes::register)
     }
 
     /// Serves `/metrics` and `/health` only, as nwaku's metrics port does.
-    pub fn start_metrics(api: Api, address: SocketAddr) -> Result<Self, BindError> {
+    pub fn start_metrics(api: Api, address: SocketAddr, tls: Option<ServerConfig>) -> Result<Self, BindError> {
         let setting = "metrics-server-address and metrics-server-port";
-        Self::start(api, address, setting, false, routes::register_on_metrics_port)
+        Self::start(api, address, tls, setting, false, routes::register_on_metrics_port)
     }
 
     fn start(
         api: Api,
         address: SocketAddr,
+        tls: Option<ServerConfig>,
         setting: &'static str,
         is_guarded: bool,
         routes: fn(&mut web::ServiceConfig, &Api),
@@ -177,10 +191,12 @@ impl Server {
         let failed = |source| BindError { address, setting, source };
         let listener = TcpListener::bind(address).map_err(failed)?;
         let address = listener.local_addr().map_err(failed)?;
+        let (is_secure, needs_certificate) = (tls.is_some(), api.needs_client_certificate);
         let server = HttpServer::new(move || {
             App::new()
                 .wrap(middleware::Condition::new(is_guarded, middleware::from_fn(guard::guard)))
                 .wrap(middleware::NormalizePath::trim())
+                .wrap(middleware::Condition::new(needs_certificate, middleware::from_fn(clients::guard)))
                 .configure(state(&api))
                 .configure(|config| routes(config, &api))
         })
@@ -188,14 +204,18 @@ impl Server {
         .max_connections(MAX_CONNECTIONS)
         .disable_signals()
         .shutdown_timeout(SHUTDOWN_SECONDS)
-        .client_request_timeout(Duration::from_secs(10))
-        .listen(listener)
-        .map_err(failed)?
-        .run();
+        .client_request_timeout(REQUEST_TIMEOUT)
+        .tls_handshake_timeout(HANDSHAKE_TIMEOUT)
+        .on_connect(clients::note);
+        let server = match tls {
+            Some(tls) => server.listen_rustls_0_23(listener, tls),
+            None => server.listen(listener),
+        };
+        let server = server.map_err(failed)?.run();
         let handle = server.handle();
         #[expect(clippy::disallowed_methods, reason = "actix-web restarts the workers that this waits for")]
         actix_web::rt::spawn(server);
-        Ok(Self { address, handle })
+        Ok(Self { address, is_secure, handle })
     }
 
     /// Refuses new connections and lets open requests finish for a second.

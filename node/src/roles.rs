@@ -60,7 +60,7 @@ impl Roles {
     /// The catalogues of metrics of the crates that a node of these roles is made of, bottom up.
     #[must_use]
     pub fn catalogues(&self) -> Vec<&'static Catalogue> {
-        let own = [&wakumix_discovery::METRICS, &wakumix_host::METRICS, &METRICS];
+        let own = [&wakumix_tls::METRICS, &wakumix_discovery::METRICS, &wakumix_host::METRICS, &METRICS];
         [&wakumix_role_api::METRICS]
             .into_iter()
             .chain(self.iter().filter_map(RoleFactory::metrics))

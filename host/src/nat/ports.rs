@@ -30,10 +30,14 @@ fn port(address: &Multiaddr) -> Option<u16> {
     })
 }
 
-/// Whether it is UDP, and whether it is WebSocket.
-fn transport(address: &Multiaddr) -> (bool, bool) {
+/// Whether it is UDP, WebSocket, and over TLS.
+fn transport(address: &Multiaddr) -> [bool; 3] {
     let has = |wanted: fn(&Protocol<'_>) -> bool| address.iter().any(|part| wanted(&part));
-    (has(|part| matches!(part, Protocol::Udp(_))), has(|part| matches!(part, Protocol::Ws(_) | Protocol::Wss(_))))
+    [
+        has(|part| matches!(part, Protocol::Udp(_))),
+        has(|part| matches!(part, Protocol::Ws(_) | Protocol::Wss(_))),
+        has(|part| matches!(part, Protocol::Tls | Protocol::Wss(_))),
+    ]
 }
 
 fn is_ip6(address: &Multiaddr) -> bool {
@@ -51,6 +55,7 @@ mod tests {
             "/ip6/::1/tcp/6",
             "/ip4/127.0.0.1/tcp/1",
             "/ip4/127.0.0.1/udp/2/quic-v1",
+            "/ip4/127.0.0.1/tcp/4/wss",
             "/ip4/127.0.0.1/tcp/3/ws",
             "/ip4/10.0.0.1/tcp/1",
         ]);
@@ -58,6 +63,8 @@ mod tests {
             "/ip4/203.0.113.9/tcp/0",
             "/ip4/203.0.113.9/udp/0/quic-v1",
             "/dns4/node.example.org/tcp/0/ws",
+            "/dns4/node.example.org/tcp/0/wss",
+            "/dns4/node.example.org/tcp/0/tls/ws",
             "/ip6/2a00::1/tcp/0",
             "/ip6/2a00::1/udp/0/quic-v1",
             "/ip4/203.0.113.9/tcp/443",
@@ -69,6 +76,8 @@ mod tests {
                 "/ip4/203.0.113.9/tcp/1",
                 "/ip4/203.0.113.9/udp/2/quic-v1",
                 "/dns4/node.example.org/tcp/3/ws",
+                "/dns4/node.example.org/tcp/4/wss",
+                "/dns4/node.example.org/tcp/4/tls/ws",
                 "/ip6/2a00::1/tcp/6",
                 "/ip6/2a00::1/udp/2/quic-v1",
                 "/ip4/203.0.113.9/tcp/443",

@@ -10,7 +10,7 @@ use libp2p::{
     multiaddr::Protocol,
     noise,
     swarm::SwarmEvent,
-    tcp, yamux,
+    tcp, websocket, yamux,
 };
 use tokio::sync::{mpsc, watch};
 
@@ -25,6 +25,7 @@ pub(crate) struct RawPeer {
     pub(crate) address: Multiaddr,
     pub(crate) streams: libp2p_stream::Control,
     dial: mpsc::Sender<Multiaddr>,
+    dial_until_connected: mpsc::Sender<Multiaddr>,
     connections: watch::Receiver<Connections>,
 }
 
@@ -74,11 +75,37 @@ impl RawPeer {
             }
         })
         .await;
+        Self::run(swarm, address)
+    }
+
+    fn run(swarm: Swarm<libp2p_stream::Behaviour>, address: Multiaddr) -> Self {
         let (peer, streams) = (*swarm.local_peer_id(), swarm.behaviour().new_control());
         let (dial, dials) = mpsc::channel(8);
+        let (dial_until_connected, persistent) = mpsc::channel(8);
         let (count, connections) = watch::channel(Connections::default());
-        tokio::spawn(run(swarm, dials, count));
-        Self { peer, address, streams, dial, connections }
+        tokio::spawn(run(swarm, dials, persistent, count));
+        Self { peer, address, streams, dial, dial_until_connected, connections }
+    }
+
+    /// A peer that dials as a web page does: WebSocket over TLS, to whoever shows a certificate of this authority, with mplex.
+    pub(crate) async fn start_page(authority: Vec<u8>) -> Self {
+        let identity = Keypair::from(libp2p::identity::secp256k1::Keypair::generate());
+        let mut tls = websocket::tls::Config::builder();
+        tls.add_trust(&websocket::tls::Certificate::new(authority)).unwrap();
+        let mut transport = websocket::Config::new(tcp::tokio::Transport::default());
+        transport.set_tls_config(tls.finish());
+        let transport = transport
+            .upgrade(Version::V1Lazy)
+            .authenticate(noise::Config::new(&identity).unwrap())
+            .multiplex(libp2p_mplex::Config::new());
+        let swarm = SwarmBuilder::with_existing_identity(identity)
+            .with_tokio()
+            .with_other_transport(|_| transport)
+            .unwrap()
+            .with_behaviour(|_| libp2p_stream::Behaviour::new())
+            .unwrap()
+            .build();
+        Self::run(swarm, Multiaddr::empty())
     }
 
     /// A peer that is connected to a host.
@@ -92,6 +119,13 @@ impl RawPeer {
     pub(crate) async fn connect(&mut self, to: Multiaddr) {
         let before = self.connections.borrow().made;
         self.dial.send(to).await.unwrap();
+        within(self.connections.wait_for(|now| now.made > before)).await.unwrap();
+    }
+
+    /// Connects to a host, dialling again for as long as it has no place.
+    pub(crate) async fn connect_at_last(&mut self, to: Multiaddr) {
+        let before = self.connections.borrow().made;
+        self.dial_until_connected.send(to).await.unwrap();
         within(self.connections.wait_for(|now| now.made > before)).await.unwrap();
     }
 
@@ -127,15 +161,25 @@ impl RawPeer {
 async fn run(
     mut swarm: Swarm<libp2p_stream::Behaviour>,
     mut dials: mpsc::Receiver<Multiaddr>,
+    mut persistent: mpsc::Receiver<Multiaddr>,
     count: watch::Sender<Connections>,
 ) {
+    let mut wanted = None;
     loop {
         tokio::select! {
             event = swarm.select_next_some() => match event {
-                SwarmEvent::ConnectionEstablished { .. } => count.send_modify(|now| {
-                    now.made += 1;
-                    now.open += 1;
-                }),
+                SwarmEvent::ConnectionEstablished { .. } => {
+                    wanted = None;
+                    count.send_modify(|now| {
+                        now.made += 1;
+                        now.open += 1;
+                    });
+                }
+                SwarmEvent::OutgoingConnectionError { .. } => {
+                    if let Some(address) = wanted.clone() {
+                        swarm.dial(address).unwrap();
+                    }
+                }
                 SwarmEvent::ConnectionClosed { .. } => count.send_modify(|now| now.open -= 1),
                 _ => {}
             },
@@ -143,6 +187,10 @@ async fn run(
                 Some(address) => swarm.dial(address).unwrap(),
                 None => return,
             },
+            Some(address) = persistent.recv() => {
+                wanted = Some(address.clone());
+                swarm.dial(address).unwrap();
+            }
         }
     }
 }

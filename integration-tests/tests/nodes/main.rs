@@ -21,6 +21,7 @@ mod plugin;
 mod processes;
 mod rest;
 mod rotation;
+mod secure;
 mod signals;
 mod simulation;
 mod surfaces;

@@ -47,10 +47,12 @@ impl Config {
     /// Every port that the node binds, with the key that set it.
     pub fn ports(&self) -> Vec<PortUse> {
         use Transport::{Tcp, Udp};
+        let secure_port = self.websocket_secure_port.filter(|_| self.websocket_secure_support);
         let all = [
             (true, "tcp-port", self.listen_address, Tcp, self.tcp_port),
             (self.quic_support, "quic-port", self.listen_address, Udp, self.quic_port),
-            (self.websocket_support, "websocket-port", self.listen_address, Tcp, self.websocket_port),
+            (self.uses_websocket_port(), "websocket-port", self.listen_address, Tcp, self.websocket_port),
+            (secure_port.is_some(), SECURE_PORT, self.listen_address, Tcp, secure_port.unwrap_or_default()),
             (self.uses_discv5(), "discv5-udp-port", self.listen_address, Udp, self.discv5_udp_port),
             (self.rest, "rest-port", self.rest_address, Tcp, self.rest_port),
             (self.metrics_server, "metrics-server-port", self.metrics_server_address, Tcp, self.metrics_server_port),
@@ -86,9 +88,36 @@ impl Config {
         }
         let particular = Some(self.listen_address).filter(|ip| !ip.is_unspecified());
         if let Some(ip) = self.nat.external().or(particular) {
-            addresses.extend(self.transports_at(&ip.into()));
+            addresses.extend(self.transports_at(&ip.into()).into_iter().filter(|address| self.is_for_pages(address)));
         }
         addresses
+    }
+
+    /// Whether pages can use an address, if it is one of WebSocket over TLS: the certificate is for the name of this node, and
+    /// under its IP address no page takes it.
+    pub(crate) fn is_for_pages(&self, address: &Multiaddr) -> bool {
+        let is_secure = address.iter().any(|part| matches!(part, Protocol::Wss(_)));
+        let has_ip = matches!(address.iter().next(), Some(Protocol::Ip4(_) | Protocol::Ip6(_)));
+        !(is_secure && has_ip && self.dns4_domain_name.is_some())
+    }
+
+    /// Whether WebSocket is served at its own port, plain or over TLS.
+    fn uses_websocket_port(&self) -> bool {
+        self.websocket_support || self.shares_websocket_port()
+    }
+
+    /// Whether it is over TLS there: as in `wakunode2`, which has one port for both.
+    fn shares_websocket_port(&self) -> bool {
+        self.websocket_secure_support && self.websocket_secure_port.is_none()
+    }
+
+    /// The files of the certificate of WebSocket, if they are named and used.
+    pub(crate) fn websocket_certificate(&self) -> Option<wakumix_tls::Files> {
+        Some(wakumix_tls::Files {
+            certificate: self.websocket_secure_cert_path.clone().filter(|_| self.websocket_secure_support)?,
+            key: self.websocket_secure_key_path.clone()?,
+            name: self.dns4_domain_name.clone(),
+        })
     }
 
     /// The first announced address that a packet header can carry, port 0 excepted.
@@ -107,12 +136,22 @@ impl Config {
                 match port.key {
                     "tcp-port" => Some(base.with(Protocol::Tcp(port.port))),
                     "quic-port" => Some(base.with(Protocol::Udp(port.port)).with(Protocol::QuicV1)),
+                    "websocket-port" if self.shares_websocket_port() => Some(secure(base, port.port)),
                     "websocket-port" => Some(base.with(Protocol::Tcp(port.port)).with(Protocol::Ws("/".into()))),
+                    SECURE_PORT => Some(secure(base, port.port)),
                     _ => None,
                 }
             })
             .collect()
     }
+}
+
+/// The key of the port of WebSocket over TLS.
+const SECURE_PORT: &str = "websocket-secure-port";
+
+/// WebSocket over TLS, as the nodes of the network write it.
+fn secure(base: Multiaddr, port: u16) -> Multiaddr {
+    base.with(Protocol::Tcp(port)).with(Protocol::Wss("/".into()))
 }
 
 /// Cuts a trailing `/p2p/<this node>`. A relay's id is followed by `/p2p-circuit` and stays.

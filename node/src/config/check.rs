@@ -1,6 +1,7 @@
 //! The second pass: what values mean together. It reports everything that it finds, like the first.
 
 mod options;
+mod tls;
 
 use std::time::Duration;
 
@@ -57,6 +58,8 @@ pub(super) fn check(config: &Config, settings: &Settings<'_>, roles: &Roles, jud
     review.options();
     review.ports();
     review.network();
+    review.websocket_certificate();
+    review.http_certificate();
     review.shards();
     review.discovery();
     review.inline_secrets();
@@ -143,6 +146,7 @@ impl Review<'_> {
             ("tcp-port", self.config.tcp_port),
             ("quic-port", self.config.quic_port),
             ("websocket-port", self.config.websocket_port),
+            ("websocket-secure-port", self.config.websocket_secure_port.unwrap_or_default()),
             ("discv5-udp-port", self.config.discv5_udp_port),
             ("rest-port", self.config.rest_port),
             ("metrics-server-port", self.config.metrics_server_port),
@@ -277,6 +281,7 @@ impl Review<'_> {
                 "{key} is false, and the sender role is off: POST /lightpush/v3/message pushes nothing; add sender to roles"
             ));
         }
+        self.open_network();
         let key = "rest-token-file";
         let Some(path) = &config.rest_token_file else {
             self.open_admin();
@@ -292,13 +297,13 @@ impl Review<'_> {
     /// What anybody who reaches REST could do with the node.
     fn open_admin(&mut self) {
         let config = self.config;
-        if config.rest_admin && !config.rest_address.is_loopback() {
+        if config.rest_admin && !config.rest_address.is_loopback() && config.rest_tls_client_ca_path.is_none() {
             let message = format!(
                 "{} opens /admin on {}, and no token is asked for: whoever reaches it administrates this node",
                 self.named("rest-admin"),
                 config.rest_address
             );
-            let help = "set rest-token-file, or rest-address = \"127.0.0.1\", or leave rest-admin out";
+            let help = "set rest-token-file, or rest-tls-client-ca-path, or rest-address = \"127.0.0.1\", or leave rest-admin out";
             self.problem(&["rest-admin", "rest-address", "rest-token-file"], message, help);
         }
     }

@@ -52,6 +52,7 @@ pub(crate) const PRESETS: &[Preset] = &[
         doc: "The Waku Network; messages there need RLN proofs, which this version does not make, so it is for nodes without the \
               relay role. Which wire profile its mix nodes run is not published: write mix.profile",
         values: &[
+            ("rest-allow-insecure", "true"),
             ("cluster-id", "1"),
             ("num-shards-in-network", "8"),
             ("discv5-discovery", "true"),
@@ -77,6 +78,7 @@ pub(crate) const PRESETS: &[Preset] = &[
         doc: "the Logos development network, with its six mix nodes. One operator runs them, so a path over them alone hides nothing \
               from it. Which wire profile they run is not published; from September 2026 on it is most likely mix-2026-09",
         values: &[
+            ("rest-allow-insecure", "true"),
             ("cluster-id", "3"),
             ("num-shards-in-network", "8"),
             ("enable-kad-discovery", "true"),
@@ -107,6 +109,7 @@ pub(crate) const PRESETS: &[Preset] = &[
         also: &["logostest"],
         doc: "the Logos test network; as logos.dev. Since October 2026 its nodes are said to pass on nothing without an RLN proof",
         values: &[
+            ("rest-allow-insecure", "true"),
             ("cluster-id", "2"),
             ("num-shards-in-network", "8"),
             ("enable-kad-discovery", "true"),
@@ -138,6 +141,7 @@ pub(crate) const PRESETS: &[Preset] = &[
         doc: "the network of Status. Its messages may have 1024KiB, of which this node passes on what fits 150KiB; no mix nodes of it \
               are published",
         values: &[
+            ("rest-allow-insecure", "true"),
             ("cluster-id", "16"),
             ("num-shards-in-network", "1"),
             ("discv5-discovery", "true"),

@@ -5,6 +5,7 @@ mod examples;
 mod layers;
 mod output;
 mod reference;
+mod tls;
 mod wakunode2;
 mod warnings;
 

@@ -19,7 +19,8 @@ pub(super) fn announced(config: &Config, host: &HostAddresses) -> Vec<Multiaddr>
     if !addresses.is_empty() && config.ext_multiaddr_only {
         return addresses;
     }
-    let is_usable = |address: &&Multiaddr| config.mix_allow_all_addresses || is_public(address);
+    let is_usable =
+        |address: &&Multiaddr| config.is_for_pages(address) && (config.mix_allow_all_addresses || is_public(address));
     let bound = bound(host);
     let found: Vec<&Multiaddr> = match host.reachability {
         _ if is_relayed(host) => host.relayed.iter().collect(),

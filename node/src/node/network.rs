@@ -16,9 +16,10 @@ use tokio::time::Instant;
 use wakumix_mix::MIN_POOL;
 use wakumix_role_api::{DirectoryReader, RoleName, host::HostHandle, relay};
 use wakumix_telemetry::Telemetry;
+use wakumix_tls::Served;
 
 use super::{RunningPart, RunningRoles};
-use crate::config::Config;
+use crate::{clock, config::Config};
 
 /// How often it is looked at: neither the mesh of gossip nor a role has an event for it.
 const POLL: Duration = Duration::from_secs(1);
@@ -36,13 +37,20 @@ pub(super) struct Network {
     forwarders: Vec<RoleName>,
     /// Of all topics together.
     mesh_peers: AtomicUsize,
+    /// What listeners show their clients.
+    certificates: Vec<Arc<Served>>,
 }
 
 impl Network {
     /// Nobody is known yet.
-    pub(super) fn new(directory: DirectoryReader, config: &Config, forwards: impl Fn(RoleName) -> bool) -> Self {
+    pub(super) fn new(
+        directory: DirectoryReader,
+        config: &Config,
+        forwards: impl Fn(RoleName) -> bool,
+        certificates: Vec<Arc<Served>>,
+    ) -> Self {
         let forwarders = config.roles.iter().copied().filter(|role| forwards(*role)).collect();
-        Self { directory, forwarders, mesh_peers: AtomicUsize::new(0) }
+        Self { directory, forwarders, mesh_peers: AtomicUsize::new(0), certificates }
     }
 
     /// What a role lacks of others.
@@ -62,10 +70,13 @@ impl Network {
         part.role.ready().err().or_else(|| self.lack(part.role.name()))
     }
 
-    /// What keeps the node from being of use: its roles, one line each, and tasks that are restarted.
+    /// What keeps the node from being of use: its roles, one line each, certificates that no client takes, and tasks that are
+    /// restarted.
     pub(super) fn missing(&self, roles: &[RunningPart], task_problem: Option<String>) -> Vec<String> {
         let of_role = |part: &RunningPart| self.problem(part).map(|why| format!("{}: {why}", part.role.name()));
-        roles.iter().filter_map(of_role).chain(task_problem).collect()
+        let now = clock::unix_seconds();
+        let certificates = self.certificates.iter().filter_map(|served| served.problem(now));
+        roles.iter().filter_map(of_role).chain(certificates).chain(task_problem).collect()
     }
 }
 
@@ -159,7 +170,8 @@ mod tests {
     #[test]
     fn a_relay_lacks_peers_and_a_mixer_a_pool() {
         let (publisher, directory) = DirectoryPublisher::new();
-        let network = |roles: &str| Network::new(directory.clone(), &config(roles), |role| role == mixer::NAME);
+        let network =
+            |roles: &str| Network::new(directory.clone(), &config(roles), |role| role == mixer::NAME, Vec::new());
         let both = network("relay,mixer");
         assert_eq!(both.lack(relay::NAME).unwrap(), "no peer on any pubsub topic");
         assert_eq!(both.lack(mixer::NAME).unwrap(), "pool too small: 0 usable mix nodes, 3 needed");

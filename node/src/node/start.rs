@@ -19,9 +19,10 @@ use wakumix_role_api::{
     Supervisor, Tasks, Workers, host::HostHandle, mailbox, relay::RelayHandle, sender::GuardsInUse,
 };
 use wakumix_telemetry::{CatalogueError, Telemetry};
+use wakumix_tls::{CertificateError, ClientCa, Files, Served, Surface, rustls::ServerConfig};
 
 use super::{
-    Housekeeping, NODE, Node, RunningPart, RunningRoles, connections,
+    Housekeeping, NODE, Node, RunningPart, RunningRoles, certificates, connections,
     connections::TooFewFiles,
     formats,
     keys::rotate,
@@ -83,6 +84,15 @@ pub enum StartError {
         /// Why.
         error: wakumix_keyring::OpenError,
     },
+    /// A certificate cannot be served.
+    #[error("{error}; {}", error.help())]
+    Certificate {
+        /// Why.
+        error: CertificateError,
+    },
+    /// TLS cannot be served with what is configured.
+    #[error("TLS cannot be served: {0}")]
+    Tls(#[from] wakumix_tls::rustls::Error),
     /// Discovery has no thread.
     #[error("discovery gets no thread: {error}; check the limits on threads and open files")]
     Thread {
@@ -101,7 +111,9 @@ pub enum StartError {
 fn hint(error: &HostError) -> &'static str {
     match error {
         HostError::AddressInUse { protocol: "QUIC", .. } => "; free it, or set quic-port or ports-shift",
-        HostError::AddressInUse { protocol: "WebSocket", .. } => "; free it, or set websocket-port or ports-shift",
+        HostError::AddressInUse { protocol: "WebSocket", .. } => {
+            "; free it, or set websocket-port, websocket-secure-port or ports-shift"
+        }
         HostError::AddressInUse { .. } => "; free it, or set tcp-port or ports-shift",
         HostError::AddressNotSupported { .. } | HostError::Listen { .. } => "; check listen-address",
         _ => "",
@@ -164,7 +176,14 @@ impl Node {
         let role_services = roles.iter().map(|role| (role.name().as_str(), role.services(&ports)));
         let services = Services::new(role_services.chain([("discovery", discovery.services())]))?;
         let connections = connections::for_files(config.max_connections.map(count), runtime::open_files())?;
-        let mut host_config = HostConfig { weaknesses: *weaknesses, ..config.host(connections) };
+        let websocket = certificate(Surface::WebSocket, config.websocket_certificate(), &telemetry)?;
+        let http = certificate(Surface::Http, config.http_certificate(), &telemetry)?;
+        let certificates: Vec<Arc<Served>> = websocket.iter().chain(&http).cloned().collect();
+        let client_ca = config.rest_tls_client_ca_path.as_deref().filter(|_| http.is_some());
+        let client_ca = client_ca.map(ClientCa::load).transpose().map_err(|error| StartError::Certificate { error })?;
+        let http = http.map(|served| wakumix_tls::server_config(served, client_ca.as_ref())).transpose()?;
+        let tls = websocket.map(|served| wakumix_tls::server_config(served, None)).transpose()?.map(Arc::new);
+        let mut host_config = HostConfig { weaknesses: *weaknesses, tls, ..config.host(connections) };
         host_config.mix.capacity = ports.get::<Capacity>();
 
         let pressure = Arc::<Pressure>::default();
@@ -238,7 +257,7 @@ impl Node {
         let discovery = discovery.start(surroundings);
         metrics::export(&context, config);
         let forwards = |role| loaded.roles.find(role).is_some_and(|factory| factory.mixing().forwards);
-        let network = Arc::new(Network::new(directory.clone(), config, forwards));
+        let network = Arc::new(Network::new(directory.clone(), config, forwards, certificates.clone()));
         let readiness = tasks.keep("readiness", {
             let (host, network, roles) = (ports.host.clone(), Arc::clone(&network), Arc::clone(&roles));
             let telemetry = telemetry.clone();
@@ -260,7 +279,7 @@ impl Node {
             started: context.epoch,
         };
         let look = Arc::clone(&description.look);
-        let housekeeping = vec![
+        let mut housekeeping = vec![
             tasks.keep("key_rotation", {
                 let workers = context.workers.clone();
                 move || rotate(Arc::clone(&rotation), workers.clone())
@@ -276,6 +295,12 @@ impl Node {
                 )
             }),
         ];
+
+        if !certificates.is_empty() {
+            let workers = context.workers.clone();
+            housekeeping
+                .push(tasks.keep("certificates", move || certificates::renew(certificates.clone(), workers.clone())));
+        }
 
         let mut node = Self {
             peer: keys.peer(),
@@ -302,12 +327,12 @@ impl Node {
         };
         surfaces::export_readiness(&node.telemetry, &node.roles, &node.network, &node.tasks);
         if started.is_ok() {
-            started = node.start_servers(loaded);
+            started = node.start_servers(loaded, http.as_ref());
         }
         Ok((node, started))
     }
 
-    fn start_servers(&mut self, loaded: &Loaded) -> Result<(), StartError> {
+    fn start_servers(&mut self, loaded: &Loaded, tls: Option<&ServerConfig>) -> Result<(), StartError> {
         let config = &loaded.config;
         if !config.rest && !config.metrics_server {
             return Ok(());
@@ -316,8 +341,11 @@ impl Node {
         let address = |key: &str| {
             config.ports().into_iter().find(|port| port.key == key).map(|port| SocketAddr::new(port.address, port.port))
         };
-        self.rest = address("rest-port").map(|address| Server::start_rest(api.clone(), address)).transpose()?;
-        self.metrics = address("metrics-server-port").map(|address| Server::start_metrics(api, address)).transpose()?;
+        self.rest =
+            address("rest-port").map(|address| Server::start_rest(api.clone(), address, tls.cloned())).transpose()?;
+        self.metrics = address("metrics-server-port")
+            .map(|address| Server::start_metrics(api, address, tls.cloned()))
+            .transpose()?;
         Ok(())
     }
 }
@@ -338,6 +366,16 @@ fn start_roles(
         }
     }
     (running, Ok(()))
+}
+
+/// A certificate that is configured.
+fn certificate(
+    surface: Surface,
+    files: Option<Files>,
+    telemetry: &Telemetry,
+) -> Result<Option<Arc<Served>>, StartError> {
+    let served = files.map(|files| Served::load(surface, files, telemetry)).transpose();
+    served.map_err(|error| StartError::Certificate { error })
 }
 
 /// The keys of this node. One whose roles do not mix never uses them; it has some so that the type has no hole.

@@ -59,7 +59,9 @@ pub(super) fn api(node: &Node, loaded: &Loaded) -> Result<Api, RoleError> {
         allowed_origins: config.rest_allow_origin.clone().into(),
         token: loaded.keys.token.clone(),
         direct: loaded.allows_direct(),
-        admin: config.rest_admin || config.rest_address.is_loopback(),
+        admin: config.serves_admin(),
+        takes_changes: config.takes_changes(),
+        needs_client_certificate: config.rest_tls_client_ca_path.is_some(),
         pool: Arc::new(move || {
             let discovery = discovery.clone();
             async move { discovery.pool().await }.boxed()

@@ -1,5 +1,5 @@
-//! Who may use what: `/admin` answers everybody who reaches REST on loopback, elsewhere only where the operator says so; with a
-//! token set, it and pushes without the mixnet need that.
+//! Who may use what: `/admin` answers everybody who reaches REST on loopback, elsewhere clients with a certificate and where the
+//! operator says so; with a token set, it and pushes without the mixnet need that.
 
 use actix_web::http::{
     StatusCode,
@@ -14,7 +14,7 @@ use super::{Api, body::Refused, guard};
 /// 403 and what to set where the admin interface is off; 401 without the token.
 pub(super) fn permit_admin(api: &Api, headers: &HeaderMap) -> Result<(), Refused> {
     if !api.admin {
-        let words = "the admin interface is off: REST is not on loopback; use rest-address = \"127.0.0.1\", or rest-admin = true";
+        let words = "the admin interface is off: REST is not on loopback; use rest-address = \"127.0.0.1\", or rest-tls-client-ca-path, or rest-admin = true";
         return Err(Refused::new(StatusCode::FORBIDDEN, words));
     }
     check_token(api, headers).map_err(|words| Refused::new(StatusCode::UNAUTHORIZED, words))

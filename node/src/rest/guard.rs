@@ -56,16 +56,19 @@ enum Fault {
     Page(String),
     /// Its body is something else, or does not say what it is.
     ContentType(Option<String>),
+    /// It changes something, over a network that others read and write.
+    Insecure,
 }
 
 impl Fault {
-    const REASONS: [&'static str; 3] = ["host", "origin", "content_type"];
+    const REASONS: [&'static str; 4] = ["host", "origin", "content_type", "insecure"];
 
     fn reason(&self) -> &'static str {
         match self {
             Self::Host(_) => "host",
             Self::Page(_) => "origin",
             Self::ContentType(_) => "content_type",
+            Self::Insecure => "insecure",
         }
     }
 
@@ -82,6 +85,11 @@ impl Fault {
                 format!(
                     "requests of web pages are refused, and this one has `{sign}`; send it from a program, or add the origin of the page to rest-allow-origin"
                 ),
+            ),
+            Self::Insecure => Refused::new(
+                StatusCode::FORBIDDEN,
+                "REST is not on loopback and has no TLS, so it only reads: set rest-tls-cert-path and rest-tls-key-path, or \
+                 rest-token-file, or rest-allow-insecure = true, or use rest-address = \"127.0.0.1\"",
             ),
             Self::ContentType(None) => Refused::new(
                 StatusCode::UNSUPPORTED_MEDIA_TYPE,
@@ -128,19 +136,21 @@ fn is_served_to_the_end(path: &str) -> bool {
     is_of_health(path) || path == "/metrics"
 }
 
-fn is_of_health(path: &str) -> bool {
+pub(super) fn is_of_health(path: &str) -> bool {
     path == "/health" || path.starts_with("/health/")
 }
 
 /// Shows every reason on the metrics page before it occurs.
 pub(super) fn announce(telemetry: &Telemetry) {
-    for reason in Fault::REASONS.into_iter().chain([TOKEN]) {
+    for reason in Fault::REASONS.into_iter().chain([TOKEN, CLIENT_CERTIFICATE]) {
         refused(telemetry, reason).increment(0);
     }
 }
 
 /// The reason of a request without the token that it needs.
 pub(super) const TOKEN: &str = "token";
+/// The reason of a request without the certificate that it needs.
+pub(super) const CLIENT_CERTIFICATE: &str = "client_certificate";
 
 pub(super) fn refused(telemetry: &Telemetry, reason: &'static str) -> Counter {
     telemetry.counter(Metric::RestRefusedTotal, &[("reason", reason)])
@@ -159,7 +169,9 @@ fn check(request: &ServiceRequest, api: &Api, is_allowed_page: bool) -> Result<(
     if !is_allowed_page {
         check_page(takes, request.headers())?;
     }
-    check_content_type(request.headers())
+    check_content_type(request.headers())?;
+    let changes = !request.method().is_safe() || path.starts_with("/admin/");
+    if changes && !api.takes_changes { Err(Fault::Insecure) } else { Ok(()) }
 }
 
 /// The name in the request line counts as well as that of the header: a server may look at either. Programs of HTTP 1.0 need

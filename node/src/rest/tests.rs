@@ -116,6 +116,8 @@ impl World {
             missing: Arc::new(|| vec!["sender: pool 0 of 4 needed".to_owned()]),
             telemetry,
             admin: true,
+            takes_changes: true,
+            needs_client_certificate: false,
             allowed_hosts: Arc::from([]),
             allowed_origins: Arc::from([]),
             token: None,

@@ -6,11 +6,12 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use futures::FutureExt as _;
 use futures::future::BoxFuture;
+use parking_lot::Mutex;
 use tokio::sync::oneshot;
 use tokio::time::Instant;
 use wakumix_role_api::host::{GossipMessage, HostHandle, HostMessage, Verdict};
 use wakumix_role_api::relay::{Published, RelayMessage};
-use wakumix_role_api::{Actor, Context, InboundRequest, OnPanic, SendError};
+use wakumix_role_api::{Actor, Context, InboundRequest, OnPanic, Requester, SendError};
 use wakumix_waku::lightpush::StatusCode;
 use wakumix_waku::{MessageHash, PubsubTopic, WakuMessage};
 
@@ -20,6 +21,7 @@ use crate::limiter::Limiter;
 use crate::metrics::Metrics;
 use crate::pending::{InFlight, Pending};
 use crate::policy::{Policy, Publication, Refusal, peers_reached};
+use crate::repeats::Repeats;
 use crate::service::Version;
 
 /// Verdicts that wait for room in the host's queue, beyond which they are lost and counted.
@@ -31,6 +33,7 @@ pub(crate) struct Shared {
     pub(crate) delivery: Delivery,
     pub(crate) metrics: Metrics,
     pub(crate) in_flight: InFlight,
+    pub(crate) repeats: Mutex<Repeats>,
 }
 
 pub(crate) struct RelayActor {
@@ -102,7 +105,9 @@ impl RelayActor {
             Ok(push) => (push.request_id, self.prepare(push.topic.as_deref(), push.message)),
             Err(unreadable) => (unreadable.request_id, Err(unreadable.refusal)),
         };
+        let hash = prepared.as_ref().ok().map(|publication| publication.placed.hash);
         self.carry_out(prepared, pending, context, move |outcome| {
+            let outcome = shared.as_the_client_knows_it(outcome, from, hash);
             shared.metrics.response(version, &outcome);
             let _ = respond.send(version.respond(request_id, &outcome));
         });
@@ -238,6 +243,23 @@ impl Shared {
         let peers = peers_reached(self.host.publish(placed.topic.as_str().to_owned(), data).await)?;
         self.delivery.deliver(placed, len);
         Ok(peers)
+    }
+
+    /// What a client is told: the success of its push again if it repeats it.
+    fn as_the_client_knows_it(
+        &self,
+        outcome: Result<u32, Refusal>,
+        from: Requester,
+        hash: Option<MessageHash>,
+    ) -> Result<u32, Refusal> {
+        let (Requester::Peer(client), Some(hash)) = (from, hash) else { return outcome };
+        let (mut repeats, now) = (self.repeats.lock(), Instant::now());
+        match outcome {
+            Ok(peers) => repeats.published(&client, &hash, peers, now),
+            Err(Refusal::Duplicate) => return repeats.reached(&client, &hash, now).ok_or(Refusal::Duplicate),
+            Err(_) => {}
+        }
+        outcome
     }
 
     /// Joins every topic that is subscribed.

@@ -9,6 +9,7 @@
 //! | `policy` | what is published, what is refused and with which words | none |
 //! | `service` | lightpush bytes to requests, outcomes to bytes | none |
 //! | `limiter` | request budgets | none |
+//! | `repeats` | what a client has had published, should it ask again | none |
 //! | `delivery` | caches and followers of accepted messages | none |
 //! | `actor` | the shell: message in, decision out | host |
 //!
@@ -28,6 +29,7 @@ mod limiter;
 mod metrics;
 mod pending;
 mod policy;
+mod repeats;
 mod rest;
 mod role;
 mod service;

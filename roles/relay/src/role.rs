@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use futures::FutureExt as _;
 use futures::future::BoxFuture;
+use parking_lot::Mutex;
 use tokio::time::Instant;
 use wakumix_role_api::config::{Key, Settings};
 use wakumix_role_api::relay::{NAME, RelayHandle, RelayMessage};
@@ -23,6 +24,7 @@ use crate::config::{BUDGETS, Config};
 use crate::delivery::Delivery;
 use crate::metrics::{METRICS, Metrics};
 use crate::pending::InFlight;
+use crate::repeats::Repeats;
 use crate::rest::{self, RestPort};
 use crate::service::Version;
 
@@ -142,6 +144,7 @@ impl Role for Relay {
             delivery,
             metrics,
             in_flight: InFlight::new(config.max_in_flight),
+            repeats: Mutex::new(Repeats::new()),
         });
         let running = Arc::clone(&shared);
         let tasks = task_limit(&config);

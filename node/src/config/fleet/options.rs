@@ -142,15 +142,4 @@ pub const OPTIONS: &[FleetOption] = &[
     option("store-sync-relay-jitter", With("store")),
     option("storenode", refused(&[], "this version asks no store", NO_CLIENT)),
     option("topic", refused(&[], "wakunode2 names shards by number since 2024", "write shard = [<number>]")),
-    option("websocket-secure-cert-path", With("websocket-secure-support")),
-    option("websocket-secure-key-path", With("websocket-secure-support")),
-    option(
-        "websocket-secure-support",
-        refused(
-            &["false"],
-            "this version serves WebSocket without TLS",
-            "set websocket-support = true, let a proxy with the certificate pass on to websocket-port, and announce the \
-             proxy: ext-multiaddr = [\"/dns4/<name>/tcp/443/wss\"]",
-        ),
-    ),
 ];

@@ -151,7 +151,6 @@ fn a_cluster_that_brought_more_there_is_a_warning() {
 #[test]
 fn options_that_change_what_a_user_gets_are_refused_when_they_ask_for_what_is_missing() {
     for (flag, off, part) in [
-        ("websocket-secure-support=true", "websocket-secure-support=false", "ext-multiaddr"),
         ("storenode=/ip4/192.0.2.1/tcp/1/p2p/x", "storenode=", "GET /relay/v1/messages"),
         ("filternode=/ip4/192.0.2.1/tcp/1/p2p/x", "filternode=", "GET /relay/v1/messages"),
         ("protected-shard=0:02aa", "protected-shard=", "shards that are open"),

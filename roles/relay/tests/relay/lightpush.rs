@@ -3,6 +3,7 @@
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use crate::support::{Fixture, QUEUE, TOPIC, config, joined, message, peer, settle, status};
+use libp2p_identity::PeerId;
 use wakumix_relay::{Config, RateLimit};
 use wakumix_role_api::Requester;
 use wakumix_role_api::host::PublishFailure;
@@ -85,6 +86,30 @@ async fn answers_what_gossipsub_says() {
         assert_eq!(status(response).await, (code, Some(text.into())));
     }
     assert!(follower.try_recv().is_err(), "what did not leave is not shown");
+}
+
+#[actix::test]
+async fn a_client_that_repeats_its_push_is_told_again_that_it_succeeded_and_nobody_else_is() {
+    let fixture = joined(config()).await;
+    let client = |number: u8| Requester::Peer(PeerId::from_bytes(&[0, 2, 8, number]).unwrap());
+    let pushed = WakuMessage { timestamp: Some(7), ..message("x") };
+    let push = async |from: Requester, outcome: Result<usize, PublishFailure>| {
+        let response = fixture.push_from(from, Some(TOPIC), pushed.clone());
+        host_answers(&fixture, outcome).await;
+        let response = v3::Response::decode(&response.await.unwrap()).unwrap();
+        (response.status_code.0, response.relay_peer_count)
+    };
+    let again = || Err(PublishFailure::Duplicate);
+    assert_eq!(push(client(1), again()).await, (420, None), "it came by gossip");
+    assert_eq!(push(client(1), Ok(0)).await, (505, None), "nobody has it");
+    assert_eq!(push(client(1), again()).await, (420, None));
+    assert_eq!(push(client(1), Ok(3)).await, (200, Some(3)));
+    assert_eq!(push(client(1), again()).await, (200, Some(3)));
+    assert_eq!(push(client(2), again()).await, (420, None));
+    assert_eq!(push(Requester::Anonymous, again()).await, (420, None));
+    // Of the mixnet, nobody is the one who has pushed before.
+    assert_eq!(push(Requester::Anonymous, Ok(3)).await, (200, Some(3)));
+    assert_eq!(push(Requester::Anonymous, again()).await, (420, None));
 }
 
 #[actix::test]
