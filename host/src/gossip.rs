@@ -24,7 +24,7 @@ use libp2p::{
 };
 use parking_lot::Mutex;
 use prometheus_client::metrics::gauge::Gauge;
-use wakumix_role_api::host::{MESH_LOW, PeerDetails, PublishFailure, Verdict};
+use wakumix_role_api::host::{MESH_HIGH, MESH_LOW, PeerDetails, PublishFailure, Verdict};
 use wakumix_waku::{
     PubsubTopic, RELAY_PROTOCOL,
     gossip::{MAX_FRAME_LEN, MESSAGE_ID_LEN, frame_len},
@@ -133,7 +133,7 @@ fn config() -> Result<Config, String> {
         .max_control_messages_sent(MAX_LISTED_IDS_SENT)
         .mesh_n(6)
         .mesh_n_low(MESH_LOW)
-        .mesh_n_high(8)
+        .mesh_n_high(MESH_HIGH)
         .retain_scores(6)
         .mesh_outbound_min(3)
         .gossip_lazy(GOSSIP_LAZY)

@@ -27,7 +27,7 @@ const PEERS: u64 = 6;
 /// Bytes of what a message says; on the wire it has some 60.
 const PAYLOAD_LEN: usize = 32;
 /// What gossip may take: docs/bounds.md, "Memory of a mixer".
-const CEILING: u64 = 83 << 20;
+const CEILING: u64 = 92 << 20;
 /// How long the relay is left alone afterwards.
 const REST: Duration = Duration::from_secs(10);
 const SERIES: [&str; 2] = ["waku_mix_gossip_admission_messages_total", "waku_mix_gossip_pauses_total"];

@@ -8,7 +8,7 @@ use multiaddr::{Multiaddr, Protocol};
 use wakumix_discovery::entry::PeerAddress;
 use wakumix_mix::{Balance, MixNode};
 use wakumix_node::node::{Accounts, Node, StartError};
-use wakumix_role_api::directory::ServiceNode;
+use wakumix_role_api::{directory::ServiceNode, host::MESH_HIGH};
 
 use crate::{NodePlan, TOPIC};
 
@@ -133,19 +133,22 @@ impl Net {
         join_all(linked).await;
     }
 
-    /// The first relay while it has fewer peers than this, or no mesh, and the others while they have none: the mesh of the first
-    /// has room for eight of them.
-    pub async fn without_peers(&self, of_first: usize) -> Vec<String> {
-        let mut without = Vec::new();
-        for (place, (plan, node)) in self.relays().enumerate() {
+    /// The relays of a star that lack something: the first while it is not connected to all others, and those around it that are
+    /// not in its mesh, but for those that it has no place for.
+    pub async fn without_centre(&self) -> Vec<String> {
+        let relays: Vec<_> = self.relays().collect();
+        let around = relays.len().saturating_sub(1);
+        let (mut without, mut outside) = (Vec::new(), Vec::new());
+        for (place, (plan, node)) in relays.iter().enumerate() {
             let status = node.host().status().await.unwrap_or_default();
-            let is_whole = match place {
-                0 => status.connected_peers >= of_first && status.has_mesh(TOPIC, of_first + 1),
-                _ => status.connected_peers > 0,
-            };
-            if !is_whole {
-                without.push(format!("{}: too few peers on {TOPIC}", plan.name()));
+            if place == 0 && status.connected_peers < around {
+                without.push(format!("{}: {} of {around} peers", plan.name(), status.connected_peers));
+            } else if place > 0 && !status.has_mesh(TOPIC, 2) {
+                outside.push(format!("{}: not in the mesh of the first on {TOPIC}", plan.name()));
             }
+        }
+        if outside.len() > around.saturating_sub(MESH_HIGH) {
+            without.append(&mut outside);
         }
         without
     }

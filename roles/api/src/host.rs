@@ -312,6 +312,12 @@ pub struct HostAddresses {
 /// it has fewer.
 pub const MESH_LOW: usize = 4;
 
+/// Peers that a relay takes into the mesh of a topic when they ask, where the network's nodes stop at 8 (`spec/waku.md §2.2`). A
+/// peer that is refused and has no other gets messages only by lists of ids, and above 160 messages per second not all of
+/// them: of a star of 15, seven relays lost a third. Each costs a copy of every message that it has not announced itself;
+/// meshes that a relay makes on its own have six.
+pub const MESH_HIGH: usize = 16;
+
 /// What the host knows of itself.
 #[derive(Clone, Debug, Default)]
 pub struct HostStatus {

@@ -69,12 +69,18 @@ struct Report {
     missing_at: HashMap<String, u64>,
     /// Peers that relays parted with because gossip for them did not get away.
     deaf_peers: u64,
+    /// Of one message of each relay after all that, to each other one: how many came.
+    afterwards_expected: u64,
+    afterwards_received: u64,
     seconds: f64,
 }
 
 impl Report {
     fn passed(&self) -> bool {
-        self.missing == 0 && self.refused.is_empty() && self.published > 0
+        self.missing == 0
+            && self.refused.is_empty()
+            && self.published > 0
+            && self.afterwards_received == self.afterwards_expected
     }
 
     fn render(&self) -> String {
@@ -102,6 +108,11 @@ impl Report {
         if self.deaf_peers > 0 {
             let _ = writeln!(text, "peers that no longer heard a relay and were disconnected: {}", self.deaf_peers);
         }
+        let _ = writeln!(
+            text,
+            "one message of each relay afterwards: {} of {} received",
+            self.afterwards_received, self.afterwards_expected
+        );
         text.push_str(if self.passed() {
             "every message came to every relay\n"
         } else {
@@ -171,8 +182,9 @@ pub(super) async fn run(options: &Options, shape: Shape) -> Result<bool, Testnet
     publish(options, &mut net, &seen, Course { begun, lasting, rate, kill_at, victims: &victims }, &mut rng).await;
     let living: Vec<usize> = places(&net).map(|(place, _)| place).collect();
     let _ = timeout(SETTLE_LIMIT, all_received(&seen, &living, kill_at)).await;
-    let deaf = places(&net).map(|(_, node)| deaf_peers(node)).sum();
-    let report = report(options, &net, &seen.lock(), shape, (kill_at, victims.len()), deaf, begun.elapsed());
+    let mut report = report(options, &net, &seen.lock(), shape, (kill_at, victims.len()), begun.elapsed());
+    (report.afterwards_received, report.afterwards_expected) = afterwards(options, &net, &seen, &mut rng).await;
+    report.deaf_peers = places(&net).map(|(_, node)| deaf_peers(node)).sum();
     drop(followers);
     net.stop(STOP_LIMIT).await;
     let mut out = std::io::stdout().lock();
@@ -201,8 +213,7 @@ async fn started(options: &Options, shape: Shape, rng: &mut ChaCha20Rng) -> Resu
         loop {
             let waiting = match shape {
                 Shape::Mesh => net.without_mesh().await,
-                // Those around the first have one peer each.
-                Shape::Star => net.without_peers(usize::from(options.relays) - 1).await,
+                Shape::Star => net.without_centre().await,
             };
             if waiting.is_empty() {
                 return;
@@ -297,6 +308,34 @@ async fn publish(options: &Options, net: &mut Net, seen: &Arc<Mutex<Seen>>, cour
     while open.join_next().await.is_some() {}
 }
 
+/// Publishes one message at each relay; of the other relays together, how many received it and how many should.
+async fn afterwards(options: &Options, net: &Net, seen: &Mutex<Seen>, rng: &mut ChaCha20Rng) -> (u64, u64) {
+    let living: Vec<(usize, RelayHandle)> =
+        places(net).filter_map(|(place, node)| Some((place, node.relay()?))).collect();
+    let mut published = Vec::new();
+    for (place, relay) in &living {
+        let answer = relay.publish(Some(TOPIC.to_owned()), message(options, rng)).await;
+        published.push((*place, answer.and_then(|answer| answer.hash)));
+    }
+    let received = || -> u64 {
+        let seen = seen.lock();
+        let came = |(from, hash): &(usize, Option<MessageHash>)| -> u64 {
+            let Some(hash) = hash else { return 0 };
+            let others = living.iter().filter(|(place, _)| place != from);
+            others.filter(|(place, _)| seen.received[*place].contains(hash)).count() as u64
+        };
+        published.iter().map(came).sum()
+    };
+    let expected = (living.len() * living.len().saturating_sub(1)) as u64;
+    let all = async {
+        while received() < expected {
+            sleep(LOOK_AGAIN).await;
+        }
+    };
+    let _ = timeout(SETTLE_LIMIT, all).await;
+    (received(), expected)
+}
+
 /// Messages of relays that live, and whether they were published a moment before the kill.
 fn of_the_living<'a>(
     seen: &'a Seen,
@@ -336,7 +375,6 @@ fn report(
     seen: &Seen,
     shape: Shape,
     (kill_at, killed): (Option<Instant>, usize),
-    deaf_peers: u64,
     elapsed: Duration,
 ) -> Report {
     let living: Vec<(usize, &str)> =
@@ -369,7 +407,9 @@ fn report(
         missing,
         missing_of_last_second,
         missing_at,
-        deaf_peers,
+        deaf_peers: 0,
+        afterwards_expected: 0,
+        afterwards_received: 0,
         seconds: elapsed.as_secs_f64(),
     }
 }
