@@ -12,7 +12,7 @@ use libp2p::StreamProtocol;
 use multiaddr::{Multiaddr, Protocol};
 use tokio::{io::AsyncWriteExt as _, net::TcpStream};
 use wakumix_integration_tests::{
-    TOPIC, eventually,
+    CONTENT_TOPIC, TOPIC, eventually,
     hop::FleetNode,
     http,
     https::{Client, client_hello},
@@ -252,9 +252,21 @@ fn handshakes_that_stop_and_requests_that_crawl_leave_pushes_answered() {
             let answer = push(net.node("sender-1"), format!("round {round}")).await;
             assert_eq!(answer.expect("an answer").status, 200, "round {round}");
         }
-        assert!(open.len() > 1000, "{}", open.len());
-        drop(open);
+        // REST of the sender itself, where a push then comes in.
         let client = Client::new(&authority, None);
+        let sender = net.node("sender-1").rest_address().unwrap();
+        for _ in 0..1000 {
+            open.extend(begins(sender, &hello).await);
+        }
+        assert!(open.len() > 2000, "{}", open.len());
+        let pushed = serde_json::json!({
+            "pubsubTopic": TOPIC,
+            "message": { "payload": "aGk=", "contentTopic": CONTENT_TOPIC },
+            "anonymity": "required",
+        });
+        let answer = client.send(sender, "POST", "/lightpush/v3/message", &pushed.to_string()).await.unwrap();
+        assert_eq!(answer.status, 200, "{}", answer.body);
+        drop(open);
         let rest = net.node("mixer-1").rest_address().unwrap();
         eventually(async || match client.ask(rest, "GET", "/health/live").await {
             Ok(answer) if answer.status == 200 => Ok(()),
