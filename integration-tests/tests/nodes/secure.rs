@@ -171,6 +171,7 @@ fn https_serves_a_rotated_certificate_and_refuses_unknown_clients() {
         let node = net.node("mixer-1");
         let (rest, metrics) = (node.rest_address().unwrap(), node.metrics_address().unwrap());
         let known = clients.issue(&["operator"], VALID);
+        fs::create_dir(folder.path().join("operator")).unwrap();
         let operator = Client::new(&authority, Some(&known));
         let without = Client::new(&authority, None);
         let unknown = Client::new(&authority, Some(&nobody.issue(&["operator"], VALID)));
@@ -181,6 +182,29 @@ fn https_serves_a_rotated_certificate_and_refuses_unknown_clients() {
             assert!(refused.body.contains("rest-tls-client-ca-path"), "{}", refused.body);
             assert!(unknown.ask(server, "GET", path).await.is_err(), "{path}");
         }
+        // The command line of an operator.
+        let issued = known.write(&folder.path().join("operator"));
+        let authority_file = folder.path().join("authority.pem");
+        fs::write(&authority_file, authority.pem()).unwrap();
+        let arguments = |own: bool| {
+            let via = format!("https://{rest}");
+            let mut arguments = vec!["pool".to_owned(), "--via".to_owned(), via, "--ca-file".to_owned()];
+            arguments.push(text(&authority_file).to_owned());
+            if own {
+                let files = ["--client-cert-file", text(&issued.certificate), "--client-key-file", text(&issued.key)];
+                arguments.extend(files.map(str::to_owned));
+            }
+            arguments
+        };
+        let run = async |arguments: Vec<String>| {
+            let ask = move || std::process::Command::new(crate::wakumix()).args(arguments).output().unwrap();
+            within(tokio::task::spawn_blocking(ask)).await.unwrap()
+        };
+        let done = run(arguments(true)).await;
+        assert!(done.status.success(), "{}", String::from_utf8_lossy(&done.stderr));
+        let refused = run(arguments(false)).await;
+        let said = String::from_utf8_lossy(&refused.stderr);
+        assert!(!refused.status.success() && said.contains("rest-tls-client-ca-path"), "{said}");
         // Probes have no certificate.
         for server in [rest, metrics] {
             assert_eq!(without.ask(server, "GET", "/health").await.unwrap().status, 200);
@@ -189,7 +213,7 @@ fn https_serves_a_rotated_certificate_and_refuses_unknown_clients() {
         let page = operator.ask(metrics, "GET", "/metrics").await.unwrap().body;
         let ends = "waku_mix_certificate_end_timestamp_seconds{surface=\"http\"}";
         assert_eq!(http::metric(&page, ends), Some(4_733_510_400.0));
-        assert_eq!(http::metric(&page, "waku_mix_rest_refused_total{reason=\"client_certificate\"}"), Some(3.0));
+        assert_eq!(http::metric(&page, "waku_mix_rest_refused_total{reason=\"client_certificate\"}"), Some(4.0));
 
         let next = authority.issue(&["127.0.0.1"], VALID);
         assert!(without.shown(rest).await.unwrap() != next.der);
