@@ -21,7 +21,12 @@ use wakumix_node::{
 use wakumix_records::node_record::NodeRecord;
 use wakumix_role_api::command::DEFAULT_NODE;
 
-use super::{ConfigArgs, Failure, config::warn, rest::RestNode, wait::WaitArgs};
+use super::{
+    ConfigArgs, Failure,
+    config::warn,
+    rest::{Access, RestNode},
+    wait::WaitArgs,
+};
 use fields::RecordJson;
 
 /// How long a node may take to answer.
@@ -111,7 +116,7 @@ struct Info {
 }
 
 fn of_node(via: &str) -> Result<NodeRecord, Failure> {
-    let node = RestNode::at(via, LIMIT, None)?;
+    let node = RestNode::at(via, LIMIT, Access::default())?;
     let Info { enr_uri } = node.get("/debug/v1/info")?.success()?.json("node record")?;
     if enr_uri.is_empty() {
         let help = "a node has one if its identity is a secp256k1 key";

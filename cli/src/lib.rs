@@ -36,7 +36,7 @@ use wakumix_telemetry::logging;
 
 use self::{
     config_args::ConfigArgs,
-    rest::{RestNode, TokenArgs},
+    rest::{AccessArgs, RestNode},
 };
 
 /// Something is wrong with what was given.
@@ -214,9 +214,9 @@ pub fn execute(
     let matches = command.try_get_matches_from_mut(&arguments);
     let matches = matches.unwrap_or_else(|error| unless_asked_for(&mut command, &arguments, error).exit());
     if let Some((command, own)) = command_of(roles, &matches) {
-        let token = TokenArgs::from_arg_matches(own).unwrap_or_else(|error| error.exit());
+        let access = AccessArgs::from_arg_matches(own).unwrap_or_else(|error| error.exit());
         let connect = move |via: &str, limit: Duration| {
-            Ok(Box::new(RestNode::at(via, limit, token.read()?)?) as Box<dyn NodeClient>)
+            Ok(Box::new(RestNode::at(via, limit, access.read()?)?) as Box<dyn NodeClient>)
         };
         return Ok((command.run)(own, &mut CommandContext { out, connect: &connect })?);
     }
@@ -258,7 +258,7 @@ impl Cli {
             own,
             |own, (role, Subcommand { command, .. })| {
                 // They ask a running node, which may want its token.
-                let command = TokenArgs::augment_args(command().display_order(AFTER_POOL));
+                let command = AccessArgs::augment_args(command().display_order(AFTER_POOL));
                 let name = command.get_name();
                 match own.find_subcommand(name) {
                     Some(_) => Err(Failure::while_running(format_args!(

@@ -16,7 +16,7 @@ use wakumix_role_api::command::{DEFAULT_NODE, Layout, Side, short_peer, short_ti
 
 use super::{
     Failure,
-    rest::{RestNode, TokenArgs},
+    rest::{AccessArgs, RestNode},
     wait::WaitArgs,
 };
 
@@ -74,7 +74,7 @@ struct NodeArgs {
     #[arg(long, value_name = "NODE", default_value = DEFAULT_NODE)]
     via: String,
     #[command(flatten)]
-    token: TokenArgs,
+    access: AccessArgs,
 }
 
 #[derive(Debug, clap::Args)]
@@ -94,7 +94,7 @@ struct ImportArgs {
 
 impl NodeArgs {
     fn connect(&self) -> Result<RestNode, Failure> {
-        RestNode::at(&self.via, LIMIT, self.token.read()?)
+        RestNode::at(&self.via, LIMIT, self.access.read()?)
     }
 }
 

@@ -3,11 +3,13 @@
 use std::{ffi::OsString, io::Read, path::PathBuf, time::Duration};
 
 use serde::de::DeserializeOwned;
+use ureq::tls::{Certificate, ClientCert, PrivateKey, RootCerts, TlsConfig};
 use wakumix_node::{
     config::Problem,
     token::{Token, TokenError},
 };
 use wakumix_role_api::command::{CommandError, NodeClient, one_line};
+use wakumix_tls::{CertificateError, Files, rustls::pki_types::CertificateDer};
 
 use super::Failure;
 
@@ -24,27 +26,71 @@ pub(super) struct RestNode {
     token: Option<Token>,
 }
 
+/// What shows a node that its operator asks, and the operator that it is the node.
+#[derive(Default)]
+pub(super) struct Access {
+    token: Option<Token>,
+    tls: TlsConfig,
+}
+
 // What shows a node that its operator asks. A doc comment would become the help of the subcommand of a role that takes this.
 #[derive(Debug, Default, clap::Args)]
-pub(super) struct TokenArgs {
+pub(super) struct AccessArgs {
     /// File with the token of the node's REST interface, where it has one: its rest-token-file [env: WAKUMIX_REST_TOKEN_FILE]
     #[arg(long, value_name = "FILE")]
     token_file: Option<PathBuf>,
+    /// File with the authority of the node's certificate in PEM, for a node with https; else those that browsers trust
+    #[arg(long, value_name = "FILE")]
+    ca_file: Option<PathBuf>,
+    /// File with a client certificate in PEM, for a node with rest-tls-client-ca-path
+    #[arg(long, value_name = "FILE", requires = "client_key_file")]
+    client_cert_file: Option<PathBuf>,
+    /// File with its private key in PEM
+    #[arg(long, value_name = "FILE", requires = "client_cert_file")]
+    client_key_file: Option<PathBuf>,
 }
 
-impl TokenArgs {
-    /// The token, if a file is named.
+impl AccessArgs {
+    /// The content of the files that are named.
     ///
     /// # Errors
-    /// What is wrong with the file.
-    pub(super) fn read(&self) -> Result<Option<Token>, Failure> {
+    /// What is wrong with one of them.
+    pub(super) fn read(&self) -> Result<Access, Failure> {
         self.read_or(std::env::var_os(TOKEN_FILE))
     }
 
-    fn read_or(&self, variable: Option<OsString>) -> Result<Option<Token>, Failure> {
+    fn read_or(&self, variable: Option<OsString>) -> Result<Access, Failure> {
         let named = variable.filter(|path| !path.is_empty()).map(PathBuf::from);
         let path = self.token_file.clone().or(named);
-        Ok(path.map(|path| Token::read(&path)).transpose()?)
+        let token = path.map(|path| Token::read(&path)).transpose()?;
+        Ok(Access { token, tls: self.tls()? })
+    }
+
+    fn tls(&self) -> Result<TlsConfig, Failure> {
+        let mut tls = TlsConfig::builder().unversioned_rustls_crypto_provider(wakumix_tls::provider());
+        let owned = |certificates: &[CertificateDer<'_>]| -> Vec<Certificate<'static>> {
+            certificates.iter().map(|certificate| Certificate::from_der(certificate).to_owned()).collect()
+        };
+        if let Some(path) = &self.ca_file {
+            tls = tls.root_certs(RootCerts::new_with_certs(&owned(&wakumix_tls::authorities(path)?)));
+        }
+        if let Some((certificate, key)) = self.client_cert_file.clone().zip(self.client_key_file.clone()) {
+            let own = Files { certificate, key, name: None };
+            let (loaded, key) = (own.load()?, own.read_key()?);
+            let unusable = |error: ureq::Error| {
+                let message = format!("file {} cannot be used: {error}", own.key.display());
+                Failure::Input(Problem::new(message, "name the file with the private key of the certificate").into())
+            };
+            let key = PrivateKey::from_pem(&key).map_err(unusable)?;
+            tls = tls.client_cert(Some(ClientCert::new_with_certs(&owned(loaded.chain()), key)));
+        }
+        Ok(tls.build())
+    }
+}
+
+impl From<CertificateError> for Failure {
+    fn from(error: CertificateError) -> Self {
+        Self::Input(Problem::new(error.to_string(), error.help()).into())
     }
 }
 
@@ -61,19 +107,20 @@ pub(super) struct Answer<'a> {
 }
 
 impl RestNode {
-    /// The node at an address such as `http://127.0.0.1:8645`, which has so long for an answer and is shown this token.
+    /// The node at an address such as `http://127.0.0.1:8645`, which has so long for an answer and is shown who asks.
     ///
     /// # Errors
     /// When the address names another scheme than nodes serve.
-    pub(super) fn at(via: &str, limit: Duration, token: Option<Token>) -> Result<Self, Failure> {
-        if let Some((scheme, _)) = via.split_once("://").filter(|(scheme, _)| *scheme != "http") {
+    pub(super) fn at(via: &str, limit: Duration, access: Access) -> Result<Self, Failure> {
+        if let Some((scheme, _)) = via.split_once("://").filter(|(scheme, _)| !["http", "https"].contains(scheme)) {
             let problem =
                 Problem::new(format!("--via: `{scheme}` is not served by nodes"), "write it as http://127.0.0.1:8645");
             return Err(Failure::Input(problem.into()));
         }
         let base = if via.contains("://") { via.to_owned() } else { format!("http://{via}") };
         let config = ureq::Agent::config_builder().http_status_as_error(false).timeout_recv_response(Some(limit));
-        let config = config.timeout_connect(Some(limit)).proxy(None);
+        let Access { token, tls } = access;
+        let config = config.timeout_connect(Some(limit)).proxy(None).tls_config(tls);
         Ok(Self { base: base.trim_end_matches('/').to_owned(), agent: config.build().into(), token })
     }
 
@@ -105,7 +152,13 @@ impl RestNode {
         let response = response.map_err(|error| {
             let words = error.to_string();
             let message = format!("{} cannot be asked: {}", self.base, words.strip_prefix("io: ").unwrap_or(&words));
-            Failure::Runtime(Problem::new(message, "check the address, and that a node runs there with rest = true"))
+            let help = if self.base.starts_with("https:") {
+                "check the address, name the authority of the node with --ca-file, and a client certificate with \
+                 --client-cert-file and --client-key-file where the node asks for one"
+            } else {
+                "check the address, and that a node runs there with rest = true"
+            };
+            Failure::Runtime(Problem::new(message, help))
         })?;
         Ok(Answer { node: self, response })
     }
@@ -199,7 +252,7 @@ mod tests {
     }
 
     fn asked(answer: &'static str) -> Result<Vec<u8>, String> {
-        let node = RestNode::at(&server(answer, &[]), Duration::from_secs(5), None).unwrap();
+        let node = RestNode::at(&server(answer, &[]), Duration::from_secs(5), Access::default()).unwrap();
         let answer = node.get("/admin/v1/pool").and_then(Answer::success);
         answer.and_then(|answer| answer.json("pool")).map_err(|failure| failure.to_string())
     }
@@ -234,22 +287,25 @@ mod tests {
     fn the_token_of_the_file_is_shown() {
         let folder = tempfile::tempdir().unwrap();
         let path = token_file(folder.path(), "a-token-of-the-tests\n");
-        let by_flag = TokenArgs { token_file: Some(path.clone()) }.read_or(Some("/elsewhere".into())).unwrap();
-        let by_variable = TokenArgs::default().read_or(Some(path.into_os_string())).unwrap();
-        for token in [by_flag, by_variable] {
+        let by_flag = AccessArgs { token_file: Some(path.clone()), ..AccessArgs::default() }
+            .read_or(Some("/elsewhere".into()))
+            .unwrap();
+        let by_variable = AccessArgs::default().read_or(Some(path.into_os_string())).unwrap();
+        for access in [by_flag, by_variable] {
             let address = server(
                 "HTTP/1.1 200 OK\r\ncontent-length: 3\r\n\r\n[7]",
                 &["authorization: Bearer a-token-of-the-tests"],
             );
-            let node = RestNode::at(&address, Duration::from_secs(5), token).unwrap();
+            let node = RestNode::at(&address, Duration::from_secs(5), access).unwrap();
             assert!(node.get("/admin/v1/pool").and_then(Answer::success).is_ok());
         }
-        assert!(TokenArgs::default().read_or(Some(OsString::new())).unwrap().is_none());
+        assert!(AccessArgs::default().read_or(Some(OsString::new())).unwrap().token.is_none());
     }
 
     #[test]
     fn a_file_without_a_token_is_an_error_of_the_input() {
-        let missing = TokenArgs { token_file: Some("/does/not/exist".into()) }.read_or(None).unwrap_err();
+        let named = AccessArgs { token_file: Some("/does/not/exist".into()), ..AccessArgs::default() };
+        let missing = named.read_or(None).err().unwrap();
         assert_eq!(missing.code(), 1);
         assert!(missing.to_string().contains("token file /does/not/exist does not exist"), "{missing}");
         assert!(missing.to_string().contains("help: create it with"), "{missing}");

@@ -29,7 +29,7 @@ use wakumix_waku::{ContentTopic, PubsubTopic, WakuMessage};
 use self::payload::PayloadArgs;
 use super::{
     Failure,
-    rest::{RestNode, TokenArgs},
+    rest::{AccessArgs, RestNode},
 };
 
 /// How long a node that is started for one message may take to be ready.
@@ -71,7 +71,7 @@ pub(super) struct SendCommand {
     #[arg(long, value_name = "NODE", conflicts_with = "config")]
     via: Option<String>,
     #[command(flatten)]
-    token: TokenArgs,
+    access: AccessArgs,
     /// Configuration of the node to start, TOML or YAML [env: WAKUMIX_CONFIG]
     #[arg(long, short, value_name = "FILE")]
     config: Option<PathBuf>,
@@ -166,7 +166,7 @@ impl SendCommand {
         self.check()?;
         let payload = self.payload.read()?;
         let outcome = match &self.via {
-            Some(node) => self.ask(&RestNode::at(node, self.http_limit(), self.token.read()?)?, &payload)?,
+            Some(node) => self.ask(&RestNode::at(node, self.http_limit(), self.access.read()?)?, &payload)?,
             None => self.start_and_push(roles, payload)?,
         };
         // What came of the message counts more than whether anybody reads it.

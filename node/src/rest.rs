@@ -47,6 +47,7 @@ use std::{
 
 use actix_web::{App, HttpServer, dev::ServerHandle, middleware, web};
 use futures::future::BoxFuture;
+use socket2::SockRef;
 use wakumix_discovery::{AddError, Addition, PoolEntry, entry::PeerAddress};
 use wakumix_role_api::{
     DirectoryReader, Ports, RoleName,
@@ -65,9 +66,12 @@ pub use debug::Info;
 const MAX_CONNECTIONS: usize = 512;
 /// From the first byte of a request to the last of its head.
 const REQUEST_TIMEOUT: Duration = Duration::from_secs(10);
-/// A handshake of TLS: three round trips to the other side of the world, and a lost packet. Those that wait take places of the
-/// 256 that the server has for handshakes, so this is also how long a flood of half-open ones can keep the next client waiting.
-const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(3);
+/// A handshake of TLS: two round trips to the other side of the world, and a lost packet. Handshakes that go no further take
+/// places of [`MAX_CONNECTIONS`], so this is also how long as many of them keep the next client waiting.
+const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(2);
+/// Connections that wait to be accepted. What does not fit is begun again by its client after a second, then two, then four: with
+/// the 128 of the standard library a flood kept others out for half a minute.
+const BACKLOG: i32 = 1024;
 /// How long a connection may be idle while requests finish during a stop.
 const SHUTDOWN_SECONDS: u64 = 1;
 
@@ -190,6 +194,7 @@ impl Server {
     ) -> Result<Self, BindError> {
         let failed = |source| BindError { address, setting, source };
         let listener = TcpListener::bind(address).map_err(failed)?;
+        SockRef::from(&listener).listen(BACKLOG).map_err(failed)?;
         let address = listener.local_addr().map_err(failed)?;
         let (is_secure, needs_certificate) = (tls.is_some(), api.needs_client_certificate);
         let server = HttpServer::new(move || {
@@ -202,6 +207,7 @@ impl Server {
         })
         .workers(1)
         .max_connections(MAX_CONNECTIONS)
+        .max_connection_rate(MAX_CONNECTIONS)
         .disable_signals()
         .shutdown_timeout(SHUTDOWN_SECONDS)
         .client_request_timeout(REQUEST_TIMEOUT)

@@ -211,6 +211,14 @@ impl Files {
         self.judge(&self.read()?)
     }
 
+    /// The file of the key, as it is.
+    ///
+    /// # Errors
+    /// What is wrong with the file.
+    pub fn read_key(&self) -> Result<Zeroizing<Vec<u8>>, CertificateError> {
+        read(&self.key, true)
+    }
+
     pub(crate) fn read(&self) -> Result<Raw, CertificateError> {
         let certificate = read(&self.certificate, false)?.to_vec();
         Ok(Raw { certificate, key: read(&self.key, true)? })
@@ -300,6 +308,12 @@ impl Certificate {
         } else {
             Validity::Valid
         }
+    }
+
+    /// The certificates, the node's own first.
+    #[must_use]
+    pub fn chain(&self) -> &[CertificateDer<'static>] {
+        &self.key.cert
     }
 
     /// When it ends, in seconds of Unix time.

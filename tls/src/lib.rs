@@ -27,7 +27,7 @@ use rustls::{
     server::{NoServerSessionStorage, ResolvesServerCert, WebPkiClientVerifier, danger::ClientCertVerifier},
 };
 
-pub use client_ca::ClientCa;
+pub use client_ca::{ClientCa, authorities};
 pub use files::{Certificate, CertificateError, Files, Validity};
 pub use metrics::METRICS;
 pub use served::{Look, Served, Surface};

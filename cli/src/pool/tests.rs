@@ -72,7 +72,7 @@ fn an_empty_pool_is_told_in_one_line() {
 fn says_that_nobody_answers() {
     let nobody = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
     let command = |via: &str| PoolCommand {
-        node: NodeArgs { via: via.to_owned(), token: TokenArgs::default() },
+        node: NodeArgs { via: via.to_owned(), access: AccessArgs::default() },
         wait: WaitArgs::default(),
         json: false,
         action: None,
@@ -82,17 +82,17 @@ fn says_that_nobody_answers() {
     assert_eq!(failure.code(), 3);
     let said = failure.to_string();
     assert!(said.contains(&nobody.to_string()) && said.contains("help: check the address"), "{said}");
-    let other = command("https://127.0.0.1");
-    assert!(other.run(&mut Vec::new()).unwrap_err().to_string().contains("--via: `https`"));
+    let other = command("ftp://127.0.0.1");
+    assert!(other.run(&mut Vec::new()).unwrap_err().to_string().contains("--via: `ftp`"));
 }
 
 #[test]
 fn what_is_no_node_is_refused_before_a_node_is_asked() {
     let peer = "/ip4/192.0.2.1/tcp/1/p2p/16Uiu2HAmPiEs2ozjjJF2iN2Pe2FYeMC9w4caRHKYdLdAfjgbWM6o";
     let nodes = [peer, "192.0.2.1:60000", &format!("{peer}:77")].map(str::to_owned).to_vec();
-    let node = NodeArgs { via: "https://nobody".to_owned(), token: TokenArgs::default() };
+    let node = NodeArgs { via: "ftp://nobody".to_owned(), access: AccessArgs::default() };
     let command = PoolCommand {
-        node: NodeArgs { via: String::new(), token: TokenArgs::default() },
+        node: NodeArgs { via: String::new(), access: AccessArgs::default() },
         wait: WaitArgs::default(),
         json: false,
         action: Some(Action::Add { nodes, node }),

@@ -17,7 +17,7 @@ fn command(json: bool) -> SendCommand {
         anonymity: Wanted::Required,
         timeout: None,
         via: None,
-        token: TokenArgs::default(),
+        access: AccessArgs::default(),
         config: None,
         json,
     }

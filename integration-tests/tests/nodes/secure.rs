@@ -12,7 +12,7 @@ use libp2p::StreamProtocol;
 use multiaddr::{Multiaddr, Protocol};
 use tokio::{io::AsyncWriteExt as _, net::TcpStream};
 use wakumix_integration_tests::{
-    TOPIC, eventually,
+    CONTENT_TOPIC, TOPIC, eventually,
     hop::FleetNode,
     http,
     https::{Client, client_hello},
@@ -171,6 +171,7 @@ fn https_serves_a_rotated_certificate_and_refuses_unknown_clients() {
         let node = net.node("mixer-1");
         let (rest, metrics) = (node.rest_address().unwrap(), node.metrics_address().unwrap());
         let known = clients.issue(&["operator"], VALID);
+        fs::create_dir(folder.path().join("operator")).unwrap();
         let operator = Client::new(&authority, Some(&known));
         let without = Client::new(&authority, None);
         let unknown = Client::new(&authority, Some(&nobody.issue(&["operator"], VALID)));
@@ -181,6 +182,29 @@ fn https_serves_a_rotated_certificate_and_refuses_unknown_clients() {
             assert!(refused.body.contains("rest-tls-client-ca-path"), "{}", refused.body);
             assert!(unknown.ask(server, "GET", path).await.is_err(), "{path}");
         }
+        // The command line of an operator.
+        let issued = known.write(&folder.path().join("operator"));
+        let authority_file = folder.path().join("authority.pem");
+        fs::write(&authority_file, authority.pem()).unwrap();
+        let arguments = |own: bool| {
+            let via = format!("https://{rest}");
+            let mut arguments = vec!["pool".to_owned(), "--via".to_owned(), via, "--ca-file".to_owned()];
+            arguments.push(text(&authority_file).to_owned());
+            if own {
+                let files = ["--client-cert-file", text(&issued.certificate), "--client-key-file", text(&issued.key)];
+                arguments.extend(files.map(str::to_owned));
+            }
+            arguments
+        };
+        let run = async |arguments: Vec<String>| {
+            let ask = move || std::process::Command::new(crate::wakumix()).args(arguments).output().unwrap();
+            within(tokio::task::spawn_blocking(ask)).await.unwrap()
+        };
+        let done = run(arguments(true)).await;
+        assert!(done.status.success(), "{}", String::from_utf8_lossy(&done.stderr));
+        let refused = run(arguments(false)).await;
+        let said = String::from_utf8_lossy(&refused.stderr);
+        assert!(!refused.status.success() && said.contains("rest-tls-client-ca-path"), "{said}");
         // Probes have no certificate.
         for server in [rest, metrics] {
             assert_eq!(without.ask(server, "GET", "/health").await.unwrap().status, 200);
@@ -189,7 +213,7 @@ fn https_serves_a_rotated_certificate_and_refuses_unknown_clients() {
         let page = operator.ask(metrics, "GET", "/metrics").await.unwrap().body;
         let ends = "waku_mix_certificate_end_timestamp_seconds{surface=\"http\"}";
         assert_eq!(http::metric(&page, ends), Some(4_733_510_400.0));
-        assert_eq!(http::metric(&page, "waku_mix_rest_refused_total{reason=\"client_certificate\"}"), Some(3.0));
+        assert_eq!(http::metric(&page, "waku_mix_rest_refused_total{reason=\"client_certificate\"}"), Some(4.0));
 
         let next = authority.issue(&["127.0.0.1"], VALID);
         assert!(without.shown(rest).await.unwrap() != next.der);
@@ -228,9 +252,21 @@ fn handshakes_that_stop_and_requests_that_crawl_leave_pushes_answered() {
             let answer = push(net.node("sender-1"), format!("round {round}")).await;
             assert_eq!(answer.expect("an answer").status, 200, "round {round}");
         }
-        assert!(open.len() > 1000, "{}", open.len());
-        drop(open);
+        // REST of the sender itself, where a push then comes in.
         let client = Client::new(&authority, None);
+        let sender = net.node("sender-1").rest_address().unwrap();
+        for _ in 0..1000 {
+            open.extend(begins(sender, &hello).await);
+        }
+        assert!(open.len() > 2000, "{}", open.len());
+        let pushed = serde_json::json!({
+            "pubsubTopic": TOPIC,
+            "message": { "payload": "aGk=", "contentTopic": CONTENT_TOPIC },
+            "anonymity": "required",
+        });
+        let answer = client.send(sender, "POST", "/lightpush/v3/message", &pushed.to_string()).await.unwrap();
+        assert_eq!(answer.status, 200, "{}", answer.body);
+        drop(open);
         let rest = net.node("mixer-1").rest_address().unwrap();
         eventually(async || match client.ask(rest, "GET", "/health/live").await {
             Ok(answer) if answer.status == 200 => Ok(()),
