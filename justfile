@@ -72,6 +72,10 @@ records:
 web-page:
     .ci/run web-page
 
+# A web page sends through the mixnet
+browser:
+    .ci/run browser
+
 # A node does what its OpenAPI description says
 openapi:
     .ci/run openapi

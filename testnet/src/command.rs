@@ -2,7 +2,8 @@
 //!
 //! `options` are the flags, `check` judges them, `plan` says what is built, `settings` how each node is configured, `net` starts
 //! the nodes, `pools` watches the senders find the others, `traffic` sends and counts, `kill` takes nodes away, `live` shows it
-//! while it runs and `report` says how it went. `gossip` is another net: relays alone, under load.
+//! while it runs and `report` says how it went. `page` serves a web page that
+//! sends through the net. `gossip` is another net: relays alone, under load.
 
 mod check;
 mod choices;
@@ -12,6 +13,7 @@ mod kill;
 mod live;
 mod net;
 mod options;
+mod page;
 mod plan;
 mod pools;
 mod report;
@@ -144,9 +146,14 @@ async fn hold(plan: &Plan, net: &KindNet, senders: &[SenderHandle]) -> Result<()
         // A closed terminal must not stop the net.
         let _ = std::io::stderr().write_all(text.as_bytes());
     };
-    say(&net.describe_surfaces());
+    let page = match plan.options.websocket {
+        true => Some(page::Page::serve(&plan.options.page, &net.websocket_addresses())?),
+        false => None,
+    };
+    say(&net.describe_surfaces(page.as_ref().map(page::Page::url).as_deref()));
     let Some(rate) = plan.options.rate else {
         signals.next().await;
+        end(page).await;
         return Ok(());
     };
     say(&format!("meanwhile {rate} messages a second go on\n"));
@@ -155,10 +162,17 @@ async fn hold(plan: &Plan, net: &KindNet, senders: &[SenderHandle]) -> Result<()
         _ = signals.next() => {}
         () = traffic::go_on(plan, senders, &outcomes) => {}
     }
+    end(page).await;
     let counted: Vec<String> = outcomes.lock().iter().map(|(kind, count)| format!("{count} {kind}")).collect();
     say(&terminal::wrapped(&format!(
         "meanwhile: {}",
         if counted.is_empty() { "no outcome yet".to_owned() } else { counted.join(", ") }
     )));
     Ok(())
+}
+
+async fn end(page: Option<page::Page>) {
+    if let Some(page) = page {
+        page.stop().await;
+    }
 }

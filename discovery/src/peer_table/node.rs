@@ -102,14 +102,6 @@ impl Node {
         }
     }
 
-    /// A node that one source has told of.
-    #[cfg(test)]
-    pub(crate) fn told(peer: PeerId, rank: Rank, source: SourceName, finding: Finding) -> Self {
-        let mut node = Self::new(peer, rank, source, Instant::now());
-        node.take(source, finding, 0).unwrap();
-        node
-    }
-
     /// Whether the operator has written it down.
     pub(crate) fn is_entry(&self) -> bool {
         self.slots.first().is_some_and(|slot| slot.source == SourceName::Static)

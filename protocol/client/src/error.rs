@@ -201,7 +201,7 @@ impl ClientError {
 pub fn no_replies(silent: u32, address: Option<&HopAddress>, wire: WireFormat) -> String {
     let way = match address {
         Some(address) => {
-            format!("at {}, so check that others can reach that, or set nat or ext-multiaddr", address.multiaddr())
+            format!("at {}, so check that others can reach that, or set nat or ext-multiaddr", address.location())
         }
         None => "over the connections of this node, for nobody can dial it".to_owned(),
     };

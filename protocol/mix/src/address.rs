@@ -221,6 +221,12 @@ impl HopAddress {
         address
     }
 
+    /// The text of [`Self::multiaddr`].
+    #[must_use]
+    pub fn location(&self) -> impl fmt::Display {
+        Location(self)
+    }
+
     /// The node itself.
     #[must_use]
     pub fn peer(&self) -> PeerId {
@@ -255,7 +261,22 @@ impl HopAddress {
 impl fmt::Display for HopAddress {
     /// The full multiaddress, as [`HopAddress::parse_full`] reads it.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}/p2p/{}", self.multiaddr(), self.peer)
+        write!(f, "{}/p2p/{}", self.location(), self.peer)
+    }
+}
+
+/// The text of [`HopAddress::multiaddr`]. It is written by hand: a web page that shows an error need not load the texts of all
+/// multiaddresses.
+struct Location<'a>(&'a HopAddress);
+
+impl fmt::Display for Location<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let HopAddress { ip, transport, port, .. } = self.0;
+        match transport {
+            Transport::Tcp => write!(f, "/ip4/{ip}/tcp/{port}")?,
+            Transport::QuicV1 => write!(f, "/ip4/{ip}/udp/{port}/quic-v1")?,
+        }
+        self.0.relay().map_or(Ok(()), |relay| write!(f, "/p2p/{relay}/p2p-circuit"))
     }
 }
 
@@ -438,6 +459,7 @@ mod tests {
         #[test]
         fn reads_back_what_it_writes(address in any_address()) {
             prop_assert_eq!(HopAddress::decode(&address.encode()), Ok(address.clone()));
+            prop_assert_eq!(address.location().to_string(), address.multiaddr().to_string());
             let again = HopAddress::from_multiaddr(&address.multiaddr(), address.peer());
             prop_assert_eq!(again, Ok(address.clone()));
             let full = address.to_string().parse().unwrap();

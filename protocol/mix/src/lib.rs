@@ -111,8 +111,8 @@ pub use ledger::{Balance, Ledger, Packet};
 pub use message::{Body, MessageError, MixMessage, Request, decode_reply, encode_cover, encode_reply};
 pub use outcome::{DropReason, HopKind, Origin, Outcome, Stage};
 pub use path::{
-    Beside, Family, LastHop, LoopPlace, MIN_POOL, MixNode, MixPool, Party, PathError, Preference, draw_apart,
-    forward_path, forward_path_to, loop_path, reply_path,
+    Beside, Family, LastHop, LoopPlace, MIN_POOL, Member, MixNode, MixPool, OwnOperator, Party, PathError, Preference,
+    draw_apart, families, forward_path, forward_path_to, loop_path, reply_path,
 };
 pub use public::{DIAL_PORTS, is_public, is_within};
 pub use reliability::{Reliability, Trip};

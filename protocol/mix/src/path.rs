@@ -16,6 +16,7 @@
 #[cfg(test)]
 mod diversity_tests;
 mod draw;
+mod families;
 mod party;
 mod pool;
 mod preference;
@@ -33,6 +34,7 @@ use thiserror::Error;
 use wakumix_sphinx::{FormatSet, PATH_LEN, PublicKey};
 
 use self::draw::{Draw, Terms, weighed};
+pub use self::families::{Member, OwnOperator, families};
 pub use self::party::{Beside, Party};
 pub use self::pool::MixPool;
 pub use self::preference::{MIN_WEIGHT, Preference};

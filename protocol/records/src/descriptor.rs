@@ -39,7 +39,7 @@ use wakumix_sphinx::{KeyError, PublicKey, Weaknesses, WireFormat};
 use wakumix_waku::record::{Capabilities, MAX_LISTED_SHARDS, Shards};
 
 use crate::countermeasures::is_signature_needed;
-use crate::envelope::{EnvelopeError, Opened, Purpose};
+use crate::envelope::{EnvelopeError, Opened, Parts, Purpose};
 
 pub use messages::{MAX_DESCRIPTORS, MAX_REQUEST_LEN, MAX_RESPONSE_LEN, MessageError, Request, Response};
 
@@ -107,6 +107,24 @@ pub struct Limits {
     pub longest_hold_ms: u32,
     /// For how many seconds a key that was replaced still opens packets; 0: not told.
     pub key_overlap_s: u32,
+}
+
+/// How a secp256k1 key begins as libp2p writes it: a protobuf message of key type 2 and 33 bytes.
+const SECP256K1_KEY: [u8; 4] = [0x08, 0x02, 0x12, 0x21];
+/// Bytes of such a key.
+const SECP256K1_KEY_LEN: usize = 37;
+/// Bytes in front of a key in its peer id: code and length of the multihash.
+const IDENTITY_HEAD: usize = 2;
+
+/// The signature of a descriptor that is to be believed only if it is good.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SignatureToCheck {
+    /// The signer's key, as libp2p writes it; it is a secp256k1 key by its form, and the descriptor's peer's.
+    pub public_key: Vec<u8>,
+    /// What is signed.
+    pub signed: Vec<u8>,
+    /// The signature.
+    pub signature: Vec<u8>,
 }
 
 /// The times in a descriptor, in Unix seconds.
@@ -218,6 +236,28 @@ impl Descriptor {
         }
         let descriptor = Self::try_from(wire::Fields::decode(PURPOSE.payload(bytes)?.as_slice())?)?;
         descriptor.check_time(now).map(|()| descriptor)
+    }
+
+    /// Reads a descriptor and checks everything but its signature, which the caller has checked by code of its own: a web page
+    /// has the curve in its libp2p already.
+    ///
+    /// # Errors
+    /// As [`open`](Self::open), but for [`EnvelopeError::Signature`] and [`EnvelopeError::Key`].
+    pub fn open_unsigned(bytes: &[u8], now: u64) -> Result<(Self, SignatureToCheck), DescriptorError> {
+        if bytes.len() > MAX_LEN {
+            return Err(DescriptorError::TooLong(bytes.len()));
+        }
+        let Parts { public_key, signed, payload, signature } = PURPOSE.take_apart(bytes)?;
+        if public_key.len() != SECP256K1_KEY_LEN || !public_key.starts_with(&SECP256K1_KEY) {
+            return Err(DescriptorError::KeyType);
+        }
+        let descriptor = Self::try_from(wire::Fields::decode(payload.as_slice())?)?;
+        // A peer id of such a key is the key itself, behind the head of an identity multihash.
+        if descriptor.peer.to_bytes().get(IDENTITY_HEAD..) != Some(&public_key) {
+            return Err(DescriptorError::Signer);
+        }
+        descriptor.check_time(now)?;
+        Ok((descriptor, SignatureToCheck { public_key, signed, signature }))
     }
 
     /// Reads what stands in an envelope whose signature is good.

@@ -24,6 +24,16 @@ pub struct Opened {
     pub payload: Vec<u8>,
 }
 
+/// An envelope whose signature was not checked.
+pub(crate) struct Parts {
+    /// The signer's key, as libp2p writes it.
+    pub(crate) public_key: Vec<u8>,
+    /// What the signature covers.
+    pub(crate) signed: Vec<u8>,
+    pub(crate) payload: Vec<u8>,
+    pub(crate) signature: Vec<u8>,
+}
+
 /// Why an envelope is refused.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
@@ -79,6 +89,18 @@ impl Purpose {
             return Err(EnvelopeError::Signature);
         }
         Ok(Opened { signer, payload })
+    }
+
+    /// Takes an envelope apart whose signature somebody else is to check.
+    ///
+    /// # Errors
+    /// [`EnvelopeError::Malformed`] or [`EnvelopeError::PayloadType`].
+    pub(crate) fn take_apart(self, bytes: &[u8]) -> Result<Parts, EnvelopeError> {
+        let Fields { public_key, payload_type, payload, signature } = Fields::decode(bytes)?;
+        if payload_type != self.payload_type {
+            return Err(EnvelopeError::PayloadType);
+        }
+        Ok(Parts { public_key, signed: self.signed_bytes(&payload), payload, signature })
     }
 
     /// The payload of an envelope whose signature was checked before.

@@ -9,7 +9,7 @@ use wakumix_node::{
     roles::Roles,
 };
 
-use super::{choices::Discovery, options::Options, settings::PORTS, targets};
+use super::{choices::Discovery, options::Options, page, settings::PORTS, targets};
 use crate::Kind;
 
 /// More nodes than this in one process run into the limit of open files.
@@ -26,8 +26,22 @@ pub(super) fn problems(options: &Options) -> Vec<Problem> {
         delay_problem,
         port_problem,
         file_problem,
+        page_problem,
     ];
     of.iter().flat_map(|problems| problems(options)).collect()
+}
+
+/// Whether there is a page to serve.
+fn page_problem(options: &Options) -> Vec<Problem> {
+    if !options.websocket || page::is_page(&options.page) {
+        return Vec::new();
+    }
+    let folder = options.page.display();
+    vec![Problem::new(
+        format!("--page {folder}: there is no {} in this folder", page::INDEX),
+        "build the demo by browser/demo/build and name its folder browser/demo/dist, or name one with a page of yours"
+            .to_owned(),
+    )]
 }
 
 /// Whether there is enough of each kind of node, and not too much.
@@ -223,6 +237,10 @@ mod tests {
             (&["--rotate", "1s"], &["lives for 10s to 400 days"]),
             (&["--delay", "3s"], &["--delay 3s: the six waits", "take 18s on average", "less than --delay 1666ms"]),
             (&["--port-base", "65530"], &["12 nodes have ports up to 65565", "use at most --port-base 65500"]),
+            (
+                &["--hold", "--websocket", "--page", "/no/such"],
+                &["--page /no/such: there is no index.html", "browser/demo/build"],
+            ),
             (&["--hold", "--prometheus-targets", "/no/such/file"], &["/no/such/file: it cannot be written", "exists"]),
         ] {
             let said = refusal(flags);
@@ -284,6 +302,9 @@ mod tests {
             &["--loss", "101"],
             &["--port-base", "80"],
             &["--prometheus-targets", "x.json"],
+            &["--websocket"],
+            &["--websocket", "--hold", "--port-base", "4000"],
+            &["--page", "folder"],
         ] {
             assert!(parse(flags).is_err(), "{flags:?}");
         }

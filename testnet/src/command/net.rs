@@ -3,6 +3,7 @@
 use std::{fmt::Write as _, path::Path, time::Duration};
 
 use libp2p_identity::PeerId;
+use multiaddr::{Multiaddr, Protocol};
 use tokio::{sync::broadcast::error::RecvError, task::JoinSet, time::Instant};
 use wakumix_node::node::Node;
 use wakumix_role_api::sender::SenderHandle;
@@ -139,8 +140,18 @@ impl KindNet {
         targets::write(path, servers.iter().map(|(name, kind, address)| (name.as_str(), *kind, *address)))
     }
 
-    /// Every REST and metrics address, and a line to try.
-    pub(super) fn describe_surfaces(&self) -> String {
+    /// Where web pages reach mix nodes: two of them are enough to find the others.
+    pub(super) fn websocket_addresses(&self) -> Vec<String> {
+        let is_websocket = |address: &&Multiaddr| address.iter().any(|part| matches!(part, Protocol::Ws(_)));
+        let full = |(_, node): (&str, &Node)| {
+            let address = node.listen_addresses().iter().find(is_websocket)?.clone();
+            Some(address.with_p2p(node.peer_id()).unwrap_or_else(|address| address).to_string())
+        };
+        self.of(&[Kind::Mixer]).filter_map(full).take(2).collect()
+    }
+
+    /// Every REST and metrics address, a line to try, and the page if one is served.
+    pub(super) fn describe_surfaces(&self, page: Option<&str>) -> String {
         let mut text = String::from("\nnode         REST                            metrics\n");
         for (name, node) in self.of(&Kind::ALL) {
             let url = |address: Option<std::net::SocketAddr>, path: &str| {
@@ -167,6 +178,9 @@ impl KindNet {
         if let Some(address) = relay {
             let topic = TOPIC.replace('/', "%2F");
             let _ = writeln!(text, "and see it arrive:\n  curl -s http://{address}/relay/v1/messages/{topic}");
+        }
+        if let Some(page) = page {
+            let _ = writeln!(text, "\nsend from a web page:\n  {page}");
         }
         text.push_str("\nthe net stays up until Ctrl-C\n");
         text

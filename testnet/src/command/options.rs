@@ -10,7 +10,7 @@ use wakumix_node::config::{MixDelay, Percent, Timespan};
 use crate::Kind;
 
 /// What a net of relays alone has not.
-const GOSSIP_CONFLICTS: [&str; 16] = [
+const GOSSIP_CONFLICTS: [&str; 17] = [
     "mixers",
     "exits",
     "senders",
@@ -27,6 +27,7 @@ const GOSSIP_CONFLICTS: [&str; 16] = [
     "cover",
     "hold",
     "port_base",
+    "websocket",
 ];
 
 /// Flags of `wakumix testnet`.
@@ -107,6 +108,12 @@ pub struct Options {
     /// Keep the net up until Ctrl-C, with REST and metrics on every node; with --rate messages go on meanwhile
     #[arg(long)]
     pub hold: bool,
+    /// Give every node a WebSocket listener, and serve a page that sends through the net; its address is printed
+    #[arg(long, requires = "hold", conflicts_with = "port_base")]
+    pub websocket: bool,
+    /// Where that page is: the folder that browser/demo/build fills
+    #[arg(long, value_name = "DIR", requires = "websocket", default_value = "browser/demo/dist")]
+    pub page: PathBuf,
     /// Give the nodes the same ports each time, three for each in the order of the table, from this one on: libp2p (TCP, and UDP
     /// for discv5), REST, metrics
     #[arg(long, value_name = "PORT", value_parser = clap::value_parser!(u16).range(1024..))]

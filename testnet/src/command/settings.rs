@@ -20,6 +20,11 @@ pub(super) fn node_plan(options: &Options, kind: Kind, number: u16, rng: &mut Ch
         .with("mixer.cover", &options.cover)
         .with("rest", &surfaces)
         .with("metrics-server", &surfaces);
+    // Pages find nodes by their descriptors.
+    let plan = match options.websocket {
+        true => plan.with("websocket-support", "true").with("websocket-port", "0").with("descriptors", "true"),
+        false => plan,
+    };
     // A mix key that is set is never replaced, so where keys are to be, the node draws its own.
     let plan = match options.rotate {
         None => plan.with("mixkey", &hex::encode(mix_key.as_bytes())),

@@ -73,6 +73,21 @@ const VECTOR: &str = concat!(
 );
 
 #[test]
+fn what_is_read_without_the_signature_is_the_same_and_names_what_is_to_be_checked() {
+    let bytes = descriptor().seal(&keypair(7)).unwrap();
+    let (read, to_check) = Descriptor::open_unsigned(&bytes, NOW).unwrap();
+    assert_eq!(read, Descriptor::open(&bytes, NOW).unwrap());
+    assert_eq!(to_check.public_key, keypair(7).public().encode_protobuf());
+    assert!(keypair(7).public().verify(&to_check.signed, &to_check.signature));
+    let forged = PURPOSE.seal(&keypair(8), fields().encode_to_vec()).unwrap();
+    assert!(matches!(Descriptor::open_unsigned(&forged, NOW), Err(DescriptorError::Signer)));
+    assert!(matches!(Descriptor::open_unsigned(&bytes, NOW + 24 * HOUR), Err(DescriptorError::Expired)));
+    let ed25519 = Keypair::from(ed25519::Keypair::from(ed25519::SecretKey::try_from_bytes([7; 32]).unwrap()));
+    let sealed = PURPOSE.seal(&ed25519, fields().encode_to_vec()).unwrap();
+    assert!(matches!(Descriptor::open_unsigned(&sealed, NOW), Err(DescriptorError::KeyType)));
+}
+
+#[test]
 fn a_fixed_key_gives_the_bytes_of_the_vector() {
     let bytes = descriptor().seal(&keypair(7)).unwrap();
     assert_eq!(hex::encode(&bytes), VECTOR);
