@@ -74,7 +74,7 @@ impl FromArgMatches for ConfigArgs {
     }
 }
 
-/// The arguments with `--name=value` for `--name:value`, which the fleet's command line takes as well. What follows `--` is left
+/// The arguments with `--name=value` for `--name:value`, which nwaku's command line takes as well. What follows `--` is left
 /// as it is.
 pub(super) fn with_equals(arguments: impl IntoIterator<Item = impl Into<OsString>>) -> Vec<OsString> {
     let mut are_flags = true;
@@ -134,7 +134,7 @@ fn valued(key: &Key, flag: Arg) -> Arg {
     }
 }
 
-/// `--rest`, `--rest=true`, `--rest True`: as the fleet's command line has it.
+/// `--rest`, `--rest=true`, `--rest True`: as nwaku's command line has it.
 fn boolean(flag: Arg) -> Arg {
     flag.value_name("BOOL").num_args(0..=1).default_missing_value("true").value_parser(key_text())
 }

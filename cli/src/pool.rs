@@ -82,7 +82,7 @@ struct ImportArgs {
     /// JSON file
     #[arg(value_name = "FILE")]
     file: PathBuf,
-    /// The fleet whose nodes are meant, where the file has several: logos.dev
+    /// Nwaku whose nodes are meant, where the file has several: logos.dev
     #[arg(long)]
     fleet: Option<String>,
     /// Print the mixnode line of a configuration file and ask no node

@@ -279,7 +279,7 @@ impl SendCommand {
 
 impl Outcome {
     /// What people read: that the mixnet was left out, whatever came of it, and what was published. A failure is told on
-    /// standard error. Texts are those of the node, of an exit or of a service: none of them makes a line of its own.
+    /// standard error. Texts are those of the node, of an exit or of a service: none of them makes its own line.
     fn write(&self, out: &mut impl Write) -> std::io::Result<()> {
         if let Some(Fallback { code, text }) = &self.fallback {
             writeln!(

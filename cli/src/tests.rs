@@ -44,7 +44,7 @@ fn every_subcommand_says_what_it_does() {
 }
 
 #[test]
-fn every_key_and_every_name_of_the_fleet_is_a_flag() {
+fn every_key_and_every_name_of_wakunode2_is_a_flag() {
     let command = command();
     let check = command.find_subcommand("config").unwrap().find_subcommand("check").unwrap();
     let flags: Vec<&str> = check.get_arguments().filter_map(|argument| argument.get_long()).collect();
@@ -58,7 +58,7 @@ fn every_key_and_every_name_of_the_fleet_is_a_flag() {
 }
 
 #[test]
-fn flags_take_values_as_the_fleet_writes_them() {
+fn flags_take_values_as_wakunode2_writes_them() {
     let shown = wakumix(&[
         "config",
         "show",

@@ -1,4 +1,4 @@
-//! The shell: takes findings, publishes snapshots, has nodes checked, tells the host whom to stay connected to.
+//! The shell: takes peer reports, publishes snapshots, has nodes checked, tells the host whom to stay connected to.
 
 mod alone;
 mod metrics;
@@ -27,16 +27,16 @@ use wakumix_telemetry::Telemetry;
 
 use crate::{
     cache::{self, CacheFile},
-    clock::{Now, SkewWatch, Voice},
+    clock::{Now, Observer, SkewWatch},
     entry::PeerAddress,
-    finding::{Finding, KnownRecord, Refusal, Remembered, SourceName},
     local::{self, LocalRecord},
     messages::DiscoveryMessage,
-    names::{self, Names, Settled},
+    names::{self, Finished, Names},
     own_record::OwnRecord,
+    peer_report::{KnownRecord, PeerReport, Refusal, Remembered, SourceName},
     peer_table::{self, Block, CheckOutcome, Node, PeerTable, Rules},
     pool::{self, Checked, Diversity, Guards, MAX_PARALLEL_CHECKS, Schedule, View},
-    source::{Findings, Source, SourceContext},
+    source::{PeerReports, Source, SourceContext},
     sources::Resolver,
 };
 
@@ -84,7 +84,7 @@ pub(crate) struct Written {
     pub(crate) static_peers: Vec<PeerAddress>,
     /// How many of them, the last, were added while the node runs.
     pub(crate) added: usize,
-    pub(crate) entries: Vec<Finding>,
+    pub(crate) entries: Vec<PeerReport>,
 }
 
 impl Written {
@@ -200,19 +200,19 @@ impl Discovery {
     }
 
     /// Takes a batch; what breaks a rule is counted and leaves the rest alone.
-    fn take(&mut self, source: SourceName, findings: Vec<Finding>, now: Now) {
+    fn take(&mut self, source: SourceName, reports: Vec<PeerReport>, now: Now) {
         let mut rng = rand::rng();
         let mut taken = 0;
-        for finding in findings {
-            let finding = match self.names.settle(source, finding, now.at) {
-                Settled::Whole(finding) | Settled::Waits(Some(finding)) => finding,
-                Settled::Waits(None) => continue,
-                Settled::Refused(refusal) => {
+        for report in reports {
+            let report = match self.names.finish(source, report, now.at) {
+                Finished::Whole(report) | Finished::Waits(Some(report)) => report,
+                Finished::Waits(None) => continue,
+                Finished::Refused(refusal) => {
                     self.refused(source, refusal, 1);
                     continue;
                 }
             };
-            match self.table.report(source, finding, now, &mut rng) {
+            match self.table.report(source, report, now, &mut rng) {
                 Ok(is_news) => {
                     taken += 1;
                     self.is_stale |= is_news;
@@ -230,8 +230,8 @@ impl Discovery {
         let mut taken = 0;
         for node in nodes {
             let last_seen = node.last_seen.and_then(|seen| now.instant_of(seen));
-            for (told_by, finding) in node.records {
-                match self.table.remember(told_by, finding, last_seen, now, &mut rng) {
+            for (told_by, report) in node.records {
+                match self.table.remember(told_by, report, last_seen, now, &mut rng) {
                     Ok(()) => taken += 1,
                     Err(refusal) => self.refused(source, refusal, 1),
                 }
@@ -293,13 +293,13 @@ impl Discovery {
     }
 
     /// Who a node counts as where nodes are counted: in the open an operator's entry or its subnet, elsewhere itself.
-    fn voice(&self, peer: &PeerId) -> Option<Voice> {
+    fn observer(&self, peer: &PeerId) -> Option<Observer> {
         let node = self.table.get(peer)?;
         if node.is_entry() || self.parts.rules.allow_private {
-            return Some(Voice::Peer(*peer));
+            return Some(Observer::Peer(*peer));
         }
         let is_subnet = |block: &&Block| matches!(block, Block::Subnet4(_) | Block::Subnet6(_));
-        node.blocks.iter().find(is_subnet).copied().map(Voice::Subnet)
+        node.blocks.iter().find(is_subnet).copied().map(Observer::Subnet)
     }
 
     /// Says when this machine's clock is found to be wrong, or right again.
@@ -363,13 +363,13 @@ impl Discovery {
         while self.checks < pool::parallel_checks(usable) {
             let Some(peer) = self.schedule.next(&self.table, now.at, &mut rng) else { return };
             let known = self.table.get(&peer);
-            let is_stranger = !known.is_some_and(Node::is_kept);
+            let is_unverified_peer = !known.is_some_and(Node::is_kept);
             let mixes_by_descriptor = known.is_some_and(Node::mixes_by_descriptor);
             let is_connected = known.is_some_and(|node| node.contact.is_connected);
             let Some(addresses) = self.table.checking(&peer, now) else { continue };
             let (host, address) = (self.parts.host.clone(), context.address().clone());
             let check = async move {
-                let check = pool::Check { peer, addresses, is_stranger, mixes_by_descriptor };
+                let check = pool::Check { peer, addresses, is_unverified_peer, mixes_by_descriptor };
                 let checked = check.run(&host).await;
                 // A discovery that has stopped needs no outcome.
                 let _ = address.send(DiscoveryMessage::Checked { peer, checked }).await;
@@ -494,11 +494,11 @@ impl Discovery {
     /// Whoever waits for an answer may be gone.
     fn on_message(&mut self, message: DiscoveryMessage, now: Now) {
         match message {
-            DiscoveryMessage::Found { source, findings, done } => {
+            DiscoveryMessage::Found { source, reports, done } => {
                 if source == SourceName::Static {
-                    self.write_down(&findings);
+                    self.write_down(&reports);
                 }
-                self.take(source, findings, now);
+                self.take(source, reports, now);
                 let _ = done.send(());
             }
             DiscoveryMessage::Remembered { source, nodes, done } => {
@@ -526,8 +526,8 @@ impl Discovery {
             }
             DiscoveryMessage::Checked { peer, checked: Checked { outcome, told, issued } } => {
                 self.checks = self.checks.saturating_sub(1);
-                if let Some((voice, issued)) = self.voice(&peer).zip(issued) {
-                    self.clock.note(voice, issued, now.unix);
+                if let Some((observer, issued)) = self.observer(&peer).zip(issued) {
+                    self.clock.note(observer, issued, now.unix);
                 }
                 if let Some(told) = told.filter(|_| self.parts.takes_descriptors()) {
                     self.take(SourceName::Descriptors, vec![*told], now);
@@ -537,8 +537,8 @@ impl Discovery {
                 self.end_visit(peer, outcome, now);
             }
             DiscoveryMessage::Resolved { name, ips } => {
-                for (source, finding) in self.names.answered(name, ips, now.at) {
-                    self.take(source, vec![finding], now);
+                for (source, report) in self.names.answered(name, ips, now.at) {
+                    self.take(source, vec![report], now);
                 }
             }
             DiscoveryMessage::Memory { reply } => drop(reply.send(cache::of_table(&self.table, now))),
@@ -546,17 +546,17 @@ impl Discovery {
         }
     }
 
-    /// Keeps the operator's entries for an instance that follows a panic, one a peer and kind.
-    fn write_down(&self, findings: &[Finding]) {
+    /// Keeps the operator's entries for an instance that follows a panic, one per peer and kind.
+    fn write_down(&self, reports: &[PeerReport]) {
         let entries = &mut self.parts.written.lock().entries;
-        for finding in findings {
+        for report in reports {
             let is_same =
-                |known: &Finding| known.peer == finding.peer && known.mix_key.is_some() == finding.mix_key.is_some();
+                |known: &PeerReport| known.peer == report.peer && known.mix_key.is_some() == report.mix_key.is_some();
             let is_full = entries.len() >= self.parts.rules.max_nodes;
             match entries.iter_mut().find(|known| is_same(known)) {
-                Some(known) => *known = finding.clone(),
+                Some(known) => *known = report.clone(),
                 None if is_full => {}
-                None => entries.push(finding.clone()),
+                None => entries.push(report.clone()),
             }
         }
     }
@@ -586,9 +586,9 @@ impl Actor for Discovery {
         let _ = context.keep("discovery_record", move || own.clone().follow(me.clone(), now_local.clone()));
         let _ = context.every("discovery_tick", TICK, || DiscoveryMessage::Tick);
         for source in &self.parts.sources {
-            let findings = Findings::new(source.name(), context.address().clone(), events.clone());
+            let reports = PeerReports::new(source.name(), context.address().clone(), events.clone());
             let surroundings = SourceContext {
-                findings,
+                reports,
                 host: host.clone(),
                 directory: reader.clone(),
                 local: local.clone(),

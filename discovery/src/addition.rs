@@ -9,8 +9,8 @@ use wakumix_records::node_record::NodeRecord;
 
 use crate::{
     entry::{MixNodeEntry, PeerAddress},
-    finding::Finding,
     node_record,
+    peer_report::PeerReport,
     sources::Resolver,
 };
 
@@ -45,7 +45,7 @@ pub enum AddError {
 pub(crate) struct Added {
     pub(crate) mix_nodes: Vec<MixNode>,
     pub(crate) peers: Vec<PeerAddress>,
-    pub(crate) records: Vec<Finding>,
+    pub(crate) records: Vec<PeerReport>,
 }
 
 impl FromStr for Addition {
@@ -86,12 +86,12 @@ pub(crate) async fn resolved(additions: Vec<Addition>, resolver: &Resolver) -> R
             },
             Addition::Peer(peer) => added.peers.push(peer),
             Addition::Record(record) => {
-                let finding = node_record::finding(&record);
+                let report = node_record::report(&record);
                 let peer = record.peer;
                 added
                     .peers
-                    .extend(finding.addresses.first().map(|address| PeerAddress { peer, address: address.clone() }));
-                added.records.push(finding);
+                    .extend(report.addresses.first().map(|address| PeerAddress { peer, address: address.clone() }));
+                added.records.push(report);
             }
         }
     }

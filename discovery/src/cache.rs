@@ -9,7 +9,7 @@ use wakumix_waku::record::Capabilities;
 
 use crate::{
     clock::Now,
-    finding::{Finding, Remembered, SourceName, UnixSeconds},
+    peer_report::{PeerReport, Remembered, SourceName, UnixSeconds},
     peer_table::PeerTable,
 };
 
@@ -29,7 +29,7 @@ pub(crate) fn of_table(table: &PeerTable, now: Now) -> Vec<Remembered> {
         Remembered {
             peer: node.peer,
             last_seen: Some(now.unix_of(seen)),
-            records: told.map(|slot| (slot.source, slot.finding.clone())).collect(),
+            records: told.map(|slot| (slot.source, slot.report.clone())).collect(),
         }
     });
     remembered.filter(|node| !node.records.is_empty()).take(MAX_NODES).collect()
@@ -40,14 +40,14 @@ pub(crate) fn of_table(table: &PeerTable, now: Now) -> Vec<Remembered> {
 pub(crate) fn of_snapshot(directory: &Directory, now: UnixSeconds) -> Vec<Remembered> {
     let mix_nodes = directory.mix_nodes.iter().cloned().map(|node| {
         let capabilities = Some(Capabilities::MIX);
-        Finding { capabilities, ..Finding::from(node) }
+        PeerReport { capabilities, ..PeerReport::from(node) }
     });
     let services = directory.lightpush.iter().filter(|service| directory.mix_node(&service.peer).is_none());
-    let findings = mix_nodes.chain(services.cloned().map(Finding::from));
-    let remembered = findings.map(|finding| Remembered {
-        peer: finding.peer,
+    let reports = mix_nodes.chain(services.cloned().map(PeerReport::from));
+    let remembered = reports.map(|report| Remembered {
+        peer: report.peer,
         last_seen: Some(now),
-        records: vec![(SourceName::Cache, finding)],
+        records: vec![(SourceName::Cache, report)],
     });
     remembered.collect()
 }

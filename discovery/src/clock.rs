@@ -6,9 +6,9 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use tokio::time::Instant;
 
-use crate::finding::UnixSeconds;
+use crate::peer_report::UnixSeconds;
 
-pub(crate) use skew::{SkewWatch, Voice};
+pub(crate) use skew::{Observer, SkewWatch};
 
 /// One moment on both clocks: records carry the wall's time, which may jump; waits and ages are measured by the other.
 #[derive(Clone, Copy, Debug)]

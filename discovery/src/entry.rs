@@ -26,7 +26,7 @@ pub enum EntryError {
     /// The key is too short or too long.
     #[error("the mix key has {0} hex digits, it must have {KEY_DIGITS}")]
     KeyLength(usize),
-    /// The key is none.
+    /// The key is not valid.
     #[error(transparent)]
     Key(#[from] KeyError),
     /// The address does not parse.

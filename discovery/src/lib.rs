@@ -6,7 +6,7 @@
 //! | module | what |
 //! |---|---|
 //! | [`entry`] | peers and mix nodes as operators write them |
-//! | [`finding`] | what a source reports |
+//! | [`peer_report`] | what a source reports |
 //! | `source`, `sources` | what finds nodes |
 //! | `peer_table` | the rules of merging, without I/O |
 //! | `names` | names in the records of others |
@@ -36,7 +36,6 @@ mod cache;
 mod clock;
 mod config;
 pub mod entry;
-pub mod finding;
 #[cfg(fuzzing)]
 pub mod fuzzing;
 mod local;
@@ -45,6 +44,7 @@ mod metrics;
 mod names;
 mod node_record;
 mod own_record;
+pub mod peer_report;
 mod peer_table;
 mod pool;
 mod private_file;
@@ -73,8 +73,8 @@ use wakumix_waku::record::Shards;
 use actor::Written;
 use cache::CacheFile;
 use entry::PeerAddress;
-use finding::{Finding, SourceName};
 use messages::DiscoveryMessage;
+use peer_report::{PeerReport, SourceName};
 use peer_table::Rules;
 use pool::Guards;
 use sources::{DescriptorsSource, Discv5Source, Dns, Identify, PeerExchange, Rendezvous, ServiceDiscovery};
@@ -86,7 +86,7 @@ pub use metrics::METRICS;
 pub use own_record::{Endpoint, OwnRecord, record_fields};
 pub use peer_table::PoolConfig;
 pub use pool::{ContactClass, PoolEntry};
-pub use source::{Findings, PrepareError, Source, SourceContext};
+pub use source::{PeerReports, PrepareError, Source, SourceContext};
 pub use sources::{
     BootstrapError, CacheSource, DescriptorsConfig, Discv5Config, DnsConfig, PeerExchangeConfig, Resolver,
     ServiceDiscoveryConfig, StaticSource, parse_bootstrap,
@@ -297,12 +297,12 @@ impl DiscoveryHandle {
     ///
     /// Cancel safe: yes; the nodes are then added or not.
     pub async fn add_mix_nodes(&self, nodes: Vec<MixNode>) -> bool {
-        self.add(nodes.into_iter().map(Finding::from).collect()).await
+        self.add(nodes.into_iter().map(PeerReport::from).collect()).await
     }
 
     /// Adds lightpush services behind those that are known; else as [`Self::add_mix_nodes`].
     pub async fn add_lightpush(&self, services: Vec<ServiceNode>) -> bool {
-        self.add(services.into_iter().map(Finding::from).collect()).await
+        self.add(services.into_iter().map(PeerReport::from).collect()).await
     }
 
     /// Stays connected to these peers as well.
@@ -326,8 +326,8 @@ impl DiscoveryHandle {
         if is_taken { Ok(()) } else { Err(AddError::Stopped) }
     }
 
-    async fn add(&self, findings: Vec<Finding>) -> bool {
-        self.change(DiscoveryMessage::found(SourceName::Static, findings)).await
+    async fn add(&self, reports: Vec<PeerReport>) -> bool {
+        self.change(DiscoveryMessage::found(SourceName::Static, reports)).await
     }
 
     /// Sends a change and waits until the directory shows it.
@@ -356,7 +356,7 @@ impl DiscoveryHandle {
     }
 
     /// Follows the own node record; its `Display` is the text form, `enr:…`. `None` until it is made, within a moment, and
-    /// for ever if the identity is no secp256k1 key.
+    /// forever if the identity is no secp256k1 key.
     #[must_use]
     pub fn node_record(&self) -> watch::Receiver<Option<Enr>> {
         self.own_record.subscribe()

@@ -8,7 +8,7 @@ use wakumix_mix::HopAddress;
 use wakumix_sphinx::{PublicKey, WireFormat};
 use wakumix_waku::record::{Capabilities, Shards};
 
-use crate::finding::UnixSeconds;
+use crate::peer_report::UnixSeconds;
 
 /// What this node is now. Replaced whenever roles, addresses, keys or readiness change; sources follow it through a
 /// [`tokio::sync::watch`].

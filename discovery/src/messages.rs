@@ -8,8 +8,8 @@ use wakumix_role_api::host::PeerEvent;
 
 use crate::{
     entry::PeerAddress,
-    finding::{Finding, KnownRecord, Refusal, Remembered, SourceName},
     names::Name,
+    peer_report::{KnownRecord, PeerReport, Refusal, Remembered, SourceName},
     pool::{Checked, PoolEntry},
 };
 
@@ -17,7 +17,7 @@ use crate::{
 #[derive(Debug)]
 pub(crate) enum DiscoveryMessage {
     /// Records were found.
-    Found { source: SourceName, findings: Vec<Finding>, done: oneshot::Sender<()> },
+    Found { source: SourceName, reports: Vec<PeerReport>, done: oneshot::Sender<()> },
     /// An earlier run knew of nodes.
     Remembered { source: SourceName, nodes: Vec<Remembered>, done: oneshot::Sender<()> },
     /// Something that was received is no record that could be reported.
@@ -50,7 +50,7 @@ pub(crate) enum DiscoveryMessage {
 
 impl DiscoveryMessage {
     /// That records were found, with the acknowledgement that comes last.
-    pub(crate) fn found(source: SourceName, findings: Vec<Finding>) -> impl FnOnce(oneshot::Sender<()>) -> Self {
-        move |done| Self::Found { source, findings, done }
+    pub(crate) fn found(source: SourceName, reports: Vec<PeerReport>) -> impl FnOnce(oneshot::Sender<()>) -> Self {
+        move |done| Self::Found { source, reports, done }
     }
 }

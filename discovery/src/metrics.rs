@@ -30,7 +30,7 @@ catalogue! {
     DiscoveryLookupsTotal: "waku_mix_discovery_lookups_total", Counter, Count, ["source", "outcome"],
         "Questions that sources asked others, by whether they were answered (at most 16: 8 sources, 2 outcomes).";
 
-    // The fleet's names of mix: `spec/mix-wire.md §18`, `spec/waku.md §5.6`.
+    // Nwaku's names of mix: `spec/mix-wire.md §18`, `spec/waku.md §5.6`.
     MixPoolSize: "mix_pool_size", Gauge, Count, [],
         "Mix nodes that paths may use.";
 }

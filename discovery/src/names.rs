@@ -22,7 +22,7 @@ use multiaddr::{Multiaddr, Protocol};
 use tokio::time::{Instant, timeout};
 
 use crate::{
-    finding::{Finding, Refusal, SourceName},
+    peer_report::{PeerReport, Refusal, SourceName},
     peer_table::believable,
     sources::Resolver,
 };
@@ -54,7 +54,7 @@ pub(crate) struct Name {
 #[derive(Debug, Default)]
 pub(crate) struct Names {
     known: HashMap<Name, Answer>,
-    waiting: VecDeque<(SourceName, Finding)>,
+    waiting: VecDeque<(SourceName, PeerReport)>,
     to_ask: VecDeque<Name>,
     open: HashSet<Name>,
 }
@@ -67,37 +67,37 @@ struct Answer {
 
 /// What becomes of a record.
 #[derive(Debug, PartialEq)]
-pub(crate) enum Settled {
+pub(crate) enum Finished {
     /// It has no name, or all of them are resolved.
-    Whole(Finding),
+    Whole(PeerReport),
     /// It has names that are looked up now; what it tells without them, if it tells another address.
-    Waits(Option<Finding>),
+    Waits(Option<PeerReport>),
     /// There is no room to wait.
     Refused(Refusal),
 }
 
 impl Names {
     /// Puts addresses in the place of names, as far as those are known; a record of which some are not waits for them.
-    pub(crate) fn settle(&mut self, source: SourceName, finding: Finding, now: Instant) -> Settled {
-        if source == SourceName::Static || finding.addresses.iter().all(|address| name_of(address).is_none()) {
-            return Settled::Whole(finding);
+    pub(crate) fn finish(&mut self, source: SourceName, report: PeerReport, now: Instant) -> Finished {
+        if source == SourceName::Static || report.addresses.iter().all(|address| name_of(address).is_none()) {
+            return Finished::Whole(report);
         }
-        let unknown: Vec<_> = self.unknown(&finding, now);
-        let told = Finding { addresses: self.resolved(&finding.addresses), ..finding.clone() };
+        let unknown: Vec<_> = self.unknown(&report, now);
+        let told = PeerReport { addresses: self.resolved(&report.addresses), ..report.clone() };
         if unknown.is_empty() {
-            return Settled::Whole(told);
+            return Finished::Whole(told);
         }
         let of_source = self.waiting.iter().filter(|(waits_for, _)| *waits_for == source).count();
         if of_source >= MAX_WAITING {
-            return Settled::Refused(Refusal::Full);
+            return Finished::Refused(Refusal::Full);
         }
         for name in unknown {
             if !self.open.contains(&name) && !self.to_ask.contains(&name) {
                 self.to_ask.push_back(name);
             }
         }
-        self.waiting.push_back((source, finding));
-        Settled::Waits(Some(told).filter(|told| !told.addresses.is_empty()))
+        self.waiting.push_back((source, report));
+        Finished::Waits(Some(told).filter(|told| !told.addresses.is_empty()))
     }
 
     /// The next name to look up; [`Self::answered`] follows.
@@ -108,22 +108,22 @@ impl Names {
     }
 
     /// A look-up has ended; the records that need wait no longer.
-    pub(crate) fn answered(&mut self, name: Name, ips: Vec<IpAddr>, now: Instant) -> Vec<(SourceName, Finding)> {
+    pub(crate) fn answered(&mut self, name: Name, ips: Vec<IpAddr>, now: Instant) -> Vec<(SourceName, PeerReport)> {
         self.open.remove(&name);
         self.make_room(now);
         let until = now + if ips.is_empty() { LEFT_ALONE } else { BELIEVED };
         self.known.insert(name, Answer { ips, until });
         let waiting = std::mem::take(&mut self.waiting);
-        let is_still_waiting = |(_, finding): &(SourceName, Finding)| !self.unknown(finding, now).is_empty();
-        let (still, settled): (Vec<_>, Vec<_>) = waiting.into_iter().partition(is_still_waiting);
+        let is_still_waiting = |(_, report): &(SourceName, PeerReport)| !self.unknown(report, now).is_empty();
+        let (still, finished): (Vec<_>, Vec<_>) = waiting.into_iter().partition(is_still_waiting);
         self.waiting = still.into();
-        settled
+        finished
     }
 
     /// Names of a record that have to be looked up, or looked up again.
-    fn unknown(&self, finding: &Finding, now: Instant) -> Vec<Name> {
+    fn unknown(&self, report: &PeerReport, now: Instant) -> Vec<Name> {
         let is_over = |name: &Name| self.known.get(name).is_none_or(|answer| answer.until <= now);
-        finding.addresses.iter().filter_map(resolvable).filter(is_over).collect()
+        report.addresses.iter().filter_map(resolvable).filter(is_over).collect()
     }
 
     /// Addresses with what their names resolved to; those whose names are unknown are left out.
@@ -196,21 +196,21 @@ pub(crate) async fn dialable(
         };
         found.extend(in_place_of_names(address, |_| ips.clone()));
     }
-    believable(found, peer, allow_private, Finding::MAX_ADDRESSES)
+    believable(found, peer, allow_private, PeerReport::MAX_ADDRESSES)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    fn record(seed: u64, addresses: &[&str]) -> Finding {
+    fn record(seed: u64, addresses: &[&str]) -> PeerReport {
         let addresses = addresses.iter().map(|address| address.parse().unwrap()).collect();
-        Finding { addresses, ..Finding::new(PeerId::random(), seed) }
+        PeerReport { addresses, ..PeerReport::new(PeerId::random(), seed) }
     }
 
-    fn told(settled: Settled) -> Vec<String> {
-        match settled {
-            Settled::Whole(finding) => finding.addresses.iter().map(ToString::to_string).collect(),
+    fn told(finished: Finished) -> Vec<String> {
+        match finished {
+            Finished::Whole(report) => report.addresses.iter().map(ToString::to_string).collect(),
             other => panic!("{other:?}"),
         }
     }
@@ -222,36 +222,36 @@ mod tests {
     #[test]
     fn a_record_waits_for_its_name_and_then_tells_addresses_alone() {
         let (mut names, now) = (Names::default(), Instant::now());
-        let finding = record(1, &["/ip4/8.8.8.8/tcp/1", "/dns4/A.example.org/tcp/2", "/dns4/a.example.org/tcp/3/wss"]);
-        let first = Finding { addresses: vec!["/ip4/8.8.8.8/tcp/1".parse().unwrap()], ..finding.clone() };
-        assert_eq!(names.settle(SourceName::Discv5, finding.clone(), now), Settled::Waits(Some(first)));
+        let report = record(1, &["/ip4/8.8.8.8/tcp/1", "/dns4/A.example.org/tcp/2", "/dns4/a.example.org/tcp/3/wss"]);
+        let first = PeerReport { addresses: vec!["/ip4/8.8.8.8/tcp/1".parse().unwrap()], ..report.clone() };
+        assert_eq!(names.finish(SourceName::Discv5, report.clone(), now), Finished::Waits(Some(first)));
         let name = names.next().unwrap();
         assert_eq!((name.host.as_str(), names.next()), ("a.example.org", None));
-        assert_eq!(names.answered(name, ips(&["9.9.9.9"]), now), [(SourceName::Discv5, finding.clone())]);
+        assert_eq!(names.answered(name, ips(&["9.9.9.9"]), now), [(SourceName::Discv5, report.clone())]);
         let expected = ["/ip4/8.8.8.8/tcp/1", "/ip4/9.9.9.9/tcp/2"];
-        assert_eq!(told(names.settle(SourceName::Discv5, finding.clone(), now)), expected);
-        let later = names.settle(SourceName::Discv5, finding, now + BELIEVED);
+        assert_eq!(told(names.finish(SourceName::Discv5, report.clone(), now)), expected);
+        let later = names.finish(SourceName::Discv5, report, now + BELIEVED);
         assert!(
-            matches!(&later, Settled::Waits(Some(told)) if told.addresses.len() == 2),
+            matches!(&later, Finished::Waits(Some(told)) if told.addresses.len() == 2),
             "looked up again: {later:?}"
         );
     }
 
     #[test]
     fn an_operators_entry_keeps_its_name() {
-        let finding = record(1, &["/dns4/a.example.org/tcp/2"]);
-        let settled = Names::default().settle(SourceName::Static, finding.clone(), Instant::now());
-        assert_eq!(settled, Settled::Whole(finding));
+        let report = record(1, &["/dns4/a.example.org/tcp/2"]);
+        let finished = Names::default().finish(SourceName::Static, report.clone(), Instant::now());
+        assert_eq!(finished, Finished::Whole(report));
     }
 
     #[test]
     fn a_flood_of_names_of_one_source_leaves_room_for_another() {
         let (mut names, now) = (Names::default(), Instant::now());
         let flood = |seed| record(seed, &[&format!("/dns4/n{seed}.example.org/tcp/1")]);
-        let refused = |settled| settled == Settled::Refused(Refusal::Full);
-        let count = (0..1000).filter(|seed| refused(names.settle(SourceName::Discv5, flood(*seed), now))).count();
+        let refused = |finished| finished == Finished::Refused(Refusal::Full);
+        let count = (0..1000).filter(|seed| refused(names.finish(SourceName::Discv5, flood(*seed), now))).count();
         assert_eq!(count, 1000 - MAX_WAITING);
-        assert_eq!(names.settle(SourceName::Rendezvous, flood(2000), now), Settled::Waits(None));
+        assert_eq!(names.finish(SourceName::Rendezvous, flood(2000), now), Finished::Waits(None));
         let open = std::iter::from_fn(|| names.next()).count();
         assert_eq!(open, PARALLEL);
     }

@@ -2,21 +2,21 @@
 
 use wakumix_records::node_record::NodeRecord;
 
-use crate::finding::{Finding, SignedRecord};
+use crate::peer_report::{PeerReport, SignedRecord};
 
-/// What a record tells. A record of more addresses than a finding holds tells the first of them
+/// What a record tells. A record of more addresses than a peer report holds tells the first of them
 /// (`spec/waku.md §6.2`: `multiaddrs` before `ip` and `tcp`).
-pub(crate) fn finding(record: &NodeRecord) -> Finding {
+pub(crate) fn report(record: &NodeRecord) -> PeerReport {
     let NodeRecord { peer, seq, fields, encoded, .. } = record;
     let mut addresses = fields.addresses();
-    addresses.truncate(Finding::MAX_ADDRESSES);
-    Finding {
+    addresses.truncate(PeerReport::MAX_ADDRESSES);
+    PeerReport {
         addresses,
         capabilities: fields.capabilities,
         shards: fields.shards.clone(),
         mix_key: fields.mix_key,
         record: Some(SignedRecord::NodeRecord(encoded.clone())),
-        ..Finding::new(*peer, *seq)
+        ..PeerReport::new(*peer, *seq)
     }
 }
 
@@ -32,12 +32,12 @@ mod tests {
     #[test]
     fn tells_all_that_the_record_says_and_how_to_pass_it_on() {
         let record: NodeRecord = SIMULATION.parse().unwrap();
-        let finding = finding(&record);
-        assert_eq!((finding.peer, finding.version), (record.peer, 1));
-        assert_eq!(finding.addresses, ["/ip4/127.0.0.1/tcp/60001".parse().unwrap()]);
-        assert_eq!(finding.capabilities, Some(Capabilities::from_bits(0x2d)));
-        assert_eq!(finding.shards, Some(Shards { cluster: 2, shards: vec![0] }));
-        assert_eq!(finding.mix_key, record.fields.mix_key);
-        assert_eq!(finding.record, Some(SignedRecord::NodeRecord(record.encoded)));
+        let report = report(&record);
+        assert_eq!((report.peer, report.version), (record.peer, 1));
+        assert_eq!(report.addresses, ["/ip4/127.0.0.1/tcp/60001".parse().unwrap()]);
+        assert_eq!(report.capabilities, Some(Capabilities::from_bits(0x2d)));
+        assert_eq!(report.shards, Some(Shards { cluster: 2, shards: vec![0] }));
+        assert_eq!(report.mix_key, record.fields.mix_key);
+        assert_eq!(report.record, Some(SignedRecord::NodeRecord(record.encoded)));
     }
 }

@@ -68,7 +68,7 @@ impl OwnRecord {
         *self.endpoint.borrow()
     }
 
-    /// Follows the record. `None` before it is made, and for ever if the identity is no secp256k1 key.
+    /// Follows the record. `None` before it is made, and forever if the identity is no secp256k1 key.
     pub(crate) fn subscribe(&self) -> watch::Receiver<Option<Enr>> {
         self.record.subscribe()
     }
@@ -217,7 +217,7 @@ mod tests {
     use wakumix_waku::record::{Capabilities, Shards};
 
     use super::*;
-    use crate::sources::stand_in;
+    use crate::sources::test_double;
 
     fn identity() -> Keypair {
         let secret = libp2p_identity::secp256k1::SecretKey::try_from_bytes([7; 32]).unwrap();
@@ -230,7 +230,7 @@ mod tests {
             addresses: addresses.iter().map(|text| text.parse().unwrap()).collect(),
             shards: Shards { cluster: 2, shards: vec![0, 1] },
             mix_key: Some(PrivateKey::from_bytes([9; 32]).public()),
-            ..stand_in::mixer(7)
+            ..test_double::mixer(7)
         }
     }
 

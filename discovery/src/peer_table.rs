@@ -59,7 +59,7 @@ use wakumix_waku::record::Capabilities;
 
 use crate::{
     clock::Now,
-    finding::{Finding, Refusal, SourceName, UnixSeconds},
+    peer_report::{PeerReport, Refusal, SourceName, UnixSeconds},
 };
 
 pub(crate) use address_filter::believable;
@@ -101,7 +101,7 @@ pub(crate) struct PeerTable {
     nodes: HashMap<PeerId, Node>,
     quota: Quota,
     subnet_limits: SubnetLimits,
-    /// Peers that are connected now, known or not, and where this node reached them over a connection of its own. Bounded
+    /// Peers that are connected now, known or not, and where this node reached them over its own connection. Bounded
     /// by the connections that the host accepts.
     connected: HashMap<PeerId, Option<Multiaddr>>,
     outage: Outage,
@@ -162,30 +162,30 @@ impl PeerTable {
     pub(crate) fn report<R: Rng + ?Sized>(
         &mut self,
         source: SourceName,
-        finding: Finding,
+        report: PeerReport,
         now: Now,
         rng: &mut R,
     ) -> Result<bool, Refusal> {
-        let finding = self.screen(source, finding, now)?;
-        self.admit(source, &finding, now, rng)?;
-        self.change(finding.peer, now, |node| node.take(source, finding, now.unix)).unwrap_or(Ok(false))
+        let report = self.screen(source, report, now)?;
+        self.admit(source, &report, now, rng)?;
+        self.change(report.peer, now, |node| node.take(source, report, now.unix)).unwrap_or(Ok(false))
     }
 
     /// Takes what an earlier run, or an instance that panicked, knew of a peer.
     pub(crate) fn remember<R: Rng + ?Sized>(
         &mut self,
         source: SourceName,
-        finding: Finding,
+        report: PeerReport,
         last_seen: Option<Instant>,
         now: Now,
         rng: &mut R,
     ) -> Result<(), Refusal> {
-        let finding = self.screen(source, finding, now)?;
-        self.admit(source, &finding, now, rng)?;
-        let taken = self.change(finding.peer, now, |node| {
+        let report = self.screen(source, report, now)?;
+        self.admit(source, &report, now, rng)?;
+        let taken = self.change(report.peer, now, |node| {
             // Its records come one after the other, all with the same time. What this run has seen is newer.
             let counts = !node.contact.was_seen() || node.contact.last_seen == last_seen;
-            node.remember(source, finding, now.unix);
+            node.remember(source, report, now.unix);
             node.is_remembered = true;
             if let Some(seen) = last_seen.filter(|_| counts) {
                 node.contact.seen(node.hop_place(), seen);
@@ -378,7 +378,7 @@ impl PeerTable {
     }
 
     /// Whether a node has to wait because most of those known before are gone.
-    pub(crate) fn is_stranger_in_outage(&self, node: &Node, now: Now) -> bool {
+    pub(crate) fn is_unverified_peer_in_outage(&self, node: &Node, now: Now) -> bool {
         self.outage.holds(node, now.at)
     }
 
@@ -421,64 +421,64 @@ impl PeerTable {
     }
 
     /// Form, times, cluster, addresses and use of a record.
-    fn screen(&mut self, source: SourceName, mut finding: Finding, now: Now) -> Result<Finding, Refusal> {
+    fn screen(&mut self, source: SourceName, mut report: PeerReport, now: Now) -> Result<PeerReport, Refusal> {
         // What a peer says over a connection adds to what is known of it, and is not how nodes are found.
-        let is_word_of_stranger = source == SourceName::Identify && !self.nodes.contains_key(&finding.peer);
-        if finding.peer == self.rules.me || is_word_of_stranger {
+        let is_word_of_unverified_peer = source == SourceName::Identify && !self.nodes.contains_key(&report.peer);
+        if report.peer == self.rules.me || is_word_of_unverified_peer {
             return Err(Refusal::Irrelevant);
         }
-        if finding.expires.is_some_and(|expires| expires <= now.unix) {
+        if report.expires.is_some_and(|expires| expires <= now.unix) {
             return Err(Refusal::Expired);
         }
-        finding.family.truncate(MAX_LISTED);
-        finding.profiles.iter_mut().for_each(|profiles| profiles.truncate(MAX_LISTED));
+        report.family.truncate(MAX_LISTED);
+        report.profiles.iter_mut().for_each(|profiles| profiles.truncate(MAX_LISTED));
         if source == SourceName::Static {
             // What the operator wrote runs out when the operator says so.
-            finding.expires = None;
-            return Ok(finding);
+            report.expires = None;
+            return Ok(report);
         }
-        if let Err(refusal) = self.is_of_use(source, &finding) {
-            self.withdraw(source, &finding, now);
+        if let Err(refusal) = self.is_of_use(source, &report) {
+            self.withdraw(source, &report, now);
             return Err(refusal);
         }
-        self.screen_addresses(finding)
+        self.screen_addresses(report)
     }
 
     /// Records of node lists that are not of mix nodes alone have to say their cluster and what they offer.
-    fn is_of_use(&self, source: SourceName, finding: &Finding) -> Result<(), Refusal> {
+    fn is_of_use(&self, source: SourceName, report: &PeerReport) -> Result<(), Refusal> {
         let is_list_of_all = matches!(source, SourceName::Discv5 | SourceName::PeerExchange | SourceName::Dns);
-        let is_ours = finding.shards.as_ref().map_or(!is_list_of_all, |shards| shards.cluster == self.rules.cluster);
+        let is_ours = report.shards.as_ref().map_or(!is_list_of_all, |shards| shards.cluster == self.rules.cluster);
         if !is_ours {
             return Err(Refusal::Cluster);
         }
         let useful = [Capabilities::MIX, Capabilities::RELAY, Capabilities::LIGHTPUSH, Capabilities::STORE];
         let offers_nothing = |own: Capabilities| !useful.into_iter().any(|useful| own.contains(useful));
-        match finding.capabilities {
-            Some(own) if offers_nothing(own) && finding.mix_key.is_none() => Err(Refusal::Irrelevant),
-            None if is_list_of_all && finding.mix_key.is_none() => Err(Refusal::Irrelevant),
+        match report.capabilities {
+            Some(own) if offers_nothing(own) && report.mix_key.is_none() => Err(Refusal::Irrelevant),
+            None if is_list_of_all && report.mix_key.is_none() => Err(Refusal::Irrelevant),
             _ => Ok(()),
         }
     }
 
-    fn screen_addresses(&self, mut finding: Finding) -> Result<Finding, Refusal> {
-        let told = finding.addresses.len();
-        let addresses = std::mem::take(&mut finding.addresses);
-        finding.addresses = believable(addresses, &finding.peer, self.rules.allow_private, Finding::MAX_ADDRESSES);
-        let is_unreachable = finding.addresses.is_empty() && (told > 0 || !self.nodes.contains_key(&finding.peer));
-        if is_unreachable { Err(Refusal::Address) } else { Ok(finding) }
+    fn screen_addresses(&self, mut report: PeerReport) -> Result<PeerReport, Refusal> {
+        let told = report.addresses.len();
+        let addresses = std::mem::take(&mut report.addresses);
+        report.addresses = believable(addresses, &report.peer, self.rules.allow_private, PeerReport::MAX_ADDRESSES);
+        let is_unreachable = report.addresses.is_empty() && (told > 0 || !self.nodes.contains_key(&report.peer));
+        if is_unreachable { Err(Refusal::Address) } else { Ok(report) }
     }
 
     /// Whether there is room for a record; makes it.
     fn admit<R: Rng + ?Sized>(
         &mut self,
         source: SourceName,
-        finding: &Finding,
+        report: &PeerReport,
         now: Now,
         rng: &mut R,
     ) -> Result<(), Refusal> {
-        let known = self.nodes.get(&finding.peer);
+        let known = self.nodes.get(&report.peer);
         if source != SourceName::Static && !self.rules.allow_private && known.is_none_or(Node::is_untried) {
-            let new = subnet_limits::blocks(&finding.addresses);
+            let new = subnet_limits::blocks(&report.addresses);
             let is_new = |block: &Block| known.is_none_or(|node| !node.blocks.contains(block));
             if new.into_iter().filter(is_new).any(|block| self.subnet_limits.is_full(block)) {
                 return Err(Refusal::Flood);
@@ -493,7 +493,7 @@ impl PeerTable {
             Verdict::InPlaceOf(peer) => self.remove(&peer),
             Verdict::Free => {}
         }
-        self.insert(source, finding.peer, now, rng);
+        self.insert(source, report.peer, now, rng);
         Ok(())
     }
 
@@ -541,9 +541,9 @@ impl PeerTable {
     }
 
     /// A record says that its peer is no longer of use: what its source has told before it is forgotten.
-    fn withdraw(&mut self, source: SourceName, finding: &Finding, now: Now) {
-        let version = finding.version;
-        self.change(finding.peer, now, |node| node.withdraw(source, version, now.unix));
+    fn withdraw(&mut self, source: SourceName, report: &PeerReport, now: Now) {
+        let version = report.version;
+        self.change(report.peer, now, |node| node.withdraw(source, version, now.unix));
     }
 
     fn remove(&mut self, peer: &PeerId) {

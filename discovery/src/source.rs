@@ -1,4 +1,4 @@
-//! Where knowledge comes from. One interface; each kind of discovery is a source of its own.
+//! Where knowledge comes from. One interface; each kind of discovery is its own source.
 
 use std::{io, net::SocketAddr, sync::Arc};
 
@@ -12,10 +12,10 @@ use wakumix_role_api::{
 use wakumix_telemetry::Telemetry;
 
 use crate::{
-    finding::{Finding, KnownRecord, Refusal, Remembered, SourceName},
     local::LocalRecord,
     messages::DiscoveryMessage,
     own_record::OwnRecord,
+    peer_report::{KnownRecord, PeerReport, Refusal, Remembered, SourceName},
     sources::Resolver,
 };
 
@@ -51,7 +51,7 @@ pub trait Source: Send + Sync + 'static {
         Ok(())
     }
 
-    /// Reports what it finds until there is nothing more to find, or for ever. It is started anew after a panic of the
+    /// Reports what it finds until there is nothing more to find, or forever. It is started anew after a panic of the
     /// actor and then reports everything again; the future may be dropped at any await.
     fn run(&self, context: SourceContext) -> BoxFuture<'static, ()>;
 }
@@ -60,7 +60,7 @@ pub trait Source: Send + Sync + 'static {
 #[derive(Clone)]
 pub struct SourceContext {
     /// Takes what it finds.
-    pub findings: Findings,
+    pub reports: PeerReports,
     /// Sends requests to peers.
     pub host: HostHandle,
     /// What is known already.
@@ -77,13 +77,13 @@ pub struct SourceContext {
 
 /// Takes what a source finds. Cheap to clone.
 #[derive(Clone, Debug)]
-pub struct Findings {
+pub struct PeerReports {
     source: SourceName,
     address: Address<DiscoveryMessage>,
     events: broadcast::Sender<PeerEvent>,
 }
 
-impl Findings {
+impl PeerReports {
     pub(crate) fn new(
         source: SourceName,
         address: Address<DiscoveryMessage>,
@@ -96,9 +96,9 @@ impl Findings {
     /// done, and the next snapshot shows them; false when discovery has stopped.
     ///
     /// Cancel safe: yes; the records are then taken or not.
-    pub async fn report(&self, findings: Vec<Finding>) -> bool {
+    pub async fn report(&self, reports: Vec<PeerReport>) -> bool {
         let source = self.source;
-        self.address.ask(|done| DiscoveryMessage::Found { source, findings, done }).await.is_some()
+        self.address.ask(|done| DiscoveryMessage::Found { source, reports, done }).await.is_some()
     }
 
     /// An earlier run, or an instance that panicked, knew of these nodes; else as [`Self::report`].
@@ -118,7 +118,7 @@ impl Findings {
         let _ = self.address.try_send(DiscoveryMessage::LookedUp { source: self.source, answered });
     }
 
-    /// What is known of every peer whose records are not over, for sources that pass it on: one finding, merged, for each
+    /// What is known of every peer whose records are not over, for sources that pass it on: one peer report, merged, for each
     /// signed record of the peer, those first that were reached. At most a second old; empty when discovery has stopped.
     pub async fn known(&self) -> Arc<[KnownRecord]> {
         self.address.ask(|reply| DiscoveryMessage::Known { reply }).await.unwrap_or_else(|| Arc::new([]))

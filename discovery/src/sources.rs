@@ -1,4 +1,4 @@
-//! Every kind of discovery, each in a module of its own.
+//! Every kind of discovery, each in its own module.
 
 mod budget;
 mod cache;
@@ -8,12 +8,12 @@ mod dns;
 mod identify;
 mod origin;
 mod peer_exchange;
+mod protocol_peers;
 mod rendezvous;
 mod service_discovery;
-mod speakers;
-#[cfg(test)]
-pub(crate) mod stand_in;
 mod static_entries;
+#[cfg(test)]
+pub(crate) mod test_double;
 
 pub use cache::CacheSource;
 pub use descriptors::DescriptorsConfig;

@@ -11,7 +11,7 @@ fuzz_target!(|data: &[u8]| {
     let mut rest = data;
     while let Ok(Some((body, len))) = decode(rest, MAX) {
         assert!(body.len() <= MAX && encode(body) == rest[..len]);
-        // A frame that is not all there yet is none, and not a wrong one.
+        // A frame that is not all there yet is incomplete, and not wrong.
         assert_eq!(decode(&rest[..len - 1], MAX), Ok(None));
         rest = &rest[len..];
     }

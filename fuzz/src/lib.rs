@@ -12,7 +12,7 @@ use wakumix_records::envelope::{Opened, Purpose};
 
 /// Of a mix descriptor.
 pub const DESCRIPTOR: Purpose = Purpose { domain: "wakumix-mix-descriptor", payload_type: b"/wakumix/mix-descriptor" };
-/// Of a libp2p peer record: rendezvous, and advertisements as the fleet makes them.
+/// Of a libp2p peer record: rendezvous, and advertisements as nwaku makes them.
 pub const PEER_RECORD: Purpose = Purpose { domain: "libp2p-peer-record", payload_type: &[3, 1] };
 /// Of Waku's record with a mix key (`spec/waku.md §5.3`).
 pub const MIX_RECORD: Purpose = Purpose { domain: "libp2p-custom-peer-record", payload_type: &[0x30, 0, 0] };

@@ -8,7 +8,7 @@ use wakumix_sphinx::{
     AddressBytes, FormatKind, Opened, PATH_LEN, PacketFormat, PathHop, PrivateKey, ReplyKeys, WireFormat,
 };
 
-/// Every format: that of the fleet with each cipher and each block, without and with a proof, and the second one.
+/// Every format: that of nwaku with each cipher and each block, without and with a proof, and the second one.
 pub static FORMATS: LazyLock<Vec<Arc<dyn PacketFormat>>> = LazyLock::new(|| {
     let profiles = ["aes-ctr/seq", "lioness/seq", "lioness/pad", "aes-ctr/seq/301", "lioness/pad/301"];
     let mix = profiles.map(|name| WireFormat::Mix(name.parse().expect("a fixed name is valid")));

@@ -1,7 +1,7 @@
 //! What connections cost a node: `cargo run -p wakumix-host --example connections -- 2000 0 yamux`.
 //!
 //! Senders from forty /24s of loopback connect to one host, and some of them then write on all streams that they may open and of
-//! which nobody reads: they fill the mixer's buffers, or ask a service that does not answer. They run in a process of their own;
+//! which nobody reads: they fill the mixer's buffers, or ask a service that does not answer. They run in their own process;
 //! the resident memory of the host's is told after each step.
 #![allow(clippy::disallowed_methods, reason = "no part of a node: a panic ends the program")]
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::print_stdout, reason = "no part of a node")]
@@ -43,7 +43,7 @@ const REQUEST_STREAMS: usize = 16;
 /// What hostile senders try to write on each stream.
 const POURED: usize = 4 << 20;
 /// From the last write to the last measurement.
-const SETTLE: Duration = Duration::from_secs(3);
+const FINISH: Duration = Duration::from_secs(3);
 
 #[tokio::main]
 async fn main() {
@@ -142,7 +142,7 @@ async fn senders_of(address: Multiaddr, senders: usize, hostile: usize, mplex: b
     for n in 0..senders {
         all.push(connected(&address, n, mplex).await);
     }
-    sleep(SETTLE).await;
+    sleep(FINISH).await;
     println!("{senders} senders");
     let mut pours = JoinSet::new();
     for control in all.into_iter().take(hostile) {
@@ -151,7 +151,7 @@ async fn senders_of(address: Multiaddr, senders: usize, hostile: usize, mplex: b
     }
     if hostile > 0 {
         for _ in 0..4 {
-            sleep(SETTLE).await;
+            sleep(FINISH).await;
             println!("{hostile} of them write what nobody reads");
         }
     }

@@ -24,7 +24,7 @@ use crate::{
     rpc,
 };
 
-/// The protocol family in identify: that of libp2p itself, which the fleet's nodes tell too.
+/// The protocol family in identify: that of libp2p itself, which nwaku's nodes tell too.
 const IDENTIFY_PROTOCOL: &str = "ipfs/0.1.0";
 
 /// Pings keep middleboxes from forgetting the connection, and find dead peers.
@@ -149,8 +149,8 @@ fn circuit_relay(me: PeerId, limits: &CircuitRelayLimits) -> relay::Behaviour {
     relay::Behaviour::new(me, config)
 }
 
-/// AutoNAT 1: what the fleet's nodes ask and answer (`AutonatService` of nim-libp2p). Version 2 proves that somebody dialled,
-/// but no node of the fleet would answer.
+/// AutoNAT 1: what nwaku's nodes ask and answer (`AutonatService` of nim-libp2p). Version 2 proves that somebody dialled,
+/// but no node of nwaku would answer.
 fn autonat(me: PeerId, times: &AutonatTimes, allow_private: bool) -> quiet::Behaviour {
     let config = autonat::v1::Config {
         timeout: DIAL_BACK_TIMEOUT,

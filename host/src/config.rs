@@ -26,7 +26,7 @@ pub struct HostConfig {
     pub cluster: u16,
     /// The shards that metadata tells.
     pub shards: Vec<u16>,
-    /// Whether a peer that does not answer metadata is disconnected, as the fleet does. A peer of another cluster
+    /// Whether a peer that does not answer metadata is disconnected, as nwaku does. A peer of another cluster
     /// always is. Off by default: a mix node without Waku speaks no metadata (`spec/waku.md §3`).
     pub require_metadata: bool,
     /// Whether gossip peers that share an address have a lower score. Off for nets on one machine (`spec/waku.md §2.2`).
@@ -80,7 +80,7 @@ impl Default for HostConfig {
     }
 }
 
-/// When this node asks others to dial it (AutoNAT 1, which the fleet's nodes ask and answer too).
+/// When this node asks others to dial it (AutoNAT 1, which nwaku's nodes ask and answer too).
 #[derive(Clone, Debug)]
 pub struct AutonatTimes {
     /// From the start to the first question.
@@ -93,7 +93,7 @@ pub struct AutonatTimes {
 
 impl Default for AutonatTimes {
     fn default() -> Self {
-        // The fleet asks every 30 s for as long as it runs.
+        // Nwaku asks every 30 s for as long as it runs.
         Self { first: Duration::from_secs(5), retry: Duration::from_secs(15), refresh: Duration::from_secs(300) }
     }
 }

@@ -77,7 +77,7 @@ const MAX_TOPICS_PER_PEER: usize = 1024;
 /// Below this score a peer gets no messages by flood publishing (`spec/waku.md §2.2`).
 const PUBLISH_THRESHOLD: f64 = -1000.0;
 
-/// Below this score the fleet disconnects a peer (`spec/waku.md §2.2`, "disconnect bad peers").
+/// Below this score nwaku disconnects a peer (`spec/waku.md §2.2`, "disconnect bad peers").
 const GRAYLIST_THRESHOLD: f64 = -10_000.0;
 
 type Filter = MaxCountSubscriptionFilter<ShardTopics>;
@@ -204,7 +204,7 @@ fn topic_params() -> TopicScoreParams {
     }
 }
 
-/// Joins a topic with the fleet's scores.
+/// Joins a topic with nwaku's scores.
 pub(crate) fn subscribe(behaviour: &mut Behaviour, topic: &str) -> bool {
     let topic = IdentTopic::new(topic);
     // Scoring is always on, so this cannot fail.

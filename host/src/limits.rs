@@ -101,8 +101,8 @@ impl Behaviour {
     }
 
     /// Whoever has come and stayed gets a place, or goes.
-    pub(crate) fn settle(&mut self, now: Instant) {
-        for (leaver, refusal) in self.places.settle(now) {
+    pub(crate) fn finish(&mut self, now: Instant) {
+        for (leaver, refusal) in self.places.finish(now) {
             match refusal {
                 None => self.metrics.evicted(),
                 Some(refusal) => self.metrics.refused(refusal),

@@ -1,6 +1,6 @@
 //! Waku metadata, both ways on every connection (`spec/waku.md §3`): we ask once, and answer always.
 //!
-//! The fleet disconnects peers that do not answer or are of another cluster. What we do is decided by
+//! Nwaku disconnects peers that do not answer or are of another cluster. What we do is decided by
 //! [`Judgement`] and the host's configuration.
 
 use std::{
@@ -49,7 +49,7 @@ pub(crate) enum Judgement {
     SameCluster,
     /// The peer is of another cluster.
     OtherCluster,
-    /// The peer speaks metadata but names no cluster; the fleet disconnects it.
+    /// The peer speaks metadata but names no cluster; nwaku disconnects it.
     NoCluster,
     /// The peer does not speak the protocol.
     Unsupported,

@@ -301,7 +301,7 @@ fn state_label(state: Reachability) -> &'static str {
 #[derive(Clone)]
 pub(crate) struct HostMetrics {
     dials: [Counter; 3],
-    fleet_dials: [Counter; 3],
+    nwaku_dials: [Counter; 3],
     gossip_overload: Counter,
     gossip_slow_peers: Counter,
     reachability: [(Reachability, Gauge); 3],
@@ -314,8 +314,8 @@ impl HostMetrics {
         let outcomes = ["connected", "failed", "denied"];
         Self {
             dials: outcomes.map(|outcome| telemetry.counter(Metric::DialsTotal, &[("outcome", outcome)])),
-            // The fleet's words: `spec/waku.md §7.3`.
-            fleet_dials: ["successful", "failed", "failed"]
+            // Nwaku's words: `spec/waku.md §7.3`.
+            nwaku_dials: ["successful", "failed", "failed"]
                 .map(|outcome| telemetry.counter(Metric::WakuPeersDialsTotal, &[("outcome", outcome)])),
             gossip_overload: telemetry.counter(SharedMetric::GossipMessagesTotal, &[("verdict", "overload")]),
             gossip_slow_peers: telemetry.counter(Metric::GossipSlowPeersTotal, &[]),
@@ -336,7 +336,7 @@ impl HostMetrics {
     }
 
     pub(crate) fn dialled(&self, outcome: DialOutcome) {
-        for counters in [&self.dials, &self.fleet_dials] {
+        for counters in [&self.dials, &self.nwaku_dials] {
             if let Some(counter) = counters.get(outcome as usize) {
                 counter.increment(1);
             }

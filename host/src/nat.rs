@@ -1,15 +1,15 @@
 //! Where this node can be reached: what is bound, what others see and have dialled, and what relays have reserved.
 //!
-//! No single peer can make this node believe in an address or in its absence: see [`votes`], [`observed`], [`verdicts`].
+//! No single peer can make this node believe in an address or in its absence: see [`quorum`], [`observed`], [`verdicts`].
 //! Non-goal: making a hole in a NAT (DCUtR). A node behind one is reached through its relay.
 
 mod observed;
 mod ports;
 pub(crate) mod quiet;
+mod quorum;
 mod reservations;
 mod scope;
 mod verdicts;
-mod votes;
 
 use std::{collections::HashMap, time::Duration};
 
@@ -30,7 +30,7 @@ use crate::{HostConfig, transport::without_peer};
 
 /// How long a host that asks others to dial it waits for their word before it tells an address that nobody has dialled. A
 /// node behind a NAT knows after half a minute; where nobody answers, the address is better than none.
-const PATIENCE: Duration = Duration::from_secs(300);
+const PROBE_TIMEOUT: Duration = Duration::from_secs(300);
 
 /// Whether an address means the same to everybody: it begins with a public IP address or a name.
 pub fn is_public(address: &Multiaddr) -> bool {
@@ -76,7 +76,7 @@ impl Nat {
             connections: HashMap::new(),
             reached: Observed::new(scope),
             seen: Observed::new(scope),
-            patient_until: if config.autonat.is_some() { now + PATIENCE } else { now },
+            patient_until: if config.autonat.is_some() { now + PROBE_TIMEOUT } else { now },
             verdicts: Verdicts::new(scope),
             reservations: Reservations::new(me, &config.relay_reservations, now),
         }
@@ -166,8 +166,8 @@ impl Nat {
         let mut external = self.announce.clone();
         if reachability != Reachability::Private {
             let confirmed = self.verdicts.confirmed(&listen, now).into_iter();
-            let is_settled = reachability == Reachability::Public || now >= self.patient_until;
-            let seen = if is_settled { self.seen.believed(now) } else { Vec::new() };
+            let is_finished = reachability == Reachability::Public || now >= self.patient_until;
+            let seen = if is_finished { self.seen.believed(now) } else { Vec::new() };
             for address in confirmed.chain(self.reached.believed(now)).chain(seen) {
                 if !external.contains(&address) {
                     external.push(address);

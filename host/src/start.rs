@@ -88,7 +88,7 @@ pub struct MixPort {
     pub pressure: Arc<Pressure>,
 }
 
-/// A host that runs. Dropping it ends the host at once; waiting packets are then settled as stopped.
+/// A host that runs. Dropping it ends the host at once; waiting packets are then finished as stopped.
 pub struct RunningHost {
     peer: PeerId,
     listen_addresses: Vec<Multiaddr>,
@@ -249,7 +249,7 @@ impl RunningHost {
         self.control.closed().await;
     }
 
-    /// Stops: refuses commands, closes the listeners, writes what waits until `deadline`, settles the rest as dropped
+    /// Stops: refuses commands, closes the listeners, writes what waits until `deadline`, finishes the rest as dropped
     /// at shutdown, closes all connections.
     pub async fn stop(self, deadline: Instant) -> StopReport {
         self.inbox.close();

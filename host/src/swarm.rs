@@ -244,7 +244,7 @@ impl Host {
         self.look_after_addresses(now);
         self.swarm.behaviour_mut().rpc.expire(now);
         self.hold_on_to_needed();
-        self.swarm.behaviour_mut().limits.settle(now);
+        self.swarm.behaviour_mut().limits.finish(now);
         if let Some(gossip) = self.swarm.behaviour().gossip.as_ref() {
             self.mesh_health.record(&gossip::mesh_peers(gossip));
             for peer in gossip::bad_peers(gossip) {
@@ -453,7 +453,7 @@ impl Host {
         self.swarm.close_connection(event.connection);
     }
 
-    /// Stops accepting, writes what waits until `deadline`, settles the rest, closes all connections.
+    /// Stops accepting, writes what waits until `deadline`, finishes the rest, closes all connections.
     async fn stop(mut self, deadline: Instant) -> StopReport {
         let reservations = self.nat.reservations.end();
         for listener in std::mem::take(&mut self.listeners).into_iter().chain(reservations) {

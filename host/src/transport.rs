@@ -1,5 +1,5 @@
 //! Sockets: TCP, QUIC and WebSocket, plain and over TLS, with noise, yamux or mplex; names are resolved for dialling. Circuits through relays
-//! carry noise and a muxer of their own: a relay reads nothing.
+//! carry noise and their own muxer: a relay reads nothing.
 
 mod mplex;
 mod secure;

@@ -23,7 +23,7 @@ const BATCH: usize = 32;
 const BATCHES: usize = 50;
 
 /// Allocations per packet that are allowed, twice what is measured: libp2p reads what the sockets give, so the
-/// numbers vary. A buffer or a task of its own for each packet and layer would be above it.
+/// numbers vary. A buffer or its own task for each packet and layer would be above it.
 const LIMIT: f64 = 15.0;
 
 #[test]
@@ -54,7 +54,7 @@ async fn send_all(here: &Node, there: &mut Node, to: &HopAddress) {
     for _ in 0..BATCHES {
         here.handle.send_packets((0..BATCH).map(|_| outbound(here, to)).collect()).unwrap();
         for _ in 0..BATCH {
-            there.receive().await.settle(Outcome::Delivered);
+            there.receive().await.finish(Outcome::Delivered);
         }
     }
 }

@@ -27,13 +27,13 @@ fn both() -> [WireFormat; 2] {
     [WireFormat::default(), WireFormat::SphinxPacket]
 }
 
-/// Lengths of the next packets, by number; each is settled.
+/// Lengths of the next packets, by number; each is finished.
 async fn lengths(node: &mut Node, count: usize) -> Vec<(u32, usize)> {
     let mut lengths = Vec::new();
     for _ in 0..count {
         let packet = node.receive().await;
         lengths.push((u32::from_le_bytes(*packet.bytes().first_chunk().unwrap()), packet.bytes().len()));
-        packet.settle(wakumix_mix::Outcome::Delivered);
+        packet.finish(wakumix_mix::Outcome::Delivered);
     }
     lengths.sort_unstable();
     lengths

@@ -169,7 +169,7 @@ async fn stops_reading_while_no_buffer_is_free_and_then_loses_nothing() {
     assert!(there.packets.try_recv().is_none(), "a ninth packet needs a ninth buffer");
     let mut numbers: Vec<_> =
         held.iter().map(|packet| u32::from_le_bytes(*packet.bytes().first_chunk().unwrap())).collect();
-    held.into_iter().for_each(|packet| packet.settle(wakumix_mix::Outcome::Delivered));
+    held.into_iter().for_each(|packet| packet.finish(wakumix_mix::Outcome::Delivered));
     numbers.extend(there.receive_numbers(192).await);
     numbers.sort_unstable();
     assert_eq!(numbers, (0..200).collect::<Vec<_>>());
@@ -284,11 +284,11 @@ async fn a_stopping_host_writes_what_waits() {
     assert!(report.in_time, "{report:?}");
     assert_eq!((report.abandoned, numbers), (0, (0..200).collect()));
     all_sent(sent).await;
-    assert_eq!((buffers.in_use(), ledger.snapshot().residue(0)), (0, 0));
+    assert_eq!((buffers.in_use(), ledger.snapshot().unaccounted(0)), (0, 0));
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_stopping_host_settles_what_it_cannot_write() {
+async fn a_stopping_host_finishes_what_it_cannot_write() {
     let here = Setup::listening(&[]).start().await;
     let mut there = raw::RawPeer::start(raw::Muxer::Yamux).await;
     let _unread = there.accept(raw::MIX);
@@ -300,7 +300,7 @@ async fn a_stopping_host_settles_what_it_cannot_write() {
         assert!(matches!(within(outcome).await.unwrap(), Ok(()) | Err(SendFailure::Stopped)));
     }
     until(async || buffers.in_use() == 0).await;
-    assert_eq!(ledger.snapshot().residue(0), 0);
+    assert_eq!(ledger.snapshot().unaccounted(0), 0);
     let stopped = ledger.snapshot().dropped;
     assert!(stopped.iter().any(|(stage, reason, _)| (*stage, *reason) == (Stage::Shutdown, DropReason::Stopped)));
 }

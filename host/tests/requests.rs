@@ -20,7 +20,7 @@ use wakumix_waku::lightpush::V3_PROTOCOL;
 
 const LIGHTPUSH: StreamProtocol = StreamProtocol::new(V3_PROTOCOL);
 const MAX_REQUEST: usize = 200 * 1024;
-const PATIENCE: Duration = Duration::from_secs(30);
+const RESPONSE_TIMEOUT: Duration = Duration::from_secs(30);
 
 /// A service that answers with the request backwards, except that it has no answer to "silence".
 fn backwards() -> Services {
@@ -44,7 +44,7 @@ async fn server() -> Node {
 async fn ask(client: &Node, server: &Node, body: &[u8]) -> Result<Vec<u8>, RequestFailure> {
     let addresses = server.host.listen_addresses().to_vec();
     let read = ReadRule::LengthPrefixed { max: MAX_REQUEST };
-    within(client.handle.request(server.peer(), addresses, V3_PROTOCOL, frame(body), read, PATIENCE)).await
+    within(client.handle.request(server.peer(), addresses, V3_PROTOCOL, frame(body), read, RESPONSE_TIMEOUT)).await
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -85,9 +85,15 @@ async fn gives_up_when_the_time_is_over() {
     let mut peer = RawPeer::start(Muxer::Yamux).await;
     let _unread = peer.accept(LIGHTPUSH);
     let read = ReadRule::LengthPrefixed { max: 100 };
-    let patience = Duration::from_millis(300);
-    let asked =
-        client.handle.request(peer.peer, vec![peer.address.clone()], V3_PROTOCOL, frame(b"abc"), read, patience);
+    let response_timeout = Duration::from_millis(300);
+    let asked = client.handle.request(
+        peer.peer,
+        vec![peer.address.clone()],
+        V3_PROTOCOL,
+        frame(b"abc"),
+        read,
+        response_timeout,
+    );
     assert_eq!(within(asked).await, Err(RequestFailure::Timeout));
 }
 
@@ -99,8 +105,9 @@ async fn refuses_more_open_requests_than_its_bound() {
     let mut peer = RawPeer::start(Muxer::Yamux).await;
     let mut streams = peer.accept(LIGHTPUSH);
     let read = ReadRule::LengthPrefixed { max: 100 };
-    let request =
-        || client.handle.request(peer.peer, vec![peer.address.clone()], V3_PROTOCOL, frame(b"abc"), read, PATIENCE);
+    let request = || {
+        client.handle.request(peer.peer, vec![peer.address.clone()], V3_PROTOCOL, frame(b"abc"), read, RESPONSE_TIMEOUT)
+    };
     let (first, second, ()) = tokio::join!(request(), request(), async {
         let mut stream = within(streams.next()).await.unwrap().1;
         let mut asked = vec![0; 4];
@@ -119,7 +126,8 @@ async fn only_writes_when_nothing_is_to_be_read() {
     let mut peer = RawPeer::start(Muxer::Yamux).await;
     let mut streams = peer.accept(LIGHTPUSH);
     let addresses = vec![peer.address.clone()];
-    let asked = client.handle.request(peer.peer, addresses, V3_PROTOCOL, b"raw".to_vec(), ReadRule::Nothing, PATIENCE);
+    let asked =
+        client.handle.request(peer.peer, addresses, V3_PROTOCOL, b"raw".to_vec(), ReadRule::Nothing, RESPONSE_TIMEOUT);
     assert_eq!(within(asked).await, Ok(Vec::new()));
     let mut read = Vec::new();
     within(streams.next()).await.unwrap().1.read_to_end(&mut read).await.unwrap();

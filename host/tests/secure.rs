@@ -49,7 +49,7 @@ async fn node(served: &Arc<Served>, pending: Option<usize>) -> Node {
     setup.start().await
 }
 
-/// Sends packet number `number` over a stream of its own.
+/// Sends packet number `number` over its own stream.
 async fn sends(page: &mut RawPeer, node: &mut Node, number: u32) {
     let mut stream = page.open(node.peer(), MIX).await;
     stream.write_all(&packet_frame(number)).await.unwrap();

@@ -170,7 +170,7 @@ impl Hop {
         let forwarded = eventually(async || {
             let (held, balance) = accounts.read();
             let received = balance.received - before.received;
-            if received < packets.len() as u64 || held > 0 || balance.residue(0) != 0 {
+            if received < packets.len() as u64 || held > 0 || balance.unaccounted(0) != 0 {
                 return Err(format!("{received} of {} packets received, {held} held", packets.len()));
             }
             Ok(balance.forwarded - before.forwarded)

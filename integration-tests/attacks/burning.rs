@@ -1,6 +1,6 @@
 //! W7: garbage that comes first burns the answers behind it.
 //!
-//! A request carries two reply blocks, and the exit answers through both. A hop of one way back puts garbage in the place
+//! A request carries two reply blocks, and the exit answers through both. A hop of one reply path puts garbage in the place
 //! of the payload and sees to it that this comes first. The answer on the other way is sound.
 
 use std::sync::Arc;

@@ -6,7 +6,7 @@ use std::sync::{
 };
 
 use wakumix_integration_tests::{
-    hop::{Conduct, FleetNode, RELAY_PEERS},
+    hop::{Conduct, NwakuNode, RELAY_PEERS},
     http::metric,
     net::{Net, all_with, drops, plans, push},
     peer::Muxer,
@@ -86,8 +86,8 @@ fn a_message_whose_answer_was_kept_back_is_no_failure_when_it_is_repeated() {
 fn an_exit_that_answers_each_request_twice_gains_one_success_for_each() {
     const REQUESTS: u64 = 10;
     run(async {
-        // The fleet's exits answer through every reply block, of which there are two.
-        let exit = FleetNode::start(Profile::default(), Muxer::Yamux, Conduct::KeepsStreams).await;
+        // Nwaku's exits answer through every reply block, of which there are two.
+        let exit = NwakuNode::start(Profile::default(), Muxer::Yamux, Conduct::KeepsStreams).await;
         let net = Net::strangers(all_with(plans(3, 0, 0, 1), "sender.surbs", "2")).await;
         net.tell_all(&[net.pool(), vec![exit.mix_node()]].concat(), &[exit.service()]).await;
         net.ready().await;

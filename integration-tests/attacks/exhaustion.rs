@@ -198,7 +198,7 @@ async fn incomplete_sets(weak: Weaknesses) -> Verdict {
     let (hostile, honest, exit) = (hop().await, hop().await, net.node("exit"));
     let entry = exit.mix_node().unwrap();
     assert!(exit.discovery().add_mix_nodes(vec![honest.mix_node()]).await);
-    until("the exit knows the way back", async || exit.directory().snapshot().mix_node(&honest.peer_id()).is_some())
+    until("the exit knows the reply path", async || exit.directory().snapshot().mix_node(&honest.peer_id()).is_some())
         .await;
     let piece = |client: &Hop, data: &[u8], surbs| {
         request(client, &entry, &HERE, &Request { codec: FRAGMENT_CODEC, surbs, data })

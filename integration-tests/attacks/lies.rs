@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use wakumix_integration_tests::{
     TOPIC,
-    hop::{Conduct, FleetNode},
+    hop::{Conduct, NwakuNode},
     net::{Net, all_with, message, plans, push},
     peer::Muxer,
     run, within,
@@ -18,7 +18,7 @@ const MARKER: &[u8] = b"that was all";
 
 /// Pushes messages until the liar was asked. It succeeds if a sender takes a message for published that nobody has.
 async fn throw_away(confirmations: u32) -> Verdict {
-    let liar = FleetNode::start(Profile::default(), Muxer::Yamux, Conduct::KeepsStreams).await;
+    let liar = NwakuNode::start(Profile::default(), Muxer::Yamux, Conduct::KeepsStreams).await;
     let net = Net::strangers(all_with(plans(3, 1, 1, 1), "sender.confirmations", &confirmations.to_string())).await;
     let pool = [net.pool(), vec![liar.mix_node()]].concat();
     net.tell_all(&pool, &[net.services(), vec![liar.service()]].concat()).await;

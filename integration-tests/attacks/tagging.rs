@@ -94,7 +94,7 @@ async fn answer(weak: Weaknesses, profile: &str, reason: DropReason) -> Verdict 
     });
     let verdict = tokio::select! {
         verdict = refused => verdict,
-        Ok(_) = push(sender, "marked on its way back") => Verdict::Succeeded,
+        Ok(_) = push(sender, "marked on its reply path") => Verdict::Succeeded,
     };
     net.end().await;
     verdict

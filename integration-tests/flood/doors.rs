@@ -3,9 +3,9 @@
 //!
 //!     cargo run --release -p wakumix-integration-tests --bin flood -- target/release/wakumix doors 15
 //!
-//! The node is relay, mixer and exit over TCP and QUIC, a process of its own with the default bounds, on a processor of its own;
+//! The node is relay, mixer and exit over TCP and QUIC, its own process with the default bounds, on its own processor;
 //! addresses of loopback count as those of strangers. Around it is the honest net of the other floods, to which it is one of
-//! the exits and relays too. The adversary has a thread of its own that gives way to the honest nodes, with which it shares the
+//! the exits and relays too. The adversary has its own thread that gives way to the honest nodes, with which it shares the
 //! other processors: what they lack, the node under attack has not given.
 //!
 //! Exits with 1 if in any part fewer than 11 of 12 newcomers got in, if fewer messages were answered than alone, beyond the

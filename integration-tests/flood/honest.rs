@@ -103,7 +103,7 @@ impl fmt::Display for Outcomes {
         write!(f, "honest messages: {} of {} answered, ", took.len(), self.0.len())?;
         write!(
             f,
-            "{:.2} tries a message, p50 {} ms, p99 {} ms",
+            "{:.2} tries per message, p50 {} ms, p99 {} ms",
             f64::from(tries) / count(took.len().max(1)),
             of_1000(500),
             of_1000(990)

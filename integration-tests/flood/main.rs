@@ -4,7 +4,7 @@
 //!     cargo build --release --bin wakumix
 //!     cargo run --release -p wakumix-integration-tests --bin flood -- target/release/wakumix 60
 //!
-//! The mixer is a process of its own with the default bounds, on a processor of its own: the capacity that it measures is
+//! The mixer is its own process with the default bounds, on its own processor: the capacity that it measures is
 //! that of one core, and the flood takes no processor time from it but what it makes the mixer do. Everything else, an
 //! honest net of four nodes and the peers of the adversary, runs here. First the honest sender is alone for so many
 //! seconds, then the same again under the flood.

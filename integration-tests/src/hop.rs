@@ -1,7 +1,7 @@
 //! A mix node as the reference writes them, on a bare libp2p peer: hop in the middle, exit with lightpush, and sender.
 //!
 //! Only the packet format is ours. Streams, dialling and conduct are those that were seen of live nodes: one stream per
-//! peer, kept for ever, never closed first; every packet a task of its own; no delays.
+//! peer, kept forever, never closed first; every packet its own task; no delays.
 
 use std::{collections::HashMap, sync::Arc};
 
@@ -40,7 +40,7 @@ pub enum Conduct {
     WritesTwice,
     /// Writes a copy of every packet with a damaged MAC before the packet itself.
     DamagedCopyFirst,
-    /// Keeps packets that come from this peer for itself, until [`FleetNode::release`].
+    /// Keeps packets that come from this peer for itself, until [`NwakuNode::release`].
     Withholds(PeerId),
 }
 
@@ -72,9 +72,9 @@ pub struct Log {
     pub withheld: usize,
 }
 
-/// A mix node of the fleet. Cheap to clone.
+/// A mix node of nwaku. Cheap to clone.
 #[derive(Clone)]
-pub struct FleetNode(Arc<Inner>);
+pub struct NwakuNode(Arc<Inner>);
 
 struct Inner {
     peer: RawPeer,
@@ -94,7 +94,7 @@ struct Asked {
     answer: oneshot::Sender<Vec<u8>>,
 }
 
-impl FleetNode {
+impl NwakuNode {
     /// Starts a node.
     pub async fn start(profile: Profile, muxer: Muxer, conduct: Conduct) -> Self {
         Self::of(RawPeer::start(muxer, CLUSTER).await, profile, conduct)

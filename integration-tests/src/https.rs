@@ -1,4 +1,4 @@
-//! Requests to servers over TLS, from a client that trusts one authority and may show a certificate of its own.
+//! Requests to servers over TLS, from a client that trusts one authority and may show its own certificate.
 
 use std::{net::SocketAddr, sync::Arc};
 

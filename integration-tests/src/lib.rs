@@ -4,7 +4,7 @@
 //! |---|---|
 //! | [`net`] | nodes in this process, told of each other, with their packet accounting |
 //! | [`process`] | the real program as child processes |
-//! | [`peer`] | a bare libp2p peer, and [`hop`], which makes a mix node of the fleet of it |
+//! | [`peer`] | a bare libp2p peer, and [`hop`], which makes a mix node of nwaku of it |
 //! | [`ports`] | ports that a test must know beforehand |
 //! | [`http`] | requests to REST and metrics |
 //!

@@ -20,7 +20,7 @@ use wakumix_testnet::{Kind, given_to_others, service};
 pub use wakumix_testnet::{NodePlan, tell};
 use wakumix_waku::WakuMessage;
 
-use crate::{CONTENT_TOPIC, TOPIC, eventually, hop::FleetNode, http, ports, within};
+use crate::{CONTENT_TOPIC, TOPIC, eventually, hop::NwakuNode, http, ports, within};
 
 /// How long a node may take to stop; longer than any test lets it hold a packet.
 pub const STOP_LIMIT: Duration = Duration::from_secs(30);
@@ -167,7 +167,7 @@ impl Net {
         member.expect("a node of this name").accounts().read().1
     }
 
-    /// Waits until no packet is held or on its way, and checks that none was lost: every node's residue is 0.
+    /// Waits until no packet is held or on its way, and checks that none was lost: every node's unaccounted is 0.
     /// Gives what was dropped. Every packet's way must be inside this net.
     pub async fn at_rest(&self) -> Drops {
         self.at_rest_with(&[]).await
@@ -180,9 +180,9 @@ impl Net {
         self.at_rest_after_with(&[], sender, answers).await;
     }
 
-    /// As [`Self::at_rest_after`], where these nodes of the fleet passed packets on.
-    pub async fn at_rest_after_with(&self, fleet: &[&FleetNode], sender: &str, answers: &[Answer]) {
-        let dropped = self.at_rest_with(fleet).await;
+    /// As [`Self::at_rest_after`], where these nodes of nwaku passed packets on.
+    pub async fn at_rest_after_with(&self, nwaku: &[&NwakuNode], sender: &str, answers: &[Answer]) {
+        let dropped = self.at_rest_with(nwaku).await;
         let of_sender = self.balance(sender);
         let packets: u64 = answers.iter().map(|answer| u64::from(answer.exposure.packets)).sum();
         assert_eq!(of_sender.sent, packets, "packets of the requests");
@@ -200,11 +200,11 @@ impl Net {
         }
     }
 
-    /// As [`Self::at_rest`], where these nodes of the fleet took part.
-    pub async fn at_rest_with(&self, fleet: &[&FleetNode]) -> Drops {
+    /// As [`Self::at_rest`], where these nodes of nwaku took part.
+    pub async fn at_rest_with(&self, nwaku: &[&NwakuNode]) -> Drops {
         let ours = self
-            .settled(
-                fleet,
+            .finished(
+                nwaku,
                 |moving| if moving == 0 { Ok(()) } else { Err(format!("{moving} packets are on their way")) },
             )
             .await;
@@ -214,7 +214,7 @@ impl Net {
     /// As [`Self::at_rest`], where packets may have ended at peers that are gone. Gives their number too: what these nodes
     /// wrote to peers, less what they received.
     pub async fn at_rest_with_losses(&self) -> (Drops, i64) {
-        let ours = self.settled(&[], |_| Ok(())).await;
+        let ours = self.finished(&[], |_| Ok(())).await;
         (self.drops_of(&ours), given_to_others(balances(&ours)))
     }
 
@@ -222,8 +222,8 @@ impl Net {
     ///
     /// Nodes count one after the other, so a packet could pass between two looks and be seen by neither. Counts only
     /// grow: where each node's are the same before and after all others were read, they all held at one moment.
-    async fn settled(&self, fleet: &[&FleetNode], wanted: impl Fn(i64) -> Result<(), String>) -> Vec<(u64, Balance)> {
-        let seen = || fleet.iter().map(|node| node.log()).map(|log| (log.received, log.sent, log.in_work));
+    async fn finished(&self, nwaku: &[&NwakuNode], wanted: impl Fn(i64) -> Result<(), String>) -> Vec<(u64, Balance)> {
+        let seen = || nwaku.iter().map(|node| node.log()).map(|log| (log.received, log.sent, log.in_work));
         eventually(async || {
             let (ours, theirs) = (self.snapshot(), seen().collect::<Vec<_>>());
             if self.snapshot() != ours || !seen().eq(theirs.iter().copied()) {
@@ -246,10 +246,10 @@ impl Net {
     }
 
     /// What was dropped, after a check that no node has lost a packet.
-    fn drops_of(&self, settled: &[(u64, Balance)]) -> Drops {
+    fn drops_of(&self, finished: &[(u64, Balance)]) -> Drops {
         let mut all = Drops::new();
-        for (name, (_, balance)) in self.members().iter().map(|member| member.plan().name()).zip(settled) {
-            assert_eq!(balance.residue(0), 0, "{name}: {balance:?}");
+        for (name, (_, balance)) in self.members().iter().map(|member| member.plan().name()).zip(finished) {
+            assert_eq!(balance.unaccounted(0), 0, "{name}: {balance:?}");
             for (stage, reason, count) in balance.dropped.iter().filter(|(.., count)| *count > 0) {
                 all.insert((name.to_owned(), format!("{}/{}", stage.as_str(), reason.as_str())), *count);
             }
@@ -279,7 +279,7 @@ pub fn parse_mix_node(text: &str) -> MixNode {
     MixNode::new(address, key.parse().expect("a mix key"))
 }
 
-/// A message of its own for every text.
+/// Its own message for every text.
 pub fn message(text: impl Into<Vec<u8>>) -> WakuMessage {
     WakuMessage { payload: text.into(), content_topic: CONTENT_TOPIC.to_owned(), ..WakuMessage::default() }
 }

@@ -1,4 +1,4 @@
-//! A bare libp2p peer: one swarm that opens and accepts streams by hand, and speaks metadata as the fleet does.
+//! A bare libp2p peer: one swarm that opens and accepts streams by hand, and speaks metadata as nwaku does.
 //!
 //! It shares no code with the host under test but the encoding of metadata.
 
@@ -34,7 +34,7 @@ pub const METADATA: StreamProtocol = StreamProtocol::new(wakumix_waku::metadata:
 /// What a peer multiplexes with.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Muxer {
-    /// As the fleet's nodes prefer.
+    /// As nwaku's nodes prefer.
     Yamux,
     /// As the example nodes of the Nim library have it, and nothing else.
     Mplex,

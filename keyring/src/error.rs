@@ -53,7 +53,7 @@ impl OpenError {
     pub fn help(&self) -> String {
         match self {
             Self::Config(_) => "change the settings that are named".to_owned(),
-            Self::InUse(_) => "stop the other process, or give each node a directory of its own".to_owned(),
+            Self::InUse(_) => "stop the other process, or give each node its own directory".to_owned(),
             Self::Unfit(error) => error.help(),
             Self::Directory(path, _) | Self::Unwritable(path, _) => {
                 format!("let the user that runs wakumix own {}, on a disk with room", path.display())

@@ -212,7 +212,7 @@ fn two_rings_on_one_directory_are_refused_until_the_first_has_gone() {
     let first = fixture.open();
     let (error, help) = fixture.refusal();
     assert!(error.ends_with("keys is in use by another process"), "{error}");
-    assert!(help.contains("give each node a directory of its own"), "{help}");
+    assert!(help.contains("give each node its own directory"), "{help}");
     let key = first.0.keys()[0].clone();
     drop(first);
     // A batch that still holds a key holds the directory.

@@ -2,7 +2,7 @@
 //!
 //! Layers, later ones win: built-in defaults, preset, file (TOML or YAML), environment `WAKUMIX_…`, flags. The same
 //! names hold everywhere: `mix.delay` is `delay` in table `[mix]` of a file, `WAKUMIX_MIX__DELAY` in the environment
-//! and `--mix.delay` as a flag. The fleet's names are accepted where it has them.
+//! and `--mix.delay` as a flag. Nwaku's names are accepted where it has them.
 //!
 //! Reading goes in two passes over what all layers hold together, and both report everything that they find:
 //! `layers` judges each written value by the table of keys (`schema`), `check` judges what they mean together.
@@ -11,7 +11,6 @@ pub(crate) mod addresses;
 mod check;
 mod derived;
 mod entry_node;
-mod fleet;
 #[cfg(any(test, fuzzing))]
 pub mod fuzzing;
 pub(crate) mod kind;
@@ -29,6 +28,7 @@ mod problem;
 pub(crate) mod schema;
 mod show;
 mod text;
+mod wakunode2;
 
 #[cfg(test)]
 mod tests;
@@ -47,7 +47,6 @@ use wakumix_telemetry::logging;
 pub use addresses::{PortUse, Transport};
 pub use check::Keys;
 pub use entry_node::EntryNode;
-pub use fleet::{OPTIONS, SWITCHES, Switch};
 pub use layers::{ENV_PREFIX, Flag, Inputs};
 pub use load::{Loaded, load, log_form};
 pub use nat::Nat;
@@ -57,6 +56,7 @@ pub use problem::{Problem, Problems, Source};
 pub use schema::{Schema, capitalised, sentence};
 pub use show::{ShowFormat, show, show_defaults};
 pub use wakumix_role_api::config::{ByteSize, MixDelay, RateLimit, Timespan, ValueError};
+pub use wakunode2::{OPTIONS, SWITCHES, Switch};
 
 /// The node's own configuration. Made by [`load`]; its keys are described in the table that `wakumix config show
 /// --defaults` prints. What the roles are set to they read themselves.
@@ -219,7 +219,7 @@ pub struct Config {
     pub rest_allow_insecure: bool,
     /// Messages kept for each REST subscription.
     pub rest_relay_cache_capacity: u32,
-    /// Whether metrics have a port of their own.
+    /// Whether metrics have their own port.
     pub metrics_server: bool,
     /// Where the metrics server binds.
     pub metrics_server_address: IpAddr,

@@ -258,7 +258,7 @@ mod tests {
     const MIX_PUBLIC: &str = "9d09ce624f76e8f606265edb9cca2b7de9b41772a6d784bddaf92ffa8fba7d2c";
 
     #[test]
-    fn derives_the_public_halves_of_a_fleet_node() {
+    fn derives_the_public_halves_of_a_nwaku_node() {
         assert_eq!(parse_node_key(NODE).unwrap().public().to_peer_id().to_string(), PEER);
         assert_eq!(parse_mix_key(MIX).unwrap().public().to_string(), MIX_PUBLIC);
     }

@@ -41,13 +41,13 @@ catalogue! {
     RestRefusedTotal: "waku_mix_rest_refused_total", Counter, Count, ["reason"],
         "REST requests refused because a web page could have sent them (host, origin, content_type), because they lack the token or client certificate that they need (token, client_certificate), or because they change something over a network without TLS (insecure).";
 
-    // The fleet's names of mix: `spec/mix-wire.md §18`, `spec/waku.md §5.6`.
+    // Nwaku's names of mix: `spec/mix-wire.md §18`, `spec/waku.md §5.6`.
     MixMessagesRecvdTotal: "mix_messages_recvd_total", Counter, Count, ["type"],
         "Mix packets received, by position: Entry, Intermediate, Exit, Reply.";
     MixMessagesForwardedTotal: "mix_messages_forwarded_total", Counter, Count, ["type"],
         "Mix packets passed on, by position: Entry, Intermediate, Exit, Reply, Cover.";
     MixMessagesErrorTotal: "mix_messages_error_total", Counter, Count, ["type", "error"],
-        "Mix packets that failed, by position and the fleet's error word (9 positions, at most 23 words, below 60 pairs occur).";
+        "Mix packets that failed, by position and nwaku's error word (9 positions, at most 23 words, below 60 pairs occur).";
 
     // The names that Prometheus has for every process, which dashboards and alerts ask for.
     ProcessCpuSecondsTotal: "process_cpu_seconds_total", Counter, Seconds, [],
@@ -65,7 +65,7 @@ catalogue! {
     ProcessThreads: "process_threads", Gauge, Count, [],
         "Threads of the process.";
 
-    // The fleet's names of a node: `spec/waku.md §7.3`.
+    // Nwaku's names of a node: `spec/waku.md §7.3`.
     WakuVersion: "waku_version", Gauge, Info, ["version"],
         "Always 1; version of the program.";
 }

@@ -1,7 +1,7 @@
 //! The composition root: from a configuration to running roles around one host, and back to a stop.
 //!
 //! Start order: queues of the roles, host, roles (what a role needs or uses before it), discovery, servers. Stop order:
-//! roles in reverse, discovery, host; each has its share of the time limit, refuses new work first and settles every packet
+//! roles in reverse, discovery, host; each has its share of the time limit, refuses new work first and finishes every packet
 //! it holds. The servers refuse new work at once, show health and metrics meanwhile, and end last.
 
 mod addresses;
@@ -215,7 +215,7 @@ pub struct Accounts {
 impl Accounts {
     /// What the node holds now and where every packet went.
     pub fn read(&self) -> (u64, Balance) {
-        // In this order a packet that is settled in between counts as held, not as lost.
+        // In this order a packet that is finished in between counts as held, not as lost.
         let held = u64::try_from(self.formats.held()).unwrap_or(u64::MAX);
         (held, self.ledger.snapshot())
     }

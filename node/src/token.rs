@@ -70,7 +70,7 @@ impl Token {
         self.0.expose().as_bytes().ct_eq(shown).into()
     }
 
-    /// The text, for a request of its own.
+    /// The text, for its own request.
     #[must_use]
     pub fn expose(&self) -> &str {
         self.0.expose()

@@ -28,7 +28,7 @@ struct Family {
 
 /// One histogram.
 struct Buckets {
-    /// Upper bounds, ascending; what is above the last has a bucket of its own.
+    /// Upper bounds, ascending; what is above the last has its own bucket.
     bounds: &'static [f64],
     counts: Box<[AtomicU64]>,
     /// The bits of a float.

@@ -1,6 +1,6 @@
 //! What is fixed about a metric, and the catalogue in which a crate describes all of its own.
 //!
-//! Our names begin with `waku_mix_`. Two more families are the fleet's and keep its names, so that dashboards that exist
+//! Our names begin with `waku_mix_`. Two more families are nwaku's and keep its names, so that dashboards that exist
 //! find them: `mix_*` (`spec/mix-wire.md §18`, `spec/waku.md §5.6`) and `waku_*` (`spec/waku.md §7.3`).
 
 /// How a metric behaves over time.
@@ -36,7 +36,7 @@ pub enum Unit {
     Bytes,
     /// A share from 0 to 1.
     Ratio,
-    /// Units of 1000 bytes; only for a name of the fleet that has it.
+    /// Units of 1000 bytes; only for a name of nwaku that has it.
     Kilobytes,
     /// Always 1; the labels carry the information.
     Info,

@@ -1,4 +1,4 @@
-//! One node's metrics: a recorder of its own, handles to it, and the page for Prometheus.
+//! One node's metrics: its own recorder, handles to it, and the page for Prometheus.
 
 use std::collections::{BTreeSet, HashMap};
 use std::fmt;

@@ -43,7 +43,7 @@ use crate::MemberError;
 /// How long the net may take until every subscriber is reachable and every pool is full.
 const START_LIMIT: Duration = Duration::from_secs(180);
 /// How long subscribers and packets may lag behind the last answer.
-const SETTLE_LIMIT: Duration = Duration::from_secs(20);
+const FINISH_LIMIT: Duration = Duration::from_secs(20);
 /// How long stopping a node may take.
 const STOP_LIMIT: Duration = Duration::from_secs(5);
 
@@ -99,7 +99,7 @@ pub async fn run(options: Options) -> Result<bool, TestnetError> {
     let senders = net.senders();
     let traffic = traffic::send_all(&plan, &senders, &tally);
     let ((), killed) = futures::join!(traffic, kill::when_due(&plan, &mut net, &pools, &tally));
-    let at_rest = traffic::settle(&plan, &counters, &tally, SETTLE_LIMIT).await;
+    let at_rest = traffic::finish(&plan, &counters, &tally, FINISH_LIMIT).await;
     let elapsed = started.elapsed();
     follow.abort();
     noting.abort();

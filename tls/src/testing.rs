@@ -8,7 +8,7 @@ use rcgen::{
 
 use crate::Files;
 
-/// An authority of its own.
+/// Its own authority.
 pub struct Authority {
     certificate: rcgen::Certificate,
     key: KeyPair,

@@ -58,7 +58,7 @@ pub struct Settings {
     pub cluster: u16,
     /// Its number of shards, where it shards by content topic.
     pub auto_shards: Option<AutoShards>,
-    /// What packets are made in: one profile of the fleet's packet, as text.
+    /// What packets are made in: one profile of nwaku's packet, as text.
     pub profile: String,
     /// Whether addresses count that mean something only within one network: for tests.
     pub allow_private: bool,

@@ -607,7 +607,7 @@ impl Page {
         self.pool.expire(clock.unix_seconds());
         let contacts = &self.contacts;
         let View { mut directory, candidates } = self.pool.view(clock.unix_seconds(), |peer| contacts.seen(peer));
-        if !self.guards.entries().is_empty() || self.has_settled(now) {
+        if !self.guards.entries().is_empty() || self.has_finished(now) {
             self.stored.is_due |= self.guards.update(rng, &candidates, clock.unix_seconds(), now);
         }
         self.sampled = self.guards.peers().collect();
@@ -637,7 +637,7 @@ impl Page {
     }
 
     /// Whether the first guards may be drawn: from what could be reached, and not from what answered first.
-    fn has_settled(&mut self, now: Duration) -> bool {
+    fn has_finished(&mut self, now: Duration) -> bool {
         let (reached, open) = self.checks();
         if reached == 0 {
             return false;

@@ -1,7 +1,7 @@
 //! The list of nodes that the fleets' site publishes, read and written.
 //!
 //! `{ fleet: { service: { host: { "Address": ip, "ServiceMeta": { "multiaddr", "mix_pub_key", "peer_id", "cluster-id", … } } } } }`. A
-//! node is read wherever an object has a `multiaddr`, since the levels above it have changed before; the first level is the fleet.
+//! node is read wherever an object has a `multiaddr`, since the levels above it have changed before; the first level is nwaku.
 
 use std::{collections::BTreeSet, path::Path};
 

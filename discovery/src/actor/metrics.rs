@@ -7,8 +7,8 @@ use wakumix_telemetry::{Counter, Gauge, Telemetry};
 
 use crate::{
     clock::Now,
-    finding::{Refusal, SourceName},
     metrics::Metric,
+    peer_report::{Refusal, SourceName},
     peer_table::{CheckOutcome, PeerTable},
     pool::Diversity,
 };
@@ -16,10 +16,10 @@ use crate::{
 /// Handles, taken once; counters that may never be needed when they are.
 pub(crate) struct Metrics {
     telemetry: Telemetry,
-    fleet_pool: Gauge,
+    nwaku_pool: Gauge,
     states: [Gauge; PoolState::ALL.len()],
     by_source: [Gauge; SourceName::ALL.len()],
-    findings: [Counter; SourceName::ALL.len()],
+    reports: [Counter; SourceName::ALL.len()],
     checks: HashMap<CheckOutcome, Counter>,
     subnets: GroupGauges,
     families: GroupGauges,
@@ -48,11 +48,11 @@ impl Metrics {
         };
         Self {
             telemetry: telemetry.clone(),
-            fleet_pool: telemetry.gauge(Metric::MixPoolSize, &[]),
+            nwaku_pool: telemetry.gauge(Metric::MixPoolSize, &[]),
             states: PoolState::ALL.map(|state| telemetry.gauge(Metric::PoolNodes, &[("state", state.as_str())])),
             by_source: SourceName::ALL
                 .map(|source| telemetry.gauge(Metric::PoolNodesBySource, &[("source", source.as_str())])),
-            findings: SourceName::ALL
+            reports: SourceName::ALL
                 .map(|source| telemetry.counter(Metric::DiscoveryFindingsTotal, &[("source", source.as_str())])),
             checks: CheckOutcome::ALL.into_iter().map(check).collect(),
             subnets: groups("subnet"),
@@ -66,7 +66,7 @@ impl Metrics {
 
     /// So many records were taken.
     pub(crate) fn taken(&self, source: SourceName, count: u64) {
-        if let Some(counter) = self.findings.get(source as usize) {
+        if let Some(counter) = self.reports.get(source as usize) {
             counter.increment(count);
         }
     }
@@ -90,7 +90,7 @@ impl Metrics {
 
     /// A new snapshot is shown.
     pub(crate) fn shown(&self, pool: &PoolCounts, diversity: Diversity) {
-        self.fleet_pool.set(pool.of(PoolState::Usable));
+        self.nwaku_pool.set(pool.of(PoolState::Usable));
         for (state, gauge) in PoolState::ALL.into_iter().zip(&self.states) {
             gauge.set(pool.of(state));
         }

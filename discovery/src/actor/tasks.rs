@@ -12,7 +12,7 @@ use wakumix_role_api::{
     host::{HostHandle, PeerEvent},
 };
 
-use crate::{cache::CacheFile, clock::Now, finding::Remembered, messages::DiscoveryMessage};
+use crate::{cache::CacheFile, clock::Now, messages::DiscoveryMessage, peer_report::Remembered};
 
 /// How often the list of connected peers is asked for: events may be lost, seldom.
 const RECONCILE_EVERY: Duration = Duration::from_secs(30);

@@ -9,7 +9,7 @@ use tokio::{fs, io::AsyncReadExt, sync::Mutex};
 
 use super::form::{self, FormError, Read};
 use crate::{
-    finding::{Remembered, UnixSeconds},
+    peer_report::{Remembered, UnixSeconds},
     private_file,
 };
 
@@ -107,11 +107,11 @@ mod tests {
     use libp2p_identity::PeerId;
 
     use super::*;
-    use crate::finding::{Finding, SourceName};
+    use crate::peer_report::{PeerReport, SourceName};
 
     fn node() -> Remembered {
         let peer = PeerId::random();
-        Remembered { peer, last_seen: Some(5), records: vec![(SourceName::Discv5, Finding::new(peer, 1))] }
+        Remembered { peer, last_seen: Some(5), records: vec![(SourceName::Discv5, PeerReport::new(peer, 1))] }
     }
 
     fn cache(directory: &tempfile::TempDir, cluster: u16) -> CacheFile {

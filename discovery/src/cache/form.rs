@@ -16,7 +16,7 @@ use libp2p_identity::PeerId;
 use serde::{Deserialize, Serialize};
 use wakumix_waku::record::{Capabilities, Shards};
 
-use crate::finding::{Finding, Remembered, SignedRecord, SourceName, UnixSeconds};
+use crate::peer_report::{PeerReport, Remembered, SignedRecord, SourceName, UnixSeconds};
 
 /// What every such file says it is.
 const FORMAT: &str = "wakumix directory";
@@ -141,7 +141,7 @@ struct RecordForm {
 
 impl From<&Remembered> for NodeForm {
     fn from(node: &Remembered) -> Self {
-        let records = node.records.iter().map(|(source, finding)| RecordForm::new(*source, finding)).collect();
+        let records = node.records.iter().map(|(source, report)| RecordForm::new(*source, report)).collect();
         Self { peer: node.peer.to_base58(), last_seen: node.last_seen, records }
     }
 }
@@ -160,33 +160,33 @@ impl NodeForm {
 }
 
 impl RecordForm {
-    fn new(source: SourceName, finding: &Finding) -> Self {
-        let (node_record, descriptor) = match &finding.record {
+    fn new(source: SourceName, report: &PeerReport) -> Self {
+        let (node_record, descriptor) = match &report.record {
             None => (None, None),
             Some(SignedRecord::NodeRecord(bytes)) => (Some(BASE64URL_NOPAD.encode(bytes)), None),
             Some(SignedRecord::Descriptor(bytes)) => (None, Some(BASE64URL_NOPAD.encode(bytes))),
         };
         Self {
             source: source.as_str().to_owned(),
-            version: finding.version,
-            addresses: finding.addresses.iter().map(ToString::to_string).collect(),
-            capabilities: finding.capabilities.map(Capabilities::bits),
-            cluster: finding.shards.as_ref().map(|shards| shards.cluster),
-            shards: finding.shards.as_ref().map(|shards| shards.shards.clone()).unwrap_or_default(),
-            mix_key: finding.mix_key.map(|key| key.to_string()),
-            next_key: finding.next_key.map(|(key, at)| (key.to_string(), at)),
-            profiles: finding.profiles.as_ref().map(|own| own.iter().map(ToString::to_string).collect()),
-            reassembles: finding.reassembles,
-            operator: finding.operator.clone(),
-            family: finding.family.iter().map(ToString::to_string).collect(),
-            expires: finding.expires,
+            version: report.version,
+            addresses: report.addresses.iter().map(ToString::to_string).collect(),
+            capabilities: report.capabilities.map(Capabilities::bits),
+            cluster: report.shards.as_ref().map(|shards| shards.cluster),
+            shards: report.shards.as_ref().map(|shards| shards.shards.clone()).unwrap_or_default(),
+            mix_key: report.mix_key.map(|key| key.to_string()),
+            next_key: report.next_key.map(|(key, at)| (key.to_string(), at)),
+            profiles: report.profiles.as_ref().map(|own| own.iter().map(ToString::to_string).collect()),
+            reassembles: report.reassembles,
+            operator: report.operator.clone(),
+            family: report.family.iter().map(ToString::to_string).collect(),
+            expires: report.expires,
             node_record,
             descriptor,
         }
     }
 
     /// `None` if any part cannot be understood.
-    fn read(self, peer: PeerId) -> Option<(SourceName, Finding)> {
+    fn read(self, peer: PeerId) -> Option<(SourceName, PeerReport)> {
         let source = SourceName::ALL.into_iter().find(|source| source.as_str() == self.source)?;
         let decode = |text: String| BASE64URL_NOPAD.decode(text.as_bytes()).ok();
         let record = match (self.node_record, self.descriptor) {
@@ -199,7 +199,7 @@ impl RecordForm {
             None => None,
             Some((key, at)) => Some((key.parse().ok()?, at)),
         };
-        let finding = Finding {
+        let report = PeerReport {
             addresses: parse(&self.addresses)?,
             capabilities: self.capabilities.map(Capabilities::from_bits),
             shards: self.cluster.map(|cluster| Shards { cluster, shards: self.shards }),
@@ -211,9 +211,9 @@ impl RecordForm {
             family: parse(&self.family)?,
             expires: self.expires,
             record,
-            ..Finding::new(peer, self.version)
+            ..PeerReport::new(peer, self.version)
         };
-        Some((source, finding))
+        Some((source, report))
     }
 }
 
@@ -230,7 +230,7 @@ mod tests {
     fn node(seed: u8) -> Remembered {
         let peer = PeerId::random();
         let key = |seed| PrivateKey::from_bytes([seed; 32]).public();
-        let full = Finding {
+        let full = PeerReport {
             addresses: vec![format!("/ip4/8.8.8.{seed}/tcp/1").parse().unwrap()],
             capabilities: Some(Capabilities::MIX),
             shards: Some(Shards { cluster: 2, shards: vec![0, 5] }),
@@ -242,9 +242,9 @@ mod tests {
             family: vec![PeerId::random()],
             expires: Some(99),
             record: Some(SignedRecord::Descriptor(vec![1, 2, seed])),
-            ..Finding::new(peer, 5)
+            ..PeerReport::new(peer, 5)
         };
-        let short = Finding { record: Some(SignedRecord::NodeRecord(vec![9])), ..Finding::new(peer, 6) };
+        let short = PeerReport { record: Some(SignedRecord::NodeRecord(vec![9])), ..PeerReport::new(peer, 6) };
         let records = vec![(SourceName::Descriptors, full), (SourceName::Discv5, short)];
         Remembered { peer, last_seen: Some(50), records }
     }

@@ -2,7 +2,7 @@
 //!
 //! A node that is asked for its own descriptor answers with one that it made anew a quarter of its life ago at most. So an answer that
 //! is older by this clock shows that the clock is fast, and one from the future that it is slow. One node may be wrong itself; more
-//! than half of those that were asked are not. Those of one subnet have one voice, the last that spoke, or whoever has many
+//! than half of those that were asked are not. Those of one subnet have one observer, the last that spoke, or whoever has many
 //! identities in one place would make a sender unready: all that follows from it is a line and a word in readiness.
 
 use std::{collections::VecDeque, time::Duration};
@@ -10,18 +10,18 @@ use std::{collections::VecDeque, time::Duration};
 use libp2p_identity::PeerId;
 use wakumix_role_api::directory::ClockSkew;
 
-use crate::{finding::UnixSeconds, peer_table::Block, sources::LONGEST_RENEWAL};
+use crate::{peer_report::UnixSeconds, peer_table::Block, sources::LONGEST_RENEWAL};
 
-/// Who has a voice.
+/// Who has a observer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Voice {
+pub(crate) enum Observer {
     /// An operator's entry, or a node of a closed network.
     Peer(PeerId),
     /// All others of a subnet together.
     Subnet(Block),
 }
 
-/// Voices whose last answer counts.
+/// Observers whose last answer counts.
 const MOST: usize = 64;
 /// Fewer say nothing.
 const LEAST: usize = 3;
@@ -33,17 +33,17 @@ const NEVER_SET: UnixSeconds = 1_704_067_200;
 /// The ages of what nodes said of themselves last, by this clock, in seconds. Bound: [`MOST`].
 #[derive(Debug, Default)]
 pub(crate) struct SkewWatch {
-    ages: VecDeque<(Voice, i64)>,
+    ages: VecDeque<(Observer, i64)>,
 }
 
 impl SkewWatch {
     /// A node has said of itself what it dates so.
-    pub(crate) fn note(&mut self, voice: Voice, issued: UnixSeconds, now: UnixSeconds) {
-        self.ages.retain(|(known, _)| *known != voice);
+    pub(crate) fn note(&mut self, observer: Observer, issued: UnixSeconds, now: UnixSeconds) {
+        self.ages.retain(|(known, _)| *known != observer);
         if self.ages.len() >= MOST {
             self.ages.pop_front();
         }
-        self.ages.push_back((voice, signed(now).saturating_sub(signed(issued))));
+        self.ages.push_back((observer, signed(now).saturating_sub(signed(issued))));
     }
 
     /// What is wrong with this clock, if anything is.
@@ -81,7 +81,7 @@ mod tests {
     fn watch(ages: &[u64], ahead: i64) -> Option<ClockSkew> {
         let mut watch = SkewWatch::default();
         let now = NOW.saturating_add_signed(ahead);
-        ages.iter().for_each(|age| watch.note(Voice::Peer(PeerId::random()), NOW - age, now));
+        ages.iter().for_each(|age| watch.note(Observer::Peer(PeerId::random()), NOW - age, now));
         watch.skew(now)
     }
 
@@ -99,7 +99,7 @@ mod tests {
     #[test]
     fn one_node_with_a_wrong_clock_says_nothing_and_only_the_last_word_of_each_counts() {
         let mut watch = SkewWatch::default();
-        let peers: Vec<_> = (0..MOST).map(|_| Voice::Peer(PeerId::random())).collect();
+        let peers: Vec<_> = (0..MOST).map(|_| Observer::Peer(PeerId::random())).collect();
         for _ in 0..3 {
             watch.note(peers[0], NOW + 9000, NOW);
         }
@@ -113,11 +113,11 @@ mod tests {
     }
 
     #[test]
-    fn many_identities_of_one_subnet_have_one_voice() {
+    fn many_identities_of_one_subnet_have_one_observer() {
         let mut watch = SkewWatch::default();
-        let subnet = Voice::Subnet(Block::Subnet4([8, 8, 1]));
+        let subnet = Observer::Subnet(Block::Subnet4([8, 8, 1]));
         (0..1000).for_each(|_| watch.note(subnet, NOW + 9000, NOW));
-        (2..5).for_each(|other| watch.note(Voice::Subnet(Block::Subnet4([8, 8, other])), NOW, NOW));
+        (2..5).for_each(|other| watch.note(Observer::Subnet(Block::Subnet4([8, 8, other])), NOW, NOW));
         assert_eq!((watch.skew(NOW), watch.ages.len()), (None, 4));
     }
 

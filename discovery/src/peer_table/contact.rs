@@ -170,7 +170,7 @@ wakumix_sphinx::named_enum! {
     }
 }
 
-/// A wait between half of `whole` and the whole, so that nodes met at once are not tried at once for ever.
+/// A wait between half of `whole` and the whole, so that nodes met at once are not tried at once forever.
 fn jittered<R: Rng + ?Sized>(whole: Duration, rng: &mut R) -> Duration {
     rng.random_range(whole / 2..=whole)
 }

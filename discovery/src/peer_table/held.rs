@@ -25,7 +25,7 @@ pub(super) const LONGEST_WAIT_IN_OUTAGE: Duration = Duration::from_secs(10);
 pub(crate) enum Held {
     /// It came lately, and most of the nodes known before are gone at once: whoever can take them away could take their
     /// place.
-    Stranger,
+    Unverified,
     /// Another node, known longer, has the same mix key.
     SameKey,
     /// Its /24 has its share of the pool.
@@ -40,7 +40,7 @@ impl Held {
     /// What people read.
     pub(crate) const fn describe(self) -> &'static str {
         match self {
-            Self::Stranger => "heard of lately, while most of the nodes known before are gone; it waits ten minutes",
+            Self::Unverified => "heard of lately, while most of the nodes known before are gone; it waits ten minutes",
             Self::SameKey => "another node, known longer, has its mix key",
             Self::Subnet => "its /24 has its share of the pool",
             Self::Family => "its family has its share of the pool",

@@ -14,7 +14,7 @@ use super::{
     slot::{Slot, Trust},
     subnet_limits::{self, Block},
 };
-use crate::finding::{Finding, Refusal, SourceName, UnixSeconds};
+use crate::peer_report::{PeerReport, Refusal, SourceName, UnixSeconds};
 
 /// Replaced keys that are remembered of a peer. Other sources tell keys for hours, so with daily rotation one would do.
 const MAX_RETIRED: usize = 4;
@@ -23,14 +23,14 @@ const MAX_RETIRED: usize = 4;
 #[derive(Debug)]
 pub(crate) struct Node {
     pub(crate) peer: PeerId,
-    /// Most trusted first; at most one a source, two of the operator's entries.
+    /// Most trusted first; at most one per source, two of the operator's entries.
     slots: Vec<Slot>,
     /// Keys that descriptors have replaced, the last ones. Other sources tell them for a while yet.
     retired: Vec<PublicKey>,
     /// The slots merged.
     pub(crate) view: View,
     pub(crate) contact: Contact,
-    /// Its place among its like: the operator's entries in their order, everybody else at random, for ever. Not to be
+    /// Its place among its like: the operator's entries in their order, everybody else at random, forever. Not to be
     /// guessed from outside, so that nobody is chosen for having come first.
     pub(crate) rank: Rank,
     /// Whose share of the quota it takes while it was not reached.
@@ -187,16 +187,21 @@ impl Node {
     }
 
     /// Takes a record; true when it tells anything new.
-    pub(super) fn take(&mut self, source: SourceName, mut finding: Finding, now: UnixSeconds) -> Result<bool, Refusal> {
-        let (before, replaced) = (self.descriptor_key(), finding.turn(now));
-        let known = self.slots.iter_mut().find(|slot| slot.is_for(source, &finding));
+    pub(super) fn take(
+        &mut self,
+        source: SourceName,
+        mut report: PeerReport,
+        now: UnixSeconds,
+    ) -> Result<bool, Refusal> {
+        let (before, replaced) = (self.descriptor_key(), report.turn(now));
+        let known = self.slots.iter_mut().find(|slot| slot.is_for(source, &report));
         let is_news = match known {
             Some(slot) => {
-                slot.admit(&finding, now)?;
-                slot.take(finding, now)
+                slot.admit(&report, now)?;
+                slot.take(report, now)
             }
             None => {
-                self.slots.push(Slot::new(source, finding));
+                self.slots.push(Slot::new(source, report));
                 true
             }
         };
@@ -209,10 +214,10 @@ impl Node {
     }
 
     /// Takes what an earlier run was told, behind what this one was.
-    pub(super) fn remember(&mut self, source: SourceName, mut finding: Finding, now: UnixSeconds) {
-        if !self.slots.iter().any(|slot| slot.is_for(source, &finding)) {
-            let replaced = finding.turn(now);
-            self.slots.push(Slot::cached(source, finding));
+    pub(super) fn remember(&mut self, source: SourceName, mut report: PeerReport, now: UnixSeconds) {
+        if !self.slots.iter().any(|slot| slot.is_for(source, &report)) {
+            let replaced = report.turn(now);
+            self.slots.push(Slot::cached(source, report));
             self.retire(replaced);
             self.merge(now);
         }
@@ -220,7 +225,7 @@ impl Node {
 
     /// Forgets what a source has told, unless the record that says so is older than that.
     pub(super) fn withdraw(&mut self, source: SourceName, version: u64, now: UnixSeconds) {
-        self.slots.retain(|slot| slot.source != source || slot.finding.version > version);
+        self.slots.retain(|slot| slot.source != source || slot.report.version > version);
         self.merge(now);
     }
 
@@ -230,7 +235,7 @@ impl Node {
 
     /// Whether a key is to turn or a record has run out.
     pub(super) fn is_turning(&self, now: UnixSeconds) -> bool {
-        let turns = |slot: &Slot| slot.finding.is_turning(now);
+        let turns = |slot: &Slot| slot.report.is_turning(now);
         self.slots.iter().any(|slot| turns(slot) || (slot.is_expired(now) && !self.view.is_expired))
     }
 
@@ -238,7 +243,7 @@ impl Node {
     pub(super) fn turn(&mut self, now: UnixSeconds) {
         let before = self.descriptor_key();
         for slot in &mut self.slots {
-            slot.finding.turn(now);
+            slot.report.turn(now);
         }
         self.retire(before);
         if self.records().any(|slot| !slot.is_expired(now)) {
@@ -249,7 +254,7 @@ impl Node {
 
     /// How long all records have been over.
     pub(super) fn expired_for(&self, now: UnixSeconds) -> UnixSeconds {
-        let last = self.records().filter_map(|slot| slot.finding.expires).max();
+        let last = self.records().filter_map(|slot| slot.report.expires).max();
         last.filter(|_| self.view.is_expired).map_or(0, |last| now.saturating_sub(last))
     }
 
@@ -261,35 +266,35 @@ impl Node {
     }
 
     fn merge(&mut self, now: UnixSeconds) {
-        self.slots.sort_by_key(|slot| (slot.trust(), std::cmp::Reverse(slot.finding.version), slot.source));
+        self.slots.sort_by_key(|slot| (slot.trust(), std::cmp::Reverse(slot.report.version), slot.source));
         let is_expired = self.records().all(|slot| slot.is_expired(now));
         let live = || self.slots.iter().filter(move |slot| is_expired || !slot.is_expired(now));
         let mut addresses: Vec<Multiaddr> = Vec::new();
-        for address in live().flat_map(|slot| &slot.finding.addresses) {
-            if addresses.len() < Finding::MAX_ADDRESSES && !addresses.contains(address) {
+        for address in live().flat_map(|slot| &slot.report.addresses) {
+            if addresses.len() < PeerReport::MAX_ADDRESSES && !addresses.contains(address) {
                 addresses.push(address.clone());
             }
         }
         let key =
-            self.own_word(now, is_expired).find(|slot| slot.finding.mix_key.is_some_and(|key| !self.is_retired(&key)));
-        let spoken = |slot: &&Slot| slot.finding.profiles.is_some() || slot.finding.formats.is_some();
-        let spoken = self.own_word(now, is_expired).find(spoken).map(|slot| &slot.finding);
-        let reassembles = self.own_word(now, is_expired).find_map(|slot| slot.finding.reassembles);
-        let is_full = self.own_word(now, is_expired).find_map(|slot| slot.finding.is_full);
+            self.own_word(now, is_expired).find(|slot| slot.report.mix_key.is_some_and(|key| !self.is_retired(&key)));
+        let spoken = |slot: &&Slot| slot.report.profiles.is_some() || slot.report.formats.is_some();
+        let spoken = self.own_word(now, is_expired).find(spoken).map(|slot| &slot.report);
+        let reassembles = self.own_word(now, is_expired).find_map(|slot| slot.report.reassembles);
+        let is_full = self.own_word(now, is_expired).find_map(|slot| slot.report.is_full);
         self.view = View {
             hop: self.hop(now, is_expired),
             addresses,
-            key: key.and_then(|slot| slot.finding.mix_key),
-            next_key: key.and_then(|slot| slot.finding.next_key),
+            key: key.and_then(|slot| slot.report.mix_key),
+            next_key: key.and_then(|slot| slot.report.next_key),
             capabilities: capabilities(live()),
             shards: self.shards(live()),
-            profiles: spoken.and_then(|finding| finding.profiles.clone()),
-            formats: spoken.and_then(|finding| finding.formats),
+            profiles: spoken.and_then(|report| report.profiles.clone()),
+            formats: spoken.and_then(|report| report.formats),
             reassembles,
             is_full: is_full.unwrap_or(false),
-            operator: live().find_map(|slot| slot.finding.operator.clone()),
+            operator: live().find_map(|slot| slot.report.operator.clone()),
             family: live()
-                .map(|slot| &slot.finding.family)
+                .map(|slot| &slot.report.family)
                 .find(|family| !family.is_empty())
                 .cloned()
                 .unwrap_or_default(),
@@ -303,7 +308,7 @@ impl Node {
     /// not for a service that the operator has written down: that one refuses what it does not relay itself.
     fn shards<'a>(&self, mut live: impl Iterator<Item = &'a Slot>) -> Option<Shards> {
         let is_written_service = self.slots.iter().any(|slot| slot.trust() == Trust::ServiceEntry);
-        live.find_map(|slot| slot.finding.shards.clone().filter(|_| slot.is_record() || !is_written_service))
+        live.find_map(|slot| slot.report.shards.clone().filter(|_| slot.is_record() || !is_written_service))
     }
 
     /// The slots in the order in which their word on the key and on abilities counts: the most trusted first, but the
@@ -316,7 +321,7 @@ impl Node {
     }
 
     fn descriptor_key(&self) -> Option<PublicKey> {
-        self.slots.iter().find(|slot| slot.trust() == Trust::Descriptor)?.finding.mix_key
+        self.slots.iter().find(|slot| slot.trust() == Trust::Descriptor)?.report.mix_key
     }
 
     /// Remembers that a descriptor has replaced this key, if it has: nobody else brings it back. A key that a descriptor
@@ -339,9 +344,9 @@ impl Node {
     /// has received a descriptor with addresses, slots behind it are not looked at: they tell where the peer was once.
     fn hop(&self, now: UnixSeconds, is_expired: bool) -> Option<HopAddress> {
         let live = self.slots.iter().filter(|slot| is_expired || !slot.is_expired(now));
-        let tells_all = |slot: &Slot| slot.is_fresh_descriptor() && !slot.finding.addresses.is_empty();
+        let tells_all = |slot: &Slot| slot.is_fresh_descriptor() && !slot.report.addresses.is_empty();
         let last = live.clone().find(|slot| tells_all(slot)).map_or(Trust::Cache, Slot::trust);
-        let mut addresses = live.filter(|slot| slot.trust() <= last).flat_map(|slot| &slot.finding.addresses);
+        let mut addresses = live.filter(|slot| slot.trust() <= last).flat_map(|slot| &slot.report.addresses);
         addresses.find_map(|address| HopAddress::from_multiaddr(address, self.peer).ok())
     }
 
@@ -361,6 +366,6 @@ impl Node {
 fn capabilities<'a>(live: impl Iterator<Item = &'a Slot>) -> Option<Capabilities> {
     let is_joined = |slot: &&Slot| slot.source == SourceName::Static || !slot.is_record();
     let (joined, told): (Vec<_>, Vec<_>) = live.partition(is_joined);
-    let told = told.iter().find_map(|slot| slot.finding.capabilities);
-    joined.iter().filter_map(|slot| slot.finding.capabilities).chain(told).reduce(|all, own| all | own)
+    let told = told.iter().find_map(|slot| slot.report.capabilities);
+    joined.iter().filter_map(|slot| slot.report.capabilities).chain(told).reduce(|all, own| all | own)
 }

@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use libp2p_identity::PeerId;
 use rand::{Rng, RngExt};
 
-use crate::finding::SourceName;
+use crate::peer_report::SourceName;
 
 /// What one source may fill with nodes that were not reached: a quarter of the table, so that no one source, nor two of
 /// them, can fill it.

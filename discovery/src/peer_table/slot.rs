@@ -3,7 +3,7 @@
 use wakumix_sphinx::PublicKey;
 use wakumix_waku::record::Capabilities;
 
-use crate::finding::{Finding, Refusal, SourceName, UnixSeconds};
+use crate::peer_report::{PeerReport, Refusal, SourceName, UnixSeconds};
 
 /// Between two changes of a key that no earlier record has announced. A node that lost its key comes back with another at
 /// once, and of one that rotates every minute an announcement may be missed; one that changes its key again and again only
@@ -17,7 +17,7 @@ const KEY_DATE_SLACK: UnixSeconds = 5 * 60;
 pub(crate) struct Slot {
     pub(crate) source: SourceName,
     /// Field by field the newest that the source has told.
-    pub(crate) finding: Finding,
+    pub(crate) report: PeerReport,
     /// It was told to an earlier run of this node and nobody has repeated it yet.
     pub(crate) is_cached: bool,
     /// When the key changed last without having been announced.
@@ -46,22 +46,22 @@ pub(crate) enum Trust {
 }
 
 impl Slot {
-    pub(super) fn new(source: SourceName, finding: Finding) -> Self {
-        Self { source, finding, is_cached: false, key_changed: None }
+    pub(super) fn new(source: SourceName, report: PeerReport) -> Self {
+        Self { source, report, is_cached: false, key_changed: None }
     }
 
     /// A slot of an earlier run.
-    pub(super) fn cached(source: SourceName, finding: Finding) -> Self {
-        Self { is_cached: true, ..Self::new(source, finding) }
+    pub(super) fn cached(source: SourceName, report: PeerReport) -> Self {
+        Self { is_cached: true, ..Self::new(source, report) }
     }
 
     /// Whether a record belongs here. The operator's entries of a mix node and of a service at the same peer are two.
-    pub(super) fn is_for(&self, source: SourceName, finding: &Finding) -> bool {
-        self.source == source && self.trust() == trust(source, finding)
+    pub(super) fn is_for(&self, source: SourceName, report: &PeerReport) -> bool {
+        self.source == source && self.trust() == trust(source, report)
     }
 
     pub(crate) fn trust(&self) -> Trust {
-        trust(self.source, &self.finding)
+        trust(self.source, &self.report)
     }
 
     /// Whether it is a descriptor that this run has received: complete, signed, the peer's own word of now.
@@ -76,16 +76,16 @@ impl Slot {
 
     /// Whether its newest record is over.
     pub(crate) fn is_expired(&self, now: UnixSeconds) -> bool {
-        self.finding.expires.is_some_and(|expires| expires <= now)
+        self.report.expires.is_some_and(|expires| expires <= now)
     }
 
     /// Whether a record, as it is at this moment, may come after those that were taken: not replayed, its key not changed
     /// too fast.
-    pub(super) fn admit(&self, new: &Finding, now: UnixSeconds) -> Result<(), Refusal> {
-        if new.version < self.finding.version {
+    pub(super) fn admit(&self, new: &PeerReport, now: UnixSeconds) -> Result<(), Refusal> {
+        if new.version < self.report.version {
             return Err(Refusal::Replayed);
         }
-        let changes = new.mix_key.zip(self.finding.mix_key).is_some_and(|(new, known)| new != known);
+        let changes = new.mix_key.zip(self.report.mix_key).is_some_and(|(new, known)| new != known);
         // The node itself says so, to this node. How often it is asked is for this node to say.
         let is_own_word = new.told_at.is_some();
         let may_change = self.source == SourceName::Static
@@ -96,28 +96,28 @@ impl Slot {
     }
 
     /// Takes a record that was admitted; true when it tells anything new.
-    pub(super) fn take(&mut self, new: Finding, now: UnixSeconds) -> bool {
+    pub(super) fn take(&mut self, new: PeerReport, now: UnixSeconds) -> bool {
         let was_cached = std::mem::replace(&mut self.is_cached, false);
-        if let Some((key, known)) = new.mix_key.zip(self.finding.mix_key)
+        if let Some((key, known)) = new.mix_key.zip(self.report.mix_key)
             && key != known
             && !self.has_announced(key, now)
         {
             self.key_changed = Some(now);
         }
-        let before = self.finding.clone();
+        let before = self.report.clone();
         // What a peer says over a connection is all that it says.
         if self.is_record() {
-            merge(&mut self.finding, new);
+            merge(&mut self.report, new);
         } else {
-            self.finding = new;
+            self.report = new;
         }
         // That it was said again is no news.
-        was_cached || self.finding != Finding { told_at: self.finding.told_at, ..before }
+        was_cached || self.report != PeerReport { told_at: self.report.told_at, ..before }
     }
 
     /// What it says of whether the peer mixes; registrations and advertisements are made for mix nodes alone.
     pub(super) fn mixes(&self) -> bool {
-        self.is_record() && self.finding.capabilities.is_none_or(|own| own.contains(Capabilities::MIX))
+        self.is_record() && self.report.capabilities.is_none_or(|own| own.contains(Capabilities::MIX))
     }
 
     fn may_change_key(&self, now: UnixSeconds) -> bool {
@@ -125,13 +125,13 @@ impl Slot {
     }
 
     fn has_announced(&self, key: PublicKey, now: UnixSeconds) -> bool {
-        self.finding.next_key.is_some_and(|(next, at)| next == key && at <= now + KEY_DATE_SLACK)
+        self.report.next_key.is_some_and(|(next, at)| next == key && at <= now + KEY_DATE_SLACK)
     }
 }
 
-fn trust(source: SourceName, finding: &Finding) -> Trust {
+fn trust(source: SourceName, report: &PeerReport) -> Trust {
     match source {
-        SourceName::Static if finding.mix_key.is_some() => Trust::MixEntry,
+        SourceName::Static if report.mix_key.is_some() => Trust::MixEntry,
         SourceName::Static => Trust::ServiceEntry,
         SourceName::Descriptors => Trust::Descriptor,
         SourceName::Discv5 | SourceName::PeerExchange | SourceName::Dns => Trust::NodeRecord,
@@ -144,7 +144,7 @@ fn trust(source: SourceName, finding: &Finding) -> Trust {
 
 /// Field by field; what the new record does not tell stays. A record that tells a key tells its successor, too, or that
 /// there is none.
-fn merge(known: &mut Finding, new: Finding) {
+fn merge(known: &mut PeerReport, new: PeerReport) {
     known.version = new.version;
     known.expires = new.expires;
     if !new.addresses.is_empty() {

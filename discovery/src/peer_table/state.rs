@@ -43,7 +43,7 @@ pub(crate) fn is_alive(node: &Node, rules: &Rules, now: Now) -> bool {
 /// The kinds of packets that a node speaks and that this node can make for it. A kind that both speak in different
 /// profiles is none of them; what this node does not speak at all is there as told.
 ///
-/// A node that has not told speaks the packet of the fleet, in this node's profile: nothing but a packet would tell. Where
+/// A node that has not told speaks the packet of nwaku, in this node's profile: nothing but a packet would tell. Where
 /// this node does not speak that packet, it is in a closed fleet, and others are taken to speak what it does.
 pub(crate) fn formats(node: &Node, rules: &Rules) -> FormatSet {
     let ours = || rules.profiles.iter();

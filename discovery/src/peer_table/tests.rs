@@ -39,13 +39,13 @@ fn at(index: u32) -> Vec<Multiaddr> {
 }
 
 /// A mix node's record of cluster 2 with key 1.
-fn record(peer: PeerId, version: u64) -> Finding {
-    Finding {
+fn record(peer: PeerId, version: u64) -> PeerReport {
+    PeerReport {
         addresses: at(1),
         capabilities: Some(Capabilities::MIX | Capabilities::RELAY),
         shards: Some(Shards { cluster: 2, shards: vec![0] }),
         mix_key: Some(key(1)),
-        ..Finding::new(peer, version)
+        ..PeerReport::new(peer, version)
     }
 }
 
@@ -76,8 +76,8 @@ impl World {
         self.table.expire(self.now);
     }
 
-    fn report(&mut self, source: SourceName, finding: Finding) -> Result<bool, Refusal> {
-        let result = self.table.report(source, finding, self.now, &mut self.rng);
+    fn report(&mut self, source: SourceName, report: PeerReport) -> Result<bool, Refusal> {
+        let result = self.table.report(source, report, self.now, &mut self.rng);
         self.table.assert_whole();
         result
     }
@@ -128,16 +128,16 @@ impl PeerTable {
 fn what_a_peer_says_over_a_connection_adds_to_its_records_for_an_hour() {
     let (mut world, peer) = World::with_peer();
     let service = Capabilities::LIGHTPUSH | Capabilities::RELAY;
-    let said = |world: &World| Finding {
+    let said = |world: &World| PeerReport {
         capabilities: Some(service),
         expires: Some(world.now.unix + 3600),
-        ..Finding::new(peer, world.now.unix)
+        ..PeerReport::new(peer, world.now.unix)
     };
-    let finding = said(&world);
-    assert_eq!(world.report(SourceName::Identify, finding.clone()), Err(Refusal::Irrelevant), "it finds no nodes");
+    let report = said(&world);
+    assert_eq!(world.report(SourceName::Identify, report.clone()), Err(Refusal::Irrelevant), "it finds no nodes");
     world.report(SourceName::Discv5, record(peer, 1)).unwrap();
     let before = world.node(&peer).view.clone();
-    assert_eq!(world.report(SourceName::Identify, finding), Ok(true));
+    assert_eq!(world.report(SourceName::Identify, report), Ok(true));
     let view = &world.node(&peer).view;
     assert!(view.capabilities.unwrap().contains(service | before.capabilities.unwrap()));
     assert_eq!((view.mixes, view.key, &view.addresses), (before.mixes, before.key, &before.addresses));
@@ -148,9 +148,9 @@ fn what_a_peer_says_over_a_connection_adds_to_its_records_for_an_hour() {
 #[test]
 fn what_a_peer_says_over_a_connection_does_not_make_it_mix_nor_outlive_its_records() {
     let (mut world, peer) = World::with_peer();
-    let record = Finding { expires: Some(world.now.unix + 60), ..record(peer, 1) };
+    let record = PeerReport { expires: Some(world.now.unix + 60), ..record(peer, 1) };
     world.report(SourceName::Descriptors, record).unwrap();
-    let said = Finding { capabilities: Some(Capabilities::LIGHTPUSH), ..Finding::new(peer, 1) };
+    let said = PeerReport { capabilities: Some(Capabilities::LIGHTPUSH), ..PeerReport::new(peer, 1) };
     world.report(SourceName::Identify, said).unwrap();
     world.pass(61);
     assert_eq!(world.state(&peer), PoolState::Expired);
@@ -164,16 +164,16 @@ fn each_broken_rule_has_its_reason() {
     let nothing = Some(Capabilities::FILTER);
     let table = [
         (record(me, 1), Refusal::Irrelevant),
-        (Finding { expires: Some(START), ..good() }, Refusal::Expired),
-        (Finding { shards: Some(Shards { cluster: 3, shards: vec![] }), ..good() }, Refusal::Cluster),
-        (Finding { shards: None, ..good() }, Refusal::Cluster),
-        (Finding { capabilities: nothing, mix_key: None, ..good() }, Refusal::Irrelevant),
-        (Finding { capabilities: None, mix_key: None, ..good() }, Refusal::Irrelevant),
-        (Finding { addresses: address("/ip4/10.0.0.1/tcp/1"), ..good() }, Refusal::Address),
-        (Finding { addresses: Vec::new(), ..good() }, Refusal::Address),
+        (PeerReport { expires: Some(START), ..good() }, Refusal::Expired),
+        (PeerReport { shards: Some(Shards { cluster: 3, shards: vec![] }), ..good() }, Refusal::Cluster),
+        (PeerReport { shards: None, ..good() }, Refusal::Cluster),
+        (PeerReport { capabilities: nothing, mix_key: None, ..good() }, Refusal::Irrelevant),
+        (PeerReport { capabilities: None, mix_key: None, ..good() }, Refusal::Irrelevant),
+        (PeerReport { addresses: address("/ip4/10.0.0.1/tcp/1"), ..good() }, Refusal::Address),
+        (PeerReport { addresses: Vec::new(), ..good() }, Refusal::Address),
     ];
-    for (finding, refusal) in table {
-        assert_eq!(world.report(SourceName::Discv5, finding), Err(refusal));
+    for (report, refusal) in table {
+        assert_eq!(world.report(SourceName::Discv5, report), Err(refusal));
     }
     assert_eq!(world.table.len(), 0);
     assert_eq!(world.report(SourceName::Discv5, good()), Ok(true));
@@ -184,7 +184,7 @@ fn each_broken_rule_has_its_reason() {
 fn an_older_record_of_a_source_is_a_replay() {
     let (mut world, peer) = World::with_peer();
     world.report(SourceName::Discv5, record(peer, 5)).unwrap();
-    let old = Finding { addresses: at(2), ..record(peer, 4) };
+    let old = PeerReport { addresses: at(2), ..record(peer, 4) };
     assert_eq!(world.report(SourceName::Discv5, old.clone()), Err(Refusal::Replayed));
     assert_eq!(world.report(SourceName::Dns, old), Ok(true), "another source's first word is no replay");
     let view = &world.node(&peer).view;
@@ -196,7 +196,7 @@ fn an_older_record_of_a_source_is_a_replay() {
 fn a_newer_record_replaces_what_it_tells_and_leaves_the_rest() {
     let (mut world, peer) = World::with_peer();
     world.report(SourceName::Discv5, record(peer, 1)).unwrap();
-    let moved = Finding { addresses: at(9), mix_key: None, ..record(peer, 2) };
+    let moved = PeerReport { addresses: at(9), mix_key: None, ..record(peer, 2) };
     assert_eq!(world.report(SourceName::Discv5, moved), Ok(true));
     let view = &world.node(&peer).view;
     assert_eq!((view.addresses.clone(), view.key), (at(9), Some(key(1))));
@@ -205,12 +205,12 @@ fn a_newer_record_replaces_what_it_tells_and_leaves_the_rest() {
 #[test]
 fn the_more_trusted_source_wins_field_by_field() {
     let (mut world, peer) = World::with_peer();
-    let told = |seed: u8| Finding { mix_key: Some(key(seed)), addresses: at(seed.into()), ..record(peer, 1) };
+    let told = |seed: u8| PeerReport { mix_key: Some(key(seed)), addresses: at(seed.into()), ..record(peer, 1) };
     for (source, seed) in [(SourceName::Rendezvous, 1), (SourceName::ServiceDiscovery, 2), (SourceName::Discv5, 3)] {
         world.report(source, told(seed)).unwrap();
         assert_eq!(world.node(&peer).view.key, Some(key(seed)), "{source:?}");
     }
-    let entry = Finding { addresses: at(9), mix_key: Some(key(9)), ..Finding::new(peer, 0) };
+    let entry = PeerReport { addresses: at(9), mix_key: Some(key(9)), ..PeerReport::new(peer, 0) };
     world.report(SourceName::Static, entry).unwrap();
     assert_eq!(world.node(&peer).view.key, Some(key(9)), "the operator's word");
     world.report(SourceName::Descriptors, told(4)).unwrap();
@@ -222,10 +222,10 @@ fn the_more_trusted_source_wins_field_by_field() {
 
 #[test]
 fn what_the_operator_says_a_peer_offers_hides_nothing_that_it_says_itself() {
-    let service = || Finding {
+    let service = || PeerReport {
         addresses: at(1),
         capabilities: Some(Capabilities::RELAY | Capabilities::LIGHTPUSH),
-        ..Finding::new(secp256k1_peer(), 0)
+        ..PeerReport::new(secp256k1_peer(), 0)
     };
     for source in [SourceName::Descriptors, SourceName::Discv5] {
         let (mut world, written) = (World::new(), service());
@@ -233,7 +233,7 @@ fn what_the_operator_says_a_peer_offers_hides_nothing_that_it_says_itself() {
         let told = Some(Capabilities::MIX | Capabilities::STORE);
         world.report(SourceName::Static, written.clone()).unwrap();
         assert_eq!(world.node(&peer).view.capabilities, written.capabilities);
-        world.report(source, Finding { capabilities: told, ..record(peer, 1) }).unwrap();
+        world.report(source, PeerReport { capabilities: told, ..record(peer, 1) }).unwrap();
         let all = Capabilities::RELAY | Capabilities::LIGHTPUSH | Capabilities::MIX | Capabilities::STORE;
         assert_eq!(world.node(&peer).view.capabilities, Some(all), "{source:?}");
         assert!(world.node(&peer).view.mixes);
@@ -245,17 +245,17 @@ fn headers_carry_no_address_that_a_descriptor_of_this_run_has_left_out() {
     let mut world = World::new();
     let (peer, now) = (secp256k1_peer(), world.now);
     let hop = |world: &World| world.node(&peer).view.hop.as_ref().map(wakumix_mix::HopAddress::multiaddr);
-    let descriptor = |addresses| Finding { addresses, ..record(peer, 7) };
+    let descriptor = |addresses| PeerReport { addresses, ..record(peer, 7) };
     let unaddressable = || address("/ip4/8.8.8.8/tcp/1/wss");
     world.report(SourceName::Discv5, record(peer, 1)).unwrap();
     world.table.remember(SourceName::Descriptors, descriptor(unaddressable()), None, now, &mut world.rng).unwrap();
     assert_eq!(hop(&world), at(1).pop(), "what an earlier run was told may be the older word");
-    world.report(SourceName::Descriptors, Finding { addresses: at(2), ..record(peer, 8) }).unwrap();
+    world.report(SourceName::Descriptors, PeerReport { addresses: at(2), ..record(peer, 8) }).unwrap();
     assert_eq!(hop(&world), at(2).pop());
-    world.report(SourceName::Descriptors, Finding { addresses: unaddressable(), ..record(peer, 9) }).unwrap();
+    world.report(SourceName::Descriptors, PeerReport { addresses: unaddressable(), ..record(peer, 9) }).unwrap();
     assert_eq!((hop(&world), world.state(&peer)), (None, PoolState::Unaddressable));
     assert_eq!(world.node(&peer).view.addresses, [unaddressable(), at(1)].concat(), "they are dialled all the same");
-    let entry = Finding { addresses: at(3), mix_key: Some(key(1)), ..Finding::new(peer, 0) };
+    let entry = PeerReport { addresses: at(3), mix_key: Some(key(1)), ..PeerReport::new(peer, 0) };
     world.report(SourceName::Static, entry).unwrap();
     assert_eq!(hop(&world), at(3).pop(), "the operator's word stands");
 }
@@ -267,7 +267,7 @@ fn what_an_earlier_run_was_told_stands_until_its_source_says_more() {
     let seen = now.instant_of(START - 60);
     world.table.remember(SourceName::Descriptors, record(peer, 7), seen, now, &mut world.rng).unwrap();
     assert_eq!((world.state(&peer), world.node(&peer).sources()), (PoolState::Usable, vec![SourceName::Cache]));
-    let entry = Finding { addresses: at(1), mix_key: Some(key(9)), ..Finding::new(peer, 0) };
+    let entry = PeerReport { addresses: at(1), mix_key: Some(key(9)), ..PeerReport::new(peer, 0) };
     world.report(SourceName::Static, entry).unwrap();
     assert_eq!(world.node(&peer).view.key, Some(key(9)), "an old descriptor does not overrule the operator");
     assert_eq!(world.report(SourceName::Descriptors, record(peer, 6)), Err(Refusal::Replayed));
@@ -291,7 +291,8 @@ fn a_remembered_node_ages() {
 #[test]
 fn untried_peers_fill_an_address_and_a_subnet() {
     let mut world = World::new();
-    let mut report = |addresses| world.report(SourceName::Discv5, Finding { addresses, ..record(secp256k1_peer(), 1) });
+    let mut report =
+        |addresses| world.report(SourceName::Discv5, PeerReport { addresses, ..record(secp256k1_peer(), 1) });
     for _ in 0..MAX_UNTRIED_PER_ADDRESS {
         assert_eq!(report(at(1)), Ok(true));
     }
@@ -303,7 +304,7 @@ fn untried_peers_fill_an_address_and_a_subnet() {
     assert_eq!(report(at(0x100)), Ok(true), "the next /24");
     let tried = world.table.nodes().find(|node| node.view.addresses == at(1)).unwrap().peer;
     world.fail(&tried);
-    let honest = Finding { addresses: at(1), ..record(secp256k1_peer(), 1) };
+    let honest = PeerReport { addresses: at(1), ..record(secp256k1_peer(), 1) };
     assert_eq!(world.report(SourceName::Discv5, honest), Ok(true), "one that was tried in vain makes room");
 }
 
@@ -311,8 +312,8 @@ fn untried_peers_fill_an_address_and_a_subnet() {
 fn a_test_net_may_live_at_one_address() {
     let mut world = World::with(Rules { allow_private: true, ..Rules::of_cluster_2(secp256k1_peer(), 1000) });
     for _ in 0..200 {
-        let finding = Finding { addresses: address("/ip4/127.0.0.1/tcp/1"), ..record(secp256k1_peer(), 1) };
-        assert_eq!(world.report(SourceName::Discv5, finding), Ok(true));
+        let report = PeerReport { addresses: address("/ip4/127.0.0.1/tcp/1"), ..record(secp256k1_peer(), 1) };
+        assert_eq!(world.report(SourceName::Discv5, report), Ok(true));
     }
 }
 
@@ -320,10 +321,10 @@ fn a_test_net_may_live_at_one_address() {
 fn a_node_that_no_longer_mixes_leaves_the_pool_and_one_of_another_cluster_the_table() {
     let (mut world, peer) = World::with_peer();
     world.report(SourceName::Discv5, record(peer, 1)).unwrap();
-    let relay = Finding { capabilities: Some(Capabilities::RELAY), mix_key: None, ..record(peer, 2) };
+    let relay = PeerReport { capabilities: Some(Capabilities::RELAY), mix_key: None, ..record(peer, 2) };
     world.report(SourceName::Discv5, relay).unwrap();
     assert_eq!(world.node(&peer).state, None);
-    let gone = Finding { shards: Some(Shards { cluster: 9, shards: vec![] }), ..record(peer, 3) };
+    let gone = PeerReport { shards: Some(Shards { cluster: 9, shards: vec![] }), ..record(peer, 3) };
     assert_eq!(world.report(SourceName::Discv5, gone), Err(Refusal::Cluster));
     assert_eq!(world.table.len(), 0);
 }
@@ -332,7 +333,7 @@ fn a_node_that_no_longer_mixes_leaves_the_pool_and_one_of_another_cluster_the_ta
 fn a_replay_of_another_cluster_withdraws_nothing() {
     let (mut world, peer) = World::with_peer();
     world.report(SourceName::Discv5, record(peer, 5)).unwrap();
-    let old = Finding { shards: Some(Shards { cluster: 9, shards: vec![] }), ..record(peer, 3) };
+    let old = PeerReport { shards: Some(Shards { cluster: 9, shards: vec![] }), ..record(peer, 3) };
     assert_eq!(world.report(SourceName::Discv5, old), Err(Refusal::Cluster));
     assert_eq!(world.state(&peer), PoolState::Unchecked);
 }
@@ -340,7 +341,7 @@ fn a_replay_of_another_cluster_withdraws_nothing() {
 #[test]
 fn a_node_without_a_live_record_expires_and_is_forgotten() {
     let (mut world, peer) = World::with_peer();
-    world.report(SourceName::Descriptors, Finding { expires: Some(START + 10), ..record(peer, 1) }).unwrap();
+    world.report(SourceName::Descriptors, PeerReport { expires: Some(START + 10), ..record(peer, 1) }).unwrap();
     world.reach(&peer);
     assert_eq!(world.state(&peer), PoolState::Usable);
     world.pass(10);
@@ -397,7 +398,7 @@ fn a_node_that_says_that_it_has_moved_has_to_be_reached_there() {
     let (mut world, peer) = World::with_peer();
     world.report(SourceName::Discv5, record(peer, 1)).unwrap();
     world.table.reached_at(peer, at(1).remove(0), world.now, &mut world.rng);
-    let moved = Finding { addresses: at(0x10_0000), ..record(peer, 2) };
+    let moved = PeerReport { addresses: at(0x10_0000), ..record(peer, 2) };
     world.report(SourceName::Discv5, moved).unwrap();
     assert_eq!(world.state(&peer), PoolState::Unchecked);
     assert!(world.node(&peer).contact.is_due(world.now.at) && world.node(&peer).is_kept());
@@ -414,7 +415,7 @@ fn a_node_that_says_that_it_has_moved_has_to_be_reached_there() {
 fn a_node_without_a_route_of_ipv4_reaches_others_at_their_ipv6_addresses_too() {
     let (mut world, peer) = World::with_peer();
     let ip6 = || address("/ip6/2a00::1/tcp/60000");
-    world.report(SourceName::Discv5, Finding { addresses: [at(1), ip6()].concat(), ..record(peer, 1) }).unwrap();
+    world.report(SourceName::Discv5, PeerReport { addresses: [at(1), ip6()].concat(), ..record(peer, 1) }).unwrap();
     assert_eq!(world.table.checking(&peer, world.now), Some(at(1)), "the address that headers carry");
     world.table.set_has_ip4(false);
     assert_eq!(world.table.checking(&peer, world.now), Some([at(1), ip6()].concat()));
@@ -443,21 +444,21 @@ fn a_dial_that_failed_elsewhere_is_not_held_against_a_peer() {
 #[test]
 fn states_follow_what_is_missing() {
     let mut world = World::new();
-    let mut state = |change: fn(&mut Finding)| {
+    let mut state = |change: fn(&mut PeerReport)| {
         let peer = secp256k1_peer();
-        let mut finding = record(peer, 1);
-        change(&mut finding);
-        world.report(SourceName::Descriptors, finding).unwrap();
+        let mut report = record(peer, 1);
+        change(&mut report);
+        world.report(SourceName::Descriptors, report).unwrap();
         world.reach(&peer);
         world.state(&peer)
     };
     assert_eq!(state(|_| {}), PoolState::Usable);
-    assert_eq!(state(|finding| finding.mix_key = None), PoolState::KeyUnknown);
-    assert_eq!(state(|finding| finding.addresses = address("/ip4/8.8.8.8/tcp/1/wss")), PoolState::Unaddressable);
-    let other = |finding: &mut Finding| finding.profiles = Some(vec!["aes-ctr/seq".parse().unwrap()]);
+    assert_eq!(state(|report| report.mix_key = None), PoolState::KeyUnknown);
+    assert_eq!(state(|report| report.addresses = address("/ip4/8.8.8.8/tcp/1/wss")), PoolState::Unaddressable);
+    let other = |report: &mut PeerReport| report.profiles = Some(vec!["aes-ctr/seq".parse().unwrap()]);
     assert_eq!(state(other), PoolState::OtherProfile);
-    let both = |finding: &mut Finding| {
-        finding.profiles = Some(vec!["aes-ctr/seq".parse().unwrap(), WireFormat::default()]);
+    let both = |report: &mut PeerReport| {
+        report.profiles = Some(vec!["aes-ctr/seq".parse().unwrap(), WireFormat::default()]);
     };
     assert_eq!(state(both), PoolState::Usable);
 }

@@ -48,7 +48,7 @@ pub(crate) fn held(table: &PeerTable, own_operator: Option<&str>, now: Now) -> H
         |node: &Node| node.state.is_some_and(|(state, _)| matches!(state, PoolState::Usable | PoolState::HeldBack));
     let mut held = HashMap::new();
     let mut pool = by_rank(table, could_be_used);
-    hold(&mut pool, &mut held, Held::Stranger, |node| table.is_stranger_in_outage(node, now));
+    hold(&mut pool, &mut held, Held::Unverified, |node| table.is_unverified_peer_in_outage(node, now));
     let copies = copies(&pool);
     hold(&mut pool, &mut held, Held::SameKey, |node| copies.contains(&node.peer));
     if !table.rules().allow_private {

@@ -9,7 +9,7 @@ use wakumix_role_api::host::{HostHandle, ReadRule, RequestFailure};
 
 use crate::{
     clock::Now,
-    finding::{Finding, UnixSeconds},
+    peer_report::{PeerReport, UnixSeconds},
     peer_table::CheckOutcome,
     sources::{OwnAnswer, OwnWord, own_word},
 };
@@ -42,7 +42,7 @@ pub(crate) struct Check {
     /// Where it is tried.
     pub(crate) addresses: Vec<Multiaddr>,
     /// It was never reached, and nobody wrote it down.
-    pub(crate) is_stranger: bool,
+    pub(crate) is_unverified_peer: bool,
     /// Its descriptor says that it mixes.
     pub(crate) mixes_by_descriptor: bool,
 }
@@ -52,7 +52,7 @@ pub(crate) struct Check {
 pub(crate) struct Checked {
     pub(crate) outcome: CheckOutcome,
     /// What the node says of itself, which nobody else's copy is newer than.
-    pub(crate) told: Option<Box<Finding>>,
+    pub(crate) told: Option<Box<PeerReport>>,
     /// When it made that, by its own clock.
     pub(crate) issued: Option<UnixSeconds>,
 }
@@ -68,7 +68,7 @@ impl Check {
         let request = wakumix_waku::frame::encode(&Request::Own.encode());
         // A response of one descriptor, and what stands around it.
         let read = ReadRule::LengthPrefixed { max: MAX_LEN + 16 };
-        let timeout = if self.is_stranger { STRANGER_TIMEOUT } else { CHECK_TIMEOUT };
+        let timeout = if self.is_unverified_peer { STRANGER_TIMEOUT } else { CHECK_TIMEOUT };
         match host.visit(self.peer, self.addresses, PROTOCOL, request, read, timeout).await {
             Ok(answer) => {
                 let OwnAnswer { word, issued } = own_word(&answer, self.peer, Now::read().unix);

@@ -20,7 +20,7 @@ use super::{
 use crate::{
     clock::Now,
     entry::PeerAddress,
-    finding::SourceName,
+    peer_report::SourceName,
     peer_table::{self, Node, PeerTable, Rules, Slot},
 };
 
@@ -130,7 +130,7 @@ fn class(node: &Node) -> ContactClass {
     } else if node.contact.is_connected {
         ContactClass::InboundOnly
     } else {
-        ContactClass::Stranger
+        ContactClass::Unverified
     }
 }
 
@@ -225,7 +225,7 @@ fn is_service(node: &Node, rules: &Rules) -> bool {
 }
 
 fn is_service_entry(slot: &Slot) -> bool {
-    slot.source == SourceName::Static && slot.finding.capabilities.is_some()
+    slot.source == SourceName::Static && slot.report.capabilities.is_some()
 }
 
 fn is_relay(node: &Node, rules: &Rules) -> bool {

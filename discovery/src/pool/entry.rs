@@ -9,7 +9,7 @@ use wakumix_role_api::directory::PoolState;
 use wakumix_sphinx::{PublicKey, WireFormat};
 use wakumix_waku::record::{Capabilities, Shards};
 
-use crate::finding::SourceName;
+use crate::peer_report::SourceName;
 
 wakumix_sphinx::named_enum! {
     /// By what a node is known to be where it says that it is.
@@ -21,7 +21,7 @@ wakumix_sphinx::named_enum! {
         /// It has dialled this node, which proves its key and no address: it is not used.
         InboundOnly = "inbound_only",
         /// By nothing yet.
-        Stranger = "stranger",
+        Unverified = "stranger",
     }
 }
 

@@ -10,7 +10,7 @@ use rand::{Rng, seq::SliceRandom};
 use tokio::time::Instant;
 
 use crate::{
-    finding::SourceName,
+    peer_report::SourceName,
     peer_table::{Block, Node, PeerTable},
 };
 
@@ -135,7 +135,7 @@ mod tests {
     use super::*;
     use crate::{
         clock::Now,
-        finding::Finding,
+        peer_report::PeerReport,
         peer_table::{CheckOutcome, Rules},
     };
 
@@ -156,13 +156,13 @@ mod tests {
         fn report(&mut self, source: SourceName, subnet: u32, host: u8) -> PeerId {
             let [_, a, b, c] = subnet.to_be_bytes();
             let peer = PeerId::random();
-            let finding = Finding {
+            let report = PeerReport {
                 addresses: vec![format!("/ip4/{}.{b}.{c}.{host}/tcp/1", 11 + a).parse().unwrap()],
                 capabilities: Some(Capabilities::MIX),
                 shards: Some(Shards { cluster: 2, shards: Vec::new() }),
-                ..Finding::new(peer, 1)
+                ..PeerReport::new(peer, 1)
             };
-            self.table.report(source, finding, self.now, &mut self.rng).unwrap();
+            self.table.report(source, report, self.now, &mut self.rng).unwrap();
             peer
         }
 

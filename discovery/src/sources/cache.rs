@@ -7,8 +7,8 @@ use futures::{FutureExt, future::BoxFuture};
 
 use crate::{
     cache::{CacheFile, Loaded},
-    finding::{Refusal, SourceName},
-    source::{Findings, Source, SourceContext},
+    peer_report::{Refusal, SourceName},
+    source::{PeerReports, Source, SourceContext},
 };
 
 /// Tells what the cache of an earlier run holds.
@@ -31,11 +31,11 @@ impl Source for CacheSource {
     }
 
     fn run(&self, context: SourceContext) -> BoxFuture<'static, ()> {
-        report(Arc::clone(&self.file), context.findings).boxed()
+        report(Arc::clone(&self.file), context.reports).boxed()
     }
 }
 
-async fn report(file: Arc<CacheFile>, findings: Findings) {
+async fn report(file: Arc<CacheFile>, reports: PeerReports) {
     let path = file.path().display();
     match file.load().await {
         Ok(Loaded::Missing) => {}
@@ -43,12 +43,12 @@ async fn report(file: Arc<CacheFile>, findings: Findings) {
             let nodes = read.nodes.len();
             tracing::info!(%path, nodes, skipped = read.skipped, "the directory of an earlier run is used until it is checked");
             if read.skipped > 0 {
-                findings.refuse(Refusal::Malformed, read.skipped);
+                reports.refuse(Refusal::Malformed, read.skipped);
             }
-            findings.remember(read.nodes).await;
+            reports.remember(read.nodes).await;
         }
         Ok(Loaded::SetAside(reason)) => {
-            findings.refuse(Refusal::Malformed, 1);
+            reports.refuse(Refusal::Malformed, 1);
             tracing::warn!(%path, %reason, "the directory of an earlier run cannot be used; the node starts without it");
         }
         Err(error) => {

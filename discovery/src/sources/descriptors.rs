@@ -15,7 +15,7 @@ mod asker;
 mod check;
 mod own;
 mod server;
-mod shelf;
+mod store;
 #[cfg(test)]
 mod tests;
 
@@ -40,13 +40,13 @@ use self::{
     asker::{Ask, Asked, Asker, Outcome},
     check::Reader,
     server::{Clock, Server},
-    shelf::Shelf,
+    store::DescriptorStore,
 };
-use super::speakers::Speakers;
+use super::protocol_peers::ProtocolPeers;
 use crate::{
     clock::Now,
     entry::PeerAddress,
-    finding::{SourceName, UnixSeconds},
+    peer_report::{SourceName, UnixSeconds},
     source::{Source, SourceContext},
 };
 
@@ -99,8 +99,8 @@ impl DescriptorsSource {
         self.server.count_in(&context.telemetry);
         let client = Client {
             asker: Asker::new(context.local.borrow().peer, self.config.peers.clone(), Instant::now()),
-            speakers: Speakers::new(descriptor::PROTOCOL, context.findings.peer_events()),
-            shelf: Arc::default(),
+            protocol_peers: ProtocolPeers::new(descriptor::PROTOCOL, context.reports.peer_events()),
+            store: Arc::default(),
             refresh_at: Instant::now(),
             warned_of_twin: None,
             server: Arc::clone(&self.server),
@@ -141,8 +141,8 @@ impl std::fmt::Debug for DescriptorsSource {
 /// The asking side; everything in it is derivable or ephemeral.
 struct Client {
     asker: Asker,
-    speakers: Speakers,
-    shelf: Arc<Shelf>,
+    protocol_peers: ProtocolPeers,
+    store: Arc<DescriptorStore>,
     refresh_at: Instant,
     /// When it was said last that another process has this node's identity.
     warned_of_twin: Option<Instant>,
@@ -158,9 +158,10 @@ impl Client {
         let mut open = FuturesUnordered::new();
         loop {
             self.refresh().await;
-            let speakers = Asked { connected: self.speakers.known().to_vec(), reached: self.speakers.reached() };
+            let protocol_peers =
+                Asked { connected: self.protocol_peers.known().to_vec(), reached: self.protocol_peers.reached() };
             while open.len() < PARALLEL
-                && let Some(ask) = self.asker.next(Instant::now(), &speakers, &self.shelf, &mut self.rng)
+                && let Some(ask) = self.asker.next(Instant::now(), &protocol_peers, &self.store, &mut self.rng)
             {
                 open.push(exchange(self.context.host.clone(), ask));
             }
@@ -170,7 +171,7 @@ impl Client {
                         return;
                     }
                 }
-                () = self.speakers.follow(TICK, &mut self.rng) => {}
+                () = self.protocol_peers.follow(TICK, &mut self.rng) => {}
             }
         }
     }
@@ -179,12 +180,12 @@ impl Client {
         if Instant::now() < self.refresh_at {
             return;
         }
-        let known = self.context.findings.known().await;
+        let known = self.context.reports.known().await;
         let pool = self.context.directory.snapshot().mix_nodes.iter().map(MixNode::peer).collect();
         let now = Now { unix: (self.clock)(), at: Instant::now() };
-        self.shelf = Arc::new(Shelf::new(known, &pool, now.unix));
-        self.server.show(Arc::clone(&self.shelf));
-        self.asker.plan(now, &self.shelf, &mut self.rng);
+        self.store = Arc::new(DescriptorStore::new(known, &pool, now.unix));
+        self.server.show(Arc::clone(&self.store));
+        self.asker.plan(now, &self.store, &mut self.rng);
         self.refresh_at = Instant::now() + REFRESH;
     }
 
@@ -195,39 +196,39 @@ impl Client {
         if may_warn && self.server.is_of_another_process(issued, descriptor) {
             self.warned_of_twin = Some(now);
             tracing::warn!(
-                "another process runs with this node's identity, and each gets packets of the other; give each a nodekey of its own"
+                "another process runs with this node's identity, and each gets packets of the other; give each its own nodekey"
             );
         }
     }
 
     /// Reports what an answer brought; false when discovery has stopped.
     async fn take(&mut self, ask: &Ask, answer: Result<Vec<u8>, RequestFailure>) -> bool {
-        self.context.findings.looked_up(answer.is_ok());
-        let (outcome, findings) = match answer {
+        self.context.reports.looked_up(answer.is_ok());
+        let (outcome, reports) = match answer {
             Ok(bytes) => {
                 let now = (self.clock)();
-                let is_reached = self.speakers.has_reached(&ask.peer);
+                let is_reached = self.protocol_peers.has_reached(&ask.peer);
                 let reader =
-                    Reader { me: self.asker.me(), now, is_reached, shelf: &self.shelf, weaknesses: self.weaknesses };
+                    Reader { me: self.asker.me(), now, is_reached, store: &self.store, weaknesses: self.weaknesses };
                 let checked = reader.read(&bytes, ask).await;
                 for (issued, descriptor) in &checked.of_me {
                     self.look_for_twin(*issued, descriptor);
                 }
                 for (refusal, count) in checked.refused {
-                    self.context.findings.refuse(refusal, count);
+                    self.context.reports.refuse(refusal, count);
                 }
-                (Outcome::Answered { told: checked.told, news: checked.news }, checked.findings)
+                (Outcome::Answered { told: checked.told, news: checked.news }, checked.reports)
             }
             Err(RequestFailure::Busy | RequestFailure::Stopped) => (Outcome::NotAsked, Vec::new()),
             Err(RequestFailure::Unsupported) => (Outcome::Unsupported, Vec::new()),
             Err(_) => (Outcome::Failed, Vec::new()),
         };
         self.asker.note(ask, &outcome, Instant::now(), &mut self.rng);
-        if findings.is_empty() {
+        if reports.is_empty() {
             return true;
         }
         self.refresh_at = self.refresh_at.min(Instant::now() + REFRESH_AFTER_NEWS);
-        self.context.findings.report(findings).await
+        self.context.reports.report(reports).await
     }
 }
 

@@ -25,8 +25,8 @@ use wakumix_records::node_record::RecordFields;
 use wakumix_waku::record::Shards;
 
 use crate::{
-    finding::SourceName,
     own_record::{Endpoint, OwnRecord},
+    peer_report::SourceName,
     source::{PrepareError, Source, SourceContext},
 };
 

@@ -14,8 +14,8 @@ use tokio::time::sleep;
 use wakumix_records::dns_tree::TreeUrl;
 
 use crate::{
-    finding::SourceName,
-    source::{Findings, Source, SourceContext},
+    peer_report::SourceName,
+    source::{PeerReports, Source, SourceContext},
 };
 
 mod txt;
@@ -59,8 +59,8 @@ impl Source for Dns {
     }
 
     fn run(&self, context: SourceContext) -> BoxFuture<'static, ()> {
-        let findings = context.findings;
-        let follow = |url: &String| follow(url.clone(), Walker::new(Arc::clone(&self.txt)), findings.clone());
+        let reports = context.reports;
+        let follow = |url: &String| follow(url.clone(), Walker::new(Arc::clone(&self.txt)), reports.clone());
         join_all(self.urls.iter().map(follow)).map(drop).boxed()
     }
 }
@@ -72,7 +72,7 @@ impl std::fmt::Debug for Dns {
 }
 
 /// Walks one list again and again, until discovery stops.
-async fn follow(url: String, mut walker: Walker, findings: Findings) {
+async fn follow(url: String, mut walker: Walker, reports: PeerReports) {
     let list = match url.parse::<TreeUrl>() {
         Ok(list) => list,
         Err(error) => return tracing::warn!(url, %error, "a DNS list is left out; correct its URL"),
@@ -80,11 +80,11 @@ async fn follow(url: String, mut walker: Walker, findings: Findings) {
     let mut retry = FIRST_RETRY;
     loop {
         let walk = walker.walk(&list).await;
-        findings.looked_up(walk.has_root);
+        reports.looked_up(walk.has_root);
         for (refusal, count) in walk.refused {
-            findings.refuse(refusal, count);
+            reports.refuse(refusal, count);
         }
-        if !walk.found.is_empty() && !findings.report(walk.found).await {
+        if !walk.found.is_empty() && !reports.report(walk.found).await {
             return;
         }
         let wait = if walk.has_root { REFRESH } else { retry };

@@ -19,7 +19,7 @@ use wakumix_waku::{
 
 use crate::{
     clock::Now,
-    finding::{Finding, SourceName, UnixSeconds},
+    peer_report::{PeerReport, SourceName, UnixSeconds},
     source::{Source, SourceContext},
 };
 
@@ -38,10 +38,10 @@ impl Identify {
     }
 
     async fn follow(self, context: SourceContext) {
-        let mut events = context.findings.peer_events();
+        let mut events = context.reports.peer_events();
         let mut peers = Peers { cluster: self.cluster, connected: HashMap::new() };
         loop {
-            let finding = match events.recv().await {
+            let report = match events.recv().await {
                 Ok(event) => peers.on_event(event, Now::read().unix),
                 // Connections may have ended among what was missed. The next visits, and identify's next word, say it again.
                 Err(RecvError::Lagged(_)) => {
@@ -50,8 +50,8 @@ impl Identify {
                 }
                 Err(RecvError::Closed) => return,
             };
-            if let Some(finding) = finding
-                && !context.findings.report(vec![finding]).await
+            if let Some(report) = report
+                && !context.reports.report(vec![report]).await
             {
                 return;
             }
@@ -86,7 +86,7 @@ struct Said {
 
 impl Peers {
     /// What is now known of the peer that the event is about, if it serves anything.
-    fn on_event(&mut self, event: PeerEvent, now: UnixSeconds) -> Option<Finding> {
+    fn on_event(&mut self, event: PeerEvent, now: UnixSeconds) -> Option<PeerReport> {
         let peer = match event {
             PeerEvent::Reached { peer, .. } => {
                 self.connected.entry(peer).or_default().is_reached = true;
@@ -112,16 +112,21 @@ impl Peers {
             }
             PeerEvent::Connected { .. } | PeerEvent::DialFailed { .. } => return None,
         };
-        self.finding(peer, now)
+        self.report(peer, now)
     }
 
-    fn finding(&self, peer: PeerId, now: UnixSeconds) -> Option<Finding> {
+    fn report(&self, peer: PeerId, now: UnixSeconds) -> Option<PeerReport> {
         let said = self.connected.get(&peer).filter(|said| said.is_reached)?;
         let offers = said.offers.filter(|offers| offers.contains(Capabilities::LIGHTPUSH))?;
         let is_fresh = |(_, at): &&(Vec<u16>, UnixSeconds)| now.saturating_sub(*at) < COUNTS_FOR;
         let shards = said.shards.as_ref().filter(is_fresh);
         let shards = shards.map(|(shards, _)| Shards { cluster: self.cluster, shards: shards.clone() });
-        Some(Finding { capabilities: Some(offers), shards, expires: Some(now + COUNTS_FOR), ..Finding::new(peer, now) })
+        Some(PeerReport {
+            capabilities: Some(offers),
+            shards,
+            expires: Some(now + COUNTS_FOR),
+            ..PeerReport::new(peer, now)
+        })
     }
 }
 
@@ -136,7 +141,7 @@ fn offers(protocols: &[String]) -> Capabilities {
 
 #[cfg(test)]
 mod tests {
-    use super::super::stand_in::{CLUSTER, Node, mixer, peer};
+    use super::super::test_double::{CLUSTER, Node, mixer, peer};
     use super::*;
 
     fn reached(peer: PeerId) -> PeerEvent {

@@ -2,7 +2,7 @@
 //!
 //! The client asks the configured peers and connected ones that speak the protocol, one at a time, for as many node records as
 //! one answer holds: often while the pool is small, seldom later. The server gives a random sample of the records that
-//! discovery knows, as the fleet's servers do: of this cluster, of nodes that this one has reached and of at most a quarter of
+//! discovery knows, as nwaku's servers do: of this cluster, of nodes that this one has reached and of at most a quarter of
 //! others.
 
 use std::{
@@ -23,8 +23,8 @@ use wakumix_telemetry::{Counter, Telemetry};
 
 use crate::{
     entry::PeerAddress,
-    finding::SourceName,
     metrics::Metric,
+    peer_report::SourceName,
     source::{Source, SourceContext},
 };
 
@@ -95,7 +95,7 @@ impl SharedServer {
     async fn follow(self: Arc<Self>, context: SourceContext, cluster: u16) {
         let (mut rng, mut looked_at): (StdRng, _) = (rand::make_rng(), LookedAt::default());
         loop {
-            let known = context.findings.known().await;
+            let known = context.reports.known().await;
             let records = shareable(&known, cluster, &mut looked_at, &mut rng).await;
             let wait = if records.len() < MAX_RECORDS { REFRESH_SOON } else { REFRESH };
             self.server.lock().replace(records);

@@ -1,10 +1,10 @@
 //! Waku rendezvous: registers with rendezvous points, asks them, and is one (`spec/waku.md §5.3`).
 //!
-//! As the fleet's nodes do, this one talks to one random point every 10 s or so: it registers there with the shortest time
+//! As nwaku's nodes do, this one talks to one random point every 10 s or so: it registers there with the shortest time
 //! to live if it mixes, and asks for 12 records of mix nodes of its cluster. The namespace of all nodes, `rs/<cluster>`, is
 //! served but not asked: its records tell no capability, so nothing could be done with them.
 //!
-//! What the fleet's source says beyond the specification: points take times to live from 60 s to 72 h, and their registrations
+//! What nwaku's source says beyond the specification: points take times to live from 60 s to 72 h, and their registrations
 //! are told oldest first, so that without the cookie of the last answer a reader is told the same ones again; readers leave out
 //! records without a time to live; nodes that do not mix register among mix nodes with an empty key.
 
@@ -19,7 +19,7 @@ use wakumix_role_api::{InboundRequest, Service};
 use wakumix_telemetry::Telemetry;
 
 use crate::{
-    finding::SourceName,
+    peer_report::SourceName,
     source::{Source, SourceContext},
 };
 

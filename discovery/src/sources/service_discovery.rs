@@ -4,7 +4,7 @@
 //! signed record for `/mix/1.0.0` with registrars all over the key space, and puts it under its own peer id; a node that
 //! looks for mix nodes asks registrars, and walks to random places and asks whom it meets for their records.
 //!
-//! What the fleet's source says beyond the specification: places are SHA-256 of a key or peer id, that of a service is its
+//! What nwaku's source says beyond the specification: places are SHA-256 of a key or peer id, that of a service is its
 //! key itself; a record is put back unchanged as the sign that it is kept; a registrar counts its own advertisement among
 //! those that it returns; records above 1024 bytes are refused. It takes a ticket's first time unchecked; here only a ticket
 //! that is good in all respects counts. It ends a look-up at 30 advertisements; here ten registrars must have answered too.
@@ -37,7 +37,7 @@ use wakumix_role_api::{DirectoryReader, InboundRequest, Service, host::PeerEvent
 use crate::{
     clock::Now,
     entry::PeerAddress,
-    finding::SourceName,
+    peer_report::SourceName,
     source::{Source, SourceContext},
 };
 
@@ -110,7 +110,7 @@ impl ServiceDiscovery {
         Client {
             me: key.public().to_peer_id(),
             host: context.host.clone(),
-            findings: context.findings.clone(),
+            reports: context.reports.clone(),
             server: Arc::clone(server),
             bootstrap: self.config.bootstrap.iter().map(contact).collect(),
             allow_private: self.allow_private,
@@ -138,7 +138,7 @@ impl Source for ServiceDiscovery {
             join!(
                 walk_at_random(&client, Pacer::new(directory.clone(), random_lookup)),
                 look_up(&client, Pacer::new(directory.clone(), service_lookup)),
-                greet(&client, context.findings.peer_events()),
+                greet(&client, context.reports.peer_events()),
                 advertiser::run(client.clone(), context.clone()),
             );
         }
@@ -171,7 +171,7 @@ async fn walk_at_random(client: &Client, mut pacer: Pacer) {
     loop {
         let key = client.server.lock().random_key();
         let met = client.walk(&key).await;
-        client.findings.looked_up(!met.is_empty());
+        client.reports.looked_up(!met.is_empty());
         let records = client.records_of(&met).await;
         let mut reading = Reading::default();
         for record in records {
@@ -189,7 +189,7 @@ async fn walk_at_random(client: &Client, mut pacer: Pacer) {
 async fn look_up(client: &Client, mut pacer: Pacer) {
     loop {
         let found = client.look_up(service_key(MIX_SERVICE)).await;
-        client.findings.looked_up(found.registrars > 0);
+        client.reports.looked_up(found.registrars > 0);
         let mut reading = Reading::default();
         for advertisements in &found.advertisements {
             reading.add(&client.me, advertisements);
@@ -201,11 +201,11 @@ async fn look_up(client: &Client, mut pacer: Pacer) {
 
 async fn report(client: &Client, reading: Reading) {
     for (refusal, count) in reading.refused {
-        client.findings.refuse(refusal, count);
+        client.reports.refuse(refusal, count);
     }
     if !reading.nodes.is_empty() {
         // False only when discovery has stopped, and then this future ends too.
-        let _ = client.findings.report(reading.nodes.into_values().collect()).await;
+        let _ = client.reports.report(reading.nodes.into_values().collect()).await;
     }
 }
 

@@ -16,8 +16,8 @@ use wakumix_role_api::directory::ServiceNode;
 
 use crate::{
     entry::MixNodeEntry,
-    finding::{Finding, SourceName},
-    source::{Findings, Source, SourceContext},
+    peer_report::{PeerReport, SourceName},
+    source::{PeerReports, Source, SourceContext},
 };
 
 /// The wait after the first failure to resolve a name; it doubles up to [`LONGEST_BACK_OFF`].
@@ -50,10 +50,10 @@ impl StaticSource {
         Self { resolver, ..self }
     }
 
-    async fn report(self, findings: Findings) {
+    async fn report(self, reports: PeerReports) {
         let nodes = self.mix_nodes.iter().map(|entry| entry.node().map_or_else(|| nowhere(entry), written));
-        let found = self.lightpush.iter().cloned().map(Finding::from).chain(nodes).collect();
-        if !findings.report(found).await {
+        let found = self.lightpush.iter().cloned().map(PeerReport::from).chain(nodes).collect();
+        if !reports.report(found).await {
             return;
         }
         let named = self.mix_nodes.into_iter().filter(|entry| entry.name().is_some());
@@ -61,20 +61,20 @@ impl StaticSource {
             entry,
             resolver: Arc::clone(&self.resolver),
             refresh: self.refresh,
-            findings: findings.clone(),
+            reports: reports.clone(),
         };
         join_all(named.map(|entry| follow(entry).run())).await;
     }
 }
 
 /// What an entry tells: where the node is and its key, and nothing of what it can do.
-fn written(node: MixNode) -> Finding {
-    Finding { formats: None, reassembles: None, ..Finding::from(node) }
+fn written(node: MixNode) -> PeerReport {
+    PeerReport { formats: None, reassembles: None, ..PeerReport::from(node) }
 }
 
 /// What an entry tells whose name is not resolved yet.
-fn nowhere(entry: &MixNodeEntry) -> Finding {
-    Finding { mix_key: Some(entry.key()), ..Finding::new(entry.peer(), 0) }
+fn nowhere(entry: &MixNodeEntry) -> PeerReport {
+    PeerReport { mix_key: Some(entry.key()), ..PeerReport::new(entry.peer(), 0) }
 }
 
 impl Source for StaticSource {
@@ -83,7 +83,7 @@ impl Source for StaticSource {
     }
 
     fn run(&self, context: SourceContext) -> BoxFuture<'static, ()> {
-        self.clone().report(context.findings).boxed()
+        self.clone().report(context.reports).boxed()
     }
 }
 
@@ -101,7 +101,7 @@ struct Named {
     entry: MixNodeEntry,
     resolver: Resolver,
     refresh: Duration,
-    findings: Findings,
+    reports: PeerReports,
 }
 
 impl Named {
@@ -112,7 +112,7 @@ impl Named {
                 Ok(ip) => {
                     // An entry that parsed has an address wherever its name points.
                     let found = self.entry.node_at(ip).map(written).into_iter().collect();
-                    if !self.findings.report(found).await {
+                    if !self.reports.report(found).await {
                         return;
                     }
                     back_off = FIRST_BACK_OFF;
@@ -146,7 +146,7 @@ pub(crate) fn system_resolver() -> Resolver {
     Arc::new(|name, port| resolve(name, port).boxed())
 }
 
-/// Asks the system's resolver, on a thread of its own.
+/// Asks the system's resolver, on its own thread.
 async fn resolve(name: String, port: u16) -> io::Result<Vec<IpAddr>> {
     let addresses = tokio::net::lookup_host((name, port)).await?;
     Ok(addresses.map(|address| address.ip()).collect())

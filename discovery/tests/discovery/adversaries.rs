@@ -9,16 +9,16 @@ use wakumix_discovery::{ContactClass, Discovery, Resolver};
 use super::*;
 
 /// A node of the open network: `private()` without its permission.
-fn public(seed: u16) -> Finding {
+fn public(seed: u16) -> PeerReport {
     let [high, low] = seed.to_be_bytes();
-    Finding { addresses: vec![format!("/ip4/{}.{low}.7.1/tcp/4000", 20 + high).parse().unwrap()], ..told(seed) }
+    PeerReport { addresses: vec![format!("/ip4/{}.{low}.7.1/tcp/4000", 20 + high).parse().unwrap()], ..told(seed) }
 }
 
 fn peers_of(world: &World) -> Vec<libp2p_identity::PeerId> {
     world.pool().iter().map(MixNode::peer).collect()
 }
 
-/// Sixty identities of one machine dial in, each with a record of its own that claims an address in a /24 of its own.
+/// Sixty identities of one machine dial in, each with its own record that claims an address in a /24 of its own.
 #[actix::test]
 async fn sybils_that_only_dial_in_take_no_pool_place() {
     let (source, report) = Scripted::boxed(SourceName::Discv5);
@@ -60,8 +60,10 @@ async fn a_node_that_closes_after_the_handshake_was_not_reached() {
 async fn no_more_of_one_subnet_are_hops_than_the_pool_takes() {
     let (source, report) = Scripted::boxed(SourceName::Rendezvous);
     let mut world = World::with_sources(Config::default(), vec![source]);
-    let neighbour =
-        |seed: u16| Finding { addresses: vec![format!("/ip4/9.9.9.{seed}/tcp/4000").parse().unwrap()], ..told(seed) };
+    let neighbour = |seed: u16| PeerReport {
+        addresses: vec![format!("/ip4/9.9.9.{seed}/tcp/4000").parse().unwrap()],
+        ..told(seed)
+    };
     report.send((1..=30).map(neighbour).collect()).await.unwrap();
     world.metric("waku_mix_pool_checks_total{outcome=\"alive\"} 30").await;
     let pool: HashSet<_> = world.pool_of(8).await.iter().map(MixNode::peer).collect();
@@ -73,7 +75,7 @@ async fn no_more_of_one_subnet_are_hops_than_the_pool_takes() {
 
 /// Names that lead to this machine, to a private network, into a full subnet, and one that is honest.
 #[actix::test]
-async fn what_a_strangers_name_resolves_to_is_judged_and_the_name_is_never_dialled() {
+async fn what_a_unverified_peers_name_resolves_to_is_judged_and_the_name_is_never_dialled() {
     let asked = Arc::<Mutex<Vec<String>>>::default();
     let note = Arc::clone(&asked);
     let resolver: Resolver = Arc::new(move |name: String, _| {
@@ -89,7 +91,7 @@ async fn what_a_strangers_name_resolves_to_is_judged_and_the_name_is_never_diall
     let (source, report) = Scripted::boxed(SourceName::Rendezvous);
     let discovery = Discovery::with_sources(Config::default(), vec![source]).with_resolver(resolver);
     let mut world = World::of(discovery, None);
-    let named = |seed, name: &str| Finding {
+    let named = |seed, name: &str| PeerReport {
         addresses: vec![format!("/dns4/{name}.example.org/tcp/4000").parse().unwrap()],
         ..told(seed)
     };
@@ -117,7 +119,7 @@ async fn what_a_strangers_name_resolves_to_is_judged_and_the_name_is_never_diall
 
 /// Silent sockets at each of the operator's entries, and six strangers that answer.
 #[actix::test]
-async fn six_strangers_do_not_become_the_pool_when_the_entries_are_silent() {
+async fn six_unverified_peers_do_not_become_the_pool_when_the_entries_are_silent() {
     let (source, report) = Scripted::boxed(SourceName::Discv5);
     let config = Config { mix_nodes: (1..=6).map(entry).collect(), ..private() };
     let entries = StaticSource::new(config.mix_nodes.clone(), &config.lightpush, config.refresh);

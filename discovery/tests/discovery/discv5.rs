@@ -10,7 +10,7 @@ use wakumix_role_api::DirectoryReader;
 use wakumix_role_testkit::mix_key;
 use wakumix_waku::record::{Capabilities, Shards};
 
-use crate::world::{local, peer, stand_in, surroundings};
+use crate::world::{local, peer, surroundings, test_double};
 
 const CLUSTER: u16 = 2;
 /// Nodes of the net, the bootstrap node included.
@@ -56,7 +56,7 @@ impl Node {
         let reader = surroundings.reader.clone();
         let discovery = discovery.start(surroundings);
         // Everybody is where it says that it is.
-        actix::spawn(stand_in(inbox.receiver().unwrap(), watch::channel(Vec::new()).0, Arc::default()));
+        actix::spawn(test_double(inbox.receiver().unwrap(), watch::channel(Vec::new()).0, Arc::default()));
         Self { discovery, reader, local }
     }
 

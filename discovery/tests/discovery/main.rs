@@ -17,7 +17,7 @@ use std::{
 use tokio::time::Instant;
 use wakumix_discovery::{
     CacheSource, Config, PoolEntry, StaticSource,
-    finding::{Finding, SourceName},
+    peer_report::{PeerReport, SourceName},
 };
 use wakumix_mix::MixNode;
 use wakumix_role_api::{Directory, directory::PoolState, host::PeerEvent};
@@ -85,11 +85,11 @@ async fn a_snapshot_shows_the_next_key_when_its_time_has_come_though_nobody_says
     let mut world = World::with_sources(Config { allow_private: true, ..Config::default() }, vec![source]);
     let key = |seed| PrivateKey::from_bytes([seed; 32]).public();
     let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_secs();
-    let told = Finding {
+    let told = PeerReport {
         capabilities: Some(Capabilities::MIX),
         next_key: Some((key(50), now + 1)),
         reassembles: Some(true),
-        ..Finding::from(node(1))
+        ..PeerReport::from(node(1))
     };
     found.send(vec![told]).await.unwrap();
     while world.pool().first().map(|node| node.key) != Some(key(50)) {
@@ -308,8 +308,9 @@ async fn entries_that_start_after_their_sender_are_used_within_seconds() {
 async fn what_breaks_a_rule_is_counted_and_spoils_nothing() {
     let (source, report) = Scripted::boxed(SourceName::Discv5);
     let mut world = World::with_sources(Config::default(), vec![source]);
-    let public = |seed| Finding { addresses: vec![format!("/ip4/8.8.{seed}.1/tcp/1").parse().unwrap()], ..told(seed) };
-    let foreign = Finding { shards: Some(Shards { cluster: 5, shards: vec![0] }), ..public(2) };
+    let public =
+        |seed| PeerReport { addresses: vec![format!("/ip4/8.8.{seed}.1/tcp/1").parse().unwrap()], ..told(seed) };
+    let foreign = PeerReport { shards: Some(Shards { cluster: 5, shards: vec![0] }), ..public(2) };
     report.send(vec![told(1), foreign, public(ME), public(3)]).await.unwrap();
     assert_eq!(world.pool_of(1).await[0].peer(), peer(3));
     for reason in ["address", "cluster", "irrelevant"] {
@@ -352,12 +353,12 @@ async fn a_burst_of_changes_costs_a_snapshot_at_once_and_then_ten_a_second() {
         }
         shown
     });
-    let peers: Vec<_> = told.iter().map(|finding| finding.peer).collect();
+    let peers: Vec<_> = told.iter().map(|report| report.peer).collect();
     for round in 0..500_u16 {
-        let changed = told.iter().cloned().map(|finding| Finding {
+        let changed = told.iter().cloned().map(|report| PeerReport {
             version: u64::from(round) + 2,
             reassembles: Some(round % 2 == 1),
-            ..finding
+            ..report
         });
         world.tell(PeerEvent::Connected { peer: peers[usize::from(round) % 20], dialled: None });
         world.tell(PeerEvent::Disconnected { peer: peers[usize::from(round + 10) % 20] });
@@ -414,9 +415,10 @@ async fn a_service_that_was_found_is_listed_while_it_is_usable_and_a_written_one
     assert!(world.discovery.add_lightpush(vec![written.clone()]).await);
     let serving = |seed| {
         let told = told(seed);
-        Finding { capabilities: told.capabilities.map(|own| own | Capabilities::LIGHTPUSH), ..told }
+        PeerReport { capabilities: told.capabilities.map(|own| own | Capabilities::LIGHTPUSH), ..told }
     };
-    let plain = Finding { capabilities: Some(Capabilities::RELAY | Capabilities::LIGHTPUSH), mix_key: None, ..told(3) };
+    let plain =
+        PeerReport { capabilities: Some(Capabilities::RELAY | Capabilities::LIGHTPUSH), mix_key: None, ..told(3) };
     world.kill(2);
     report.send(vec![serving(1), serving(2), plain, told(4)]).await.unwrap();
     world.in_state(2, PoolState::Unreachable).await;
@@ -437,7 +439,7 @@ async fn a_relaying_node_stays_connected_to_some_relays_of_its_shards() {
     let mut config = Config { relays: true, shards: vec![0], ..private() };
     config.pool.sends = false;
     let mut world = World::with_sources(config, vec![source]);
-    let elsewhere = |seed| Finding { shards: Some(Shards { cluster: 0, shards: vec![7] }), ..told(seed) };
+    let elsewhere = |seed| PeerReport { shards: Some(Shards { cluster: 0, shards: vec![7] }), ..told(seed) };
     report.send((1..=20).map(told).chain((21..=40).map(elsewhere)).collect()).await.unwrap();
     let kept = world.kept.wait_for(|kept| kept.len() == 8).await.unwrap().clone();
     let of_its_shards: Vec<_> = (1..=20).map(|seed| full(&format!("/ip4/10.0.0.{seed}/tcp/4000"), seed)).collect();
@@ -487,7 +489,7 @@ async fn nodes_of_one_operator_share_a_family() {
     let (source, report) = Scripted::boxed(SourceName::Descriptors);
     let config = Config { family: vec![peer(1), peer(2)], ..private() };
     let mut world = World::with_sources(config, vec![source]);
-    let tagged = |seed| Finding { operator: Some("them".to_owned()), ..told(seed) };
+    let tagged = |seed| PeerReport { operator: Some("them".to_owned()), ..told(seed) };
     report.send(vec![told(1), told(2), tagged(3), tagged(4), told(5)]).await.unwrap();
     let families: Vec<_> = world.pool_of(5).await.into_iter().map(|node| node.family).collect();
     assert_eq!((families[0], families[2]), (families[1], families[3]));

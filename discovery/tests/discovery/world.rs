@@ -1,4 +1,4 @@
-//! Discovery between a stand-in for the host and sources that say what a test tells them.
+//! Discovery between a test double for the host and sources that say what a test tells them.
 
 use std::{
     collections::{HashMap, HashSet, VecDeque},
@@ -17,7 +17,7 @@ use wakumix_discovery::{
     Config, Discovery, DiscoveryHandle, LocalRecord, PoolEntry, Resolver, Source, SourceContext, StaticSource,
     Surroundings,
     entry::MixNodeEntry,
-    finding::{Finding, SourceName},
+    peer_report::{PeerReport, SourceName},
 };
 use wakumix_mix::MixNode;
 use wakumix_records::descriptor::{Descriptor, Limits, Response};
@@ -85,7 +85,7 @@ pub(crate) fn answer(descriptor: Vec<u8>) -> Vec<u8> {
     frame::encode(&Response { descriptors: vec![descriptor] }.encode())
 }
 
-/// What the stand-in for the host knows of the network, and what it was asked.
+/// What the test double for the host knows of the network, and what it was asked.
 #[derive(Default)]
 pub(crate) struct Network {
     pub(crate) dead: HashSet<PeerId>,
@@ -133,7 +133,7 @@ impl World {
         let surroundings = Surroundings { guards, forwards: guards.is_none(), ..surroundings };
         let network = Arc::new(Mutex::new(Network::default()));
         let (keep, kept) = watch::channel(Vec::new());
-        actix::spawn(stand_in(host.receiver().unwrap(), keep, Arc::clone(&network)));
+        actix::spawn(test_double(host.receiver().unwrap(), keep, Arc::clone(&network)));
         let (reader, events) = (surroundings.reader.clone(), surroundings.events.clone());
         let telemetry = surroundings.telemetry.clone();
         let discovery = discovery.start(surroundings);
@@ -214,7 +214,7 @@ impl World {
 }
 
 /// Answers as the host of a network does whose nodes are alive unless they were killed.
-pub(crate) async fn stand_in(
+pub(crate) async fn test_double(
     mut inbox: Receiver<HostMessage>,
     keep: watch::Sender<Vec<Multiaddr>>,
     network: Arc<Mutex<Network>>,
@@ -290,13 +290,13 @@ pub(crate) fn local(seed: u16) -> LocalRecord {
 /// A source that reports what a test gives it.
 pub(crate) struct Scripted {
     pub(crate) name: SourceName,
-    pub(crate) findings: Mutex<Option<mpsc::Receiver<Vec<Finding>>>>,
+    pub(crate) reports: Mutex<Option<mpsc::Receiver<Vec<PeerReport>>>>,
 }
 
 impl Scripted {
-    pub(crate) fn boxed(name: SourceName) -> (Box<dyn Source>, mpsc::Sender<Vec<Finding>>) {
+    pub(crate) fn boxed(name: SourceName) -> (Box<dyn Source>, mpsc::Sender<Vec<PeerReport>>) {
         let (sender, receiver) = mpsc::channel(1);
-        (Box::new(Self { name, findings: Mutex::new(Some(receiver)) }), sender)
+        (Box::new(Self { name, reports: Mutex::new(Some(receiver)) }), sender)
     }
 }
 
@@ -306,11 +306,11 @@ impl Source for Scripted {
     }
 
     fn run(&self, context: SourceContext) -> BoxFuture<'static, ()> {
-        let findings = self.findings.lock().take();
+        let reports = self.reports.lock().take();
         async move {
-            let Some(mut findings) = findings else { return };
-            while let Some(batch) = findings.recv().await {
-                assert!(context.findings.report(batch).await);
+            let Some(mut reports) = reports else { return };
+            while let Some(batch) = reports.recv().await {
+                assert!(context.reports.report(batch).await);
             }
         }
         .boxed()
@@ -318,10 +318,10 @@ impl Source for Scripted {
 }
 
 /// What a mix node tells in a node record of cluster 0.
-pub(crate) fn told(seed: u16) -> Finding {
+pub(crate) fn told(seed: u16) -> PeerReport {
     let capabilities = Some(Capabilities::RELAY | Capabilities::MIX);
     let shards = Some(Shards { cluster: 0, shards: vec![0] });
-    Finding { version: 1, capabilities, shards, ..Finding::from(node(seed)) }
+    PeerReport { version: 1, capabilities, shards, ..PeerReport::from(node(seed)) }
 }
 
 pub(crate) fn private() -> Config {
@@ -335,7 +335,7 @@ pub(crate) fn mixer() -> Config {
     config
 }
 
-/// A resolver that gives these answers in turn, the last one for ever.
+/// A resolver that gives these answers in turn, the last one forever.
 pub(crate) fn scripted(answers: Vec<io::Result<Vec<IpAddr>>>) -> Resolver {
     let answers = Mutex::new(VecDeque::from(answers));
     Arc::new(move |name, port| {

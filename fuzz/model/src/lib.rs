@@ -125,7 +125,7 @@ enum Event {
     Later { time: Duration },
     /// Host, exit or sender take what is there for them, and succeed or not.
     Taken { succeeds: bool },
-    /// This node sends a packet of its own.
+    /// This node sends its own packet.
     Own { to_itself: bool, hold: Duration },
     /// The wall clock is changed, and keys move on.
     Clock { seconds: i64 },

@@ -141,7 +141,7 @@ impl Node {
         self.parts().mixer.release_due();
     }
 
-    /// This node sends a packet of its own, whose bytes play no part.
+    /// This node sends its own packet, whose bytes play no part.
     pub(super) fn send(&self, to_itself: bool, hold: Duration) {
         let Some(buffer) = self.formats.preferred().and_then(|served| served.buffers.take()) else { return };
         let packet = Packet::originated(buffer, &self.ledger, Origin::Request);
@@ -153,7 +153,7 @@ impl Node {
     pub(super) fn be_emptied(&self, succeeds: bool) {
         let Parts { host, exit, .. } = self.parts();
         let ended = |packet: Packet, outcome| {
-            if succeeds { packet.settle(outcome) } else { packet.reject(DropReason::QueueFull) }
+            if succeeds { packet.finish(outcome) } else { packet.reject(DropReason::QueueFull) }
         };
         for message in drain(host) {
             let HostMessage::SendPackets(packets) = message else { continue };
@@ -163,7 +163,7 @@ impl Node {
                     Some(_) => Outcome::Sent,
                     None => Outcome::Forwarded,
                 };
-                outbound.packet.settle(outcome);
+                outbound.packet.finish(outcome);
             }
         }
         for ExitMessage::Packet(packet) in drain(exit) {
@@ -175,7 +175,7 @@ impl Node {
     pub(super) fn check_balance(&self) {
         let balance = self.ledger.snapshot();
         let held = u64::try_from(self.formats.held()).unwrap();
-        assert_eq!(balance.residue(held), 0, "{balance:?}");
+        assert_eq!(balance.unaccounted(held), 0, "{balance:?}");
         assert!(balance.dropped.iter().all(|(_, reason, _)| *reason != DropReason::Abandoned), "{balance:?}");
     }
 
@@ -192,7 +192,7 @@ impl Node {
     /// Packets balance, and none is left.
     pub(super) fn check_empty(&self) {
         self.check_balance();
-        assert_eq!((self.formats.held(), self.ledger.snapshot().residue(0)), (0, 0));
+        assert_eq!((self.formats.held(), self.ledger.snapshot().unaccounted(0)), (0, 0));
     }
 }
 
@@ -221,7 +221,7 @@ impl Parts {
     }
 }
 
-/// To make one takes as long as a whole run, so runs share it; what they register with it piles up, so not for ever.
+/// To make one takes as long as a whole run, so runs share it; what they register with it piles up, so not forever.
 fn telemetry() -> Telemetry {
     let mut shared = TELEMETRY.lock();
     drop(shared.take_if(|(uses, _)| *uses >= SHARED_BY));

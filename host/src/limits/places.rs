@@ -174,15 +174,15 @@ impl Places {
 
     /// Gives places to those who have come and stayed, first to whoever was of use last. Who goes for them, or finds no place
     /// himself and for what reason; the caller closes these.
-    pub(crate) fn settle(&mut self, now: Instant) -> Vec<(Leaver, Option<ConnectionRefusal>)> {
+    pub(crate) fn finish(&mut self, now: Instant) -> Vec<(Leaver, Option<ConnectionRefusal>)> {
         let is_due = |place: &Place| matches!(place.standing, Standing::ComesUntil(until) if until <= now);
         let due = self.held.iter().filter(|(_, place)| is_due(place));
         let mut due: Vec<_> = due.map(|(connection, place)| (Reverse(place.last_use.at()), *connection)).collect();
         due.sort_unstable();
-        due.into_iter().filter_map(|(_, connection)| self.settle_one(connection, now)).collect()
+        due.into_iter().filter_map(|(_, connection)| self.finish_one(connection, now)).collect()
     }
 
-    fn settle_one(&mut self, connection: ConnectionId, now: Instant) -> Option<(Leaver, Option<ConnectionRefusal>)> {
+    fn finish_one(&mut self, connection: ConnectionId, now: Instant) -> Option<(Leaver, Option<ConnectionRefusal>)> {
         let place = self.held.get(&connection)?;
         let (peer, source, last_use) = (place.peer, place.inbound?, place.last_use.clone());
         let Err(exceeded) = self.has_room(source) else {

@@ -39,7 +39,7 @@ catalogue! {
     GossipSlowPeersTotal: "waku_mix_gossip_slow_peers_total", Counter, Count, [],
         "Peers that were disconnected because gossip for them did not get away for ten heartbeats.";
 
-    // The fleet's names of a node: `spec/waku.md §7.3`.
+    // Nwaku's names of a node: `spec/waku.md §7.3`.
     WakuConnectedPeers: "waku_connected_peers", Gauge, Count, ["direction", "protocol"],
         "Connected peers by direction and protocol that they serve (2 directions, at most 10 protocols).";
     WakuPeersDialsTotal: "waku_peers_dials_total", Counter, Count, ["outcome"],

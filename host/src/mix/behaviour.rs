@@ -140,7 +140,7 @@ impl Behaviour {
         outbound.packet.bytes().len() == self.ingress.packet_len()
     }
 
-    /// Sends a packet. It is settled later, or at once when there is no room for it or no way to its peer.
+    /// Sends a packet. It is finished later, or at once when there is no room for it or no way to its peer.
     pub(crate) fn send(&mut self, outbound: OutboundPacket) {
         let OutboundPacket { to, reach, packet, done } = outbound;
         let outgoing = Outgoing::new(packet, reach, done).lost(self.dice.as_mut().is_some_and(Dice::loses));
@@ -175,7 +175,7 @@ impl Behaviour {
         self.find_way(peer_id, None);
     }
 
-    /// Packets that are not settled yet.
+    /// Packets that are not finished yet.
     pub(crate) fn pending(&self) -> usize {
         self.peers.values().map(|peer| peer.queue.len()).sum()
     }
@@ -192,7 +192,7 @@ impl Behaviour {
         self.peers.values().for_each(|peer| peer.queue.finish());
     }
 
-    /// Settles everything that is left.
+    /// Finishes everything that is left.
     pub(crate) fn abandon(&mut self) {
         self.stopped = true;
         self.close_lines();
@@ -389,7 +389,7 @@ impl Behaviour {
     }
 }
 
-/// Settles a packet of a format that this host does not serve.
+/// Finishes a packet of a format that this host does not serve.
 pub(crate) fn cannot_send(outbound: OutboundPacket) {
     Outgoing::new(outbound.packet, outbound.reach, outbound.done).fail(SendFailure::DialFailed);
 }
@@ -470,7 +470,7 @@ impl NetworkBehaviour for Behaviour {
 }
 
 impl Drop for Behaviour {
-    /// Handlers may outlive the swarm for a moment: what they give back is settled, not lost.
+    /// Handlers may outlive the swarm for a moment: what they give back is finished, not lost.
     fn drop(&mut self) {
         self.abandon();
     }

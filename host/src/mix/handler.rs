@@ -91,7 +91,7 @@ pub(crate) struct Handler {
     writer: Writer,
     /// At most one event per change of `writer`.
     events: VecDeque<ToBehaviour>,
-    /// The end of patience with what is still unread when the connection closes.
+    /// The limit of what is still unread when the connection closes.
     last_reads: Option<Pin<Box<Sleep>>>,
 }
 
@@ -204,8 +204,8 @@ impl ConnectionHandler for Handler {
         self.writer = Writer::Idle;
         self.events.clear();
         while let Poll::Ready(Some(_)) = self.readers.poll_next_unpin(cx) {}
-        let patience = self.last_reads.get_or_insert_with(|| Box::pin(sleep(LAST_READS)));
-        if !self.readers.is_empty() && self.reception.is_held_back() && patience.poll_unpin(cx).is_pending() {
+        let last_reads = self.last_reads.get_or_insert_with(|| Box::pin(sleep(LAST_READS)));
+        if !self.readers.is_empty() && self.reception.is_held_back() && last_reads.poll_unpin(cx).is_pending() {
             return Poll::Pending;
         }
         self.readers.clear();

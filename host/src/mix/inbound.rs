@@ -1,6 +1,6 @@
 //! Reading packets from one stream of a remote.
 //!
-//! Both styles of the fleet are read: many packets on one stream, and one packet per stream. We never write and never
+//! Both styles of nwaku are read: many packets on one stream, and one packet per stream. We never write and never
 //! close first; a wrong length ends the stream, a wrong size only the frame (`spec/mix-wire.md §2`).
 //!
 //! Back-pressure, to the remote: no packet buffer is free → streams are not read → the muxer's window closes. When the

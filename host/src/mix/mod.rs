@@ -1,4 +1,4 @@
-//! Packets in both directions (`spec/mix-wire.md §2`): `/mix/1.0.0`, and the same under a protocol id of its own for the
+//! Packets in both directions (`spec/mix-wire.md §2`): `/mix/1.0.0`, and the same under its own protocol id for the
 //! second packet format. Each format has its behaviour, streams and buffers; the gate is one for all.
 //!
 //! | file | idea |
@@ -6,7 +6,7 @@
 //! | `formats` | the formats of a node, each with its behaviour |
 //! | `gate` | what a peer may send and have in the node |
 //! | `streams` | how many streams a peer may have open |
-//! | `queue` | the bounded queue of one peer, second attempts, settlement |
+//! | `queue` | the bounded queue of one peer, second attempts, end |
 //! | `outbound` | writes a queue to the one stream to its peer |
 //! | `inbound` | reads streams into pooled buffers, with back-pressure |
 //! | `handler` | both, on one connection |

@@ -8,7 +8,7 @@ use tokio::time::timeout;
 use super::queue::{InFlight, PeerQueue, Taken};
 use crate::{frame::append_frame, limits::LastUse};
 
-/// Packets that are written before the writer flushes and settles them. A larger batch would save no work
+/// Packets that are written before the writer flushes and finishes them. A larger batch would save no work
 /// (with yamux 0.14, flushing after 16 packets costs as much as after each), and is written twice when the stream breaks.
 const BATCH: usize = 16;
 

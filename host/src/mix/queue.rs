@@ -49,18 +49,18 @@ impl Outgoing {
         self.packet.bytes()
     }
 
-    /// Settles a packet that left.
+    /// Finishes a packet that left.
     fn written(self) {
         let outcome = match self.packet.origin() {
             _ if self.lost => Outcome::Dropped { stage: Stage::Egress, reason: DropReason::InjectedLoss },
             Some(_) => Outcome::Sent,
             None => Outcome::Forwarded,
         };
-        self.packet.settle(outcome);
+        self.packet.finish(outcome);
         tell(self.done, Ok(()));
     }
 
-    /// Settles a packet that did not leave.
+    /// Finishes a packet that did not leave.
     pub(crate) fn fail(self, failure: SendFailure) {
         // What must not be dialled has not failed by a dial.
         let failure = match failure {
@@ -74,7 +74,7 @@ impl Outgoing {
             SendFailure::WriteFailed => (Stage::Egress, DropReason::WriteFailed),
             SendFailure::Stopped => (Stage::Shutdown, DropReason::Stopped),
         };
-        self.packet.settle(Outcome::Dropped { stage, reason });
+        self.packet.finish(Outcome::Dropped { stage, reason });
         tell(self.done, Err(failure));
     }
 }
@@ -96,7 +96,7 @@ pub(crate) struct PeerQueue {
 #[derive(Debug, Default)]
 struct Inner {
     waiting: VecDeque<Outgoing>,
-    /// Packets taken by the writer and not settled yet.
+    /// Packets taken by the writer and not finished yet.
     in_flight: usize,
     /// The task of the writer that waits for packets.
     writer: Option<Waker>,
@@ -121,7 +121,7 @@ impl PeerQueue {
         Arc::new(Self { capacity, inner: Mutex::default() })
     }
 
-    /// Adds a packet; settles it at once when the queue is full or closed.
+    /// Adds a packet; finishes it at once when the queue is full or closed.
     pub(super) fn push(&self, outgoing: Outgoing) {
         let mut inner = self.inner.lock();
         let refusal = match inner.closed {
@@ -137,7 +137,7 @@ impl PeerQueue {
         wake(inner);
     }
 
-    /// Packets that are not settled yet.
+    /// Packets that are not finished yet.
     pub(super) fn len(&self) -> usize {
         let inner = self.inner.lock();
         inner.waiting.len() + inner.in_flight
@@ -153,7 +153,7 @@ impl PeerQueue {
         self.inner.lock().waiting.iter().any(|outgoing| outgoing.reach == Reach::Dial)
     }
 
-    /// Settles those that wait for a connection that is gone.
+    /// Finishes those that wait for a connection that is gone.
     pub(super) fn fail_connected_only(&self) {
         let mut inner = self.inner.lock();
         if inner.waiting.iter().all(|outgoing| outgoing.reach == Reach::Dial) {
@@ -167,7 +167,7 @@ impl PeerQueue {
         lost.into_iter().for_each(|outgoing| outgoing.fail(SendFailure::NotConnected));
     }
 
-    /// Counts a failed attempt for all that wait; who has had its attempts is settled with `failure`.
+    /// Counts a failed attempt for all that wait; who has had its attempts is finished with `failure`.
     pub(super) fn attempt_failed(&self, failure: SendFailure) {
         let mut inner = self.inner.lock();
         let waiting = std::mem::take(&mut inner.waiting);
@@ -184,13 +184,13 @@ impl PeerQueue {
         lost.into_iter().for_each(|outgoing| outgoing.fail(failure));
     }
 
-    /// Settles all that wait with `failure`; the queue goes on.
+    /// Finishes all that wait with `failure`; the queue goes on.
     pub(super) fn fail_waiting(&self, failure: SendFailure) {
         let waiting = std::mem::take(&mut self.inner.lock().waiting);
         waiting.into_iter().for_each(|outgoing| outgoing.fail(failure));
     }
 
-    /// Settles all that wait, and from now on all that comes, with `failure`.
+    /// Finishes all that wait, and from now on all that comes, with `failure`.
     pub(super) fn close(&self, failure: SendFailure) {
         let mut inner = self.inner.lock();
         inner.closed = Some(failure);
@@ -259,7 +259,7 @@ fn wake(mut inner: MutexGuard<'_, Inner>) {
 }
 
 /// Packets that a writer holds. Whatever is not reported as written when this is dropped (the stream broke, the
-/// connection went away, the task ended) goes back to the queue for its second attempt, or is settled.
+/// connection went away, the task ended) goes back to the queue for its second attempt, or is finished.
 #[derive(Debug)]
 pub(super) struct InFlight {
     queue: Arc<PeerQueue>,
@@ -276,7 +276,7 @@ impl InFlight {
         self.packets.iter()
     }
 
-    /// Settles all as written.
+    /// Finishes all as written.
     pub(super) fn written(&mut self) {
         let packets = std::mem::take(&mut self.packets);
         let count = packets.len();
@@ -339,8 +339,8 @@ mod tests {
             batch.iter().map(|outgoing| outgoing.bytes()[0]).collect()
         }
 
-        fn assert_settled(&self) {
-            assert_eq!((self.pool.in_use(), self.queue.len(), self.ledger.snapshot().residue(0)), (0, 0, 0));
+        fn assert_finished(&self) {
+            assert_eq!((self.pool.in_use(), self.queue.len(), self.ledger.snapshot().unaccounted(0)), (0, 0, 0));
         }
     }
 
@@ -358,7 +358,7 @@ mod tests {
         for mut outcome in kept {
             assert_eq!(outcome.try_recv(), Ok(Ok(())));
         }
-        bench.assert_settled();
+        bench.assert_finished();
     }
 
     #[test]
@@ -372,7 +372,7 @@ mod tests {
         batch.written();
         assert_eq!(outcome.try_recv(), Ok(Ok(())));
         assert_eq!(bench.ledger.snapshot().dropped, [(Stage::Egress, DropReason::InjectedLoss, 1)]);
-        bench.assert_settled();
+        bench.assert_finished();
     }
 
     #[test]
@@ -390,7 +390,7 @@ mod tests {
         assert_eq!(bench.numbers(&batch), [2]);
         batch.written();
         assert_eq!(second.try_recv(), Ok(Ok(())));
-        bench.assert_settled();
+        bench.assert_finished();
     }
 
     #[test]
@@ -401,7 +401,7 @@ mod tests {
         assert!(outcome.try_recv().is_err());
         bench.queue.attempt_failed(SendFailure::DialFailed);
         assert_eq!(outcome.try_recv(), Ok(Err(SendFailure::DialFailed)));
-        bench.assert_settled();
+        bench.assert_finished();
     }
 
     #[test]
@@ -422,11 +422,11 @@ mod tests {
         let _waits = bench.push_by(Reach::ConnectedOnly, 4);
         assert!(bench.queue.has_waiting() && !bench.queue.wants_dial());
         bench.queue.fail_connected_only();
-        bench.assert_settled();
+        bench.assert_finished();
     }
 
     #[test]
-    fn a_closed_queue_settles_what_waits_what_comes_and_what_comes_back() {
+    fn a_closed_queue_finishes_what_waits_what_comes_and_what_comes_back() {
         let bench = Bench::new(8);
         let mut outcomes = vec![bench.push(1), bench.push(2)];
         let in_flight = bench.take(1);
@@ -438,6 +438,6 @@ mod tests {
         }
         let drops = bench.ledger.snapshot().dropped;
         assert_eq!(drops, [(Stage::Shutdown, DropReason::Stopped, 3)]);
-        bench.assert_settled();
+        bench.assert_finished();
     }
 }

@@ -6,8 +6,8 @@ use libp2p::{Multiaddr, PeerId, core::ConnectedPoint, multiaddr::Protocol};
 use tokio::time::Instant;
 
 use super::{
+    quorum::Quorum,
     scope::{self, Scope},
-    votes::Votes,
 };
 
 /// Peers of different origin that must report an address. Two would be a pair of liars; what more peers would add is
@@ -21,12 +21,12 @@ const MAX_PER_REPORT: usize = 8;
 #[derive(Debug)]
 pub(crate) struct Observed {
     scope: Scope,
-    votes: Votes<BTreeSet<Multiaddr>>,
+    quorum: Quorum<BTreeSet<Multiaddr>>,
 }
 
 impl Observed {
     pub(crate) fn new(scope: Scope) -> Self {
-        Self { scope, votes: Votes::new() }
+        Self { scope, quorum: Quorum::new() }
     }
 
     /// A peer says that it sees this node at `seen` on the connection `endpoint`.
@@ -42,14 +42,14 @@ impl Observed {
         let mut addresses = listening(seen, endpoint, bound);
         addresses.retain(|address| self.scope.takes(address));
         if !addresses.is_empty() {
-            self.votes.cast(group, peer, addresses.into_iter().take(MAX_PER_REPORT).collect(), now);
+            self.quorum.cast(group, peer, addresses.into_iter().take(MAX_PER_REPORT).collect(), now);
         }
     }
 
     /// The addresses that enough peers report; of those with the same transport and port the one with the most reports.
     pub(crate) fn believed(&self, now: Instant) -> Vec<Multiaddr> {
         let mut counts: BTreeMap<&Multiaddr, usize> = BTreeMap::new();
-        self.votes.all(now).flatten().for_each(|address| *counts.entry(address).or_default() += 1);
+        self.quorum.all(now).flatten().for_each(|address| *counts.entry(address).or_default() += 1);
         let mut best: BTreeMap<Multiaddr, (usize, &Multiaddr)> = BTreeMap::new();
         for (address, count) in counts.into_iter().filter(|(_, count)| *count >= NEEDED) {
             let place = best.entry(without_ip(address)).or_insert((0, address));

@@ -1,7 +1,7 @@
 //! AutoNAT 1 without its faith in single peers.
 //!
 //! The library's client makes every address that a peer claims to have dialled an external address of this node, and keeps
-//! every address that a peer says it sees for ever. This wrapper keeps both from it: what counts is decided in
+//! every address that a peer says it sees forever. This wrapper keeps both from it: what counts is decided in
 //! [`super::verdicts`].
 
 use std::task::{Context, Poll};

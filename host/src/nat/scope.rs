@@ -12,7 +12,7 @@ pub(crate) struct Scope {
 }
 
 /// Witnesses of one group count as one: an IPv4 /16 or an IPv6 /32 is about what one provider hands to one customer, so
-/// to speak with several voices a liar needs several of them.
+/// to speak with several observations a liar needs several of them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(crate) enum Group {
     /// The first two bytes of an IPv4 address.

@@ -8,8 +8,8 @@ use wakumix_role_api::host::Reachability;
 
 use super::{
     observed::without_ip,
+    quorum::Quorum,
     scope::{self, Scope},
-    votes::Votes,
 };
 
 /// Peers of different origin that must agree. AutoNAT 1 carries no proof that the peer dialled at all, so one alone is
@@ -20,26 +20,26 @@ const NEEDED: usize = 2;
 #[derive(Debug)]
 pub(crate) struct Verdicts {
     scope: Scope,
-    votes: Votes<Option<Multiaddr>>,
+    quorum: Quorum<Option<Multiaddr>>,
 }
 
 impl Verdicts {
     pub(crate) fn new(scope: Scope) -> Self {
-        Self { scope, votes: Votes::new() }
+        Self { scope, quorum: Quorum::new() }
     }
 
     /// A peer that is connected at `remote` dialled this node: at the given address with success, or in vain.
     pub(crate) fn answer(&mut self, peer: PeerId, remote: &Multiaddr, dialled: Option<Multiaddr>, now: Instant) {
         let Some(group) = self.scope.group(peer, remote) else { return };
         if dialled.as_ref().is_none_or(|address| self.scope.takes(address) && scope::ip(address).is_some()) {
-            self.votes.cast(group, peer, dialled, now);
+            self.quorum.cast(group, peer, dialled, now);
         }
     }
 
     /// What most of them found, if enough of them did.
     pub(crate) fn reachability(&self, now: Instant) -> Reachability {
-        let reached = self.votes.all(now).filter(|vote| vote.is_some()).count();
-        let in_vain = self.votes.all(now).filter(|vote| vote.is_none()).count();
+        let reached = self.quorum.all(now).filter(|observation| observation.is_some()).count();
+        let in_vain = self.quorum.all(now).filter(|observation| observation.is_none()).count();
         match (reached, in_vain) {
             _ if reached >= NEEDED && reached > in_vain => Reachability::Public,
             _ if in_vain >= NEEDED && in_vain > reached => Reachability::Private,
@@ -52,7 +52,7 @@ impl Verdicts {
     pub(crate) fn confirmed(&self, bound: &[Multiaddr], now: Instant) -> Vec<Multiaddr> {
         let mut exact: BTreeMap<&Multiaddr, usize> = BTreeMap::new();
         let mut ips: BTreeMap<IpAddr, usize> = BTreeMap::new();
-        for address in self.votes.all(now).flatten() {
+        for address in self.quorum.all(now).flatten() {
             *exact.entry(address).or_default() += 1;
             scope::ip(address).into_iter().for_each(|ip| *ips.entry(ip).or_default() += 1);
         }

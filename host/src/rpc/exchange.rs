@@ -96,7 +96,7 @@ impl Ask {
         self.answer.send(Err(failure));
     }
 
-    /// Writes the request, closes our half, reads the answer. Nothing waits for the end of the stream: the fleet's
+    /// Writes the request, closes our half, reads the answer. Nothing waits for the end of the stream: nwaku's
     /// servers answer after one frame and js-waku closes its half as we do, so both ways are known to be safe.
     pub(super) async fn run<S: AsyncRead + AsyncWrite + Unpin>(self, mut stream: S, last_use: LastUse) {
         let open = last_use.request();

@@ -1,6 +1,6 @@
 //! WebSocket over TLS (`/wss`), for web pages: those of https dial nothing else.
 //!
-//! libp2p's WebSocket terminates TLS too, but takes one certificate for as long as it runs, by a provider of its own choice. So
+//! libp2p's WebSocket terminates TLS too, but takes one certificate for as long as it runs, by its own provider choice. So
 //! TLS stands below it here, with a configuration whose certificate changes while the node runs, and WebSocket sees a plain
 //! socket. This transport only listens: libp2p's WebSocket dials `/wss` as before.
 

@@ -173,7 +173,7 @@ impl Node {
         assert_eq!(packet.bytes().len(), PACKET_LEN);
         assert!(rest.iter().all(|byte| *byte == number[0]), "the packet was damaged");
         let number = u32::from_le_bytes(*number);
-        packet.settle(wakumix_mix::Outcome::Delivered);
+        packet.finish(wakumix_mix::Outcome::Delivered);
         number
     }
 
@@ -233,7 +233,7 @@ impl Node {
     /// No packet is held and none is lost.
     pub(crate) fn assert_balanced(&self) {
         assert_eq!(self.formats.held(), 0, "{:?}", self.ledger);
-        assert_eq!(self.ledger.snapshot().residue(0), 0, "{:?}", self.ledger);
+        assert_eq!(self.ledger.snapshot().unaccounted(0), 0, "{:?}", self.ledger);
     }
 
     pub(crate) async fn stop(self) -> StopReport {

@@ -110,13 +110,13 @@ pub(super) struct Running {
 }
 
 impl Running {
-    /// Starts it on a thread of its own.
+    /// Starts it on its own thread.
     pub(super) fn start(flood: Flood, target: &Arc<Target>) -> Self {
         let (tally, target) = (Arc::<Tally>::default(), Arc::clone(target));
         let ((stop, stop_asked), (over, stopped)) = (oneshot::channel(), oneshot::channel());
         let counts = tally.clone();
         thread::spawn(move || {
-            // On Linux a thread has a priority of its own.
+            // On Linux a thread has its own priority.
             rustix::process::setpriority_process(None, GIVES_WAY).expect("anybody may give way");
             let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("an event queue");
             runtime.block_on(async {

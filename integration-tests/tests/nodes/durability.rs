@@ -99,7 +99,7 @@ async fn record(mut stream: Stream, key: PrivateKey, seen: watch::Sender<Seen>) 
     seen.send_modify(|seen| seen.streams -= 1);
 }
 
-/// A mixer in a process of its own, with keys of its own in a directory.
+/// A mixer in its own process, with keys of its own in a directory.
 struct MixerProcess {
     process: Process,
     rest: SocketAddr,

@@ -6,7 +6,7 @@ use futures::StreamExt as _;
 use multiaddr::{Multiaddr, Protocol};
 use wakumix_integration_tests::{
     DEADLINE, TOPIC, eventually,
-    hop::{Conduct, FleetNode},
+    hop::{Conduct, NwakuNode},
     http::metric,
     net::{
         Drops, Net, NodePlan, STOP_LIMIT, all_with, drops, message, parse_mix_node, plans, push, push_many, tell, usual,
@@ -48,15 +48,15 @@ fn tries(outcome: &Result<Answer, PushFailure>) -> u64 {
     }
 }
 
-/// A net in which every request is served and no reply passes the first mixer on its way back.
-async fn net_without_replies(timeout: &str) -> (Net, Vec<FleetNode>) {
+/// A net in which every request is served and no reply passes the first mixer on its reply path.
+async fn net_without_replies(timeout: &str) -> (Net, Vec<NwakuNode>) {
     let net = Net::strangers(all_with(plans(0, 1, 1, 1), "sender.timeout", timeout)).await;
     let exit = net.node("exit-1").peer_id();
     let mut mixers = Vec::new();
     for _ in 0..3 {
-        mixers.push(FleetNode::start(Profile::default(), Muxer::Yamux, Conduct::Withholds(exit)).await);
+        mixers.push(NwakuNode::start(Profile::default(), Muxer::Yamux, Conduct::Withholds(exit)).await);
     }
-    let pool: Vec<MixNode> = mixers.iter().map(FleetNode::mix_node).chain(net.pool()).collect();
+    let pool: Vec<MixNode> = mixers.iter().map(NwakuNode::mix_node).chain(net.pool()).collect();
     net.tell_all(&pool, &net.services()).await;
     net.link_relays().await;
     net.ready().await;
@@ -90,7 +90,7 @@ fn a_lost_reply_ends_in_a_timeout_that_frees_the_credentials_and_a_late_one_is_d
         for mixer in &mixers {
             mixer.release().await;
         }
-        let all: Vec<&FleetNode> = mixers.iter().collect();
+        let all: Vec<&NwakuNode> = mixers.iter().collect();
         assert_eq!(net.at_rest_with(&all).await, drops(&[("sender-1", "reply/unknown_reply", replies)]));
         net.end().await;
     });
@@ -139,7 +139,7 @@ fn when_a_mixer_is_killed_in_mid_flow_every_request_is_answered_over_others() {
 /// Sends requests through a net in which one of three mixers writes two copies of each packet. All are answered; gives
 /// what was dropped, and how many packets that mixer has passed on.
 async fn with_a_mixer_that(conduct: Conduct) -> (Drops, u64) {
-    let doubling = FleetNode::start(Profile::default(), Muxer::Yamux, conduct).await;
+    let doubling = NwakuNode::start(Profile::default(), Muxer::Yamux, conduct).await;
     let net = Net::strangers(plans(2, 1, 1, 1)).await;
     net.tell_all(&[net.pool(), vec![doubling.mix_node()]].concat(), &net.services()).await;
     net.link_relays().await;
@@ -312,7 +312,7 @@ fn an_actor_that_panics_during_traffic_is_restarted_and_counted() {
 }
 
 /// Starts a mixer as a process and hands it packets that are to be held for `hold_ms`; the process, and the node that they go to.
-async fn holding_packets(count: u64, hold_ms: u16, drain_timeout: &str) -> (Process, FleetNode) {
+async fn holding_packets(count: u64, hold_ms: u16, drain_timeout: &str) -> (Process, NwakuNode) {
     let plan = NodePlan::new("mixer", &["mixer"])
         .with("drain-timeout", drain_timeout)
         .with("mixer.delay-rule", "as-encoded")
@@ -325,23 +325,23 @@ async fn holding_packets(count: u64, hold_ms: u16, drain_timeout: &str) -> (Proc
     let metrics = process.says("metrics on http://").await;
     let metrics = metrics.split('"').next().unwrap().parse().unwrap();
 
-    let fleet = FleetNode::start(Profile::default(), Muxer::Yamux, Conduct::Withholds(mixer.peer())).await;
-    let next = fleet.mix_node();
+    let nwaku = NwakuNode::start(Profile::default(), Muxer::Yamux, Conduct::Withholds(mixer.peer())).await;
+    let next = nwaku.mix_node();
     let path = [mixer, next.clone(), next];
     for _ in 0..count {
-        fleet.send_packet(&path, b"held", hold_ms).await;
+        nwaku.send_packet(&path, b"held", hold_ms).await;
     }
     until("all packets are in", async || {
         let page = wakumix_integration_tests::http::get(metrics, "/metrics").await.body;
         metric(&page, "waku_mix_packets_received_total") == Some(count as f64)
     })
     .await;
-    (process, fleet)
+    (process, nwaku)
 }
 
 /// Ends a mixer that holds packets with SIGTERM; how many came out, and what its last log line says of the others.
 async fn terminated_with_packets(count: u64, hold_ms: u16, drain_timeout: &str) -> (u64, u64, u64) {
-    let (process, fleet) = holding_packets(count, hold_ms, drain_timeout).await;
+    let (process, nwaku) = holding_packets(count, hold_ms, drain_timeout).await;
     process.terminate();
     let ended = process.ended().await;
     assert_eq!(ended.code, Some(0), "{}", ended.stderr);
@@ -349,8 +349,8 @@ async fn terminated_with_packets(count: u64, hold_ms: u16, drain_timeout: &str) 
     let number = |field: &str| stopped[field].as_u64().unwrap();
     let (finished, given_up) = (number("finished"), number("given_up"));
     // What was written may still be on its way into the peer.
-    fleet.has_seen(|log| log.received + given_up >= count).await;
-    (fleet.log().received, finished, given_up)
+    nwaku.has_seen(|log| log.received + given_up >= count).await;
+    (nwaku.log().received, finished, given_up)
 }
 
 #[test]
@@ -376,14 +376,14 @@ fn a_node_that_has_no_time_to_drain_counts_the_packets_that_it_gives_up() {
 fn a_second_signal_ends_a_node_at_once() {
     run(async {
         // Less than the mixer has for them: it waits until they leave.
-        let (process, fleet) = holding_packets(20, 30_000, "50s").await;
+        let (process, nwaku) = holding_packets(20, 30_000, "50s").await;
         process.terminate();
         process.says("stopping").await;
         process.terminate();
         let ended = process.ended().await;
         assert_eq!(ended.code, Some(3), "{}", ended.stderr);
         let line = ended.logged("stopped at once by a second signal; what was held is lost");
-        assert_eq!((&line["signal"], fleet.log().received), (&"SIGTERM".into(), 0));
+        assert_eq!((&line["signal"], nwaku.log().received), (&"SIGTERM".into(), 0));
     });
 }
 

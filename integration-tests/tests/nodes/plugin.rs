@@ -269,7 +269,7 @@ fn every_role_alone_starts_and_stops_and_accounts_for_every_packet() {
             let summary = node.stop(STOP_LIMIT).await;
             assert_eq!((summary.abandoned, summary.late), (0, Vec::new()), "{role}");
             let (held, balance) = accounts.read();
-            assert_eq!((held, balance.residue(held)), (0, 0), "{role}: {balance:?}");
+            assert_eq!((held, balance.unaccounted(held)), (0, 0), "{role}: {balance:?}");
         }
     });
 }

@@ -13,7 +13,7 @@ use multiaddr::{Multiaddr, Protocol};
 use tokio::{io::AsyncWriteExt as _, net::TcpStream};
 use wakumix_integration_tests::{
     CONTENT_TOPIC, TOPIC, eventually,
-    hop::FleetNode,
+    hop::NwakuNode,
     http,
     https::{Client, client_hello},
     net::{Net, NodePlan, address_with, all_with, message, plans, push, record_of, usual},
@@ -75,7 +75,7 @@ fn a_page_finds_the_pool_over_tls_and_pushes_through_the_mixnet() {
         let plans = usual().into_iter().map(|plan| serving_pages(plan, &files)).collect();
         let net = Net::start(plans).await;
         let mut relay = net.follow("relay-2").await;
-        let page = FleetNode::start_page(Profile::default(), authority.der()).await;
+        let page = NwakuNode::start_page(Profile::default(), authority.der()).await;
         let [first, second, last, exit, other_exit] =
             ["mixer-1", "mixer-2", "mixer-3", "exit-1", "exit-2"].map(|name| net.node(name));
         for node in [first, last] {
@@ -97,7 +97,7 @@ fn a_page_finds_the_pool_over_tls_and_pushes_through_the_mixnet() {
         assert!(own.addresses.contains(&address_with(first, is_secure)), "{:?}", own.addresses);
         assert_eq!(own.mix_key, Some(mix_node(first).key));
 
-        // Its replies come over the connection that it holds to the last hop of the way back.
+        // Its replies come over the connection that it holds to the last hop of the reply path.
         for number in 0..5 {
             let pushed = message(format!("from a page {number}"));
             let path = [first, second, exit].map(mix_node);
@@ -141,7 +141,7 @@ fn the_name_is_announced_with_tls_everywhere_and_addresses_that_the_certificate_
         let addresses: Vec<String> = record.fields.multiaddrs.iter().map(ToString::to_string).collect();
         assert!(addresses.contains(&name.to_string()), "{addresses:?}");
         assert!(!addresses.iter().any(|text| with_ip(text)), "{addresses:?}");
-        let page = FleetNode::start_page(Profile::default(), authority.der()).await;
+        let page = NwakuNode::start_page(Profile::default(), authority.der()).await;
         page.peer().connect(node.peer_id(), address_with(node, is_secure)).await;
         let mut stream = page.peer().open(node.peer_id(), StreamProtocol::new(descriptor::PROTOCOL)).await;
         write_frame(&mut stream, &descriptor::Request::Own.encode()).await.unwrap();

@@ -199,9 +199,9 @@ fn the_five_nodes_of_the_simulation_of_2025_carry_a_message() {
     });
 }
 
-/// As the operators of the fleet write it: a node behind a name, without store, that begins from a node of its network.
+/// As the operators of nwaku write it: a node behind a name, without store, that begins from a node of its network.
 #[test]
-fn the_configuration_of_a_fleet_node_starts() {
+fn the_configuration_of_a_nwaku_node_starts() {
     run(async {
         let mut net = Net::new();
         let (own, websocket, metrics) = (exchanged(), ports::free(), ports::free());

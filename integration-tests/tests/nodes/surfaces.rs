@@ -255,7 +255,7 @@ fn readiness_says_what_is_missing_until_the_pool_is_there() {
 }
 
 #[test]
-fn the_metrics_page_has_our_counters_those_of_the_fleet_and_those_of_libp2p() {
+fn the_metrics_page_has_our_counters_those_of_the_nwaku_and_those_of_libp2p() {
     run(async {
         let plans = all_with(all_with(usual(), "rest", "true"), "metrics-server", "true");
         let net = Net::start(plans).await;

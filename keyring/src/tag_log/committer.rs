@@ -231,11 +231,11 @@ impl<F: LogFile> Writer<F> {
         loop {
             match self.shared.next(self.deadline) {
                 Work::Group(group) => self.commit(&group),
-                Work::Deadline => self.settle(),
+                Work::Deadline => self.finish(),
                 Work::Close => break,
             }
         }
-        self.settle();
+        self.finish();
     }
 
     fn commit(&mut self, group: &Group) {
@@ -248,7 +248,7 @@ impl<F: LogFile> Writer<F> {
         self.note(result);
         group.done.send_replace(Some(kept));
         if kept && self.is_due() {
-            self.settle();
+            self.finish();
         }
     }
 
@@ -258,7 +258,7 @@ impl<F: LogFile> Writer<F> {
     }
 
     /// Syncs what is written, and writes what failed.
-    fn settle(&mut self) {
+    fn finish(&mut self) {
         if self.records.unsynced() > 0 {
             let result = self.write(true);
             self.note(result);

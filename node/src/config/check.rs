@@ -417,7 +417,7 @@ impl Review<'_> {
 
     fn wire(&mut self) {
         let profiles = || self.config.mix.profile.iter();
-        let of_fleet: Vec<_> = profiles().filter(|wire| wire.kind() == FormatKind::Mix).collect();
+        let of_wakunode2: Vec<_> = profiles().filter(|wire| wire.kind() == FormatKind::Mix).collect();
         if profiles().next().is_none() {
             self.problem(
                 &["mix.profile"],
@@ -425,11 +425,11 @@ impl Review<'_> {
                 "name one, such as lioness/pad",
             );
         }
-        if let [first, second, ..] = of_fleet[..] {
+        if let [first, second, ..] = of_wakunode2[..] {
             let both = format!("mix.profile names {first} and {second}, which cannot be told apart on the wire");
             self.problem(&["mix.profile"], both, "keep one of them");
         }
-        let proof = of_fleet.iter().find_map(|wire| match wire {
+        let proof = of_wakunode2.iter().find_map(|wire| match wire {
             WireFormat::Mix(profile) => (profile.proof_len > 0).then_some(profile.proof_len),
             WireFormat::SphinxPacket => None,
         });
@@ -442,7 +442,7 @@ impl Review<'_> {
         }
     }
 
-    /// Senders of the fleet take every node of the pool that serves lightpush for an exit (`spec/waku.md §5.4`).
+    /// Senders of nwaku take every node of the pool that serves lightpush for an exit (`spec/waku.md §5.4`).
     fn unwanted_exit(&mut self, running: &[&dyn RoleFactory], settings: &Settings<'_>) {
         let serves_lightpush = || {
             let configured = running.iter().filter_map(|role| role.configure(settings).ok());
@@ -452,7 +452,7 @@ impl Review<'_> {
         if forwards && !exits && serves_lightpush() {
             let roles = self.named("roles");
             self.warn(format!(
-                "{roles} makes this node a mixer that serves lightpush but is no exit: senders of the fleet take it for \
+                "{roles} makes this node a mixer that serves lightpush but is no exit: senders of nwaku take it for \
                  one and lose their requests; add exit to roles, or set relay.lightpush = false"
             ));
         }

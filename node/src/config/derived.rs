@@ -71,7 +71,7 @@ fn is_written(judge: &Judge, path: &str) -> bool {
     !matches!(judge.sources.get(path), None | Some(Source::Default))
 }
 
-/// Whether a node is one of a net on one machine, as the simulation files of the fleet have it: packets of others come to it, and
+/// Whether a node is one of a net on one machine, as the simulation files of nwaku have it: packets of others come to it, and
 /// it listens on loopback, and its operator has written that it is to be found there and nowhere else. What nobody has written is
 /// not guessed. Of a node that only sends, loopback says nothing: it may send to anybody.
 fn is_on_one_machine(judge: &Judge, roles: &Roles) -> bool {

@@ -1,4 +1,4 @@
-//! A node to find the network from, in any of the forms that the fleet takes for `entry-node` (`spec/waku.md §7.1`).
+//! A node to find the network from, in any of the forms that nwaku takes for `entry-node` (`spec/waku.md §7.1`).
 
 use std::{fmt, str::FromStr};
 

@@ -14,20 +14,20 @@ use wakumix_role_api::config::{Key, Kind, ValueError};
 use zeroize::Zeroizing;
 
 use super::{
-    fleet::{self, Fate, FleetOption},
     kind::{Misread, read, read_scalar, scalar_text, texts},
     masked::{Masked, Wiped},
     place::{Places, twice_in_yaml},
     presets::Preset,
     problem::{Problem, Source},
     schema::Schema,
+    wakunode2::{self, Fate, Wakunode2Option},
 };
 use crate::{keys::Secret, roles::Roles};
 
 /// What every environment variable of ours begins with.
 pub const ENV_PREFIX: &str = "WAKUMIX_";
 /// What those of `wakunode2` begin with (`spec/waku.md §7`), which name the same keys. It reads those that it knows and no others.
-const FLEET_ENV_PREFIX: &str = "WAKUNODE2_";
+const WAKUNODE2_ENV_PREFIX: &str = "WAKUNODE2_";
 
 /// Bytes of a file that are read at first: with every key and its documentation it has 30 kB.
 const FIRST_READ: usize = 64 << 10;
@@ -55,7 +55,7 @@ pub struct Inputs {
 /// One flag and its values, several for a list.
 #[derive(Clone, Debug)]
 pub struct Flag {
-    /// The key or fleet name, without dashes in front.
+    /// The key or wakunode2 name, without dashes in front.
     pub name: String,
     /// The values.
     pub values: Vec<String>,
@@ -78,9 +78,9 @@ pub(super) struct Judge {
     pub(super) layers: Vec<Dict>,
     /// Good values that must not be shown; they never enter `layers`.
     pub(super) secrets: BTreeMap<&'static str, Secret>,
-    /// The fleet's switches.
+    /// Nwaku's switches.
     pub(super) switches: BTreeMap<&'static str, (bool, Source)>,
-    /// The fleet's options that are no keys here and may be refused, as written last.
+    /// Nwaku's options that are no keys here and may be refused, as written last.
     pub(super) options: BTreeMap<&'static str, (Vec<String>, Source)>,
     /// The presets in force: the one that a cluster implies, and the named one.
     pub(super) presets: Vec<&'static Preset>,
@@ -105,7 +105,9 @@ impl Inputs {
     pub fn from_process() -> Self {
         let mut environment: Vec<_> = std::env::vars_os()
             .map(|(name, value)| (name.to_string_lossy().into(), value.to_string_lossy().into()))
-            .filter(|(name, _): &(String, String)| name.starts_with(ENV_PREFIX) || name.starts_with(FLEET_ENV_PREFIX))
+            .filter(|(name, _): &(String, String)| {
+                name.starts_with(ENV_PREFIX) || name.starts_with(WAKUNODE2_ENV_PREFIX)
+            })
             .collect();
         // Problems come out in the same order each time.
         environment.sort_unstable();
@@ -212,7 +214,7 @@ pub(super) fn environment(variables: &[(String, String)]) -> Vec<Entry> {
         .iter()
         .filter(|(name, value)| !ENV_FILE.contains(&name.as_str()) && !is_service_link(name, value))
         .filter_map(|(name, value)| {
-            let rest = name.strip_prefix(ENV_PREFIX).or_else(|| name.strip_prefix(FLEET_ENV_PREFIX))?;
+            let rest = name.strip_prefix(ENV_PREFIX).or_else(|| name.strip_prefix(WAKUNODE2_ENV_PREFIX))?;
             Some(Entry {
                 name: rest.to_ascii_lowercase().replace("__", ".").replace('_', "-"),
                 raw: Wiped::new(value.as_str().into()),
@@ -285,14 +287,14 @@ impl Judge {
         let mut table = Dict::new();
         let mut seen: BTreeMap<&'static str, String> = BTreeMap::new();
         for entry in entries {
-            if let Some(switch) = fleet::switch(&entry.name) {
+            if let Some(switch) = wakunode2::switch(&entry.name) {
                 self.switch(switch.name, &entry);
             } else if let Some(key) = schema.written_as(&entry.name) {
                 if let Some(other) = seen.insert(key.path, entry.name.clone()) {
                     self.twice(key, &other, &entry);
                 }
                 self.value(key, entry, &mut table);
-            } else if let Some(option) = fleet::option(&entry.name) {
+            } else if let Some(option) = wakunode2::option(&entry.name) {
                 self.option(option, &entry);
             } else {
                 self.unknown(&entry);
@@ -319,7 +321,7 @@ impl Judge {
     }
 
     /// Notes what is written of an option that may be refused. The others are passwords and the like, which nobody needs to know.
-    fn option(&mut self, option: &'static FleetOption, entry: &Entry) {
+    fn option(&mut self, option: &'static Wakunode2Option, entry: &Entry) {
         if !matches!(option.fate, Fate::Ignored(_) | Fate::With(_)) {
             self.options.insert(option.name, (texts(entry.raw.get()), entry.source.clone()));
         }
@@ -401,7 +403,7 @@ impl Judge {
     }
 
     fn unknown(&mut self, entry: &Entry) {
-        if matches!(&entry.source, Source::Environment(name) if name.starts_with(FLEET_ENV_PREFIX)) {
+        if matches!(&entry.source, Source::Environment(name) if name.starts_with(WAKUNODE2_ENV_PREFIX)) {
             self.warnings.push(format!("{} names no option of wakunode2, and has no effect", entry.source));
             return;
         }

@@ -17,13 +17,12 @@ use wakumix_telemetry::logging;
 use super::{
     Config, check,
     check::Keys,
-    derived,
-    fleet::{self, SWITCHES, Switch},
-    kind,
+    derived, kind,
     layers::{self, Entry, Inputs, Judge},
     presets,
     problem::{Problem, Problems, Source},
     schema::Schema,
+    wakunode2::{self, SWITCHES, Switch},
 };
 use crate::roles::{NotConfigured, Roles, RolesError};
 
@@ -147,7 +146,7 @@ pub(super) fn together(mut judge: Judge, roles: &Roles, written: [Vec<Entry>; 3]
             values,
             keys,
             sources: judge.sources,
-            without_proofs: judge.options.remove(fleet::RLN).map(|(_, source)| source),
+            without_proofs: judge.options.remove(wakunode2::RLN).map(|(_, source)| source),
             warnings: judge.warnings,
             roles: roles.clone(),
             schema: judge.schema,
@@ -157,7 +156,7 @@ pub(super) fn together(mut judge: Judge, roles: &Roles, written: [Vec<Entry>; 3]
     }
 }
 
-/// Turns the fleet's switches into roles, or says where they contradict the roles that were named.
+/// Turns nwaku's switches into roles, or says where they contradict the roles that were named.
 fn apply_switches(judge: &mut Judge, built: &Roles) {
     if !judge.sources.contains_key("roles") {
         // A default turns on what this build has; what is written is taken at its word.

@@ -12,7 +12,7 @@ use wakumix_role_api::{config::ValueError, convert_through_text};
 pub enum Nat {
     /// Announce what the node listens on.
     None,
-    /// Whatever works, as the fleet writes it: a port mapping is a part of that which this node does not ask for.
+    /// Whatever works, as nwaku writes it: a port mapping is a part of that which this node does not ask for.
     Any,
     /// Announce this address with the node's own ports.
     External(IpAddr),
@@ -65,7 +65,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn nat_knows_the_words_of_the_fleet() {
+    fn nat_knows_the_words_of_the_wakunode2() {
         for text in ["none", "any", "extip:192.0.2.1"] {
             assert_eq!(text.parse::<Nat>().unwrap().to_string(), text);
         }

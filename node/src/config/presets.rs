@@ -26,7 +26,7 @@ const fn wire(name: &'static str, doc: &'static str, values: &'static [(&'static
 pub(crate) const PRESETS: &[Preset] = &[
     wire(
         "nwaku-2025-12",
-        "mix fleet of nwaku of December 2025; its nodes read delays in the wrong byte order, so none is asked for. \
+        "mix wakunode2 of nwaku of December 2025; its nodes read delays in the wrong byte order, so none is asked for. \
          Cluster and first nodes are not published with it: write cluster-id, and first nodes under entry-node",
         &[("mix.profile", "nwaku-2025-12"), ("mix.delay", "none")],
     ),

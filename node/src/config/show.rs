@@ -10,12 +10,11 @@ use wakumix_role_api::{
 };
 
 use super::{
-    Loaded,
-    fleet::RLN,
-    kind,
+    Loaded, kind,
     presets::PRESETS,
     problem::{Problem, Problems},
     schema::{Schema, sentence},
+    wakunode2::RLN,
 };
 use crate::roles::{Roles, RolesError};
 

@@ -13,7 +13,7 @@ use std::path::{Path, PathBuf};
 
 use super::{Flag, Inputs, Loaded, Problem, load};
 
-// `spec/waku.md §5.2`, the nodes of the fleet's own simulation: node key, peer id, mix key, mix public key.
+// `spec/waku.md §5.2`, the nodes of nwaku's own simulation: node key, peer id, mix key, mix public key.
 pub(super) const NODE: &str = "f98e3fba96c32e8d1967d460f1b79457380e1a895f7971cecc8528abe733781a";
 pub(super) const PEER: &str = "16Uiu2HAmPiEs2ozjjJF2iN2Pe2FYeMC9w4caRHKYdLdAfjgbWM6o";
 pub(super) const MIX: &str = "a87db88246ec0eedda347b9b643864bee3d6933eb15ba41e6d58cb678d813258";

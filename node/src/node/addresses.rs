@@ -12,7 +12,7 @@ use crate::config::Config;
 ///
 /// Configured ones always, and nothing else where they are to be the only ones. Then, of a node that is reached through
 /// relays, the relayed ones; of any other, what others have reached it at and what is bound. Private bound addresses are
-/// told only in nets that take them, or when there is nothing else to tell: then this node is in a network of its own. A
+/// told only in nets that take them, or when there is nothing else to tell: then this node is in its own network. A
 /// loopback address means another machine to everybody else, and is told only by a node that is bound to nothing else.
 pub(super) fn announced(config: &Config, host: &HostAddresses) -> Vec<Multiaddr> {
     let mut addresses = configured(config, host);

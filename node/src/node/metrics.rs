@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use wakumix_mix::{Balance, fleet::FleetCounts};
+use wakumix_mix::{Balance, nwaku::NwakuCounts};
 use wakumix_role_api::RoleContext;
 use wakumix_telemetry::{Telemetry, logging};
 
@@ -16,12 +16,12 @@ pub(super) fn export(context: &RoleContext, config: &Config) {
     telemetry.gauge(Metric::WakuVersion, &[("version", crate::VERSION)]).set(1.0);
     let (ledger, formats) = (Arc::clone(&context.ledger), context.formats.clone());
     telemetry.on_scrape(move |telemetry| {
-        // The buffers first: a packet that is settled in between then counts as held, not as lost.
+        // The buffers first: a packet that is finished in between then counts as held, not as lost.
         let held = u64::try_from(formats.held()).unwrap_or(u64::MAX);
         let balance = ledger.snapshot();
         packets(telemetry, &balance, held);
         telemetry.counter(Metric::LogLinesLeftOutTotal, &[]).absolute(logging::lines_left_out());
-        fleet(telemetry, &FleetCounts::of(&ledger));
+        nwaku(telemetry, &NwakuCounts::of(&ledger));
         process(telemetry);
         let capacity = u64::try_from(formats.capacity()).unwrap_or(u64::MAX);
         gauge(telemetry, Metric::PacketBuffersInUse, held);
@@ -49,8 +49,8 @@ fn packets(telemetry: &Telemetry, balance: &Balance, held: u64) {
         telemetry.counter(Metric::PacketsDroppedTotal, &labels).absolute(*value);
     }
     gauge(telemetry, Metric::PacketsHeld, held);
-    #[expect(clippy::cast_precision_loss, reason = "a residue is near zero, and any other value is wrong anyway")]
-    telemetry.gauge(Metric::PacketBalanceResidue, &[]).set(balance.residue(held) as f64);
+    #[expect(clippy::cast_precision_loss, reason = "a unaccounted is near zero, and any other value is wrong anyway")]
+    telemetry.gauge(Metric::PacketBalanceResidue, &[]).set(balance.unaccounted(held) as f64);
 }
 
 /// What the system says of the process. What it does not say has no series.
@@ -79,7 +79,7 @@ fn process(telemetry: &Telemetry) {
     }
 }
 
-fn fleet(telemetry: &Telemetry, counts: &FleetCounts) {
+fn nwaku(telemetry: &Telemetry, counts: &NwakuCounts) {
     for (kind, value) in &counts.received {
         telemetry.counter(Metric::MixMessagesRecvdTotal, &[("type", kind)]).absolute(*value);
     }

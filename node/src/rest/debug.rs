@@ -1,4 +1,4 @@
-//! `/info` and `/version`, also below `/debug/v1`: what the fleet's tools read after a start (`spec/waku.md §7.5`).
+//! `/info` and `/version`, also below `/debug/v1`: what nwaku's tools read after a start (`spec/waku.md §7.5`).
 
 use actix_web::{HttpResponse, Responder, http::StatusCode, web};
 use schemars::JsonSchema;

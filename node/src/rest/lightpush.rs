@@ -304,7 +304,7 @@ async fn push_plainly(api: &Api, asked: Asked) -> Outcome {
     api.plain.push(DirectPush { id: request_id(), topic, message }, limit).await.into()
 }
 
-/// 20 random hex digits, as the fleet's clients have (`spec/waku.md §5.5`).
+/// 20 random hex digits, as nwaku's clients have (`spec/waku.md §5.5`).
 fn request_id() -> String {
     let mut bytes = [0; 10];
     rand::rng().fill_bytes(&mut bytes);
@@ -363,7 +363,7 @@ impl From<&PushFailure> for Outcome {
             PushFailure::BadAnswer(_) | PushFailure::Client(ClientError::Internal(_)) => {
                 LightpushStatus::INTERNAL_SERVER_ERROR
             }
-            // A dial failure is 505 at the fleet's clients (`spec/waku.md §4.1`).
+            // A dial failure is 505 at nwaku's clients (`spec/waku.md §4.1`).
             PushFailure::Service(DirectFailure::DialFailed) => LightpushStatus::NO_PEERS_TO_RELAY,
             _ => LightpushStatus::SERVICE_NOT_AVAILABLE,
         };

@@ -31,7 +31,7 @@ use crate::{
 /// exit, two hops), 300 ms on average (`spec/mix-wire.md §14`), so that about eight tries fit: with one packet in ten lost on
 /// every link, 99.98 % are answered (`docs/sending.md`).
 pub const DEFAULT_TIMEOUT: Duration = Duration::from_secs(10);
-/// The longest wait that a caller may ask for; what the fleet's newest clients allow a request (`spec/waku.md §5.6`).
+/// The longest wait that a caller may ask for; what nwaku's newest clients allow a request (`spec/waku.md §5.6`).
 pub const DEFAULT_MAX_TIMEOUT: Duration = Duration::from_secs(60);
 /// Reply blocks in a request: one, as Waku's clients send (`spec/waku.md §5.5`); each costs 734 bytes of payload.
 pub const DEFAULT_SURBS: usize = 1;
@@ -235,7 +235,7 @@ impl Client {
             own,
             network: Network::default(),
             connected: Connected::new(),
-            settled: started.saturating_add(SETTLING),
+            finished: started.saturating_add(SETTLING),
             conditions: Conditions::new(config.hold, config.delay),
             window: Window::new(config.window),
             surbs: SurbStore::new(config.max_credentials(), config.max_timeout, weaknesses),

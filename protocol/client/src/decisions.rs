@@ -24,7 +24,7 @@ const REQUESTS: u32 = 1_000;
 const SERVICES: u8 = 3;
 const NODES: u8 = 14;
 
-/// What the network does, from a generator of its own.
+/// What the network does, from its own generator.
 struct Net(ChaCha20Rng);
 
 impl Net {

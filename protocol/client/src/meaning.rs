@@ -49,7 +49,7 @@ pub trait AnswerReader: Send + Sync {
     /// What these application bytes of a reply mean for the request. They come from strangers.
     fn meaning(&self, answer: &[u8]) -> Meaning;
 
-    /// How many services must say that it is done, each through an exit of its own; 0 counts as 1. More than one suits requests
+    /// How many services must say that it is done, each through its own exit; 0 counts as 1. More than one suits requests
     /// that a service recognises when they are repeated.
     fn confirmations(&self) -> usize {
         1

@@ -5,7 +5,7 @@
 //! packets and of the bytes a second that the node can bear; so one bucket limits both. The node's bucket fills with one
 //! second a second. What is in it belongs to the active peers in equal parts:
 //!
-//! - Each active peer has a bucket of its own that fills at `1 / active`. What it holds is guaranteed: it is admitted even
+//! - Each active peer has its own bucket that fills at `1 / active`. What it holds is guaranteed: it is admitted even
 //!   when others have emptied the node's bucket, which then owes.
 //! - What peers leave of their parts is in the node's bucket and goes to whoever comes first.
 //!

@@ -41,7 +41,7 @@ mod tests {
     }
 
     #[test]
-    fn lightpush_has_the_room_that_the_fleet_has() {
+    fn lightpush_has_the_room_that_the_nwaku_has() {
         let seq = |surbs| request_capacity(&format(Block::Seq), LIGHTPUSH, surbs);
         let pad = |surbs| request_capacity(&format(Block::Pad), LIGHTPUSH, surbs);
         assert_eq!([0, 1, 4, 5].map(seq), [3935, 3201, 999, 265].map(Some));

@@ -19,7 +19,7 @@ pub(crate) fn first_hop(
     if weaknesses.has(Weakness::StrangeFirstHop) { Some(claimed) } else { known(&claimed.peer()) }
 }
 
-/// Whether everybody on the path of a packet that was lost is weighed down at once, instead of judged by all packets.
+/// Whether everybody on the path of a packet that was lost is down-weighted at once, instead of judged by all packets.
 pub(crate) fn blames_paths(weaknesses: Weaknesses) -> bool {
     weaknesses.has(Weakness::BlamedPath)
 }

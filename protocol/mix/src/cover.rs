@@ -1,6 +1,6 @@
 //! Loop cover: packets that this node sends to itself through two others (`spec/mix-wire.md §16`).
 //!
-//! A loop is built like a request, with the same length and delays, and its body is the fleet's cover: the codec and random
+//! A loop is built like a request, with the same length and delays, and its body is nwaku's cover: the codec and random
 //! bytes. The first 16 of those are its [`LoopId`], which nobody but this node ever sees: they lie inside the innermost
 //! layer. So a loop that comes back is known for one's own, and how long it took.
 //!
@@ -73,7 +73,7 @@ pub struct LoopLimits {
     /// Loops on their way; beyond it no more are sent.
     pub loops: usize,
     /// After this time a loop is lost.
-    pub patience: Duration,
+    pub response_timeout: Duration,
 }
 
 /// As many loops are on their way as there may be.
@@ -117,7 +117,7 @@ impl LoopsInFlight {
     pub fn expire(&mut self, now: Duration) -> Vec<Loop> {
         let mut lost = Vec::new();
         while let Some((sent_at, id)) = self.order.front()
-            && now.saturating_sub(*sent_at) >= self.limits.patience
+            && now.saturating_sub(*sent_at) >= self.limits.response_timeout
         {
             lost.extend(self.loops.remove(id));
             self.order.pop_front();
@@ -128,7 +128,7 @@ impl LoopsInFlight {
     /// When the next loop may be lost; `None` while there is none.
     #[must_use]
     pub fn next_expiry(&self) -> Option<Duration> {
-        self.order.front().map(|(sent_at, _)| *sent_at + self.limits.patience)
+        self.order.front().map(|(sent_at, _)| *sent_at + self.limits.response_timeout)
     }
 
     /// Loops on their way.
@@ -152,7 +152,7 @@ mod tests {
     use crate::encode_cover;
     use crate::testing::{peer, rng, sphinx};
 
-    const LIMITS: LoopLimits = LoopLimits { loops: 3, patience: Duration::from_secs(10) };
+    const LIMITS: LoopLimits = LoopLimits { loops: 3, response_timeout: Duration::from_secs(10) };
 
     fn id(n: u8) -> LoopId {
         LoopId([n; LOOP_ID_LEN])

@@ -6,8 +6,8 @@ use rand_core::CryptoRng;
 
 use crate::random;
 
-/// The mean that the fleet's clients encode, in milliseconds (§14; §21 W12 asks to look like them).
-pub const FLEET_MEAN_MS: u16 = 50;
+/// The mean that nwaku's clients encode, in milliseconds (§14; §21 W12 asks to look like them).
+pub const WAKUNODE2_MEAN_MS: u16 = 50;
 
 /// The share of the exponential distribution that is cut off at its long end.
 const TAIL: f64 = 1e-6;
@@ -26,9 +26,9 @@ pub enum DelayLaw {
 }
 
 impl Default for DelayLaw {
-    /// What the fleet does.
+    /// What nwaku does.
     fn default() -> Self {
-        Self::Exponential { mean_ms: FLEET_MEAN_MS }
+        Self::Exponential { mean_ms: WAKUNODE2_MEAN_MS }
     }
 }
 

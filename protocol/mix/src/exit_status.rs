@@ -1,6 +1,6 @@
 //! What an exit says when a request comes to nothing: the codes that its answers carry and senders read.
 //!
-//! The fleet's exits send an empty answer when they cannot reach a service, and mostly nothing (`spec/mix-wire.md §11`). Ours
+//! Nwaku's exits send an empty answer when they cannot reach a service, and mostly nothing (`spec/mix-wire.md §11`). Ours
 //! answers a lightpush request with a lightpush response whose description is [`ExitStatus::describe`]: to any client a
 //! refusal with its reason in words, to ours the code behind it.
 

@@ -8,7 +8,7 @@
 //!                                     └─> refused, with a reason that nobody on the wire learns
 //! ```
 //!
-//! Each step is a function of its own that works in the caller's buffer and allocates nothing, so that a node runs each step
+//! Each step is its own function that works in the caller's buffer and allocates nothing, so that a node runs each step
 //! over a batch, and has the replay tags of a batch on disk before it opens any packet of it. [`SingleKeyHop`] takes all
 //! steps with one packet.
 //!

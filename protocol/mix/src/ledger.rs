@@ -3,14 +3,14 @@
 //! A [`Packet`] is the only way to hold a buffer with a packet in it. It is entered when it is received or made
 //! and must end in exactly one [`Outcome`]; one that is merely dropped counts as
 //! [`DropReason::Abandoned`]. Hence `received + originated = outcomes + held` at every moment of rest,
-//! and [`Balance::residue`] says by how much it does not hold.
+//! and [`Balance::unaccounted`] says by how much it does not hold.
 //!
-//! What the residue can show depends on who says how much is held. Measured against the buffer pool
+//! What the unaccounted can show depends on who says how much is held. Measured against the buffer pool
 //! ([`BufferPool::in_use`](wakumix_sphinx::BufferPool::in_use)) it shows buffers outside packets and packets outside
 //! the pool, and can be watched while traffic flows: it is off by the packets that are in mid-step. A packet
 //! leaked as a whole (`mem::forget`, a cycle of `Arc`s) keeps its buffer too and
-//! stays "held" for ever; it shows against the held packets that the queues themselves can name, which at
-//! rest is none: `residue(0)` must be 0.
+//! stays "held" forever; it shows against the held packets that the queues themselves can name, which at
+//! rest is none: `unaccounted(0)` must be 0.
 
 use std::fmt;
 use std::sync::Arc;
@@ -138,7 +138,7 @@ impl fmt::Debug for Ledger {
 
 /// A packet in this node: its buffer and its open entry in the ledger.
 ///
-/// Ends by [`Self::settle`]; dropping it instead counts as [`DropReason::Abandoned`] at the stage it was last
+/// Ends by [`Self::finish`]; dropping it instead counts as [`DropReason::Abandoned`] at the stage it was last
 /// said to be in. Either way the buffer goes back to its pool.
 #[must_use = "a packet that is dropped without an outcome counts as abandoned"]
 pub struct Packet {
@@ -148,7 +148,7 @@ pub struct Packet {
     stage: Stage,
     /// Its place among the packets of the peer that sent it, until it ends.
     place: Option<Place>,
-    is_settled: bool,
+    is_finished: bool,
 }
 
 impl Packet {
@@ -203,24 +203,24 @@ impl Packet {
     }
 
     /// Ends the packet.
-    pub fn settle(mut self, outcome: Outcome) {
+    pub fn finish(mut self, outcome: Outcome) {
         self.close(outcome);
     }
 
     /// Ends the packet as dropped at the stage where it is.
     pub fn reject(self, reason: DropReason) {
         let stage = self.stage;
-        self.settle(Outcome::Dropped { stage, reason });
+        self.finish(Outcome::Dropped { stage, reason });
     }
 
     fn enter_ledger(buffer: PacketBuf, ledger: &Arc<Ledger>, origin: Option<Origin>, stage: Stage) -> Self {
         ledger.enter(origin);
-        Self { buffer, ledger: Arc::clone(ledger), origin, stage, place: None, is_settled: false }
+        Self { buffer, ledger: Arc::clone(ledger), origin, stage, place: None, is_finished: false }
     }
 
     fn close(&mut self, outcome: Outcome) {
         self.ledger.record(self.origin, outcome);
-        self.is_settled = true;
+        self.is_finished = true;
     }
 }
 
@@ -232,7 +232,7 @@ impl AsMut<[u8]> for Packet {
 
 impl Drop for Packet {
     fn drop(&mut self) {
-        if !self.is_settled {
+        if !self.is_finished {
             self.close(Outcome::Dropped { stage: self.stage, reason: DropReason::Abandoned });
         }
     }
@@ -287,7 +287,7 @@ impl Balance {
     /// Packets unaccounted for: those entered, minus those ended, minus those that are said to be `held`.
     /// Zero in a sound node at rest; positive if packets are lost, negative if some were counted twice.
     #[must_use]
-    pub fn residue(&self, held: u64) -> i64 {
+    pub fn unaccounted(&self, held: u64) -> i64 {
         let entered = self.received + self.originated;
         let accounted = self.outcomes() + held;
         // Counters far below 2^63 in practice; wrapping subtraction gives the signed difference.
@@ -337,11 +337,11 @@ mod tests {
     fn every_packet_is_held_until_it_ends() {
         let (pool, ledger) = (BufferPool::new(4, BUFFER_LEN), Ledger::new());
         let packet = received(&pool, &ledger);
-        assert_eq!(ledger.snapshot().residue(held(&pool)), 0);
-        assert_eq!(ledger.snapshot().residue(0), 1);
-        packet.settle(Outcome::Forwarded);
+        assert_eq!(ledger.snapshot().unaccounted(held(&pool)), 0);
+        assert_eq!(ledger.snapshot().unaccounted(0), 1);
+        packet.finish(Outcome::Forwarded);
         assert_eq!(pool.in_use(), 0);
-        assert_eq!(ledger.snapshot().residue(0), 0);
+        assert_eq!(ledger.snapshot().unaccounted(0), 0);
         assert_eq!(ledger.snapshot().forwarded, 1);
     }
 
@@ -351,7 +351,7 @@ mod tests {
         ledger.refuse(DropReason::PeerRate);
         let balance = ledger.snapshot();
         assert_eq!(balance.dropped, [(Stage::Ingress, DropReason::PeerRate, 1)]);
-        assert_eq!((balance.received, balance.residue(0)), (1, 0));
+        assert_eq!((balance.received, balance.unaccounted(0)), (1, 0));
     }
 
     #[test]
@@ -360,7 +360,7 @@ mod tests {
         let places = Places::of(&room);
         let packet = received(&pool, &ledger).in_place(places.take().unwrap());
         assert_eq!(room.taken(), 1);
-        packet.settle(Outcome::Forwarded);
+        packet.finish(Outcome::Forwarded);
         assert_eq!(room.taken(), 0);
         drop(received(&pool, &ledger).in_place(places.take().unwrap()));
         assert_eq!(room.taken(), 0);
@@ -374,7 +374,7 @@ mod tests {
         drop(packet);
         let balance = ledger.snapshot();
         assert_eq!(balance.dropped, [(Stage::Delay, DropReason::Abandoned, 1)]);
-        assert_eq!(balance.residue(held(&pool)), 0);
+        assert_eq!(balance.unaccounted(held(&pool)), 0);
     }
 
     #[test]
@@ -387,27 +387,27 @@ mod tests {
     }
 
     #[test]
-    fn a_forgotten_packet_leaves_a_residue() {
+    fn a_forgotten_packet_leaves_a_unaccounted() {
         let (pool, ledger) = (BufferPool::new(4, BUFFER_LEN), Ledger::new());
         std::mem::forget(received(&pool, &ledger));
-        received(&pool, &ledger).settle(Outcome::Delivered);
-        assert_eq!(ledger.snapshot().residue(0), 1);
+        received(&pool, &ledger).finish(Outcome::Delivered);
+        assert_eq!(ledger.snapshot().unaccounted(0), 1);
     }
 
     #[test]
-    fn a_buffer_outside_any_packet_leaves_a_residue() {
+    fn a_buffer_outside_any_packet_leaves_a_unaccounted() {
         let (pool, ledger) = (BufferPool::new(4, BUFFER_LEN), Ledger::new());
         let stray = pool.take();
-        assert_eq!(ledger.snapshot().residue(held(&pool)), -1);
+        assert_eq!(ledger.snapshot().unaccounted(held(&pool)), -1);
         drop(stray);
-        assert_eq!(ledger.snapshot().residue(held(&pool)), 0);
+        assert_eq!(ledger.snapshot().unaccounted(held(&pool)), 0);
     }
 
     #[test]
     #[should_panic(expected = "is no end for")]
     fn a_received_packet_cannot_be_sent() {
         let (pool, ledger) = (BufferPool::new(4, BUFFER_LEN), Ledger::new());
-        received(&pool, &ledger).settle(Outcome::Sent);
+        received(&pool, &ledger).finish(Outcome::Sent);
     }
 
     #[test]
@@ -427,7 +427,7 @@ mod tests {
                     for round in 0..500 {
                         let packet = received(&pool, &ledger);
                         if round % 2 == 0 {
-                            packet.settle(Outcome::Forwarded);
+                            packet.finish(Outcome::Forwarded);
                         }
                     }
                 });
@@ -435,13 +435,13 @@ mod tests {
         });
         let balance = ledger.snapshot();
         assert_eq!((balance.received, balance.forwarded, balance.dropped_total()), (2000, 1000, 1000));
-        assert_eq!(balance.residue(held(&pool)), 0);
+        assert_eq!(balance.unaccounted(held(&pool)), 0);
     }
 
     #[derive(Clone, Debug)]
     enum Step {
         Enter(Option<usize>),
-        Settle(usize, usize, usize),
+        Finish(usize, usize, usize),
         Abandon(usize),
         Move(usize, usize),
     }
@@ -450,7 +450,7 @@ mod tests {
         let stage = 0..Stage::ALL.len();
         prop_oneof![
             proptest::option::of(0..Origin::ALL.len()).prop_map(Step::Enter),
-            (any::<usize>(), any::<usize>(), stage.clone()).prop_map(|(at, end, stage)| Step::Settle(at, end, stage)),
+            (any::<usize>(), any::<usize>(), stage.clone()).prop_map(|(at, end, stage)| Step::Finish(at, end, stage)),
             any::<usize>().prop_map(Step::Abandon),
             (any::<usize>(), stage).prop_map(|(at, stage)| Step::Move(at, stage)),
         ]
@@ -477,10 +477,10 @@ mod tests {
                         None => Packet::received(buffer, &ledger),
                     })),
                     _ if packets.is_empty() => {}
-                    Step::Settle(at, end, stage) => {
+                    Step::Finish(at, end, stage) => {
                         let packet = packets.swap_remove(at % packets.len());
                         let end = an_end(&packet, end, stage);
-                        packet.settle(end);
+                        packet.finish(end);
                     }
                     Step::Abandon(at) => drop(packets.swap_remove(at % packets.len())),
                     Step::Move(at, stage) => {
@@ -489,11 +489,11 @@ mod tests {
                     }
                 }
                 prop_assert_eq!(pool.in_use(), packets.len());
-                prop_assert_eq!(ledger.snapshot().residue(held(&pool)), 0);
+                prop_assert_eq!(ledger.snapshot().unaccounted(held(&pool)), 0);
             }
             packets.clear();
             let balance = ledger.snapshot();
-            prop_assert_eq!(balance.residue(0), 0);
+            prop_assert_eq!(balance.unaccounted(0), 0);
             prop_assert_eq!(balance.outcomes(), balance.received + balance.originated);
         }
     }

@@ -24,7 +24,7 @@
 //! | [`exit_status`] | what an exit says of a request that came to nothing | |
 //! | [`outcome`] | what may become of a packet | §10, §11 |
 //! | [`ledger`] | packet accounting: nothing gets lost uncounted | |
-//! | [`fleet`] | the same counts under the fleet's metric labels | §18 |
+//! | [`nwaku`] | the same counts under nwaku's metric labels | §18 |
 //!
 //! # Contract
 //!
@@ -85,11 +85,11 @@ pub mod cover;
 pub mod delay;
 pub mod exit;
 pub mod exit_status;
-pub mod fleet;
 pub mod fragment;
 pub mod hop;
 pub mod ledger;
 pub mod message;
+pub mod nwaku;
 pub mod outcome;
 pub mod path;
 mod public;

@@ -231,7 +231,7 @@ pub fn decode_reply(body: &[u8]) -> Result<&[u8], MessageError> {
     Ok(message.rest)
 }
 
-/// Writes the body of a cover packet: its codec and random bytes, as long as the fleet makes it, which is one
+/// Writes the body of a cover packet: its codec and random bytes, as long as nwaku makes it, which is one
 /// byte short of a full block (§16).
 #[must_use]
 pub fn encode_cover<R: CryptoRng + ?Sized>(rng: &mut R, format: &dyn PacketFormat) -> Vec<u8> {

@@ -41,7 +41,7 @@ pub use self::preference::{MIN_WEIGHT, Preference};
 use self::rule::Rule;
 use crate::HopAddress;
 
-/// Smallest pool that carries requests: an exit and three more, as the fleet demands. The node itself does
+/// Smallest pool that carries requests: an exit and three more, as nwaku demands. The node itself does
 /// not count.
 pub const MIN_POOL: usize = 4;
 
@@ -72,7 +72,7 @@ pub struct MixNode {
 pub struct Family(pub u32);
 
 impl MixNode {
-    /// A node of no known family that speaks the fleet's packet and takes no fragments: what is known of a node of the
+    /// A node of no known family that speaks nwaku's packet and takes no fragments: what is known of a node of the
     /// fleet.
     #[must_use]
     pub fn new(address: HopAddress, key: PublicKey) -> Self {

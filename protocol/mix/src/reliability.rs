@@ -5,10 +5,10 @@
 //!
 //! - A node's loss is the average over all trips through it, with partners that this node drew at random. Who drops
 //!   everything that comes from or goes to another raises the other's loss by one partner's share, and its own by as much.
-//! - It is weighed down only when its loss is *clearly* above the median of the nodes that are judged ([`MARGIN`], after
+//! - It is down-weighted only when its loss is *clearly* above the median of the nodes that are judged ([`MARGIN`], after
 //!   taking off the error of the estimate), and only in a pool where one partner's share is below that margin
 //!   ([`MIN_JUDGED`]).
-//! - At most a quarter of the judged nodes are weighed down, those with the highest loss, and never below [`MIN_WEIGHT`].
+//! - At most a quarter of the judged nodes are down-weighted, those with the highest loss, and never below [`MIN_WEIGHT`].
 //! - Evidence halves with [`Limits::half_life`]; a node that is not judged weighs 1.
 //!
 //! That a first hop could not be reached is another matter: nobody but the node and this one take part in it. It weighs the
@@ -35,7 +35,7 @@ use crate::path::MIN_WEIGHT;
 /// smallest pool that is judged, 1/7.
 pub const MARGIN: f64 = 0.15;
 
-/// Judged nodes below which nobody is weighed down.
+/// Judged nodes below which nobody is down-weighted.
 pub const MIN_JUDGED: usize = 8;
 
 /// How long a first hop that cannot be reached weighs the least, after its first failure: as long as a restart takes.
@@ -100,7 +100,7 @@ pub struct Reliability {
 struct Record {
     evidence: Evidence,
     heard_at: Duration,
-    /// What its loss makes it weigh, `None` while it is not weighed down.
+    /// What its loss makes it weigh, `None` while it is not down-weighted.
     marked: Option<f64>,
     pause: Option<Pause>,
 }
@@ -190,7 +190,7 @@ impl Reliability {
         self.nodes.get(peer).and_then(|record| record.evidence.estimate(now, self.limits.half_life))
     }
 
-    /// Nodes that are weighed down by their loss now.
+    /// Nodes that are down-weighted by their loss now.
     #[must_use]
     pub fn marked(&self, now: Duration) -> usize {
         if self.is_stale(now) { 0 } else { self.nodes.values().filter(|record| record.marked.is_some()).count() }

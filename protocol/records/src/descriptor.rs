@@ -166,7 +166,7 @@ pub enum DescriptorError {
     /// It lives longer than [`MAX_LIFETIME`], or not at all.
     #[error("it lives for no time or for longer than {MAX_LIFETIME} seconds")]
     Lifetime,
-    /// A mix key is none, or not in canonical form.
+    /// A mix key is not a point of the curve, or not in canonical form.
     #[error(transparent)]
     Key(#[from] KeyError),
     /// There is a key without the mix bit, or the mix bit without a key.

@@ -34,10 +34,10 @@ pub enum UrlError {
     /// There is no `@`.
     #[error("the URL of a DNS list is {URL_PREFIX}<key>@<domain>; there is no @")]
     At,
-    /// The key is none.
+    /// The key is not valid.
     #[error("the key of the DNS list is no secp256k1 key in base32 of 53 characters")]
     Key,
-    /// The domain is none.
+    /// The domain is not valid.
     #[error("the domain of the DNS list is no domain name of at most {MAX_DOMAIN} characters")]
     Domain,
 }
@@ -64,7 +64,7 @@ pub enum EntryError {
     /// The record is not the one that its name promises.
     #[error("the record does not have the hash that names it")]
     Hash,
-    /// A link is none.
+    /// A link is not valid.
     #[error("the link is wrong: {0}")]
     Link(#[from] UrlError),
 }
@@ -296,7 +296,7 @@ mod tests {
     }
 
     #[test]
-    fn the_public_lists_of_the_fleet_are_urls() {
+    fn the_public_lists_of_the_nwaku_are_urls() {
         for url in [
             "enrtree://AOGYWMBYOUIMOENHXCHILPKY3ZRFEULMFI4DOM442QSZ73TT2A7VI@test.waku.nodes.status.im",
             "enrtree://AIRVQ5DDA4FFWLRBCHJWUWOO6X6S4ZTZ5B667LQ6AJU6PEYDLRD5O@sandbox.waku.nodes.status.im",

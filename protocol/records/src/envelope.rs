@@ -41,7 +41,7 @@ pub enum EnvelopeError {
     /// The bytes are no envelope.
     #[error("not a signed envelope: {0}")]
     Malformed(#[from] prost::DecodeError),
-    /// The key is none.
+    /// The key is not valid.
     #[error("the envelope's key is invalid: {0}")]
     Key(#[from] DecodingError),
     /// The payload is of another type.

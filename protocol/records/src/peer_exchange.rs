@@ -5,7 +5,7 @@
 //!          2 response { 1 peer_infos: repeated { 1 enr: bytes (RLP) }, 10 status_code: uint32, 11 status_desc: string }
 //! ```
 //!
-//! Two habits of the fleet are followed. Its reader wants field 1 in answers as well, so an answer carries an empty query;
+//! Two habits of nwaku are followed. Its reader wants field 1 in answers as well, so an answer carries an empty query;
 //! and an answer without a status, as old nodes give it, counts as success if it has records and as unavailable if not.
 
 use prost::Message as _;
@@ -16,11 +16,11 @@ pub const PROTOCOL: &str = "/vac/waku/peer-exchange/2.0.0-alpha1";
 /// Longest request that is read, in bytes without its frame. A request takes 4 to 13.
 pub const MAX_REQUEST: usize = 256;
 
-/// Longest response that is read, in bytes without its frame. [`MAX_RECORDS`] records of 300 bytes take 19 KiB; the fleet's
+/// Longest response that is read, in bytes without its frame. [`MAX_RECORDS`] records of 300 bytes take 19 KiB; nwaku's
 /// nodes read 1.6 MB, which no answer to a request for that many needs.
 pub const MAX_RESPONSE: usize = 64 * 1024;
 
-/// Records in one answer at most; servers of the fleet give no more.
+/// Records in one answer at most; servers of nwaku give no more.
 pub const MAX_RECORDS: usize = 60;
 
 /// Why bytes are no request or response.
@@ -156,7 +156,7 @@ impl Response {
             status_code: Some(self.status.code()),
             status_desc: Some(self.description).filter(|text| !text.is_empty()),
         };
-        // The fleet's reader refuses an answer without a query.
+        // Nwaku's reader refuses an answer without a query.
         let query = QueryFields { num_peers: Some(0) };
         RpcFields { query: Some(query), response: Some(response) }.encode_to_vec()
     }
@@ -191,7 +191,7 @@ mod tests {
         // Field 1, 2 bytes: field 1, varint 60.
         assert_eq!(encode_request(60), [0x0a, 2, 0x08, 60]);
         assert_eq!(decode_request(&[0x0a, 2, 0x08, 60]), Ok(60));
-        // The fleet's writer leaves out nothing, js-waku leaves out zeros.
+        // Nwaku's writer leaves out nothing, js-waku leaves out zeros.
         assert_eq!(decode_request(&[0x0a, 2, 0x08, 0]), Ok(0));
         assert_eq!(decode_request(&[0x0a, 0]), Ok(0));
     }

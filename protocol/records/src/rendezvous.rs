@@ -14,17 +14,17 @@ pub use record::{MixRecord, PeerRecord, RecordError};
 /// The protocol id.
 pub const PROTOCOL: &str = "/vac/waku/rendezvous/1.0.0";
 
-/// Longest request that is read, in bytes without its frame; the fleet's points read no more.
+/// Longest request that is read, in bytes without its frame; nwaku's points read no more.
 pub const MAX_REQUEST: usize = 4096;
 
 /// Longest response that is read, in bytes without its frame: the records of [`PAGE`] requests of the longest kind and what
-/// surrounds them. The fleet's nodes read 4 MiB.
+/// surrounds them. Nwaku's nodes read 4 MiB.
 pub const MAX_RESPONSE: usize = 64 * 1024;
 
-/// Records that nodes of the fleet ask for at once.
+/// Records that nodes of nwaku ask for at once.
 pub const PAGE: usize = 12;
 
-/// The shortest time to live that points accept and the one that the fleet's nodes ask for, in seconds.
+/// The shortest time to live that points accept and the one that nwaku's nodes ask for, in seconds.
 pub const MIN_TTL: u64 = 60;
 
 /// The longest time to live that libp2p knows, in seconds: 72 hours.

@@ -1,6 +1,6 @@
 //! What every packet format can do: the one way in which the rest of a node makes and opens packets.
 //!
-//! A node may serve several formats at once, each under a protocol id of its own. Their packets differ in length, so the
+//! A node may serve several formats at once, each under its own protocol id. Their packets differ in length, so the
 //! length of a buffer tells its format; nobody but this room looks into one.
 
 use core::{fmt, ops::Range, str::FromStr};
@@ -94,7 +94,7 @@ pub trait PacketFormat: Send + Sync + fmt::Debug {
 /// Which packets a node speaks: `lioness/pad` and its like (`spec/mix-wire.md §20`), or `sphinx-packet`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum WireFormat {
-    /// The packet of the fleet under `/mix/1.0.0`, in one of its profiles.
+    /// The packet of nwaku under `/mix/1.0.0`, in one of its profiles.
     Mix(Profile),
     /// The packet of the `sphinx-packet` crate, for closed fleets.
     #[cfg(feature = "sphinx-packet")]
@@ -151,7 +151,7 @@ impl fmt::Display for WireFormat {
 impl FromStr for WireFormat {
     type Err = WireFormatError;
 
-    /// Reads `sphinx-packet`, or the profile of a packet of the fleet.
+    /// Reads `sphinx-packet`, or the profile of a packet of nwaku.
     fn from_str(text: &str) -> Result<Self, WireFormatError> {
         #[cfg(feature = "sphinx-packet")]
         if text == Self::SPHINX_PACKET {
@@ -167,11 +167,11 @@ impl FromStr for WireFormat {
 #[cfg_attr(not(feature = "sphinx-packet"), error("{0}"))]
 pub struct WireFormatError(ProfileError);
 
-/// A kind of packet: what tells formats apart that one node can serve at once. Two profiles of the fleet's packet share
+/// A kind of packet: what tells formats apart that one node can serve at once. Two profiles of nwaku's packet share
 /// protocol id and length, so a node serves one of them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum FormatKind {
-    /// The packet of the fleet.
+    /// The packet of nwaku.
     Mix,
     /// The packet of the `sphinx-packet` crate.
     SphinxPacket,
@@ -187,7 +187,7 @@ impl FormatKind {
 pub struct FormatSet(u8);
 
 impl FormatSet {
-    /// The packet of the fleet alone: what is assumed of a node that has not told.
+    /// The packet of nwaku alone: what is assumed of a node that has not told.
     pub const MIX: Self = Self(1 << FormatKind::Mix as u8);
 
     /// Whether a kind is in it.

@@ -9,7 +9,7 @@ use crate::layout::{MESSAGE_LEN, PACKET_LEN, PAD_LENGTH_LEN, SEQUENCE_LEN};
 
 /// The largest proof suffix that a profile may name, in bytes.
 ///
-/// Known deployments use 0 or 301. The bound keeps a mistyped profile from sizing buffers, and every packet of the fleet
+/// Known deployments use 0 or 301. The bound keeps a mistyped profile from sizing buffers, and every packet of nwaku
 /// shorter than one of the second format: a node tells them apart by their length.
 pub const MAX_PROOF_LEN: usize = 1024;
 

@@ -1,4 +1,4 @@
-//! Single-use reply blocks: a way back to someone whose address stays hidden (`spec/mix-wire.md §9`). Those of the first
+//! Single-use reply blocks: a reply path to someone whose address stays hidden (`spec/mix-wire.md §9`). Those of the first
 //! format:
 //!
 //! ```text

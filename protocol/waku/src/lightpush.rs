@@ -44,7 +44,7 @@ impl StatusCode {
     pub const PAYLOAD_TOO_LARGE: Self = Self(413);
     /// A validator refused the message, or no topic could be found for it.
     pub const INVALID_MESSAGE: Self = Self(420);
-    /// The server does not relay this topic. The fleet's servers never send it.
+    /// The server does not relay this topic. Nwaku's servers never send it.
     pub const UNSUPPORTED_PUBSUB_TOPIC: Self = Self(421);
     /// Over the rate limit; the request was not read.
     pub const TOO_MANY_REQUESTS: Self = Self(429);
@@ -62,7 +62,7 @@ impl StatusCode {
         self == Self::SUCCESS
     }
 
-    /// The name that the fleet's code gives it, `UNKNOWN` for a code outside the table.
+    /// The name that nwaku's code gives it, `UNKNOWN` for a code outside the table.
     pub fn name(self) -> &'static str {
         match self {
             Self::SUCCESS => "SUCCESS",

@@ -1,6 +1,6 @@
 //! Metadata (66/WAKU2-METADATA, `spec/waku.md §3`): what both sides of every new connection ask each other first.
 //!
-//! A node that does not answer, or answers with another cluster, is disconnected by the fleet's nodes, and its mix packets
+//! A node that does not answer, or answers with another cluster, is disconnected by nwaku's nodes, and its mix packets
 //! fail with the connection.
 
 use prost::Message as _;
@@ -16,7 +16,7 @@ pub const MAX_LEN: usize = 1024;
 /// The request and the response: they have the same shape.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Metadata {
-    /// The cluster. `None` makes the fleet's nodes disconnect.
+    /// The cluster. `None` makes nwaku's nodes disconnect.
     pub cluster_id: Option<u32>,
     /// The shards that the node subscribes to; any list, also an empty one, keeps the connection.
     pub shards: Vec<u32>,

@@ -18,7 +18,7 @@ use crate::{Address, SendError};
 /// A command to the host.
 #[derive(Debug)]
 pub enum HostMessage {
-    /// Write packets to their next hops. Each is settled by the host: written, or dropped with a reason.
+    /// Write packets to their next hops. Each is finished by the host: written, or dropped with a reason.
     SendPackets(Vec<OutboundPacket>),
     /// One request–response exchange with a peer.
     Request(OutboundRequest),
@@ -55,7 +55,7 @@ pub enum HostMessage {
     /// Stay connected to these peers and no others: dial them now and again whenever the connection is lost. Replaces the
     /// list given before; connections to peers that are no longer on it are left to end by themselves.
     KeepConnected(Vec<Multiaddr>),
-    /// This node has asked a peer over a connection of its own, and needs it no longer. Connections that carry packets or an
+    /// This node has asked a peer over its own connection, and needs it no longer. Connections that carry packets or an
     /// open request stay, and so do those to a peer with which this node may gossip.
     EndVisit(PeerId, AfterVisit),
     /// What the host knows of itself.
@@ -308,7 +308,7 @@ pub struct HostAddresses {
     pub is_full: bool,
 }
 
-/// Peers in a topic's mesh from which on it is healthy: the fleet's Dlow (`spec/waku.md §2.6`). Gossipsub looks for more while
+/// Peers in a topic's mesh from which on it is healthy: nwaku's Dlow (`spec/waku.md §2.6`). Gossipsub looks for more while
 /// it has fewer.
 pub const MESH_LOW: usize = 4;
 
@@ -341,7 +341,7 @@ impl HostStatus {
 
 /// Takes packets for one peer, in one packet format, that is being written to.
 pub trait PeerLine: Send + Sync {
-    /// Queues a packet, or settles it if there is no room.
+    /// Queues a packet, or finishes it if there is no room.
     fn push(&self, packet: OutboundPacket);
 }
 

@@ -155,7 +155,7 @@ impl SenderHandle {
         };
         let (id, answer) = match surbs.open(&*served.format, &id, packet.bytes_mut()) {
             Opening::Opened(id, answer) => {
-                packet.settle(Outcome::Replied);
+                packet.finish(Outcome::Replied);
                 (id, Some(answer))
             }
             Opening::Burned(id, reason) => {

@@ -27,7 +27,7 @@ pub struct InboundRequest {
 pub enum Requester {
     /// A peer over its own connection.
     Peer(PeerId),
-    /// Somebody behind the mixnet. All of them are one requester: services give them a budget of their own
+    /// Somebody behind the mixnet. All of them are one requester: services give them their own budget
     /// (`spec/waku.md §4.2`).
     Anonymous,
 }

@@ -51,7 +51,7 @@ pub struct Supervisor {
     tasks: Tasks,
 }
 
-/// Where actors run. A thread of their own ends with the last supervisor that has it.
+/// Where actors run. Their own thread ends with the last supervisor that has it.
 #[derive(Clone)]
 enum Home {
     /// The caller's thread.

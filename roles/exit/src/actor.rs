@@ -23,7 +23,7 @@ use wakumix_waku::{frame, lightpush::refusal::RefusalForm};
 
 use crate::{
     config::Config,
-    exchange::{Answering, Errand, Exchange, Shared},
+    exchange::{Answering, Exchange, ServiceCall, Shared},
     fragments::Fragments,
     metrics::{ReplyOutcome, RequestOutcome},
     policy::{Policy, Target},
@@ -69,7 +69,7 @@ impl Actor for Exit {
         packet.enter(Stage::Exit);
         let Some(served) = self.formats.of(&packet).cloned() else { return packet.reject(DropReason::Size) };
         match read(&*served.format, packet.bytes(), body) {
-            Ok(Incoming::Cover) => packet.settle(Outcome::Cover),
+            Ok(Incoming::Cover) => packet.finish(Outcome::Cover),
             Ok(Incoming::Request(request)) => match self.fragments.clone() {
                 Some(fragments) if request.is_fragment(&destination) => {
                     self.fragment(&fragments, packet, served, request, context);
@@ -105,7 +105,7 @@ impl Exit {
     ) {
         match fragments.insert(served.format.wire().kind(), request) {
             FragmentOutcome::Kept | FragmentOutcome::Duplicate | FragmentOutcome::Late => {
-                packet.settle(Outcome::Delivered);
+                packet.finish(Outcome::Delivered);
             }
             FragmentOutcome::Complete(request) => self.request(&HERE, packet, served, request, context),
             FragmentOutcome::Refused { refusal, surbs } => {
@@ -125,12 +125,12 @@ impl Exit {
     ) {
         let ExitRequest { codec, surbs, data } = request;
         let form = RefusalForm::of(&codec, &data, MAX_REASSEMBLED_LEN);
-        match self.errand(destination, codec, data) {
-            Ok((errand, permit)) => {
-                packet.settle(Outcome::Delivered);
+        match self.call(destination, codec, data) {
+            Ok((call, permit)) => {
+                packet.finish(Outcome::Delivered);
                 let answering = self.answering(served, surbs, permit);
                 // There are as many tasks as places, so this cannot fail.
-                let exchange = Exchange { errand, form, answering };
+                let exchange = Exchange { call, form, answering };
                 let _ = context.spawn("exit_request", OnPanic::Report, exchange.run());
             }
             Err(status) => {
@@ -142,23 +142,23 @@ impl Exit {
     }
 
     /// What is to be done for a request, and its place among those at work.
-    fn errand(
+    fn call(
         &self,
         destination: &AddressBytes,
         codec: String,
         data: Vec<u8>,
-    ) -> Result<(Errand, OwnedSemaphorePermit), ExitStatus> {
-        let errand = match self.target(&codec, destination)? {
+    ) -> Result<(ServiceCall, OwnedSemaphorePermit), ExitStatus> {
+        let call = match self.target(&codec, destination)? {
             Target::Local(service) => {
                 let body = frame::first_body(&data, service.max_request).ok_or(ExitStatus::Malformed)?;
-                Errand::Local { service, body: body.to_vec() }
+                ServiceCall::Local { service, body: body.to_vec() }
             }
             Target::Remote { peer, addresses, is_stranger } => {
-                Errand::Remote { peer, addresses, is_stranger, codec, bytes: data }
+                ServiceCall::Remote { peer, addresses, is_stranger, codec, bytes: data }
             }
         };
         let permit = Arc::clone(&self.places).try_acquire_owned().map_err(|_| ExitStatus::Overloaded)?;
-        Ok((errand, permit))
+        Ok((call, permit))
     }
 
     fn target(&self, codec: &str, destination: &AddressBytes) -> Result<Target, ExitStatus> {

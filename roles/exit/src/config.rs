@@ -48,7 +48,7 @@ wakumix_role_api::settings! {
             "wait for the answer of a service; above the senders' own limit nobody hears it";
         /// The packets of one request may bring many reply blocks, and each answer is a packet that a stranger makes the network carry.
         max_answers: usize = DEFAULT_MAX_ANSWERS, number(1..=MAX_SURBS as u64), "exit.max-answers",
-            "answers to a request, each through a reply block of its own; further reply blocks are discarded, and a refusal has one. Senders must not have a larger sender.surbs, which they check against this key of their own";
+            "answers to a request, each through its own reply block; further reply blocks are discarded, and a refusal has one. Senders must not have a larger sender.surbs, which they check against this key of their own";
         /// Drawn for each reply block anew: all at once would tell that they belong together (`spec/mix-wire.md §21 W12`).
         hold: DelayLaw = DelayLaw::default(), delay(), "exit.hold",
             "mean wait of each answer before it leaves; none shows which answers belong together";

@@ -1,4 +1,4 @@
-//! One request from its service to its replies, in a task of its own: the effects.
+//! One request from its service to its replies, in its own task: the effects.
 
 use std::{sync::Arc, time::Duration};
 
@@ -41,14 +41,14 @@ pub(crate) struct Shared {
 
 /// A request whose way is decided.
 pub(crate) struct Exchange {
-    pub(crate) errand: Errand,
+    pub(crate) call: ServiceCall,
     /// How it is refused if it comes to nothing.
     pub(crate) form: RefusalForm,
     pub(crate) answering: Answering,
 }
 
 /// What is to be done before the replies leave.
-pub(crate) enum Errand {
+pub(crate) enum ServiceCall {
     /// Ask a service of this node.
     Local { service: Service, body: Vec<u8> },
     /// Ask a service elsewhere.
@@ -69,10 +69,10 @@ pub(crate) struct Answering {
 impl Exchange {
     /// Asks and answers. Where there is no answer, the sender is told why.
     pub(crate) async fn run(self) {
-        let Self { errand, form, answering } = self;
+        let Self { call, form, answering } = self;
         let shared = &answering.shared;
-        let (began, is_one_way, is_stranger) = (Instant::now(), answering.surbs.is_empty(), errand.is_for_stranger());
-        let asked = errand.run(shared, is_one_way).await;
+        let (began, is_one_way, is_stranger) = (Instant::now(), answering.surbs.is_empty(), call.is_for_stranger());
+        let asked = call.run(shared, is_one_way).await;
         let (outcome, reply) = match asked.and_then(|answer| answering.fitted(answer)) {
             Ok(answer) => (RequestOutcome::Served, ReplyContent::Answer(answer)),
             Err(status) => (RequestOutcome::Failed(status), refusal(&form, status)),
@@ -87,7 +87,7 @@ impl Exchange {
     }
 }
 
-impl Errand {
+impl ServiceCall {
     /// Whether it is the sender that chose the address.
     fn is_for_stranger(&self) -> bool {
         matches!(self, Self::Remote { is_stranger: true, .. })

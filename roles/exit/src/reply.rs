@@ -1,4 +1,4 @@
-//! From an answer to reply packets, each through a reply block of its own, on a worker (`spec/mix-wire.md §9.2`).
+//! From an answer to reply packets, each through its own reply block, on a worker (`spec/mix-wire.md §9.2`).
 
 use std::sync::Arc;
 
@@ -70,7 +70,7 @@ impl Replier {
             } else {
                 Outcome::Dropped { stage: Stage::Shutdown, reason: DropReason::Stopped }
             };
-            error.into_inner().packet.settle(outcome);
+            error.into_inner().packet.finish(outcome);
             ReplyOutcome::MixerRefused
         })
     }

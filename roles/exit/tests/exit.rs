@@ -28,7 +28,7 @@ async fn a_local_service_is_asked_and_its_answer_opens_at_the_sender() {
     assert_eq!(asked.body, b"request");
     asked.respond.send(b"answer".to_vec()).unwrap();
     assert_eq!(world.answer(&keys).await, frame::encode(b"answer"));
-    world.settled().await;
+    world.finished().await;
     assert_eq!((world.balance().delivered, world.balance().sent), (1, 1));
     world.counts("waku_mix_exit_requests_total{outcome=\"served\"} 1").await;
     world.counts("waku_mix_exit_replies_total{outcome=\"sent\"} 1").await;
@@ -48,7 +48,7 @@ async fn without_reply_blocks_nothing_is_sent() {
     world.lightpush(Vec::new(), b"request").await;
     world.asked().await.respond.send(b"answer".to_vec()).unwrap();
     world.counts("waku_mix_exit_requests_total{outcome=\"served\"} 1").await;
-    world.settled().await;
+    world.finished().await;
     assert_eq!(world.balance().originated, 0);
 }
 
@@ -60,14 +60,14 @@ async fn each_answer_leaves_after_a_hold_of_its_own() {
     world.asked().await.respond.send(b"answer".to_vec()).unwrap();
     let mut holds = Vec::new();
     for _ in 0..4 {
-        let local = world.departure().await;
+        let local = world.dispatch().await;
         holds.push(local.hold);
         assert_eq!(world.open(local, &keys), frame::encode(b"answer"));
     }
     holds.sort_unstable();
     holds.dedup();
     assert!(holds.len() > 1, "they would leave together");
-    world.settled().await;
+    world.finished().await;
 }
 
 #[actix::test]
@@ -77,7 +77,7 @@ async fn a_request_has_two_answers_whatever_reply_blocks_it_brings() {
     world.lightpush(surbs, b"request").await;
     world.serves(&keys, 2).await;
     world.counts("waku_mix_exit_replies_total{outcome=\"surplus\"} 3").await;
-    world.settled().await;
+    world.finished().await;
     assert_eq!(world.balance().sent, 2);
 }
 
@@ -91,7 +91,7 @@ async fn a_reply_block_that_cannot_be_used_is_none_of_the_two() {
     world.serves(&keys, 2).await;
     world.counts("waku_mix_exit_replies_total{outcome=\"strange_hop\"} 2").await;
     world.counts("waku_mix_exit_replies_total{outcome=\"surplus\"} 1").await;
-    world.settled().await;
+    world.finished().await;
 }
 
 #[actix::test]
@@ -100,7 +100,7 @@ async fn replies_leave_at_once_when_no_hold_is_wanted() {
     let (surbs, keys) = world.surbs(1);
     world.lightpush(surbs, b"request").await;
     world.asked().await.respond.send(b"answer".to_vec()).unwrap();
-    let local = world.departure().await;
+    let local = world.dispatch().await;
     assert_eq!(local.hold, Duration::ZERO);
     world.open(local, &keys);
 }
@@ -117,7 +117,7 @@ async fn malformed_bodies_are_dropped_and_counted() {
     world.deliver(HERE, &too_many_surbs).await;
     world.deliver_range(HERE, b"", 4000..9000).await;
     world.counts("waku_mix_queue_wait_seconds_count{queue=\"exit\"} 8").await;
-    world.settled().await;
+    world.finished().await;
     let expected = [(Stage::Exit, DropReason::BadMessage, 6), (Stage::Exit, DropReason::BadSurbs, 2)];
     assert_eq!(world.balance().dropped, expected);
 }
@@ -128,7 +128,7 @@ async fn cover_is_counted_and_forgotten() {
     let body = [&[16][..], COVER_CODEC.as_bytes(), &[0xaa; 100]].concat();
     world.deliver(HERE, &body).await;
     world.counts("waku_mix_queue_wait_seconds_count{queue=\"exit\"} 1").await;
-    world.settled().await;
+    world.finished().await;
     assert_eq!(world.balance().cover, 1);
 }
 
@@ -145,7 +145,7 @@ async fn a_request_for_another_node_is_passed_on_byte_for_byte() {
     let answer = frame::encode(b"answer");
     asked.reply.send(Ok(answer.clone())).unwrap();
     assert_eq!(world.answer(&keys).await, answer, "the prefix is there once");
-    world.settled().await;
+    world.finished().await;
     assert_eq!(world.balance().delivered, 1);
 }
 
@@ -172,7 +172,7 @@ async fn without_free_buffers_replies_are_given_up() {
     asked.respond.send(b"answer".to_vec()).unwrap();
     world.counts("waku_mix_exit_replies_total{outcome=\"no_buffer\"} 1").await;
     drop(taken);
-    world.settled().await;
+    world.finished().await;
 }
 
 #[actix::test]
@@ -188,7 +188,7 @@ async fn stopping_finishes_the_requests_at_work() {
     let report = stopping.await.unwrap();
     assert_eq!((report.finished, report.abandoned, report.in_time), (1, 0, true));
     assert_eq!(world.role.ready(), Err("stopped".to_owned()));
-    world.settled().await;
+    world.finished().await;
 }
 
 #[actix::test]
@@ -199,7 +199,7 @@ async fn stopping_gives_up_at_the_deadline() {
     let _asked = world.asked().await;
     let report = world.role.stop(Instant::now() + LIMIT / 2).await;
     assert_eq!((report.finished, report.abandoned), (0, 1));
-    world.settled().await;
+    world.finished().await;
 }
 
 #[actix::test]
@@ -213,7 +213,7 @@ async fn after_a_panic_all_places_are_free_again() {
     let (surbs, keys) = world.surbs(1);
     world.lightpush(surbs, b"two").await;
     world.serves(&keys, 1).await;
-    world.settled().await;
+    world.finished().await;
     assert_eq!(world.balance().delivered, 2);
 }
 

@@ -40,7 +40,7 @@ async fn asked_once(block: Block) {
     let (first, first_keys) = world.surbs(1);
     world.fragment(first, &pieces[2]).await;
     world.counts("waku_mix_exit_fragment_sets 1").await;
-    world.settled().await;
+    world.finished().await;
     assert_eq!(world.balance().delivered, 1, "the set holds no buffer");
     let (second, second_keys) = world.surbs(1);
     world.fragment(second, &pieces[0]).await;
@@ -54,7 +54,7 @@ async fn asked_once(block: Block) {
     for _ in 0..2 {
         assert_eq!(world.answer(&keys).await, frame::encode(b"answer"));
     }
-    world.settled().await;
+    world.finished().await;
     assert!(world.service.try_recv().is_none());
     assert_eq!((world.balance().delivered, world.balance().sent), (3, 2));
     world.counts("waku_mix_exit_requests_total{outcome=\"served\"} 1").await;
@@ -69,7 +69,7 @@ async fn a_set_in_packets_of_the_second_format_is_answered_in_it() {
     let pieces = world.cut(&body(4000), TWO_AND_ONE);
     let keys = world.fragments(&pieces[1..]).await;
     world.serves(&keys, 2).await;
-    world.settled().await;
+    world.finished().await;
 }
 
 #[actix::test]
@@ -78,7 +78,7 @@ async fn duplicates_are_counted_and_have_no_replies() {
     let pieces = world.cut(&body(3000), TWO_AND_ONE);
     let keys = world.fragments([&pieces[0], &pieces[0], &pieces[1]]).await;
     world.serves(&keys, 2).await;
-    world.settled().await;
+    world.finished().await;
     world.counts("waku_mix_exit_fragments_total{outcome=\"duplicate\"} 1").await;
     assert_eq!(world.balance().delivered, 3);
 }
@@ -106,7 +106,7 @@ async fn a_damaged_set_is_given_up_and_told_once() {
     assert_eq!(status(&world.answer(&keys).await), ExitStatus::BadFragment);
     world.counts("waku_mix_exit_replies_total{outcome=\"surplus\"} 1").await;
     assert_eq!(status(&world.hears(HERE, FRAGMENT_CODEC, &pieces[2]).await), ExitStatus::BadFragment);
-    world.settled().await;
+    world.finished().await;
     assert!(world.service.try_recv().is_none());
     assert_eq!((world.balance().delivered, world.dropped(DropReason::BadFragment)), (1, 2));
     world.counts("waku_mix_exit_fragments_total{outcome=\"damaged\"} 1").await;
@@ -120,7 +120,7 @@ async fn what_is_no_fragment_is_dropped_and_told() {
     for data in [&b""[..], &[0; HEADER_LEN], &[0xff; 500]] {
         assert_eq!(status(&world.hears(HERE, FRAGMENT_CODEC, data).await), ExitStatus::BadFragment);
     }
-    world.settled().await;
+    world.finished().await;
     world.counts("waku_mix_exit_fragments_total{outcome=\"unreadable\"} 3").await;
     assert_eq!(world.dropped(DropReason::BadFragment), 3);
 }
@@ -138,7 +138,7 @@ async fn the_request_in_a_set_is_subject_to_the_policy() {
     world.fragment(Vec::new(), &pieces[0]).await;
     world.counts("waku_mix_exit_requests_total{outcome=\"no_service\"} 1").await;
     world.counts("waku_mix_exit_requests_total{outcome=\"codec_refused\"} 3").await;
-    world.settled().await;
+    world.finished().await;
     assert!(world.service.try_recv().is_none());
     assert_eq!((world.balance().delivered, world.dropped(DropReason::PolicyRefused)), (0, 3));
 }
@@ -154,7 +154,7 @@ async fn a_set_that_never_completes_is_forgotten_by_itself() {
     world.counts("waku_mix_exit_fragment_sets 0").await;
     world.counts("waku_mix_exit_fragment_bytes 0").await;
     world.counts("waku_mix_exit_requests_total{outcome=\"fragment_timeout\"} 1").await;
-    world.settled().await;
+    world.finished().await;
     assert_eq!((world.balance().delivered, world.balance().originated), (1, 0));
 }
 
@@ -201,7 +201,7 @@ async fn an_exit_that_is_not_to_reassemble_refuses_fragments_like_any_other_code
     let pieces = world.cut(&body(3000), TWO_AND_ONE);
     assert_eq!(world.hears(HERE, FRAGMENT_CODEC, &pieces[0]).await, b"");
     world.counts("waku_mix_exit_requests_total{outcome=\"codec_refused\"} 1").await;
-    world.settled().await;
+    world.finished().await;
 }
 
 #[actix::test]
@@ -242,7 +242,7 @@ proptest! {
                 }
                 tokio::time::sleep(Duration::from_millis(wait)).await;
             }
-            world.settled().await;
+            world.finished().await;
             let balance = world.balance();
             let dropped: u64 = balance.dropped.iter().map(|(.., count)| count).sum();
             assert_eq!(balance.delivered + dropped, count as u64);

@@ -46,7 +46,7 @@ async fn refused_requests_reach_nobody_and_their_senders_hear_why() {
         assert_eq!(response(&answer).request_id, "id-7");
         assert_eq!(world.dropped(reason), before + 1, "{expected:?}");
     }
-    world.settled().await;
+    world.finished().await;
     assert_eq!(world.balance().delivered, 0);
     assert!(world.service.try_recv().is_none() && world.host.try_recv().is_none());
     world.counts("waku_mix_exit_requests_total{outcome=\"address_refused\"} 3").await;
@@ -64,7 +64,7 @@ async fn an_exit_that_passes_nothing_on_says_so() {
 }
 
 #[actix::test]
-async fn other_protocols_and_nested_mix_have_the_empty_answer_of_the_fleet() {
+async fn other_protocols_and_nested_mix_have_the_empty_answer_of_the_nwaku() {
     let mut world = World::new(Config::default());
     let elsewhere = at("/ip4/8.8.8.8/tcp/4000");
     let codecs = [MIX_PROTOCOL, "/ipfs/id/1.0.0", "/vac/waku/store/3.0.0", "/wakumix/sphinx-packet/1.0.0"];
@@ -77,7 +77,7 @@ async fn other_protocols_and_nested_mix_have_the_empty_answer_of_the_fleet() {
     let (surbs, keys) = world.surbs(1);
     world.request(elsewhere, FRAGMENT_CODEC, surbs, &[0; 100]).await;
     assert_eq!(world.answer(&keys).await, b"");
-    world.settled().await;
+    world.finished().await;
     assert!(world.service.try_recv().is_none() && world.host.try_recv().is_none());
     world.counts("waku_mix_exit_requests_total{outcome=\"codec_refused\"} 9").await;
     assert_eq!(world.dropped(DropReason::PolicyRefused), 9);
@@ -92,7 +92,7 @@ async fn version_2_is_refused_in_its_own_form() {
     assert_eq!(refused.request_id, UNKNOWN_REQUEST_ID);
     assert_eq!(refused.response.unwrap().info.as_deref(), Some("exit: no_service"));
     assert_eq!(world.dropped(DropReason::NoExit), 1);
-    world.settled().await;
+    world.finished().await;
 }
 
 #[actix::test]
@@ -103,7 +103,7 @@ async fn a_malformed_frame_is_a_bad_request() {
         assert_eq!(status(&answer), ExitStatus::Malformed);
         assert_eq!(response(&answer).status_code, StatusCode::BAD_REQUEST);
     }
-    world.settled().await;
+    world.finished().await;
     assert_eq!(world.dropped(DropReason::BadMessage), 4);
 }
 
@@ -112,7 +112,7 @@ async fn without_reply_blocks_a_refusal_is_only_counted() {
     let mut world = World::new(Config::default());
     world.request(HERE, MIX_PROTOCOL, Vec::new(), b"").await;
     world.counts("waku_mix_exit_requests_total{outcome=\"codec_refused\"} 1").await;
-    world.settled().await;
+    world.finished().await;
     assert_eq!(world.balance().originated, 0);
 }
 
@@ -133,7 +133,7 @@ async fn an_answer_that_does_not_fit_is_told_to_be_too_long() {
     assert_eq!(response(&answer).status_code, StatusCode::INTERNAL_SERVER_ERROR);
     world.counts("waku_mix_exit_replies_total{outcome=\"surplus\"} 1").await;
     world.counts("waku_mix_exit_requests_total{outcome=\"answer_too_long\"} 1").await;
-    world.settled().await;
+    world.finished().await;
 }
 
 #[actix::test]
@@ -145,7 +145,7 @@ async fn a_service_that_never_answers_is_given_up() {
     let _asked = world.asked().await;
     assert_eq!(status(&world.answer(&keys).await), ExitStatus::NoAnswer);
     assert!(started.elapsed() >= LIMIT);
-    world.settled().await;
+    world.finished().await;
     world.counts("waku_mix_exit_requests_total{outcome=\"timed_out\"} 1").await;
 }
 
@@ -188,7 +188,7 @@ async fn silence(world: &mut World, failure: Option<RequestFailure>) -> (Vec<u8>
     let answer = world.answer(&keys).await;
     let after = started.elapsed().as_millis() / 10;
     drop(silent);
-    world.settled().await;
+    world.finished().await;
     (answer, after)
 }
 
@@ -269,7 +269,7 @@ async fn reply_blocks_that_begin_at_strangers_here_or_nowhere_are_not_used() {
     world.serves(&keys, 1).await;
     world.counts("waku_mix_exit_replies_total{outcome=\"invalid_hop\"} 2").await;
     world.counts("waku_mix_exit_replies_total{outcome=\"strange_hop\"} 2").await;
-    world.settled().await;
+    world.finished().await;
 }
 
 #[actix::test]
@@ -280,7 +280,7 @@ async fn a_reply_goes_where_the_directory_says_and_not_where_the_reply_block_say
     let claimed = HopAddress::from_multiaddr(&claimed, peer(1)).unwrap().encode();
     world.lightpush(vec![world.redirected(&surbs[0], &claimed)], b"request").await;
     world.asked().await.respond.send(b"answer".to_vec()).unwrap();
-    let local = world.departure().await;
+    let local = world.dispatch().await;
     assert_eq!(local.to, node(1).address);
     assert_eq!(world.open(local, &keys), frame::encode(b"answer"));
 }
@@ -292,7 +292,7 @@ async fn an_exit_that_knows_no_mix_nodes_sends_no_replies() {
     let (surbs, _) = world.surbs(2);
     world.request(HERE, V2_PROTOCOL, surbs, b"").await;
     world.counts("waku_mix_exit_replies_total{outcome=\"strange_hop\"} 2").await;
-    world.settled().await;
+    world.finished().await;
     assert_eq!(world.balance().originated, 0);
 }
 
@@ -310,7 +310,7 @@ async fn beyond_its_places_an_exit_says_that_it_is_overloaded() {
     world.counts("waku_mix_exit_requests_total{outcome=\"overloaded\"} 1").await;
     asked.respond.send(b"answer".to_vec()).unwrap();
     assert_eq!(world.answer(&keys).await, frame::encode(b"answer"));
-    world.settled().await;
+    world.finished().await;
     assert_eq!(world.dropped(DropReason::QueueFull), 1);
 }
 
@@ -334,8 +334,8 @@ async fn refusals_beyond_their_own_bound_are_withheld_and_crowd_out_no_request()
     drop(hold);
     busy.await.unwrap().unwrap();
     for _ in 0..REFUSALS {
-        world.departure().await.packet.settle(wakumix_mix::Outcome::Sent);
+        world.dispatch().await.packet.finish(wakumix_mix::Outcome::Sent);
     }
-    world.settled().await;
+    world.finished().await;
     assert_eq!(world.dropped(DropReason::PolicyRefused), 35);
 }

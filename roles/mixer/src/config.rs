@@ -11,10 +11,10 @@ use wakumix_mix::{DIAL_PORTS, DelayLaw, hop::NextHopPolicy};
 use wakumix_role_api::config::{Timespan, ValueError, choice, delay, flag, list, network, number, ports, text, time};
 use wakumix_role_api::{ConfigChecks, ConfigError};
 
-/// The longest that a packet is held. The means of the fleet are 50 and 100 ms and a draw is at most 13.8 means
+/// The longest that a packet is held. The means of nwaku are 50 and 100 ms and a draw is at most 13.8 means
 /// (`spec/mix-wire.md §14`), so no honest packet comes near; a header could ask for 65.5 s (§21 W6).
 pub const DEFAULT_MAX_DELAY: Duration = Duration::from_secs(10);
-/// Packets held for their delay: 8192 · 4608 B = 38 MB. At the fleet's mean of 50 ms it is full at 160 000 packets/s;
+/// Packets held for their delay: 8192 · 4608 B = 38 MB. At nwaku's mean of 50 ms it is full at 160 000 packets/s;
 /// at the longest delay at 820 packets/s, so an attacker who fills it must keep sending.
 pub const DEFAULT_MAX_HELD: usize = 8192;
 /// Packets waiting to be unwrapped: at 130 µs each about a tenth of a second of one core, 4.7 MB.
@@ -37,7 +37,7 @@ wakumix_role_api::settings! {
     /// How the mixer unwraps and delays. No setting is reloadable: each is read once, when the role starts.
     "Mixer role" {
         delay: DelayRule = DelayRule::default(), choice(&["exponential", "as-encoded"]), "mixer.delay-rule",
-            "how long a packet is held: a draw around the mean that it carries, or exactly what it carries, as the fleet did until mid 2026";
+            "how long a packet is held: a draw around the mean that it carries, or exactly what it carries, as nwaku did until mid 2026";
         max_delay: Duration = DEFAULT_MAX_DELAY, time(1..=LONGEST_DELAY_MS), "mixer.max-delay",
             "longest that a packet is held; low values break the law that senders count on, high ones let a packet keep its buffer for long";
         max_held: usize = DEFAULT_MAX_HELD, number(1..=1 << 20), "mixer.max-held",
@@ -94,7 +94,7 @@ pub enum DelayRule {
     /// A draw from the truncated exponential distribution whose mean the packet carries.
     #[default]
     Exponential,
-    /// Exactly what the packet carries: the fleet's rule until mid 2026. The sender knows when the packet leaves.
+    /// Exactly what the packet carries: nwaku's rule until mid 2026. The sender knows when the packet leaves.
     AsEncoded,
 }
 

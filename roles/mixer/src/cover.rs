@@ -117,7 +117,7 @@ impl Cover {
     /// Runs until it is stopped. Loops that are on their way then are forgotten.
     pub(crate) async fn run(mut self) {
         let mut stop = self.stop.clone();
-        let mut departures = FuturesUnordered::new();
+        let mut dispatches = FuturesUnordered::new();
         let stopped = stop_deadline(&mut stop);
         tokio::pin!(stopped);
         let mut next = Instant::now() + gap(&mut self.rng, self.mean);
@@ -125,14 +125,14 @@ impl Cover {
             tokio::select! {
                 biased;
                 _ = &mut stopped => return,
-                Some((id, first, result)) = departures.next() => self.loops().left(&id, &first, result),
+                Some((id, first, result)) = dispatches.next() => self.loops().left(&id, &first, result),
                 () = until(self.loops().next_expiry()) => self.loops().expire(),
                 () = sleep_until(next) => {
                     // Memoryless: counting from now instead of from when it was due changes nothing, and a machine that
                     // was suspended has nothing to catch up with.
                     next = Instant::now() + gap(&mut self.rng, self.mean);
                     for plan in self.plans() {
-                        departures.extend(self.send(plan).await.map(Departure::heard));
+                        dispatches.extend(self.send(plan).await.map(Dispatch::heard));
                     }
                 }
             }
@@ -158,7 +158,7 @@ impl Cover {
     }
 
     /// Makes a loop and hands it to the host.
-    async fn send(&mut self, plan: Plan) -> Option<Departure> {
+    async fn send(&mut self, plan: Plan) -> Option<Dispatch> {
         let hops = plan.path[..PATH_LEN - 1].iter().map(MixNode::peer).collect();
         let (to, delay_ms) = (plan.path[0].address.clone(), self.delay_ms);
         let mut rng = StdRng::from_rng(&mut self.rng);
@@ -173,7 +173,7 @@ impl Cover {
             return None;
         }
         self.effects.send_after(Duration::ZERO, outbound);
-        Some(Departure { id, first, result })
+        Some(Dispatch { id, first, result })
     }
 
     /// Draws the paths of the next loops and takes buffers for them.
@@ -228,13 +228,13 @@ fn there_and_back(
 }
 
 /// A loop that the host has, and the end that hears how it left.
-struct Departure {
+struct Dispatch {
     id: LoopId,
     first: PeerId,
     result: oneshot::Receiver<Result<(), SendFailure>>,
 }
 
-impl Departure {
+impl Dispatch {
     async fn heard(self) -> (LoopId, PeerId, Result<(), SendFailure>) {
         (self.id, self.first, self.result.await.unwrap_or(Err(SendFailure::Stopped)))
     }
@@ -261,7 +261,7 @@ fn build(rng: &mut StdRng, plan: Plan, delay_ms: u16) -> Option<(Packet, LoopId)
     }
 }
 
-/// This node as the end of a path: without an address of its own it can be reached over its connections.
+/// This node as the end of a path: without its own address it can be reached over its connections.
 fn me(node: &LocalNode, directory: &Directory) -> Option<MixNode> {
     let known = node.hop_address.borrow().clone();
     let address = known.or_else(|| HopAddress::placeholder(node.peer).ok())?;

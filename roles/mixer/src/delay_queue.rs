@@ -1,6 +1,6 @@
 //! The one place where packets wait for their time.
 //!
-//! A bounded heap of absolute deadlines, read by a task of its own: actix timers cost O(pending) per message. Whoever
+//! A bounded heap of absolute deadlines, read by its own task: actix timers cost O(pending) per message. Whoever
 //! puts a packet in learns at once whether there is room ("refuse newest"); the task releases what is due in batches.
 
 use std::cmp::Reverse;
@@ -299,7 +299,7 @@ pub(crate) async fn stop_deadline(stop: &mut watch::Receiver<Option<Instant>>) -
     deadline.unwrap_or_else(Instant::now)
 }
 
-/// Waits for a moment; for ever for none.
+/// Waits for a moment; forever for none.
 ///
 /// Cancel safe: yes.
 pub(crate) async fn until(deadline: Option<Instant>) {

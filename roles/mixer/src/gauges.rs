@@ -69,7 +69,7 @@ impl KeyMetrics {
 
 /// Shows fill and size of the bounded sets, of all keys together, what the key ring says, and what is thought of others, at each scrape.
 pub(crate) fn export(telemetry: &Telemetry, queue: &DelayQueue, pipeline: &Arc<Pipeline>, loops: &Loops) {
-    let weighed_down = telemetry.gauge(Metric::NodesWeighedDown, &[]);
+    let down_weighted = telemetry.gauge(Metric::NodesWeighedDown, &[]);
     let depth = telemetry.gauge(SharedMetric::QueueDepth, &[("queue", DELAY_QUEUE)]);
     telemetry.gauge(SharedMetric::QueueCapacity, &[("queue", DELAY_QUEUE)]).set(as_gauge(queue.capacity() as u64));
     let tags = telemetry.gauge(Metric::ReplayTags, &[]);
@@ -78,7 +78,7 @@ pub(crate) fn export(telemetry: &Telemetry, queue: &DelayQueue, pipeline: &Arc<P
     let (queue, pipeline, loops) = (queue.clone(), Arc::downgrade(pipeline), loops.clone());
     telemetry.on_scrape(move |_| {
         depth.set(as_gauge(queue.len() as u64));
-        weighed_down.set(as_gauge(loops.weighed_down() as u64));
+        down_weighted.set(as_gauge(loops.down_weighted() as u64));
         if let Some(pipeline) = pipeline.upgrade() {
             let keys = pipeline.keys.keys();
             tags.set(as_gauge(keys.iter().map(|key| key.tags() as u64).sum()));

@@ -14,12 +14,12 @@ use wakumix_role_api::host::SendFailure;
 
 use crate::metrics::LoopMetrics;
 
-/// Loops on their way at most: twice what the shortest mean gap and the fleet's delays make, 100 ms and 11 s.
+/// Loops on their way at most: twice what the shortest mean gap and nwaku's delays make, 100 ms and 11 s.
 const MAX_LOOPS: usize = 256;
 
 /// How long a loop may take beyond its delays: two dials and what waits in three queues. A loop that comes later than this
 /// would have been an answer too late for its caller as well.
-const PATIENCE: Duration = Duration::from_secs(10);
+const RESPONSE_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// What is shared between the task that sends loops and the workers that recognise them. Cheap to clone.
 #[derive(Clone)]
@@ -39,7 +39,7 @@ impl Loops {
         epoch: Instant,
         metrics: LoopMetrics,
     ) -> Self {
-        let limits = LoopLimits { loops: MAX_LOOPS, patience: PATIENCE + longest_delay };
+        let limits = LoopLimits { loops: MAX_LOOPS, response_timeout: RESPONSE_TIMEOUT + longest_delay };
         Self { in_flight: Arc::new(Mutex::new(LoopsInFlight::new(limits))), reliability, epoch, metrics }
     }
 
@@ -89,7 +89,7 @@ impl Loops {
     }
 
     /// Nodes that are drawn less often because of what was lost.
-    pub(crate) fn weighed_down(&self) -> usize {
+    pub(crate) fn down_weighted(&self) -> usize {
         self.reliability.lock().marked(self.now())
     }
 

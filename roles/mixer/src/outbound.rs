@@ -22,7 +22,7 @@ pub(crate) fn send_now(host: &HostHandle, mut packets: Vec<OutboundPacket>) {
 
 /// Drops a packet and tells whoever waits for it.
 pub(crate) fn give_up(outbound: OutboundPacket, stage: Stage, reason: DropReason, failure: SendFailure) {
-    outbound.packet.settle(Outcome::Dropped { stage, reason });
+    outbound.packet.finish(Outcome::Dropped { stage, reason });
     if let Some(done) = outbound.done {
         // A caller that has gone away needs no answer.
         let _ = done.send(Err(failure));

@@ -38,7 +38,7 @@ pub(crate) struct Decisions {
     pub(crate) exits: Vec<ExitPacket>,
     /// They answer requests of this node.
     pub(crate) replies: Vec<ReplyPacket>,
-    /// What cover said that has ended here; the packets are settled.
+    /// What cover said that has ended here; the packets are finished.
     pub(crate) loops: Vec<LoopId>,
 }
 
@@ -94,7 +94,7 @@ impl<T: AsMut<OutboundPacket>> OnwardBatch<T> {
 }
 
 impl Pipeline {
-    /// Decides about each packet of a batch. Packets without a decision are settled.
+    /// Decides about each packet of a batch. Packets without a decision are finished.
     pub(crate) fn dispatch(&self, batch: Vec<Fresh>) -> Decisions {
         let mut decisions = Decisions::default();
         let (mut at_once, mut later) = (OnwardBatch::of(batch.len()), OnwardBatch::of(batch.len()));
@@ -135,7 +135,7 @@ impl Pipeline {
             HopDecision::Exit { destination, body } => decisions.exits.push(ExitPacket { destination, packet, body }),
             HopDecision::Cover { id } => {
                 decisions.loops.extend(id);
-                packet.settle(Outcome::Cover);
+                packet.finish(Outcome::Cover);
             }
             HopDecision::Reply { id } => decisions.replies.push(ReplyPacket { id, packet }),
             HopDecision::Refused { reason, .. } => packet.reject(reason),

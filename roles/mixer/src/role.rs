@@ -102,7 +102,7 @@ struct Queues {
     local: Inbox<LocalPacket>,
 }
 
-/// Generators of their own for what happens in an order of its own.
+/// Generators of their own for what happens in its own order.
 #[derive(Debug)]
 struct Rngs {
     delays: StdRng,
@@ -369,7 +369,7 @@ async fn stop(actor: ActorHandle, tasks: RunningTasks, deadline: Instant) -> Sto
     report
 }
 
-/// Settles what an actor that was too slow has left in its inbox, and a task that has failed in its own; how many packets.
+/// Finishes what an actor that was too slow has left in its inbox, and a task that has failed in its own; how many packets.
 fn give_up_unread(inbox: &Inbox<Packet>, local: &Inbox<LocalPacket>) -> u64 {
     let mut given_up = 0;
     if let Some(mut unread) = inbox.receiver() {
@@ -378,8 +378,9 @@ fn give_up_unread(inbox: &Inbox<Packet>, local: &Inbox<LocalPacket>) -> u64 {
     if let Some(mut unread) = local.receiver() {
         let outbound = |LocalPacket { to, packet, done, .. }| OutboundPacket { to, reach: Reach::Dial, packet, done };
         let packets = std::iter::from_fn(|| unread.try_recv()).map(outbound);
-        let settled = packets.map(|packet| give_up(packet, Stage::Shutdown, DropReason::Stopped, SendFailure::Stopped));
-        given_up += settled.count();
+        let finished =
+            packets.map(|packet| give_up(packet, Stage::Shutdown, DropReason::Stopped, SendFailure::Stopped));
+        given_up += finished.count();
     }
     u64::try_from(given_up).unwrap_or(u64::MAX)
 }

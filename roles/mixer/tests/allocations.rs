@@ -55,7 +55,7 @@ async fn cost(batch: usize, delay_ms: u16) -> Cost {
     let region = Region::new(ALLOCATOR);
     forward(&fixture, counted, batch).await;
     let change = region.change();
-    fixture.assert_settled();
+    fixture.assert_finished();
     let per_packet = |count: usize| {
         let packets = u32::try_from(COUNTED * batch).unwrap();
         f64::from(u32::try_from(count).unwrap()) / f64::from(packets)

@@ -47,7 +47,7 @@ async fn nothing_is_done_with_a_packet_before_its_tag_is_kept() {
     gate.send_replace(Some(true));
     fixture.run_for(Duration::from_millis(10)).await;
     assert_eq!(fixture.consume_all(), (2, 1, 1));
-    fixture.assert_settled();
+    fixture.assert_finished();
 }
 
 #[actix::test]
@@ -63,7 +63,7 @@ async fn packets_whose_tags_cannot_be_kept_are_dropped_and_stay_known() {
     fixture.run_to_rest().await;
     assert_eq!(fixture.dropped(Stage::Unwrap, DropReason::Duplicate), 4);
     assert_eq!(fixture.consume_all(), (0, 0, 0));
-    fixture.assert_settled();
+    fixture.assert_finished();
 }
 
 #[actix::test]
@@ -81,7 +81,7 @@ async fn batches_that_wait_hold_no_worker_and_their_number_has_a_bound() {
     gate.send_replace(Some(true));
     fixture.run_for(Duration::from_millis(50)).await;
     assert_eq!(fixture.consume_all(), (160, 0, 0));
-    fixture.assert_settled();
+    fixture.assert_finished();
 }
 
 #[actix::test]
@@ -97,7 +97,7 @@ async fn a_panic_while_tags_are_written_loses_one_batch_and_the_others_go_on() {
     fixture.run_for(SHORT).await;
     assert_eq!(fixture.dropped(Stage::Unwrap, DropReason::Abandoned), 2);
     assert_eq!(fixture.consume_all(), (2, 0, 0));
-    assert_eq!((fixture.balance().residue(0), fixture.around.context.formats.held()), (0, 0));
+    assert_eq!((fixture.balance().unaccounted(0), fixture.around.context.formats.held()), (0, 0));
     assert_eq!(fixture.mixer.ready(), Ok(()));
 }
 
@@ -113,7 +113,7 @@ async fn a_stop_waits_for_tags_until_its_deadline_and_no_longer() {
     fixture.run_for(SHORT).await;
     assert_eq!(fixture.dropped(Stage::Shutdown, DropReason::Stopped), 4);
     assert_eq!(fixture.consume_all(), (0, 0, 0));
-    fixture.assert_settled();
+    fixture.assert_finished();
 }
 
 #[actix::test]
@@ -130,7 +130,7 @@ async fn a_stop_finishes_packets_whose_tags_are_kept_in_time() {
     let (report, ()) = tokio::join!(stopped, decided);
     assert!(report.in_time);
     assert_eq!(fixture.consume_all(), (2, 1, 1));
-    fixture.assert_settled();
+    fixture.assert_finished();
 }
 
 /// A mixer whose keys follow each other each hour, with half an hour of overlap, on a clock that the test sets.
@@ -166,7 +166,7 @@ async fn packets_of_an_earlier_key_pass_until_it_is_gone_and_are_then_refused_fo
     fixture.run_for(SHORT).await;
     assert_eq!(fixture.dropped(Stage::Unwrap, DropReason::Mac), 1);
     assert_eq!(fixture.consume_all(), (0, 0, 0));
-    fixture.assert_settled();
+    fixture.assert_finished();
 }
 
 #[actix::test]
@@ -182,5 +182,5 @@ async fn one_batch_may_hold_packets_of_several_keys() {
     fixture.run_for(SHORT).await;
     assert_eq!(fixture.consume_all(), (6, 0, 0));
     assert!(fixture.around.context.telemetry.render().contains("waku_mix_replay_tags 6"));
-    fixture.assert_settled();
+    fixture.assert_finished();
 }

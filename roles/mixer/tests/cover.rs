@@ -88,7 +88,7 @@ async fn loops_leave_at_poisson_times_and_end_as_cover_when_they_are_back() {
         let (loss, trips) = known_of(&fixture, other).unwrap();
         assert!(loss <= 0.0 && trips > 50.0, "{trips}");
     }
-    fixture.assert_settled();
+    fixture.assert_finished();
 }
 
 #[actix::test]
@@ -145,7 +145,7 @@ async fn a_loop_that_does_not_come_back_counts_as_lost_for_both_hops_and_comes_b
     fixture.mixer.stop(Instant::now() + MEAN).await;
     assert_eq!((counted(&fixture, "returned"), counted(&fixture, "lost")), (returned, 1));
     fixture.consume_all();
-    fixture.assert_settled();
+    fixture.assert_finished();
 }
 
 #[actix::test]
@@ -209,7 +209,7 @@ async fn cover_of_others_ends_here_without_an_exit_and_tells_nothing() {
     assert_eq!(fixture.balance().cover, 2);
     assert_eq!(counted(&fixture, "returned"), 0);
     assert!(fixture.others.iter().all(|other| known_of(&fixture, other).is_none()));
-    fixture.assert_settled();
+    fixture.assert_finished();
 }
 
 #[actix::test]
@@ -234,7 +234,7 @@ async fn a_pool_too_small_for_a_loop_is_waited_for() {
     assert!(counted(&fixture, "skipped") > 0);
     assert_eq!(fixture.mixer.ready(), Ok(()));
     fixture.discover(&fixture.others);
-    next_loop(&fixture).await.packet.settle(Outcome::Sent);
+    next_loop(&fixture).await.packet.finish(Outcome::Sent);
 }
 
 #[actix::test]
@@ -252,11 +252,11 @@ async fn a_node_that_does_not_forward_sends_cover_too_unless_it_is_told_not_to()
 #[actix::test]
 async fn a_node_that_forwards_sends_cover_by_default_and_none_once_it_stops() {
     let fixture = Fixture::start(Setup { config: Config::default(), knows_others: true, ..Setup::default() });
-    next_loop(&fixture).await.packet.settle(Outcome::Sent);
+    next_loop(&fixture).await.packet.finish(Outcome::Sent);
     assert!(fixture.mixer.stop(Instant::now() + MEAN).await.in_time);
     fixture.consume_all();
     let sent = fixture.balance().originated;
     fixture.run_for(Duration::from_secs(600)).await;
     assert_eq!(fixture.balance().originated, sent);
-    fixture.assert_settled();
+    fixture.assert_finished();
 }

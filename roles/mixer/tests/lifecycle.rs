@@ -34,7 +34,7 @@ async fn stop_releases_held_packets_at_their_times_and_gives_up_the_rest_at_the_
     assert_is_due(started, Duration::from_millis(100));
     assert_eq!(fixture.dropped(Stage::Shutdown, DropReason::Stopped), 1);
     assert_eq!(fixture.consume_all(), (2, 0, 0));
-    fixture.assert_settled();
+    fixture.assert_finished();
 }
 
 #[actix::test]
@@ -51,7 +51,7 @@ async fn stop_unwraps_what_is_queued_and_refuses_what_comes_after() {
     drop(late.done);
     assert!(refused.await.is_err());
     assert_eq!(fixture.consume_all(), (1, 1, 0));
-    fixture.assert_settled();
+    fixture.assert_finished();
 }
 
 #[actix::test]
@@ -63,7 +63,7 @@ async fn a_caller_whose_packet_is_given_up_at_the_stop_hears_of_it() {
     fixture.run_for(Duration::from_millis(1)).await;
     fixture.mixer.stop(Instant::now() + Duration::from_secs(1)).await;
     assert_eq!(outcome.await, Ok(Err(SendFailure::Stopped)));
-    fixture.assert_settled();
+    fixture.assert_finished();
 }
 
 #[actix::test]
@@ -77,7 +77,7 @@ async fn a_stop_without_time_gives_up_what_is_held_at_once() {
     assert_eq!((report.finished, report.abandoned), (0, 1));
     assert!(started.elapsed() < Duration::from_millis(100));
     assert_eq!(fixture.dropped(Stage::Shutdown, DropReason::Stopped), 1);
-    fixture.assert_settled();
+    fixture.assert_finished();
 }
 
 #[actix::test]
@@ -104,7 +104,7 @@ async fn a_panic_of_the_actor_loses_nothing_that_was_queued_or_held_and_forgets_
     assert_eq!(fixture.consume_all(), (2, 0, 0));
     assert_eq!(fixture.dropped(Stage::Unwrap, DropReason::Duplicate), 1);
     assert_eq!(fixture.mixer.ready(), Ok(()));
-    fixture.assert_settled();
+    fixture.assert_finished();
 }
 
 #[actix::test]
@@ -119,7 +119,7 @@ async fn a_panic_in_a_batch_is_counted_and_loses_the_packets_of_that_batch_alone
     fixture.receive(&packets[2..]).await;
     fixture.run_to_rest().await;
     assert_eq!(fixture.consume_all(), (1, 0, 0));
-    assert_eq!((fixture.balance().residue(0), fixture.around.context.formats.held()), (0, 0));
+    assert_eq!((fixture.balance().unaccounted(0), fixture.around.context.formats.held()), (0, 0));
     let panics = "waku_mix_task_panics_total{task=\"mixer_batch\"} 1";
     assert!(fixture.around.context.telemetry.render().lines().any(|line| line == panics));
     assert!(fixture.mixer.stop(far_off()).await.in_time);
@@ -162,7 +162,7 @@ async fn random_traffic(seed: u64) {
         fixture.mixer.stop(Instant::now() + Duration::from_millis(20)).await;
     }
     fixture.consume_all();
-    fixture.assert_settled();
+    fixture.assert_finished();
 }
 
 fn any_packet(fixture: &mut Fixture, rng: &mut StdRng, seen: &[Vec<u8>]) -> Vec<u8> {

@@ -41,7 +41,7 @@ async fn a_packet_is_passed_on_to_its_next_hop_after_the_sampled_delay() {
     fixture.assert_balanced();
     written(outbound);
     assert_eq!(fixture.balance().forwarded, 1);
-    fixture.assert_settled();
+    fixture.assert_finished();
 }
 
 #[actix::test]
@@ -60,7 +60,7 @@ async fn packets_leave_in_the_order_of_their_deadlines() {
         sent.into_iter().for_each(written);
     }
     assert_eq!(left, [1, 1, 2, 3]);
-    fixture.assert_settled();
+    fixture.assert_finished();
 }
 
 #[actix::test]
@@ -105,7 +105,7 @@ async fn a_replay_is_dropped_and_the_first_copy_goes_on() {
     fixture.run_to_rest().await;
     assert_eq!(fixture.consume_all(), (1, 0, 0));
     assert_eq!(fixture.dropped(Stage::Unwrap, DropReason::Duplicate), 2);
-    fixture.assert_settled();
+    fixture.assert_finished();
 }
 
 #[actix::test]
@@ -118,7 +118,7 @@ async fn a_copy_with_a_bad_mac_does_not_keep_the_good_packet_out() {
     fixture.run_to_rest().await;
     assert_eq!(fixture.dropped(Stage::Unwrap, DropReason::Mac), 1);
     assert_eq!(fixture.consume_all(), (1, 0, 0));
-    fixture.assert_settled();
+    fixture.assert_finished();
 }
 
 #[actix::test]
@@ -132,7 +132,7 @@ async fn packets_of_others_and_to_nowhere_are_dropped_by_reason() {
     assert_eq!(fixture.dropped(Stage::Unwrap, DropReason::Mac), 1);
     assert_eq!(fixture.dropped(Stage::Unwrap, DropReason::InvalidDestination), 2);
     assert_eq!(fixture.dropped(Stage::Unwrap, DropReason::Alpha), 1);
-    fixture.assert_settled();
+    fixture.assert_finished();
 }
 
 #[actix::test]
@@ -177,7 +177,7 @@ async fn reach_of_a_forwarded_packet(fixture: &mut Fixture) -> Reach {
     assert_eq!(outbound.to, fixture.others[0].address);
     let reach = outbound.reach;
     written(outbound);
-    fixture.assert_settled();
+    fixture.assert_finished();
     reach
 }
 
@@ -215,7 +215,7 @@ async fn a_known_node_is_reached_in_any_network_and_at_any_port_but_only_where_d
     let places: Vec<_> = sent.iter().map(|outbound| (&outbound.to, outbound.reach)).collect();
     assert_eq!(places, [(&known.address, Reach::Dial)]);
     sent.into_iter().for_each(written);
-    fixture.assert_settled();
+    fixture.assert_finished();
 }
 
 #[actix::test]
@@ -226,7 +226,7 @@ async fn a_node_that_does_not_forward_still_takes_what_ends_at_it() {
     fixture.run_to_rest().await;
     assert_eq!(fixture.dropped(Stage::Unwrap, DropReason::NotForwarding), 1);
     assert_eq!(fixture.consume_all(), (0, 1, 1));
-    fixture.assert_settled();
+    fixture.assert_finished();
 }
 
 #[actix::test]
@@ -260,7 +260,7 @@ async fn what_ends_at_a_node_without_exit_and_sender_is_dropped() {
     fixture.run_to_rest().await;
     assert_eq!(fixture.dropped(Stage::Exit, DropReason::NoExit), 1);
     assert_eq!(fixture.dropped(Stage::Reply, DropReason::UnknownReply), 1);
-    fixture.assert_settled();
+    fixture.assert_finished();
 }
 
 #[actix::test]
@@ -274,7 +274,7 @@ async fn a_full_delay_queue_refuses_the_newest_but_lets_packets_without_delay_pa
     assert_eq!(fixture.dropped(Stage::Delay, DropReason::QueueFull), 1);
     assert_eq!(fixture.consume_all(), (3, 0, 0));
     assert!(fixture.around.context.telemetry.render().contains("waku_mix_queue_refused_total{queue=\"delay\"} 1"));
-    fixture.assert_settled();
+    fixture.assert_finished();
 }
 
 #[actix::test]
@@ -286,7 +286,7 @@ async fn a_burst_beyond_the_unwrap_queue_is_dropped_and_counted() {
     fixture.run_to_rest().await;
     assert_eq!(fixture.dropped(Stage::Unwrap, DropReason::QueueFull), 3);
     assert_eq!(fixture.consume_all(), (2, 0, 0));
-    fixture.assert_settled();
+    fixture.assert_finished();
 }
 
 #[actix::test]
@@ -304,7 +304,7 @@ async fn a_full_exit_or_sender_does_not_hold_up_the_others() {
     assert_eq!(fixture.dropped(Stage::Exit, DropReason::QueueFull), 1);
     assert_eq!(fixture.dropped(Stage::Reply, DropReason::QueueFull), 1);
     assert_eq!(fixture.consume_all(), (1, 1, 1));
-    fixture.assert_settled();
+    fixture.assert_finished();
 }
 
 #[actix::test]
@@ -317,7 +317,7 @@ async fn a_full_host_drops_packets_instead_of_holding_them_back() {
     fixture.run_to_rest().await;
     assert_eq!(fixture.dropped(Stage::Egress, DropReason::QueueFull), 1);
     assert_eq!(fixture.consume_all(), (1, 0, 0));
-    fixture.assert_settled();
+    fixture.assert_finished();
 }
 
 #[actix::test]
@@ -341,7 +341,7 @@ async fn tags_that_are_used_up_refuse_packets_and_readiness_says_so() {
     assert!(page.contains("waku_mix_replay_tags 1024"), "{page}");
     let memory = page.lines().find_map(|line| line.strip_prefix("waku_mix_replay_tags_memory_bytes ")).unwrap();
     assert!(memory.parse::<f64>().unwrap() >= 1024.0 * 8.0, "{memory}");
-    fixture.assert_settled();
+    fixture.assert_finished();
 }
 
 #[actix::test]
@@ -357,7 +357,7 @@ async fn a_local_packet_leaves_after_its_hold_and_its_caller_hears_of_it() {
     written(sent.pop().unwrap());
     assert_eq!(outcome.await, Ok(Ok(())));
     assert_eq!(fixture.balance().sent, 1);
-    fixture.assert_settled();
+    fixture.assert_finished();
 }
 
 #[actix::test]
@@ -368,7 +368,7 @@ async fn a_local_packet_to_this_node_itself_is_refused() {
     fixture.handle.send(packet).unwrap();
     assert_eq!(outcome.await, Ok(Err(SendFailure::DialFailed)));
     assert_eq!(fixture.dropped(Stage::Egress, DropReason::InvalidDestination), 1);
-    fixture.assert_settled();
+    fixture.assert_finished();
 }
 
 #[actix::test]
@@ -384,5 +384,5 @@ async fn a_local_packet_for_which_there_is_no_room_comes_back_as_an_error() {
     assert_eq!(refused.await, Ok(Err(SendFailure::QueueFull)));
     fixture.run_to_rest().await;
     assert_eq!(fixture.consume_all(), (1, 0, 0));
-    fixture.assert_settled();
+    fixture.assert_finished();
 }

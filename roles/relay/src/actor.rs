@@ -234,8 +234,8 @@ impl RelayActor {
 }
 
 impl Shared {
-    /// Publishes, and shows the message to local readers too if it left: the publisher is a receiver of its own message
-    /// (`spec/waku.md §2.1`). The fleet's nodes show it even when nobody took it; here a client that pushes it again after
+    /// Publishes, and shows the message to local readers too if it left: the publisher is its own receiver message
+    /// (`spec/waku.md §2.1`). Nwaku's nodes show it even when nobody took it; here a client that pushes it again after
     /// a refusal does not make it appear twice.
     async fn publish(&self, publication: Publication) -> Result<u32, Refusal> {
         let Publication { placed, data } = publication;

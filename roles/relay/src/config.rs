@@ -76,7 +76,7 @@ wakumix_role_api::settings! {
         /// Longest encoded message that is published here, in bytes, at least 1; above what gossipsub transmits it only moves
         /// the refusal there. What others publish is passed on whatever this says.
         max_message_len: usize = DEFAULT_MAX_MESSAGE_LEN, size(1..=u64::MAX), "max-msg-size";
-        /// Budget of lightpush clients with a connection of their own, `None`: no limit. Each gets three quarters of it.
+        /// Budget of lightpush clients with their own connection, `None`: no limit. Each gets three quarters of it.
         lightpush_rate: Option<RateLimit> = Some(DEFAULT_LIGHTPUSH_RATE);
         /// Budget of all lightpush requests from the mixnet together, `None`: no limit.
         lightpush_rate_mix: Option<RateLimit> = Some(DEFAULT_LIGHTPUSH_RATE_MIX);

@@ -12,7 +12,7 @@ use wakumix_waku::{ContentTopic, DecodeError, MessageHash, PubsubTopic, TopicErr
 
 use crate::config::Config;
 
-/// Why a message is not published. The text is what clients of the fleet know (`spec/waku.md §4.1`).
+/// Why a message is not published. The text is what clients of nwaku know (`spec/waku.md §4.1`).
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub(crate) enum Refusal {
     #[error("{start}{0}", start = text::DECODE_FAILURE)]
@@ -50,8 +50,8 @@ pub(crate) enum Refusal {
 impl Refusal {
     /// The status of lightpush version 3.
     ///
-    /// A message off our shards is 421, where the fleet's servers say 505: the code exists for it, and a client that sees
-    /// it should change the server, not wait for peers. A duplicate is 420 as in the fleet's newest code; its servers of
+    /// A message off our shards is 421, where nwaku's servers say 505: the code exists for it, and a client that sees
+    /// it should change the server, not wait for peers. A duplicate is 420 as in nwaku's newest code; its servers of
     /// December 2025 answer 505, as if nobody listened, and make clients push the same message again.
     pub(crate) fn status(&self) -> StatusCode {
         match self {
@@ -92,7 +92,7 @@ impl From<PublishFailure> for Refusal {
     }
 }
 
-/// To how many peers the host sent a message; none is a failure, as in the fleet.
+/// To how many peers the host sent a message; none is a failure, as in nwaku.
 pub(crate) fn peers_reached(outcome: Result<usize, PublishFailure>) -> Result<u32, Refusal> {
     match outcome? {
         0 => Err(Refusal::NoPeers),
@@ -201,7 +201,7 @@ impl Policy {
         Ok(Placed { topic, message, hash })
     }
 
-    /// Decides whether and where a message is published; the checks come in the order of the fleet's servers. A message
+    /// Decides whether and where a message is published; the checks come in the order of nwaku's servers. A message
     /// without a timestamp gets `now`, nanoseconds since the Unix epoch, before it is hashed (`spec/waku.md §1.2`).
     pub(crate) fn prepare(
         &self,

@@ -73,7 +73,7 @@ wakumix_role_api::settings! {
 }
 
 /// What a request and its answer wait on their way on average: at the sender, at two hops, at the exit and at two hops. The exit
-/// has a key of its own; here it is taken for a hop, as the client does.
+/// has its own key; here it is taken for a hop, as the client does.
 fn mean_waits(hold: DelayLaw, delay: DelayLaw) -> Duration {
     Duration::from_millis(u64::from(hold.encode()) + 5 * u64::from(delay.encode()))
 }

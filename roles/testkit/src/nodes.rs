@@ -34,7 +34,7 @@ pub fn hop_address(seed: u16, place: &str) -> HopAddress {
     HopAddress::from_multiaddr(&place.parse().unwrap(), peer(seed)).unwrap()
 }
 
-/// A mix node in a private network, at an address of its own.
+/// A mix node in a private network, at its own address.
 #[must_use]
 pub fn node(seed: u16) -> MixNode {
     let [high, low] = seed.to_be_bytes();

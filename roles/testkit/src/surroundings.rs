@@ -188,11 +188,11 @@ impl Surroundings {
     #[track_caller]
     pub fn assert_balanced(&self) {
         let balance = self.balance();
-        assert_eq!(balance.residue(u64::try_from(self.context.formats.held()).unwrap()), 0, "{balance:?}");
+        assert_eq!(balance.unaccounted(u64::try_from(self.context.formats.held()).unwrap()), 0, "{balance:?}");
     }
 
     /// Waits until no packet is held; every one has its outcome.
-    pub async fn settled(&self) {
+    pub async fn finished(&self) {
         while self.context.formats.held() > 0 {
             tokio::time::sleep(Duration::from_millis(1)).await;
         }

@@ -66,7 +66,7 @@ fn size_problems(options: &Options) -> Vec<Problem> {
     if pool < MIN_POOL {
         refuse(
             format!(
-                "--mixers {mixers} --exits {exits}: the mix pool has {pool} nodes, a path and its way back need {MIN_POOL}"
+                "--mixers {mixers} --exits {exits}: the mix pool has {pool} nodes, a path and its reply path need {MIN_POOL}"
             ),
             format!("use at least --mixers {}", MIN_POOL - usize::from(exits)),
         );
@@ -114,7 +114,7 @@ fn kill_problems(options: &Options) -> Vec<Problem> {
     }
     let left = usize::from(options.mixers - mixers) + usize::from(options.exits - exits);
     if left < MIN_POOL {
-        let what = format!("{flags}: {left} nodes of the mix pool are left, a path and its way back need {MIN_POOL}");
+        let what = format!("{flags}: {left} nodes of the mix pool are left, a path and its reply path need {MIN_POOL}");
         problems.push(Problem::new(what, "kill fewer, or start more"));
     }
     if options.exits > 0 && exits == options.exits {

@@ -89,10 +89,10 @@ impl Reading {
         row
     }
 
-    /// Packets unaccounted for, whatever their sign. Those that are held now are subtracted; one that is held for ever shows
+    /// Packets unaccounted for, whatever their sign. Those that are held now are subtracted; one that is held forever shows
     /// as [`held`](Self::held).
-    pub(super) fn residue(&self) -> u64 {
-        self.0.iter().map(|(_, held, balance)| balance.residue(*held).unsigned_abs()).sum()
+    pub(super) fn unaccounted(&self) -> u64 {
+        self.0.iter().map(|(_, held, balance)| balance.unaccounted(*held).unsigned_abs()).sum()
     }
 
     /// Packets that some node held.
@@ -134,6 +134,6 @@ mod tests {
         let mut moving = [seen, read(node(5, 4), node(0, 0))].into_iter();
         assert!(twice_the_same(|| moving.next().unwrap()).is_none());
         let at_rest = twice_the_same(|| read(node(5, 5), node(0, 0))).unwrap();
-        assert_eq!((at_rest.held(), at_rest.residue()), (0, 0));
+        assert_eq!((at_rest.held(), at_rest.unaccounted()), (0, 0));
     }
 }

@@ -41,7 +41,7 @@ const LASTING: Duration = Duration::from_secs(60);
 /// Messages that a relay may hold for its follower: what comes while a busy machine does something else.
 const FOLLOW: &str = "100000";
 /// How long relays may lag behind the last message.
-const SETTLE_LIMIT: Duration = Duration::from_secs(30);
+const FINISH_LIMIT: Duration = Duration::from_secs(30);
 /// Messages published so shortly before a kill may have been on their way over relays that are gone.
 const BEFORE_KILL: Duration = Duration::from_secs(1);
 /// Readiness has no event of its own.
@@ -181,7 +181,7 @@ pub(super) async fn run(options: &Options, shape: Shape) -> Result<bool, Testnet
     let kill_at = (!victims.is_empty()).then(|| begun + lasting / 2);
     publish(options, &mut net, &seen, Course { begun, lasting, rate, kill_at, victims: &victims }, &mut rng).await;
     let living: Vec<usize> = places(&net).map(|(place, _)| place).collect();
-    let _ = timeout(SETTLE_LIMIT, all_received(&seen, &living, kill_at)).await;
+    let _ = timeout(FINISH_LIMIT, all_received(&seen, &living, kill_at)).await;
     let mut report = report(options, &net, &seen.lock(), shape, (kill_at, victims.len()), begun.elapsed());
     (report.afterwards_received, report.afterwards_expected) = afterwards(options, &net, &seen, &mut rng).await;
     report.deaf_peers = places(&net).map(|(_, node)| deaf_peers(node)).sum();
@@ -332,7 +332,7 @@ async fn afterwards(options: &Options, net: &Net, seen: &Mutex<Seen>, rng: &mut 
             sleep(LOOK_AGAIN).await;
         }
     };
-    let _ = timeout(SETTLE_LIMIT, all).await;
+    let _ = timeout(FINISH_LIMIT, all).await;
     (received(), expected)
 }
 

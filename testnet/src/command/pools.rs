@@ -13,7 +13,7 @@ use wakumix_mix::MIN_POOL;
 use wakumix_role_api::{Directory, DirectoryReader};
 
 /// The part of the mixers, and of the exits, that each sender is to find, in percent: 38 of 40, and all of fewer than 20.
-/// Finding every one is no sign of health, for random walks may miss some.
+/// PeerReport every one is no sign of health, for random walks may miss some.
 const MOST_PERCENT: usize = 95;
 
 /// Reads the pools of all senders. Cheap to clone.

@@ -22,7 +22,7 @@ use super::{
 use crate::Kind;
 
 /// Times that packets of a round trip are held: by the sender and two hops on the way out, by the exit and two hops on
-/// the way back; last hops do not (`spec/mix-wire.md §8`).
+/// the reply path; last hops do not (`spec/mix-wire.md §8`).
 const HOLDS_PER_ROUND_TRIP: usize = 6;
 /// Draws for the distribution of the sampled delay.
 const DRAWS: usize = 10_000;
@@ -85,7 +85,8 @@ pub struct Report {
     pub unexpected: u64,
     /// Packets that no outcome accounts for, summed over all nodes without their signs; 0 is right. Killed nodes count:
     /// what one held is dropped in its own account, as abandoned or for shutdown.
-    pub residue: u64,
+    #[serde(rename = "residue")]
+    pub unaccounted: u64,
     /// Packets written to a peer that never read them: 0, but where nodes were killed or stopped while cover was made.
     pub lost_between: i64,
     /// Packets still held by some node at the end.
@@ -98,7 +99,7 @@ pub struct Report {
     pub packets: BTreeMap<&'static str, RolePackets>,
     /// Dropped packets by `stage/reason`, all nodes.
     pub dropped: BTreeMap<String, u64>,
-    /// From the first message until everything had settled.
+    /// From the first message until everything had finished.
     pub seconds: f64,
 }
 
@@ -233,7 +234,7 @@ impl Report {
             expected_receptions: tally.expected_receptions,
             missing: tally.missing(),
             unexpected: counts.unexpected,
-            residue: counted.residue(),
+            unaccounted: counted.unaccounted(),
             lost_between: counted.lost_between(),
             held: counted.held(),
             round_trip_ms: Percentiles::of(answered.iter().map(|answered| answered.round_trip).collect()),
@@ -249,7 +250,7 @@ impl Report {
     /// 99.9 % of the messages are answered, and that these are received.
     pub fn passed(&self) -> bool {
         let is_answered = if self.troubled { self.answered_share >= LEAST_SHARE } else { self.is_complete() };
-        is_answered && self.missing == 0 && self.unexpected == 0 && self.residue == 0 && self.held == 0
+        is_answered && self.missing == 0 && self.unexpected == 0 && self.unaccounted == 0 && self.held == 0
     }
 
     /// Whether every message was answered and received by everyone.

@@ -205,7 +205,7 @@ fn is_at_rest(plan: &Plan, reading: &Reading) -> bool {
 
 /// Waits until every subscriber has what was answered and all packets have ended, or the limit passes. Where cover is made
 /// some node always holds one, which is not waited for. Gives what the nodes counted then.
-pub(super) async fn settle(plan: &Plan, counters: &Counters, tally: &Tally, limit: Duration) -> Reading {
+pub(super) async fn finish(plan: &Plan, counters: &Counters, tally: &Tally, limit: Duration) -> Reading {
     let deadline = Instant::now() + limit;
     loop {
         let changed = tally.changed.notified();

@@ -8,7 +8,7 @@ use wakumix_sphinx::{MESSAGE_LEN, Profile, Sphinx, inspect};
 use crate::block::{self, BlockForm};
 use crate::json::Fields;
 use crate::packets::sequence;
-use crate::report::{Findings, Problem, SectionReport};
+use crate::report::{PeerReports, Problem, SectionReport};
 use crate::rules::Rule;
 use crate::section::{Checked, each, parts};
 
@@ -27,7 +27,7 @@ pub(crate) fn fragmentation(profile: Profile, value: &Value) -> Vec<SectionRepor
 }
 
 /// One message to one block and back, or refused for its length.
-fn pad(found: &mut Findings, profile: Profile, fields: Fields<'_>) -> Checked {
+fn pad(found: &mut PeerReports, profile: Profile, fields: Fields<'_>) -> Checked {
     let message = fields.bytes("message")?;
     let padded = Sphinx::new(profile).message_block(&message, sequence(profile, fields)?);
     if fields.optional_flag("ok")? == Some(false) {
@@ -45,14 +45,14 @@ fn pad(found: &mut Findings, profile: Profile, fields: Fields<'_>) -> Checked {
     Ok(())
 }
 
-fn padding_length(found: &mut Findings, fields: Fields<'_>, chunk: &[u8]) -> Checked {
+fn padding_length(found: &mut PeerReports, fields: Fields<'_>, chunk: &[u8]) -> Checked {
     if let Some(length) = fields.optional_small::<u16>("padding_length")? {
         found.bytes("padding_length", &length.to_be_bytes(), chunk.get(..2).unwrap_or_default());
     }
     Ok(())
 }
 
-fn reads_back(found: &mut Findings, profile: Profile, chunk: &[u8], message: &[u8]) {
+fn reads_back(found: &mut PeerReports, profile: Profile, chunk: &[u8], message: &[u8]) {
     match read(profile, chunk) {
         Some(body) => found.bytes("message", message, &body),
         None => found.fail("chunk", "a block that can be read", "refused"),
@@ -66,7 +66,7 @@ fn read(profile: Profile, block: &[u8]) -> Option<Vec<u8>> {
 }
 
 /// Blocks good and bad.
-fn decode(found: &mut Findings, profile: Profile, fields: Fields<'_>) -> Checked {
+fn decode(found: &mut PeerReports, profile: Profile, fields: Fields<'_>) -> Checked {
     let chunk = fields.bytes("chunk")?;
     let body = read(profile, &chunk);
     if !fields.flag("ok")? {
@@ -87,7 +87,7 @@ fn decode(found: &mut Findings, profile: Profile, fields: Fields<'_>) -> Checked
 }
 
 /// What the reference derives from a peer id. We never do; the record is compared with the formula of §7.2.
-fn peer_number(found: &mut Findings, fields: Fields<'_>) -> Checked {
+fn peer_number(found: &mut PeerReports, fields: Fields<'_>) -> Checked {
     let peer = peer_id(fields)?;
     found.recorded_bytes("peer_id_bytes", fields.optional_bytes("peer_id_bytes")?, &peer.to_bytes());
     let number = u64::from(short_hash(&[&peer.to_bytes()]) % u32::MAX);
@@ -97,7 +97,7 @@ fn peer_number(found: &mut Findings, fields: Fields<'_>) -> Checked {
 }
 
 /// A message cut into blocks with the reference's sequence numbers: the blocks are compared, the numbers are ours never.
-fn chunks(found: &mut Findings, profile: Profile, fields: Fields<'_>) -> Checked {
+fn chunks(found: &mut PeerReports, profile: Profile, fields: Fields<'_>) -> Checked {
     let message = fields.bytes("message")?;
     let millis: u64 = fields.number("unix_seconds_times_1000")?;
     let own = short_hash(&[&peer_id(fields)?.to_bytes()]);

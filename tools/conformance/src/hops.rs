@@ -7,7 +7,7 @@ use wakumix_sphinx::{AddressBytes, Opened, PrivateKey, Profile, Reject, Sphinx};
 use crate::block::{self, BlockForm};
 use crate::json::Fields;
 use crate::raw::RawHop;
-use crate::report::{Findings, Problem};
+use crate::report::{PeerReports, Problem};
 use crate::rules::Rule;
 use crate::section::Checked;
 
@@ -109,7 +109,7 @@ impl<'t> Walk<'t> {
     /// Sends `packet` along `hops`. Where we refuse by a rule, the walk goes on with the recorded packet.
     pub(crate) fn along(
         &mut self,
-        found: &mut Findings,
+        found: &mut PeerReports,
         packet: &[u8],
         hops: &[Value],
     ) -> Result<Option<Arrival>, Problem> {
@@ -128,7 +128,12 @@ impl<'t> Walk<'t> {
     }
 
     /// Compares one recorded hop.
-    pub(crate) fn hop(&mut self, found: &mut Findings, fields: Fields<'_>, packet: &[u8]) -> Result<Arrival, Problem> {
+    pub(crate) fn hop(
+        &mut self,
+        found: &mut PeerReports,
+        fields: Fields<'_>,
+        packet: &[u8],
+    ) -> Result<Arrival, Problem> {
         let key = fields.array("node_private_key")?;
         let raw = RawHop::open(self.profile, &key, packet);
         if let Some(raw) = &raw {
@@ -152,7 +157,7 @@ impl<'t> Walk<'t> {
     /// or nothing.
     fn replayed(
         &mut self,
-        found: &mut Findings,
+        found: &mut PeerReports,
         status: &str,
         key: &[u8; 32],
         packet: &[u8],
@@ -187,7 +192,7 @@ impl<'t> Walk<'t> {
 }
 
 /// Shared secret, blinding scalar and replay tag, where they are recorded.
-fn secrets(found: &mut Findings, fields: Fields<'_>, raw: &RawHop) -> Checked {
+fn secrets(found: &mut PeerReports, fields: Fields<'_>, raw: &RawHop) -> Checked {
     found.recorded_bytes("shared_secret", fields.optional_bytes("shared_secret")?, &raw.secret);
     let blinder = fields.optional_bytes("blinder")?;
     if let Some(blinder) = &blinder {
@@ -206,7 +211,7 @@ fn secrets(found: &mut Findings, fields: Fields<'_>, raw: &RawHop) -> Checked {
 }
 
 fn compare(
-    found: &mut Findings,
+    found: &mut PeerReports,
     profile: Profile,
     fields: Fields<'_>,
     status: &str,
@@ -242,7 +247,13 @@ fn compare(
 }
 
 /// The reference refuses: so must we, for the same reason or because of a check on α that comes first.
-fn refused(found: &mut Findings, status: &str, seen: &Seen, raw: Option<&RawHop>, same: impl FnOnce(Reject) -> bool) {
+fn refused(
+    found: &mut PeerReports,
+    status: &str,
+    seen: &Seen,
+    raw: Option<&RawHop>,
+    same: impl FnOnce(Reject) -> bool,
+) {
     let weak = raw.is_some_and(|raw| raw.weakness().is_some());
     match seen {
         Seen::Refused(reject) if same(*reject) || (weak && is_alpha(*reject)) => {}
@@ -274,7 +285,7 @@ fn names(text: &str, reject: Reject) -> bool {
 
 /// The reference accepts: so do we, with the same bytes, unless one of our rules forbids it.
 fn accepted(
-    found: &mut Findings,
+    found: &mut PeerReports,
     profile: Profile,
     fields: Fields<'_>,
     status: &str,
@@ -335,7 +346,7 @@ fn refusal_rule(profile: Profile, status: &str, reject: Reject, raw: &RawHop) ->
 }
 
 /// Compares the record with what the key reveals, for packets that we refuse.
-fn as_recorded(found: &mut Findings, fields: Fields<'_>, status: &str, raw: &RawHop) -> Checked {
+fn as_recorded(found: &mut PeerReports, fields: Fields<'_>, status: &str, raw: &RawHop) -> Checked {
     let address = raw.address();
     match status {
         "intermediate" => forwarded(found, fields, &address, raw.delay_ms(), &raw.packet_out()),
@@ -344,7 +355,13 @@ fn as_recorded(found: &mut Findings, fields: Fields<'_>, status: &str, raw: &Raw
     }
 }
 
-fn forwarded(found: &mut Findings, fields: Fields<'_>, next: &AddressBytes, delay_ms: u16, packet: &[u8]) -> Checked {
+fn forwarded(
+    found: &mut PeerReports,
+    fields: Fields<'_>,
+    next: &AddressBytes,
+    delay_ms: u16,
+    packet: &[u8],
+) -> Checked {
     found.bytes("next_hop_address_bytes", &fields.bytes("next_hop_address_bytes")?, next);
     let recorded: u16 = fields.small("delay_ms")?;
     if recorded != delay_ms && recorded == delay_ms.swap_bytes() {
@@ -356,7 +373,7 @@ fn forwarded(found: &mut Findings, fields: Fields<'_>, next: &AddressBytes, dela
     Ok(())
 }
 
-fn delivered(found: &mut Findings, fields: Fields<'_>, destination: &AddressBytes, block: &[u8]) -> Checked {
+fn delivered(found: &mut PeerReports, fields: Fields<'_>, destination: &AddressBytes, block: &[u8]) -> Checked {
     found.bytes("destination_address_bytes", &fields.bytes("destination_address_bytes")?, destination);
     found.recorded("exit_is_destination", fields.optional_flag("exit_is_destination")?, *destination == [0; 94]);
     found.bytes("message", &fields.bytes("message")?, block);
@@ -364,14 +381,14 @@ fn delivered(found: &mut Findings, fields: Fields<'_>, destination: &AddressByte
 }
 
 /// The body that we deliver is the one of the block.
-fn body_of_block(found: &mut Findings, profile: Profile, block: &[u8], body: &[u8]) {
+fn body_of_block(found: &mut PeerReports, profile: Profile, block: &[u8], body: &[u8]) {
     match block::form(profile, block) {
         BlockForm::Body(range) => found.bytes("message", &block[range], body),
         _ => found.fail("message", "refused: its padding is not as §7.2", "delivered"),
     }
 }
 
-fn replied(found: &mut Findings, fields: Fields<'_>, id: &[u8], delta: &[u8]) -> Checked {
+fn replied(found: &mut PeerReports, fields: Fields<'_>, id: &[u8], delta: &[u8]) -> Checked {
     found.bytes("surb_id", &fields.bytes("surb_id")?, id);
     found.recorded_bytes("delta_prime", fields.optional_bytes("delta_prime")?, delta);
     Ok(())

@@ -120,12 +120,12 @@ impl<'a> Fields<'a> {
         Ok(arrays)
     }
 
-    /// A list of exactly three values, one a hop.
+    /// A list of exactly three values, one per hop.
     pub(crate) fn triple(self, field: &str) -> Result<&'a [Value], Problem> {
         let list = self.list(field)?;
         match list.len() {
             3 => Ok(list),
-            other => Err(Problem::new(field, "a list of 3, one a hop", format!("a list of {other}"))),
+            other => Err(Problem::new(field, "a list of 3, one per hop", format!("a list of {other}"))),
         }
     }
 

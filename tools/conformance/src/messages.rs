@@ -10,7 +10,7 @@ use wakumix_sphinx::{ADDRESS_LEN, AddressBytes, Profile, SURB_LEN, Sphinx, Surb}
 
 use crate::json::Fields;
 use crate::raw::alpha_rule;
-use crate::report::{Findings, Problem, SectionReport};
+use crate::report::{PeerReports, Problem, SectionReport};
 use crate::rules::Rule;
 use crate::section::{Checked, each, one, parts};
 
@@ -39,7 +39,7 @@ pub(crate) fn address_encode(value: &Value) -> SectionReport {
     })
 }
 
-fn address_reads_back(found: &mut Findings, bytes: &AddressBytes, text: &str, peer: &str) {
+fn address_reads_back(found: &mut PeerReports, bytes: &AddressBytes, text: &str, peer: &str) {
     match HopAddress::decode(bytes) {
         Ok(address) => {
             found.value("multiaddr", text, &address.multiaddr().to_string());
@@ -116,7 +116,7 @@ fn read_any(bytes: &AddressBytes) -> (String, String) {
     }
 }
 
-/// The text form of a peer id, for bytes that are none.
+/// The text form of a peer id, for bytes that are not a peer id.
 fn base58(bytes: &[u8]) -> String {
     const ALPHABET: &[u8; 58] = b"123456789ABCDEFGHJKLMNPQRSTUVWXYZabcdefghijkmnopqrstuvwxyz";
     // Little-endian digits of the number, without leading zeros.
@@ -164,7 +164,13 @@ pub(crate) fn serialize(profile: Profile, value: &Value) -> SectionReport {
 }
 
 /// What the reference makes of its own encoding, against the corrected decoder.
-fn reference_reading(found: &mut Findings, fields: Fields<'_>, codec: &str, content: &[u8], bytes: &[u8]) -> Checked {
+fn reference_reading(
+    found: &mut PeerReports,
+    fields: Fields<'_>,
+    codec: &str,
+    content: &[u8],
+    bytes: &[u8],
+) -> Checked {
     match fields.optional_flag("reference_can_decode")? {
         Some(false) if codec.len() > 127 => found.stricter(Rule::CodecLength),
         Some(false) => found.fail("reference_can_decode", false, "we can decode it"),
@@ -184,7 +190,7 @@ fn reference_reading(found: &mut Findings, fields: Fields<'_>, codec: &str, cont
 }
 
 /// The fields `max_message_size_<n>_surbs`, for any n.
-fn capacities(found: &mut Findings, fields: Fields<'_>, profile: Profile, codec: &str) -> Checked {
+fn capacities(found: &mut PeerReports, fields: Fields<'_>, profile: Profile, codec: &str) -> Checked {
     for (field, _) in fields.iter() {
         let surbs = field
             .strip_prefix("max_message_size_")
@@ -297,7 +303,7 @@ fn surb_serialize(section: &str, value: &Value, surbs: Option<&Value>) -> Sectio
     })
 }
 
-fn rebuild(found: &mut Findings, surbs: Vec<Surb>, message: &[u8], payload: &[u8]) -> Result<(), Problem> {
+fn rebuild(found: &mut PeerReports, surbs: Vec<Surb>, message: &[u8], payload: &[u8]) -> Result<(), Problem> {
     let request = Request { codec: "c", surbs, data: message };
     let body = request.encode().map_err(|error| Problem::new("payload", "an encoding", error))?;
     // One byte of codec length and one of codec stand in front.
@@ -315,7 +321,7 @@ fn known_surbs(surbs: Option<&Value>) -> Vec<Vec<u8>> {
 }
 
 /// The SURBs of a payload: one that is nearly one of the file's own must be exactly that, others are opaque.
-fn compare_with_known(found: &mut Findings, payload: &[u8], known: &[Vec<u8>]) {
+fn compare_with_known(found: &mut PeerReports, payload: &[u8], known: &[Vec<u8>]) {
     for slot in slots(payload) {
         let distance = |surb: &[u8]| surb.iter().zip(slot).filter(|(a, b)| a != b).count();
         let nearest = known.iter().min_by_key(|surb| distance(surb));
@@ -331,7 +337,7 @@ fn slots(payload: &[u8]) -> impl Iterator<Item = &[u8]> {
     payload.get(1..).unwrap_or_default().chunks_exact(SURB_LEN).take(count.into())
 }
 
-fn surb_extract(found: &mut Findings, fields: Fields<'_>, known: &[Vec<u8>]) -> Checked {
+fn surb_extract(found: &mut PeerReports, fields: Fields<'_>, known: &[Vec<u8>]) -> Checked {
     let payload = fields.bytes("payload")?;
     let expected = fields.flag("ok")?;
     match decode_surbs(&Sphinx::new(Profile::default()), &payload) {

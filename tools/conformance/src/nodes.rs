@@ -13,7 +13,7 @@ use wakumix_sphinx::{
 };
 
 use crate::json::Fields;
-use crate::report::{Findings, Problem, SectionReport};
+use crate::report::{PeerReports, Problem, SectionReport};
 use crate::section::{Checked, each, one, unknown};
 
 /// The names of the constants in vector files.
@@ -100,7 +100,7 @@ pub(crate) fn nodes(value: &Value) -> SectionReport {
     })
 }
 
-fn identity(found: &mut Findings, fields: Fields<'_>) -> Checked {
+fn identity(found: &mut PeerReports, fields: Fields<'_>) -> Checked {
     let peer = peer_id(fields)?;
     found.recorded_bytes("peer_id_bytes", fields.optional_bytes("peer_id_bytes")?, &peer.to_bytes());
     if let Some(mut key) = fields.optional_bytes("libp2p_secp256k1_private_key")? {
@@ -118,7 +118,7 @@ fn identity(found: &mut Findings, fields: Fields<'_>) -> Checked {
     Ok(())
 }
 
-fn address(found: &mut Findings, fields: Fields<'_>) -> Checked {
+fn address(found: &mut PeerReports, fields: Fields<'_>) -> Checked {
     let text = fields.text("multiaddr")?;
     let bytes: AddressBytes = fields.array("address_bytes")?;
     let parsed: Multiaddr = text.parse().map_err(|error| Problem::new("multiaddr", "a multiaddress", error))?;
@@ -199,7 +199,7 @@ pub(crate) fn hops(nodes: &[Node; 3], delays: [u16; 3]) -> Result<[PathHop; 3], 
 }
 
 /// The keys at recorded hops are those of the path's nodes.
-pub(crate) fn same_keys(found: &mut Findings, path: &[Node; 3], hops: &[Value]) -> Checked {
+pub(crate) fn same_keys(found: &mut PeerReports, path: &[Node; 3], hops: &[Value]) -> Checked {
     for (index, (node, hop)) in path.iter().zip(hops).enumerate() {
         found.at_hop(Some(index));
         let key = Fields::of("hop", hop)?.bytes("node_private_key")?;

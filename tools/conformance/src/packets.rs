@@ -10,7 +10,7 @@ use crate::hops::Walk;
 use crate::json::Fields;
 use crate::nodes::{Node, Nodes, hops, same_keys};
 use crate::reply::{Credentials, recover};
-use crate::report::{Findings, Problem, SectionReport};
+use crate::report::{PeerReports, Problem, SectionReport};
 use crate::rules::Rule;
 use crate::section::{Checked, each};
 
@@ -31,7 +31,7 @@ pub(crate) fn forward(profile: Profile, nodes: &Nodes, value: &Value) -> Section
 }
 
 /// Builds the packet and compares every byte.
-pub(crate) fn build(found: &mut Findings, profile: Profile, fields: Fields<'_>, path: &[Node; 3]) -> Checked {
+pub(crate) fn build(found: &mut PeerReports, profile: Profile, fields: Fields<'_>, path: &[Node; 3]) -> Checked {
     let hops = hops(path, fields.delays("delays_ms")?)?;
     let ephemeral = fields.array("ephemeral_private_key")?;
     let destination: AddressBytes = fields.array("destination_address_bytes")?;
@@ -45,7 +45,7 @@ pub(crate) fn build(found: &mut Findings, profile: Profile, fields: Fields<'_>, 
 }
 
 /// α and secrets of each hop, and the filler.
-fn internals(found: &mut Findings, fields: Fields<'_>, path: &[Node; 3], value: &Value) -> Checked {
+fn internals(found: &mut PeerReports, fields: Fields<'_>, path: &[Node; 3], value: &Value) -> Checked {
     let hops = hops(path, fields.delays("delays_ms")?)?;
     let ephemeral = fields.array("ephemeral_private_key")?;
     let inner = Fields::of("internals", value)?;
@@ -54,7 +54,7 @@ fn internals(found: &mut Findings, fields: Fields<'_>, path: &[Node; 3], value: 
 
 /// The fields `alpha`, `shared_secrets`, `filler` and `blinders`, where they are recorded.
 pub(crate) fn header_parts(
-    found: &mut Findings,
+    found: &mut PeerReports,
     fields: Fields<'_>,
     ephemeral: &[u8; 32],
     hops: &[PathHop; 3],
@@ -74,7 +74,7 @@ pub(crate) fn header_parts(
 }
 
 /// How the block was made from codec and application bytes, where that is recorded (§7.2, §7.3).
-fn message(found: &mut Findings, profile: Profile, fields: Fields<'_>) -> Checked {
+fn message(found: &mut PeerReports, profile: Profile, fields: Fields<'_>) -> Checked {
     let Some(codec) = fields.optional_text("codec")? else {
         return Ok(());
     };
@@ -107,7 +107,7 @@ fn message(found: &mut Findings, profile: Profile, fields: Fields<'_>) -> Checke
     reblock(found, profile, fields, body, &block)
 }
 
-fn cover_body(found: &mut Findings, fields: Fields<'_>, codec: &str, data: &[u8], body: &[u8]) -> Checked {
+fn cover_body(found: &mut PeerReports, fields: Fields<'_>, codec: &str, data: &[u8], body: &[u8]) -> Checked {
     found.recorded("surb_count_byte_present", fields.optional_flag("surb_count_byte_present")?, false);
     found.recorded("num_surbs", fields.optional_small::<u8>("num_surbs")?, 0);
     let message = MixMessage { codec: codec.as_bytes(), rest: data };
@@ -120,7 +120,7 @@ fn cover_body(found: &mut Findings, fields: Fields<'_>, codec: &str, data: &[u8]
 
 /// Pads `body` again and compares the block; `seq_no` is needed in SEQ only.
 pub(crate) fn reblock(
-    found: &mut Findings,
+    found: &mut PeerReports,
     profile: Profile,
     fields: Fields<'_>,
     body: &[u8],
@@ -184,7 +184,7 @@ pub(crate) struct Made {
 
 /// Creates a SURB and compares it with the recorded one.
 pub(crate) fn create(
-    found: &mut Findings,
+    found: &mut PeerReports,
     profile: Profile,
     fields: Fields<'_>,
     delays: [u16; 3],
@@ -221,7 +221,7 @@ pub(crate) fn use_surb(profile: Profile, surb: &[u8], block: &[u8; MESSAGE_LEN])
     Ok(packet)
 }
 
-fn recovered_message(found: &mut Findings, fields: Fields<'_>, body: Option<&[u8]>) -> Checked {
+fn recovered_message(found: &mut PeerReports, fields: Fields<'_>, body: Option<&[u8]>) -> Checked {
     let ours = body.and_then(|body| decode_reply(body).ok());
     found.recorded("recovered_mix_message_ok", fields.optional_flag("recovered_mix_message_ok")?, ours.is_some());
     found.recorded("recovered_codec", fields.optional_text("recovered_codec")?, "");

@@ -4,7 +4,7 @@ use serde_json::Value;
 use wakumix_sphinx::{PublicKey, inspect};
 
 use crate::json::{Fields, decode_hex, exactly};
-use crate::report::{Findings, Problem, SectionReport};
+use crate::report::{PeerReports, Problem, SectionReport};
 use crate::rules::Rule;
 use crate::section::{Checked, each};
 
@@ -116,7 +116,7 @@ pub(crate) fn x25519(value: &Value) -> SectionReport {
 }
 
 /// The sender multiplies its scalars first and the point once; on honest points that gives the same.
-fn chained(found: &mut Findings, scalars: &[[u8; 32]], point: &[u8; 32], base: &[u8]) {
+fn chained(found: &mut PeerReports, scalars: &[[u8; 32]], point: &[u8; 32], base: &[u8]) {
     let Some(chain) = inspect::scalar_chain(scalars) else {
         return;
     };
@@ -220,7 +220,7 @@ pub(crate) fn lioness_reject(value: &Value) -> SectionReport {
     each("lioness_reject", value, lioness_reject_entry)
 }
 
-fn lioness_reject_entry(found: &mut Findings, fields: Fields<'_>) -> Checked {
+fn lioness_reject_entry(found: &mut PeerReports, fields: Fields<'_>) -> Checked {
     let name = fields.text("name")?;
     let Some((what, size)) = read_size(name) else {
         found.skip(format!("case {name:?} is not known"));

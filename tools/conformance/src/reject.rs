@@ -8,7 +8,7 @@ use crate::hops::{Arrival, Seen, Walk, process};
 use crate::json::Fields;
 use crate::nodes::{Node, Nodes, hops};
 use crate::reply::{Credentials, recover};
-use crate::report::{Findings, Problem, SectionReport};
+use crate::report::{PeerReports, Problem, SectionReport};
 use crate::rules::Rule;
 use crate::section::{Checked, each};
 
@@ -34,7 +34,7 @@ pub(crate) fn reject(profile: Profile, nodes: &Nodes, value: &Value) -> SectionR
 }
 
 /// Packets one after the other at nodes that share one store of replay tags.
-pub(crate) fn sequence(found: &mut Findings, profile: Profile, steps: &[Value]) -> Checked {
+pub(crate) fn sequence(found: &mut PeerReports, profile: Profile, steps: &[Value]) -> Checked {
     let mut tags = ReplayTags::new(TAGS);
     let mut walk = Walk::with_tags(profile, &mut tags);
     for (index, step) in steps.iter().enumerate() {
@@ -47,7 +47,7 @@ pub(crate) fn sequence(found: &mut Findings, profile: Profile, steps: &[Value]) 
 }
 
 /// A damaged copy first, then the packet itself, at a node that asks its replay store as the live reference does.
-fn live_order(found: &mut Findings, profile: Profile, nodes: &Nodes, fields: Fields<'_>) -> Checked {
+fn live_order(found: &mut PeerReports, profile: Profile, nodes: &Nodes, fields: Fields<'_>) -> Checked {
     let (bad, good) = (fields.bytes("packet_bad")?, fields.bytes("packet_good")?);
     let opens = |node: &&Node| Sphinx::new(profile).authenticate(&PrivateKey::from_bytes(node.private), &good).is_ok();
     let Some(node) = nodes.all().find(opens) else {
@@ -90,7 +90,7 @@ fn live_status(seen: &Seen) -> &'static str {
 }
 
 /// One packet along its hops; for replies, what becomes of it at the sender.
-fn packet(found: &mut Findings, profile: Profile, fields: Fields<'_>) -> Checked {
+fn packet(found: &mut PeerReports, profile: Profile, fields: Fields<'_>) -> Checked {
     let hops = fields.list("hops")?;
     let arrival = Walk::new(profile).along(found, &fields.bytes("packet")?, hops)?;
     for (whole, part) in [("final_status", "status"), ("final_error", "error")] {
@@ -109,7 +109,7 @@ fn packet(found: &mut Findings, profile: Profile, fields: Fields<'_>) -> Checked
     }
 }
 
-fn reply(found: &mut Findings, profile: Profile, fields: Fields<'_>, accepted: bool, arrival: Arrival) -> Checked {
+fn reply(found: &mut PeerReports, profile: Profile, fields: Fields<'_>, accepted: bool, arrival: Arrival) -> Checked {
     let Seen::Reply { id, .. } = arrival.seen else {
         return Err(Problem::new("status", "a reply", arrival.seen.text()));
     };
@@ -130,7 +130,7 @@ fn reply(found: &mut Findings, profile: Profile, fields: Fields<'_>, accepted: b
 }
 
 /// A SURB whose id is all zero would be taken for a forward packet.
-fn zero_id(found: &mut Findings, profile: Profile, fields: Fields<'_>) -> Checked {
+fn zero_id(found: &mut PeerReports, profile: Profile, fields: Fields<'_>) -> Checked {
     let private = [1; 32];
     let node = Node { private, public: *PrivateKey::from_bytes(private).public().as_bytes(), address: [1; 94] };
     let path = hops(&[node; 3], [0; 3])?;

@@ -108,28 +108,28 @@ impl SectionReport {
     /// A section that cannot be read.
     pub(crate) fn unreadable(name: impl Into<String>, problem: Problem) -> Self {
         let mut report = Self::new(name);
-        let mut findings = Findings::default();
-        findings.problem(problem);
-        report.add(&Place::default(), findings);
+        let mut reports = PeerReports::default();
+        reports.problem(problem);
+        report.add(&Place::default(), reports);
         report
     }
 
     /// Counts one entry by what was found in it.
-    pub(crate) fn add(&mut self, place: &Place, findings: Findings) {
-        if !findings.failures.is_empty() {
+    pub(crate) fn add(&mut self, place: &Place, reports: PeerReports) {
+        if !reports.failures.is_empty() {
             self.failed += 1;
-        } else if let Some(reason) = findings.skipped {
+        } else if let Some(reason) = reports.skipped {
             self.not_checked += 1;
             self.remarks.push(format!("{}: {reason}", place.display()));
-        } else if findings.rules.is_empty() {
+        } else if reports.rules.is_empty() {
             self.passed += 1;
         } else {
             self.stricter += 1;
-            for rule in findings.rules {
+            for rule in reports.rules {
                 *self.rules.entry(rule).or_insert(0) += 1;
             }
         }
-        for (hop, problem) in findings.failures {
+        for (hop, problem) in reports.failures {
             self.failures.push(Failure {
                 section: self.name.clone(),
                 entry: place.index,
@@ -219,14 +219,14 @@ impl Problem {
 
 /// What was found in one entry.
 #[derive(Default)]
-pub(crate) struct Findings {
+pub(crate) struct PeerReports {
     hop: Option<usize>,
     failures: Vec<(Option<usize>, Problem)>,
     rules: std::collections::BTreeSet<Rule>,
     skipped: Option<String>,
 }
 
-impl Findings {
+impl PeerReports {
     /// The hop at which what follows is found.
     pub(crate) fn at_hop(&mut self, hop: Option<usize>) {
         self.hop = hop;

@@ -12,7 +12,7 @@ use crate::nodes::{Node, hops, same_keys};
 use crate::packets::{build, create, header_parts, reblock, use_surb};
 use crate::reject::sequence;
 use crate::reply::recover;
-use crate::report::{Findings, Problem, SectionReport};
+use crate::report::{PeerReports, Problem, SectionReport};
 use crate::section::{Checked, one};
 
 const TORSION: &str = "torsion_alpha_replay_at_hop_0";
@@ -20,7 +20,7 @@ const TORSION: &str = "torsion_alpha_replay_at_hop_0";
 /// Checks the run `name`: its forward packet, the replay with another encoding of α, and its SURB.
 pub(crate) fn run(name: &str, profile: Profile, value: &Value) -> Vec<SectionReport> {
     let mut reports = Vec::new();
-    let mut part = |part: &str, check: &mut dyn FnMut(&mut Findings) -> Checked| {
+    let mut part = |part: &str, check: &mut dyn FnMut(&mut PeerReports) -> Checked| {
         let mut report = SectionReport::new(format!("{name}.{part}"));
         one(&mut report, part, check);
         reports.push(report);
@@ -39,7 +39,7 @@ pub(crate) fn run(name: &str, profile: Profile, value: &Value) -> Vec<SectionRep
     reports
 }
 
-fn path(found: &mut Findings, fields: Fields<'_>) -> Result<[Node; 3], Problem> {
+fn path(found: &mut PeerReports, fields: Fields<'_>) -> Result<[Node; 3], Problem> {
     let private = fields.arrays("node_private_keys")?;
     let public = fields.arrays("node_public_keys")?;
     let addresses = fields.arrays("hop_addresses")?;
@@ -51,7 +51,7 @@ fn path(found: &mut Findings, fields: Fields<'_>) -> Result<[Node; 3], Problem> 
     Ok([node(0), node(1), node(2)])
 }
 
-fn packet(found: &mut Findings, profile: Profile, fields: Fields<'_>) -> Checked {
+fn packet(found: &mut PeerReports, profile: Profile, fields: Fields<'_>) -> Checked {
     let path = path(found, fields)?;
     build(found, profile, fields, &path)?;
     let ephemeral = fields.array("ephemeral_private_key")?;
@@ -66,13 +66,13 @@ fn packet(found: &mut Findings, profile: Profile, fields: Fields<'_>) -> Checked
     message(found, profile, fields)
 }
 
-fn hash(found: &mut Findings, fields: Fields<'_>, field: &str, bytes: &[u8]) -> Checked {
+fn hash(found: &mut PeerReports, fields: Fields<'_>, field: &str, bytes: &[u8]) -> Checked {
     found.recorded_bytes(field, fields.optional_bytes(field)?, &Sha256::digest(bytes));
     Ok(())
 }
 
 /// `packet_out_sha256`: hashes of what the hops send on.
-fn packet_hashes(found: &mut Findings, fields: Fields<'_>, hops: &[Value]) -> Checked {
+fn packet_hashes(found: &mut PeerReports, fields: Fields<'_>, hops: &[Value]) -> Checked {
     if !fields.has("packet_out_sha256") {
         return Ok(());
     }
@@ -86,7 +86,7 @@ fn packet_hashes(found: &mut Findings, fields: Fields<'_>, hops: &[Value]) -> Ch
     Ok(())
 }
 
-fn message(found: &mut Findings, profile: Profile, fields: Fields<'_>) -> Checked {
+fn message(found: &mut PeerReports, profile: Profile, fields: Fields<'_>) -> Checked {
     let body = fields.bytes("mix_message")?;
     if let Err(error) = MixMessage::decode(&body) {
         found.fail("mix_message", "a mix message", error);
@@ -94,7 +94,7 @@ fn message(found: &mut Findings, profile: Profile, fields: Fields<'_>) -> Checke
     reblock(found, profile, fields, &body, &fields.bytes("message")?)
 }
 
-fn surb(found: &mut Findings, profile: Profile, run: Fields<'_>, fields: Fields<'_>) -> Checked {
+fn surb(found: &mut PeerReports, profile: Profile, run: Fields<'_>, fields: Fields<'_>) -> Checked {
     let path = path(found, run)?;
     let made = create(found, profile, fields, run.delays("delays_ms")?, &path)?;
     hash(found, fields, "surb_sha256", &made.surb)?;

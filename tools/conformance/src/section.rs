@@ -3,7 +3,7 @@
 use serde_json::Value;
 
 use crate::json::{Fields, as_list};
-use crate::report::{Findings, Place, Problem, SectionReport};
+use crate::report::{PeerReports, Place, Problem, SectionReport};
 
 /// The result of checking one entry: an error is a field that could not be read.
 pub(crate) type Checked = Result<(), Problem>;
@@ -12,7 +12,7 @@ pub(crate) type Checked = Result<(), Problem>;
 pub(crate) fn each<'a>(
     name: &str,
     value: &'a Value,
-    mut check: impl FnMut(&mut Findings, Fields<'a>) -> Checked,
+    mut check: impl FnMut(&mut PeerReports, Fields<'a>) -> Checked,
 ) -> SectionReport {
     let list = match as_list(name, value) {
         Ok(list) => list,
@@ -27,16 +27,16 @@ pub(crate) fn each<'a>(
 }
 
 /// Adds one named entry to `report`, checked by `check`.
-pub(crate) fn one(report: &mut SectionReport, name: &str, check: impl FnOnce(&mut Findings) -> Checked) {
+pub(crate) fn one(report: &mut SectionReport, name: &str, check: impl FnOnce(&mut PeerReports) -> Checked) {
     add(report, &Place::named(name), check);
 }
 
-fn add(report: &mut SectionReport, place: &Place, check: impl FnOnce(&mut Findings) -> Checked) {
-    let mut findings = Findings::default();
-    if let Err(problem) = check(&mut findings) {
-        findings.problem(problem);
+fn add(report: &mut SectionReport, place: &Place, check: impl FnOnce(&mut PeerReports) -> Checked) {
+    let mut reports = PeerReports::default();
+    if let Err(problem) = check(&mut reports) {
+        reports.problem(problem);
     }
-    report.add(place, findings);
+    report.add(place, reports);
 }
 
 /// A section of a kind that the checker does not know, with all its entries counted.

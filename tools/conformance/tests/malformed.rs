@@ -119,7 +119,7 @@ fn truncated_hex_wrong_lengths_and_wrong_types_are_named_with_their_place() {
         ("/hmac_sha256_128/1/key", json!(7), "key", "bytes in hex", "the number 7"),
         ("/hmac_sha256_128/1", json!([1]), "entry", "an object", "a list of 1"),
         ("/hmac_sha256_128", json!({ "a": 1 }), "hmac_sha256_128", "a list", "an object of 1 fields"),
-        ("/sphinx_packets/0/path", json!(["node0"]), "path", "a list of 3, one a hop", "a list of 1"),
+        ("/sphinx_packets/0/path", json!(["node0"]), "path", "a list of 3, one per hop", "a list of 1"),
         ("/sphinx_packets/0/path/1", json!("node99"), "path[1]", "the label of a valid entry of `nodes`", "node99"),
     ];
     for (pointer, value, field, expected, got) in cases {

@@ -54,7 +54,7 @@ fn apply(world: &mut World, peers: &[PeerId], step: &Step) {
     match *step {
         Step::Report { source, peer, version, place, key: seed, next, expires } => {
             let now = world.now.unix;
-            let finding = Finding {
+            let report = PeerReport {
                 addresses: at(place),
                 mix_key: Some(key(seed)),
                 next_key: next.map(|wait| (key(seed + 1), now + wait)),
@@ -62,12 +62,12 @@ fn apply(world: &mut World, peers: &[PeerId], step: &Step) {
                 ..record(peers[peer], version)
             };
             // Refusals are part of histories.
-            let _ = world.report(SourceName::ALL[source], finding);
+            let _ = world.report(SourceName::ALL[source], report);
         }
         Step::Withdraw { source, peer, version } => {
             let foreign = Shards { cluster: 9, shards: Vec::new() };
             let _ = world
-                .report(SourceName::ALL[source], Finding { shards: Some(foreign), ..record(peers[peer], version) });
+                .report(SourceName::ALL[source], PeerReport { shards: Some(foreign), ..record(peers[peer], version) });
         }
         Step::Reach(peer) => world.reach(&peers[peer]),
         Step::Fail(peer) => world.fail(&peers[peer]),

@@ -24,7 +24,7 @@ fn liar() -> PeerId {
 fn flood(world: &mut World, source: SourceName) {
     for index in 0..LIES {
         // Spread over the whole network: 10,000 addresses in as many subnets.
-        let lie = Finding { addresses: at(0x40_0000 + index * 0x100), ..record(liar(), 1) };
+        let lie = PeerReport { addresses: at(0x40_0000 + index * 0x100), ..record(liar(), 1) };
         // Refused or taken: both are fine, the peer table stays whole.
         let _ = world.table.report(source, lie, world.now, &mut world.rng);
     }
@@ -33,8 +33,8 @@ fn flood(world: &mut World, source: SourceName) {
 fn honest(world: &mut World, source: SourceName, offset: u32) -> Vec<PeerId> {
     let peers: Vec<_> = (0..HONEST).map(|_| secp256k1_peer()).collect();
     for (index, peer) in (0..).zip(&peers) {
-        let finding = Finding { addresses: at(offset + index * 0x100), ..record(*peer, 1) };
-        assert_eq!(world.report(source, finding), Ok(true));
+        let report = PeerReport { addresses: at(offset + index * 0x100), ..record(*peer, 1) };
+        assert_eq!(world.report(source, report), Ok(true));
     }
     peers
 }

@@ -7,9 +7,9 @@ use super::*;
 use crate::{peer_table::slot::KEY_CHANGE_INTERVAL, pool::View};
 
 /// A record of one key and what follows it.
-fn told(peer: PeerId, version: u64, now: u8, next: Option<(u8, UnixSeconds)>) -> Finding {
+fn told(peer: PeerId, version: u64, now: u8, next: Option<(u8, UnixSeconds)>) -> PeerReport {
     let next_key = next.map(|(seed, at)| (key(seed), at));
-    Finding { mix_key: Some(key(now)), next_key, ..record(peer, version) }
+    PeerReport { mix_key: Some(key(now)), next_key, ..record(peer, version) }
 }
 
 fn key_of(world: &World, peer: &PeerId) -> Option<PublicKey> {
@@ -34,7 +34,7 @@ fn a_clock_that_is_fast_takes_up_no_key_that_its_node_has_not() {
     for fast in [0, 5 * 60, 6 * 60 * 60] {
         let (mut world, peer) = World::with_peer();
         // The node rotates once an hour, and each key opens packets for an hour more. It is visited every ten minutes.
-        let word = |world: &World, turn: u64| Finding {
+        let word = |world: &World, turn: u64| PeerReport {
             key_slack: 30 * 60,
             told_at: Some(world.now.unix),
             ..told(peer, 1 + turn, u8::try_from(turn).unwrap() + 1, Some((turn_key(turn), START + 3600 * (turn + 1))))
@@ -64,7 +64,7 @@ fn turn_key(turn: u64) -> u8 {
 #[test]
 fn a_key_that_nobody_says_more_of_is_taken_up_late_while_the_old_one_still_opens() {
     let (mut world, peer) = World::with_peer();
-    let announced = Finding { key_slack: 100, ..told(peer, 1, 1, Some((2, START + 20))) };
+    let announced = PeerReport { key_slack: 100, ..told(peer, 1, 1, Some((2, START + 20))) };
     world.report(SourceName::Descriptors, announced).unwrap();
     world.pass(119);
     assert_eq!(key_of(&world, &peer), Some(key(1)));
@@ -77,7 +77,7 @@ fn a_node_that_restarts_twice_in_a_minute_is_believed_to_itself_and_to_nobody_el
     let (mut world, peer) = World::with_peer();
     for seed in 1..=5 {
         let said = told(peer, u64::from(seed), seed, None);
-        world.report(SourceName::Descriptors, Finding { told_at: Some(world.now.unix), ..said }).unwrap();
+        world.report(SourceName::Descriptors, PeerReport { told_at: Some(world.now.unix), ..said }).unwrap();
         assert_eq!(key_of(&world, &peer), Some(key(seed)));
         world.pass(1);
     }
@@ -138,7 +138,7 @@ fn other_sources_do_not_bring_a_replaced_key_back_when_the_descriptor_is_over() 
     let (mut world, peer) = World::with_peer();
     let descriptor = told(peer, 10, 1, Some((2, START + 60)));
     world.report(SourceName::Discv5, told(peer, 5, 1, None)).unwrap();
-    world.report(SourceName::Descriptors, Finding { expires: Some(START + 100), ..descriptor }).unwrap();
+    world.report(SourceName::Descriptors, PeerReport { expires: Some(START + 100), ..descriptor }).unwrap();
     world.reach(&peer);
     world.pass(200);
     assert_eq!((key_of(&world, &peer), world.state(&peer)), (None, PoolState::KeyUnknown));
@@ -152,7 +152,7 @@ fn other_sources_do_not_bring_a_replaced_key_back_when_the_descriptor_is_over() 
 #[test]
 fn an_operators_entry_does_not_outlive_the_key_that_it_names() {
     let (mut world, peer) = World::with_peer();
-    let entry = Finding { addresses: at(1), mix_key: Some(key(1)), ..Finding::new(peer, 0) };
+    let entry = PeerReport { addresses: at(1), mix_key: Some(key(1)), ..PeerReport::new(peer, 0) };
     world.report(SourceName::Static, entry.clone()).unwrap();
     world.report(SourceName::Descriptors, told(peer, 10, 1, Some((2, START + 60)))).unwrap();
     world.pass(60);
@@ -182,17 +182,17 @@ fn who_passes_records_on_sees_that_they_tell_different_keys_but_none_that_is_ove
     let (mut world, peer) = World::with_peer();
     let keys = |world: &World| {
         let known = known(world.table.nodes(), world.now.unix);
-        known.iter().map(|known| known.finding.mix_key).collect::<Vec<_>>()
+        known.iter().map(|known| known.report.mix_key).collect::<Vec<_>>()
     };
     let descriptor = told(peer, 10, 1, Some((2, START + 60)));
-    let record = Some(crate::finding::SignedRecord::Descriptor(vec![1]));
-    world.report(SourceName::Descriptors, Finding { record, ..descriptor }).unwrap();
-    let record = Some(crate::finding::SignedRecord::NodeRecord(vec![2]));
-    world.report(SourceName::Discv5, Finding { record: record.clone(), ..told(peer, 1, 1, None) }).unwrap();
+    let record = Some(crate::peer_report::SignedRecord::Descriptor(vec![1]));
+    world.report(SourceName::Descriptors, PeerReport { record, ..descriptor }).unwrap();
+    let record = Some(crate::peer_report::SignedRecord::NodeRecord(vec![2]));
+    world.report(SourceName::Discv5, PeerReport { record: record.clone(), ..told(peer, 1, 1, None) }).unwrap();
     assert_eq!(keys(&world), [Some(key(1)); 2]);
     world.pass(60);
     assert_eq!(keys(&world), [Some(key(2)); 2]);
-    world.report(SourceName::Discv5, Finding { record, ..told(peer, 2, 3, None) }).unwrap();
+    world.report(SourceName::Discv5, PeerReport { record, ..told(peer, 2, 3, None) }).unwrap();
     assert_eq!(keys(&world), [Some(key(2)), Some(key(3))], "perhaps the descriptor is the older one");
 }
 
@@ -204,18 +204,18 @@ fn a_peers_own_descriptor_says_what_it_is_able_to_do_and_an_entry_stands_until_i
         view.mix_nodes.iter().map(|node| (node.formats, node.reassembles)).collect::<Vec<_>>()
     };
     let both = FormatSet::MIX.with(FormatKind::SphinxPacket);
-    let entry = Finding { addresses: at(1), mix_key: Some(key(1)), ..Finding::new(peer, 0) };
+    let entry = PeerReport { addresses: at(1), mix_key: Some(key(1)), ..PeerReport::new(peer, 0) };
     world.report(SourceName::Static, entry.clone()).unwrap();
     assert_eq!(able(&world), [(FormatSet::MIX, false)], "an entry of the configuration tells nothing of it");
-    let given = Finding { formats: Some(both), reassembles: Some(true), ..entry };
+    let given = PeerReport { formats: Some(both), reassembles: Some(true), ..entry };
     world.report(SourceName::Static, given).unwrap();
     assert_eq!(able(&world), [(both, true)]);
     let descriptor =
-        Finding { profiles: Some(vec![WireFormat::default()]), reassembles: Some(false), ..record(peer, 1) };
+        PeerReport { profiles: Some(vec![WireFormat::default()]), reassembles: Some(false), ..record(peer, 1) };
     world.report(SourceName::Descriptors, descriptor.clone()).unwrap();
     assert_eq!(able(&world), [(FormatSet::MIX, false)]);
     let upgraded = vec![WireFormat::default(), WireFormat::SphinxPacket];
-    let upgraded = Finding { profiles: Some(upgraded), reassembles: Some(true), version: 2, ..descriptor };
+    let upgraded = PeerReport { profiles: Some(upgraded), reassembles: Some(true), version: 2, ..descriptor };
     world.report(SourceName::Descriptors, upgraded).unwrap();
     assert_eq!(able(&world), [(both, true)]);
 }
@@ -223,11 +223,11 @@ fn a_peers_own_descriptor_says_what_it_is_able_to_do_and_an_entry_stands_until_i
 #[test]
 fn a_node_is_full_while_its_own_descriptor_says_so() {
     let (mut world, peer) = World::with_peer();
-    let entry = Finding { addresses: at(1), mix_key: Some(key(1)), ..Finding::new(peer, 0) };
+    let entry = PeerReport { addresses: at(1), mix_key: Some(key(1)), ..PeerReport::new(peer, 0) };
     world.report(SourceName::Static, entry).unwrap();
     assert!(!world.node(&peer).view.is_full);
     for (version, is_full) in [(1, true), (2, false)] {
-        let descriptor = Finding { is_full: Some(is_full), ..record(peer, version) };
+        let descriptor = PeerReport { is_full: Some(is_full), ..record(peer, version) };
         world.report(SourceName::Descriptors, descriptor).unwrap();
         assert_eq!(world.node(&peer).view.is_full, is_full);
     }
@@ -254,10 +254,10 @@ fn the_pool_has_every_node_that_shares_a_kind_of_packets_with_this_one() {
         let mut world = World::with(Rules { profiles: ours.clone(), ..Rules::of_cluster_2(secp256k1_peer(), 400) });
         let peer = secp256k1_peer();
         if is_entry {
-            let entry = Finding { addresses: at(1), mix_key: Some(key(1)), ..Finding::new(peer, 0) };
+            let entry = PeerReport { addresses: at(1), mix_key: Some(key(1)), ..PeerReport::new(peer, 0) };
             world.report(SourceName::Static, entry).unwrap();
         }
-        world.report(SourceName::Descriptors, Finding { profiles: theirs.clone(), ..record(peer, 1) }).unwrap();
+        world.report(SourceName::Descriptors, PeerReport { profiles: theirs.clone(), ..record(peer, 1) }).unwrap();
         world.reach(&peer);
         let pool = View::of(&world.table, None, None).mix_nodes;
         let found: Vec<_> = pool.iter().map(|node| node.formats).collect();

@@ -9,8 +9,8 @@ impl World {
         let peers: Vec<_> = subnets.clone().map(|_| secp256k1_peer()).collect();
         for (subnet, peer) in subnets.zip(&peers) {
             let key = PrivateKey::from_bytes([u8::try_from(subnet + 1).unwrap(); 32]).public();
-            let finding = Finding { addresses: at(subnet * 0x100), mix_key: Some(key), ..record(*peer, 1) };
-            self.report(SourceName::Discv5, finding).unwrap();
+            let report = PeerReport { addresses: at(subnet * 0x100), mix_key: Some(key), ..record(*peer, 1) };
+            self.report(SourceName::Discv5, report).unwrap();
             self.reach(peer);
         }
         self.rule();
@@ -42,7 +42,7 @@ impl World {
         let peers: Vec<_> = subnets.clone().map(|_| secp256k1_peer()).collect();
         for (subnet, peer) in subnets.zip(&peers) {
             let key = PrivateKey::from_bytes([u8::try_from(subnet + 1).unwrap(); 32]).public();
-            let entry = Finding { addresses: at(subnet * 0x100), mix_key: Some(key), ..Finding::new(*peer, 0) };
+            let entry = PeerReport { addresses: at(subnet * 0x100), mix_key: Some(key), ..PeerReport::new(*peer, 0) };
             self.report(SourceName::Static, entry).unwrap();
         }
         self.rule();
@@ -51,7 +51,7 @@ impl World {
 }
 
 #[test]
-fn strangers_do_not_take_the_place_of_entries_that_are_merely_unreachable() {
+fn unverified_peers_do_not_take_the_place_of_entries_that_are_merely_unreachable() {
     let mut world = World::new();
     let entries = world.entries(0..6);
     world.fail_all(&entries);
@@ -97,7 +97,7 @@ fn nodes_that_go_one_by_one_make_no_outage() {
 }
 
 #[test]
-fn in_a_net_that_has_just_begun_nobody_who_is_left_is_a_stranger() {
+fn in_a_net_that_has_just_begun_nobody_who_is_left_is_a_unverified_peer() {
     let mut world = World::new();
     let all = world.reached(0..12);
     world.wait(30);
@@ -135,14 +135,14 @@ fn one_subnet_one_family_and_one_source_have_their_share_and_no_more() {
         let peers: Vec<_> = (0..count).map(|_| secp256k1_peer()).collect();
         for (index, peer) in peers.iter().enumerate() {
             let secret = [&[count, u8::try_from(index).unwrap()][..], &[7; 30]].concat();
-            let finding = Finding {
+            let report = PeerReport {
                 addresses: place(index.try_into().unwrap()),
                 mix_key: Some(PrivateKey::from_bytes(secret.try_into().unwrap()).public()),
                 operator: operator.map(str::to_owned),
                 ..record(*peer, 1)
             };
-            // Strangers of one /24 enter as others of it are reached.
-            world.report(SourceName::Rendezvous, finding).unwrap();
+            // Unverified of one /24 enter as others of it are reached.
+            world.report(SourceName::Rendezvous, report).unwrap();
             world.reach(peer);
         }
         world.rule();
@@ -165,9 +165,9 @@ fn a_copied_key_gains_its_copier_nothing() {
     world.wait(60);
     let copier = secp256k1_peer();
     let copy =
-        |version, seed| Finding { addresses: at(0x50_0000), mix_key: Some(key(seed)), ..record(copier, version) };
+        |version, seed| PeerReport { addresses: at(0x50_0000), mix_key: Some(key(seed)), ..record(copier, version) };
     // Told in advance it is a copy all the same: the announcement came from its owner.
-    let next = Finding { addresses: at(0), next_key: Some((key(77), world.now.unix + 300)), ..record(honest[0], 2) };
+    let next = PeerReport { addresses: at(0), next_key: Some((key(77), world.now.unix + 300)), ..record(honest[0], 2) };
     world.report(SourceName::Discv5, next).unwrap();
     world.report(SourceName::Discv5, copy(1, 1)).unwrap();
     world.reach(&copier);
@@ -187,7 +187,7 @@ fn of_seven_names_of_one_key_one_is_usable_and_the_operators_entry_before_all() 
     let mut world = World::new();
     let mut name = |place: u32| {
         let peer = secp256k1_peer();
-        world.report(SourceName::Discv5, Finding { addresses: at(place * 0x100), ..record(peer, 1) }).unwrap();
+        world.report(SourceName::Discv5, PeerReport { addresses: at(place * 0x100), ..record(peer, 1) }).unwrap();
         world.reach(&peer);
         world.wait(1);
         peer
@@ -195,7 +195,7 @@ fn of_seven_names_of_one_key_one_is_usable_and_the_operators_entry_before_all() 
     let names: Vec<_> = (0..7).map(&mut name).collect();
     assert_eq!((world.usable(&names), world.state(&names[0])), (1, PoolState::Usable));
     let owner = secp256k1_peer();
-    let entry = Finding { addresses: at(0x5000), mix_key: Some(key(1)), ..Finding::new(owner, 0) };
+    let entry = PeerReport { addresses: at(0x5000), mix_key: Some(key(1)), ..PeerReport::new(owner, 0) };
     world.report(SourceName::Static, entry).unwrap();
     world.rule();
     assert_eq!((world.usable(&names), world.state(&owner)), (0, PoolState::Usable));

@@ -14,8 +14,8 @@ use rand::{
 use tokio::time::Instant;
 use wakumix_records::descriptor::{MAX_DESCRIPTORS, Request};
 
-use super::shelf::{Known, Shelf, TURN_PAUSE, Turn};
-use crate::{clock::Now, entry::PeerAddress, finding::UnixSeconds};
+use super::store::{DescriptorStore, KeyRollover, Known, ROLLOVER_PAUSE};
+use crate::{clock::Now, entry::PeerAddress, peer_report::UnixSeconds};
 
 /// Samples in a row without news after which the net counts as known. News and newcomers begin the count anew.
 pub(super) const QUIET_SAMPLES: u32 = 3;
@@ -103,10 +103,10 @@ pub(super) struct Asker {
     direct: Vec<Known>,
     /// Pool nodes that are to be asked because their key has changed, or is about to, with the moment to ask at. The
     /// earliest stands last.
-    turning: Vec<(Instant, Turn)>,
+    turning: Vec<(Instant, KeyRollover)>,
     /// Mix nodes that did not answer: others are asked for their descriptors.
     by_name: Vec<PeerId>,
-    /// Connected peers that were there before. No more than there are speakers.
+    /// Connected peers that were there before. No more than there are protocol_peers.
     met: HashSet<PeerId>,
     quiet: u32,
     quick_samples: u32,
@@ -141,15 +141,15 @@ impl Asker {
     }
 
     /// Draws up anew which mix nodes are to be asked about.
-    pub(super) fn plan(&mut self, now: Now, shelf: &Shelf, rng: &mut impl Rng) {
-        let due = shelf.wanted().iter().filter(|node| node.peer != self.me && self.is_due(&node.peer, now.at));
+    pub(super) fn plan(&mut self, now: Now, store: &DescriptorStore, rng: &mut impl Rng) {
+        let due = store.wanted().iter().filter(|node| node.peer != self.me && self.is_due(&node.peer, now.at));
         let (by_name, direct): (Vec<_>, Vec<_>) = due.cloned().partition(|node| self.failures(&node.peer) % 2 == 1);
         self.direct = direct;
         self.direct.shuffle(rng);
         self.by_name = by_name.into_iter().map(|node| node.peer).collect();
         self.by_name.shuffle(rng);
-        let is_new = |turn: &&Turn| turn.node.peer != self.me && self.is_new_turn(turn);
-        let turns = shelf.turns().iter().filter(is_new);
+        let is_new = |turn: &&KeyRollover| turn.node.peer != self.me && self.is_new_turn(turn);
+        let turns = store.turns().iter().filter(is_new);
         self.turning = turns.map(|turn| (time_to_ask(turn, now, rng), turn.clone())).collect();
         self.turning.sort_by_key(|(at, _)| std::cmp::Reverse(*at));
         self.turning.drain(..self.turning.len().saturating_sub(TURNS_A_LOOK));
@@ -157,21 +157,27 @@ impl Asker {
 
     /// Whether a node has not been asked since this change of its key. One that did not answer is asked again at the pace
     /// of failures.
-    fn is_new_turn(&self, turn: &Turn) -> bool {
+    fn is_new_turn(&self, turn: &KeyRollover) -> bool {
         self.attempts.get(&turn.node.peer).is_none_or(|attempt| attempt.failures == 0 && attempt.turn < turn.at)
     }
 
     /// The next request, if there is one to be made now.
-    pub(super) fn next(&mut self, now: Instant, speakers: &Asked, shelf: &Shelf, rng: &mut impl Rng) -> Option<Ask> {
-        self.meet(&speakers.connected);
+    pub(super) fn next(
+        &mut self,
+        now: Instant,
+        protocol_peers: &Asked,
+        store: &DescriptorStore,
+        rng: &mut impl Rng,
+    ) -> Option<Ask> {
+        self.meet(&protocol_peers.connected);
         let ask = self
             .entry(now)
-            .or_else(|| self.newcomer(speakers, shelf))
+            .or_else(|| self.newcomer(protocol_peers, store))
             .or_else(|| self.turning(now))
-            .or_else(|| self.sample(now, speakers, shelf, rng))
-            .or_else(|| self.named(now, speakers, shelf, rng))
+            .or_else(|| self.sample(now, protocol_peers, store, rng))
+            .or_else(|| self.named(now, protocol_peers, store, rng))
             .or_else(|| self.direct(now))
-            .or_else(|| self.revisit(now, &speakers.connected))?;
+            .or_else(|| self.revisit(now, &protocol_peers.connected))?;
         let has_room = self.has_room(&ask.peer, now);
         (has_room && self.open.insert(ask.peer)).then_some(ask)
     }
@@ -185,19 +191,20 @@ impl Asker {
     }
 
     /// Forgets what was before a connection: who comes back may have started anew.
-    fn meet(&mut self, speakers: &[PeerId]) {
-        for peer in speakers.iter().filter(|peer| !self.met.contains(peer)) {
+    fn meet(&mut self, protocol_peers: &[PeerId]) {
+        for peer in protocol_peers.iter().filter(|peer| !self.met.contains(peer)) {
             self.attempts.remove(peer);
         }
-        self.met = speakers.iter().copied().collect();
+        self.met = protocol_peers.iter().copied().collect();
     }
 
     /// Connected peers that were not asked since they came. They may know others; those that dialled in are asked for that
     /// only while nobody was reached.
-    fn newcomer(&mut self, speakers: &Asked, shelf: &Shelf) -> Option<Ask> {
+    fn newcomer(&mut self, protocol_peers: &Asked, store: &DescriptorStore) -> Option<Ask> {
         let was_asked = |peer: &PeerId| self.open.contains(peer) || self.attempts.contains_key(peer);
-        let peer = *speakers.connected.iter().find(|peer| !was_asked(peer))?;
-        let may_tell = speakers.reached.contains(&peer) || (speakers.reached.is_empty() && !shelf.has_reached());
+        let peer = *protocol_peers.connected.iter().find(|peer| !was_asked(peer))?;
+        let may_tell =
+            protocol_peers.reached.contains(&peer) || (protocol_peers.reached.is_empty() && !store.has_reached());
         if may_tell {
             self.quiet = self.quiet.min(QUIET_SAMPLES - 1);
         }
@@ -206,44 +213,56 @@ impl Asker {
     }
 
     /// Connected peers whose last answer was a while ago.
-    fn revisit(&self, now: Instant, speakers: &[PeerId]) -> Option<Ask> {
-        let peer = *speakers.iter().find(|peer| self.is_due(peer, now))?;
+    fn revisit(&self, now: Instant, protocol_peers: &[PeerId]) -> Option<Ask> {
+        let peer = *protocol_peers.iter().find(|peer| self.is_due(peer, now))?;
         Some(Ask { peer, addresses: Vec::new(), request: Request::Own })
     }
 
-    fn sample(&mut self, now: Instant, speakers: &Asked, shelf: &Shelf, rng: &mut impl Rng) -> Option<Ask> {
+    fn sample(
+        &mut self,
+        now: Instant,
+        protocol_peers: &Asked,
+        store: &DescriptorStore,
+        rng: &mut impl Rng,
+    ) -> Option<Ask> {
         if self.next_sample > now {
             return None;
         }
-        let Known { peer, addresses } = self.anybody(now, speakers, shelf, rng)?;
-        self.next_sample = now + jittered(self.pause(shelf), rng);
+        let Known { peer, addresses } = self.anybody(now, protocol_peers, store, rng)?;
+        self.next_sample = now + jittered(self.pause(store), rng);
         Some(Ask { peer, addresses, request: Request::Sample(MAX_DESCRIPTORS) })
     }
 
     /// Between two samples.
-    fn pause(&self, shelf: &Shelf) -> Duration {
+    fn pause(&self, store: &DescriptorStore) -> Duration {
         if self.quick_samples >= MAX_QUICK_SAMPLES {
             return SLOW_PAUSE;
         }
-        let longest = if shelf.misses_keys() { SEARCH_PAUSE } else { SLOW_PAUSE };
+        let longest = if store.misses_keys() { SEARCH_PAUSE } else { SLOW_PAUSE };
         doubled(QUICK_PAUSE, (self.quiet + 1).saturating_sub(QUIET_SAMPLES), longest)
     }
 
-    fn named(&mut self, now: Instant, speakers: &Asked, shelf: &Shelf, rng: &mut impl Rng) -> Option<Ask> {
+    fn named(
+        &mut self,
+        now: Instant,
+        protocol_peers: &Asked,
+        store: &DescriptorStore,
+        rng: &mut impl Rng,
+    ) -> Option<Ask> {
         if self.by_name.is_empty() {
             return None;
         }
-        let Known { peer, addresses } = self.anybody(now, speakers, shelf, rng)?;
+        let Known { peer, addresses } = self.anybody(now, protocol_peers, store, rng)?;
         let left = self.by_name.len().saturating_sub(MAX_DESCRIPTORS);
         let peers = self.by_name.split_off(left);
         Some(Ask { peer, addresses, request: Request::Peers(peers) })
     }
 
-    /// The node whose key has changed longest ago. If its answer is none, or still the old one, it is asked again as others
+    /// The node whose key has changed longest ago. If there is no answer, or still the old one, it is asked again as others
     /// are whose descriptor is old, but soon.
     fn turning(&mut self, now: Instant) -> Option<Ask> {
         while let Some((_, turn)) = self.turning.pop_if(|(at, _)| *at <= now) {
-            let Turn { node: Known { peer, addresses }, at, .. } = turn;
+            let KeyRollover { node: Known { peer, addresses }, at, .. } = turn;
             if !self.open.contains(&peer) {
                 self.set(peer, Attempt { again: now + FIRST_REVISIT, failures: 0, answers: 0, turn: at });
                 return Some(Ask { peer, addresses, request: Request::Own });
@@ -264,12 +283,18 @@ impl Asker {
     /// A connected speaker or a node with a descriptor, as often the one as the other, of those that this node has reached:
     /// whoever opens many connections to this node, or is told of by many, does not decide what it learns. Others are asked
     /// while there is none of these. `None` if the one that was drawn is to be left alone now.
-    fn anybody(&self, now: Instant, speakers: &Asked, shelf: &Shelf, rng: &mut impl Rng) -> Option<Known> {
+    fn anybody(
+        &self,
+        now: Instant,
+        protocol_peers: &Asked,
+        store: &DescriptorStore,
+        rng: &mut impl Rng,
+    ) -> Option<Known> {
         let connected = |peer: &PeerId| Known { peer: *peer, addresses: Vec::new() };
-        let (near, held) = (speakers.reached.choose(rng).map(connected), shelf.reached(rng));
+        let (near, held) = (protocol_peers.reached.choose(rng).map(connected), store.reached(rng));
         let chosen = if rng.random_bool(0.5) { near.or(held) } else { held.or(near) };
         let chosen = chosen.or_else(|| {
-            let (near, held) = (speakers.connected.choose(rng).map(connected), shelf.untried(rng));
+            let (near, held) = (protocol_peers.connected.choose(rng).map(connected), store.untried(rng));
             if rng.random_bool(0.5) { near.or(held) } else { held.or(near) }
         });
         chosen.filter(|Known { peer, .. }| {
@@ -377,8 +402,9 @@ impl Asker {
 }
 
 /// When to ask after a change of key: a while after it, at a moment that is each reader's own, or now if that is past.
-fn time_to_ask(turn: &Turn, now: Now, rng: &mut impl Rng) -> Instant {
-    let pause = Duration::from_secs(TURN_PAUSE) + Duration::from_secs(turn.spread).mul_f64(rng.random_range(0.0..1.0));
+fn time_to_ask(turn: &KeyRollover, now: Now, rng: &mut impl Rng) -> Instant {
+    let pause =
+        Duration::from_secs(ROLLOVER_PAUSE) + Duration::from_secs(turn.spread).mul_f64(rng.random_range(0.0..1.0));
     let due = Duration::from_secs(turn.at).saturating_add(pause);
     let wait = due.saturating_sub(Duration::from_secs(now.unix));
     // So far off that this machine cannot tell it is never within one look.

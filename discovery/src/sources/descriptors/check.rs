@@ -10,8 +10,8 @@ use wakumix_records::{
 use wakumix_sphinx::Weaknesses;
 use wakumix_waku::frame;
 
-use super::{asker::Ask, shelf::Shelf};
-use crate::finding::{Finding, Refusal, SignedRecord, UnixSeconds};
+use super::{asker::Ask, store::DescriptorStore};
+use crate::peer_report::{PeerReport, Refusal, SignedRecord, UnixSeconds};
 
 /// Signatures that are checked before others on the thread have their turn: some 2 ms.
 const AT_A_TIME: usize = 8;
@@ -20,7 +20,7 @@ const AT_A_TIME: usize = 8;
 #[derive(Debug, Default)]
 pub(super) struct Checked {
     /// What can be reported.
-    pub(super) findings: Vec<Finding>,
+    pub(super) reports: Vec<PeerReport>,
     /// Whom it had good descriptors of that are not held.
     pub(super) told: HashSet<PeerId>,
     /// How many of them no descriptor was held of.
@@ -41,7 +41,7 @@ pub(super) struct Reader<'a> {
     /// Whether the peer that was asked answers over a connection that this node opened.
     pub(super) is_reached: bool,
     /// What is held already.
-    pub(super) shelf: &'a Shelf,
+    pub(super) store: &'a DescriptorStore,
     /// Countermeasures that are missing.
     pub(super) weaknesses: Weaknesses,
 }
@@ -62,14 +62,14 @@ impl Reader<'_> {
             if index % AT_A_TIME == AT_A_TIME - 1 {
                 tokio::task::yield_now().await;
             }
-            if self.shelf.is_known(&envelope) {
+            if self.store.is_known(&envelope) {
                 continue;
             }
             match Descriptor::open_under(&envelope, self.now, self.weaknesses) {
                 Ok(descriptor) if descriptor.peer == self.me => checked.of_me.push((descriptor.issued, envelope)),
                 Ok(descriptor) => {
                     let is_own = self.is_reached && descriptor.peer == ask.peer;
-                    checked.take(descriptor, envelope, is_own.then_some(self.now), ask, self.shelf);
+                    checked.take(descriptor, envelope, is_own.then_some(self.now), ask, self.store);
                 }
                 Err(error) => checked.refuse(refusal(&error), 1),
             }
@@ -85,7 +85,7 @@ impl Checked {
         envelope: Vec<u8>,
         told_at: Option<UnixSeconds>,
         ask: &Ask,
-        shelf: &Shelf,
+        store: &DescriptorStore,
     ) {
         let peer = descriptor.peer;
         let was_asked_for = match &ask.request {
@@ -96,8 +96,8 @@ impl Checked {
         if !was_asked_for || !self.told.insert(peer) {
             return self.refuse(Refusal::TooMany, 1);
         }
-        self.news += usize::from(!shelf.has(&peer));
-        self.findings.push(Finding { told_at, ..finding(descriptor, envelope) });
+        self.news += usize::from(!store.has(&peer));
+        self.reports.push(PeerReport { told_at, ..report(descriptor, envelope) });
     }
 
     fn refuse(&mut self, refusal: Refusal, count: usize) {
@@ -110,7 +110,7 @@ impl Checked {
 /// What a peer that was asked for its own descriptor, over a connection that this node opened, says of itself.
 pub(crate) enum OwnWord {
     /// Its descriptor.
-    Descriptor(Box<Finding>),
+    Descriptor(Box<PeerReport>),
     /// That it has none: it neither mixes nor serves anything now.
     Nothing,
     /// Nothing that counts.
@@ -138,15 +138,15 @@ pub(crate) fn own_word(bytes: &[u8], peer: PeerId, now: UnixSeconds) -> OwnAnswe
     let issued = Descriptor::times(&envelope).map(|times| times.issued);
     let word = match Descriptor::open(&envelope, now) {
         Ok(descriptor) if descriptor.peer == peer => {
-            OwnWord::Descriptor(Box::new(Finding { told_at: Some(now), ..finding(descriptor, envelope) }))
+            OwnWord::Descriptor(Box::new(PeerReport { told_at: Some(now), ..report(descriptor, envelope) }))
         }
         _ => OwnWord::Unclear,
     };
     OwnAnswer { word, issued }
 }
 
-fn finding(descriptor: Descriptor, envelope: Vec<u8>) -> Finding {
-    Finding {
+fn report(descriptor: Descriptor, envelope: Vec<u8>) -> PeerReport {
+    PeerReport {
         addresses: descriptor.addresses,
         capabilities: Some(descriptor.capabilities),
         shards: Some(descriptor.shards),
@@ -160,7 +160,7 @@ fn finding(descriptor: Descriptor, envelope: Vec<u8>) -> Finding {
         family: descriptor.family,
         expires: Some(descriptor.expires),
         record: Some(SignedRecord::Descriptor(envelope)),
-        ..Finding::new(descriptor.peer, descriptor.issued)
+        ..PeerReport::new(descriptor.peer, descriptor.issued)
     }
 }
 

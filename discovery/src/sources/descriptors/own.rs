@@ -10,7 +10,7 @@ use wakumix_records::descriptor::{
 use wakumix_waku::record::{Capabilities, MAX_LISTED_SHARDS, Shards};
 
 use super::server::{Clock, Server};
-use crate::{finding::UnixSeconds, local::LocalRecord, source::SourceContext};
+use crate::{local::LocalRecord, peer_report::UnixSeconds, source::SourceContext};
 
 /// Seconds that a descriptor of this node is believed: readers look for a newer one after half of it, and a node that has
 /// gone without a word is forgotten in a night.

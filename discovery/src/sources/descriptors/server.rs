@@ -16,8 +16,8 @@ use wakumix_records::descriptor::{Request, Response};
 use wakumix_role_api::InboundRequest;
 use wakumix_telemetry::{Counter, Telemetry};
 
-use super::shelf::Shelf;
-use crate::{finding::UnixSeconds, metrics::Metric, sources::budget::Budget};
+use super::store::DescriptorStore;
+use crate::{metrics::Metric, peer_report::UnixSeconds, sources::budget::Budget};
 
 /// Requests for this node's own descriptor: a thousand nodes that look after it every minute, three times over.
 const OWN_OF_ALL: Refill = Refill::of(1000, Duration::from_millis(20));
@@ -49,7 +49,7 @@ struct State {
     first_made: Option<UnixSeconds>,
     hasher: RandomState,
     /// Derivable.
-    shelf: Arc<Shelf>,
+    store: Arc<DescriptorStore>,
     /// Ephemeral.
     own_budget: Budget,
     others_budget: Budget,
@@ -70,7 +70,7 @@ impl Server {
             made: VecDeque::new(),
             first_made: None,
             hasher: RandomState::new(),
-            shelf: Arc::default(),
+            store: Arc::default(),
             own_budget: Budget::new(OWN_OF_ALL, OWN_OF_ONE),
             others_budget: Budget::new(OTHERS_OF_ALL, OTHERS_OF_ONE),
             rng,
@@ -112,8 +112,8 @@ impl Server {
     }
 
     /// What is known of others from now on.
-    pub(super) fn show(&self, shelf: Arc<Shelf>) {
-        self.state.lock().shelf = shelf;
+    pub(super) fn show(&self, store: Arc<DescriptorStore>) {
+        self.state.lock().store = store;
     }
 
     /// Answers, or drops the request if it makes no sense or there were too many.
@@ -149,7 +149,7 @@ impl State {
             Request::Sample(count) => {
                 let mut found = own(&self.own);
                 let told = found.len();
-                found.extend(self.shelf.sample(count - told, told, now, &mut self.rng));
+                found.extend(self.store.sample(count - told, told, now, &mut self.rng));
                 found
             }
         }
@@ -158,7 +158,7 @@ impl State {
     fn of(&self, peer: &PeerId, now: u64) -> Option<Vec<u8>> {
         match &self.own {
             Some((me, bytes)) if me == peer => Some(bytes.clone()),
-            _ => self.shelf.of(peer, now),
+            _ => self.store.of(peer, now),
         }
     }
 }

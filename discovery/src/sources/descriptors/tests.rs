@@ -1,4 +1,4 @@
-//! Tests of descriptors: each part by itself, then the source between a stand-in peer table and a stand-in host.
+//! Tests of descriptors: each part by itself, then the source between a test double peer table and a test double host.
 
 mod asker;
 mod check;

@@ -7,7 +7,7 @@ use enr::NodeId;
 use tokio::time::Instant;
 use wakumix_records::node_record::NodeRecord;
 
-use crate::{finding::Finding, node_record::finding};
+use crate::{node_record::report, peer_report::PeerReport};
 
 /// Records that wait for the next batch. A walk brings some 100; what goes beyond is counted as refused.
 const MAX_WAITING: usize = 1024;
@@ -20,7 +20,7 @@ const AGAIN: Duration = Duration::from_secs(60);
 /// What was seen and is to be reported.
 #[derive(Debug, Default)]
 pub(super) struct Collector {
-    waiting: HashMap<NodeId, Finding>,
+    waiting: HashMap<NodeId, PeerReport>,
     /// The newest record of each node that was read, good or bad, and when.
     told: HashMap<NodeId, (u64, Instant)>,
     malformed: u64,
@@ -30,7 +30,7 @@ pub(super) struct Collector {
 /// What is to be reported at once.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub(super) struct Batch {
-    pub(super) findings: Vec<Finding>,
+    pub(super) reports: Vec<PeerReport>,
     pub(super) malformed: u64,
     pub(super) overflown: u64,
 }
@@ -54,7 +54,7 @@ impl Collector {
         }
         match NodeRecord::of(record) {
             Ok(record) => {
-                self.waiting.insert(node, finding(&record));
+                self.waiting.insert(node, report(&record));
                 is_news
             }
             Err(_) => {
@@ -75,13 +75,13 @@ impl Collector {
     /// What has come since the last batch.
     pub(super) fn take(&mut self, now: Instant) -> Batch {
         let waiting = std::mem::take(&mut self.waiting);
-        let mut findings = Vec::with_capacity(waiting.len());
-        for (node, finding) in waiting {
-            self.remember(node, finding.version, now);
-            findings.push(finding);
+        let mut reports = Vec::with_capacity(waiting.len());
+        for (node, report) in waiting {
+            self.remember(node, report.version, now);
+            reports.push(report);
         }
         Batch {
-            findings,
+            reports,
             malformed: std::mem::take(&mut self.malformed),
             overflown: std::mem::take(&mut self.overflown),
         }
@@ -102,7 +102,7 @@ mod tests {
     }
 
     fn versions(batch: &Batch) -> Vec<u64> {
-        let mut versions: Vec<_> = batch.findings.iter().map(|finding| finding.version).collect();
+        let mut versions: Vec<_> = batch.reports.iter().map(|report| report.version).collect();
         versions.sort_unstable();
         versions
     }
@@ -138,10 +138,10 @@ mod tests {
             collector.add(&record(key, 1), now);
         }
         let batch = collector.take(now);
-        assert_eq!((batch.findings.len(), batch.overflown), (MAX_WAITING, 10_000 - MAX_WAITING as u64));
+        assert_eq!((batch.reports.len(), batch.overflown), (MAX_WAITING, 10_000 - MAX_WAITING as u64));
         assert!(collector.told.len() <= MAX_TOLD);
         assert!(collector.add(&record(10_000, 1), now));
-        assert_eq!(collector.take(now).findings.len(), 1);
+        assert_eq!(collector.take(now).reports.len(), 1);
     }
 
     #[test]

@@ -17,9 +17,9 @@ use super::{
     walk::{Pace, is_wanted},
 };
 use crate::{
-    finding::Refusal,
     own_record::{OwnRecord, signing_key},
-    source::{Findings, SourceContext},
+    peer_report::Refusal,
+    source::{PeerReports, SourceContext},
 };
 
 /// Waku's protocol id and the version of the packets (`spec/waku.md §6.1`).
@@ -83,7 +83,7 @@ fn settings(shared: &Shared, Sockets { ip4, ip6 }: Sockets<Arc<UdpSocket>>) -> C
         list.permit_ips.insert(IpAddr::from([127, 0, 0, 1]));
         builder.permit_ban_list(list);
     } else {
-        // 10 of a /24 in the table and 2 in a bucket, as nodes of the fleet (`spec/waku.md §6.1`).
+        // 10 of a /24 in the table and 2 in a bucket, as nodes of nwaku (`spec/waku.md §6.1`).
         builder.ip_limit();
     }
     // The crate's packet filter stays off: it bans addresses that forged packets name.
@@ -109,7 +109,7 @@ struct Walked {
 impl Server<'_> {
     /// Reports what events and walks bring.
     async fn collect(self, mut events: mpsc::Receiver<Event>, mut walks: mpsc::Receiver<Walked>) {
-        let findings = &self.context.findings;
+        let reports = &self.context.reports;
         let mut collector = Collector::default();
         // Records that came by events since the last walk ended.
         let mut has_news = false;
@@ -129,7 +129,7 @@ impl Server<'_> {
                     let _ = news.send(std::mem::take(&mut has_news));
                 }
                 _ = batches.tick() => {
-                    if !report(findings, collector.take(Instant::now())).await {
+                    if !report(reports, collector.take(Instant::now())).await {
                         return;
                     }
                 }
@@ -168,7 +168,7 @@ impl Server<'_> {
             }
             let mut records = self.walk_once(is_for_wanted).await;
             is_for_wanted = !is_for_wanted;
-            self.context.findings.looked_up(!records.is_empty());
+            self.context.reports.looked_up(!records.is_empty());
             // On a busy machine walks end without answers, and the crate drops events that nobody has read in time;
             // whoever asked this node is in its table all the same.
             records.extend(self.discv5.table_entries_enr());
@@ -217,11 +217,11 @@ impl Server<'_> {
 }
 
 /// False when discovery has stopped.
-async fn report(findings: &Findings, Batch { findings: found, malformed, overflown }: Batch) -> bool {
+async fn report(reports: &PeerReports, Batch { reports: found, malformed, overflown }: Batch) -> bool {
     for (refusal, count) in [(Refusal::Malformed, malformed), (Refusal::Full, overflown)] {
         if count > 0 {
-            findings.refuse(refusal, count);
+            reports.refuse(refusal, count);
         }
     }
-    found.is_empty() || findings.report(found).await
+    found.is_empty() || reports.report(found).await
 }

@@ -9,7 +9,7 @@ use wakumix_waku::record::{Capabilities, Shards};
 /// Between two walks while they find nodes. A walk has some 250 signatures to check, 40 ms of a core, and the nodes of a test
 /// net share theirs.
 const SHORTEST: Duration = Duration::from_secs(2);
-/// Between two walks of a node that knows its network. The fleet's nodes walk every 5 s (`spec/waku.md §6.1`); who joins
+/// Between two walks of a node that knows its network. Nwaku's nodes walk every 5 s (`spec/waku.md §6.1`); who joins
 /// makes itself known by its own walks.
 const LONGEST: Duration = Duration::from_secs(15);
 /// Mix nodes of a pool from which nobody needs to hurry: a good pool has more than 100 (`spec/waku.md §5.4`).

@@ -14,10 +14,10 @@ use wakumix_records::dns_tree::EntryName;
 
 use super::*;
 use crate::{
-    finding::Refusal,
+    peer_report::Refusal,
     sources::{
         dns::walk::Walk,
-        stand_in::{Node, sender},
+        test_double::{Node, sender},
     },
 };
 
@@ -244,7 +244,7 @@ async fn a_list_that_fails_is_tried_again_after_30_seconds_and_then_less_often()
     let source = Dns { urls: vec![publisher.url().to_string()], txt: Arc::clone(&zone) as Arc<dyn Txt> };
     let start = tokio::time::Instant::now();
     let node = Node::new(1, sender(1), &source);
-    let tried = |times: usize, log: &Mutex<crate::sources::stand_in::Log>| log.lock().unanswered == times;
+    let tried = |times: usize, log: &Mutex<crate::sources::test_double::Log>| log.lock().unanswered == times;
     for (wait, times) in [(29, 1), (2, 2), (58, 2), (2, 3), (118, 3), (2, 4)] {
         sleep(Duration::from_secs(wait)).await;
         assert!(tried(times, &node.log), "{times} times after {:?}", start.elapsed());

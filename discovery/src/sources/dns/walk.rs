@@ -15,8 +15,8 @@ use wakumix_records::{
 
 use super::txt::Txt;
 use crate::{
-    finding::{Finding, Refusal},
     node_record,
+    peer_report::{PeerReport, Refusal},
 };
 
 /// Questions of one walk of half a list; public lists have some hundreds of entries. Of a larger list a random part is read.
@@ -42,7 +42,7 @@ pub(super) struct Walker {
 #[derive(Debug, Default)]
 pub(super) struct Walk {
     /// What the records tell, the newest of each peer.
-    pub(super) found: Vec<Finding>,
+    pub(super) found: Vec<PeerReport>,
     /// What was refused, by reason.
     pub(super) refused: HashMap<Refusal, u64>,
     /// Whether the list itself could be read. A list that is linked to may still have failed.
@@ -52,7 +52,7 @@ pub(super) struct Walk {
 /// One walk under way.
 #[derive(Default)]
 struct Progress {
-    nodes: HashMap<PeerId, Finding>,
+    nodes: HashMap<PeerId, PeerReport>,
     refused: HashMap<Refusal, u64>,
     links: Vec<TreeUrl>,
 }
@@ -160,7 +160,7 @@ impl Progress {
     fn node(&mut self, text: &str) {
         match text.parse::<NodeRecord>() {
             Ok(record) => {
-                let found = node_record::finding(&record);
+                let found = node_record::report(&record);
                 let newest = self.nodes.entry(found.peer).or_insert_with(|| found.clone());
                 if newest.version < found.version {
                     *newest = found;

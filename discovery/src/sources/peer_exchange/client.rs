@@ -14,10 +14,10 @@ use wakumix_waku::frame;
 
 use crate::{
     entry::PeerAddress,
-    finding::{Finding, Refusal},
-    node_record::finding,
+    node_record::report,
+    peer_report::{PeerReport, Refusal},
     source::SourceContext,
-    sources::speakers::Speakers,
+    sources::protocol_peers::ProtocolPeers,
 };
 
 /// One exchange, dialling included.
@@ -34,14 +34,14 @@ const SELDOM: Duration = Duration::from_secs(300);
 pub(super) struct Client {
     context: SourceContext,
     peers: Vec<PeerAddress>,
-    speakers: Speakers,
+    protocol_peers: ProtocolPeers,
     rng: StdRng,
 }
 
 impl Client {
     pub(super) fn new(context: SourceContext, peers: Vec<PeerAddress>) -> Self {
-        let speakers = Speakers::new(PROTOCOL, context.findings.peer_events());
-        Self { context, peers, speakers, rng: rand::make_rng() }
+        let protocol_peers = ProtocolPeers::new(PROTOCOL, context.reports.peer_events());
+        Self { context, peers, protocol_peers, rng: rand::make_rng() }
     }
 
     /// Runs until discovery has stopped.
@@ -51,11 +51,11 @@ impl Client {
         loop {
             if !std::mem::take(&mut is_first) {
                 let wait = self.wait();
-                self.speakers.follow(wait, &mut self.rng).await;
+                self.protocol_peers.follow(wait, &mut self.rng).await;
             }
             let Some((peer, addresses)) = self.choose().await else { continue };
             let found = self.ask(peer, addresses).await;
-            if !found.is_empty() && !self.context.findings.report(found).await {
+            if !found.is_empty() && !self.context.reports.report(found).await {
                 return;
             }
         }
@@ -70,26 +70,26 @@ impl Client {
     /// A random one of the configured peers and the connected ones that speak the protocol.
     async fn choose(&mut self) -> Option<(PeerId, Vec<Multiaddr>)> {
         let configured = self.peers.iter().map(|entry| (entry.peer, vec![entry.address.clone()]));
-        let connected = self.speakers.to_ask().into_iter().map(|peer| (peer, Vec::new()));
+        let connected = self.protocol_peers.to_ask().into_iter().map(|peer| (peer, Vec::new()));
         match configured.chain(connected).choose(&mut self.rng) {
             Some(chosen) => Some(chosen),
-            None => self.speakers.choose(&self.context.host, &mut self.rng).await.map(|peer| (peer, Vec::new())),
+            None => self.protocol_peers.choose(&self.context.host, &mut self.rng).await.map(|peer| (peer, Vec::new())),
         }
     }
 
-    async fn ask(&mut self, peer: PeerId, addresses: Vec<Multiaddr>) -> Vec<Finding> {
+    async fn ask(&mut self, peer: PeerId, addresses: Vec<Multiaddr>) -> Vec<PeerReport> {
         let request = encode_request(u64::try_from(MAX_RECORDS).unwrap_or(u64::MAX));
         let read = ReadRule::LengthPrefixed { max: MAX_RESPONSE };
         let bytes = frame::encode(&request);
         let answer = self.context.host.request(peer, addresses, PROTOCOL, bytes, read, TIMEOUT).await;
-        self.speakers.note(peer, &answer, &mut self.rng);
+        self.protocol_peers.note(peer, &answer, &mut self.rng);
         match read_records(answer) {
             Ok(records) => {
-                self.context.findings.looked_up(true);
+                self.context.reports.looked_up(true);
                 self.take(&records)
             }
             Err(problem) => {
-                self.context.findings.looked_up(false);
+                self.context.reports.looked_up(false);
                 tracing::debug!(%peer, problem, "peer exchange gave no records");
                 Vec::new()
             }
@@ -97,25 +97,25 @@ impl Client {
     }
 
     /// Takes records one by one, no more than were asked for.
-    fn take(&self, records: &[Vec<u8>]) -> Vec<Finding> {
+    fn take(&self, records: &[Vec<u8>]) -> Vec<PeerReport> {
         let me = self.context.local.borrow().peer;
         let refuse = |refusal, count: usize| {
             if count > 0 {
-                self.context.findings.refuse(refusal, u64::try_from(count).unwrap_or(u64::MAX));
+                self.context.reports.refuse(refusal, u64::try_from(count).unwrap_or(u64::MAX));
             }
         };
         refuse(Refusal::TooMany, records.len().saturating_sub(MAX_RECORDS));
-        let mut findings = Vec::new();
+        let mut reports = Vec::new();
         for record in records.iter().take(MAX_RECORDS) {
             match node_record::decode(record) {
                 Ok(record) if record.peer == me => {}
-                Ok(record) => findings.push(finding(&record)),
+                Ok(record) => reports.push(report(&record)),
                 Err(NodeRecordError::Signature) => refuse(Refusal::Signature, 1),
                 Err(NodeRecordError::TooLong) => refuse(Refusal::TooMany, 1),
                 Err(_) => refuse(Refusal::Malformed, 1),
             }
         }
-        findings
+        reports
     }
 }
 

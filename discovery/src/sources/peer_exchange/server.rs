@@ -21,7 +21,7 @@ use wakumix_records::{
 use wakumix_role_api::Requester;
 
 use crate::{
-    finding::{Finding, KnownRecord, SignedRecord, Standing},
+    peer_report::{KnownRecord, PeerReport, SignedRecord, Standing},
     sources::budget::Budget,
 };
 
@@ -34,7 +34,7 @@ const MAX_REMEMBERED: usize = 16_384;
 /// Records that are decoded without letting others run.
 const AT_ONCE: usize = 8;
 
-/// js-waku asks every 30 s, nodes of the fleet every minute; both start several times in a row when they restart.
+/// js-waku asks every 30 s, nodes of nwaku every minute; both start several times in a row when they restart.
 const OWN_PACE: Refill = Refill::of(5, Duration::from_secs(5));
 /// An answer has at most 19 KiB: one MiB/s.
 const PACE_OF_ALL: Refill = Refill::of(200, Duration::from_millis(20));
@@ -81,7 +81,7 @@ impl Server {
         self.records = records;
     }
 
-    /// Answers a request. Who asks when nobody is known gets an empty success, as from the fleet's servers.
+    /// Answers a request. Who asks when nobody is known gets an empty success, as from nwaku's servers.
     pub(super) fn answer(&mut self, from: Requester, body: &[u8], now: Instant) -> (Outcome, Response) {
         if !self.budget.admit(from, now) {
             return (Outcome::Throttled, Response::failure(Status::TooManyRequests, "asked too often"));
@@ -117,7 +117,7 @@ pub(super) async fn shareable(
     rng: &mut impl Rng,
 ) -> Vec<Shareable> {
     let worth_telling =
-        known.iter().filter(|known| known.standing != Standing::Failed && is_of(&known.finding, cluster));
+        known.iter().filter(|known| known.standing != Standing::Failed && is_of(&known.report, cluster));
     let (mut candidates, mut others): (Vec<_>, Vec<_>) =
         worth_telling.partition(|known| known.standing == Standing::Reached);
     candidates.shuffle(rng);
@@ -125,20 +125,20 @@ pub(super) async fn shareable(
     candidates.extend(others);
     candidates.truncate(MAX_SHAREABLE);
     let mut records = Vec::new();
-    for (index, KnownRecord { finding, standing }) in candidates.into_iter().enumerate() {
+    for (index, KnownRecord { report, standing }) in candidates.into_iter().enumerate() {
         if index % AT_ONCE == AT_ONCE - 1 {
             tokio::task::yield_now().await;
         }
         let is_alive = *standing == Standing::Reached;
-        let sound = looked_at.sound(finding, cluster).cloned();
-        records.extend(sound.map(|record| Shareable { peer: finding.peer, record, is_alive }));
+        let sound = looked_at.sound(report, cluster).cloned();
+        records.extend(sound.map(|record| Shareable { peer: report.peer, record, is_alive }));
     }
     records
 }
 
-fn is_of(finding: &Finding, cluster: u16) -> bool {
-    matches!(finding.record, Some(SignedRecord::NodeRecord(_)))
-        && finding.shards.as_ref().is_some_and(|shards| shards.cluster == cluster)
+fn is_of(report: &PeerReport, cluster: u16) -> bool {
+    matches!(report.record, Some(SignedRecord::NodeRecord(_)))
+        && report.shards.as_ref().is_some_and(|shards| shards.cluster == cluster)
 }
 
 /// Which records were looked at, by their hashes, and what was found: none is decoded twice.
@@ -149,22 +149,22 @@ pub(super) struct LookedAt {
 }
 
 impl LookedAt {
-    /// The record of a finding, if it can be given away.
-    fn sound<'f>(&mut self, finding: &'f Finding, cluster: u16) -> Option<&'f Vec<u8>> {
-        let Some(SignedRecord::NodeRecord(bytes)) = &finding.record else { return None };
+    /// The record of a peer report, if it can be given away.
+    fn sound<'f>(&mut self, report: &'f PeerReport, cluster: u16) -> Option<&'f Vec<u8>> {
+        let Some(SignedRecord::NodeRecord(bytes)) = &report.record else { return None };
         if self.sound.len() >= MAX_REMEMBERED {
             self.sound.clear();
         }
-        let hash = self.hasher.hash_one((finding.peer, bytes));
-        let is_sound = *self.sound.entry(hash).or_insert_with(|| is_sound(finding, bytes, cluster));
+        let hash = self.hasher.hash_one((report.peer, bytes));
+        let is_sound = *self.sound.entry(hash).or_insert_with(|| is_sound(report, bytes, cluster));
         is_sound.then_some(bytes)
     }
 }
 
-/// The record itself says whose it is and of which cluster: other sources may have told the rest of the finding.
-fn is_sound(finding: &Finding, bytes: &[u8], cluster: u16) -> bool {
+/// The record itself says whose it is and of which cluster: other sources may have told the rest of the peer report.
+fn is_sound(report: &PeerReport, bytes: &[u8], cluster: u16) -> bool {
     let Ok(record) = node_record::decode(bytes) else { return false };
-    record.peer == finding.peer
+    record.peer == report.peer
         && record.encoded == bytes
         && record.skipped.is_empty()
         && record.fields.shards.as_ref().is_some_and(|shards| shards.cluster == cluster)

@@ -13,10 +13,10 @@ use wakumix_waku::record::{Capabilities, Shards};
 
 use super::*;
 use crate::{
-    finding::{Finding, SignedRecord},
     local::LocalRecord,
-    node_record::finding,
-    sources::stand_in::{CLUSTER, Node, answer, body_of, by_peer, damaged, peer, secret, sender},
+    node_record::report,
+    peer_report::{PeerReport, SignedRecord},
+    sources::test_double::{CLUSTER, Node, answer, body_of, by_peer, damaged, peer, secret, sender},
 };
 
 /// The node record of a test peer.
@@ -34,13 +34,13 @@ pub(super) fn record(seed: u16, cluster: u16) -> NodeRecord {
 }
 
 /// What discovery knows of a test peer.
-pub(super) fn known(seed: u16) -> Finding {
-    finding(&record(seed, CLUSTER))
+pub(super) fn known(seed: u16) -> PeerReport {
+    report(&record(seed, CLUSTER))
 }
 
-/// The record that a finding holds. Signatures are randomised: none is made twice.
-fn record_of(finding: &Finding) -> Vec<u8> {
-    match &finding.record {
+/// The record that a peer report holds. Signatures are randomised: none is made twice.
+fn record_of(report: &PeerReport) -> Vec<u8> {
+    match &report.record {
         Some(SignedRecord::NodeRecord(bytes)) => bytes.clone(),
         other => panic!("unexpected: {other:?}"),
     }
@@ -80,7 +80,7 @@ fn give(request: OutboundRequest, records: Vec<Vec<u8>>) {
 #[tokio::test(start_paused = true)]
 async fn a_client_finds_what_a_server_knows() {
     let everybody: Vec<_> = (10..40).map(known).collect();
-    let others = [finding(&record(50, 3))];
+    let others = [report(&record(50, 3))];
     let known = everybody.iter().cloned().chain(others).collect();
     let server = Node::knowing(2, sender(2), &source(PeerExchangeConfig::default()), known);
     // The server looks at what is known before anybody asks.
@@ -90,7 +90,7 @@ async fn a_client_finds_what_a_server_knows() {
     let request = client.request().await;
     client.carry(request, &server).await;
     let (mut log, _) = client.log_at_next_request().await;
-    log.found.sort_by_key(|finding| finding.addresses.clone());
+    log.found.sort_by_key(|report| report.addresses.clone());
     assert_eq!(log.found, everybody);
     assert_eq!((log.answered, log.refused.len()), (1, 0));
     assert!(server.has_metric(r#"waku_mix_discovery_requests_total{protocol="peer-exchange",outcome="served"} 1"#));
@@ -182,7 +182,7 @@ async fn more_than_asked_for_is_counted_and_not_looked_at() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn answers_without_success_and_bytes_that_are_none_count_as_no_answer() {
+async fn answers_without_success_and_bytes_that_cannot_be_read_count_as_no_answer() {
     let mut client = asking();
     let failures = [Status::BadRequest, Status::TooManyRequests, Status::Unavailable, Status::Other(599)];
     for status in failures {

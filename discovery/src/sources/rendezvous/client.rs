@@ -18,10 +18,10 @@ use wakumix_waku::{frame, record::Capabilities};
 use super::{SharedPoint, registrations::MAX_RECORD};
 use crate::{
     clock::Now,
-    finding::{Finding, Refusal, Standing, UnixSeconds},
     local::LocalRecord,
+    peer_report::{PeerReport, Refusal, Standing, UnixSeconds},
     source::SourceContext,
-    sources::speakers::Speakers,
+    sources::protocol_peers::ProtocolPeers,
 };
 
 /// Between two rounds on average; each wait is drawn from half of it to one and a half.
@@ -30,7 +30,7 @@ pub(super) const INTERVAL: Duration = Duration::from_secs(10);
 /// One exchange with a point, dialling included.
 const TIMEOUT: Duration = Duration::from_secs(10);
 
-/// The longest cookie that is kept, in bytes. Those of the fleet hold a number and a namespace.
+/// The longest cookie that is kept, in bytes. Those of nwaku hold a number and a namespace.
 const MAX_COOKIE: usize = 512;
 
 /// A record is made when it is registered, and no registration lives longer than [`MAX_TTL`]: an older one is told by a
@@ -45,7 +45,7 @@ pub(super) struct Client {
     context: SourceContext,
     namespace: String,
     point: Arc<SharedPoint>,
-    speakers: Speakers,
+    protocol_peers: ProtocolPeers,
     /// The cookie of each known point's last answer; at most one a speaker.
     cookies: HashMap<PeerId, Vec<u8>>,
     rng: StdRng,
@@ -53,22 +53,22 @@ pub(super) struct Client {
 
 impl Client {
     pub(super) fn new(context: SourceContext, cluster: u16, point: Arc<SharedPoint>) -> Self {
-        let speakers = Speakers::new(PROTOCOL, context.findings.peer_events());
+        let protocol_peers = ProtocolPeers::new(PROTOCOL, context.reports.peer_events());
         let namespace = mix_namespace(cluster);
-        Self { context, namespace, point, speakers, cookies: HashMap::new(), rng: rand::make_rng() }
+        Self { context, namespace, point, protocol_peers, cookies: HashMap::new(), rng: rand::make_rng() }
     }
 
     /// Runs until discovery has stopped.
     pub(super) async fn run(mut self) {
         loop {
             let wait = self.rng.random_range(INTERVAL / 2..INTERVAL * 3 / 2);
-            self.speakers.follow(wait, &mut self.rng).await;
+            self.protocol_peers.follow(wait, &mut self.rng).await;
             let news = self.take_news();
             self.note_reached().await;
             if !self.report(news).await {
                 return;
             }
-            let Some(peer) = self.speakers.choose(&self.context.host, &mut self.rng).await else { continue };
+            let Some(peer) = self.protocol_peers.choose(&self.context.host, &mut self.rng).await else { continue };
             self.register(peer).await;
             let found = self.ask(peer).await;
             if !self.report(found).await {
@@ -78,12 +78,12 @@ impl Client {
     }
 
     /// False when discovery has stopped.
-    async fn report(&self, found: Vec<Finding>) -> bool {
-        found.is_empty() || self.context.findings.report(found).await
+    async fn report(&self, found: Vec<PeerReport>) -> bool {
+        found.is_empty() || self.context.reports.report(found).await
     }
 
     /// What others have registered here.
-    fn take_news(&mut self) -> Vec<Finding> {
+    fn take_news(&mut self) -> Vec<PeerReport> {
         let (news, registered) = {
             let mut point = self.point.point.lock();
             (point.take_news(), point.expire(Instant::now()))
@@ -94,9 +94,9 @@ impl Client {
 
     /// Tells the point which peers this node has reached.
     async fn note_reached(&self) {
-        let known = self.context.findings.known().await;
+        let known = self.context.reports.known().await;
         let reached = known.iter().filter(|known| known.standing == Standing::Reached);
-        self.point.point.lock().set_reached(reached.map(|known| known.finding.peer).collect());
+        self.point.point.lock().set_reached(reached.map(|known| known.report.peer).collect());
     }
 
     async fn register(&mut self, peer: PeerId) {
@@ -112,26 +112,26 @@ impl Client {
         self.point.metrics(&self.context.telemetry).registration(is_registered);
     }
 
-    async fn ask(&mut self, peer: PeerId) -> Vec<Finding> {
+    async fn ask(&mut self, peer: PeerId) -> Vec<PeerReport> {
         let limit = u64::try_from(PAGE).ok();
         let cookie = self.cookies.get(&peer).cloned();
         let query = Query { namespace: Some(self.namespace.clone()), limit, cookie };
         let answer = self.request(peer, Request::Discover(query)).await;
         let Some(Response::Discover(Ok(page))) = answer else {
-            self.context.findings.looked_up(false);
+            self.context.reports.looked_up(false);
             // Perhaps it did not like the cookie.
             self.cookies.remove(&peer);
             return Vec::new();
         };
-        self.context.findings.looked_up(true);
+        self.context.reports.looked_up(true);
         self.take(peer, page)
     }
 
     /// Takes what a point has told, one by one.
-    fn take(&mut self, peer: PeerId, page: Page) -> Vec<Finding> {
+    fn take(&mut self, peer: PeerId, page: Page) -> Vec<PeerReport> {
         let Page { registrations, surplus, cookie } = page;
         self.refuse(Refusal::TooMany, surplus);
-        let known = self.speakers.known();
+        let known = self.protocol_peers.known();
         self.cookies.retain(|peer, _| known.contains(peer));
         match cookie.filter(|cookie| cookie.len() <= MAX_COOKIE) {
             Some(cookie) if known.contains(&peer) => self.cookies.insert(peer, cookie),
@@ -141,22 +141,22 @@ impl Client {
         self.read(registrations.into_iter().map(|registration| open(registration, &namespace)))
     }
 
-    fn read(&self, records: impl Iterator<Item = Result<MixRecord, Refusal>>) -> Vec<Finding> {
+    fn read(&self, records: impl Iterator<Item = Result<MixRecord, Refusal>>) -> Vec<PeerReport> {
         let (me, now) = (self.context.local.borrow().peer, Now::read().unix);
-        let mut findings = Vec::new();
+        let mut reports = Vec::new();
         for record in records {
-            match record.and_then(|record| finding(record, now)) {
-                Ok(finding) if finding.peer == me => {}
-                Ok(finding) => findings.push(finding),
+            match record.and_then(|record| report(record, now)) {
+                Ok(report) if report.peer == me => {}
+                Ok(report) => reports.push(report),
                 Err(refusal) => self.refuse(refusal, 1),
             }
         }
-        findings
+        reports
     }
 
     fn refuse(&self, refusal: Refusal, count: usize) {
         if count > 0 {
-            self.context.findings.refuse(refusal, u64::try_from(count).unwrap_or(u64::MAX));
+            self.context.reports.refuse(refusal, u64::try_from(count).unwrap_or(u64::MAX));
         }
     }
 
@@ -165,7 +165,7 @@ impl Client {
         let bytes = frame::encode(&request.encode());
         let read = ReadRule::LengthPrefixed { max: MAX_RESPONSE };
         let answer = self.context.host.request(peer, Vec::new(), PROTOCOL, bytes, read, TIMEOUT).await;
-        self.speakers.note(peer, &answer, &mut self.rng);
+        self.protocol_peers.note(peer, &answer, &mut self.rng);
         match read_response(answer) {
             Ok(response) => Some(response),
             Err(problem) => {
@@ -186,7 +186,7 @@ fn read_response(answer: Result<Vec<u8>, RequestFailure>) -> Result<Response, St
 /// What this node registers, if it mixes and can be reached: its record with as many addresses as fit.
 pub(super) fn signed(local: &LocalRecord, key: &libp2p_identity::Keypair, now: UnixSeconds) -> Option<Vec<u8>> {
     let mix_key = local.mix_key.filter(|_| local.capabilities.contains(Capabilities::MIX))?;
-    let addresses = local.addresses.iter().take(Finding::MAX_ADDRESSES).cloned().collect();
+    let addresses = local.addresses.iter().take(PeerReport::MAX_ADDRESSES).cloned().collect();
     let mut record = MixRecord { peer: local.peer, seq: now, addresses, mix_key: Some(mix_key) };
     while !record.addresses.is_empty() {
         // A secp256k1 key signs anything.
@@ -216,12 +216,12 @@ fn open(registration: Registration, namespace: &str) -> Result<MixRecord, Refusa
 }
 
 /// What a record of a mix node tells. How long it was registered says nothing of how long it is true.
-fn finding(record: MixRecord, now: UnixSeconds) -> Result<Finding, Refusal> {
+fn report(record: MixRecord, now: UnixSeconds) -> Result<PeerReport, Refusal> {
     let MixRecord { peer, seq, mut addresses, mix_key } = record;
     if seq > now.saturating_add(MAX_AHEAD) || seq < now.saturating_sub(MAX_AGE) {
         return Err(Refusal::Expired);
     }
     let mix_key = Some(mix_key.ok_or(Refusal::Irrelevant)?);
-    addresses.truncate(Finding::MAX_ADDRESSES);
-    Ok(Finding { addresses, mix_key, ..Finding::new(peer, seq) })
+    addresses.truncate(PeerReport::MAX_ADDRESSES);
+    Ok(PeerReport { addresses, mix_key, ..PeerReport::new(peer, seq) })
 }

@@ -15,11 +15,11 @@ use wakumix_role_api::Requester;
 use super::registrations::{MAX_RECORD, Registrations, Told};
 use crate::{peer_table::Block, sources::origin::Origin};
 
-/// Registrations of nodes that this one has reached are granted no longer than this, in seconds. The fleet's nodes ask for
+/// Registrations of nodes that this one has reached are granted no longer than this, in seconds. Nwaku's nodes ask for
 /// [`MIN_TTL`] and renew every 10 s, so whoever wants more than an hour need not be believed for longer.
 pub(super) const LONGEST_TTL: u64 = 3600;
 /// The same of all others: lies are gone two minutes after the liar.
-pub(super) const LONGEST_TTL_OF_STRANGERS: u64 = 120;
+pub(super) const LONGEST_TTL_OF_UNVERIFIED: u64 = 120;
 
 /// Records in one answer. With [`MAX_RECORD`] bytes each they fit what readers take
 /// ([`MAX_RESPONSE`](wakumix_records::rendezvous::MAX_RESPONSE)).
@@ -28,7 +28,7 @@ pub(super) const MAX_TOLD: usize = 48;
 /// New records that wait to be reported; further ones are only told to those who ask.
 const MAX_NEWS: usize = 256;
 
-/// Nodes of the fleet send two requests every 10 s to one of their points. A network that registers, reads or is reached
+/// Nodes of nwaku send two requests every 10 s to one of their points. A network that registers, reads or is reached
 /// gets as much of each.
 const OWN_PACE: Refill = Refill::of(8, Duration::from_secs(1));
 /// A registration takes some 0.2 ms, most of it for its signature: fifty a second take 1 % of a core.
@@ -129,8 +129,8 @@ impl Point {
         self.reached = reached;
     }
 
-    /// Answers a request that comes from an address. Bytes that are none, a removal, and whoever asks too often get no
-    /// answer, as from the fleet's points.
+    /// Answers a request that comes from an address. Bytes that are not a request, a removal, and peers that ask too often get no
+    /// answer, as from nwaku's points.
     pub(super) fn answer(
         &mut self,
         from: Requester,
@@ -187,7 +187,7 @@ impl Point {
             return Err(Refused::new(Status::InvalidTtl, format!("use {MIN_TTL} to {MAX_TTL} s")));
         }
         let news = check(peer, &record, namespace).map_err(|text| Refused::new(Status::InvalidRecord, text))?;
-        let longest = if self.reached.contains(&peer) { LONGEST_TTL } else { LONGEST_TTL_OF_STRANGERS };
+        let longest = if self.reached.contains(&peer) { LONGEST_TTL } else { LONGEST_TTL_OF_UNVERIFIED };
         let granted = ttl.min(longest);
         let (registrations, reached, rng) = self.of(namespace);
         registrations.insert(peer, record, now + Duration::from_secs(granted), now, reached, rng);
@@ -204,7 +204,7 @@ impl Point {
         let namespace = self.namespace(&name)?;
         let (registrations, reached, rng) = self.of(namespace);
         let Told { records, cookie } = registrations.tell(reader, cookie.as_deref(), limit, now, reached, rng);
-        // The fleet's readers leave out records without a time to live.
+        // Nwaku's readers leave out records without a time to live.
         let registration = |(record, left)| Registration { namespace: name.clone(), record, ttl: Some(left) };
         let registrations = records.into_iter().map(registration).collect();
         Ok(Page { registrations, surplus: 0, cookie: Some(cookie) })
@@ -234,7 +234,7 @@ fn told<T>(outcome: &Result<T, Refused>) -> Outcome {
 }
 
 /// Checks that a record is one of the peer that registers it, and gives that of a mix node back. Among mix nodes it must
-/// tell a mix key: the fleet's other nodes register there too, and would only take the place of those that are looked for.
+/// tell a mix key: nwaku's other nodes register there too, and would only take the place of those that are looked for.
 fn check(peer: PeerId, record: &[u8], namespace: Namespace) -> Result<Option<MixRecord>, String> {
     if record.len() > MAX_RECORD {
         return Err(format!("the record has {} bytes, {MAX_RECORD} at most are taken", record.len()));

@@ -29,7 +29,7 @@ struct Entry {
     ends: Instant,
 }
 
-/// Where a reader is on his way through all registrations in a random order of his own. It travels in the cookie, so that
+/// Where a reader is on his way through all registrations in his own random order. It travels in the cookie, so that
 /// the point remembers nothing of its readers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct Walk {
@@ -89,8 +89,8 @@ impl Registrations {
 
     /// At most `limit` records of others than `reader`, those of nodes that this one has reached before all others. Without a
     /// cookie they are a random sample; with that of the last answer they are others, until all have been told and another
-    /// random order begins. A cookie that is none of ours begins anew: a reader that keeps it, as the fleet's do, would else
-    /// be refused for ever.
+    /// random order begins. A cookie that is none of ours begins anew: a reader that keeps it, as nwaku's do, would else
+    /// be refused forever.
     pub(super) fn tell(
         &self,
         reader: Option<PeerId>,

@@ -14,7 +14,7 @@ use super::{
 };
 use crate::{
     local::LocalRecord,
-    sources::stand_in::{CLUSTER, Node, answer, body_of, damaged, key, mixer, peer, sender},
+    sources::test_double::{CLUSTER, Node, answer, body_of, damaged, key, mixer, peer, sender},
 };
 
 fn node(seed: u16, local: LocalRecord) -> Node {
@@ -83,7 +83,7 @@ async fn a_mixer_registers_and_those_who_ask_find_it_as_the_point_itself_does() 
     // What is registered is also found by whom it is registered with.
     point.meets(one.peer, PROTOCOL);
     let (log, _) = point.log_at_next_request().await;
-    assert_eq!(log.found.iter().map(|finding| finding.peer).collect::<Vec<_>>(), [one.peer]);
+    assert_eq!(log.found.iter().map(|report| report.peer).collect::<Vec<_>>(), [one.peer]);
     assert!(point.has_metric("waku_mix_rendezvous_registered 1"));
     assert!(point.has_metric(r#"waku_mix_discovery_requests_total{protocol="rendezvous",outcome="served"} 3"#));
     assert!(one.has_metric(r#"waku_mix_rendezvous_registrations_total{outcome="registered"} 1"#));

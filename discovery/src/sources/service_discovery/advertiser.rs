@@ -29,7 +29,7 @@ const RENEWAL: Duration = Duration::from_secs(EXPIRY / 2);
 /// Between two looks for registrars in buckets that lack some, once there are any.
 const MAINTENANCE: Duration = Duration::from_secs(60);
 
-/// Follows what this node is, and tells it. Runs for ever.
+/// Follows what this node is, and tells it. Runs forever.
 pub(super) async fn run(client: Client, context: SourceContext) {
     let mut local = context.local.clone();
     let mut last_seq = 0;
@@ -53,7 +53,7 @@ pub(super) async fn run(client: Client, context: SourceContext) {
     }
 }
 
-/// Waits until something changes that is advertised. For ever when nothing will.
+/// Waits until something changes that is advertised. Forever when nothing will.
 async fn changed(local: &mut watch::Receiver<Arc<LocalRecord>>, old: &LocalRecord) {
     let told = |record: &LocalRecord| (record.capabilities, record.mix_key, record.addresses.clone());
     if local.wait_for(|new| told(new) != told(old)).await.is_err() {

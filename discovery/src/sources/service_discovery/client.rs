@@ -19,10 +19,10 @@ use super::{
 };
 use crate::{
     clock::Now,
-    finding::{Finding, Refusal, UnixSeconds},
     names,
+    peer_report::{PeerReport, Refusal, UnixSeconds},
     peer_table::believable,
-    source::Findings,
+    source::PeerReports,
     sources::Resolver,
 };
 
@@ -42,7 +42,7 @@ const MIN_REGISTRARS: usize = 10;
 pub(super) struct Client {
     pub(super) me: PeerId,
     pub(super) host: HostHandle,
-    pub(super) findings: Findings,
+    pub(super) reports: PeerReports,
     /// Whole even after a panic: each change is one insertion or removal.
     pub(super) server: Arc<Mutex<Server>>,
     pub(super) bootstrap: Arc<[Contact]>,
@@ -79,11 +79,11 @@ impl Client {
         let body = frame::decode(&bytes, MAX_MESSAGE).ok().flatten().map(|(body, _)| body);
         let decoded = body.and_then(|body| Message::decode(body).ok()).filter(|it| it.message.kind == request.kind);
         let Some(decoded) = decoded else {
-            self.findings.refuse(Refusal::Malformed, 1);
+            self.reports.refuse(Refusal::Malformed, 1);
             return Err(RequestFailure::Stream("the answer is malformed".to_owned()));
         };
         if decoded.skipped > 0 {
-            self.findings.refuse(Refusal::Malformed, decoded.skipped as u64);
+            self.reports.refuse(Refusal::Malformed, decoded.skipped as u64);
         }
         let mut answer = decoded.message;
         answer.closer = answer.closer.into_iter().filter_map(|contact| self.worth_asking(contact)).collect();
@@ -103,8 +103,8 @@ impl Client {
     /// this node or has no such address.
     pub(super) fn worth_asking(&self, Contact { peer, addresses }: Contact) -> Option<Contact> {
         let named: Vec<_> = addresses.iter().filter(|address| names::resolvable(address).is_some()).cloned().collect();
-        let mut addresses = believable(addresses, &peer, self.allow_private, Finding::MAX_ADDRESSES);
-        addresses.extend(named.into_iter().take(Finding::MAX_ADDRESSES - addresses.len()));
+        let mut addresses = believable(addresses, &peer, self.allow_private, PeerReport::MAX_ADDRESSES);
+        addresses.extend(named.into_iter().take(PeerReport::MAX_ADDRESSES - addresses.len()));
         (peer != self.me && !addresses.is_empty()).then_some(Contact { peer, addresses })
     }
 
@@ -138,7 +138,7 @@ impl Client {
     }
 
     /// Asks registrars of a service for advertisements: from each of the buckets around its place some random ones, the far
-    /// ones first, so that nobody who settles close to the place sees every question (`spec/waku.md §6.6`).
+    /// ones first, so that nobody who finishes close to the place sees every question (`spec/waku.md §6.6`).
     pub(super) async fn look_up(&self, service: [u8; 32]) -> LookUp {
         let place = Position::of_service(service);
         let request = Message::new(MessageKind::GetAds, service.to_vec());

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use crate::finding::UnixSeconds;
+use crate::peer_report::UnixSeconds;
 
 /// `k`: peers of one bucket of the routing table, and peers that an answer names.
 pub(super) const K: usize = 20;

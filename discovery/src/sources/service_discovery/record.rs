@@ -11,15 +11,15 @@ use wakumix_waku::record::Capabilities;
 
 use super::parameters::RETURNED;
 use crate::{
-    finding::{Finding, Refusal, UnixSeconds},
     local::LocalRecord,
+    peer_report::{PeerReport, Refusal, UnixSeconds},
 };
 
 /// What a batch of advertisements told.
 #[derive(Debug, Default)]
 pub(super) struct Reading {
     /// The newest record of each mix node.
-    pub(super) nodes: HashMap<PeerId, Finding>,
+    pub(super) nodes: HashMap<PeerId, PeerReport>,
     /// What was refused, by reason.
     pub(super) refused: HashMap<Refusal, u64>,
 }
@@ -29,11 +29,11 @@ impl Reading {
     pub(super) fn add(&mut self, me: &PeerId, advertisements: &[Vec<u8>]) {
         for bytes in advertisements.iter().take(RETURNED) {
             match mix_node(bytes) {
-                Ok(finding) if finding.peer == *me => {}
-                Ok(finding) => {
-                    let newest = self.nodes.entry(finding.peer).or_insert_with(|| finding.clone());
-                    if newest.version < finding.version {
-                        *newest = finding;
+                Ok(report) if report.peer == *me => {}
+                Ok(report) => {
+                    let newest = self.nodes.entry(report.peer).or_insert_with(|| report.clone());
+                    if newest.version < report.version {
+                        *newest = report;
                     }
                 }
                 Err(refusal) => self.refuse(refusal, 1),
@@ -50,7 +50,7 @@ impl Reading {
 }
 
 /// What an advertisement tells of a mix node. It has no end of its own: registrars forget it after 15 minutes.
-fn mix_node(bytes: &[u8]) -> Result<Finding, Refusal> {
+fn mix_node(bytes: &[u8]) -> Result<PeerReport, Refusal> {
     let record = PeerRecord::open(bytes).map_err(|error| refusal(&error))?;
     if !record.offers(&service_key(MIX_SERVICE)) {
         return Err(Refusal::Irrelevant);
@@ -58,12 +58,12 @@ fn mix_node(bytes: &[u8]) -> Result<Finding, Refusal> {
     // Records whose data is no key are ignored (`spec/waku.md §6.6`).
     let mix_key = record.mix_key().ok_or(Refusal::Malformed)?;
     let mut addresses = record.addresses;
-    addresses.truncate(Finding::MAX_ADDRESSES);
-    Ok(Finding {
+    addresses.truncate(PeerReport::MAX_ADDRESSES);
+    Ok(PeerReport {
         addresses,
         capabilities: Some(Capabilities::MIX),
         mix_key: Some(mix_key),
-        ..Finding::new(record.peer, record.seq)
+        ..PeerReport::new(record.peer, record.seq)
     })
 }
 
@@ -93,11 +93,11 @@ pub(super) fn advertisement(local: &LocalRecord, key: &Keypair, now: UnixSeconds
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::sources::stand_in;
+    use crate::sources::test_double;
 
     fn local(key: &Keypair) -> LocalRecord {
         let addresses = vec!["/ip4/192.0.2.1/tcp/60000".parse().unwrap()];
-        LocalRecord { peer: key.public().to_peer_id(), addresses, ..stand_in::mixer(5) }
+        LocalRecord { peer: key.public().to_peer_id(), addresses, ..test_double::mixer(5) }
     }
 
     fn read(advertisements: &[Vec<u8>]) -> Reading {
@@ -112,11 +112,11 @@ mod tests {
         let local = local(&key);
         let bytes = advertisement(&local, &key, 77).unwrap();
         let reading = read(std::slice::from_ref(&bytes));
-        let expected = Finding {
+        let expected = PeerReport {
             addresses: local.addresses.clone(),
             capabilities: Some(Capabilities::MIX),
             mix_key: local.mix_key,
-            ..Finding::new(local.peer, 77)
+            ..PeerReport::new(local.peer, 77)
         };
         assert_eq!((reading.nodes, reading.refused.len()), (HashMap::from([(local.peer, expected)]), 0));
         let mut own = Reading::default();
@@ -177,7 +177,7 @@ mod tests {
         let [old, new] = [1, 2].map(|seq| advertisement(&local(&key), &key, seq).unwrap());
         for order in [[old.clone(), new.clone()], [new, old]] {
             let reading = read(&order);
-            assert_eq!(reading.nodes.values().map(|finding| finding.version).collect::<Vec<_>>(), [2]);
+            assert_eq!(reading.nodes.values().map(|report| report.version).collect::<Vec<_>>(), [2]);
         }
     }
 }

@@ -28,8 +28,8 @@ use super::{
     similarity::Prefixes,
 };
 use crate::{
-    finding::{Finding, UnixSeconds},
     names,
+    peer_report::{PeerReport, UnixSeconds},
     peer_table::believable,
     sources::origin::Origin,
 };
@@ -184,7 +184,7 @@ impl Registrar {
     }
 
     fn leads_to(&self, ad: &PeerRecord) -> Option<Way> {
-        let addresses = believable(ad.addresses.clone(), &ad.peer, self.allow_private, Finding::MAX_ADDRESSES);
+        let addresses = believable(ad.addresses.clone(), &ad.peer, self.allow_private, PeerReport::MAX_ADDRESSES);
         let way = |address: &Multiaddr| match address.iter().next() {
             Some(Protocol::Ip4(_)) => Way::Ip4,
             _ => Way::Ip6,

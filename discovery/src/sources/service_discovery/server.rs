@@ -16,7 +16,7 @@ use super::{
     store::Store,
     table::Table,
 };
-use crate::{finding::UnixSeconds, sources::budget::Budget};
+use crate::{peer_report::UnixSeconds, sources::budget::Budget};
 
 /// Requests of all peers together. The dearest checks two signatures, some 0.2 ms; 500 a second take a tenth of a core.
 const ALL: Refill = Refill::of(1000, Duration::from_millis(2));

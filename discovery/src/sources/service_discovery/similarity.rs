@@ -112,7 +112,7 @@ mod tests {
     }
 
     #[test]
-    fn neighbours_among_many_are_more_alike_than_strangers() {
+    fn neighbours_among_many_are_more_alike_than_unverified_peers() {
         let mut prefixes = Prefixes::default();
         for index in 0..=255u8 {
             prefixes.insert(Origin::V4([index, index.wrapping_mul(37), 1, index].into()));

@@ -6,7 +6,7 @@ use libp2p_identity::PeerId;
 use wakumix_records::service_discovery::{PeerRecord, ValueRecord};
 
 use super::position::Position;
-use crate::finding::UnixSeconds;
+use crate::peer_report::UnixSeconds;
 
 /// Records that are kept: as many as advertisements, 1 KiB each at most. When there is no room, the record that lies
 /// farthest from this node goes, for others keep that one.

@@ -15,7 +15,7 @@ use super::{
 
 /// Answers that a peer may owe in a row before it leaves the table.
 const MAX_FAILURES: u8 = 2;
-/// Peers of one /24 of public addresses in the whole table, as the fleet's discv5 has it: whoever owns one subnet owns a
+/// Peers of one /24 of public addresses in the whole table, as nwaku's discv5 has it: whoever owns one subnet owns a
 /// few places, not a bucket.
 const MAX_PER_SUBNET: usize = 10;
 /// Bits of a position, and so buckets.
@@ -172,7 +172,7 @@ mod tests {
         table.failed(&peers[4].peer);
         table.answered(&peers[4], now);
         table.failed(&peers[4].peer);
-        assert!(table.contains(&peers[4].peer), "an answer settles the debt");
+        assert!(table.contains(&peers[4].peer), "an answer finishes the debt");
         table.failed(&peers[4].peer);
         assert!(!table.contains(&peers[4].peer));
     }

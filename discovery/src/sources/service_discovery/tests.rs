@@ -13,13 +13,13 @@ use wakumix_sphinx::PrivateKey;
 use super::{parameters::K, *};
 use crate::{
     local::LocalRecord,
-    sources::stand_in::{self, Node, answer, body_of, key, peer, sender},
+    sources::test_double::{self, Node, answer, body_of, key, peer, sender},
 };
 
-/// A mixer in a network of its own: registrars let neighbours wait.
+/// A mixer in its own network: registrars let neighbours wait.
 fn mixer(seed: u16) -> LocalRecord {
     let address = format!("/ip4/{}.{seed}.1.1/tcp/60000", 11 + seed * 37 % 89).parse().unwrap();
-    LocalRecord { addresses: vec![address], ..stand_in::mixer(seed) }
+    LocalRecord { addresses: vec![address], ..test_double::mixer(seed) }
 }
 
 fn source(bootstrap: &[u16]) -> ServiceDiscovery {
@@ -98,7 +98,7 @@ impl Net {
     }
 
     fn found_by(&self, node: usize) -> HashSet<PeerId> {
-        self.nodes[node].log.lock().found.iter().map(|finding| finding.peer).collect()
+        self.nodes[node].log.lock().found.iter().map(|report| report.peer).collect()
     }
 }
 
@@ -114,9 +114,9 @@ async fn in_a_net_of_thirty_six_everybody_finds_every_mixer_and_senders_are_foun
     for node in 0..36 {
         assert!(net.found_by(node).is_subset(&mixers), "node {node}");
     }
-    let finding = net.nodes[35].log.lock().found.iter().find(|finding| finding.peer == peer(3)).cloned();
-    let (finding, told) = (finding.unwrap(), mixer(3));
-    assert_eq!((finding.addresses, finding.mix_key), (told.addresses, told.mix_key));
+    let report = net.nodes[35].log.lock().found.iter().find(|report| report.peer == peer(3)).cloned();
+    let (report, told) = (report.unwrap(), mixer(3));
+    assert_eq!((report.addresses, report.mix_key), (told.addresses, told.mix_key));
     let refused = &net.nodes[35].log.lock().refused;
     assert!(refused.is_empty(), "{refused:?}");
 }

@@ -80,11 +80,11 @@ async fn who_only_visits_a_full_node_takes_nobodys_place() {
     let visitors = world.come((100..100 + PASSING).map(alone));
     assert!(world.leaver(&alone(50)).unwrap().is_some(), "not more at a time");
     for visitor in &visitors {
-        assert_eq!(world.places.settle(Instant::now()), []);
+        assert_eq!(world.places.finish(Instant::now()), []);
         world.places.left(visitor.connection);
     }
     advance(STAYS).await;
-    assert_eq!(world.places.settle(Instant::now()), []);
+    assert_eq!(world.places.finish(Instant::now()), []);
     assert_eq!(world.places.inbound(), 12);
     assert_eq!(all.iter().filter(|held| world.places.held.contains_key(&held.connection)).count(), 11);
 }
@@ -123,21 +123,21 @@ async fn who_stays_takes_the_place_of_the_idlest_or_goes() {
     all[1].last_use.packet();
     third.last_use.packet();
     assert_eq!(world.places.inbound(), 2);
-    let settle = |world: &mut World| -> Vec<ConnectionId> {
-        let gone = world.places.settle(Instant::now());
+    let finish = |world: &mut World| -> Vec<ConnectionId> {
+        let gone = world.places.finish(Instant::now());
         gone.iter().for_each(|(leaver, _)| world.places.left(leaver.connection));
         gone.iter().map(|(leaver, _)| leaver.connection).collect()
     };
-    assert_eq!(settle(&mut world), [all[0].connection, first.connection, second.connection]);
+    assert_eq!(finish(&mut world), [all[0].connection, first.connection, second.connection]);
     assert_eq!((world.places.inbound(), world.places.coming), (2, 0));
     // All places are in use, and so is who comes: it may wait for one.
     let fourth = world.come([alone(13)]).remove(0);
     advance(STAYS - GRACE / 10).await;
     [&all[1], &third, &fourth].iter().for_each(|held| held.last_use.packet());
     advance(GRACE / 10).await;
-    assert_eq!(settle(&mut world), []);
+    assert_eq!(finish(&mut world), []);
     advance(GRACE).await;
-    assert_eq!(settle(&mut world).len(), 1);
+    assert_eq!(finish(&mut world).len(), 1);
     assert!(world.places.held.contains_key(&fourth.connection));
 }
 

@@ -223,12 +223,12 @@ async fn forgets_a_peer_with_its_last_connection() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn settles_everything_when_it_is_dropped() {
+async fn finishes_everything_when_it_is_dropped() {
     let (mut bench, peer) = (Bench::new(), peer());
     let mut outcome = bench.send(peer);
     drop(bench.behaviour);
     assert_eq!(outcome.try_recv(), Ok(Err(SendFailure::Stopped)));
-    assert_eq!((bench.pool.in_use(), bench.ledger.snapshot().residue(0)), (0, 0));
+    assert_eq!((bench.pool.in_use(), bench.ledger.snapshot().unaccounted(0)), (0, 0));
 }
 
 #[tokio::test(start_paused = true)]

@@ -1,4 +1,4 @@
-//! A role of its own: it answers what it is sent, over a protocol and over REST.
+//! Its own role: it answers what it is sent, over a protocol and over REST.
 
 use std::{
     sync::{

@@ -1,4 +1,4 @@
-//! What is written under names of the fleet that are no keys here, and which shards follow.
+//! What is written under names of nwaku that are no keys here, and which shards follow.
 
 use std::num::NonZeroU16;
 
@@ -8,9 +8,9 @@ use wakumix_role_api::relay;
 use super::Review;
 use crate::config::{
     Problem,
-    fleet::{self, Fate, RLN, RLN_INSTEAD, RLN_REASON, Refusal, Spares},
     presets::Preset,
     problem::Source,
+    wakunode2::{self, Fate, RLN, RLN_INSTEAD, RLN_REASON, Refusal, Spares},
 };
 
 impl Review<'_> {
@@ -19,7 +19,7 @@ impl Review<'_> {
         let written: Vec<_> = self.judge.options.iter().map(|(name, value)| (*name, value.clone())).collect();
         let mut is_refused_for_proofs = false;
         for (name, (values, source)) in written {
-            let Some(option) = fleet::option(name) else { continue };
+            let Some(option) = wakunode2::option(name) else { continue };
             let named = format!("`{name}` in {source}");
             let is_on = values.iter().any(|value| !["", "false"].contains(&&*value.trim().to_ascii_lowercase()));
             match &option.fate {

@@ -56,7 +56,7 @@ fn every_default_and_preset_is_accepted_and_stands_in_its_canonical_form() {
 }
 
 #[test]
-fn names_of_the_fleet_are_not_keys_as_well() {
+fn names_of_the_wakunode2_are_not_keys_as_well() {
     let schema = schema();
     let aliases = schema.keys().iter().flat_map(|key| key.aliases).copied();
     let other = aliases.chain(OPTIONS.iter().map(|option| option.name));

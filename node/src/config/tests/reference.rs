@@ -5,9 +5,9 @@ use std::{fmt::Write as _, path::Path};
 use crate::{
     config::{
         SWITCHES, ShowFormat,
-        fleet::{self, Fate, Refusal, Spares, WAKUNODE2},
         schema::Schema,
         show_defaults,
+        wakunode2::{self, Fate, Refusal, Spares, WAKUNODE2},
     },
     roles::Roles,
 };
@@ -33,8 +33,8 @@ fn configuration() -> String {
 
 /// Every option of the releases that are covered, and those of others that have an answer here.
 fn options() -> Vec<&'static str> {
-    let mut names = fleet::all();
-    names.extend(fleet::OPTIONS.iter().map(|option| option.name));
+    let mut names = wakunode2::all();
+    names.extend(wakunode2::OPTIONS.iter().map(|option| option.name));
     names.sort_unstable();
     names.dedup();
     names
@@ -83,9 +83,9 @@ fn becomes(schema: &Schema, name: &str) -> String {
     }
     if let Some(key) = schema.written_as(name) {
         let known = if key.path == name { "obeyed".to_owned() } else { format!("another name of `{}`", key.path) };
-        return fleet::note(name).map_or(known.clone(), |note| format!("{known}: {note}"));
+        return wakunode2::note(name).map_or(known.clone(), |note| format!("{known}: {note}"));
     }
-    match &fleet::option(name).unwrap_or_else(|| panic!("{name} has no fate")).fate {
+    match &wakunode2::option(name).unwrap_or_else(|| panic!("{name} has no fate")).fate {
         Fate::Ignored(reason) => format!("ignored: {reason}"),
         Fate::With(other) => format!("says more of `{other}`, see there"),
         Fate::NotServed(reason) => format!("true is a warning: {reason}"),
@@ -127,8 +127,8 @@ fn the_reference_of_what_becomes_of_each_option_of_wakunode2_is_up_to_date() {
 #[test]
 fn notes_are_of_keys_that_wakunode2_has() {
     let schema = Schema::new(&Roles::built_in()).unwrap();
-    for (name, _) in fleet::NOTES {
-        assert!(fleet::all().contains(name) && schema.written_as(name).is_some(), "{name}");
+    for (name, _) in wakunode2::NOTES {
+        assert!(wakunode2::all().contains(name) && schema.written_as(name).is_some(), "{name}");
     }
-    assert_eq!(fleet::all().len(), 105);
+    assert_eq!(wakunode2::all().len(), 105);
 }

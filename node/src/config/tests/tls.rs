@@ -142,9 +142,9 @@ fn rest_in_the_open_reads_alone_until_the_operator_says_otherwise() {
     assert!(takes_changes(&knowingly));
     warns(&knowingly, &["`rest-allow-insecure` in flag", "is true: whoever reaches it publishes"]);
     // Tools of the public networks expect it.
-    let fleet = open().flag("preset", "logos.dev");
-    assert!(takes_changes(&fleet));
-    warns(&fleet, &["`rest-allow-insecure` in preset logos.dev", "whoever reaches it"]);
+    let wakunode2 = open().flag("preset", "logos.dev");
+    assert!(takes_changes(&wakunode2));
+    warns(&wakunode2, &["`rest-allow-insecure` in preset logos.dev", "whoever reaches it"]);
     assert!(!takes_changes(&open().flag("preset", "logos.dev").flag("rest-allow-insecure", "false")));
     let (folder, files) = files(&[NAME], VALID);
     let secure = http(&files).flag("rest-address", "0.0.0.0");

@@ -254,7 +254,7 @@ fn records_of_a_family_that_this_node_has_no_socket_of_are_refused() {
     assert!(loaded.warnings.iter().any(|warning| warning.contains("1 of 2 records")), "{:?}", loaded.warnings);
 }
 
-/// A node of the fleet's own simulation, by the keys and shapes of its files.
+/// A node of nwaku's own simulation, by the keys and shapes of its files.
 fn simulated(number: u16, more: &str) -> Setup {
     Setup::new().toml(&format!(
         "log-level = \"TRACE\"\nrelay = true\nmix = true\nfilter = true\nlightpush = true\nmax-connections = 150\n\

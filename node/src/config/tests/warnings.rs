@@ -169,7 +169,7 @@ fn a_sender_that_can_find_nodes_is_not_warned_of_knowing_none() {
 #[test]
 fn a_mixer_that_senders_would_take_for_an_exit_is_warned() {
     let part = "`roles` in file";
-    warns("roles = ['relay', 'mixer']", "senders of the fleet take it for one");
+    warns("roles = ['relay', 'mixer']", "senders of nwaku take it for one");
     warns("roles = ['relay', 'mixer']", "set relay.lightpush = false");
     for toml in [
         "roles = ['relay', 'mixer', 'exit']",

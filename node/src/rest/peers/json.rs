@@ -6,7 +6,7 @@ use libp2p_identity::PeerId;
 use multiaddr::{Multiaddr, Protocol};
 use schemars::JsonSchema;
 use serde::Serialize;
-use wakumix_discovery::{PoolEntry, finding::SourceName};
+use wakumix_discovery::{PoolEntry, peer_report::SourceName};
 use wakumix_role_api::host::PeerDetails;
 use wakumix_waku::{PubsubTopic, RELAY_PROTOCOL};
 

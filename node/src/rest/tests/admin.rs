@@ -2,7 +2,7 @@
 
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use wakumix_discovery::{AddError, Addition, ContactClass, PoolEntry, finding::SourceName};
+use wakumix_discovery::{AddError, Addition, ContactClass, PoolEntry, peer_report::SourceName};
 use wakumix_mix::Family;
 use wakumix_role_api::directory::PoolState;
 use wakumix_role_testkit::node;

@@ -179,7 +179,7 @@ async fn a_log_level_that_is_none_is_refused() {
     let (world, _queues) = World::new(NEITHER);
     let (status, words) = world.post("/admin/v1/log-level/loud", "").await;
     assert!(status == StatusCode::BAD_REQUEST && words.contains("\"loud\" is not a log level; use trace"), "{words}");
-    // A test has a log of its own.
+    // A test has its own log.
     let (status, words) = world.post("/admin/v1/log-level/DEBUG", "").await;
     assert!(status == StatusCode::SERVICE_UNAVAILABLE && words.contains("cannot be changed"), "{words}");
 }

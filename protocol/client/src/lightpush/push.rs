@@ -18,7 +18,7 @@ use crate::{Anonymity, Request, ServiceKind};
 /// In nanoseconds.
 const SECOND: i64 = 1_000_000_000;
 
-/// Random bytes in a request id, which is written as twice as many hex digits, like the fleet's clients do.
+/// Random bytes in a request id, which is written as twice as many hex digits, like nwaku's clients do.
 const REQUEST_ID_LEN: usize = 10;
 
 /// A message to be published.
@@ -73,7 +73,7 @@ pub struct Prepared {
 /// A message that goes directly.
 #[derive(Clone, Debug)]
 pub struct DirectPush {
-    /// The request id, 20 random hex digits as the fleet's clients have (`spec/waku.md §5.5`).
+    /// The request id, 20 random hex digits as nwaku's clients have (`spec/waku.md §5.5`).
     pub id: String,
     /// The pubsub topic; `None` lets the relay or the service derive the shard.
     pub topic: Option<String>,

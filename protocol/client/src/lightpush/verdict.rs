@@ -79,7 +79,7 @@ impl PushReader {
 
     /// What an answer means, and what the caller hears if it is the last.
     ///
-    /// An empty answer is sent by the fleet's exits when they could not reach the service (`spec/mix-wire.md §11.1`), also where
+    /// An empty answer is sent by nwaku's exits when they could not reach the service (`spec/mix-wire.md §11.1`), also where
     /// their older decoders leave the one byte `00`.
     fn read(&self, answer: &[u8]) -> (Meaning, Result<Verdict, PushFailure>) {
         if matches!(answer, [] | [0]) {

@@ -161,7 +161,7 @@ fn a_request_that_was_never_sent_fails_with_what_is_in_its_way() {
     assert_eq!(tries().at_deadline(), Err(ClientError::Busy), "there was no room for a packet all the time");
 }
 
-/// 505 after a try without answer may be what a node of the fleet says of a message that it has, or no relay peers.
+/// 505 after a try without answer may be what a node of nwaku says of a message that it has, or no relay peers.
 #[test]
 fn a_505_after_silence_is_success_only_if_something_else_says_so() {
     let mut alone = tried(&[1, 2]);

@@ -35,7 +35,7 @@ fn tries_and_fragments_of_a_request_all_go_over_one_guard() {
         assert_eq!((answer.kind(), answer.exposure.guards), ("confirmed", 1));
         assert_eq!(world.entries.len(), 1, "{:?}", answer.exposure);
         used.append(&mut world.entries);
-        world.settle();
+        world.finish();
     }
     assert_eq!(used, [7, 4, 11].map(peer).into(), "those that are connected");
 }
@@ -66,7 +66,7 @@ fn a_guard_that_swallows_everything_is_left_for_another_one_in_use() {
         let answer = send(&mut world, number, 100, PushRules::default()).unwrap();
         assert_eq!(answer.kind(), "confirmed");
         tries += answer.tries;
-        world.settle();
+        world.finish();
     }
     assert!((64..80).contains(&tries), "four silent tries, and nothing more is sent over it: {tries}");
 }
@@ -108,11 +108,11 @@ fn the_death_of_a_third_of_the_mixers_loses_no_message() {
             let answer = send(&mut world, number, 100, PushRules::default()).unwrap();
             assert_eq!(answer.kind(), "confirmed");
             tries.push(f64::from(answer.tries));
-            world.settle();
+            world.finish();
         }
     }
     let Sample { mean, error } = Sample::of(&tries);
-    println!("a third of nine mixers dead: {mean:.2} ± {error:.2} tries a message");
+    println!("a third of nine mixers dead: {mean:.2} ± {error:.2} tries per message");
 }
 
 /// The share of first tries that are answered: three links there, three back, as without guards.
@@ -122,7 +122,7 @@ fn first_tries_over_guards_are_answered_as_often_as_without() {
         let (mut first, mut world) = (Vec::new(), guarded(loss_percent, loss_percent));
         for number in 0..1000 {
             let _answered_or_not = send(&mut world, number, 100, PushRules::default());
-            world.settle();
+            world.finish();
             first.push(f64::from(u8::from(world.replied.contains(&TryId { request: RequestId(number), number: 0 }))));
             world.begin_anew();
             world.keep_guards(&SAMPLE);

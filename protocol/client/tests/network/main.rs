@@ -123,7 +123,7 @@ struct Figures {
     unanswered: u64,
 }
 
-/// What requests cost where each link loses so many packets in a hundred; `learns` or has each a client of its own.
+/// What requests cost where each link loses so many packets in a hundred; `learns` or has each its own client.
 fn figures(loss_percent: u64, learns: bool) -> Figures {
     let mut world = World::new(12, 3, loss_percent, Relay::default(), 100 + loss_percent);
     let (mut first, mut packets, mut unanswered) = (Vec::new(), Vec::new(), 0);
@@ -134,7 +134,7 @@ fn figures(loss_percent: u64, learns: bool) -> Figures {
             Err(PushFailure::Client(ClientError::Deadline { .. })) => unanswered += 1,
             Err(other) => panic!("{other}"),
         }
-        world.settle();
+        world.finish();
         let first_try = TryId { request: RequestId(number), number: 0 };
         first.push(f64::from(u8::from(world.replied.remove(&first_try))));
         packets.push(f64::from(world.packets - before));
@@ -213,7 +213,7 @@ fn dead_nodes_cost_tries_and_no_answers() {
         assert_eq!((answer.kind(), answer.status), ("confirmed", 200));
         tries += answer.tries;
         not_left += answer.exposure.packets - answer.tries;
-        world.settle();
+        world.finish();
     }
     assert!(tries > 100, "silence tells nobody which nodes are dead: {tries}");
     assert_eq!(not_left, world.not_left, "a first hop that is dead is seen at once and counts as no try");
@@ -226,7 +226,7 @@ fn the_largest_payload_travels_in_fragments_under_loss() {
         let answer = send(&mut world, number, 4096, PushRules::default()).unwrap();
         assert_eq!(answer.kind(), "confirmed");
         assert!(answer.exposure.packets >= 2);
-        world.settle();
+        world.finish();
     }
     assert_eq!(world.service.pushed.len(), 100);
 }
@@ -248,7 +248,7 @@ fn lost_to_a_liar(confirmations: usize) -> usize {
     let rules = PushRules { confirmations, ..PushRules::default() };
     for number in 0..60 {
         assert_eq!(send(&mut world, number, 100, rules).unwrap().kind(), "confirmed");
-        world.settle();
+        world.finish();
     }
     60 - world.service.pushed.len()
 }
@@ -282,7 +282,7 @@ fn a_burst_is_paced_by_the_window_and_answered() {
             assert_eq!(readers.remove(&id).unwrap().outcome(outcome).unwrap().kind(), "confirmed");
         }
     }
-    world.settle();
+    world.finish();
     assert!(world.client.surbs().is_empty() && world.client.next_wake().is_none());
 }
 

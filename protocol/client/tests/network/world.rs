@@ -223,7 +223,7 @@ impl<S: Service> World<S> {
     }
 
     /// Lets everything arrive that is under way.
-    pub(crate) fn settle(&mut self) {
+    pub(crate) fn finish(&mut self) {
         while !self.events.is_empty() {
             self.step();
         }

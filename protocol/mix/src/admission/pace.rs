@@ -102,10 +102,10 @@ mod tests {
     #[test]
     fn a_node_that_falls_behind_soon_admits_about_what_it_can() {
         for can in [0.1, 0.5, 0.8] {
-            let settled = &shares(can, 200)[100..];
-            let mean = settled.iter().sum::<f64>() / 100.0;
+            let finished = &shares(can, 200)[100..];
+            let mean = finished.iter().sum::<f64>() / 100.0;
             assert!((0.8 * can..1.05 * can).contains(&mean), "{mean} of {can}");
-            assert!(settled.iter().all(|share| *share <= can + FASTER + 1e-9), "{can}");
+            assert!(finished.iter().all(|share| *share <= can + FASTER + 1e-9), "{can}");
         }
     }
 

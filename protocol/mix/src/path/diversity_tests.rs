@@ -236,7 +236,7 @@ fn a_guard_is_the_first_hop_and_the_last_reply_hop() {
         let last = LastHop::Guard(&guard);
         let reply = super::reply_path(&mut rng, &pool, &me, beside, last, Preference::NONE).unwrap();
         assert_eq!([to[0].peer(), beyond[0].peer(), reply[1].peer()], [guard; 3]);
-        assert_ne!(to[1], reply[0], "the hops between are others on the way back");
+        assert_ne!(to[1], reply[0], "the hops between are others on the reply path");
     }
     let own = super::forward_path(&mut rng(1), &pool, &me, Some(&peer(77)), &peer(5), Preference::NONE);
     assert_eq!(own, Err(PathError::NodeUnknown));

@@ -11,7 +11,7 @@ use crate::path::MIN_WEIGHT;
 /// Trips below which a node is not judged: with fewer the error of its loss is as large as what is looked for.
 const MIN_TRIPS: f64 = 8.0;
 
-/// Nodes weighed down at most: one of so many that are judged.
+/// Nodes down-weighted at most: one of so many that are judged.
 const MARKED_OF: usize = 4;
 
 /// Standard errors taken off a loss before it is compared: the share of sound nodes that look this bad is 2 %.
@@ -55,7 +55,7 @@ impl Evidence {
     }
 }
 
-/// Which nodes are weighed down, and to what.
+/// Which nodes are down-weighted, and to what.
 pub(super) fn judge(mut nodes: Vec<(PeerId, Estimate)>) -> BTreeMap<PeerId, f64> {
     nodes.retain(|(_, estimate)| estimate.trips >= MIN_TRIPS);
     if nodes.len() < MIN_JUDGED {

@@ -38,7 +38,7 @@ impl Pool {
         self.seen.weight(self.now, &self.nodes[node])
     }
 
-    fn weighed_down(&self) -> Vec<usize> {
+    fn down_weighted(&self) -> Vec<usize> {
         (0..self.nodes.len()).filter(|node| self.weight(*node) < 1.0).collect()
     }
 }
@@ -60,7 +60,7 @@ fn a_node_that_loses_everything_weighs_the_least_and_the_others_one() {
     for seed in 0..20 {
         let mut pool = Pool::new(12);
         pool.run(&mut rng(seed), 300, |_, hops| hops.contains(&3));
-        assert_eq!(pool.weighed_down(), [3], "seed {seed}");
+        assert_eq!(pool.down_weighted(), [3], "seed {seed}");
         assert!(pool.weight(3) <= MIN_WEIGHT);
     }
 }
@@ -69,7 +69,7 @@ fn a_node_that_loses_everything_weighs_the_least_and_the_others_one() {
 fn a_node_that_loses_half_of_its_packets_weighs_about_half() {
     let mut pool = Pool::new(12);
     pool.run(&mut rng(1), 600, |rng, hops| hops.contains(&3) && accident(rng, 0.5));
-    assert_eq!(pool.weighed_down(), [3]);
+    assert_eq!(pool.down_weighted(), [3]);
     assert!((0.4..0.7).contains(&pool.weight(3)), "{}", pool.weight(3));
 }
 
@@ -100,7 +100,7 @@ fn one_hop_can_weigh_down_itself_at_most_whatever_it_drops() {
             let [one, other] = hops;
             (one == 0 && accident(rng, strategy[other])) || (other == 0 && accident(rng, strategy[one]))
         });
-        assert!(pool.weighed_down().iter().all(|node| *node == 0), "seed {seed}: {:?}", pool.weighed_down());
+        assert!(pool.down_weighted().iter().all(|node| *node == 0), "seed {seed}: {:?}", pool.down_weighted());
     }
 }
 
@@ -111,7 +111,7 @@ fn several_hops_together_take_no_more_from_another_than_their_share_of_its_partn
         let mut pool = Pool::new(20);
         pool.run(&mut rng(seed), 2000, |_, hops| hops.contains(&19) && hops.iter().any(|hop| *hop < 5));
         assert!(pool.weight(19) > 1.0 - 5.0 / 19.0 - 0.12, "seed {seed}: {}", pool.weight(19));
-        assert!(pool.weighed_down().iter().all(|node| *node == 19), "seed {seed}");
+        assert!(pool.down_weighted().iter().all(|node| *node == 19), "seed {seed}");
     }
 }
 
@@ -120,7 +120,7 @@ fn a_hop_that_drops_everything_pulls_nobody_down_with_it() {
     for seed in 0..50 {
         let mut pool = Pool::new(8);
         pool.run(&mut rng(seed), 600, |rng, hops| hops.contains(&0) || accident(rng, 0.05));
-        assert_eq!(pool.weighed_down(), [0], "seed {seed}");
+        assert_eq!(pool.down_weighted(), [0], "seed {seed}");
     }
 }
 
@@ -144,35 +144,35 @@ fn a_network_that_is_bad_for_everybody_weighs_nobody_down() {
     for seed in 0..50 {
         let mut pool = Pool::new(16);
         pool.run(&mut rng(seed), 800, |rng, _| accident(rng, 0.4));
-        assert!(pool.weighed_down().len() <= 1, "seed {seed}: {:?}", pool.weighed_down());
+        assert!(pool.down_weighted().len() <= 1, "seed {seed}: {:?}", pool.down_weighted());
     }
 }
 
 #[test]
-fn at_most_a_quarter_is_weighed_down_however_many_are_bad() {
+fn at_most_a_quarter_is_down_weighted_however_many_are_bad() {
     let mut pool = Pool::new(16);
     // Seven of sixteen lose three quarters of what they get from each other or from the rest.
     pool.run(&mut rng(1), 2000, |rng, hops| hops.iter().any(|hop| *hop < 7) && accident(rng, 0.75));
-    assert!(pool.weighed_down().len() <= 4);
-    assert!(pool.weighed_down().iter().all(|node| *node < 7), "{:?}", pool.weighed_down());
-    assert_eq!(pool.seen.marked(pool.now), pool.weighed_down().len());
+    assert!(pool.down_weighted().len() <= 4);
+    assert!(pool.down_weighted().iter().all(|node| *node < 7), "{:?}", pool.down_weighted());
+    assert_eq!(pool.seen.marked(pool.now), pool.down_weighted().len());
 }
 
 #[test]
 fn a_pool_too_small_to_tell_is_not_judged() {
     let mut pool = Pool::new(7);
     pool.run(&mut rng(1), 500, |_, hops| hops.contains(&3));
-    assert!(pool.weighed_down().is_empty());
+    assert!(pool.down_weighted().is_empty());
 }
 
 #[test]
 fn a_node_that_recovers_weighs_one_again() {
     let mut pool = Pool::new(12);
     pool.run(&mut rng(1), 300, |_, hops| hops.contains(&3));
-    assert_eq!(pool.weighed_down(), [3]);
+    assert_eq!(pool.down_weighted(), [3]);
     pool.now += 5 * LIMITS.half_life;
     pool.run(&mut rng(2), 300, |_, _| false);
-    assert!(pool.weighed_down().is_empty());
+    assert!(pool.down_weighted().is_empty());
 }
 
 #[test]
@@ -182,7 +182,7 @@ fn a_judgement_without_news_ends_with_the_half_life() {
     pool.now += LIMITS.half_life;
     assert_eq!(pool.seen.marked(pool.now), 1);
     pool.now += SECOND;
-    assert!(pool.weighed_down().is_empty());
+    assert!(pool.down_weighted().is_empty());
     assert_eq!(pool.seen.marked(pool.now), 0);
 }
 

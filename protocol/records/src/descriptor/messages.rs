@@ -51,8 +51,8 @@ pub enum MessageError {
     /// Not a protobuf message of this form.
     #[error("not a message about descriptors: {0}")]
     Malformed(#[from] prost::DecodeError),
-    /// A peer id is none.
-    #[error("a request for a peer id that is none")]
+    /// A peer id is not valid.
+    #[error("a request for bytes that are not a peer id")]
     PeerId,
     /// More than one request may ask for, or peers and a sample at once.
     #[error("a request for too much")]

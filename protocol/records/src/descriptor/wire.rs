@@ -167,7 +167,7 @@ fn operator(text: String) -> Result<Option<String>, DescriptorError> {
     }
 }
 
-/// An address that this reader understands and that is not about a peer of its own.
+/// An address that this reader understands and that is not about its own peer.
 fn address(bytes: &[u8]) -> Option<Multiaddr> {
     let address = Multiaddr::try_from(bytes.to_vec()).ok()?;
     match address.iter().last()? {

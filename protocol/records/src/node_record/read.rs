@@ -194,7 +194,7 @@ fn address_of(entry: &[u8], peer: PeerId) -> Option<Multiaddr> {
 }
 
 /// Shards of a bit vector: cluster, then bit `shard % 8` of byte `shard / 8`, the lowest bit first, as Nim and Go nodes
-/// write it. JS writes the highest first; nothing in a record tells which it is, and servers of the fleet are Nim
+/// write it. JS writes the highest first; nothing in a record tells which it is, and servers of nwaku are Nim
 /// (`spec/waku.md §6.2`).
 fn shard_bits(value: &[u8]) -> Option<Shards> {
     let (cluster, bits) = value.split_first_chunk()?;

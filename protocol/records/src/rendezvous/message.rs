@@ -1,4 +1,4 @@
-//! The messages of libp2p rendezvous. They are proto2: a required field is written also where it is zero, and the fleet's
+//! The messages of libp2p rendezvous. They are proto2: a required field is written also where it is zero, and nwaku's
 //! reader refuses a message without it.
 //!
 //! ```text
@@ -312,7 +312,7 @@ impl Response {
         fields.encode_to_vec()
     }
 
-    /// Reads a response and at most `limit` registrations of it. A registration that is none becomes an empty one, which no
+    /// Reads a response and at most `limit` registrations of it. A registration that is not valid becomes an empty one, which no
     /// reader of records takes, so that it spoils nothing but itself.
     ///
     /// # Errors

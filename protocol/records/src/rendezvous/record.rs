@@ -21,7 +21,7 @@ pub struct MixRecord {
     pub seq: u64,
     /// Where the node listens, without its `/p2p`. Those that cannot be read are left out.
     pub addresses: Vec<Multiaddr>,
-    /// Its mix key; the fleet's nodes that do not mix register an empty one.
+    /// Its mix key; nwaku's nodes that do not mix register an empty one.
     pub mix_key: Option<PublicKey>,
 }
 
@@ -40,7 +40,7 @@ pub struct PeerRecord {
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum RecordError {
-    /// The envelope is none, or its signature is wrong.
+    /// The envelope is not valid, or its signature is wrong.
     #[error(transparent)]
     Envelope(#[from] EnvelopeError),
     /// The payload is no record.
@@ -52,7 +52,7 @@ pub enum RecordError {
     /// No address can be read.
     #[error("the record has no address")]
     NoAddress,
-    /// The mix key is none.
+    /// The mix key is not valid.
     #[error("the record's mix key is invalid")]
     MixKey,
 }

@@ -8,14 +8,14 @@ use wakumix_sphinx::PublicKey;
 use super::{MIX_SERVICE, service_key};
 use crate::envelope::{EnvelopeError, Opened, Purpose};
 
-/// The longest advertisement, in bytes with its envelope; the fleet refuses longer ones.
+/// The longest advertisement, in bytes with its envelope; nwaku refuses longer ones.
 pub const MAX_ADVERTISEMENT: usize = 1024;
 /// Addresses that are read of one record. A node has a handful; what follows is left out.
 const MAX_ADDRESSES: usize = 8;
 /// Services that are read of one record; what follows is left out.
 const MAX_SERVICES: usize = 16;
 
-/// What the fleet's code writes, and so do we.
+/// What nwaku's code writes, and so do we.
 const FLEET: Purpose = Purpose { domain: "libp2p-peer-record", payload_type: &[3, 1] };
 /// What the text of the specification says. It is read as well: the same statement, signed by the same key.
 const SPECIFIED: Purpose = Purpose { domain: "libp2p-routing-state", payload_type: b"/libp2p/extensible-peer-record/" };
@@ -25,7 +25,7 @@ const SPECIFIED: Purpose = Purpose { domain: "libp2p-routing-state", payload_typ
 pub struct PeerRecord {
     /// Whom it is about; the signer.
     pub peer: PeerId,
-    /// Orders the records of a peer; the fleet uses Unix seconds.
+    /// Orders the records of a peer; nwaku uses Unix seconds.
     pub seq: u64,
     /// Where it listens, as it wrote them.
     pub addresses: Vec<Multiaddr>,
@@ -55,7 +55,7 @@ pub enum AdvertisementError {
     /// The payload is no peer record.
     #[error("not a peer record: {0}")]
     Malformed(#[from] prost::DecodeError),
-    /// The peer id is none.
+    /// The peer id is not valid.
     #[error("the record's peer id is invalid: {0}")]
     Peer(#[from] ParseError),
     /// Another peer signed.
@@ -70,7 +70,7 @@ pub enum AdvertisementError {
 struct RecordFields {
     #[prost(bytes = "vec", optional, tag = "1")]
     peer_id: Option<Vec<u8>>,
-    // Optional, so that zero is written: the fleet requires the field.
+    // Optional, so that zero is written: nwaku requires the field.
     #[prost(uint64, optional, tag = "2")]
     seq: Option<u64>,
     #[prost(message, repeated, tag = "3")]

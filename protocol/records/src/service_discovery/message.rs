@@ -13,7 +13,7 @@ const MAX_ADDRESSES: usize = 8;
 /// Advertisements that are read of one message; the specification's registrars return 10.
 const MAX_ADVERTISEMENTS: usize = 16;
 
-/// What a message asks or answers, with its number on the wire. Those of REGISTER and GET_ADS are the fleet's; the text of its
+/// What a message asks or answers, with its number on the wire. Those of REGISTER and GET_ADS are nwaku's; the text of its
 /// specification differs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, prost::Enumeration)]
 #[repr(i32)]
@@ -121,7 +121,7 @@ pub struct Decoded {
     pub skipped: usize,
 }
 
-// Every scalar is optional, so that zero is written: older nodes of the fleet require the fields.
+// Every scalar is optional, so that zero is written: older nodes of nwaku require the fields.
 
 #[derive(Clone, PartialEq, prost::Message)]
 struct MessageFields {
@@ -260,7 +260,7 @@ impl Message {
 impl Contact {
     fn encode(&self) -> Vec<u8> {
         let addresses = self.addresses.iter().take(MAX_ADDRESSES).map(Multiaddr::to_vec).collect();
-        // Whether this node is connected to a peer is nobody's business; the fleet hides it too.
+        // Whether this node is connected to a peer is nobody's business; nwaku hides it too.
         ContactFields { id: self.peer.to_bytes(), addresses, connection: Some(0) }.encode_to_vec()
     }
 

@@ -132,7 +132,7 @@ mod tests {
     fn what_says_more_than_a_direct_address_is_refused() {
         let sound = appendix_path()[0].address;
         assert!(Compact::of(&sound).is_some());
-        // A transport of its own, another kind of key, another parity, a second peer, a future field.
+        // Its own transport, another kind of key, another parity, a second peer, a future field.
         for (at, value) in [(4, 2), (7, 1), (10, 1), (13, 4), (46, 1), (84, 1), (85, 1), (93, 1)] {
             let mut address = sound;
             address[at] = value;

@@ -9,7 +9,7 @@ use wakumix_sphinx::{
 use crate::support::{Nodes, body, format_and_len, formats, header_len, kinds, place_in, rng, sealed_len};
 
 /// A reply that leaves its exit.
-fn departing(nodes: &Nodes, format: &dyn PacketFormat, body: &[u8], seed: u64) -> (Vec<u8>, ReplyKeys) {
+fn dispatching(nodes: &Nodes, format: &dyn PacketFormat, body: &[u8], seed: u64) -> (Vec<u8>, ReplyKeys) {
     let mut rng = rng(seed);
     let (surb, keys) = format.create_surb(&mut rng, &nodes.path).unwrap();
     assert_eq!(surb.encoded_len(), format.surb_len());
@@ -22,7 +22,7 @@ fn departing(nodes: &Nodes, format: &dyn PacketFormat, body: &[u8], seed: u64) -
 
 /// A reply on its way: the packet as it reaches the sender's own node, still to be opened there.
 fn reply(nodes: &Nodes, format: &dyn PacketFormat, body: &[u8], seed: u64) -> (Vec<u8>, ReplyKeys) {
-    let (mut packet, keys) = departing(nodes, format, body, seed);
+    let (mut packet, keys) = dispatching(nodes, format, body, seed);
     nodes.forward(format, 0, &mut packet);
     nodes.forward(format, 1, &mut packet);
     (packet, keys)
@@ -76,7 +76,7 @@ proptest! {
         hop in 0usize..3,
     ) {
         let nodes = Nodes::new();
-        let (mut good, keys) = departing(&nodes, &*format, b"answer", 1);
+        let (mut good, keys) = dispatching(&nodes, &*format, b"answer", 1);
         let mut damaged = good.clone();
         for i in 0..3 {
             if i == hop {

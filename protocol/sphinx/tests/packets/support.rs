@@ -83,7 +83,7 @@ pub(crate) fn body(len: usize) -> Vec<u8> {
     (0..=250).cycle().take(len).collect()
 }
 
-/// The two packets: the fleet's in its default profile, and the second where it is built. Both have a wide block as payload.
+/// The two packets: nwaku's in its default profile, and the second where it is built. Both have a wide block as payload.
 pub(crate) fn kinds() -> Vec<Arc<dyn PacketFormat>> {
     let second = [
         #[cfg(feature = "sphinx-packet")]
@@ -92,7 +92,7 @@ pub(crate) fn kinds() -> Vec<Arc<dyn PacketFormat>> {
     [WireFormat::default()].into_iter().chain(second).map(WireFormat::format).collect()
 }
 
-/// Every format: the fleet's with every cipher and block, without and with a proof, and the second.
+/// Every format: nwaku's with every cipher and block, without and with a proof, and the second.
 pub(crate) fn formats() -> Vec<Arc<dyn PacketFormat>> {
     let mut formats = kinds();
     for cipher in [Cipher::AesCtr, Cipher::Lioness] {

@@ -31,7 +31,7 @@ const UNREAD: [StatusCode; 4] = [
 ];
 
 impl v3::Response {
-    /// Reads a framed response to a request as the fleet's clients do: success without a single relay peer is 505.
+    /// Reads a framed response to a request as nwaku's clients do: success without a single relay peer is 505.
     ///
     /// What stands behind the frame is ignored, as a stream reader would: a service whose message block has a sequence
     /// number leaves four bytes there if ours has none (`spec/mix-wire.md §7.2`).

@@ -1,4 +1,4 @@
-//! The description texts that clients of the fleet know (`spec/waku.md §4.1`, §4.3). Those that end in a colon are
+//! The description texts that clients of nwaku know (`spec/waku.md §4.1`, §4.3). Those that end in a colon are
 //! followed by a reason.
 
 /// The request does not decode: 400, with the reason after it.

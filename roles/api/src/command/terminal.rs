@@ -23,7 +23,7 @@ fn escaped(text: &str, passes: impl Fn(char) -> bool) -> String {
     shown
 }
 
-/// A text of others as a part of a line of our own.
+/// A text of others as a part of our own line.
 #[must_use]
 pub fn one_line(text: &str) -> String {
     escaped(text, |_| false)

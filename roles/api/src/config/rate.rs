@@ -19,7 +19,7 @@ pub struct RateLimit {
     pub period: Timespan,
 }
 
-/// Names that the fleet gives to services with a budget.
+/// Names that nwaku gives to services with a budget.
 const SERVICES: [&str; 6] = ["lightpush", "mix", "filter", "px", "store", "storev3"];
 
 impl RateLimit {
@@ -76,7 +76,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn reads_the_form_of_the_fleet_and_writes_it_back() {
+    fn reads_the_form_of_the_nwaku_and_writes_it_back() {
         for text in ["lightpush:100/1s", "5/500ms", "mix:3/1m"] {
             assert_eq!(text.parse::<RateLimit>().unwrap().to_string(), text);
         }

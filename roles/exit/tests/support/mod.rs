@@ -200,13 +200,13 @@ impl World {
     }
 
     /// The next packet that the mixer is given.
-    pub(crate) async fn departure(&mut self) -> LocalPacket {
+    pub(crate) async fn dispatch(&mut self) -> LocalPacket {
         self.mixer.recv().await.unwrap()
     }
 
     /// The next reply, carried to the sender and opened with the keys that fit.
     pub(crate) async fn answer(&mut self, keys: &[ReplyKeys]) -> Vec<u8> {
-        let local = self.departure().await;
+        let local = self.dispatch().await;
         self.open(local, keys)
     }
 
@@ -214,7 +214,7 @@ impl World {
         let LocalPacket { to, packet, .. } = local;
         assert_eq!(to, node(1).address);
         let mut bytes = packet.bytes().to_vec();
-        packet.settle(Outcome::Sent);
+        packet.finish(Outcome::Sent);
         let played = [1, 2, SENDER].map(|seed| (peer(seed), mix_key(seed)));
         let key_of = |hop: &HopAddress| played.iter().find(|(peer, _)| *peer == hop.peer()).map(|(_, key)| key);
         let Some(Opened::Reply { id }) = walk(&*self.format, &to, &mut bytes, key_of).end else { panic!() };
@@ -238,8 +238,8 @@ impl World {
     }
 
     /// Waits until no packet is held; then every one has its outcome, and no reply is left that the test did not expect.
-    pub(crate) async fn settled(&mut self) {
-        self.around.settled().await;
+    pub(crate) async fn finished(&mut self) {
+        self.around.finished().await;
         assert!(self.mixer.try_recv().is_none());
     }
 }

@@ -10,7 +10,7 @@
 //! `pipeline count SIDE PROFILE DELAY_MS MESSAGE PACKETS` builds packets and has them opened by `crypto`, by `mixer`, or by
 //! `none`. Under `valgrind --tool=callgrind`, the difference to `none` is what a side costs.
 //!
-//! Not in it: sockets. The stand-in for the host copies each packet into its pooled buffer, as reading a stream does, and
+//! Not in it: sockets. The test double for the host copies each packet into its pooled buffer, as reading a stream does, and
 //! so does the other side.
 
 #![expect(clippy::unwrap_used, clippy::panic, reason = "a benchmark may stop at the first surprise")]

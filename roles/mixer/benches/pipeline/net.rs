@@ -19,7 +19,7 @@ pub(crate) const MESSAGE: usize = 32;
 /// Bytes of the body of each packet.
 const BODY: [u8; 3000] = [0xA5; 3000];
 
-/// A running mixer between a feeder and a stand-in for the host.
+/// A running mixer between a feeder and a test double for the host.
 pub(crate) struct Net {
     format: Sphinx,
     key: PrivateKey,
@@ -96,7 +96,7 @@ impl Net {
             let Some(HostMessage::SendPackets(released)) = host.recv().await else { panic!("the mixer has ended") };
             on_the_way -= released.len();
             left -= released.len();
-            released.into_iter().for_each(|outbound| outbound.packet.settle(Outcome::Forwarded));
+            released.into_iter().for_each(|outbound| outbound.packet.finish(Outcome::Forwarded));
         }
         assert_eq!(self.around.balance().dropped_total(), 0);
     }

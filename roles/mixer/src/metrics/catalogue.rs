@@ -10,7 +10,7 @@ const LATENESS: &[f64] = &[5e-4, 1e-3, 2e-3, 5e-3, 1e-2, 2e-2, 5e-2, 0.1, 0.25, 
 /// Seconds a batch of packets spends in a worker. One hop costs two X25519 (about 100 µs) and 8 kB of symmetric work.
 const BATCH_WORK: &[f64] = &[1e-4, 2e-4, 5e-4, 1e-3, 2e-3, 5e-3, 1e-2, 2e-2, 5e-2, 0.1, 0.5];
 
-/// Seconds a packet is held. The fleet's mean is 50 or 100 ms and an encoded delay cannot exceed 65.535 s.
+/// Seconds a packet is held. Nwaku's mean is 50 or 100 ms and an encoded delay cannot exceed 65.535 s.
 const HOLD: &[f64] = &[1e-3, 5e-3, 1e-2, 2.5e-2, 5e-2, 0.1, 0.2, 0.35, 0.5, 1.0, 2.5, 10.0, 65.535];
 
 /// Packets in one batch: powers of two up to the largest batch.

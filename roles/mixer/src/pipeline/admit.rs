@@ -38,7 +38,7 @@ struct Waiting {
 }
 
 impl Pipeline {
-    /// Authenticates each packet of a batch and remembers the tags. Packets that fail are settled.
+    /// Authenticates each packet of a batch and remembers the tags. Packets that fail are finished.
     pub(crate) fn admit(&self, batch: Vec<Packet>) -> Pending {
         let keys = self.keys.keys();
         let mut pending = Pending::default();

@@ -1,4 +1,4 @@
-//! A mixer between stand-ins for host, exit and sender, in virtual time, with packets from a seed.
+//! A mixer between test doubles for host, exit and sender, in virtual time, with packets from a seed.
 
 #![allow(dead_code, reason = "each test file uses its part")]
 
@@ -303,7 +303,7 @@ impl Fixture {
         let (host, exit, sender) = (self.at_host(), self.at_exit(), self.at_sender());
         let counts = (host.len(), exit.len(), sender.len());
         host.into_iter().for_each(written);
-        exit.into_iter().for_each(|packet| packet.packet.settle(Outcome::Delivered));
+        exit.into_iter().for_each(|packet| packet.packet.finish(Outcome::Delivered));
         counts
     }
 
@@ -327,10 +327,10 @@ impl Fixture {
 
     /// As [`Self::assert_balanced`], and nothing is held anywhere.
     #[track_caller]
-    pub(crate) fn assert_settled(&self) {
+    pub(crate) fn assert_finished(&self) {
         self.assert_balanced();
         assert_eq!(self.around.context.formats.held(), 0);
-        assert_eq!(self.balance().residue(0), 0);
+        assert_eq!(self.balance().unaccounted(0), 0);
     }
 
     /// Whether a packet opens at `peer`.
@@ -377,7 +377,7 @@ impl Fixture {
 /// Ends a packet as the host does once it is written.
 pub(crate) fn written(outbound: OutboundPacket) {
     let received = outbound.packet.origin().is_none();
-    outbound.packet.settle(if received { Outcome::Forwarded } else { Outcome::Sent });
+    outbound.packet.finish(if received { Outcome::Forwarded } else { Outcome::Sent });
     if let Some(done) = outbound.done {
         let _ = done.send(Ok(()));
     }

@@ -3,7 +3,7 @@
 
 use wakumix_telemetry::catalogue;
 
-/// Kilobytes of a Waku message: the fleet's own bounds (`spec/waku.md §7.3`).
+/// Kilobytes of a Waku message: nwaku's own bounds (`spec/waku.md §7.3`).
 const MESSAGE_KB: &[f64] = &[0.0, 1.0, 3.0, 5.0, 15.0, 50.0, 75.0, 100.0, 125.0, 150.0, 500.0, 700.0, 1000.0];
 
 catalogue! {
@@ -12,7 +12,7 @@ catalogue! {
     LightpushResponsesTotal: "waku_mix_lightpush_responses_total", Counter, Count, ["version", "class"],
         "Lightpush responses given as a service, by status class (2 versions, at most 5 classes).";
 
-    // The fleet's names of a node: `spec/waku.md §7.3`.
+    // Nwaku's names of a node: `spec/waku.md §7.3`.
     WakuNodeMessagesTotal: "waku_node_messages_total", Counter, Count, ["type"],
         "Messages relayed, by pubsub topic of the shards that this node serves.";
     WakuNodeErrorsTotal: "waku_node_errors_total", Counter, Count, ["type"],

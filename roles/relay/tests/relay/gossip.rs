@@ -1,6 +1,6 @@
 //! Validation of gossip and what local readers see of it.
 
-use crate::support::{TOPIC, config, joined, message, settle, start, start_with_host_queue};
+use crate::support::{TOPIC, config, finish, joined, message, start, start_with_host_queue};
 use tokio::sync::broadcast::error::RecvError;
 use wakumix_relay::Config;
 use wakumix_role_api::host::{HostMessage, Verdict};
@@ -15,10 +15,10 @@ async fn joins_its_shards_before_it_is_ready() {
     let fixture = start(Config { shards: vec![3, 0], ..config() });
     assert_eq!(fixture.running.ready(), Err("2 pubsub topics are not joined yet".into()));
     assert_eq!(fixture.join().await, "/waku/2/rs/2/0");
-    settle().await;
+    finish().await;
     assert_eq!(fixture.running.ready(), Err("one pubsub topic is not joined yet".into()));
     assert_eq!(fixture.join().await, "/waku/2/rs/2/3");
-    settle().await;
+    finish().await;
     assert_eq!(fixture.running.ready(), Ok(()));
 }
 
@@ -124,7 +124,7 @@ async fn tells_a_follower_that_lags_what_it_lost() {
     for payload in ["1", "2", "3"] {
         fixture.gossip(TOPIC, message(payload).encode());
     }
-    settle().await;
+    finish().await;
     assert!(matches!(follower.recv().await, Err(RecvError::Lagged(1))));
     assert_eq!(payloads(&[follower.recv().await.unwrap(), follower.recv().await.unwrap()]), ["2", "3"]);
 }
@@ -136,7 +136,7 @@ async fn delivers_verdicts_when_the_host_is_busy() {
     for _ in 0..5 {
         fixture.gossip(TOPIC, message("x").encode());
     }
-    settle().await;
+    finish().await;
     for _ in 0..5 {
         assert_eq!(fixture.verdict().await, Verdict::Accept);
     }
@@ -181,7 +181,7 @@ async fn a_content_topic_has_messages_of_its_own_and_keeps_its_pubsub_topic() {
     fixture.gossip(&topic, of(chat(), "1"));
     fixture.gossip(&topic, of(other(), "2"));
     fixture.gossip(&topic, of(Some("/app/1/third/proto".to_owned()), "3"));
-    settle().await;
+    finish().await;
     let take = async |content_topic| {
         fixture.relay.messages_of(topic.clone(), content_topic).await.unwrap().map(|kept| payloads(&kept))
     };
@@ -240,7 +240,7 @@ async fn counts_gossip_by_verdict() {
     let fixture = joined(config()).await;
     fixture.gossip(TOPIC, message("x").encode());
     fixture.gossip(TOPIC, vec![0xff]);
-    settle().await;
+    finish().await;
     let page = fixture.around.context.telemetry.render();
     assert!(page.contains("waku_mix_gossip_messages_total{verdict=\"accept\"} 1"), "{page}");
     assert!(page.contains("waku_mix_gossip_messages_total{verdict=\"ignore\"} 1"));

@@ -2,7 +2,7 @@
 
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use crate::support::{Fixture, QUEUE, TOPIC, config, joined, message, peer, settle, status};
+use crate::support::{Fixture, QUEUE, TOPIC, config, finish, joined, message, peer, status};
 use libp2p_identity::PeerId;
 use wakumix_relay::{Config, RateLimit};
 use wakumix_role_api::Requester;
@@ -39,7 +39,7 @@ async fn publishes_a_v3_request_and_answers_with_the_peer_count() {
 }
 
 #[actix::test]
-async fn refuses_requests_with_the_codes_and_texts_of_the_fleet() {
+async fn refuses_requests_with_the_codes_and_texts_of_the_nwaku() {
     let fixture = joined(Config { max_message_len: 100, ..config() }).await;
     let cases = [
         (Some(" "), message("x"), 400, "topic must not be empty"),
@@ -212,7 +212,7 @@ async fn answers_overload_with_429() {
     host_answers(&fixture, Ok(1)).await;
     host_answers(&fixture, Ok(1)).await;
     assert_eq!((status(first).await.0, status(second).await.0), (200, 200));
-    settle().await;
+    finish().await;
     let third = fixture.push(Some(TOPIC), message("3"));
     host_answers(&fixture, Ok(1)).await;
     assert_eq!(status(third).await.0, 200);
@@ -287,7 +287,7 @@ async fn stop_answers_what_is_in_progress() {
     let (_, _, reply) = fixture.publication().await;
     let stopping = fixture.running.stop(tokio::time::Instant::now() + Duration::from_secs(5));
     let host = async {
-        settle().await;
+        finish().await;
         assert!(fixture.relay.address().is_closed(), "new work is refused");
         reply.send(Ok(1)).unwrap();
     };
@@ -303,7 +303,7 @@ async fn stop_gives_up_at_the_deadline_and_says_so() {
     let unanswered = fixture.publication().await;
     let report = fixture.stop(Duration::from_secs(5)).await;
     assert_eq!((report.finished, report.abandoned, report.in_time), (0, 1, false));
-    settle().await;
+    finish().await;
     assert!(response.await.is_err(), "no answer");
     drop(unanswered);
 }

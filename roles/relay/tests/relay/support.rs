@@ -51,13 +51,13 @@ pub(crate) async fn joined(config: Config) -> Fixture {
     for _ in 0..shards {
         fixture.join().await;
     }
-    settle().await;
+    finish().await;
     assert_eq!(fixture.running.ready(), Ok(()));
     fixture
 }
 
 /// Lets everything that can run, run: on the paused clock a sleep ends only when all else waits.
-pub(crate) async fn settle() {
+pub(crate) async fn finish() {
     tokio::time::sleep(Duration::from_millis(1)).await;
 }
 
@@ -69,7 +69,7 @@ impl Fixture {
 
     /// Whether the relay has asked nothing of the host.
     pub(crate) async fn asked_nothing(&self) -> bool {
-        settle().await;
+        finish().await;
         self.around.host.receiver().unwrap().try_recv().is_none()
     }
 

@@ -11,7 +11,7 @@ catalogue! {
     RoundTripSeconds: "waku_mix_round_trip_seconds", Histogram(ROUND_TRIP), Seconds, [],
         "Time from an own request to its answer, answered ones only.";
     TriesTotal: "waku_mix_tries_total", Counter, Count, ["outcome"],
-        "Tries of own requests, by outcome: answered, refused, silent (no answer within patience), not_left.";
+        "Tries of own requests, by outcome: answered, refused, silent (no answer within the response timeout), not_left.";
     RequestPacketsTotal: "waku_mix_request_packets_total", Counter, Count, [],
         "Packets that were made for own requests that have ended; divided by requests, the price of one.";
     RequestExposureTotal: "waku_mix_request_exposure_total", Counter, Count, ["to"],
@@ -19,13 +19,13 @@ catalogue! {
     SendWindow: "waku_mix_send_window", Gauge, Count, [],
         "Own requests that may have a try under way; smaller than configured after somebody was busy.";
     TryLossRatio: "waku_mix_try_loss_ratio", Gauge, Ratio, [],
-        "Share of the latest tries of own requests that were not answered within patience.";
+        "Share of the latest tries of own requests that were not answered within the response timeout.";
     DirectPushesTotal: "waku_mix_direct_pushes_total", Counter, Count, ["reason"],
         "Own messages that went directly: asked (anonymity none), fallback (preferred, and the mixnet could not be used).";
     LoopsTotal: "waku_mix_loops_total", Counter, Count, ["outcome"],
         "Packets sent through a node of the pool and back to test it, by outcome: returned, lost, failed to leave.";
 
-    // The fleet's names of mix: `spec/mix-wire.md §18`, `spec/waku.md §5.6`.
+    // Nwaku's names of mix: `spec/mix-wire.md §18`, `spec/waku.md §5.6`.
     MixSurbCredsActive: "mix_surb_creds_active", Gauge, Count, [],
         "Reply blocks whose answer is still awaited.";
     MixSurbCredsExpiredTotal: "mix_surb_creds_expired_total", Counter, Count, [],

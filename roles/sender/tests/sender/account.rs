@@ -121,8 +121,8 @@ async fn a_deadline_while_a_try_is_made_counts_it_and_one_before_prevents_it() {
     assert!(world.metric("waku_mix_request_packets_total 1"));
 
     drop(open);
-    world.departure().await.packet.settle(Outcome::Sent);
-    world.settled().await;
+    world.dispatch().await.packet.finish(Outcome::Sent);
+    world.finished().await;
     assert_eq!((format.begun.load(Ordering::SeqCst), world.around.balance().originated), (1, 1));
     world.shows(NO_CREDENTIALS).await;
 }

@@ -55,7 +55,7 @@ async fn a_burst_of_400_is_paced_and_answered() {
     let outcomes = world.play_all(&mut net, outcomes).await;
     assert!(outcomes.iter().all(|outcome| outcome.as_ref().is_ok_and(|answer| answer.kind() == "confirmed")));
     assert_eq!(net.published.len(), 400);
-    world.settled().await;
+    world.finished().await;
     let in_vain = |(_, reason, _): &(Stage, DropReason, u64)| *reason != DropReason::UnknownReply;
     assert!(!world.around.balance().dropped.iter().any(in_vain), "there is room before a packet is made");
     assert!(net.packets < 420, "{} packets", net.packets);
@@ -100,10 +100,10 @@ async fn a_service_that_limits_its_rate_slows_the_burst_down_and_answers_all_of_
 async fn beyond_the_open_requests_and_their_bytes_a_request_is_refused_at_once() {
     let mut world = world_with(Config { in_flight: 2, ..Config::default() }, 6, 1);
     let outcomes = [world.push(b"one"), world.push(b"two")];
-    world.departure().await.packet.settle(Outcome::Sent);
+    world.dispatch().await.packet.finish(Outcome::Sent);
     assert_eq!(world.push(b"three").await.unwrap(), Err(ClientError::Busy.into()));
     outcomes.iter().for_each(tokio::task::JoinHandle::abort);
-    world.settled().await;
+    world.finished().await;
 
     let mut world = World::knowing(Config { queue_bytes: 256 << 10, ..Config::default() }, services(6, 1));
     let large = vec![0; 200 << 10];
@@ -159,7 +159,7 @@ async fn an_earlier_try_may_still_be_answered() {
     assert_eq!((answer.kind(), answer.tries, answer.exposure.packets), ("confirmed", 2, 2));
     assert!(answer.round_trip > Duration::from_secs(1), "from the first packet");
     assert!(world.has_no_credentials());
-    world.settled().await;
+    world.finished().await;
 }
 
 #[actix::test]
@@ -214,12 +214,12 @@ async fn what_one_service_cannot_another_is_asked_for_and_the_last_refusal_is_to
 async fn a_first_hop_that_cannot_be_reached_is_replaced_at_once_and_remembered() {
     let mut world = world(8, 1);
     let outcome = world.push(b"hello");
-    let dead = world.departure().await;
+    let dead = world.dispatch().await;
     let dead_hop = dead.to.peer();
     dead.packet.reject(DropReason::DialFailed);
     let failed = Instant::now();
     dead.done.unwrap().send(Err(SendFailure::DialFailed)).unwrap();
-    let next = world.departure().await;
+    let next = world.dispatch().await;
     assert!(failed.elapsed() < Duration::from_millis(10));
     assert_ne!(next.to.peer(), dead_hop);
     let mut at_exit = world.carry(next);
@@ -230,7 +230,7 @@ async fn a_first_hop_that_cannot_be_reached_is_replaced_at_once_and_remembered()
     let answer = outcome.await.unwrap().unwrap();
     assert_eq!((answer.tries, answer.exposure.packets), (1, 2));
     assert!(world.metric("waku_mix_tries_total{outcome=\"not_left\"} 1"));
-    world.settled().await;
+    world.finished().await;
 }
 
 #[actix::test]
@@ -238,7 +238,7 @@ async fn a_request_whose_only_exit_has_gone_before_it_left_goes_to_one_that_is_f
     let searching = |known| Directory { is_searching: true, ..known };
     let mut world = world(8, 1);
     let mut outcome = world.push(b"hello");
-    let dead = world.departure().await;
+    let dead = world.dispatch().await;
     world.around.directory.publish(searching(services(8, 0)));
     cannot_leave(dead);
     assert!(tokio::time::timeout(Duration::from_secs(3), &mut outcome).await.is_err(), "it waits");
@@ -246,7 +246,7 @@ async fn a_request_whose_only_exit_has_gone_before_it_left_goes_to_one_that_is_f
     let mut at_exit = world.arrival().await;
     world.respond(&mut at_exit, StatusCode::SUCCESS, 3).await;
     assert_eq!(outcome.await.unwrap().unwrap().tries, 1);
-    world.settled().await;
+    world.finished().await;
 }
 
 #[actix::test]
@@ -258,10 +258,10 @@ async fn a_message_of_4096_bytes_travels_in_fragments_and_4097_are_refused() {
     assert_eq!((answer.kind(), answer.exposure.packets, net.packets), ("confirmed", 2, 2));
     assert_eq!(net.times_pushed(&[7; 4096]), 1);
     let hops = |way: &[libp2p_identity::PeerId]| way[..2].iter().copied().collect::<HashSet<_>>();
-    assert!(hops(&net.ways[0]).is_disjoint(&hops(&net.ways[1])), "each on a path of its own");
+    assert!(hops(&net.ways[0]).is_disjoint(&hops(&net.ways[1])), "each on its own path");
     let refused = world.push(&[7; 4097]).await.unwrap().unwrap_err();
     assert_eq!(refused, PushFailure::Client(ClientError::PayloadTooLarge { size: 4097, limit: 4096 }));
-    world.settled().await;
+    world.finished().await;
 }
 
 #[actix::test]
@@ -292,7 +292,7 @@ async fn where_both_speak_it_the_second_format_carries_4096_bytes_in_one_packet(
     let outcome = world.push(&[7; 4096]);
     let answer = world.play(&mut net, outcome).await.unwrap();
     assert_eq!((answer.kind(), answer.exposure.packets), ("confirmed", 1));
-    world.settled().await;
+    world.finished().await;
 }
 
 #[actix::test]
@@ -307,7 +307,7 @@ async fn a_message_that_was_seen_on_relay_is_published_though_nobody_answered() 
     assert_eq!((answer.status, answer.tries, answer.message_hash), (200, 1, Some(*hash.as_bytes())));
     assert!(world.has_no_credentials());
     assert!(world.metric("waku_mix_requests_total{outcome=\"published_unconfirmed\"} 1"));
-    world.settled().await;
+    world.finished().await;
 }
 
 /// A sender whose messages two services are to confirm.
@@ -421,11 +421,11 @@ async fn preferred_anonymity_uses_the_mixnet_where_it_can_and_never_falls_back_o
     let outcome = world.push_as(Anonymity::Preferred, b"hello");
     assert_eq!(world.play(&mut net, outcome).await.map(|answer| answer.path), Ok(DeliveryPath::Mixnet));
     let outcome = world.push_as(Anonymity::Preferred, b"lost");
-    world.departure().await.packet.settle(Outcome::Sent);
+    world.dispatch().await.packet.finish(Outcome::Sent);
     world.around.directory.publish(directory(2));
     assert_eq!(outcome.await.unwrap().unwrap_err().kind(), "deadline");
     assert!(world.direct.is_empty());
-    world.settled().await;
+    world.finished().await;
 }
 
 #[actix::test]
@@ -437,5 +437,5 @@ async fn a_full_queue_costs_no_packets() {
     let mut net = Net::new(16);
     let outcomes = world.play_all(&mut net, outcomes).await;
     assert!(outcomes.iter().all(Result::is_ok));
-    world.settled().await;
+    world.finished().await;
 }

@@ -45,7 +45,7 @@ async fn an_answer_comes_back_through_the_reply_block_in_every_profile() {
         assert_eq!((answer.status, answer.relay_peer_count), (200, Some(3)));
         let expected = *MessageHash::of(TOPIC, &message(b"hello")).as_bytes();
         assert_eq!(answer.message_hash, Some(expected));
-        world.settled().await;
+        world.finished().await;
         assert_eq!((world.around.balance().sent, world.around.balance().replied), (1, 1));
         assert!(world.has_no_credentials());
         assert!(world.metric("waku_mix_requests_total{outcome=\"confirmed\"} 1"));
@@ -71,7 +71,7 @@ async fn an_empty_answer_says_that_the_service_was_not_reached() {
     let reply = world.answer(at_exit.surbs.pop().unwrap(), b"");
     world.reply(&reply).await;
     assert_eq!(outcome.await.unwrap(), Err(PushFailure::ServiceUnreachable));
-    world.settled().await;
+    world.finished().await;
     assert!(world.has_no_credentials());
 }
 
@@ -84,9 +84,9 @@ async fn the_packet_is_held_and_asks_for_delays_as_configured() {
         let outcomes: Vec<_> = (0..4).map(|_| world.push(b"hello")).collect();
         let mut holds = Duration::ZERO;
         for _ in &outcomes {
-            let local = world.departure().await;
+            let local = world.dispatch().await;
             holds += local.hold;
-            local.packet.settle(Outcome::Sent);
+            local.packet.finish(Outcome::Sent);
         }
         assert_eq!(holds > Duration::ZERO, is_held);
     }
@@ -104,7 +104,7 @@ async fn a_service_outside_the_pool_is_named_as_destination() {
     assert_eq!(HopAddress::decode(&at_exit.destination), Ok(node(77).address));
     world.respond(&mut at_exit, StatusCode::SUCCESS, 1).await;
     assert_eq!(outcome.await.unwrap().unwrap().status, 200);
-    world.settled().await;
+    world.finished().await;
 }
 
 #[actix::test]
@@ -134,7 +134,7 @@ async fn a_small_pool_is_refused_at_once_with_its_numbers() {
     );
     assert_eq!(failure.to_string(), "pool 3 of 4 needed: 1 expired");
     assert_eq!(world.role.ready(), Err(failure.to_string()));
-    world.settled().await;
+    world.finished().await;
     assert_eq!(world.around.balance().originated, 0);
     assert!(world.metric("waku_mix_requests_total{outcome=\"pool_too_small\"} 1"));
 }
@@ -212,7 +212,7 @@ async fn a_request_without_answer_ends_at_its_limit_and_frees_its_credentials() 
     assert!(world.metric(&format!("waku_mix_request_packets_total {tries}")));
     let late = world.answer(at_exit.surbs.pop().unwrap(), &response(&at_exit.request, StatusCode::SUCCESS, 1));
     world.reply(&late).await;
-    world.settled().await;
+    world.finished().await;
     assert_eq!(world.around.balance().dropped, [(Stage::Reply, DropReason::UnknownReply, 1)]);
 }
 
@@ -240,16 +240,16 @@ async fn garbage_burns_no_credentials_in_any_profile() {
             *byte ^= 0x55;
         }
         world.reply(&garbage).await;
-        world.settled().await;
+        world.finished().await;
         assert!(world.metric("mix_surb_creds_active 2"));
         let with_codec = world.answer_body(second, b"\x05/evil");
         world.reply(&with_codec).await;
-        world.settled().await;
+        world.finished().await;
         assert!(world.metric("mix_surb_creds_active 2"));
         assert!(!outcome.is_finished());
         world.reply(&good).await;
         assert_eq!(outcome.await.unwrap().unwrap().status, 200);
-        world.settled().await;
+        world.finished().await;
         assert_eq!((world.around.balance().replied, world.around.balance().dropped_total()), (1, 2));
         assert!(world.around.balance().dropped.contains(&(Stage::Reply, DropReason::BadMessage, 1)));
     }
@@ -270,7 +270,7 @@ async fn the_first_of_several_replies_wins() {
         world.reply(reply).await;
     }
     assert_eq!(outcome.await.unwrap().unwrap().relay_peer_count, Some(2));
-    world.settled().await;
+    world.finished().await;
     assert_eq!(world.around.balance().replied, 1);
     assert_eq!(world.around.balance().dropped, [(Stage::Reply, DropReason::UnknownReply, 2)]);
 }
@@ -288,7 +288,7 @@ async fn a_caller_that_goes_away_frees_its_request() {
     assert!(!next.is_finished());
     assert!(world.metric("waku_mix_requests_total{outcome=\"caller_gone\"} 1"));
     assert!(world.metric("waku_mix_requests_total{outcome=\"busy\"} 1"));
-    world.settled().await;
+    world.finished().await;
 }
 
 #[actix::test]
@@ -297,7 +297,7 @@ async fn without_a_free_buffer_until_the_deadline_the_sender_is_busy() {
     let taken: Vec<_> = std::iter::from_fn(|| world.around.buffers().take()).collect();
     assert_eq!(world.push(b"hello").await.unwrap(), Err(ClientError::Busy.into()));
     drop(taken);
-    world.settled().await;
+    world.finished().await;
     assert!(world.has_no_credentials());
 }
 
@@ -312,7 +312,7 @@ async fn a_full_mixer_queue_is_waited_for() {
     for outcome in outcomes {
         assert_eq!(outcome.await.unwrap().map(|answer| answer.status), Ok(200));
     }
-    world.settled().await;
+    world.finished().await;
 }
 
 #[actix::test]
@@ -321,14 +321,14 @@ async fn when_no_first_hop_can_be_reached_the_failure_is_reported_at_once() {
     let accepted = tokio::time::Instant::now();
     let outcome = world.push(b"hello");
     while !outcome.is_finished() {
-        let departed = tokio::time::timeout(Duration::from_millis(100), world.departure()).await;
-        let Ok(local) = departed else { break };
+        let dispatched = tokio::time::timeout(Duration::from_millis(100), world.dispatch()).await;
+        let Ok(local) = dispatched else { break };
         cannot_leave(local);
     }
     assert_eq!(outcome.await.unwrap(), Err(ClientError::FirstHop(SendFailure::DialFailed).into()));
     assert!(accepted.elapsed() < Duration::from_secs(1));
     assert!(world.has_no_credentials());
-    world.settled().await;
+    world.finished().await;
 }
 
 #[actix::test]
@@ -349,7 +349,7 @@ async fn stopping_waits_for_answers_under_way_and_tells_the_rest() {
     assert_eq!((report.finished, report.abandoned, report.in_time), (1, 1, true));
     assert_eq!(world.push(b"four").await.unwrap(), Err(ClientError::Stopped.into()));
     assert_eq!(world.role.ready(), Err("stopped".to_owned()));
-    world.settled().await;
+    world.finished().await;
     assert!(world.has_no_credentials());
 }
 
@@ -367,7 +367,7 @@ async fn after_a_panic_callers_are_told_and_requests_are_taken_again() {
     world.reply(&stale).await;
     world.respond(&mut second, StatusCode::SUCCESS, 1).await;
     assert_eq!(outcome.await.unwrap().unwrap().status, 200);
-    world.settled().await;
+    world.finished().await;
     assert_eq!(world.around.balance().dropped, [(Stage::Reply, DropReason::UnknownReply, 1)]);
 }
 
@@ -379,7 +379,7 @@ async fn own_addresses_of_the_pool_are_never_hops() {
     world.around.directory.publish(known);
     for _ in 0..5 {
         let outcome = world.push(b"hello");
-        assert_ne!(world.departure().await.to.peer(), peer(ME));
+        assert_ne!(world.dispatch().await.to.peer(), peer(ME));
         outcome.abort();
     }
 }

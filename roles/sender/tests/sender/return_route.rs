@@ -91,7 +91,7 @@ async fn a_sender_that_gets_no_answers_says_so_and_where_they_were_to_come() {
             let failure = loop {
                 let packet = tokio::select! {
                     ended = &mut outcome => break ended.unwrap().unwrap_err(),
-                    packet = world.departure() => packet,
+                    packet = world.dispatch() => packet,
                 };
                 // It reaches its exit, and no answer comes.
                 world.carry(packet);
@@ -130,7 +130,7 @@ async fn a_loop_passes_its_node_and_comes_back() {
         let Ok(LoopOutcome::Returned(after)) = outcome.await.unwrap() else { panic!("it did not come back") };
         assert!(after >= Duration::from_millis(70));
     }
-    world.settled().await;
+    world.finished().await;
     assert_eq!((world.around.balance().sent, world.around.balance().replied), (2, 2));
     assert!(world.has_no_credentials());
     assert!(world.metric("waku_mix_loops_total{outcome=\"returned\"} 2"));
@@ -140,11 +140,11 @@ async fn a_loop_passes_its_node_and_comes_back() {
 async fn a_lost_loop_is_told_and_frees_its_credentials() {
     let mut world = World::new(Config::default());
     let outcome = world.probe(peer(5), LoopPlace::First, Some(Duration::from_secs(2)));
-    world.departure().await.packet.settle(Outcome::Sent);
+    world.dispatch().await.packet.finish(Outcome::Sent);
     assert_eq!(outcome.await.unwrap(), Ok(LoopOutcome::Lost));
     assert!(world.has_no_credentials());
     assert!(world.metric("waku_mix_loops_total{outcome=\"lost\"} 1"));
-    world.settled().await;
+    world.finished().await;
 }
 
 #[actix::test]
@@ -154,7 +154,7 @@ async fn a_loop_that_cannot_leave_says_why() {
     assert_eq!(unknown, Err(ClientError::NodeUnknown(peer(99))));
 
     let outcome = world.probe(peer(5), LoopPlace::First, None);
-    let local = world.departure().await;
+    let local = world.dispatch().await;
     let full = world.probe(peer(5), LoopPlace::First, None).await.unwrap();
     assert_eq!(full, Err(ClientError::Busy), "a loop counts as a request");
     cannot_leave(local);
@@ -163,7 +163,7 @@ async fn a_loop_that_cannot_leave_says_why() {
     world.around.directory.publish(Directory { mix_nodes: vec![node(5)], ..directory(1) });
     let small = world.probe(peer(5), LoopPlace::First, None).await.unwrap();
     assert!(matches!(small, Err(ClientError::PoolTooSmall { usable: 1, needed: 2, .. })), "{small:?}");
-    world.settled().await;
+    world.finished().await;
     assert!(world.metric("waku_mix_loops_total{outcome=\"failed\"} 4"));
 }
 
@@ -171,11 +171,11 @@ async fn a_loop_that_cannot_leave_says_why() {
 async fn a_loop_ends_with_its_sender() {
     let mut world = World::new(Config::default());
     let lost = world.probe(peer(5), LoopPlace::First, None);
-    world.departure().await.packet.settle(Outcome::Sent);
+    world.dispatch().await.packet.finish(Outcome::Sent);
     world.role.actor().inject_panic().await;
     assert!(matches!(lost.await.unwrap(), Err(ClientError::Internal(_))));
     let stopped = world.probe(peer(5), LoopPlace::First, None);
-    world.departure().await.packet.settle(Outcome::Sent);
+    world.dispatch().await.packet.finish(Outcome::Sent);
     world.stop(Duration::from_secs(1)).await;
     assert_eq!(stopped.await.unwrap(), Err(ClientError::Stopped));
     assert_eq!(world.probe(peer(5), LoopPlace::First, None).await.unwrap(), Err(ClientError::Stopped));

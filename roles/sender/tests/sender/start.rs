@@ -65,7 +65,7 @@ async fn a_request_waits_for_a_pool_that_is_being_found_and_leaves_when_it_is_th
         tokio::time::advance(Duration::from_secs(5)).await;
         world.around.directory.publish(directory(6));
         assert_eq!(leaves(&mut world, outcome).await.exit, peer(1));
-        world.settled().await;
+        world.finished().await;
     }
 }
 

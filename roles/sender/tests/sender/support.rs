@@ -40,7 +40,7 @@ pub(crate) const ME: u16 = 200;
 const BUFFERS: usize = 32;
 /// The line of the metrics page when no request holds a reply block.
 pub(crate) const NO_CREDENTIALS: &str = "mix_surb_creds_active 0";
-/// Packets that the stand-in mixer's queue holds.
+/// Packets that the test double mixer's queue holds.
 pub(crate) const MIXER_QUEUE: usize = 8;
 
 /// The pool `1..=size` in which node 1 serves lightpush.
@@ -198,7 +198,7 @@ impl World {
         }
     }
 
-    /// Pushes in a task of its own.
+    /// Pushes in its own task.
     pub(crate) fn push(&self, payload: &[u8]) -> Outcomes {
         self.push_with(message(payload), None, None)
     }
@@ -213,20 +213,20 @@ impl World {
         tokio::spawn(async move { handle.push_as(anonymity, message, Some(TOPIC.to_owned()), None, None).await })
     }
 
-    /// Sends a loop in a task of its own.
+    /// Sends a loop in its own task.
     pub(crate) fn probe(&self, through: PeerId, place: LoopPlace, timeout: Option<Duration>) -> Loops {
         let handle = self.handle.clone();
         tokio::spawn(async move { handle.probe(through, place, timeout).await })
     }
 
     /// The next packet that the mixer is given.
-    pub(crate) async fn departure(&mut self) -> LocalPacket {
+    pub(crate) async fn dispatch(&mut self) -> LocalPacket {
         self.mixer.recv().await.unwrap()
     }
 
     /// The next packet, written to its first hop and carried to its exit.
     pub(crate) async fn arrival(&mut self) -> AtExit {
-        let local = self.departure().await;
+        let local = self.dispatch().await;
         self.carry(local)
     }
 
@@ -259,7 +259,7 @@ impl World {
         let LocalPacket { to, packet, done, .. } = local;
         let format = Arc::clone(&self.around.context.formats.of(&packet).unwrap().format);
         let mut bytes = packet.bytes().to_vec();
-        packet.settle(Outcome::Sent);
+        packet.finish(Outcome::Sent);
         // The request may be over.
         let _ = done.unwrap().send(Ok(()));
         let (way, opened) = self.way(&to, &mut bytes);
@@ -293,9 +293,9 @@ impl World {
 
     /// The next packet, which must be a loop, at the sender's door.
     pub(crate) async fn looped(&mut self) -> AtSender {
-        let LocalPacket { to, packet, done, .. } = self.departure().await;
+        let LocalPacket { to, packet, done, .. } = self.dispatch().await;
         let bytes = packet.bytes().to_vec();
-        packet.settle(Outcome::Sent);
+        packet.finish(Outcome::Sent);
         done.unwrap().send(Ok(())).unwrap();
         self.come_back(&to, bytes)
     }
@@ -322,7 +322,7 @@ impl World {
 
     /// Waits until no packet is held: every one has its outcome. Those that wait in the mixer's queue are written, and get
     /// no answer.
-    pub(crate) async fn settled(&mut self) {
+    pub(crate) async fn finished(&mut self) {
         while self.around.context.formats.held() > 0 {
             self.write_all();
             tokio::time::sleep(Duration::from_millis(1)).await;
@@ -334,7 +334,7 @@ impl World {
     pub(crate) fn write_all(&mut self) -> usize {
         let mut written = 0;
         while let Some(local) = self.mixer.try_recv() {
-            local.packet.settle(Outcome::Sent);
+            local.packet.finish(Outcome::Sent);
             let _ = local.done.unwrap().send(Ok(()));
             written += 1;
         }

@@ -45,7 +45,7 @@ fn report() -> Report {
         expected_receptions: 4,
         missing: 0,
         unexpected: 0,
-        residue: 0,
+        unaccounted: 0,
         lost_between: 0,
         held: 0,
         round_trip_ms: Percentiles { p50: 250.4, p90: 300.0, p99: 400.0, max: 400.0 },
@@ -63,7 +63,7 @@ fn passes_only_if_everything_came_and_nothing_is_left() {
         Report { answered: 1, ..report() },
         Report { received: 3, ..report() },
         Report { unexpected: 1, ..report() },
-        Report { residue: 1, ..report() },
+        Report { unaccounted: 1, ..report() },
         Report { held: 1, ..report() },
         Report { missing: 1, ..report() },
     ] {
@@ -106,7 +106,7 @@ fn renders_counts_times_and_what_went_wrong() {
         "tries per message 1.00, at most 1; packets per message 1.50; messages that",
         "  needed another try 0",
         "round trip            250 ms   300 ms   400 ms   400 ms",
-        "packet balance: residue 0, held 0",
+        "packet balance: unaccounted 0, held 0",
         "every message was answered and received",
     ] {
         assert!(text.lines().any(|shown| shown == line), "{line}:\n{text}");
@@ -149,7 +149,7 @@ fn renders_what_a_kill_did() {
         "13 mixers and 1 exit killed after 60 messages",
         "every pool was rid of them 2.5 s after the kill; of 120 messages answered that",
         "  were sent after that, 0 needed another try",
-        "packet balance: residue 0, held 0, written to nodes that were gone 7",
+        "packet balance: unaccounted 0, held 0, written to nodes that were gone 7",
     ] {
         assert!(text.lines().any(|shown| shown == line), "{line}:\n{text}");
     }

@@ -39,7 +39,7 @@ impl Report {
         for (reason, count) in &self.dropped {
             let _ = writeln!(text, "dropped: {count} × {reason}");
         }
-        let _ = write!(text, "\npacket balance: residue {}, held {}", self.residue, self.held);
+        let _ = write!(text, "\npacket balance: unaccounted {}, held {}", self.unaccounted, self.held);
         if self.lost_between != 0 {
             let _ = write!(text, ", written to nodes that were gone {}", self.lost_between);
         }

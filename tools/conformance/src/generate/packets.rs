@@ -212,7 +212,7 @@ fn message_entry(
 pub(super) struct MadeSurb {
     pub(super) bytes: Vec<u8>,
     pub(super) credentials: Credentials,
-    /// Nodes of the way back, by index.
+    /// Nodes of the reply path, by index.
     pub(super) path: [usize; 3],
     /// The reply as the exit sends it.
     pub(super) packet: Vec<u8>,

@@ -1,4 +1,4 @@
-//! Bytes without a meaning of their own, all from one seed.
+//! Bytes without their own meaning, all from one seed.
 
 use sha2::{Digest, Sha256};
 

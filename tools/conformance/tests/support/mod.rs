@@ -1,6 +1,6 @@
 //! Small changes of JSON values, to see that they are found.
 
-#![allow(unreachable_pub, reason = "each test is a crate of its own")]
+#![allow(unreachable_pub, reason = "each test is its own crate")]
 
 use serde_json::Value;
 

@@ -12,13 +12,13 @@ use super::support::{ME, NOW, address, descriptor, keypair, known, mix_key, peer
 use crate::{
     clock::Now,
     entry::PeerAddress,
-    finding::{Finding, SignedRecord},
+    peer_report::{PeerReport, SignedRecord},
     sources::{
         descriptors::{
             asker::{Ask, Asked, Asker, Outcome, QUIET_SAMPLES},
-            shelf::Shelf,
+            store::DescriptorStore,
         },
-        stand_in::reached,
+        test_double::reached,
     },
 };
 
@@ -26,8 +26,8 @@ const SAMPLE: Request = Request::Sample(MAX_DESCRIPTORS);
 
 struct World {
     asker: Asker,
-    shelf: Shelf,
-    speakers: Vec<PeerId>,
+    store: DescriptorStore,
+    protocol_peers: Vec<PeerId>,
     /// Those of them that this node has dialled; all of them if that is not said.
     dialled: Option<Vec<PeerId>>,
     pool: HashSet<PeerId>,
@@ -43,8 +43,8 @@ impl World {
         let now = Instant::now();
         Self {
             asker: Asker::new(peer(ME), entries.collect(), now),
-            shelf: Shelf::default(),
-            speakers: Vec::new(),
+            store: DescriptorStore::default(),
+            protocol_peers: Vec::new(),
             dialled: None,
             pool: HashSet::new(),
             unix: NOW,
@@ -53,14 +53,14 @@ impl World {
         }
     }
 
-    fn know(&mut self, findings: Vec<Finding>, unix: u64) {
-        self.shelf = Shelf::new(reached(findings), &self.pool, unix);
+    fn know(&mut self, reports: Vec<PeerReport>, unix: u64) {
+        self.store = DescriptorStore::new(reached(reports), &self.pool, unix);
         self.unix = unix;
         self.plan();
     }
 
     fn plan(&mut self) {
-        self.asker.plan(Now { unix: self.unix, at: self.now }, &self.shelf, &mut self.rng);
+        self.asker.plan(Now { unix: self.unix, at: self.now }, &self.store, &mut self.rng);
     }
 
     fn pass(&mut self, time: Duration) {
@@ -70,9 +70,9 @@ impl World {
     }
 
     fn next(&mut self) -> Option<Ask> {
-        let dialled = self.dialled.clone().unwrap_or_else(|| self.speakers.clone());
-        let speakers = Asked { connected: self.speakers.clone(), reached: dialled };
-        self.asker.next(self.now, &speakers, &self.shelf, &mut self.rng)
+        let dialled = self.dialled.clone().unwrap_or_else(|| self.protocol_peers.clone());
+        let protocol_peers = Asked { connected: self.protocol_peers.clone(), reached: dialled };
+        self.asker.next(self.now, &protocol_peers, &self.store, &mut self.rng)
     }
 
     /// All that is to be asked now.
@@ -108,9 +108,9 @@ impl World {
     }
 }
 
-fn keyless(seed: u16) -> Finding {
+fn keyless(seed: u16) -> PeerReport {
     let capabilities = Some(Capabilities::MIX);
-    Finding { capabilities, addresses: vec![address(seed)], ..Finding::new(peer(seed), 1) }
+    PeerReport { capabilities, addresses: vec![address(seed)], ..PeerReport::new(peer(seed), 1) }
 }
 
 fn own(seed: u16) -> Ask {
@@ -138,7 +138,7 @@ fn entries_are_asked_at_once_and_again_until_they_answer() {
 #[test]
 fn samples_go_on_quickly_until_they_bring_nothing_new() {
     let mut world = World::new(&[]);
-    world.speakers = vec![peer(1)];
+    world.protocol_peers = vec![peer(1)];
     for news in [5, 1, 0, 0, 3] {
         let (wait, ask) = world.quiet_for();
         assert!(ask.peer == peer(1) && wait <= 2);
@@ -164,7 +164,7 @@ fn samples_go_on_quickly_until_they_bring_nothing_new() {
 #[test]
 fn samples_go_on_while_a_mix_node_has_no_key() {
     let mut world = World::new(&[]);
-    world.speakers = vec![peer(1)];
+    world.protocol_peers = vec![peer(1)];
     world.know(vec![keyless(2)], NOW);
     for _ in 0..50 {
         let (wait, ask) = world.quiet_for();
@@ -176,7 +176,7 @@ fn samples_go_on_while_a_mix_node_has_no_key() {
 #[test]
 fn a_node_that_is_not_ready_when_it_is_asked_is_asked_again_soon_and_then_less_often() {
     let mut world = World::new(&[]);
-    world.speakers = vec![peer(1)];
+    world.protocol_peers = vec![peer(1)];
     let mut asked = Vec::new();
     let start = world.now;
     for _ in 0..3600 {
@@ -191,7 +191,7 @@ fn a_node_that_is_not_ready_when_it_is_asked_is_asked_again_soon_and_then_less_o
     assert!(asked[0] <= 4 && asked[1] <= 12 && asked[2] <= 24, "{asked:?}");
     assert!(asked.len() <= 18, "{asked:?}");
     world.know(vec![keyless(3)], NOW);
-    world.speakers.clear();
+    world.protocol_peers.clear();
     let ask = world.all().into_iter().find(|ask| ask.peer == peer(3)).unwrap();
     world.answer(&ask, &[], 0);
     world.pass(Duration::from_secs(3));
@@ -201,21 +201,21 @@ fn a_node_that_is_not_ready_when_it_is_asked_is_asked_again_soon_and_then_less_o
 #[test]
 fn who_comes_back_is_asked_at_once() {
     let mut world = World::new(&[]);
-    world.speakers = vec![peer(1)];
+    world.protocol_peers = vec![peer(1)];
     for _ in 0..600 {
         world.all().iter().for_each(|ask| world.answer(ask, &[], 0));
         world.pass(Duration::from_secs(1));
     }
-    world.speakers.clear();
+    world.protocol_peers.clear();
     assert_eq!(world.all(), []);
-    world.speakers = vec![peer(1)];
+    world.protocol_peers = vec![peer(1)];
     assert_eq!(world.all(), [Ask { addresses: Vec::new(), request: SAMPLE, ..own(1) }]);
 }
 
 #[test]
 fn news_without_end_do_not_keep_the_pace_up() {
     let mut world = World::new(&[]);
-    world.speakers = vec![peer(1)];
+    world.protocol_peers = vec![peer(1)];
     let mut asked = 0;
     for _ in 0..3600 {
         for ask in world.samples() {
@@ -230,14 +230,14 @@ fn news_without_end_do_not_keep_the_pace_up() {
 #[test]
 fn a_newly_identified_peer_is_asked_for_what_it_knows() {
     let mut world = World::new(&[]);
-    world.speakers = vec![peer(1), peer(2)];
+    world.protocol_peers = vec![peer(1), peer(2)];
     let asks = world.all();
     assert_eq!(asks.iter().map(|ask| ask.peer).collect::<HashSet<_>>(), [peer(1), peer(2)].into());
     for _ in 0..2 * QUIET_SAMPLES {
         asks.iter().for_each(|ask| world.answer(ask, &[], 0));
     }
     assert!(!world.asker.is_growing());
-    world.speakers.push(peer(3));
+    world.protocol_peers.push(peer(3));
     let newcomer = Ask { addresses: Vec::new(), request: SAMPLE, ..own(3) };
     assert!(world.all().contains(&newcomer));
     world.answer(&newcomer, &[], 0);
@@ -247,8 +247,8 @@ fn a_newly_identified_peer_is_asked_for_what_it_knows() {
 #[test]
 fn mix_nodes_without_key_or_with_an_old_descriptor_are_asked_themselves() {
     let mut world = World::new(&[]);
-    let relay = Finding { capabilities: Some(Capabilities::RELAY), ..Finding::new(peer(4), 1) };
-    let entry = Finding { record: None, ..known(5) };
+    let relay = PeerReport { capabilities: Some(Capabilities::RELAY), ..PeerReport::new(peer(4), 1) };
+    let entry = PeerReport { record: None, ..known(5) };
     world.know(vec![known(1), known(2), keyless(3), relay, entry], NOW);
     let asks = world.all();
     assert!(asks.contains(&own(3)), "{asks:?}");
@@ -263,7 +263,7 @@ fn mix_nodes_without_key_or_with_an_old_descriptor_are_asked_themselves() {
 #[test]
 fn who_does_not_answer_is_asked_about_elsewhere_and_then_again() {
     let mut world = World::new(&[]);
-    world.speakers = vec![peer(1)];
+    world.protocol_peers = vec![peer(1)];
     world.know((10..50).map(keyless).collect(), NOW);
     let asks = world.all();
     assert_eq!(asks.len(), 41);
@@ -300,7 +300,7 @@ fn who_does_not_speak_the_protocol_is_left_alone_and_a_busy_host_blames_nobody()
     world.pass(Duration::from_secs(5));
     assert_eq!(world.all(), [own(1)]);
     world.note(&own(1), &Outcome::Unsupported);
-    world.speakers = vec![peer(2)];
+    world.protocol_peers = vec![peer(2)];
     for _ in 0..100 {
         world.pass(Duration::from_secs(100));
         for ask in world.all() {
@@ -313,7 +313,7 @@ fn who_does_not_speak_the_protocol_is_left_alone_and_a_busy_host_blames_nobody()
 #[test]
 fn nobody_is_asked_twice_at_a_time() {
     let mut world = World::new(&[1]);
-    world.speakers = vec![peer(1)];
+    world.protocol_peers = vec![peer(1)];
     world.know(vec![keyless(1)], NOW);
     assert_eq!(world.all().len(), 1);
     world.pass(Duration::from_secs(3600));
@@ -333,7 +333,7 @@ fn many_connections_do_not_decide_what_is_learnt() {
 fn samples_of_others(dialled: Option<Vec<PeerId>>) -> usize {
     let mut world = World::new(&[]);
     let attackers: HashSet<_> = (1000..1200).map(peer).collect();
-    world.speakers = attackers.iter().copied().collect();
+    world.protocol_peers = attackers.iter().copied().collect();
     world.dialled = dialled;
     world.know((1..10).map(known).collect(), NOW);
     for ask in world.all() {
@@ -359,7 +359,7 @@ fn samples_of_others(dialled: Option<Vec<PeerId>>) -> usize {
 fn whoever_dialled_in_is_asked_for_others_only_while_nobody_was_reached() {
     let asked = |is_known: bool| {
         let mut world = World::new(&[]);
-        (world.speakers, world.dialled) = (vec![peer(2)], Some(Vec::new()));
+        (world.protocol_peers, world.dialled) = (vec![peer(2)], Some(Vec::new()));
         if is_known {
             world.know(vec![known(1)], NOW);
         }
@@ -371,8 +371,8 @@ fn whoever_dialled_in_is_asked_for_others_only_while_nobody_was_reached() {
 #[test]
 fn what_is_remembered_has_a_bound() {
     let mut world = World::new(&[]);
-    let nobody = |_| Finding { capabilities: Some(Capabilities::MIX), ..Finding::new(PeerId::random(), 1) };
-    world.shelf = Shelf::new(reached((0..20_000).map(nobody)), &world.pool, NOW);
+    let nobody = |_| PeerReport { capabilities: Some(Capabilities::MIX), ..PeerReport::new(PeerId::random(), 1) };
+    world.store = DescriptorStore::new(reached((0..20_000).map(nobody)), &world.pool, NOW);
     world.plan();
     let asks = world.all();
     asks.iter().for_each(|ask| world.note(ask, &Outcome::Unsupported));
@@ -383,7 +383,7 @@ fn what_is_remembered_has_a_bound() {
 #[test]
 fn pool_nodes_of_which_there_is_no_descriptor_are_asked_for_it() {
     let mut world = World::new(&[]);
-    let entry = |seed| Finding { record: None, capabilities: None, ..known(seed) };
+    let entry = |seed| PeerReport { record: None, capabilities: None, ..known(seed) };
     world.pool = HashSet::from([peer(1), peer(2)]);
     world.know(vec![entry(1), known(2), entry(3)], NOW);
     let asked: Vec<_> = world.all().into_iter().filter(|ask| ask.request == Request::Own).collect();
@@ -397,29 +397,29 @@ fn pool_nodes_of_which_there_is_no_descriptor_are_asked_for_it() {
 fn a_node_whose_records_tell_different_keys_is_asked_which_it_is() {
     let wanted = |key| {
         let record = Some(SignedRecord::NodeRecord(vec![1]));
-        let node_record = Finding { record, mix_key: Some(key), ..known(1) };
-        Shelf::new(reached([known(1), node_record]), &HashSet::new(), NOW).wanted().len()
+        let node_record = PeerReport { record, mix_key: Some(key), ..known(1) };
+        DescriptorStore::new(reached([known(1), node_record]), &HashSet::new(), NOW).wanted().len()
     };
     assert_eq!((wanted(mix_key(1)), wanted(mix_key(2))), (0, 1));
 }
 
 /// A pool node whose descriptor of a minute ago says that another key follows at a time.
-fn turning(seed: u16, at: u64) -> Finding {
+fn turning(seed: u16, at: u64) -> PeerReport {
     let descriptor = Descriptor { next_key: Some((mix_key(seed + 1000), at)), ..descriptor(seed) };
     let record = Some(SignedRecord::Descriptor(descriptor.seal(&keypair(seed)).unwrap()));
-    Finding { record, ..known(seed) }
+    PeerReport { record, ..known(seed) }
 }
 
 #[test]
 fn a_pool_node_is_asked_soon_after_its_key_has_changed_and_until_it_tells_what_follows() {
     let mut world = World::new(&[]);
-    world.speakers = vec![peer(1)];
+    world.protocol_peers = vec![peer(1)];
     world.pool = HashSet::from([peer(1), peer(2)]);
     // Ten minutes, so that both are seldom asked for other reasons.
-    let findings: Vec<_> = [1, 2, 3].map(|seed| turning(seed, NOW + 600)).into();
+    let reports: Vec<_> = [1, 2, 3].map(|seed| turning(seed, NOW + 600)).into();
     let mut asked: Vec<(PeerId, u64)> = Vec::new();
     for since in 0..900 {
-        world.know(findings.clone(), NOW + since);
+        world.know(reports.clone(), NOW + since);
         for ask in world.all() {
             if ask.request == Request::Own && since >= 600 {
                 asked.push((ask.peer, since - 600));
@@ -434,7 +434,7 @@ fn a_pool_node_is_asked_soon_after_its_key_has_changed_and_until_it_tells_what_f
         assert!(times[0] <= 3 + 165, "{times:?}");
         assert!((3..=14).contains(&times.len()), "asked again, and less and less often: {times:?}");
     }
-    let newer = |seed| Finding { expires: Some(NOW + 3600), ..turning(seed, NOW + 1800) };
+    let newer = |seed| PeerReport { expires: Some(NOW + 3600), ..turning(seed, NOW + 1800) };
     world.know(vec![newer(1), newer(2), newer(3)], NOW + 901);
     world.now += Duration::from_secs(600);
     assert!(world.all().iter().all(|ask| ask.peer != peer(2) || ask.request == SAMPLE), "a newer descriptor has come");

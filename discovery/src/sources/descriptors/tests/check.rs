@@ -8,28 +8,28 @@ use wakumix_sphinx::Weaknesses;
 
 use super::support::{ME, NOW, descriptor, framed, keypair, known, mix_key, peer, sealed};
 use crate::{
-    finding::{Refusal, SignedRecord},
+    peer_report::{Refusal, SignedRecord},
     sources::{
         descriptors::{
             asker::Ask,
             check::{Checked, Reader},
-            shelf::Shelf,
+            store::DescriptorStore,
         },
-        stand_in::reached,
+        test_double::reached,
     },
 };
 
-async fn checked(request: Request, answer: Vec<u8>, shelf: &Shelf) -> Checked {
+async fn checked(request: Request, answer: Vec<u8>, store: &DescriptorStore) -> Checked {
     let ask = Ask { peer: peer(1), addresses: Vec::new(), request };
-    Reader { me: peer(ME), now: NOW, is_reached: true, shelf, weaknesses: Weaknesses::NONE }.read(&answer, &ask).await
+    Reader { me: peer(ME), now: NOW, is_reached: true, store, weaknesses: Weaknesses::NONE }.read(&answer, &ask).await
 }
 
 async fn read(request: Request, descriptors: Vec<Vec<u8>>) -> Checked {
-    checked(request, framed(descriptors), &Shelf::default()).await
+    checked(request, framed(descriptors), &DescriptorStore::default()).await
 }
 
 fn peers(checked: &Checked) -> Vec<PeerId> {
-    checked.findings.iter().map(|finding| finding.peer).collect()
+    checked.reports.iter().map(|report| report.peer).collect()
 }
 
 fn signed(change: impl FnOnce(&mut Descriptor)) -> Vec<u8> {
@@ -39,23 +39,23 @@ fn signed(change: impl FnOnce(&mut Descriptor)) -> Vec<u8> {
 }
 
 #[tokio::test]
-async fn a_good_descriptor_becomes_a_finding_that_can_be_passed_on() {
+async fn a_good_descriptor_becomes_a_report_that_can_be_passed_on() {
     let checked = read(Request::Own, vec![sealed(1)]).await;
-    let (finding, told) = (&checked.findings[0], descriptor(1));
-    assert_eq!((finding.peer, finding.version, finding.expires), (told.peer, told.issued, Some(told.expires)));
-    assert_eq!((finding.mix_key, &finding.addresses), (told.mix_key, &told.addresses));
-    assert_eq!(finding.record, Some(SignedRecord::Descriptor(sealed(1))));
+    let (report, told) = (&checked.reports[0], descriptor(1));
+    assert_eq!((report.peer, report.version, report.expires), (told.peer, told.issued, Some(told.expires)));
+    assert_eq!((report.mix_key, &report.addresses), (told.mix_key, &told.addresses));
+    assert_eq!(report.record, Some(SignedRecord::Descriptor(sealed(1))));
     assert_eq!((checked.news, checked.refused), (1, HashMap::new()));
 }
 
 #[tokio::test]
-async fn what_follows_the_key_and_what_the_node_is_able_to_do_become_part_of_the_finding() {
+async fn what_follows_the_key_and_what_the_node_is_able_to_do_become_part_of_the_report() {
     for (reassembles, is_full) in [(true, false), (false, true)] {
         let next_key = Some((mix_key(2), NOW + 60));
         let bytes = Descriptor { next_key, reassembles, is_full, ..descriptor(1) }.seal(&keypair(1)).unwrap();
-        let finding = read(Request::Own, vec![bytes]).await.findings.remove(0);
-        assert_eq!((finding.next_key, finding.reassembles), (next_key, Some(reassembles)));
-        assert_eq!(finding.is_full, Some(is_full));
+        let report = read(Request::Own, vec![bytes]).await.reports.remove(0);
+        assert_eq!((report.next_key, report.reassembles), (next_key, Some(reassembles)));
+        assert_eq!(report.is_full, Some(is_full));
     }
 }
 
@@ -68,11 +68,11 @@ async fn only_a_missing_countermeasure_takes_what_another_peer_signed() {
     let mut forged = sealed(1);
     *forged.last_mut().unwrap() ^= 1;
     let ask = Ask { peer: peer(1), addresses: Vec::new(), request: Request::Own };
-    let shelf = Shelf::default();
+    let store = DescriptorStore::default();
     let weak = Weaknesses::NONE.with(Weakness::UnsignedEntries);
     for (weaknesses, taken) in [(Weaknesses::NONE, 0), (weak, 1)] {
-        let reader = Reader { me: peer(ME), now: NOW, shelf: &shelf, weaknesses };
-        assert_eq!(reader.read(&framed(vec![forged.clone()]), &ask).await.findings.len(), taken);
+        let reader = Reader { me: peer(ME), now: NOW, store: &store, weaknesses };
+        assert_eq!(reader.read(&framed(vec![forged.clone()]), &ask).await.reports.len(), taken);
     }
 }
 
@@ -116,10 +116,10 @@ async fn a_peer_counts_once_in_an_answer() {
 
 #[tokio::test]
 async fn what_is_known_and_what_is_about_this_node_is_passed_over() {
-    let shelf = Shelf::new(reached([known(1), known(2)]), &HashSet::new(), NOW);
+    let store = DescriptorStore::new(reached([known(1), known(2)]), &HashSet::new(), NOW);
     let newer = Descriptor { issued: NOW, ..descriptor(2) }.seal(&keypair(2)).unwrap();
     let answer = framed(vec![sealed(1), newer, sealed(3), sealed(ME)]);
-    let checked = checked(Request::Sample(8), answer, &shelf).await;
+    let checked = checked(Request::Sample(8), answer, &store).await;
     assert_eq!((peers(&checked), checked.news), (vec![peer(2), peer(3)], 1));
     assert_eq!(checked.refused, HashMap::new());
 }
@@ -127,7 +127,7 @@ async fn what_is_known_and_what_is_about_this_node_is_passed_over() {
 #[tokio::test]
 async fn an_answer_that_is_none_is_counted_once() {
     for answer in [Vec::new(), vec![5, 1], vec![2, 0xff, 0xff], vec![0xff; 20]] {
-        let checked = checked(Request::Own, answer, &Shelf::default()).await;
-        assert_eq!((checked.findings.len(), checked.refused), (0, [(Refusal::Malformed, 1)].into()));
+        let checked = checked(Request::Own, answer, &DescriptorStore::default()).await;
+        assert_eq!((checked.reports.len(), checked.refused), (0, [(Refusal::Malformed, 1)].into()));
     }
 }

@@ -16,10 +16,10 @@ use wakumix_telemetry::Telemetry;
 
 use super::support::{ME, NOW, ask, known, peer, sealed};
 use crate::{
-    finding::{KnownRecord, Standing},
+    peer_report::{KnownRecord, Standing},
     sources::{
-        descriptors::{server::Server, shelf::Shelf},
-        stand_in::reached,
+        descriptors::{server::Server, store::DescriptorStore},
+        test_double::reached,
     },
 };
 
@@ -39,7 +39,7 @@ impl World {
         let server = Arc::new(Server::new(StdRng::seed_from_u64(1), clock));
         let telemetry = wakumix_role_testkit::telemetry(&crate::METRICS);
         server.count_in(&telemetry);
-        server.show(Arc::new(Shelf::new(reached((1..=peers).map(known)), &HashSet::new(), NOW)));
+        server.show(Arc::new(DescriptorStore::new(reached((1..=peers).map(known)), &HashSet::new(), NOW)));
         if has_own {
             server.set_own(peer(ME), Some(sealed(ME)), NOW);
         }
@@ -84,7 +84,7 @@ async fn a_node_that_tells_nothing_of_itself_serves_what_others_told() {
 
 /// A liar has told this node of 200 ghosts; it has reached twelve nodes, and tried some ghosts in vain.
 #[tokio::test]
-async fn strangers_are_a_quarter_of_an_answer_and_what_was_tried_in_vain_is_told_to_nobody() {
+async fn unverified_peers_are_a_quarter_of_an_answer_and_what_was_tried_in_vain_is_told_to_nobody() {
     let world = World::new(3, true);
     let known = (1..=212).map(|seed| {
         let standing = match seed {
@@ -92,9 +92,9 @@ async fn strangers_are_a_quarter_of_an_answer_and_what_was_tried_in_vain_is_told
             13..=150 => Standing::Untried,
             _ => Standing::Failed,
         };
-        KnownRecord { finding: known(seed), standing }
+        KnownRecord { report: known(seed), standing }
     });
-    world.server.show(Arc::new(Shelf::new(known.collect(), &HashSet::new(), NOW)));
+    world.server.show(Arc::new(DescriptorStore::new(known.collect(), &HashSet::new(), NOW)));
     let told = world.ask(Request::Sample(32)).await;
     let of = |seeds: std::ops::RangeInclusive<u16>| {
         told.iter().filter(|id| seeds.clone().any(|seed| **id == peer(seed))).count()
@@ -108,8 +108,8 @@ async fn strangers_are_a_quarter_of_an_answer_and_what_was_tried_in_vain_is_told
 #[tokio::test]
 async fn a_node_that_has_reached_nobody_tells_of_nobody() {
     let world = World::new(0, true);
-    let known = (1..=200).map(|seed| KnownRecord { finding: known(seed), standing: Standing::Untried });
-    world.server.show(Arc::new(Shelf::new(known.collect(), &HashSet::new(), NOW)));
+    let known = (1..=200).map(|seed| KnownRecord { report: known(seed), standing: Standing::Untried });
+    world.server.show(Arc::new(DescriptorStore::new(known.collect(), &HashSet::new(), NOW)));
     assert_eq!(world.ask(Request::Sample(32)).await, [peer(ME)]);
 }
 
@@ -156,7 +156,7 @@ async fn what_is_over_is_not_passed_on() {
     world.now.store(NOW + 3600, Ordering::Relaxed);
     assert_eq!(world.ask(Request::Sample(8)).await, []);
     assert_eq!(world.ask(Request::Peers(vec![peer(1)])).await, []);
-    world.server.show(Arc::new(Shelf::new(reached((1..=3).map(known)), &HashSet::new(), NOW + 3600)));
+    world.server.show(Arc::new(DescriptorStore::new(reached((1..=3).map(known)), &HashSet::new(), NOW + 3600)));
     world.now.store(NOW, Ordering::Relaxed);
     assert_eq!(world.ask(Request::Sample(8)).await, []);
 }
@@ -172,7 +172,7 @@ async fn the_greedy_are_refused_and_counted_and_do_not_starve_others() {
     }
     assert_eq!(answered, 8);
     assert!(ask(&world.service, Requester::Peer(peer(2)), sample).await.is_some());
-    assert!(ask(&world.service, greedy, Vec::new()).await.is_some(), "the own descriptor has a budget of its own");
+    assert!(ask(&world.service, greedy, Vec::new()).await.is_some(), "the own descriptor has its own budget");
     let page = world.telemetry.render();
     let line = |outcome, count| {
         format!("waku_mix_discovery_requests_total{{protocol=\"descriptor\",outcome=\"{outcome}\"}} {count}\n")

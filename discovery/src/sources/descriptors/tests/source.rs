@@ -11,7 +11,7 @@ use wakumix_sphinx::PublicKey;
 use wakumix_waku::record::Capabilities;
 
 use super::support::{NOW, World, address, ask, descriptor, framed, keypair, local, mix_key, peer, sealed};
-use crate::{entry::PeerAddress, finding::Finding, sources::descriptors::DescriptorsConfig};
+use crate::{entry::PeerAddress, peer_report::PeerReport, sources::descriptors::DescriptorsConfig};
 
 fn entries(seeds: &[u16]) -> DescriptorsConfig {
     let entry = |&seed: &u16| PeerAddress { peer: peer(seed), address: address(seed) };
@@ -68,7 +68,7 @@ async fn a_peer_that_says_that_it_speaks_the_protocol_is_asked() {
 #[tokio::test]
 async fn a_key_that_nobody_told_is_fetched_from_its_node() {
     let capabilities = Some(Capabilities::MIX);
-    let keyless = Finding { capabilities, addresses: vec![address(2)], ..Finding::new(peer(2), 1) };
+    let keyless = PeerReport { capabilities, addresses: vec![address(2)], ..PeerReport::new(peer(2), 1) };
     let world = World::start(entries(&[]), local(Capabilities::NONE), vec![keyless], honest(2));
     world.pass(5).await;
     assert_eq!(world.requests()[0], (peer(2), Request::Own));
@@ -150,10 +150,10 @@ async fn the_next_key_of_every_pool_node_is_known_before_the_old_one_ends() {
         };
         Ok(framed(told.into_iter().map(|place| served.descriptor(place, since)).collect()))
     };
-    let known = |(seed, peer): (u16, &PeerId)| Finding {
+    let known = |(seed, peer): (u16, &PeerId)| PeerReport {
         addresses: vec![address(seed)],
         mix_key: Some(net.key(usize::from(seed), 0)),
-        ..Finding::new(*peer, 0)
+        ..PeerReport::new(*peer, 0)
     };
     let known = (0..).zip(net.peers.iter()).map(known).collect();
     let world = World::start(entries(&[1]), local(Capabilities::NONE), known, answer);
@@ -163,9 +163,9 @@ async fn the_next_key_of_every_pool_node_is_known_before_the_old_one_ends() {
         world.pass(1).await;
         let told = world.node.log.lock();
         for (place, peer) in net.peers.iter().enumerate() {
-            let mut finding = told.known[peer].clone();
-            finding.turn(NOW + since);
-            assert_eq!(finding.mix_key, Some(net.key(place, since)), "node {place} after {since} s");
+            let mut report = told.known[peer].clone();
+            report.turn(NOW + since);
+            assert_eq!(report.mix_key, Some(net.key(place, since)), "node {place} after {since} s");
         }
     }
     let requests = world.requests().len();

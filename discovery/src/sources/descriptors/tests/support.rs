@@ -16,10 +16,10 @@ use wakumix_waku::{
 
 use crate::{
     LocalRecord,
-    finding::{Finding, SignedRecord},
+    peer_report::{PeerReport, SignedRecord},
     sources::{
         descriptors::{DescriptorsConfig, DescriptorsSource},
-        stand_in::{self, Node, body_of},
+        test_double::{self, Node, body_of},
     },
 };
 
@@ -59,15 +59,15 @@ pub(super) fn sealed(seed: u16) -> Vec<u8> {
 }
 
 /// What the peer table knows of a peer whose descriptor it has.
-pub(super) fn known(seed: u16) -> Finding {
+pub(super) fn known(seed: u16) -> PeerReport {
     let Descriptor { peer, issued, expires, addresses, mix_key, capabilities, .. } = descriptor(seed);
-    Finding {
+    PeerReport {
         addresses,
         mix_key,
         capabilities: Some(capabilities),
         expires: Some(expires),
         record: Some(SignedRecord::Descriptor(sealed(seed))),
-        ..Finding::new(peer, issued)
+        ..PeerReport::new(peer, issued)
     }
 }
 
@@ -77,7 +77,7 @@ pub(super) fn local(capabilities: Capabilities) -> LocalRecord {
         capabilities,
         operator: Some("example.org".into()),
         family: vec![peer(1)],
-        ..stand_in::mixer(ME)
+        ..test_double::mixer(ME)
     }
 }
 
@@ -87,7 +87,7 @@ pub(super) fn framed(descriptors: Vec<Vec<u8>>) -> Vec<u8> {
 
 /// Asks a service as a peer; `None` if it gives no answer.
 pub(super) async fn ask(service: &Service, from: Requester, body: Vec<u8>) -> Option<Vec<Vec<u8>>> {
-    let answer = stand_in::ask(service, from, body).await?;
+    let answer = test_double::ask(service, from, body).await?;
     Some(Response::decode(&answer).unwrap().descriptors)
 }
 
@@ -104,7 +104,7 @@ impl World {
     pub(super) fn start(
         config: DescriptorsConfig,
         record: LocalRecord,
-        known: Vec<Finding>,
+        known: Vec<PeerReport>,
         answer: impl Fn(PeerId, Request) -> Answer + Send + 'static,
     ) -> Self {
         tokio::time::pause();

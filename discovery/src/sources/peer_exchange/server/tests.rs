@@ -6,7 +6,7 @@ use wakumix_records::peer_exchange::encode_request;
 use super::*;
 use crate::sources::{
     peer_exchange::tests::{known, record, with_multiaddrs},
-    stand_in::{CLUSTER, peer},
+    test_double::{CLUSTER, peer},
 };
 
 fn rng() -> StdRng {
@@ -114,11 +114,9 @@ fn ten_thousand_hostile_requests_are_all_answered() {
     assert!(outcomes[Outcome::Malformed as usize] > 5000, "{outcomes:?}");
 }
 
-async fn shared(known: &[Finding], standing: impl Fn(&PeerId) -> Standing) -> Vec<(PeerId, bool)> {
-    let known: Vec<_> = known
-        .iter()
-        .map(|finding| KnownRecord { finding: finding.clone(), standing: standing(&finding.peer) })
-        .collect();
+async fn shared(known: &[PeerReport], standing: impl Fn(&PeerId) -> Standing) -> Vec<(PeerId, bool)> {
+    let known: Vec<_> =
+        known.iter().map(|report| KnownRecord { report: report.clone(), standing: standing(&report.peer) }).collect();
     let mut looked_at = LookedAt::default();
     let records = shareable(&known, CLUSTER, &mut looked_at, &mut rng()).await;
     assert_eq!(shareable(&known, CLUSTER, &mut looked_at, &mut rng()).await, records, "the same without decoding");
@@ -128,19 +126,19 @@ async fn shared(known: &[Finding], standing: impl Fn(&PeerId) -> Standing) -> Ve
 #[tokio::test(start_paused = true)]
 async fn only_sound_records_of_this_cluster_are_given_away() {
     let good = known(1);
-    let of_other_cluster = |mut finding: Finding| {
-        finding.shards.as_mut().unwrap().cluster = 3;
-        finding
+    let of_other_cluster = |mut report: PeerReport| {
+        report.shards.as_mut().unwrap().cluster = 3;
+        report
     };
-    let holding = |bytes: Vec<u8>| Finding { record: Some(SignedRecord::NodeRecord(bytes)), ..known(2) };
+    let holding = |bytes: Vec<u8>| PeerReport { record: Some(SignedRecord::NodeRecord(bytes)), ..known(2) };
     let address = [0, 8, 4, 203, 0, 113, 7, 6, 0x1f, 0x90];
     let sound = with_multiaddrs(3, &address);
     let mut foreign = record(2, CLUSTER).encoded;
     *foreign.last_mut().unwrap() ^= 1;
     let false_ones = [
-        Finding { record: None, ..known(2) },
-        Finding { record: Some(SignedRecord::Descriptor(record(2, CLUSTER).encoded)), ..known(2) },
-        Finding { shards: None, ..known(2) },
+        PeerReport { record: None, ..known(2) },
+        PeerReport { record: Some(SignedRecord::Descriptor(record(2, CLUSTER).encoded)), ..known(2) },
+        PeerReport { shards: None, ..known(2) },
         of_other_cluster(known(2)),
         // What the record itself says is another thing.
         holding(record(2, 3).encoded),
@@ -154,10 +152,10 @@ async fn only_sound_records_of_this_cluster_are_given_away() {
         holding(with_multiaddrs(2, &[])),
     ];
     let untried = |_: &PeerId| Standing::Untried;
-    for finding in false_ones {
-        assert_eq!(shared(&[finding.clone(), good.clone()], untried).await, [(peer(1), false)], "{finding:?}");
+    for report in false_ones {
+        assert_eq!(shared(&[report.clone(), good.clone()], untried).await, [(peer(1), false)], "{report:?}");
     }
-    let sound = Finding { record: Some(SignedRecord::NodeRecord(sound)), ..known(3) };
+    let sound = PeerReport { record: Some(SignedRecord::NodeRecord(sound)), ..known(3) };
     assert_eq!(shared(&[sound], untried).await, [(peer(3), false)]);
 }
 

@@ -6,7 +6,7 @@ use wakumix_sphinx::PrivateKey;
 use super::*;
 use crate::sources::{
     rendezvous::registrations::MAX_REGISTRATIONS,
-    stand_in::{CLUSTER, damaged, key, peer},
+    test_double::{CLUSTER, damaged, key, peer},
 };
 
 const MIX: &str = "rs/2/mix";
@@ -87,9 +87,9 @@ fn registrations_end_and_no_wish_makes_them_last_longer_than_the_limit() {
     world.point.set_reached([peer(2)].into());
     let longest = |seed| Registration { ttl: Some(MAX_TTL), ..registration(seed) };
     assert_eq!(world.register(2, longest(2)), Ok(LONGEST_TTL));
-    assert_eq!(world.register(3, longest(3)), Ok(LONGEST_TTL_OF_STRANGERS), "lies do not outlive the liar for long");
+    assert_eq!(world.register(3, longest(3)), Ok(LONGEST_TTL_OF_UNVERIFIED), "lies do not outlive the liar for long");
     assert_eq!(world.told(MIX).len(), 3);
-    world.now += Duration::from_secs(LONGEST_TTL_OF_STRANGERS);
+    world.now += Duration::from_secs(LONGEST_TTL_OF_UNVERIFIED);
     assert_eq!(world.told(MIX).len(), 1);
     world.now += Duration::from_secs(LONGEST_TTL);
     assert_eq!(world.told(MIX), []);

@@ -113,7 +113,7 @@ fn a_small_namespace_is_told_as_a_whole_every_time() {
 #[test]
 fn a_cookie_of_another_point_begins_anew() {
     let mut world = World::of(5);
-    // The last one is that of a point of the fleet: an offset and a namespace.
+    // The last one is that of a point of nwaku: an offset and a namespace.
     for cookie in [&[][..], &[0; 15], &[0; 17], &[8, 5, 18, 4, b'r', b's', b'/', b'2']] {
         assert_eq!(world.tell(Some(cookie), 12).0.len(), 5, "{cookie:?}");
     }

@@ -208,7 +208,7 @@ fn asking_again_finds_no_shorter_wait() {
 }
 
 #[test]
-fn likes_wait_longer_than_strangers() {
+fn likes_wait_longer_than_unverified_peers() {
     let mut world = World::new(false);
     for index in 0..60u8 {
         let ip = Ipv4Addr::from([11 + index, index, 1, 1]).to_string();

@@ -1,4 +1,4 @@
-//! What a set may not do: contradict itself, take for ever, take all memory.
+//! What a set may not do: contradict itself, take forever, take all memory.
 
 use wakumix_sphinx::Surb;
 

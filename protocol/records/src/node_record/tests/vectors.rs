@@ -35,7 +35,7 @@ fn reads_a_record_without_an_address() {
 }
 
 #[test]
-fn reads_a_fleet_node_with_names_and_its_addresses_in_their_order() {
+fn reads_a_nwaku_node_with_names_and_its_addresses_in_their_order() {
     let record: NodeRecord = STORE.parse().unwrap();
     assert_eq!(record.encoded.len(), 271);
     assert_eq!(record.fields.udp4, Some(9000));

@@ -30,7 +30,7 @@ fn reads_what_it_writes() {
 }
 
 #[test]
-fn fields_have_the_numbers_of_the_fleet() {
+fn fields_have_the_numbers_of_the_nwaku() {
     // Type 16; key; register with advertisement, status 0, and a ticket.
     let ticket = Ticket { advertisement: vec![0xad], first_asked: 1, issued: 2, wait: 3, signature: vec![0x51] };
     let register = Register { advertisement: vec![0xad], status: Some(Status::Confirmed), ticket: Some(ticket) };

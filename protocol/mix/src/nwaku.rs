@@ -1,4 +1,4 @@
-//! The fleet's metric labels: what the dashboards of existing mix networks expect (`spec/mix-wire.md §18`).
+//! Nwaku's metric labels: what the dashboards of existing mix networks expect (`spec/mix-wire.md §18`).
 //!
 //! `mix_messages_recvd{type}`, `mix_messages_forwarded{type}` and `mix_messages_error{type,error}` know fewer ends than
 //! our ledger does. An end without a label there is `None` here and shows in our own metrics only.
@@ -17,7 +17,7 @@ pub const FORWARDED_INTERMEDIATE: &str = "Intermediate";
 /// `mix_messages_forwarded{type}` for requests that have left the mixnet here.
 pub const FORWARDED_EXIT: &str = "Exit";
 
-/// `mix_messages_recvd{type}` for a received packet, once it is open. The fleet does not count replies there.
+/// `mix_messages_recvd{type}` for a received packet, once it is open. Nwaku does not count replies there.
 #[must_use]
 pub const fn received_type(kind: HopKind) -> Option<&'static str> {
     match kind {
@@ -27,7 +27,7 @@ pub const fn received_type(kind: HopKind) -> Option<&'static str> {
     }
 }
 
-/// `mix_messages_forwarded{type}` for a packet made here and sent. The fleet's nodes make no loops.
+/// `mix_messages_forwarded{type}` for a packet made here and sent. Nwaku's nodes make no loops.
 #[must_use]
 pub const fn sent_type(origin: Origin) -> Option<&'static str> {
     match origin {
@@ -82,10 +82,10 @@ const fn error_label(origin: Option<Origin>, stage: Stage, reason: DropReason) -
         DropReason::UnknownReply => Some("NO_CONN_FOUND"),
         DropReason::NoExit => Some("NO_DESTINATION"),
         DropReason::DialFailed => Some("DIAL_FAILED"),
-        // The fleet's intermediate nodes call every failure to pass a packet on a failed dial (§10.2).
+        // Nwaku's intermediate nodes call every failure to pass a packet on a failed dial (§10.2).
         DropReason::WriteFailed => Some(if origin.is_some() { "SEND_FAILED" } else { "DIAL_FAILED" }),
         DropReason::Abandoned => Some("NON_RECOVERABLE"),
-        // The fleet has no fragments.
+        // Nwaku has no fragments.
         DropReason::BadFragment
         | DropReason::TagsFull
         | DropReason::TagsUnwritable
@@ -100,9 +100,9 @@ const fn error_label(origin: Option<Origin>, stage: Stage, reason: DropReason) -
     }
 }
 
-/// All counts of a ledger under the fleet's labels, in the order of the labels; counts of zero are left out of the errors.
+/// All counts of a ledger under nwaku's labels, in the order of the labels; counts of zero are left out of the errors.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct FleetCounts {
+pub struct NwakuCounts {
     /// `mix_messages_recvd{type}`.
     pub received: Vec<(&'static str, u64)>,
     /// `mix_messages_forwarded{type}`.
@@ -111,7 +111,7 @@ pub struct FleetCounts {
     pub errors: Vec<(&'static str, &'static str, u64)>,
 }
 
-impl FleetCounts {
+impl NwakuCounts {
     /// What a ledger says now.
     #[must_use]
     pub fn of(ledger: &Ledger) -> Self {
@@ -194,7 +194,7 @@ mod tests {
     ];
 
     #[test]
-    fn knows_no_label_that_the_fleet_does_not() {
+    fn knows_no_label_that_the_nwaku_does_not() {
         for origin in Origin::ALL.iter().copied().map(Some).chain([None]) {
             for stage in Stage::ALL {
                 for reason in DropReason::ALL {
@@ -207,7 +207,7 @@ mod tests {
     }
 
     #[test]
-    fn names_rejections_as_the_fleet_does() {
+    fn names_rejections_as_the_nwaku_does() {
         let received = |stage, reason| error_labels(None, stage, reason);
         for (stage, reason, kind, error) in [
             (Stage::Ingress, DropReason::NoData, "Intermediate/Exit", "NO_DATA"),
@@ -231,20 +231,20 @@ mod tests {
         let (pool, ledger) = (BufferPool::new(8, 8), Ledger::new());
         let received = || Packet::received(pool.take().unwrap(), &ledger);
         let made = |origin| Packet::originated(pool.take().unwrap(), &ledger, origin);
-        let open_and_settle = |kind, outcome| {
+        let open_and_finish = |kind, outcome| {
             let packet = received();
             packet.opened_as(kind);
-            packet.settle(outcome);
+            packet.finish(outcome);
         };
-        open_and_settle(HopKind::Intermediate, Outcome::Forwarded);
-        open_and_settle(HopKind::Exit, Outcome::Delivered);
-        open_and_settle(HopKind::Reply, Outcome::Replied);
-        made(Origin::Request).settle(Outcome::Sent);
+        open_and_finish(HopKind::Intermediate, Outcome::Forwarded);
+        open_and_finish(HopKind::Exit, Outcome::Delivered);
+        open_and_finish(HopKind::Reply, Outcome::Replied);
+        made(Origin::Request).finish(Outcome::Sent);
         made(Origin::Request).reject(DropReason::DialFailed);
-        made(Origin::Reply).settle(Outcome::Sent);
+        made(Origin::Reply).finish(Outcome::Sent);
         received().reject(DropReason::Size);
         received().reject(DropReason::Stopped);
-        let counts = FleetCounts::of(&ledger);
+        let counts = NwakuCounts::of(&ledger);
         assert_eq!(counts.received, [("Entry", 2), ("Intermediate", 1), ("Exit", 1)]);
         assert_eq!(counts.forwarded, [("Entry", 1), ("Reply", 1), ("Cover", 0), ("Intermediate", 1), ("Exit", 1)]);
         assert_eq!(counts.errors, [("Entry", "DIAL_FAILED", 1), ("Intermediate/Exit", "INVALID_SPHINX", 1)]);

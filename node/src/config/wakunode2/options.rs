@@ -1,8 +1,8 @@
-//! Every option of the fleet that is neither a key here nor another name of one.
+//! Every option of nwaku that is neither a key here nor another name of one.
 
 use super::{
     Fate::{By, Ignored, NotServed, Refused, With},
-    FleetOption, Refusal, Spares,
+    Refusal, Spares, Wakunode2Option,
 };
 
 /// The option that every message of the network carries a proof for.
@@ -18,8 +18,8 @@ pub(crate) const RLN_INSTEAD: &str = "leave the relay out: `relay = false` with 
 const NO_CLIENT: &str =
     "receive messages with the relay role, GET /relay/v1/messages/{topic}, and leave the option out";
 
-const fn option(name: &'static str, fate: super::Fate) -> FleetOption {
-    FleetOption { name, fate }
+const fn option(name: &'static str, fate: super::Fate) -> Wakunode2Option {
+    Wakunode2Option { name, fate }
 }
 
 /// Refused on every node.
@@ -28,7 +28,7 @@ const fn refused(unless: &'static [&'static str], reason: &'static str, instead:
 }
 
 /// Those of `wakunode2` in any release, and of its branches.
-pub const OPTIONS: &[FleetOption] = &[
+pub const OPTIONS: &[Wakunode2Option] = &[
     option("agent-string", Ignored("peers read `wakumix` there, and decide nothing by it")),
     option("discv5-bits-per-hop", Ignored("the tables of discv5 have bounds of their own")),
     option("discv5-bucket-ip-limit", Ignored("the tables of discv5 have bounds of their own")),
@@ -63,10 +63,7 @@ pub const OPTIONS: &[FleetOption] = &[
     option("legacy-store", With("store")),
     option("max-relay-peers", Ignored("`max-connections` is the one bound of connections")),
     option("metrics-logging", Ignored("the numbers are those of `metrics-server`")),
-    option(
-        "mix-disable-cover-traffic",
-        refused(&["false"], "cover has a key of its own", "write mixer.cover = \"none\""),
-    ),
+    option("mix-disable-cover-traffic", refused(&["false"], "cover has its own key", "write mixer.cover = \"none\"")),
     option(
         "mix-disable-spam-protection",
         refused(
@@ -85,7 +82,7 @@ pub const OPTIONS: &[FleetOption] = &[
         ),
     ),
     option("peer-persistence", By("local-storage-path")),
-    option("peer-store-capacity", Ignored("the table of peers has a bound of its own")),
+    option("peer-store-capacity", Ignored("the table of peers has its own bound")),
     option(
         "protected-shard",
         refused(

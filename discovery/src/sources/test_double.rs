@@ -25,10 +25,10 @@ use wakumix_waku::{
 };
 
 use crate::{
-    finding::{Finding, KnownRecord, SourceName, Standing},
     local::LocalRecord,
     messages::DiscoveryMessage,
-    source::{Findings, Source, SourceContext},
+    peer_report::{KnownRecord, PeerReport, SourceName, Standing},
+    source::{PeerReports, Source, SourceContext},
 };
 
 /// The cluster of everybody in these tests.
@@ -61,12 +61,12 @@ pub(super) fn sender(seed: u16) -> LocalRecord {
 /// What discovery was told.
 #[derive(Debug, Default)]
 pub(super) struct Log {
-    pub(super) found: Vec<Finding>,
+    pub(super) found: Vec<PeerReport>,
     pub(super) refused: BTreeMap<&'static str, u64>,
     pub(super) answered: usize,
     pub(super) unanswered: usize,
     /// What it says that it knows: what the test gave it, and what was found.
-    pub(super) known: BTreeMap<PeerId, Finding>,
+    pub(super) known: BTreeMap<PeerId, PeerReport>,
     /// Those of them that it has not reached; the others it has.
     pub(super) standings: BTreeMap<PeerId, Standing>,
 }
@@ -92,7 +92,7 @@ impl Node {
     }
 
     /// The same, where discovery knows peers.
-    pub(super) fn knowing(seed: u16, local: LocalRecord, source: &impl Source, known: Vec<Finding>) -> Self {
+    pub(super) fn knowing(seed: u16, local: LocalRecord, source: &impl Source, known: Vec<PeerReport>) -> Self {
         let telemetry = wakumix_role_testkit::telemetry(&crate::METRICS);
         let (address, inbox) = mailbox("discovery", 1024, &telemetry);
         let (host, host_inbox) = mailbox("host", 64, &telemetry);
@@ -100,7 +100,7 @@ impl Node {
         let (local, local_reader) = watch::channel(Arc::new(local));
         let events = broadcast::Sender::new(1024);
         let context = SourceContext {
-            findings: Findings::new(source.name(), address, events.clone()),
+            reports: PeerReports::new(source.name(), address, events.clone()),
             host: HostHandle::new(host),
             directory,
             local: local_reader,
@@ -197,12 +197,12 @@ async fn next_request(host: &mut Receiver<HostMessage>) -> Option<OutboundReques
 }
 
 /// What is known of peers that were reached.
-pub(super) fn reached(findings: impl IntoIterator<Item = Finding>) -> Arc<[KnownRecord]> {
-    findings.into_iter().map(|finding| KnownRecord { finding, standing: Standing::Reached }).collect()
+pub(super) fn reached(reports: impl IntoIterator<Item = PeerReport>) -> Arc<[KnownRecord]> {
+    reports.into_iter().map(|report| KnownRecord { report, standing: Standing::Reached }).collect()
 }
 
-pub(super) fn by_peer(findings: impl IntoIterator<Item = Finding>) -> BTreeMap<PeerId, Finding> {
-    findings.into_iter().map(|finding| (finding.peer, finding)).collect()
+pub(super) fn by_peer(reports: impl IntoIterator<Item = PeerReport>) -> BTreeMap<PeerId, PeerReport> {
+    reports.into_iter().map(|report| (report.peer, report)).collect()
 }
 
 /// Asks a service; `None` if it gives no answer.
@@ -245,10 +245,10 @@ async fn discovery(mut inbox: Receiver<DiscoveryMessage>, expected: SourceName, 
     while let Some(message) = inbox.recv().await {
         let mut log = log.lock();
         match message {
-            DiscoveryMessage::Found { source, findings, done } => {
+            DiscoveryMessage::Found { source, reports, done } => {
                 assert_eq!(source, expected);
-                log.known.extend(by_peer(findings.clone()));
-                log.found.extend(findings);
+                log.known.extend(by_peer(reports.clone()));
+                log.found.extend(reports);
                 let _ = done.send(());
             }
             DiscoveryMessage::Refused { refusal, count, .. } => {
@@ -257,9 +257,9 @@ async fn discovery(mut inbox: Receiver<DiscoveryMessage>, expected: SourceName, 
             DiscoveryMessage::LookedUp { answered: true, .. } => log.answered += 1,
             DiscoveryMessage::LookedUp { .. } => log.unanswered += 1,
             DiscoveryMessage::Known { reply } => {
-                let known = log.known.values().map(|finding| {
-                    let standing = log.standings.get(&finding.peer).copied().unwrap_or(Standing::Reached);
-                    KnownRecord { finding: finding.clone(), standing }
+                let known = log.known.values().map(|report| {
+                    let standing = log.standings.get(&report.peer).copied().unwrap_or(Standing::Reached);
+                    KnownRecord { report: report.clone(), standing }
                 });
                 reply.send(known.collect()).unwrap();
             }

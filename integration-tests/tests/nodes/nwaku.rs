@@ -1,4 +1,4 @@
-//! Beside nodes that behave as the fleet does: in every place of a path, with every habit that was seen.
+//! Beside nodes that behave as nwaku does: in every place of a path, with every habit that was seen.
 
 use std::collections::HashSet;
 
@@ -7,7 +7,7 @@ use libp2p::Stream;
 use multiaddr::{Multiaddr, Protocol};
 use wakumix_integration_tests::{
     CLUSTER, TOPIC, eventually,
-    hop::{Conduct, FleetNode, Passage, RELAY_PEERS},
+    hop::{Conduct, NwakuNode, Passage, RELAY_PEERS},
     http::metric,
     net::{Net, NodePlan, address_with, all_with, drops, hop_of, message, plans, push, tell, usual},
     peer::{MIX, Muxer, RawPeer, write_frame},
@@ -26,7 +26,7 @@ fn websocket(node: &Node) -> Multiaddr {
 }
 
 #[test]
-fn metadata_is_asked_and_answered_on_a_connection_of_the_fleet() {
+fn metadata_is_asked_and_answered_on_a_connection_of_the_nwaku() {
     run(async {
         let net = Net::strangers(vec![NodePlan::new("mixer", &["mixer"]).with("host.require-metadata", "true")]).await;
         let node = net.node("mixer");
@@ -59,10 +59,10 @@ fn a_peer_of_another_cluster_is_disconnected_and_counted() {
     });
 }
 
-/// A net whose sender knows three mixers, one of them of the fleet, and one exit.
-async fn net_with(fleet: &FleetNode) -> Net {
+/// A net whose sender knows three mixers, one of them of nwaku, and one exit.
+async fn net_with(nwaku: &NwakuNode) -> Net {
     let net = Net::strangers(plans(2, 1, 1, 1)).await;
-    let pool = [net.pool(), vec![fleet.mix_node()]].concat();
+    let pool = [net.pool(), vec![nwaku.mix_node()]].concat();
     net.tell_all(&pool, &net.services()).await;
     net.link_relays().await;
     net.ready().await;
@@ -72,56 +72,56 @@ async fn net_with(fleet: &FleetNode) -> Net {
 /// The places of a node in the middle of a path: first and second hop, there and back.
 const MIDDLE_PLACES: usize = 4;
 
-/// Sends requests until the node of the fleet was in every place in the middle of a path. All are answered.
-async fn is_answered_wherever_it_stands(net: &Net, fleet: &FleetNode) {
+/// Sends requests until the node of nwaku was in every place in the middle of a path. All are answered.
+async fn is_answered_wherever_it_stands(net: &Net, nwaku: &NwakuNode) {
     let mut answers = Vec::new();
     let (sender, exit) = (net.node("sender-1"), net.node("exit-1").peer_id());
     let me = sender.peer_id();
     let place = |passage: &Passage| (passage.from == me, passage.to == exit, passage.from == exit, passage.to == me);
     eventually(async || {
         answers.push(push(sender, format!("message {}", answers.len())).await.unwrap());
-        let places: HashSet<_> = fleet.log().passages.iter().map(place).collect();
+        let places: HashSet<_> = nwaku.log().passages.iter().map(place).collect();
         assert!(places.len() <= MIDDLE_PLACES, "{places:?}");
         if places.len() == MIDDLE_PLACES { Ok(()) } else { Err(format!("so far {places:?}")) }
     })
     .await;
     assert!(answers.iter().all(|answer| answer.kind() == "confirmed"), "{answers:?}");
-    net.at_rest_after_with(&[fleet], "sender-1", &answers).await;
+    net.at_rest_after_with(&[nwaku], "sender-1", &answers).await;
 }
 
-async fn a_node_of_the_fleet_in_every_place(muxer: Muxer, conduct: Conduct) -> FleetNode {
-    let fleet = FleetNode::start(Profile::default(), muxer, conduct).await;
-    let net = net_with(&fleet).await;
-    is_answered_wherever_it_stands(&net, &fleet).await;
-    let peers: HashSet<_> = fleet.log().passages.iter().map(|passage| passage.from).collect();
-    assert_eq!(fleet.log().streams, peers.len(), "our nodes reuse one stream for each peer");
+async fn a_node_of_the_nwaku_in_every_place(muxer: Muxer, conduct: Conduct) -> NwakuNode {
+    let nwaku = NwakuNode::start(Profile::default(), muxer, conduct).await;
+    let net = net_with(&nwaku).await;
+    is_answered_wherever_it_stands(&net, &nwaku).await;
+    let peers: HashSet<_> = nwaku.log().passages.iter().map(|passage| passage.from).collect();
+    assert_eq!(nwaku.log().streams, peers.len(), "our nodes reuse one stream for each peer");
     net.end().await;
-    fleet
+    nwaku
 }
 
 #[test]
 fn a_hop_that_keeps_its_streams_carries_requests_and_replies_in_every_place() {
-    run(a_node_of_the_fleet_in_every_place(Muxer::Yamux, Conduct::KeepsStreams));
+    run(a_node_of_the_nwaku_in_every_place(Muxer::Yamux, Conduct::KeepsStreams));
 }
 
 #[test]
 fn a_hop_that_opens_a_stream_for_each_packet_carries_requests_and_replies_in_every_place() {
-    run(a_node_of_the_fleet_in_every_place(Muxer::Yamux, Conduct::FreshStreams));
+    run(a_node_of_the_nwaku_in_every_place(Muxer::Yamux, Conduct::FreshStreams));
 }
 
 #[test]
 fn a_hop_that_knows_mplex_alone_carries_requests_and_replies_in_every_place() {
-    run(a_node_of_the_fleet_in_every_place(Muxer::Mplex, Conduct::KeepsStreams));
+    run(a_node_of_the_nwaku_in_every_place(Muxer::Mplex, Conduct::KeepsStreams));
 }
 
 #[test]
-fn an_exit_of_the_fleet_answers_through_reply_blocks() {
+fn an_exit_of_the_nwaku_answers_through_reply_blocks() {
     run(async {
-        let exit = FleetNode::start(Profile::default(), Muxer::Yamux, Conduct::KeepsStreams).await;
+        let exit = NwakuNode::start(Profile::default(), Muxer::Yamux, Conduct::KeepsStreams).await;
         let net = Net::strangers(all_with(plans(3, 0, 0, 1), "sender.surbs", "2")).await;
         net.tell_all(&[net.pool(), vec![exit.mix_node()]].concat(), &[exit.service()]).await;
         net.ready().await;
-        let answer = push(net.node("sender-1"), "to the fleet").await.unwrap();
+        let answer = push(net.node("sender-1"), "to nwaku").await.unwrap();
         assert_eq!((answer.status, answer.relay_peer_count), (200, Some(RELAY_PEERS)));
         let served = exit.log().served;
         assert!(!served.is_empty());
@@ -136,20 +136,20 @@ fn an_exit_of_the_fleet_answers_through_reply_blocks() {
 }
 
 #[test]
-fn a_sender_of_the_fleet_is_answered_by_our_exit() {
+fn a_sender_of_the_nwaku_is_answered_by_our_exit() {
     run(async {
         for profile in ["aes-ctr/seq", "lioness/seq", "lioness/pad"] {
-            let sender = FleetNode::start(profile.parse().unwrap(), Muxer::Yamux, Conduct::KeepsStreams).await;
+            let sender = NwakuNode::start(profile.parse().unwrap(), Muxer::Yamux, Conduct::KeepsStreams).await;
             let net = Net::start(all_with(plans(2, 1, 1, 0), "mix.profile", profile)).await;
             let mut subscriber = net.follow("relay-1").await;
             let pool = net.pool_of(&["mixer-1", "mixer-2", "exit-1"]);
             let path = [pool[0].clone(), pool[1].clone(), pool[2].clone()];
             let back = [pool[1].clone(), pool[0].clone()];
-            let answer = sender.push(&path, back, message(format!("from the fleet with {profile}"))).await;
+            let answer = sender.push(&path, back, message(format!("from nwaku with {profile}"))).await;
             assert_eq!((answer.status_code.0, answer.request_id.as_str()), (200, "fleet"));
             assert!(answer.relay_peer_count.unwrap() >= 1);
             let received = within(subscriber.recv()).await.unwrap();
-            assert_eq!(received.message.payload, format!("from the fleet with {profile}").into_bytes());
+            assert_eq!(received.message.payload, format!("from nwaku with {profile}").into_bytes());
             assert_eq!(net.at_rest_with(&[&sender]).await, drops(&[]));
             net.end().await;
         }
@@ -159,25 +159,25 @@ fn a_sender_of_the_fleet_is_answered_by_our_exit() {
 #[test]
 fn a_hop_that_has_connected_over_websocket_with_mplex_is_reached_over_that_connection() {
     run(async {
-        let fleet = FleetNode::start(Profile::default(), Muxer::Mplex, Conduct::KeepsStreams).await;
+        let nwaku = NwakuNode::start(Profile::default(), Muxer::Mplex, Conduct::KeepsStreams).await;
         let net =
             Net::strangers(all_with(all_with(plans(2, 1, 1, 1), "websocket-support", "true"), "websocket-port", "0"))
                 .await;
         let names = ["mixer-1", "mixer-2", "exit-1", "sender-1"];
         for node in names.map(|name| net.node(name)) {
-            fleet.peer().connect(node.peer_id(), websocket(node)).await;
+            nwaku.peer().connect(node.peer_id(), websocket(node)).await;
             until("the node knows of the connection", async || {
                 node.host().status().await.unwrap().connected_peers == 1
             })
             .await;
         }
         for node in names.map(|name| net.node(name)) {
-            assert!(tell(node, &[net.pool(), vec![fleet.mix_node()]].concat(), &net.services()).await);
+            assert!(tell(node, &[net.pool(), vec![nwaku.mix_node()]].concat(), &net.services()).await);
         }
         net.link_relays().await;
         net.ready().await;
-        is_answered_wherever_it_stands(&net, &fleet).await;
-        let contacts = fleet.peer().contacts();
+        is_answered_wherever_it_stands(&net, &nwaku).await;
+        let contacts = nwaku.peer().contacts();
         for node in names.map(|name| net.node(name)) {
             let connections = contacts.connections[&node.peer_id()];
             assert!(connections <= 2, "its own, and one of a check: {connections}");
@@ -186,7 +186,7 @@ fn a_hop_that_has_connected_over_websocket_with_mplex_is_reached_over_that_conne
     });
 }
 
-/// A mixer, and a peer of the fleet that is connected to it.
+/// A mixer, and a peer of nwaku that is connected to it.
 async fn mixer_and_peer() -> (Net, RawPeer) {
     let net = Net::strangers(vec![NodePlan::new("mixer", &["mixer"])]).await;
     let peer = RawPeer::start(Muxer::Yamux, CLUSTER).await;

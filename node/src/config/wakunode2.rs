@@ -1,4 +1,4 @@
-//! Names of the existing fleet (`wakunode2`, `spec/waku.md §7.1`) that are not keys of ours: switches of roles, and options for
+//! Names of the existing wakunode2 (`wakunode2`, `spec/waku.md §7.1`) that are not keys of ours: switches of roles, and options for
 //! what this node has not. Other names of a key stand with the key.
 //!
 //! An option that asks for nothing else than what this node does is accepted. One that asks for what it lacks is refused with
@@ -16,19 +16,19 @@ pub(super) use options::{RLN, RLN_INSTEAD, RLN_REASON};
 #[cfg(test)]
 pub(super) use releases::{NOTES, WAKUNODE2, all, note};
 
-/// A boolean of the fleet that turns roles on or off.
+/// A boolean of nwaku that turns roles on or off.
 pub struct Switch {
     /// Its name.
     pub name: &'static str,
     /// The roles it stands for.
     pub roles: &'static [RoleName],
-    /// Its value in the fleet when it is not given.
+    /// Its value in nwaku when it is not given.
     pub default: bool,
     /// What it does.
     pub doc: &'static str,
 }
 
-/// The switches. Their names are tables of ours too: as a boolean they are the fleet's switch.
+/// The switches. Their names are tables of ours too: as a boolean they are nwaku's switch.
 pub const SWITCHES: &[Switch] = &[
     Switch {
         name: "relay",
@@ -44,15 +44,15 @@ pub const SWITCHES: &[Switch] = &[
     },
 ];
 
-/// An option of the fleet that is no key here.
-pub struct FleetOption {
+/// An option of nwaku that is no key here.
+pub struct Wakunode2Option {
     /// Its name.
     pub name: &'static str,
     /// What becomes of it.
     pub fate: Fate,
 }
 
-/// What becomes of an option of the fleet that is no key here.
+/// What becomes of an option of nwaku that is no key here.
 pub enum Fate {
     /// Accepted with any value, and why nobody gets anything else by it.
     Ignored(&'static str),
@@ -104,6 +104,6 @@ pub(crate) fn switch(name: &str) -> Option<&'static Switch> {
 }
 
 /// The option of a name.
-pub(crate) fn option(name: &str) -> Option<&'static FleetOption> {
+pub(crate) fn option(name: &str) -> Option<&'static Wakunode2Option> {
     OPTIONS.iter().find(|option| option.name == name)
 }

@@ -53,7 +53,7 @@ pub type UnixSeconds = u64;
 
 /// One record about one peer. What a record does not tell is `None` or empty, and leaves what is known as it is.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Finding {
+pub struct PeerReport {
     /// Whom it is about. The record is signed by this peer, or written by this node's operator.
     pub peer: PeerId,
     /// Orders the records of one peer from one source: an ENR's sequence number, a descriptor's issue time. A record
@@ -97,7 +97,7 @@ pub struct Finding {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct KnownRecord {
     /// What is known of the peer, merged, with one signed record of it if there is any.
-    pub finding: Finding,
+    pub report: PeerReport,
     /// What this node has seen of the peer.
     pub standing: Standing,
 }
@@ -115,7 +115,7 @@ pub enum Standing {
 
 impl Standing {
     /// How many reached nodes and how many strangers an answer of `count` further records tells, of so many that are known,
-    /// where `told` of reached nodes are in it already. Strangers are a quarter of the answer at most: what a node tells is
+    /// where `told` of reached nodes are in it already. Unverified are a quarter of the answer at most: what a node tells is
     /// what it has seen, and newcomers spread all the same.
     pub(crate) fn shares(count: usize, told: usize, reached: usize, strangers: usize) -> (usize, usize) {
         let strangers = strangers.min((count + told) / 4).min(count);
@@ -131,7 +131,7 @@ pub(crate) struct Remembered {
     /// When it was reached last.
     pub(crate) last_seen: Option<UnixSeconds>,
     /// What each source told of it.
-    pub(crate) records: Vec<(SourceName, Finding)>,
+    pub(crate) records: Vec<(SourceName, PeerReport)>,
 }
 
 /// A signed record that proves itself to whoever it is passed on to.
@@ -143,7 +143,7 @@ pub enum SignedRecord {
     Descriptor(Vec<u8>),
 }
 
-impl Finding {
+impl PeerReport {
     /// Addresses that are kept of one record.
     pub const MAX_ADDRESSES: usize = 8;
 
@@ -190,7 +190,7 @@ impl Finding {
 }
 
 /// What an operator says of a mix node, abilities included.
-impl From<MixNode> for Finding {
+impl From<MixNode> for PeerReport {
     fn from(node: MixNode) -> Self {
         Self {
             addresses: vec![node.address.multiaddr()],
@@ -203,7 +203,7 @@ impl From<MixNode> for Finding {
 }
 
 /// What an operator has written of a lightpush service.
-impl From<ServiceNode> for Finding {
+impl From<ServiceNode> for PeerReport {
     fn from(ServiceNode { peer, addresses, shards }: ServiceNode) -> Self {
         let capabilities = Some(Capabilities::RELAY | Capabilities::LIGHTPUSH);
         Self { addresses, capabilities, shards, ..Self::new(peer, 0) }

@@ -14,11 +14,11 @@ use wakumix_records::descriptor::{Descriptor, Times};
 use wakumix_sphinx::PublicKey;
 use wakumix_waku::record::Capabilities;
 
-use crate::finding::{Finding, KnownRecord, SignedRecord, Standing, UnixSeconds};
+use crate::peer_report::{KnownRecord, PeerReport, SignedRecord, Standing, UnixSeconds};
 
 /// How long after a key has taken over its node is asked for what follows, at the least, in seconds: its own descriptor
 /// takes one or two, and clocks differ by as much.
-pub(super) const TURN_PAUSE: UnixSeconds = 3;
+pub(super) const ROLLOVER_PAUSE: UnixSeconds = 3;
 /// Over what part of the notice that it gave the requests of all its readers are spread: three quarters are left for those
 /// that fail.
 const TURN_SPREAD: u64 = 4;
@@ -27,7 +27,7 @@ const LONGEST_TURN_SPREAD: UnixSeconds = 300;
 
 /// Descriptors by peer. As large as what discovery knows, which has a bound.
 #[derive(Debug, Default)]
-pub(super) struct Shelf {
+pub(super) struct DescriptorStore {
     known: Arc<[KnownRecord]>,
     held: Vec<Held>,
     /// The places in `held` of nodes that were reached, and of those that were not tried yet.
@@ -39,21 +39,21 @@ pub(super) struct Shelf {
     digests: HashSet<u64>,
     hasher: RandomState,
     wanted: Vec<Known>,
-    turns: Vec<Turn>,
+    turns: Vec<KeyRollover>,
     misses_keys: bool,
 }
 
 /// A descriptor that can be passed on.
 #[derive(Clone, Copy, Debug)]
 struct Held {
-    /// Of its finding.
+    /// Of its peer report.
     place: usize,
     times: Times,
 }
 
 /// When the key of a pool node changes, as the newest descriptor of it that is held says: a newer one will follow.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Turn {
+pub(super) struct KeyRollover {
     pub(super) node: Known,
     pub(super) at: UnixSeconds,
     /// Over how many seconds after that its readers come.
@@ -67,33 +67,33 @@ pub(super) struct Known {
     pub(super) addresses: Vec<Multiaddr>,
 }
 
-impl Shelf {
+impl DescriptorStore {
     /// Sorts out what is known at a time, and who may carry packets. A peer may occur several times, once a source.
     pub(super) fn new(known: Arc<[KnownRecord]>, pool: &HashSet<PeerId>, now: UnixSeconds) -> Self {
-        let mut shelf = Self::default();
+        let mut store = Self::default();
         let mut needs: HashMap<PeerId, Need> = HashMap::new();
-        for (place, KnownRecord { finding, .. }) in known.iter().enumerate() {
-            needs.entry(finding.peer).or_default().add(finding);
-            shelf.hold(place, finding, now);
+        for (place, KnownRecord { report, .. }) in known.iter().enumerate() {
+            needs.entry(report.peer).or_default().add(report);
+            store.hold(place, report, now);
         }
-        shelf.misses_keys = needs.values().any(|need| need.mixes && need.key.is_none());
+        store.misses_keys = needs.values().any(|need| need.mixes && need.key.is_none());
         for (peer, need) in needs.into_iter().filter(|(_, need)| need.mixes) {
             let (is_wanted, node) =
-                (shelf.is_wanted(&peer, &need, pool, now), Known { peer, addresses: need.addresses });
+                (store.is_wanted(&peer, &need, pool, now), Known { peer, addresses: need.addresses });
             if pool.contains(&peer) {
-                shelf.turns.extend(shelf.turn(&node));
+                store.turns.extend(store.turn(&node));
             }
-            shelf.wanted.extend(is_wanted.then_some(node));
+            store.wanted.extend(is_wanted.then_some(node));
         }
-        for (index, held) in shelf.held.iter().enumerate() {
+        for (index, held) in store.held.iter().enumerate() {
             match known.get(held.place).map(|known| known.standing) {
-                Some(Standing::Reached) => shelf.reached.push(index),
-                Some(Standing::Untried) => shelf.untried.push(index),
+                Some(Standing::Reached) => store.reached.push(index),
+                Some(Standing::Untried) => store.untried.push(index),
                 Some(Standing::Failed) | None => {}
             }
         }
-        shelf.known = known;
-        shelf
+        store.known = known;
+        store
     }
 
     /// A mix node needs a descriptor of which no key is known or two are, or that may carry packets and of which there is
@@ -102,18 +102,18 @@ impl Shelf {
         need.key.is_none() || need.is_disputed || self.is_stale(peer, now) || (pool.contains(peer) && !self.has(peer))
     }
 
-    fn turn(&self, node: &Known) -> Option<Turn> {
+    fn turn(&self, node: &Known) -> Option<KeyRollover> {
         let times = self.held(&node.peer)?.times;
-        Some(Turn { node: node.clone(), at: times.next_key_from?, spread: spread(times) })
+        Some(KeyRollover { node: node.clone(), at: times.next_key_from?, spread: spread(times) })
     }
 
-    fn hold(&mut self, place: usize, finding: &Finding, now: UnixSeconds) {
-        let Some(SignedRecord::Descriptor(bytes)) = &finding.record else { return };
+    fn hold(&mut self, place: usize, report: &PeerReport, now: UnixSeconds) {
+        let Some(SignedRecord::Descriptor(bytes)) = &report.record else { return };
         let Some(times) = Descriptor::times(bytes).filter(|times| times.expires > now) else { return };
         let held = Held { place, times };
         self.digests.insert(self.hasher.hash_one(bytes));
         let next = self.held.len();
-        let index = *self.by_peer.entry(finding.peer).or_insert(next);
+        let index = *self.by_peer.entry(report.peer).or_insert(next);
         match self.held.get_mut(index) {
             Some(known) if known.times.issued < times.issued => *known = held,
             Some(_) => {}
@@ -131,13 +131,13 @@ impl Shelf {
         self.held(peer).is_some_and(|Held { times, .. }| {
             let Times { issued, expires, next_key_from } = *times;
             let is_half_over = now.saturating_sub(issued) > expires.saturating_sub(issued) / 2;
-            let is_turned = |from: UnixSeconds| now.saturating_sub(from) > TURN_PAUSE + spread(*times);
+            let is_turned = |from: UnixSeconds| now.saturating_sub(from) > ROLLOVER_PAUSE + spread(*times);
             is_half_over || next_key_from.is_some_and(is_turned)
         })
     }
 
     /// When pool nodes change their keys; past moments are those after which no newer descriptor has come yet.
-    pub(super) fn turns(&self) -> &[Turn] {
+    pub(super) fn turns(&self) -> &[KeyRollover] {
         &self.turns
     }
 
@@ -191,13 +191,13 @@ impl Shelf {
     }
 
     fn at(&self, index: usize) -> Option<Known> {
-        let KnownRecord { finding, .. } = self.known.get(self.held.get(index)?.place)?;
-        Some(Known { peer: finding.peer, addresses: finding.addresses.clone() })
+        let KnownRecord { report, .. } = self.known.get(self.held.get(index)?.place)?;
+        Some(Known { peer: report.peer, addresses: report.addresses.clone() })
     }
 
     fn bytes(&self, index: usize, now: UnixSeconds) -> Option<Vec<u8>> {
         let held = self.held.get(index).filter(|held| held.times.expires > now)?;
-        match &self.known.get(held.place)?.finding.record {
+        match &self.known.get(held.place)?.report.record {
             Some(SignedRecord::Descriptor(bytes)) => Some(bytes.clone()),
             _ => None,
         }
@@ -210,7 +210,7 @@ fn spread(times: Times) -> UnixSeconds {
     (notice / TURN_SPREAD).min(LONGEST_TURN_SPREAD)
 }
 
-/// What the findings of one peer tell together.
+/// What the peer reports of one peer tell together.
 #[derive(Default)]
 struct Need {
     mixes: bool,
@@ -221,13 +221,13 @@ struct Need {
 }
 
 impl Need {
-    fn add(&mut self, finding: &Finding) {
-        self.mixes |= finding.mix_key.is_some();
-        self.mixes |= finding.capabilities.is_some_and(|own| own.contains(Capabilities::MIX));
-        self.is_disputed |= self.key.zip(finding.mix_key).is_some_and(|(one, other)| one != other);
-        self.key = self.key.or(finding.mix_key);
-        for address in &finding.addresses {
-            if self.addresses.len() < Finding::MAX_ADDRESSES && !self.addresses.contains(address) {
+    fn add(&mut self, report: &PeerReport) {
+        self.mixes |= report.mix_key.is_some();
+        self.mixes |= report.capabilities.is_some_and(|own| own.contains(Capabilities::MIX));
+        self.is_disputed |= self.key.zip(report.mix_key).is_some_and(|(one, other)| one != other);
+        self.key = self.key.or(report.mix_key);
+        for address in &report.addresses {
+            if self.addresses.len() < PeerReport::MAX_ADDRESSES && !self.addresses.contains(address) {
                 self.addresses.push(address.clone());
             }
         }

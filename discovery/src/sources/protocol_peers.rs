@@ -18,15 +18,15 @@ const MAX_REACHED: usize = 1024;
 
 /// The peers to ask.
 #[derive(Debug)]
-pub(super) struct Speakers {
+pub(super) struct ProtocolPeers {
     protocol: &'static str,
     events: Receiver<PeerEvent>,
     peers: Vec<PeerId>,
-    /// Connected peers that this node has dialled itself, speakers or not.
+    /// Connected peers that this node has dialled itself, protocol_peers or not.
     reached: HashSet<PeerId>,
 }
 
-impl Speakers {
+impl ProtocolPeers {
     pub(super) fn new(protocol: &'static str, events: Receiver<PeerEvent>) -> Self {
         Self { protocol, events, peers: Vec::new(), reached: HashSet::new() }
     }
@@ -142,14 +142,14 @@ mod tests {
 
     struct World {
         events: broadcast::Sender<PeerEvent>,
-        speakers: Speakers,
+        protocol_peers: ProtocolPeers,
         rng: StdRng,
     }
 
     impl World {
         fn new(capacity: usize) -> Self {
             let (events, receiver) = broadcast::channel(capacity);
-            Self { events, speakers: Speakers::new(PROTOCOL, receiver), rng: StdRng::seed_from_u64(1) }
+            Self { events, protocol_peers: ProtocolPeers::new(PROTOCOL, receiver), rng: StdRng::seed_from_u64(1) }
         }
 
         async fn after(&mut self, events: impl IntoIterator<Item = PeerEvent>) -> Vec<PeerId> {
@@ -158,9 +158,9 @@ mod tests {
             }
             // Once for the first of them, once for the rest.
             for _ in 0..2 {
-                self.speakers.follow(Duration::from_secs(1), &mut self.rng).await;
+                self.protocol_peers.follow(Duration::from_secs(1), &mut self.rng).await;
             }
-            self.speakers.known().to_vec()
+            self.protocol_peers.known().to_vec()
         }
     }
 
@@ -179,12 +179,12 @@ mod tests {
         let mut world = World::new(256);
         let liars: Vec<_> = (0..60).map(|_| PeerId::random()).collect();
         world.after(liars.iter().map(|peer| identified(*peer, PROTOCOL))).await;
-        assert_eq!(world.speakers.to_ask(), liars);
+        assert_eq!(world.protocol_peers.to_ask(), liars);
         let (honest, address) = (PeerId::random(), "/ip4/192.0.2.1/tcp/1".parse().unwrap());
         world.after([PeerEvent::Reached { peer: honest, address }, identified(honest, PROTOCOL)]).await;
-        assert_eq!(world.speakers.to_ask(), [honest]);
+        assert_eq!(world.protocol_peers.to_ask(), [honest]);
         world.after([PeerEvent::ReachedLost { peer: honest }]).await;
-        assert_eq!(world.speakers.to_ask().len(), 61);
+        assert_eq!(world.protocol_peers.to_ask().len(), 61);
     }
 
     #[tokio::test(start_paused = true)]
@@ -193,8 +193,8 @@ mod tests {
         let [one, two] = [(); 2].map(|()| PeerId::random());
         world.after([identified(one, PROTOCOL)]).await;
         let mut note = |peer, outcome| {
-            world.speakers.note(peer, &outcome, &mut world.rng);
-            world.speakers.known().to_vec()
+            world.protocol_peers.note(peer, &outcome, &mut world.rng);
+            world.protocol_peers.known().to_vec()
         };
         assert_eq!(note(two, Ok(())), [one, two]);
         assert_eq!(note(one, Err(RequestFailure::Timeout)), [one, two]);
