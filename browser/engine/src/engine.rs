@@ -42,6 +42,8 @@ use crate::{
     state,
 };
 
+/// Requests of a page that are under way at a time: 190 per second with the usual delays.
+const WINDOW: usize = 64;
 /// Packets that wait for their moment or for word that they have left. Overflow rule: a try that finds no place is begun again
 /// by the client later. Four for each request of a full window; 1.2 MB.
 const MAX_PACKETS: usize = 256;
@@ -243,7 +245,7 @@ impl Page {
             OwnNode { peer: settings.peer, address: None, key: key.public(), reachability: Reachability::Private };
         let defaults = ClientConfig::default();
         let timeout = settings.timeout.unwrap_or(defaults.timeout).min(defaults.max_timeout);
-        let config = ClientConfig { timeout, ..defaults };
+        let config = ClientConfig { timeout, window: WINDOW, ..defaults };
         let client = Client::new(config, vec![Arc::clone(&format)], own.clone(), clock.now, Weaknesses::NONE);
         let surbs = client.surbs();
         let Settings { cluster, allow_private, secure_only, .. } = settings;

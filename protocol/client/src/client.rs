@@ -24,7 +24,7 @@ use crate::{
     return_route::{Connected, ReturnRoute},
     route::{has_service, no_guard, pool_problem},
     tries::MAX_TRIES,
-    window::Window,
+    window::{self, Window},
 };
 
 /// How long a caller waits for the answer, from acceptance. A request and its answer are held six times (sender, two hops,
@@ -41,7 +41,7 @@ pub const DEFAULT_IN_FLIGHT: usize = 512;
 pub const DEFAULT_QUEUE_BYTES: usize = 4 << 20;
 /// Requests with a try under way. At a third of a second for a round trip 64 are about 190 requests a second, so that a burst
 /// of 400 takes two seconds and leaves the rest of the deadline to retries; 64 packets at once fill no queue of a mixer.
-pub const DEFAULT_WINDOW: usize = 64;
+pub const DEFAULT_WINDOW: usize = 4 * window::FIRST;
 /// Fragments beyond those that are needed, before any loss is seen.
 pub const DEFAULT_PARITY: u8 = 0;
 
@@ -68,7 +68,8 @@ pub struct ClientConfig {
     pub in_flight: usize,
     /// Bytes that open requests may hold.
     pub queue_bytes: usize,
-    /// Requests that may have a try under way; the others wait in the order of acceptance.
+    /// Requests that may have a try under way at most; the others wait in the order of acceptance. 64 at first; more while answers
+    /// come as fast as before and are not lost, fewer when somebody is busy.
     pub window: usize,
     /// Guards in use, of those that the directory samples.
     pub guards: usize,

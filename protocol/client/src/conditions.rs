@@ -44,6 +44,10 @@ const STANDSTILL_IN_LIMIT: u32 = 2;
 /// Above this share of lost tries first tries are protected too. One loss after many answers is 0.0625, two are 0.12.
 const LOSSY: f64 = 0.1;
 
+/// By one part in so many of it the shortest round trip grows with each answer, so that a network that has become slower for
+/// good is not taken for a busy one forever: by half in 27 000 answers.
+const FORGOTTEN: u32 = 1 << 16;
+
 /// Tries in a row without answer that are no chance: more than one request makes, and with one packet in ten lost on each link,
 /// where a try fails with 0.47, one such row in 8000.
 const SILENCE: u32 = 12;
@@ -53,6 +57,8 @@ const SILENCE: u32 = 12;
 pub(crate) struct Conditions {
     floor: Duration,
     smoothed: Option<Duration>,
+    /// The least that the smoothed round trip was.
+    least: Option<Duration>,
     deviation: Duration,
     loss: f64,
     answers: u64,
@@ -66,7 +72,7 @@ impl Conditions {
     pub(crate) fn new(hold: DelayLaw, delay: DelayLaw) -> Self {
         let holds = u64::from(hold.encode()) + 5 * u64::from(delay.encode());
         let floor = Duration::from_millis(holds).max(LEAST);
-        Self { floor, smoothed: None, deviation: Duration::ZERO, loss: 0.0, answers: 0, timeouts: 0 }
+        Self { floor, smoothed: None, least: None, deviation: Duration::ZERO, loss: 0.0, answers: 0, timeouts: 0 }
     }
 
     /// A try was answered after so long.
@@ -82,7 +88,9 @@ impl Conditions {
         let off = smoothed.abs_diff(round_trip);
         let memory = if off > self.deviation { MEMORY_OF_LESS } else { MEMORY };
         self.deviation = ((memory - 1) * self.deviation + off) / memory;
-        self.smoothed = Some(((MEMORY - 1) * smoothed + round_trip) / MEMORY);
+        let smoothed = ((MEMORY - 1) * smoothed + round_trip) / MEMORY;
+        let least = self.least.unwrap_or(smoothed);
+        (self.smoothed, self.least) = (Some(smoothed), Some(smoothed.min(least + least / FORGOTTEN)));
     }
 
     /// A try was answered after so long although it had counted as [lost](Self::lost): the timeout was too short.
@@ -146,6 +154,13 @@ impl Conditions {
     /// Whether tries were lost lately.
     pub(crate) fn is_lossy(&self) -> bool {
         self.loss > LOSSY
+    }
+
+    /// Whether more requests may be under way: nothing is lost to speak of, and round trips are what they were when they were
+    /// shortest, so nothing waits in queues on the way.
+    pub(crate) fn bears_more(&self) -> bool {
+        let is_as_short = |(smoothed, least): (Duration, Duration)| smoothed * 2 <= least * 3;
+        !self.is_lossy() && self.smoothed.zip(self.least).is_none_or(is_as_short)
     }
 
     /// Tries without answer since the last answer, once they are so many that it is no chance.

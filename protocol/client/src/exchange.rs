@@ -390,7 +390,7 @@ impl Exchange {
         let seen = || self.is_seen_done.then(|| self.tries.take_confirmed()).flatten();
         match last.or_else(seen) {
             Some(last) => {
-                common.window.answered();
+                common.window.answered(common.conditions.bears_more());
                 Flow::Ended(Ok(End::Answered(last)))
             }
             None => self.advance(common, turn),

@@ -52,7 +52,7 @@
 //! let mut rng = ChaCha20Rng::seed_from_u64(1);
 //! let mut nodes = Vec::new();
 //! for n in 1..=6_u8 {
-//!     let peer = Keypair::from(secp256k1::Keypair::generate()).public().to_peer_id();
+//!     let peer = Keypair::from(secp256k1::Keypair::from(secp256k1::SecretKey::try_from_bytes([n; 32])?)).public().to_peer_id();
 //!     let address = HopAddress::from_multiaddr(&format!("/ip4/10.0.{n}.1/tcp/60000").parse()?, peer)?;
 //!     nodes.push(MixNode::new(address, PrivateKey::generate(&mut rng).public()));
 //! }

@@ -1,20 +1,34 @@
 //! How many requests may have a try under way: what paces a burst.
 //!
 //! A request waits for its place in the order of acceptance, keeps it over all its tries and gives it back when it ends, so
-//! retries never wait behind new requests. The window is additive-increase, multiplicative-decrease: whoever says that it is
-//! busy (a service with 429, a full queue here) halves it, once per round trip; a window full of answers adds one place.
-//! Silence alone does not: mixnets lose packets for other reasons than load, and a client that backs off from loss would
-//! stand still where it is needed most.
+//! retries never wait behind new requests.
+//!
+//! | what is seen | what follows |
+//! |---|---|
+//! | somebody says that it is busy: a service with 429, a full queue here | half, once per round trip, and no less than [`SMALLEST`] |
+//! | answers, below [`FIRST`] | one place more for a window of them |
+//! | answers at [`FIRST`] and above, while every place is taken and the network [bears more](crate::conditions) | one place more for [`GROWTH`] of them |
+//! | answers above [`FIRST`] while it does not: packets are lost, or round trips have become longer | one place less for each |
+//!
+//! Loss alone never takes the window below [`FIRST`]: mixnets lose packets for other reasons than load, and a client that backs
+//! off from loss would stand still where it is needed most.
 
 use std::time::Duration;
 
 /// The window never gets smaller: 8 requests of half a second are 16 per second, which a busy service can bear.
 const SMALLEST: usize = 8;
 
+/// What a window begins with: at a third of a second 190 requests per second, which any hop bears.
+pub(crate) const FIRST: usize = 64;
+
+/// Answers for a further place above [`FIRST`]: an eighth more in a round trip, so it doubles in six.
+const GROWTH: usize = 8;
+
 /// The window of a client.
 #[derive(Debug)]
 pub(crate) struct Window {
     size: usize,
+    first: usize,
     largest: usize,
     /// Requests that have a place; more than the size for a while after it has shrunk.
     taken: usize,
@@ -24,9 +38,10 @@ pub(crate) struct Window {
 }
 
 impl Window {
-    /// A window that begins with its largest size.
+    /// A window that begins with [`FIRST`] places, or with its largest size if that is less.
     pub(crate) fn new(largest: usize) -> Self {
-        Self { size: largest, largest, taken: 0, answers: 0, halved: None }
+        let first = FIRST.min(largest);
+        Self { size: first, first, largest, taken: 0, answers: 0, halved: None }
     }
 
     /// Takes a place, if there is one.
@@ -51,10 +66,19 @@ impl Window {
         self.size
     }
 
-    /// A request was answered.
-    pub(crate) fn answered(&mut self) {
+    /// A request was answered, and has its place still. `bears_more` is what round trips and losses say of the network.
+    pub(crate) fn answered(&mut self, bears_more: bool) {
+        let is_wide = self.size >= self.first;
+        if is_wide && !bears_more {
+            self.answers = 0;
+            self.size = self.first.max(self.size - 1);
+            return;
+        }
+        if is_wide && self.taken < self.size {
+            return;
+        }
         self.answers += 1;
-        if self.answers >= self.size && self.size < self.largest {
+        if self.answers >= if is_wide { GROWTH } else { self.size } && self.size < self.largest {
             self.answers = 0;
             self.size += 1;
         }
@@ -103,10 +127,37 @@ mod tests {
             window.busy(round * ROUND_TRIP, ROUND_TRIP);
             assert_eq!(window.size(), expected);
         }
-        (0..8 + 9).for_each(|_| window.answered());
-        assert_eq!(window.size(), 10);
-        (0..100_000).for_each(|_| window.answered());
-        assert_eq!(window.size(), 64, "never wider than it began");
+        (0..8 + 9).for_each(|_| window.answered(false));
+        assert_eq!(window.size(), 10, "loss does not keep it from growing back");
+        (0..100_000).for_each(|_| window.answered(true));
+        assert_eq!(window.size(), 64, "no wider than it began while places are free");
+    }
+
+    #[test]
+    fn a_full_window_grows_while_the_network_bears_more_and_shrinks_to_its_first_size_while_it_does_not() {
+        let mut window = Window::new(256);
+        // Requests wait for every place.
+        let round = |window: &mut Window, bears_more| {
+            enter_all(window);
+            for _ in 0..window.size() {
+                window.answered(bears_more);
+                window.leave();
+                enter_all(window);
+            }
+        };
+        assert_eq!(window.size(), FIRST);
+        let mut rounds = 0;
+        while window.size() < 2 * FIRST {
+            round(&mut window, true);
+            rounds += 1;
+        }
+        assert!((4..=7).contains(&rounds), "doubled in {rounds} round trips");
+        (0..100).for_each(|_| round(&mut window, true));
+        assert_eq!(window.size(), 256);
+        round(&mut window, false);
+        assert_eq!(window.size(), FIRST);
+        (0..10).for_each(|_| round(&mut window, false));
+        assert_eq!(window.size(), FIRST, "loss alone takes it no lower");
     }
 
     #[test]
@@ -114,7 +165,7 @@ mod tests {
         let mut window = Window::new(32);
         enter_all(&mut window);
         window.busy(Duration::ZERO, ROUND_TRIP);
-        (0..16).for_each(|_| window.answered());
+        (0..16).for_each(|_| window.answered(true));
         leave(&mut window, 15);
         assert_eq!((window.taken(), enter_all(&mut window)), (17, 0));
         leave(&mut window, 1);

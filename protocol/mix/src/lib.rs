@@ -53,7 +53,7 @@
 //!
 //! let mut nodes = Vec::new();
 //! for n in 1..=5_u8 {
-//!     let identity = Keypair::from(secp256k1::Keypair::generate());
+//!     let identity = Keypair::from(secp256k1::Keypair::from(secp256k1::SecretKey::try_from_bytes([n; 32])?));
 //!     let address = format!("/ip4/10.0.{n}.1/tcp/60000").parse()?;
 //!     let address = HopAddress::from_multiaddr(&address, identity.public().to_peer_id())?;
 //!     nodes.push(MixNode::new(address, PrivateKey::generate(&mut rng).public()));

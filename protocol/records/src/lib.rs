@@ -25,7 +25,7 @@
 //! use wakumix_waku::record::{Capabilities, Shards};
 //!
 //! # fn main() -> Result<(), Box<dyn std::error::Error>> {
-//! let identity = Keypair::from(secp256k1::Keypair::generate());
+//! let identity = Keypair::from(secp256k1::Keypair::from(secp256k1::SecretKey::try_from_bytes([1; 32])?));
 //! let now = 1_764_590_000;
 //! let descriptor = Descriptor {
 //!     peer: identity.public().to_peer_id(),

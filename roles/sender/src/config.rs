@@ -44,9 +44,9 @@ wakumix_role_api::settings! {
             "requests that may wait for their answers, about 4 kB each; further ones are refused as busy";
         queue_bytes: usize = DEFAULT_QUEUE_BYTES, size(LEAST_QUEUE_BYTES..=1 << 30), "sender.queue-bytes",
             "memory of requests that wait for their answers; further ones are refused as busy";
-        /// Halved whenever somebody on the path is busy, widened again with the answers.
+        /// 64 at first; halved whenever somebody on the path is busy, widened again with the answers.
         window: usize = DEFAULT_WINDOW, number(1..=4096), "sender.window",
-            "requests under way in the mixnet at a time; the others wait their turn. High values make bursts that hops and services refuse";
+            "requests under way in the mixnet at a time, at most; the others wait their turn. A node begins with 64 and goes beyond while answers come as fast as before";
         /// What a node sends that does not forward enters and leaves the mixnet over guards: few, drawn once, kept for weeks. One
         /// that forwards draws its own first hops, so that they look like what it forwards.
         guards: usize = DEFAULT_GUARDS, number(1..=8), "sender.guards",
