@@ -10,7 +10,7 @@ use wakumix_node::{
     config::{Flag, Inputs, OPTIONS, SWITCHES, Schema, capitalised, sentence},
     roles::Roles,
 };
-use wakumix_role_api::config::{Key, Kind};
+use wakumix_role_api::config::{Key, ValueKind};
 
 /// `--config` and one flag for every key. The flags of keys come later, once it is known which roles the
 /// program has.
@@ -128,7 +128,7 @@ fn key_flag(key: &Key) -> Arg {
 fn valued(key: &Key, flag: Arg) -> Arg {
     let flag = flag.value_name(key.kind.placeholder()).value_parser(key_text());
     match key.kind {
-        Kind::Bool => boolean(flag),
+        ValueKind::Bool => boolean(flag),
         _ if key.many => flag.action(ArgAction::Append).num_args(1),
         _ => flag.num_args(1),
     }

@@ -25,11 +25,11 @@ use std::{
 };
 
 use clap::{ArgMatches, Args as _, CommandFactory as _, FromArgMatches as _, Parser, error::ErrorKind};
-use wakumix_conformance::CommandError;
+use wakumix_conformance::ConformanceError;
 pub use wakumix_node::roles::Roles;
 use wakumix_node::{
     config::{Problem, Problems, Schema},
-    keys::KeyError,
+    keys::NodeKeyError,
 };
 use wakumix_role_api::command::{self as role_command, CommandContext, NodeClient, Subcommand, Terminal};
 use wakumix_telemetry::logging;
@@ -77,7 +77,7 @@ enum Command {
     #[command(subcommand)]
     Enr(enr::EnrCommand),
     // The same as the program of that name.
-    Conformance(wakumix_conformance::Command),
+    Conformance(wakumix_conformance::ConformanceArgs),
 }
 
 /// Why a command did not do its work.
@@ -133,17 +133,17 @@ impl From<Problems> for Failure {
     }
 }
 
-impl From<KeyError> for Failure {
-    fn from(error: KeyError) -> Self {
+impl From<NodeKeyError> for Failure {
+    fn from(error: NodeKeyError) -> Self {
         Self::Input(Problem::new(error.to_string(), error.help()).into())
     }
 }
 
-impl From<CommandError> for Failure {
-    fn from(error: CommandError) -> Self {
+impl From<ConformanceError> for Failure {
+    fn from(error: ConformanceError) -> Self {
         match error {
-            CommandError::Input { message, help } => Self::Input(Problem::new(message, help).into()),
-            CommandError::Output(error) => Self::Output(error),
+            ConformanceError::Input { message, help } => Self::Input(Problem::new(message, help).into()),
+            ConformanceError::Output(error) => Self::Output(error),
             error => Self::while_running(error),
         }
     }

@@ -97,7 +97,7 @@ const QUEUE: usize = 64;
 
 /// What discovery is started with.
 #[derive(Debug)]
-pub struct Surroundings {
+pub struct DiscoveryParts {
     /// This node, which is left out of the directory.
     pub me: PeerId,
     /// Signs what this node tells of itself.
@@ -166,9 +166,9 @@ impl Discovery {
     }
 
     /// Starts it.
-    pub fn start(self, surroundings: Surroundings) -> DiscoveryHandle {
+    pub fn start(self, surroundings: DiscoveryParts) -> DiscoveryHandle {
         let Self { config, sources, own_record, resolver } = self;
-        let Surroundings {
+        let DiscoveryParts {
             me,
             identity,
             local,

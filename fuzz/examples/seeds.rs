@@ -11,11 +11,11 @@ use wakumix_fuzz::{
 };
 use wakumix_mix::{HopAddress, Request, encode_cover, encode_reply, fragment};
 use wakumix_records::{
-    descriptor::{self, Descriptor, Limits},
+    descriptor::{self, Descriptor, DescriptorLimits},
     node_record::RecordFields,
     peer_exchange,
     rendezvous::{self, MixRecord, Page, Query, Refused, Registration, Status},
-    service_discovery::{self, Contact, Message, MessageKind, Register, ServiceEntry},
+    service_discovery::{self, Contact, Message, MessageKind, Register, AdvertisedService},
 };
 use wakumix_sphinx::{PrivateKey, WireFormat};
 use wakumix_waku::{
@@ -74,7 +74,7 @@ fn descriptors() -> Result<Vec<u8>> {
         profiles: vec![WireFormat::default()],
         operator: Some("example.org".into()),
         family: vec![peer],
-        limits: Limits { packets_per_second: 100, longest_hold_ms: 1000, key_overlap_s: 3600 },
+        limits: DescriptorLimits { packets_per_second: 100, longest_hold_ms: 1000, key_overlap_s: 3600 },
         reassembles: true,
         is_full: true,
     };
@@ -141,7 +141,7 @@ fn peer_exchange_seeds(record: &str) -> Result<()> {
     let record = record.parse::<wakumix_records::node_record::NodeRecord>()?.encoded;
     write("peer_exchange", "request", peer_exchange::encode_request(30))?;
     write("peer_exchange", "response", peer_exchange::Response::success(vec![record]).encode())?;
-    let refused = peer_exchange::Response::failure(peer_exchange::Status::Unavailable, "none");
+    let refused = peer_exchange::Response::failure(peer_exchange::PeerExchangeStatus::Unavailable, "none");
     write("peer_exchange", "refused", refused.encode())?;
     Ok(())
 }
@@ -149,8 +149,8 @@ fn peer_exchange_seeds(record: &str) -> Result<()> {
 fn service_discovery_seeds() -> Result<()> {
     let peer = KEY.public().to_peer_id();
     let data = PrivateKey::from_bytes([1; 32]).public().as_bytes().to_vec();
-    let services = vec![ServiceEntry { id: "/mix/1.0.0".into(), data }];
-    let record = service_discovery::PeerRecord { peer, seq: NOW, addresses: addresses()?, services };
+    let services = vec![AdvertisedService { id: "/mix/1.0.0".into(), data }];
+    let record = service_discovery::ExtensiblePeerRecord { peer, seq: NOW, addresses: addresses()?, services };
     let advertisement = record.sign(&KEY)?;
     write("service_discovery", "advertisement", &advertisement)?;
     write("service_discovery", "payload", PEER_RECORD.open(&advertisement)?.payload)?;
@@ -228,7 +228,7 @@ fn packets() -> Result<()> {
 }
 
 fn fragments() -> Result<()> {
-    let shards = fragment::Shards { data: 2, parity: 1 };
+    let shards = fragment::ShardCounts { data: 2, parity: 1 };
     for (index, fragment) in fragment::cut(&mut rng(1), V3_PROTOCOL, b"request", shards, 1000)?.iter().enumerate() {
         write("fragment", &format!("fragment-{index}"), fragment)?;
     }

@@ -7,11 +7,11 @@ use std::{collections::BTreeMap, sync::LazyLock, time::Duration};
 use libfuzzer_sys::fuzz_target;
 use wakumix_fuzz::packets::{FORMATS, path, rng};
 use wakumix_mix::fragment::{
-    Fragment, HEADER_LEN, Limits, MAX_REASSEMBLED_LEN, Progress, Reassembly, SetId, SetRefusal, Shards, cut,
+    Fragment, HEADER_LEN, ReassemblyLimits, MAX_REASSEMBLED_LEN, Progress, Reassembly, SetId, SetRefusal, ShardCounts, cut,
 };
 
 const CODEC: &str = "/vac/waku/lightpush/3.0.0";
-const LIMITS: Limits = Limits { sets: 3, bytes: 4096, age: Duration::from_secs(1) };
+const LIMITS: ReassemblyLimits = ReassemblyLimits { sets: 3, bytes: 4096, age: Duration::from_secs(1) };
 /// Ends that are remembered at least.
 const REMEMBERED: usize = LIMITS.sets * 4;
 
@@ -22,7 +22,7 @@ static REQUESTS: LazyLock<Vec<Cut>> = LazyLock::new(|| {
     let shapes = [(1, 0, 40), (1, 3, 300), (2, 0, 500), (2, 2, 2), (3, 1, 1000), (4, 4, 700), (8, 0, 90), (2, 1, 4000)];
     let request = |(number, (data, parity, len)): (u8, (u8, u8, usize))| {
         let bytes = vec![number + 1; len];
-        let fragments = cut(&mut rng(number.into()), CODEC, &bytes, Shards { data, parity }, MAX_REASSEMBLED_LEN);
+        let fragments = cut(&mut rng(number.into()), CODEC, &bytes, ShardCounts { data, parity }, MAX_REASSEMBLED_LEN);
         (bytes, fragments.expect("a sound request can be cut"))
     };
     (0..).zip(shapes).map(request).collect()

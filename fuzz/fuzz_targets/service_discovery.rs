@@ -5,19 +5,19 @@ use libfuzzer_sys::fuzz_target;
 use wakumix_fuzz::{KEY, opened};
 use wakumix_records::{
     fuzzing,
-    service_discovery::{AdvertisementError, Message, PeerRecord},
+    service_discovery::{AdvertisementError, Message, ExtensiblePeerRecord},
 };
 
 fuzz_target!(|data: &[u8]| {
     if let Ok(decoded) = Message::decode(data) {
         let _ = Message::decode(&decoded.message.encode_fitting()).expect("what was written can be read");
     }
-    let _ = PeerRecord::open(data);
+    let _ = ExtensiblePeerRecord::open(data);
     let Ok(record) = fuzzing::advertisement(&opened(data)) else { return };
     let _ = record.mix_key();
     let _ = record.offers(&[7; 32]);
     match record.sign(&KEY) {
-        Ok(again) => assert_eq!(PeerRecord::open(&again).expect("what was written can be read"), record),
+        Ok(again) => assert_eq!(ExtensiblePeerRecord::open(&again).expect("what was written can be read"), record),
         Err(error) => assert!(matches!(error, AdvertisementError::TooLong(_)), "{error}"),
     }
 });

@@ -8,7 +8,7 @@ pub mod packets;
 use std::sync::LazyLock;
 
 use libp2p_identity::{Keypair, PublicKey, secp256k1};
-use wakumix_records::envelope::{Opened, Purpose};
+use wakumix_records::envelope::{OpenedEnvelope, Purpose};
 
 /// Of a mix descriptor.
 pub const DESCRIPTOR: Purpose = Purpose { domain: "wakumix-mix-descriptor", payload_type: b"/wakumix/mix-descriptor" };
@@ -31,8 +31,8 @@ pub static SIGNER: LazyLock<PublicKey> = LazyLock::new(|| KEY.public());
 
 /// A payload as it comes out of an envelope with a good signature.
 #[must_use]
-pub fn opened(payload: &[u8]) -> Opened {
-    Opened { signer: SIGNER.clone(), payload: payload.to_vec() }
+pub fn opened(payload: &[u8]) -> OpenedEnvelope {
+    OpenedEnvelope { signer: SIGNER.clone(), payload: payload.to_vec() }
 }
 
 /// Puts a payload behind a good signature. It takes a hundred times as long as to read what is signed.

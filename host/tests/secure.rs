@@ -21,7 +21,7 @@ use tokio::{io, net::TcpStream};
 use wakumix_role_api::{InboundRequest, Service, Services};
 use wakumix_telemetry::Telemetry;
 use wakumix_tls::{
-    Look, Served, Surface,
+    Look, ServedCertificate, Surface,
     rustls::{ClientConfig, ClientConnection, RootCertStore},
     server_config,
     testing::{Authority, VALID},
@@ -30,18 +30,18 @@ use wakumix_waku::lightpush::V3_PROTOCOL;
 
 const SECURE: &str = "/ip4/127.0.0.1/tcp/0/wss";
 
-fn serves(folder: &Path, authority: &Authority) -> Arc<Served> {
+fn serves(folder: &Path, authority: &Authority) -> Arc<ServedCertificate> {
     let files = authority.issue(&["127.0.0.1"], VALID).write(folder);
-    Served::load(Surface::WebSocket, files, &Telemetry::new([&wakumix_tls::METRICS]).unwrap()).unwrap()
+    ServedCertificate::load(Surface::WebSocket, files, &Telemetry::new([&wakumix_tls::METRICS]).unwrap()).unwrap()
 }
 
-fn setup(served: &Arc<Served>) -> Setup {
+fn setup(served: &Arc<ServedCertificate>) -> Setup {
     let mut setup = Setup::listening(&[SECURE, TCP]);
     setup.config.tls = Some(Arc::new(server_config(Arc::clone(served), None).unwrap()));
     setup
 }
 
-async fn node(served: &Arc<Served>, pending: Option<usize>) -> Node {
+async fn node(served: &Arc<ServedCertificate>, pending: Option<usize>) -> Node {
     let mut setup = setup(served);
     if let Some(pending) = pending {
         setup.config.connections.pending_inbound = pending;

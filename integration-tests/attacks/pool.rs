@@ -17,7 +17,7 @@ use wakumix_integration_tests::{
 use wakumix_mix::{MixNode, Origin};
 use wakumix_node::node::Node;
 use wakumix_records::{
-    descriptor::{self, Descriptor, Limits, Request, Response},
+    descriptor::{self, Descriptor, DescriptorLimits, Request, Response},
     envelope::Purpose,
     peer_exchange,
 };
@@ -48,7 +48,7 @@ fn entry(peer: PeerId, address: &Multiaddr) -> Descriptor {
         profiles: vec![WireFormat::Mix(Profile::default())],
         operator: None,
         family: Vec::new(),
-        limits: Limits::default(),
+        limits: DescriptorLimits::default(),
         reassembles: false,
         is_full: false,
     }

@@ -18,18 +18,18 @@ use wakumix_tls::{
 use crate::within;
 
 /// A client.
-pub struct Client(TlsConnector);
+pub struct HttpsClient(TlsConnector);
 
 /// An answer, whatever its status.
 #[derive(Debug)]
-pub struct Answer {
+pub struct HttpsAnswer {
     /// The HTTP status.
     pub status: u16,
     /// The body as text.
     pub body: String,
 }
 
-impl Client {
+impl HttpsClient {
     /// Trusts an authority, and shows a certificate if it has one.
     pub fn new(authority: &Authority, own: Option<&Issued>) -> Self {
         let mut roots = RootCertStore::empty();
@@ -52,7 +52,7 @@ impl Client {
     ///
     /// # Errors
     /// The handshake failed, or the server ended the connection.
-    pub async fn ask(&self, server: SocketAddr, method: &str, path: &str) -> std::io::Result<Answer> {
+    pub async fn ask(&self, server: SocketAddr, method: &str, path: &str) -> std::io::Result<HttpsAnswer> {
         self.send(server, method, path, "").await
     }
 
@@ -60,7 +60,7 @@ impl Client {
     ///
     /// # Errors
     /// As [`Self::ask`].
-    pub async fn send(&self, server: SocketAddr, method: &str, path: &str, body: &str) -> std::io::Result<Answer> {
+    pub async fn send(&self, server: SocketAddr, method: &str, path: &str, body: &str) -> std::io::Result<HttpsAnswer> {
         within(async {
             let mut stream = self.connect(server).await?;
             let len = body.len();
@@ -74,7 +74,7 @@ impl Client {
             let answer = String::from_utf8(answer).expect("an answer of text");
             let (head, body) = answer.split_once("\r\n\r\n").expect("a head and a body");
             let status = head.split(' ').nth(1).and_then(|status| status.parse().ok()).expect("a status");
-            Ok(Answer { status, body: body.to_owned() })
+            Ok(HttpsAnswer { status, body: body.to_owned() })
         })
         .await
     }

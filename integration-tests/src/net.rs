@@ -16,7 +16,7 @@ use wakumix_role_api::{
     relay::Received,
     sender::{Anonymity, Answer, PushFailure},
 };
-use wakumix_testnet::{Kind, given_to_others, service};
+use wakumix_testnet::{NodeKind, given_to_others, service};
 pub use wakumix_testnet::{NodePlan, tell};
 use wakumix_waku::WakuMessage;
 
@@ -35,7 +35,8 @@ pub fn over_quic(plan: NodePlan) -> NodePlan {
 
 /// Mixers, exits that also relay, plain relays, senders; in this order, numbered from 1.
 pub fn plans(mixers: usize, exits: usize, relays: usize, senders: usize) -> Vec<NodePlan> {
-    let kinds = [(Kind::Mixer, mixers), (Kind::Exit, exits), (Kind::Relay, relays), (Kind::Sender, senders)];
+    let kinds =
+        [(NodeKind::Mixer, mixers), (NodeKind::Exit, exits), (NodeKind::Relay, relays), (NodeKind::Sender, senders)];
     kinds.into_iter().flat_map(|(kind, count)| (1..=count).map(move |number| kind.plan(number))).collect()
 }
 
@@ -60,10 +61,10 @@ pub fn drops(expected: &[(&str, &str, u64)]) -> Drops {
 
 /// The nodes of a test; what goes wrong with them fails it.
 #[derive(Default)]
-pub struct Net(wakumix_testnet::Net);
+pub struct Net(wakumix_testnet::TestNet);
 
 impl Deref for Net {
-    type Target = wakumix_testnet::Net;
+    type Target = wakumix_testnet::TestNet;
 
     fn deref(&self) -> &Self::Target {
         &self.0

@@ -35,7 +35,7 @@ pub struct Config {
 
 /// A setting that cannot work.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct ConfigProblem {
+pub struct KeyringConfigProblem {
     /// The field of [`Config`].
     pub field: &'static str,
     /// What is wrong, told of the field: "is 0s".
@@ -47,9 +47,9 @@ pub struct ConfigProblem {
 /// Everything that is wrong with a ring's settings; never empty.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
 #[error("{}", lines(.problems))]
-pub struct ConfigError {
+pub struct KeyringConfigError {
     /// In the order of the fields.
-    pub problems: Vec<ConfigProblem>,
+    pub problems: Vec<KeyringConfigProblem>,
 }
 
 impl Default for Config {
@@ -71,12 +71,12 @@ impl Config {
     ///
     /// # Errors
     /// Every problem at once.
-    pub fn validate(&self) -> Result<(), ConfigError> {
+    pub fn validate(&self) -> Result<(), KeyringConfigError> {
         let Self { lifetime, overlap, tag_sync, tags, .. } = self;
         let mut problems = Vec::new();
         let mut refuse = |wrong: bool, field, problem: String, help: String| {
             if wrong {
-                problems.push(ConfigProblem { field, problem, help });
+                problems.push(KeyringConfigProblem { field, problem, help });
             }
         };
         let lives = MIN_LIFETIME..=MAX_LIFETIME;
@@ -87,17 +87,17 @@ impl Config {
         refuse(overlap >= lifetime, "overlap", format!("is {overlap:?} with a lifetime of {lifetime:?}"), shorter);
         refuse(*tag_sync > MAX_TAG_SYNC, "tag_sync", format!("is {tag_sync:?}"), format!("use 0s to {MAX_TAG_SYNC:?}"));
         refuse(*tags < MIN_TAGS, "tags", format!("is {tags}"), format!("use {MIN_TAGS} or more"));
-        if problems.is_empty() { Ok(()) } else { Err(ConfigError { problems }) }
+        if problems.is_empty() { Ok(()) } else { Err(KeyringConfigError { problems }) }
     }
 }
 
-impl fmt::Display for ConfigProblem {
+impl fmt::Display for KeyringConfigProblem {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{} {}; {}", self.field, self.problem, self.help)
     }
 }
 
-fn lines(problems: &[ConfigProblem]) -> String {
+fn lines(problems: &[KeyringConfigProblem]) -> String {
     let lines: Vec<String> = problems.iter().map(ToString::to_string).collect();
     lines.join("\n")
 }

@@ -7,7 +7,7 @@ use std::{
 
 use thiserror::Error;
 
-use crate::{config::ConfigError, key_file::KeyFileError, private::DirectoryError, tag_log::LogError};
+use crate::{config::KeyringConfigError, key_file::KeyFileError, private::DirectoryError, tag_log::LogError};
 
 /// Why a ring does not open. The messages name files, never what is in them.
 #[derive(Debug, Error)]
@@ -15,7 +15,7 @@ use crate::{config::ConfigError, key_file::KeyFileError, private::DirectoryError
 pub enum OpenError {
     /// The settings cannot work.
     #[error(transparent)]
-    Config(#[from] ConfigError),
+    Config(#[from] KeyringConfigError),
     /// Another process has the directory.
     #[error("key directory {} is in use by another process", .0.display())]
     InUse(PathBuf),

@@ -44,7 +44,7 @@ use wakumix_role_api::{Mixing, RoleName};
 use wakumix_sphinx::WireFormat;
 use wakumix_telemetry::logging;
 
-pub use addresses::{PortUse, Transport};
+pub use addresses::{PortTransport, PortUse};
 pub use check::Keys;
 pub use entry_node::EntryNode;
 pub use layers::{ENV_PREFIX, Flag, Inputs};
@@ -52,7 +52,7 @@ pub use load::{Loaded, load, log_form};
 pub use nat::Nat;
 pub use origin::AllowedOrigin;
 pub use percent::Percent;
-pub use problem::{Problem, Problems, Source};
+pub use problem::{ConfigSource, Problem, Problems};
 pub use schema::{Schema, capitalised, sentence};
 pub use show::{ShowFormat, show, show_defaults};
 pub use wakumix_role_api::config::{ByteSize, MixDelay, RateLimit, Timespan, ValueError};
@@ -233,19 +233,19 @@ pub struct Config {
     pub log_name: Option<String>,
 
     /// Which nodes may carry packets.
-    pub pool: PoolConfig,
+    pub pool: PoolSection,
     /// The libp2p host.
-    pub host: HostConfig,
+    pub host: HostSection,
     /// What all mix roles share.
-    pub mix: MixConfig,
+    pub mix: MixSection,
     /// The mix keys and their replay tags.
-    pub keys: KeysConfig,
+    pub keys: KeysSection,
 }
 
 /// Which nodes may carry packets: table `[pool]`.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case", deny_unknown_fields)]
-pub struct PoolConfig {
+pub struct PoolSection {
     /// Between two checks of a node that answers.
     pub check_interval: Timespan,
     /// How long a node is believed to be alive.
@@ -255,7 +255,7 @@ pub struct PoolConfig {
 /// The libp2p host: table `[host]`.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case", deny_unknown_fields)]
-pub struct HostConfig {
+pub struct HostSection {
     /// Whether peers that do not answer metadata are disconnected.
     pub require_metadata: bool,
     /// Packets that wait for one peer.
@@ -272,7 +272,7 @@ pub struct HostConfig {
 /// What all mix roles share: table `[mix]`.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case", deny_unknown_fields)]
-pub struct MixConfig {
+pub struct MixSection {
     /// The wire profiles that are served, the one for own packets first.
     #[serde(with = "text")]
     pub profile: Vec<WireFormat>,
@@ -288,7 +288,7 @@ pub struct MixConfig {
 /// The mix keys and their replay tags: table `[keys]`.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case", deny_unknown_fields)]
-pub struct KeysConfig {
+pub struct KeysSection {
     /// Where keys and tags are kept.
     pub directory: Option<PathBuf>,
     /// How long a key is current.

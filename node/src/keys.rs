@@ -40,7 +40,7 @@ pub struct Secret(Zeroizing<String>);
 /// Why a text or file is no key. The messages name files and lengths, never content.
 #[derive(Debug, Error)]
 #[non_exhaustive]
-pub enum KeyError {
+pub enum NodeKeyError {
     /// Nothing is there.
     #[error("key file {} does not exist", .0.display())]
     Missing(PathBuf),
@@ -106,7 +106,7 @@ impl KeyKind {
     }
 }
 
-impl KeyError {
+impl NodeKeyError {
     /// What to do about it.
     pub fn help(&self) -> String {
         match self {
@@ -123,26 +123,26 @@ impl KeyError {
 }
 
 /// Reads an identity: 64 hex characters of a secp256k1 scalar, or the hex of a libp2p private key in protobuf form.
-pub fn parse_node_key(text: &str) -> Result<Keypair, KeyError> {
+pub fn parse_node_key(text: &str) -> Result<Keypair, NodeKeyError> {
     let text = text.trim();
     if text.len() > KEY_HEX_LEN && is_protobuf_key(text) {
         let bytes = decode_hex(text)?;
-        return Keypair::from_protobuf_encoding(&bytes).map_err(|_| KeyError::Invalid("libp2p"));
+        return Keypair::from_protobuf_encoding(&bytes).map_err(|_| NodeKeyError::Invalid("libp2p"));
     }
     node_keypair(scalar(text)?)
 }
 
 /// Reads a mix key: 64 hex characters of an X25519 scalar.
-pub fn parse_mix_key(text: &str) -> Result<PrivateKey, KeyError> {
+pub fn parse_mix_key(text: &str) -> Result<PrivateKey, NodeKeyError> {
     let bytes = scalar(text.trim())?;
     if *bytes == [0; KEY_LEN] {
-        return Err(KeyError::Invalid("mix"));
+        return Err(NodeKeyError::Invalid("mix"));
     }
     Ok(PrivateKey::from_bytes(*bytes))
 }
 
 /// A new identity.
-pub fn generate_node_key() -> Result<Keypair, KeyError> {
+pub fn generate_node_key() -> Result<Keypair, NodeKeyError> {
     node_keypair(new_scalar(KeyKind::Node)?)
 }
 
@@ -152,10 +152,10 @@ pub fn generate_mix_key() -> PrivateKey {
 }
 
 /// Reads the text of a key file that only its owner can read.
-pub fn read_key_file(path: &Path) -> Result<Secret, KeyError> {
+pub fn read_key_file(path: &Path) -> Result<Secret, NodeKeyError> {
     let unreadable = |error: io::Error| match error.kind() {
-        io::ErrorKind::NotFound => KeyError::Missing(path.to_owned()),
-        _ => KeyError::Unreadable(path.to_owned(), error),
+        io::ErrorKind::NotFound => NodeKeyError::Missing(path.to_owned()),
+        _ => NodeKeyError::Unreadable(path.to_owned(), error),
     };
     let file = fs::File::open(path).map_err(unreadable)?;
     let metadata = file.metadata().map_err(unreadable)?;
@@ -166,7 +166,7 @@ pub fn read_key_file(path: &Path) -> Result<Secret, KeyError> {
     let mut text = Zeroizing::new(String::with_capacity(KEY_HEX_LEN + 2));
     io::Read::read_to_string(&mut io::Read::take(file, MAX_KEY_FILE), &mut text).map_err(|error| {
         match error.kind() {
-            io::ErrorKind::InvalidData => KeyError::NotHex,
+            io::ErrorKind::InvalidData => NodeKeyError::NotHex,
             _ => unreadable(error),
         }
     })?;
@@ -179,27 +179,27 @@ pub(crate) fn mode_open_to_others(path: &Path) -> Option<u32> {
 }
 
 /// Writes a new key of a kind to a new file that only its owner can read, and gives the key's text.
-pub fn create_key_file(path: &Path, kind: KeyKind) -> Result<Secret, KeyError> {
+pub fn create_key_file(path: &Path, kind: KeyKind) -> Result<Secret, NodeKeyError> {
     let secret = new_key(kind)?;
     let mut options = fs::OpenOptions::new();
     let mut file = private::open(options.write(true).create_new(true), path).map_err(|error| match error.kind() {
-        io::ErrorKind::AlreadyExists => KeyError::Exists(path.to_owned()),
-        _ => KeyError::Unwritable(path.to_owned(), error),
+        io::ErrorKind::AlreadyExists => NodeKeyError::Exists(path.to_owned()),
+        _ => NodeKeyError::Unwritable(path.to_owned(), error),
     })?;
     file.write_all(secret.expose().as_bytes())
         .and_then(|()| file.write_all(b"\n"))
         .and_then(|()| file.sync_all())
-        .map_err(|error| KeyError::Unwritable(path.to_owned(), error))?;
+        .map_err(|error| NodeKeyError::Unwritable(path.to_owned(), error))?;
     Ok(secret)
 }
 
 /// The text of a new key of a kind.
-pub fn new_key(kind: KeyKind) -> Result<Secret, KeyError> {
+pub fn new_key(kind: KeyKind) -> Result<Secret, NodeKeyError> {
     Ok(Secret::new(hex::encode(*new_scalar(kind)?)))
 }
 
 /// A random scalar that is a valid key of its kind.
-fn new_scalar(kind: KeyKind) -> Result<Zeroizing<[u8; KEY_LEN]>, KeyError> {
+fn new_scalar(kind: KeyKind) -> Result<Zeroizing<[u8; KEY_LEN]>, NodeKeyError> {
     let mut bytes = Zeroizing::new([0; KEY_LEN]);
     match kind {
         KeyKind::Mix => bytes.copy_from_slice(generate_mix_key().as_bytes()),
@@ -212,8 +212,8 @@ fn new_scalar(kind: KeyKind) -> Result<Zeroizing<[u8; KEY_LEN]>, KeyError> {
     Ok(bytes)
 }
 
-fn node_keypair(mut scalar: Zeroizing<[u8; KEY_LEN]>) -> Result<Keypair, KeyError> {
-    let secret = secp256k1::SecretKey::try_from_bytes(&mut *scalar).map_err(|_| KeyError::Invalid("secp256k1"))?;
+fn node_keypair(mut scalar: Zeroizing<[u8; KEY_LEN]>) -> Result<Keypair, NodeKeyError> {
+    let secret = secp256k1::SecretKey::try_from_bytes(&mut *scalar).map_err(|_| NodeKeyError::Invalid("secp256k1"))?;
     Ok(Keypair::from(secp256k1::Keypair::from(secret)))
 }
 
@@ -222,25 +222,25 @@ fn is_protobuf_key(text: &str) -> bool {
     ["080012", "080112", "080212", "080312"].iter().any(|start| text.starts_with(start))
 }
 
-fn scalar(text: &str) -> Result<Zeroizing<[u8; KEY_LEN]>, KeyError> {
+fn scalar(text: &str) -> Result<Zeroizing<[u8; KEY_LEN]>, NodeKeyError> {
     let length = text.chars().count();
     if length != KEY_HEX_LEN {
-        return Err(KeyError::Length(length));
+        return Err(NodeKeyError::Length(length));
     }
     let mut bytes = Zeroizing::new([0; KEY_LEN]);
-    hex::decode_to_slice(text, &mut *bytes).map_err(|_| KeyError::NotHex)?;
+    hex::decode_to_slice(text, &mut *bytes).map_err(|_| NodeKeyError::NotHex)?;
     Ok(bytes)
 }
 
-fn decode_hex(text: &str) -> Result<Zeroizing<Vec<u8>>, KeyError> {
+fn decode_hex(text: &str) -> Result<Zeroizing<Vec<u8>>, NodeKeyError> {
     let mut bytes = Zeroizing::new(vec![0; text.len() / 2]);
-    hex::decode_to_slice(text, &mut bytes).map_err(|_| KeyError::NotHex)?;
+    hex::decode_to_slice(text, &mut bytes).map_err(|_| NodeKeyError::NotHex)?;
     Ok(bytes)
 }
 
-fn check_mode(path: &Path, metadata: &fs::Metadata) -> Result<(), KeyError> {
+fn check_mode(path: &Path, metadata: &fs::Metadata) -> Result<(), NodeKeyError> {
     match private::mode_open_to_others(metadata) {
-        Some(mode) => Err(KeyError::OpenToOthers { path: path.to_owned(), mode }),
+        Some(mode) => Err(NodeKeyError::OpenToOthers { path: path.to_owned(), mode }),
         None => Ok(()),
     }
 }
@@ -284,7 +284,7 @@ mod tests {
             assert!(message.contains(part), "{text}: {message}");
             assert!(text.is_empty() || !message.contains(text));
         }
-        assert!(matches!(parse_mix_key(&"0".repeat(64)), Err(KeyError::Invalid("mix"))));
+        assert!(matches!(parse_mix_key(&"0".repeat(64)), Err(NodeKeyError::Invalid("mix"))));
     }
 
     #[test]
@@ -296,7 +296,7 @@ mod tests {
             assert_eq!(read_key_file(&path).unwrap(), secret);
             assert_eq!(fs::read_to_string(&path).unwrap(), format!("{}\n", secret.expose()));
             let error = create_key_file(&path, kind).unwrap_err();
-            assert!(matches!(error, KeyError::Exists(_)), "{error}");
+            assert!(matches!(error, NodeKeyError::Exists(_)), "{error}");
             assert_eq!(read_key_file(&path).unwrap(), secret);
         }
     }

@@ -9,7 +9,7 @@ use std::{
 
 use subtle::ConstantTimeEq as _;
 
-use crate::keys::{self, KeyError, Secret};
+use crate::keys::{self, NodeKeyError, Secret};
 
 /// Characters of a token: 16 of base64 are 96 bits, which nobody guesses over HTTP; longer than a line of headers is a mistake.
 const LENGTH: std::ops::RangeInclusive<usize> = 16..=1024;
@@ -53,9 +53,9 @@ impl Token {
     /// What is wrong with the file.
     pub fn read(path: &Path) -> Result<Self, TokenError> {
         let text = keys::read_key_file(path).map_err(|error| match error {
-            KeyError::Missing(path) => TokenError::Missing(path),
-            KeyError::Unreadable(path, error) => TokenError::Unreadable(path, error),
-            KeyError::OpenToOthers { path, mode } => TokenError::OpenToOthers { path, mode },
+            NodeKeyError::Missing(path) => TokenError::Missing(path),
+            NodeKeyError::Unreadable(path, error) => TokenError::Unreadable(path, error),
+            NodeKeyError::OpenToOthers { path, mode } => TokenError::OpenToOthers { path, mode },
             _ => TokenError::Form(path.to_owned()),
         })?;
         // As a header carries it (RFC 6750 §2.1).

@@ -5,7 +5,7 @@
 use std::fmt::Write as _;
 
 use wakumix_node::roles::Roles;
-use wakumix_telemetry::{Description, Kind, Telemetry, Unit};
+use wakumix_telemetry::{Description, MetricKind, Telemetry, Unit};
 
 const PAGE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../docs/metrics.md");
 
@@ -65,7 +65,7 @@ fn every_metric_has_one_sentence_of_help() {
 #[test]
 fn counters_and_only_counters_end_in_total() {
     for metric in metrics() {
-        let counter = metric.kind == Kind::Counter;
+        let counter = metric.kind == MetricKind::Counter;
         assert_eq!(metric.name.ends_with("_total"), counter, "{metric:?}");
     }
 }
@@ -107,7 +107,7 @@ fn no_label_identifies_anybody() {
 #[test]
 fn buckets_ascend() {
     for metric in metrics() {
-        if let Kind::Histogram(buckets) = metric.kind {
+        if let MetricKind::Histogram(buckets) = metric.kind {
             assert!(!buckets.is_empty(), "{metric:?}");
             assert!(buckets.is_sorted_by(|a, b| a < b), "{metric:?}");
         }

@@ -8,7 +8,7 @@ use serde::ser::{Serialize, SerializeMap, Serializer};
 /// State of the node or of one protocol, in nwaku's words.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize)]
 #[serde(rename_all = "SCREAMING_SNAKE_CASE")]
-pub enum Status {
+pub enum NodeStatus {
     /// Starting.
     Initializing,
     /// Catching up with the network.
@@ -100,7 +100,7 @@ pub struct ProtocolHealth {
     /// Which protocol.
     pub protocol: Protocol,
     /// Its state.
-    pub status: Status,
+    pub status: NodeStatus,
     /// What is missing, for people.
     pub description: Option<String>,
 }
@@ -122,7 +122,7 @@ impl Serialize for ProtocolHealth {
 #[serde(rename_all = "camelCase")]
 pub struct Health {
     /// State of the node.
-    pub node_health: Status,
+    pub node_health: NodeStatus,
     /// Connectedness.
     pub connection_status: ConnectionStatus,
     /// One entry per protocol.
@@ -139,9 +139,9 @@ impl Health {
         protocols_health: Vec<ProtocolHealth>,
     ) -> Self {
         let node_health = match (is_ready, was_ready) {
-            (true, _) => Status::Ready,
-            (false, true) => Status::NotReady,
-            (false, false) => Status::Initializing,
+            (true, _) => NodeStatus::Ready,
+            (false, true) => NodeStatus::NotReady,
+            (false, false) => NodeStatus::Initializing,
         };
         Self { node_health, connection_status, protocols_health }
     }
@@ -149,20 +149,20 @@ impl Health {
     /// The same of a node that has begun to stop.
     #[must_use]
     pub fn stopping(self) -> Self {
-        Self { node_health: Status::ShuttingDown, ..self }
+        Self { node_health: NodeStatus::ShuttingDown, ..self }
     }
 }
 
 impl ProtocolHealth {
     /// A protocol that this node runs; `problem` is what keeps it from working.
     pub fn running(protocol: Protocol, problem: Option<String>) -> Self {
-        let status = if problem.is_none() { Status::Ready } else { Status::NotReady };
+        let status = if problem.is_none() { NodeStatus::Ready } else { NodeStatus::NotReady };
         Self { protocol, status, description: problem }
     }
 
     /// A protocol that this node does not run.
     pub fn not_mounted(protocol: Protocol) -> Self {
-        Self { protocol, status: Status::NotMounted, description: None }
+        Self { protocol, status: NodeStatus::NotMounted, description: None }
     }
 }
 
@@ -197,8 +197,8 @@ mod tests {
         let health = |is_ready, was_ready| {
             Health::of_running(is_ready, was_ready, ConnectionStatus::Connected, vec![]).node_health
         };
-        assert_eq!(health(false, false), Status::Initializing);
-        assert_eq!(health(true, false), Status::Ready);
-        assert_eq!(health(false, true), Status::NotReady);
+        assert_eq!(health(false, false), NodeStatus::Initializing);
+        assert_eq!(health(true, false), NodeStatus::Ready);
+        assert_eq!(health(false, true), NodeStatus::NotReady);
     }
 }

@@ -12,7 +12,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use metrics::{Histogram, HistogramFn};
 use parking_lot::Mutex;
 
-use crate::metric::{Description, Kind};
+use crate::metric::{Description, MetricKind};
 
 /// All histograms of a node. As many as there are metrics and values of their labels.
 #[derive(Default)]
@@ -38,7 +38,7 @@ struct Buckets {
 impl Histograms {
     /// The histogram of these labels; one that counts nothing for a metric of another kind.
     pub(crate) fn register(&self, metric: &Description, labels: &[(&'static str, &str)]) -> Histogram {
-        let Kind::Histogram(bounds) = metric.kind else { return Histogram::noop() };
+        let MetricKind::Histogram(bounds) = metric.kind else { return Histogram::noop() };
         let mut families = self.families.lock();
         let new = || Family { help: metric.help, series: BTreeMap::new() };
         let series = &mut families.entry(metric.name).or_insert_with(new).series;
@@ -124,7 +124,7 @@ mod tests {
         let metric = Description {
             owner: "test",
             name: "packets",
-            kind: Kind::Histogram(&[1.0]),
+            kind: MetricKind::Histogram(&[1.0]),
             unit: Unit::Count,
             labels: &[],
             help: "Packets.",

@@ -35,6 +35,6 @@ mod recorder;
 
 #[doc(hidden)]
 pub use metric::is_variant_of;
-pub use metric::{Catalogue, CatalogueError, Description, Kind, Unit};
+pub use metric::{Catalogue, CatalogueError, Description, MetricKind, Unit};
 pub use metrics::{Counter, Gauge, Histogram};
 pub use recorder::{CONTENT_TYPE, Telemetry};

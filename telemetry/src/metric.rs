@@ -5,7 +5,7 @@
 
 /// How a metric behaves over time.
 #[derive(Debug, Clone, Copy, PartialEq)]
-pub enum Kind {
+pub enum MetricKind {
     /// Only grows; its name ends in `_total`.
     Counter,
     /// Goes up and down.
@@ -14,7 +14,7 @@ pub enum Kind {
     Histogram(&'static [f64]),
 }
 
-impl Kind {
+impl MetricKind {
     /// The word of the Prometheus `# TYPE` line.
     pub fn as_str(self) -> &'static str {
         match self {
@@ -64,7 +64,7 @@ pub struct Description {
     /// Full name as exported, with prefix and `_total`.
     pub name: &'static str,
     /// Counter, gauge or histogram.
-    pub kind: Kind,
+    pub kind: MetricKind,
     /// Unit of the value.
     pub unit: Unit,
     /// The label names that every series of this metric has, in this order.
@@ -139,7 +139,7 @@ macro_rules! catalogue {
             metrics: &[$($crate::Description {
                 owner: env!("CARGO_PKG_NAME"),
                 name: $name,
-                kind: $crate::Kind::$kind $(($buckets))?,
+                kind: $crate::MetricKind::$kind $(($buckets))?,
                 unit: $crate::Unit::$unit,
                 labels: &[$($label),*],
                 help: $help,

@@ -10,7 +10,7 @@ use parking_lot::Mutex;
 use prometheus_client::registry::Registry;
 
 use crate::histogram::Histograms;
-use crate::metric::{Catalogue, CatalogueError, Description, Kind};
+use crate::metric::{Catalogue, CatalogueError, Description, MetricKind};
 use crate::page;
 
 /// Value of the `Content-Type` header for [`Telemetry::render`].
@@ -73,7 +73,7 @@ impl Telemetry {
     /// in release builds.
     pub fn counter(&self, metric: impl Into<&'static Description>, labels: &[(&'static str, &str)]) -> Counter {
         let metric = metric.into();
-        if !self.fits(metric, matches!(metric.kind, Kind::Counter), labels) {
+        if !self.fits(metric, matches!(metric.kind, MetricKind::Counter), labels) {
             return Counter::noop();
         }
         self.inner.recorder.register_counter(&key(metric, labels), &METADATA)
@@ -82,7 +82,7 @@ impl Telemetry {
     /// The gauge of these labels; the rules of [`Telemetry::counter`] hold.
     pub fn gauge(&self, metric: impl Into<&'static Description>, labels: &[(&'static str, &str)]) -> Gauge {
         let metric = metric.into();
-        if !self.fits(metric, matches!(metric.kind, Kind::Gauge), labels) {
+        if !self.fits(metric, matches!(metric.kind, MetricKind::Gauge), labels) {
             return Gauge::noop();
         }
         self.inner.recorder.register_gauge(&key(metric, labels), &METADATA)
@@ -91,7 +91,7 @@ impl Telemetry {
     /// The histogram of these labels; the rules of [`Telemetry::counter`] hold.
     pub fn histogram(&self, metric: impl Into<&'static Description>, labels: &[(&'static str, &str)]) -> Histogram {
         let metric = metric.into();
-        if !self.fits(metric, matches!(metric.kind, Kind::Histogram(_)), labels) {
+        if !self.fits(metric, matches!(metric.kind, MetricKind::Histogram(_)), labels) {
             return Histogram::noop();
         }
         self.inner.histograms.register(metric, labels)
@@ -156,7 +156,7 @@ impl fmt::Debug for Telemetry {
 fn build_recorder(metrics: impl Iterator<Item = &'static Description>) -> Result<PrometheusRecorder, CatalogueError> {
     let recorder = PrometheusBuilder::new().build_recorder();
     for metric in metrics {
-        if let Description { name, owner, kind: Kind::Histogram([]), .. } = metric {
+        if let Description { name, owner, kind: MetricKind::Histogram([]), .. } = metric {
             return Err(CatalogueError::NoBuckets { name, owner });
         }
         describe(&recorder, metric);
@@ -168,10 +168,10 @@ fn describe(recorder: &PrometheusRecorder, metric: &Description) {
     let name = KeyName::from_const_str(metric.name);
     let help = SharedString::const_str(metric.help);
     match metric.kind {
-        Kind::Counter => recorder.describe_counter(name, None, help),
-        Kind::Gauge => recorder.describe_gauge(name, None, help),
+        MetricKind::Counter => recorder.describe_counter(name, None, help),
+        MetricKind::Gauge => recorder.describe_gauge(name, None, help),
         // Kept here, not there.
-        Kind::Histogram(_) => {}
+        MetricKind::Histogram(_) => {}
     }
 }
 

@@ -12,7 +12,7 @@ use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family as Series;
 use prometheus_client::metrics::histogram::Histogram;
 use prometheus_client::metrics::info::Info;
-use wakumix_telemetry::{Catalogue, CatalogueError, Description, Kind, Telemetry, Unit, catalogue};
+use wakumix_telemetry::{Catalogue, CatalogueError, Description, MetricKind, Telemetry, Unit, catalogue};
 
 use parser::{Page, parse};
 
@@ -29,7 +29,7 @@ catalogue! {
 const HELD_ELSEWHERE: Description = Description {
     owner: "elsewhere",
     name: "waku_mix_packets_held",
-    kind: Kind::Gauge,
+    kind: MetricKind::Gauge,
     unit: Unit::Count,
     labels: &[],
     help: "Packets held by somebody else.",
@@ -51,9 +51,9 @@ fn busy_node() -> Telemetry {
     for metric in METRICS.metrics {
         let labels: Vec<_> = metric.labels.iter().map(|name| (*name, "a \"quoted\\\nvalue")).collect();
         match metric.kind {
-            Kind::Counter => telemetry.counter(metric, &labels).increment(2),
-            Kind::Gauge => telemetry.gauge(metric, &labels).set(-1.5),
-            Kind::Histogram(buckets) => telemetry.histogram(metric, &labels).record(buckets[0]),
+            MetricKind::Counter => telemetry.counter(metric, &labels).increment(2),
+            MetricKind::Gauge => telemetry.gauge(metric, &labels).set(-1.5),
+            MetricKind::Histogram(buckets) => telemetry.histogram(metric, &labels).record(buckets[0]),
         }
     }
     register_like_libp2p(&telemetry);
@@ -105,7 +105,7 @@ fn libp2p_counters_keep_their_type_on_the_shared_page() {
 fn histograms_have_the_buckets_of_the_list() {
     let page = page_of(&busy_node());
     for metric in METRICS.metrics {
-        let Kind::Histogram(bounds) = metric.kind else {
+        let MetricKind::Histogram(bounds) = metric.kind else {
             continue;
         };
         let family = &page.families[metric.name];
@@ -185,8 +185,10 @@ fn a_name_in_two_catalogues_is_refused_with_both_owners() {
 
 #[test]
 fn a_histogram_without_buckets_is_refused() {
-    static BARE: Catalogue =
-        Catalogue { owner: "elsewhere", metrics: &[Description { kind: Kind::Histogram(&[]), ..HELD_ELSEWHERE }] };
+    static BARE: Catalogue = Catalogue {
+        owner: "elsewhere",
+        metrics: &[Description { kind: MetricKind::Histogram(&[]), ..HELD_ELSEWHERE }],
+    };
     let refused = CatalogueError::NoBuckets { name: "waku_mix_packets_held", owner: "elsewhere" };
     assert_eq!(Telemetry::new([&BARE]).unwrap_err(), refused);
 }

@@ -24,7 +24,7 @@ mod traffic;
 
 use std::{io::Write as _, time::Duration};
 
-pub use choices::{Discovery, Payload, Shape, Share};
+pub use choices::{DiscoveryMethod, Payload, Shape, Share};
 pub use options::Options;
 pub use report::{KillReport, Percentiles, Report, RolePackets};
 

@@ -4,7 +4,7 @@ use crate::NodePlan;
 
 /// What a node of a net is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Kind {
+pub enum NodeKind {
     /// Gossipsub and a lightpush service.
     Relay,
     /// Passes packets on.
@@ -15,7 +15,7 @@ pub enum Kind {
     Sender,
 }
 
-impl Kind {
+impl NodeKind {
     /// All of them.
     pub const ALL: [Self; 4] = [Self::Relay, Self::Mixer, Self::Exit, Self::Sender];
 

@@ -1,6 +1,6 @@
 //! Whole nodes in one process, over real loopback sockets: the harness of `wakumix testnet` and of the integration tests.
 //!
-//! A [`NodePlan`] says what a node is to be, as flags of `wakumix node`; a [`Net`] starts nodes exactly as that command does,
+//! A [`NodePlan`] says what a node is to be, as flags of `wakumix node`; a [`TestNet`] starts nodes exactly as that command does,
 //! tells them of each other, and ends them. [`run`] is `wakumix testnet`: a net that is planned by [`Options`], sends messages and
 //! reports.
 
@@ -10,10 +10,10 @@ mod net;
 mod node_plan;
 
 pub use command::{
-    Discovery, KillReport, Options, Payload, Percentiles, Report, RolePackets, Shape, Share, TestnetError, run,
+    DiscoveryMethod, KillReport, Options, Payload, Percentiles, Report, RolePackets, Shape, Share, TestnetError, run,
 };
-pub use kind::Kind;
-pub use net::{Member, MemberError, Net, given_to_others, service, tell};
+pub use kind::NodeKind;
+pub use net::{MemberError, NetMember, TestNet, given_to_others, service, tell};
 pub use node_plan::NodePlan;
 
 /// The customary cluster of isolated tests (`spec/waku.md §7`).

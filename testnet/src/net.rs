@@ -18,12 +18,12 @@ const RELAY_LINKS: usize = 4;
 
 /// Nodes in this process, in the order in which they were started.
 #[derive(Default)]
-pub struct Net {
-    members: Vec<Member>,
+pub struct TestNet {
+    members: Vec<NetMember>,
 }
 
 /// A node that was started. Its packets are counted beyond its end.
-pub struct Member {
+pub struct NetMember {
     plan: NodePlan,
     peer: PeerId,
     accounts: Accounts,
@@ -41,7 +41,7 @@ pub struct MemberError {
     pub source: StartError,
 }
 
-impl Member {
+impl NetMember {
     /// What it was to be.
     pub fn plan(&self) -> &NodePlan {
         &self.plan
@@ -63,7 +63,7 @@ impl Member {
     }
 }
 
-impl Net {
+impl TestNet {
     /// Starts a node, which knows nobody.
     ///
     /// # Errors
@@ -71,13 +71,13 @@ impl Net {
     pub async fn add(&mut self, plan: NodePlan) -> Result<&Node, MemberError> {
         let started = plan.start().await;
         let node = started.map_err(|source| MemberError { name: plan.name().to_owned(), source })?;
-        self.members.push(Member { peer: node.peer_id(), accounts: node.accounts(), plan, node: None });
+        self.members.push(NetMember { peer: node.peer_id(), accounts: node.accounts(), plan, node: None });
         let place = self.members.len() - 1;
         Ok(self.members[place].node.insert(node))
     }
 
     /// Every node that was started.
-    pub fn members(&self) -> &[Member] {
+    pub fn members(&self) -> &[NetMember] {
         &self.members
     }
 

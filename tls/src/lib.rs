@@ -2,7 +2,7 @@
 //!
 //! - [`Files`] names a certificate chain and its key in PEM; [`Files::load`] reads and checks them, and every error says which
 //!   file, what is wrong and what to do.
-//! - A [`Served`] is what a listener hands to clients. [`Served::look`] reads the files again: a good pair that has changed is
+//! - A [`ServedCertificate`] is what a listener hands to clients. [`ServedCertificate::look`] reads the files again: a good pair that has changed is
 //!   served to the next handshake, a broken one is reported once and the certificate before it stays.
 //! - [`server_config`] makes the configuration of a listener; [`ClientCa`] has it ask clients for certificates.
 //!
@@ -30,7 +30,7 @@ use rustls::{
 pub use client_ca::{ClientCa, authorities};
 pub use files::{Certificate, CertificateError, Files, Validity};
 pub use metrics::METRICS;
-pub use served::{Look, Served, Surface};
+pub use served::{Look, ServedCertificate, Surface};
 
 /// What computes for TLS here.
 #[must_use]
@@ -46,7 +46,10 @@ pub fn provider() -> Arc<CryptoProvider> {
 ///
 /// # Errors
 /// Of rustls; a certificate authority that it cannot use.
-pub fn server_config(served: Arc<Served>, client_ca: Option<&ClientCa>) -> Result<ServerConfig, rustls::Error> {
+pub fn server_config(
+    served: Arc<ServedCertificate>,
+    client_ca: Option<&ClientCa>,
+) -> Result<ServerConfig, rustls::Error> {
     config_for(served, client_ca)
 }
 

@@ -40,7 +40,7 @@ impl Surface {
 }
 
 /// A certificate that is served, and the files that it comes from. Cheap to share.
-pub struct Served {
+pub struct ServedCertificate {
     surface: Surface,
     files: Files,
     current: RwLock<Arc<Certificate>>,
@@ -86,7 +86,7 @@ pub enum Look {
     Refused,
 }
 
-impl Served {
+impl ServedCertificate {
     /// Loads the files. A certificate that has ended is served all the same, and reported by [`Self::problem`]: the node has
     /// other work.
     ///
@@ -187,13 +187,13 @@ impl Served {
     }
 }
 
-impl ResolvesServerCert for Served {
+impl ResolvesServerCert for ServedCertificate {
     fn resolve(&self, _: ClientHello<'_>) -> Option<Arc<CertifiedKey>> {
         Some(Arc::clone(&self.current.read().key))
     }
 }
 
-impl std::fmt::Debug for Served {
+impl std::fmt::Debug for ServedCertificate {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         write!(f, "Served({}, until {})", self.surface.label(), self.ends_on())
     }

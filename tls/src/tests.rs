@@ -17,8 +17,8 @@ fn telemetry() -> Telemetry {
     Telemetry::new([&METRICS]).unwrap()
 }
 
-fn served(files: &Files, telemetry: &Telemetry) -> Arc<Served> {
-    Served::load(Surface::WebSocket, files.clone(), telemetry).unwrap()
+fn served(files: &Files, telemetry: &Telemetry) -> Arc<ServedCertificate> {
+    ServedCertificate::load(Surface::WebSocket, files.clone(), telemetry).unwrap()
 }
 
 /// A client that trusts an authority, and shows a certificate if it has one.

@@ -16,7 +16,7 @@ use crate::codec::{Malformed, Reader};
 #[derive(Debug)]
 pub enum Command {
     /// Begin. Comes once, and first.
-    Start(Box<Settings>),
+    Start(Box<EngineSettings>),
     /// What [`Event::Store`](crate::Event::Store) gave in an earlier visit.
     Restore(Vec<u8>),
     /// A mix node that the app names.
@@ -51,7 +51,7 @@ pub enum Command {
 
 /// How an engine is set.
 #[derive(Debug)]
-pub struct Settings {
+pub struct EngineSettings {
     /// The page's own peer id.
     pub peer: PeerId,
     /// The cluster of the network.
@@ -117,11 +117,11 @@ impl Command {
     }
 }
 
-fn settings(r: &mut Reader<'_>) -> Result<Settings, Malformed> {
+fn settings(r: &mut Reader<'_>) -> Result<EngineSettings, Malformed> {
     let peer = r.peer()?;
     let cluster = r.u16()?;
     let shards = NonZeroU16::new(r.u16()?);
-    Ok(Settings {
+    Ok(EngineSettings {
         peer,
         cluster,
         auto_shards: shards.map(|shards| AutoShards { cluster, shards }),

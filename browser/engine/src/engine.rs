@@ -11,7 +11,7 @@ use libp2p_identity::PeerId;
 use rand_core::CryptoRng;
 use wakumix_client::{
     Client, ClientConfig, ClientError, Dispatch, Exposure, Input, LoopRequest, Moment, NotDispatched, Observation,
-    Opening, Output, OwnNode, PoolState, Reachability, RequestId, SendFailure, ServiceKind, SurbStore, TryId,
+    Output, OwnNode, PoolState, Reachability, ReplyOpening, RequestId, SendFailure, ServiceKind, SurbStore, TryId,
     guards::{DEFAULT_GUARDS, GuardSample},
     lightpush::{
         Answer, Certainty, DeliveryPath, DirectFailure, DirectPush, Prepared, Push, PushFailure, PushReader, PushRules,
@@ -35,9 +35,9 @@ use wakumix_waku::{frame, lightpush::v3};
 
 use crate::{
     codec::Writer,
-    command::{Command, Settings},
+    command::{Command, EngineSettings},
     contacts::{CHECKED, Contacts},
-    event::{Event, PushOutcome, Status},
+    event::{EngineStatus, Event, PushOutcome},
     pool::{Pool, PoolRules, Seen, View},
     state,
 };
@@ -97,7 +97,7 @@ pub struct Engine<R> {
 
 /// All of it is ephemeral but guards and pool, which [`Event::Store`] gives.
 struct Page {
-    settings: Settings,
+    settings: EngineSettings,
     format: Arc<dyn PacketFormat>,
     key: PrivateKey,
     own: OwnNode,
@@ -126,7 +126,7 @@ struct Page {
     packets: Packets,
     inbound: TokenBucket,
     search: Search,
-    status: Status,
+    status: EngineStatus,
     stored: Stored,
     /// What the client said last of exposure; the end of its request follows at once.
     exposed: Exposure,
@@ -234,7 +234,7 @@ impl<R: CryptoRng> Engine<R> {
 }
 
 impl Page {
-    fn new<R: CryptoRng>(settings: Settings, rng: &mut R, clock: Clock) -> Result<Self, String> {
+    fn new<R: CryptoRng>(settings: EngineSettings, rng: &mut R, clock: Clock) -> Result<Self, String> {
         if !is_secp256k1(&settings.peer) {
             return Err("the page's peer id must be that of a secp256k1 key".to_owned());
         }
@@ -248,7 +248,7 @@ impl Page {
         let config = ClientConfig { timeout, window: WINDOW, ..defaults };
         let client = Client::new(config, vec![Arc::clone(&format)], own.clone(), clock.now, Weaknesses::NONE);
         let surbs = client.surbs();
-        let Settings { cluster, allow_private, secure_only, .. } = settings;
+        let EngineSettings { cluster, allow_private, secure_only, .. } = settings;
         let next_cover = settings.cover.map(|mean| clock.now.saturating_add(cover::gap(rng, mean)));
         Ok(Self {
             pool: Pool::new(PoolRules { cluster, wire, allow_private, secure_only }),
@@ -274,7 +274,7 @@ impl Page {
             packets: Packets::default(),
             inbound: TokenBucket::default(),
             search: Search { due: clock.now, pause: FIRST_SEARCH, asked: None, round: Vec::new(), since: None },
-            status: Status::default(),
+            status: EngineStatus::default(),
             stored: Stored::default(),
             exposed: Exposure::default(),
             events: Vec::new(),
@@ -418,9 +418,9 @@ impl Page {
         let decision = hop::open(&*self.format, &mut packet, authenticated, &policy, &|_| None);
         let HopDecision::Reply { id } = decision else { return };
         match self.surbs.open(&*self.format, &id, &mut packet) {
-            Opening::Opened(id, answer) => self.feed(Input::Reply(id, Some(answer)), clock, rng),
-            Opening::Burned(id, _) => self.feed(Input::Reply(id, None), clock, rng),
-            Opening::Refused(_) => {}
+            ReplyOpening::Opened(id, answer) => self.feed(Input::Reply(id, Some(answer)), clock, rng),
+            ReplyOpening::Burned(id, _) => self.feed(Input::Reply(id, None), clock, rng),
+            ReplyOpening::Refused(_) => {}
         }
     }
 
@@ -619,7 +619,7 @@ impl Page {
         let connected = self.contacts.connected();
         let lack = readiness(&self.own, &directory, connected, ServiceKind::LIGHTPUSH, min_subnets).err();
         let in_use = |guard: &&PeerId| connected.contains(guard) && directory.mix_node(guard).is_some();
-        let status = Status {
+        let status = EngineStatus {
             usable: count(directory.mix_nodes.len()),
             known: count(self.pool.len()),
             guards: count(self.sampled.len()),
@@ -666,7 +666,7 @@ impl Page {
         match &self.status.lack {
             Some(("no_guard" | "no_reply_address", _)) => self.status.guards == 0,
             Some(("pool_too_small" | "no_exit" | "too_few_subnets", _)) => true,
-            _ => self.status == Status::default(),
+            _ => self.status == EngineStatus::default(),
         }
     }
 

@@ -45,7 +45,7 @@ pub enum Event {
     /// A request has ended.
     Outcome(u32, Box<PushOutcome>),
     /// What the engine knows has changed.
-    Status(Box<Status>),
+    Status(Box<EngineStatus>),
     /// What to keep for the next visit: pool and guards. It is for [`Restore`](crate::Command::Restore) alone to read.
     Store(Vec<u8>),
     /// Check these signatures, and answer with [`Verified`](crate::Command::Verified).
@@ -65,7 +65,7 @@ pub struct PushOutcome {
 
 /// Whether the page could send, and what it knows.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Status {
+pub struct EngineStatus {
     /// Mix nodes in the pool.
     pub usable: u32,
     /// All mix nodes that are known.
@@ -170,7 +170,7 @@ impl PushOutcome {
     }
 }
 
-impl Status {
+impl EngineStatus {
     fn write(&self, w: &mut Writer) {
         let Self { usable, known, guards, connected_guards, lack } = self;
         [usable, known, guards, connected_guards].into_iter().for_each(|count| w.u32(*count));

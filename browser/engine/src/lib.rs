@@ -35,6 +35,6 @@ mod state;
 mod tests;
 
 pub use codec::Malformed;
-pub use command::{Command, NamedNode, Settings};
+pub use command::{Command, EngineSettings, NamedNode};
 pub use engine::{Clock, Engine};
-pub use event::{Event, PushOutcome, Status};
+pub use event::{EngineStatus, Event, PushOutcome};

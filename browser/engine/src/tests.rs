@@ -11,7 +11,7 @@ use wakumix_mix::{
     Body, HopAddress, Request, encode_reply,
     hop::{self, HopDecision, NextHopPolicy},
 };
-use wakumix_records::descriptor::{Descriptor, Limits, Response};
+use wakumix_records::descriptor::{Descriptor, DescriptorLimits, Response};
 use wakumix_sphinx::{PacketFormat, PrivateKey, WireFormat};
 use wakumix_waku::{
     WakuMessage, frame,
@@ -19,7 +19,7 @@ use wakumix_waku::{
     record::{Capabilities, Shards},
 };
 
-use crate::{Clock, Command, Engine, Event, Settings};
+use crate::{Clock, Command, Engine, EngineSettings, Event};
 
 const CLUSTER: u16 = 66;
 const UNIX: u64 = 1_800_000_000;
@@ -56,7 +56,7 @@ fn descriptor(seed: u8, cluster: u16) -> Vec<u8> {
         profiles: vec![WireFormat::default()],
         operator: None,
         family: Vec::new(),
-        limits: Limits::default(),
+        limits: DescriptorLimits::default(),
         reassembles: true,
         is_full: false,
     };
@@ -67,8 +67,8 @@ fn answer(cluster: u16) -> Vec<u8> {
     Response { descriptors: (1..=NODES).map(|seed| descriptor(seed, cluster)).collect() }.encode()
 }
 
-fn settings() -> Settings {
-    Settings {
+fn settings() -> EngineSettings {
+    EngineSettings {
         peer: peer(99),
         cluster: CLUSTER,
         auto_shards: None,
@@ -323,7 +323,7 @@ fn a_later_visit_sends_from_its_stored_pool_and_asks_nobody() {
     first.pass(Duration::from_secs(10));
     let stored = first.stored.unwrap();
     let mut second = World::new(4);
-    second.give(Command::Start(Box::new(Settings { bootstrap: Vec::new(), ..settings() })));
+    second.give(Command::Start(Box::new(EngineSettings { bootstrap: Vec::new(), ..settings() })));
     second.give(Command::Restore(stored.clone()));
     second.give(Command::Tick);
     assert_eq!(second.lack, None);
@@ -334,7 +334,7 @@ fn a_later_visit_sends_from_its_stored_pool_and_asks_nobody() {
     assert_eq!(second.connected, first.connected, "the same guards");
 
     let mut other = World::new(5);
-    other.give(Command::Start(Box::new(Settings { cluster: 7, bootstrap: Vec::new(), ..settings() })));
+    other.give(Command::Start(Box::new(EngineSettings { cluster: 7, bootstrap: Vec::new(), ..settings() })));
     other.give(Command::Restore(stored));
     other.give(Command::Tick);
     assert!(other.dialled.is_empty(), "what was kept for another cluster is not used");
@@ -417,15 +417,15 @@ fn too_long_a_payload_and_a_wrong_topic_are_refused() {
 
 #[test]
 fn settings_that_cannot_be_used_are_refused_in_words() {
-    let refusal = |settings: Settings| {
+    let refusal = |settings: EngineSettings| {
         let clock = Clock { now: Duration::ZERO, unix: Duration::from_secs(UNIX) };
         let events = Engine::new(ChaCha20Rng::seed_from_u64(1)).handle(clock, Command::Start(Box::new(settings)));
         let [Event::Refused(words)] = events.as_slice() else { panic!("{events:?}") };
         words.clone()
     };
     let ed25519 = "12D3KooWGCYt6wZZ8pEYrJxvV5WkN5n4Fq9k6mNfRkGqf1wq8WGz".parse().unwrap();
-    assert!(refusal(Settings { peer: ed25519, ..settings() }).contains("secp256k1"));
-    assert!(refusal(Settings { profile: "rot13".to_owned(), ..settings() }).contains("unknown mix profile"));
+    assert!(refusal(EngineSettings { peer: ed25519, ..settings() }).contains("secp256k1"));
+    assert!(refusal(EngineSettings { profile: "rot13".to_owned(), ..settings() }).contains("unknown mix profile"));
 }
 
 #[test]
@@ -441,7 +441,7 @@ fn closing_ends_every_request_once() {
 fn cover_leaves_without_a_message_and_comes_back() {
     let mut world = World::new(13);
     let cover = Some(Duration::from_secs(2));
-    world.give(Command::Start(Box::new(Settings { cover, ..settings() })));
+    world.give(Command::Start(Box::new(EngineSettings { cover, ..settings() })));
     world.give(Command::Tick);
     world.pass(Duration::from_secs(10));
     world.packets.clear();

@@ -28,7 +28,7 @@ use futures::{FutureExt as _, StreamExt as _, future::BoxFuture, stream::Futures
 use rand::rngs::StdRng;
 use tokio::time::Instant;
 use wakumix_mix::MixNode;
-use wakumix_records::descriptor::{self, Limits, MAX_REQUEST_LEN, MAX_RESPONSE_LEN};
+use wakumix_records::descriptor::{self, DescriptorLimits, MAX_REQUEST_LEN, MAX_RESPONSE_LEN};
 use wakumix_role_api::{
     Service,
     host::{HostHandle, ReadRule, RequestFailure},
@@ -112,7 +112,7 @@ impl DescriptorsSource {
         // Mixers admit packets by the room in their queues and not by a rate, so there is none to tell.
         let longest_hold_ms = u32::try_from(self.config.longest_hold.as_millis()).unwrap_or(u32::MAX);
         let key_overlap_s = u32::try_from(self.config.key_overlap.as_secs()).unwrap_or(u32::MAX);
-        let limits = Limits { packets_per_second: 0, longest_hold_ms, key_overlap_s };
+        let limits = DescriptorLimits { packets_per_second: 0, longest_hold_ms, key_overlap_s };
         tokio::join!(own::keep(context, limits, self.server, self.clock), client.run());
     }
 }

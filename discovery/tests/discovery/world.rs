@@ -14,13 +14,13 @@ use multiaddr::Multiaddr;
 use parking_lot::Mutex;
 use tokio::sync::{broadcast, mpsc, watch};
 use wakumix_discovery::{
-    Config, Discovery, DiscoveryHandle, LocalRecord, PoolEntry, Resolver, Source, SourceContext, StaticSource,
-    Surroundings,
+    Config, Discovery, DiscoveryHandle, DiscoveryParts, LocalRecord, PoolEntry, Resolver, Source, SourceContext,
+    StaticSource,
     entry::MixNodeEntry,
     peer_report::{PeerReport, SourceName},
 };
 use wakumix_mix::MixNode;
-use wakumix_records::descriptor::{Descriptor, Limits, Response};
+use wakumix_records::descriptor::{Descriptor, DescriptorLimits, Response};
 use wakumix_role_api::{
     DirectoryPublisher, DirectoryReader, Inbox, Receiver, Supervisor,
     directory::{PoolState, ServiceNode},
@@ -73,7 +73,7 @@ pub(crate) fn descriptor(seed: u16, key: u16) -> Vec<u8> {
         profiles: vec![WireFormat::default()],
         operator: None,
         family: Vec::new(),
-        limits: Limits::default(),
+        limits: DescriptorLimits::default(),
         reassembles: false,
         is_full: false,
     };
@@ -130,7 +130,7 @@ impl World {
     pub(crate) fn of(discovery: Discovery, guards: Option<usize>) -> Self {
         tokio::time::pause();
         let (surroundings, host) = surroundings(ME, watch::channel(Arc::new(local(ME))).1);
-        let surroundings = Surroundings { guards, forwards: guards.is_none(), ..surroundings };
+        let surroundings = DiscoveryParts { guards, forwards: guards.is_none(), ..surroundings };
         let network = Arc::new(Mutex::new(Network::default()));
         let (keep, kept) = watch::channel(Vec::new());
         actix::spawn(test_double(host.receiver().unwrap(), keep, Arc::clone(&network)));
@@ -248,12 +248,15 @@ pub(crate) async fn test_double(
 }
 
 /// What discovery of this node runs between, and what it asks of the host.
-pub(crate) fn surroundings(seed: u16, local: watch::Receiver<Arc<LocalRecord>>) -> (Surroundings, Inbox<HostMessage>) {
+pub(crate) fn surroundings(
+    seed: u16,
+    local: watch::Receiver<Arc<LocalRecord>>,
+) -> (DiscoveryParts, Inbox<HostMessage>) {
     let telemetry = wakumix_role_testkit::telemetry(&wakumix_discovery::METRICS);
     let (supervisor, _fatal) = Supervisor::on_current_thread(telemetry.clone());
     let (host, inbox) = mailbox("host", 64, &telemetry);
     let (publisher, reader) = DirectoryPublisher::new();
-    let surroundings = Surroundings {
+    let surroundings = DiscoveryParts {
         forwards: true,
         guards: None,
         me: peer(seed),

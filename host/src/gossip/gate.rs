@@ -28,7 +28,7 @@ use parking_lot::{Mutex, MutexGuard};
 use tokio::time::Instant;
 use wakumix_mix::{
     Admission,
-    admission::{Limits, PeerShare, Refusal},
+    admission::{AdmissionLimits, AdmissionRefusal, PeerShare},
     budget::{Refill, TokenBucket},
 };
 
@@ -103,14 +103,14 @@ impl Gate {
             message: per(limits.read_messages_per_second.into()),
             control_byte: per(limits.control_bytes_per_second),
         };
-        let reading = Limits {
+        let reading = AdmissionLimits {
             packets_per_second: at_least_one(limits.read_messages_per_second),
             bytes_per_second: NonZeroU64::new(limits.read_bytes_per_second).unwrap_or(NonZeroU64::MIN),
             burst: READING_BURST,
             share_burst: READING_BURST,
             active_for: ACTIVE_FOR,
         };
-        let keeping = Limits {
+        let keeping = AdmissionLimits {
             packets_per_second: at_least_one(limits.messages_per_second),
             bytes_per_second: NonZeroU64::new(limits.bytes_per_second).unwrap_or(NonZeroU64::MIN),
             burst: limits.burst,
@@ -228,8 +228,8 @@ impl PeerGate {
         let reading = &mut meters.reading;
         reading.admit(now, &mut shares.reading, cost).map_err(|refusal| {
             metrics.paused(match refusal {
-                Refusal::PeerRate => GossipPause::PeerRate,
-                Refusal::NodeRate => GossipPause::NodeRate,
+                AdmissionRefusal::PeerRate => GossipPause::PeerRate,
+                AdmissionRefusal::NodeRate => GossipPause::NodeRate,
             });
             reading.pause(now, &shares.reading, cost).clamp(PAUSES.0, PAUSES.1)
         })
@@ -285,8 +285,8 @@ impl PeerGate {
                 meters.seen.insert(fingerprint, now);
                 GossipAdmission::New
             }
-            Err(Refusal::PeerRate) => GossipAdmission::PeerRate,
-            Err(Refusal::NodeRate) => GossipAdmission::NodeRate,
+            Err(AdmissionRefusal::PeerRate) => GossipAdmission::PeerRate,
+            Err(AdmissionRefusal::NodeRate) => GossipAdmission::NodeRate,
         }
     }
 }

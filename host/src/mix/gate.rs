@@ -14,7 +14,7 @@ use parking_lot::{Mutex, MutexGuard};
 use tokio::time::Instant;
 use wakumix_mix::{
     Admission, DropReason, Place, Places,
-    admission::{Limits, PeerShare, Pressure, Room},
+    admission::{AdmissionLimits, PeerShare, Pressure, Room},
 };
 use wakumix_role_api::Formats;
 use wakumix_sphinx::Weaknesses;
@@ -73,7 +73,10 @@ impl Gate {
         let longest = formats.all().iter().map(|served| served.format.packet_len()).max().unwrap_or_default();
         let gate = Self(Arc::new(Shared {
             meter: capacity.map(|capacity| Meter {
-                admission: Mutex::new(Admission::new(Limits::for_capacity(capacity, longest), Arc::clone(pressure))),
+                admission: Mutex::new(Admission::new(
+                    AdmissionLimits::for_capacity(capacity, longest),
+                    Arc::clone(pressure),
+                )),
                 start: Instant::now(),
             }),
             room: Room::new(bound(weak, limits.room_in(formats))),

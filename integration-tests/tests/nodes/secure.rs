@@ -15,7 +15,7 @@ use wakumix_integration_tests::{
     CONTENT_TOPIC, TOPIC, eventually,
     hop::NwakuNode,
     http,
-    https::{Client, client_hello},
+    https::{HttpsClient, client_hello},
     net::{Net, NodePlan, address_with, all_with, message, plans, push, record_of, usual},
     peer::{read_frame, write_frame},
     ports, run, until, within,
@@ -172,9 +172,9 @@ fn https_serves_a_rotated_certificate_and_refuses_unknown_clients() {
         let (rest, metrics) = (node.rest_address().unwrap(), node.metrics_address().unwrap());
         let known = clients.issue(&["operator"], VALID);
         fs::create_dir(folder.path().join("operator")).unwrap();
-        let operator = Client::new(&authority, Some(&known));
-        let without = Client::new(&authority, None);
-        let unknown = Client::new(&authority, Some(&nobody.issue(&["operator"], VALID)));
+        let operator = HttpsClient::new(&authority, Some(&known));
+        let without = HttpsClient::new(&authority, None);
+        let unknown = HttpsClient::new(&authority, Some(&nobody.issue(&["operator"], VALID)));
         for (server, path) in [(rest, "/admin/v1/pool"), (rest, "/version"), (metrics, "/metrics")] {
             assert_eq!(operator.ask(server, "GET", path).await.unwrap().status, 200, "{path}");
             let refused = without.ask(server, "GET", path).await.unwrap();
@@ -209,7 +209,10 @@ fn https_serves_a_rotated_certificate_and_refuses_unknown_clients() {
         for server in [rest, metrics] {
             assert_eq!(without.ask(server, "GET", "/health").await.unwrap().status, 200);
         }
-        assert!(Client::new(&nobody, None).ask(rest, "GET", "/health/live").await.is_err(), "of another authority");
+        assert!(
+            HttpsClient::new(&nobody, None).ask(rest, "GET", "/health/live").await.is_err(),
+            "of another authority"
+        );
         let page = operator.ask(metrics, "GET", "/metrics").await.unwrap().body;
         let ends = "waku_mix_certificate_end_timestamp_seconds{surface=\"http\"}";
         assert_eq!(http::metric(&page, ends), Some(4_733_510_400.0));
@@ -253,7 +256,7 @@ fn handshakes_that_stop_and_requests_that_crawl_leave_pushes_answered() {
             assert_eq!(answer.expect("an answer").status, 200, "round {round}");
         }
         // REST of the sender itself, where a push then comes in.
-        let client = Client::new(&authority, None);
+        let client = HttpsClient::new(&authority, None);
         let sender = net.node("sender-1").rest_address().unwrap();
         for _ in 0..1000 {
             open.extend(begins(sender, &hello).await);

@@ -10,7 +10,7 @@ use super::Config;
 
 /// What a port belongs to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Transport {
+pub enum PortTransport {
     /// TCP, for libp2p, WebSocket and HTTP alike.
     Tcp,
     /// UDP, for QUIC.
@@ -25,7 +25,7 @@ pub struct PortUse {
     /// The address it is bound on.
     pub address: IpAddr,
     /// TCP or UDP.
-    pub transport: Transport,
+    pub transport: PortTransport,
     /// The port, shift included; 0 for any free one.
     pub port: u16,
 }
@@ -46,7 +46,7 @@ impl Config {
 
     /// Every port that the node binds, with the key that set it.
     pub fn ports(&self) -> Vec<PortUse> {
-        use Transport::{Tcp, Udp};
+        use PortTransport::{Tcp, Udp};
         let secure_port = self.websocket_secure_port.filter(|_| self.websocket_secure_support);
         let all = [
             (true, "tcp-port", self.listen_address, Tcp, self.tcp_port),

@@ -20,10 +20,10 @@ use super::{
     load::{ALLOW_DIRECT, allows_direct},
     nat::Nat,
     networks, parts,
-    problem::{Problem, Source},
+    problem::{ConfigSource, Problem},
 };
 use crate::{
-    keys::{self, KeyError, Secret},
+    keys::{self, NodeKeyError, Secret},
     roles::{Roles, RolesError},
     token::Token,
 };
@@ -105,8 +105,10 @@ impl Review<'_> {
 
     /// Whether the operator has written a key, and something else than its default: a file with every default says nothing.
     fn is_written(&self, key: &str) -> bool {
-        let written =
-            matches!(self.judge.sources.get(key), Some(Source::File(_) | Source::Environment(_) | Source::Flag(_)));
+        let written = matches!(
+            self.judge.sources.get(key),
+            Some(ConfigSource::File(_) | ConfigSource::Environment(_) | ConfigSource::Flag(_))
+        );
         let default = self.judge.schema.find(key).and_then(|key| kind::read(key, &key.default.as_deref()?.into()).ok());
         written && default.is_none_or(|default| self.settings.values.get(key) != Some(&kind::texts(&default)))
     }
@@ -194,9 +196,9 @@ impl Review<'_> {
     fn inline_secrets(&mut self) {
         for key in ["nodekey", "mixkey"] {
             let exposed = match self.judge.sources.get(key) {
-                Some(Source::Flag(_)) => "every user of this machine can read it in the process list".to_owned(),
-                Some(Source::Environment(name)) => format!("{name} is passed on to child processes"),
-                Some(Source::File(path)) => match keys::mode_open_to_others(path) {
+                Some(ConfigSource::Flag(_)) => "every user of this machine can read it in the process list".to_owned(),
+                Some(ConfigSource::Environment(name)) => format!("{name} is passed on to child processes"),
+                Some(ConfigSource::File(path)) => match keys::mode_open_to_others(path) {
                     Some(mode) => format!("others can read file {} (mode {mode:04o})", path.display()),
                     None => continue,
                 },
@@ -348,7 +350,7 @@ impl Review<'_> {
         }
     }
 
-    fn parsed<T>(&mut self, key: &'static str, result: Result<T, KeyError>) -> Option<T> {
+    fn parsed<T>(&mut self, key: &'static str, result: Result<T, NodeKeyError>) -> Option<T> {
         result
             .map_err(|error| {
                 let message = format!("{}: {error}", self.named(key));

@@ -12,7 +12,7 @@ use super::{
     layers::{self, Judge},
     load::value_of,
     nat::Nat,
-    problem::Source,
+    problem::ConfigSource,
 };
 use crate::roles::Roles;
 
@@ -43,7 +43,7 @@ pub(super) fn apply(judge: &mut Judge, roles: &Roles) {
         if let Ok(value) = kind::read(key, &text.into()) {
             layers::insert(&mut layer, key, value);
             if !is_written {
-                judge.sources.insert(key.path, Source::Derived);
+                judge.sources.insert(key.path, ConfigSource::Derived);
             }
         }
     }
@@ -68,7 +68,7 @@ fn shards(judge: &Judge) -> Vec<String> {
 }
 
 fn is_written(judge: &Judge, path: &str) -> bool {
-    !matches!(judge.sources.get(path), None | Some(Source::Default))
+    !matches!(judge.sources.get(path), None | Some(ConfigSource::Default))
 }
 
 /// Whether a node is one of a net on one machine, as the simulation files of nwaku have it: packets of others come to it, and

@@ -10,7 +10,7 @@ use wakumix_discovery::{
     entry::{MixNodeEntry, PeerAddress, check_dns_tree},
     parse_bootstrap,
 };
-use wakumix_role_api::config::{self, Key, Kind, MixDelay, RateLimit, ValueError, text};
+use wakumix_role_api::config::{self, Key, MixDelay, RateLimit, ValueError, ValueKind, text};
 use wakumix_sphinx::WireFormat;
 use wakumix_telemetry::logging;
 use wakumix_waku::ContentTopic;
@@ -52,7 +52,7 @@ pub(crate) fn texts(value: &Value) -> Vec<String> {
 }
 
 /// Reads one scalar; the error is a clause without the key, and never repeats a secret.
-pub(super) fn read_scalar(kind: &Kind, raw: &Value) -> Result<Value, ValueError> {
+pub(super) fn read_scalar(kind: &ValueKind, raw: &Value) -> Result<Value, ValueError> {
     let expected = |got: &str| ValueError::new(format!("{got}; expected {}", kind.form()));
     let text = match raw {
         Value::Dict(..) => return Err(expected("a table stands here")),
@@ -62,8 +62,8 @@ pub(super) fn read_scalar(kind: &Kind, raw: &Value) -> Result<Value, ValueError>
     };
     let text = kind.read(text.trim())?;
     Ok(match kind {
-        Kind::Bool => text.parse::<bool>().map_or_else(|_| text.into(), Value::from),
-        Kind::Port | Kind::Number { .. } => text.parse::<u64>().map_or_else(|_| text.into(), Value::from),
+        ValueKind::Bool => text.parse::<bool>().map_or_else(|_| text.into(), Value::from),
+        ValueKind::Port | ValueKind::Number { .. } => text.parse::<u64>().map_or_else(|_| text.into(), Value::from),
         _ => text.into(),
     })
 }
@@ -105,91 +105,91 @@ fn number_text(number: Num) -> String {
     }
 }
 
-pub(super) fn profile() -> Kind {
+pub(super) fn profile() -> ValueKind {
     text::<WireFormat>("a wire profile such as lioness/pad, aes-ctr/seq or mix-2026-09", "PROFILE").kind
 }
 
-pub(super) fn delay() -> Kind {
+pub(super) fn delay() -> ValueKind {
     text::<MixDelay>(MixDelay::FORM, MixDelay::PLACEHOLDER).kind
 }
 
-pub(super) fn network() -> Kind {
+pub(super) fn network() -> ValueKind {
     config::network().kind
 }
 
-pub(super) fn percent() -> Kind {
+pub(super) fn percent() -> ValueKind {
     text::<Percent>("a share such as 5% or 0.5%", "PERCENT").kind
 }
 
-pub(super) fn nat() -> Kind {
+pub(super) fn nat() -> ValueKind {
     text::<Nat>("none, any or extip:<IP address>", "NAT").kind
 }
 
-pub(super) fn rate_limit() -> Kind {
+pub(super) fn rate_limit() -> ValueKind {
     text::<RateLimit>(RateLimit::FORM, RateLimit::PLACEHOLDER).kind
 }
 
-pub(super) fn log_level() -> Kind {
+pub(super) fn log_level() -> ValueKind {
     let form = "trace, debug, info, warn or error, or a list such as info,wakumix_host=debug";
     let read = |text: &str| match logging::check(text) {
         Ok(()) => Ok(text.to_owned()),
         Err(error) => Err(ValueError::new(error.to_string())),
     };
-    Kind::Text { form, placeholder: "LEVEL", read }
+    ValueKind::Text { form, placeholder: "LEVEL", read }
 }
 
-pub(super) fn address() -> Kind {
+pub(super) fn address() -> ValueKind {
     let read =
         |text: &str| one_of_many(text, text.parse::<Multiaddr>().map_err(|error| format!("not a multiaddr: {error}")));
-    Kind::Text { form: "a multiaddr such as /ip4/192.0.2.1/tcp/60000", placeholder: "MULTIADDR", read }
+    ValueKind::Text { form: "a multiaddr such as /ip4/192.0.2.1/tcp/60000", placeholder: "MULTIADDR", read }
 }
 
-pub(super) fn peer() -> Kind {
+pub(super) fn peer() -> ValueKind {
     let read = |text: &str| one_of_many(text, text.parse::<PeerAddress>());
-    Kind::Text { form: "a multiaddr that ends in /p2p/<peer id>", placeholder: "MULTIADDR", read }
+    ValueKind::Text { form: "a multiaddr that ends in /p2p/<peer id>", placeholder: "MULTIADDR", read }
 }
 
-pub(super) fn peer_id() -> Kind {
+pub(super) fn peer_id() -> ValueKind {
     let read = |text: &str| one_of_many(text, text.parse::<PeerId>());
-    Kind::Text { form: "a peer id such as 16Uiu2HAm…", placeholder: "PEER", read }
+    ValueKind::Text { form: "a peer id such as 16Uiu2HAm…", placeholder: "PEER", read }
 }
 
-pub(super) fn mix_node() -> Kind {
+pub(super) fn mix_node() -> ValueKind {
     let read = |text: &str| one_of_many(text, text.parse::<MixNodeEntry>());
-    Kind::Text { form: "multiaddr/p2p/<peer id>:<64 hex characters>", placeholder: "MULTIADDR:KEY", read }
+    ValueKind::Text { form: "multiaddr/p2p/<peer id>:<64 hex characters>", placeholder: "MULTIADDR:KEY", read }
 }
 
-pub(super) fn node_record() -> Kind {
+pub(super) fn node_record() -> ValueKind {
     let read = |text: &str| one_of_many(text, parse_bootstrap(text).map(|_| text).map_err(|error| error.problem));
-    Kind::Text { form: "a node record, enr:…", placeholder: "ENR", read }
+    ValueKind::Text { form: "a node record, enr:…", placeholder: "ENR", read }
 }
 
-pub(super) fn dns_tree() -> Kind {
+pub(super) fn dns_tree() -> ValueKind {
     let read = |text: &str| one_of_many(text, check_dns_tree(text).map(|()| text));
-    Kind::Text { form: "a DNS list, enrtree://<key>@<domain>", placeholder: "ENRTREE", read }
+    ValueKind::Text { form: "a DNS list, enrtree://<key>@<domain>", placeholder: "ENRTREE", read }
 }
 
-pub(super) fn entry_node() -> Kind {
+pub(super) fn entry_node() -> ValueKind {
     let form = "a node record, a multiaddr that ends in /p2p/<peer id>, or a DNS list";
     let read = |text: &str| one_of_many(text, text.parse::<EntryNode>());
-    Kind::Text { form, placeholder: "ENR|MULTIADDR|ENRTREE", read }
+    ValueKind::Text { form, placeholder: "ENR|MULTIADDR|ENRTREE", read }
 }
 
 /// Longest name of an operator, in bytes. It travels in every descriptor.
 const MAX_TAG: usize = 32;
 
-pub(super) fn tag() -> Kind {
+pub(super) fn tag() -> ValueKind {
     const FORM: &str = "a name of at most 32 letters, digits, dots, dashes and underscores";
     let read = |text: &str| {
         let allowed = |byte: u8| byte.is_ascii_alphanumeric() || b".-_".contains(&byte);
         let fits = (1..=MAX_TAG).contains(&text.len()) && text.bytes().all(allowed);
         fits.then(|| text.to_owned()).ok_or_else(|| ValueError::new(format!("`{text}` is not {FORM}")))
     };
-    Kind::Text { form: FORM, placeholder: "NAME", read }
+    ValueKind::Text { form: FORM, placeholder: "NAME", read }
 }
 
 /// Letters, digits, dashes and underscores between dots, at most 253 bytes in all and 63 in each part (RFC 1035 §2.3.4).
-pub(super) fn host_name() -> Kind {
+pub(super) fn host_name() -> ValueKind {
     const FORM: &str = "a host name without port, such as node.example.org";
     let read = |text: &str| {
         let allowed = |byte: u8| byte.is_ascii_alphanumeric() || b"-_".contains(&byte);
@@ -197,26 +197,26 @@ pub(super) fn host_name() -> Kind {
         let fits = text.len() <= 253 && text.split('.').all(is_label);
         fits.then(|| text.to_owned()).ok_or_else(|| ValueError::new(format!("`{text}` is not {FORM}")))
     };
-    Kind::Text { form: FORM, placeholder: "NAME", read }
+    ValueKind::Text { form: FORM, placeholder: "NAME", read }
 }
 
-pub(super) fn content_topic() -> Kind {
+pub(super) fn content_topic() -> ValueKind {
     let read = |text: &str| one_of_many(text, ContentTopic::parse(text));
-    Kind::Text { form: "a content topic such as /app/1/chat/proto", placeholder: "TOPIC", read }
+    ValueKind::Text { form: "a content topic such as /app/1/chat/proto", placeholder: "TOPIC", read }
 }
 
-pub(super) fn origin() -> Kind {
+pub(super) fn origin() -> ValueKind {
     text::<AllowedOrigin>(AllowedOrigin::FORM, "ORIGIN").kind
 }
 
-pub(super) fn node_key() -> Kind {
+pub(super) fn node_key() -> ValueKind {
     let check = |text: &str| keys::parse_node_key(text).map(drop).map_err(|error| ValueError::new(error.to_string()));
-    Kind::Secret { form: "64 hex characters of a secp256k1 private key", check }
+    ValueKind::Secret { form: "64 hex characters of a secp256k1 private key", check }
 }
 
-pub(super) fn mix_key() -> Kind {
+pub(super) fn mix_key() -> ValueKind {
     let check = |text: &str| keys::parse_mix_key(text).map(drop).map_err(|error| ValueError::new(error.to_string()));
-    Kind::Secret { form: "64 hex characters of an X25519 private key", check }
+    ValueKind::Secret { form: "64 hex characters of an X25519 private key", check }
 }
 
 /// For kinds whose errors do not name the text: a list may hold a hundred of them.

@@ -10,7 +10,7 @@ use figment::{
     providers::{Format, Yaml},
     value::{Dict, Value},
 };
-use wakumix_role_api::config::{Key, Kind, ValueError};
+use wakumix_role_api::config::{Key, ValueError, ValueKind};
 use zeroize::Zeroizing;
 
 use super::{
@@ -18,7 +18,7 @@ use super::{
     masked::{Masked, Wiped},
     place::{Places, twice_in_yaml},
     presets::Preset,
-    problem::{Problem, Source},
+    problem::{ConfigSource, Problem},
     schema::Schema,
     wakunode2::{self, Fate, Wakunode2Option},
 };
@@ -67,7 +67,7 @@ pub(super) struct Entry {
     /// Its name, brought into the form of a path.
     pub(super) name: String,
     raw: Wiped,
-    source: Source,
+    source: ConfigSource,
 }
 
 /// What the first pass finds.
@@ -79,15 +79,15 @@ pub(super) struct Judge {
     /// Good values that must not be shown; they never enter `layers`.
     pub(super) secrets: BTreeMap<&'static str, Secret>,
     /// Nwaku's switches.
-    pub(super) switches: BTreeMap<&'static str, (bool, Source)>,
+    pub(super) switches: BTreeMap<&'static str, (bool, ConfigSource)>,
     /// Nwaku's options that are no keys here and may be refused, as written last.
-    pub(super) options: BTreeMap<&'static str, (Vec<String>, Source)>,
+    pub(super) options: BTreeMap<&'static str, (Vec<String>, ConfigSource)>,
     /// The presets in force: the one that a cluster implies, and the named one.
     pub(super) presets: Vec<&'static Preset>,
     /// Whether the node is one of a net on one machine.
     pub(super) is_on_one_machine: bool,
     /// Where the value in force of each key comes from.
-    pub(super) sources: BTreeMap<&'static str, Source>,
+    pub(super) sources: BTreeMap<&'static str, ConfigSource>,
     /// Keys with a bad value somewhere; the second pass does not judge them again.
     pub(super) bad: BTreeSet<&'static str>,
     /// What is wrong.
@@ -128,14 +128,14 @@ pub(super) fn defaults(schema: &Schema) -> Vec<Entry> {
     let entry = |key: &Key, text: &str| Entry {
         name: key.path.to_owned(),
         raw: Wiped::new(text.into()),
-        source: Source::Default,
+        source: ConfigSource::Default,
     };
     schema.keys().iter().filter_map(|key| key.default.as_deref().map(|text| entry(key, text))).collect()
 }
 
 /// The layer of a preset, without keys of roles that are not in this build.
 pub(super) fn preset(schema: &Schema, preset: &Preset) -> Vec<Entry> {
-    let source = Source::Preset(preset.name);
+    let source = ConfigSource::Preset(preset.name);
     let entry = |(name, text): &(&str, &str)| Entry {
         name: (*name).to_owned(),
         raw: Wiped::new((*text).into()),
@@ -204,7 +204,7 @@ pub(super) fn file_of(schema: &Schema, path: &Path, text: &str) -> Result<(Vec<E
         )
     })?;
     let mut entries = Vec::new();
-    flatten(schema, &masked, "", table, &Source::File(path.to_owned()), &mut entries);
+    flatten(schema, &masked, "", table, &ConfigSource::File(path.to_owned()), &mut entries);
     Ok((entries, places))
 }
 
@@ -218,7 +218,7 @@ pub(super) fn environment(variables: &[(String, String)]) -> Vec<Entry> {
             Some(Entry {
                 name: rest.to_ascii_lowercase().replace("__", ".").replace('_', "-"),
                 raw: Wiped::new(value.as_str().into()),
-                source: Source::Environment(name.clone()),
+                source: ConfigSource::Environment(name.clone()),
             })
         })
         .collect()
@@ -234,7 +234,7 @@ pub(super) fn flags(flags: &[Flag]) -> Vec<Entry> {
                 [one] => one.as_str().into(),
                 many => many.iter().map(|value| Value::from(value.as_str())).collect::<Vec<_>>().into(),
             }),
-            source: Source::Flag(flag.name.clone()),
+            source: ConfigSource::Flag(flag.name.clone()),
         })
         .collect()
 }
@@ -266,9 +266,9 @@ impl Judge {
     }
 
     /// Where an entry of this name was written: of a file with the line, of a list with that of the item.
-    pub(super) fn place(&self, name: &str, item: Option<usize>, source: &Source) -> String {
+    pub(super) fn place(&self, name: &str, item: Option<usize>, source: &ConfigSource) -> String {
         let line = match (source, &self.places) {
-            (Source::File(_), Some(places)) => places.line(name, item),
+            (ConfigSource::File(_), Some(places)) => places.line(name, item),
             _ => None,
         };
         line.map_or_else(|| source.to_string(), |line| format!("{source} line {line}"))
@@ -276,7 +276,7 @@ impl Judge {
 
     /// Where the value in force of a key was written; `None` for a default.
     pub(super) fn place_of(&self, key: &str) -> Option<String> {
-        let source = self.sources.get(key).filter(|source| **source != Source::Default)?;
+        let source = self.sources.get(key).filter(|source| **source != ConfigSource::Default)?;
         let name = self.written.get(key).map_or(key, String::as_str);
         Some(self.place(name, None, source))
     }
@@ -304,7 +304,7 @@ impl Judge {
     }
 
     fn switch(&mut self, name: &'static str, entry: &Entry) {
-        match read_scalar(&Kind::Bool, entry.raw.get()) {
+        match read_scalar(&ValueKind::Bool, entry.raw.get()) {
             Ok(value) => {
                 let on = value.to_bool().unwrap_or_default();
                 self.switches.insert(name, (on, entry.source.clone()));
@@ -364,7 +364,7 @@ impl Judge {
     }
 
     /// Says what a list has twice. Of roles it may mean that another one was to stand there; elsewhere it does no harm.
-    fn repeated(&mut self, key: &Key, name: &str, value: &Value, source: &Source) {
+    fn repeated(&mut self, key: &Key, name: &str, value: &Value, source: &ConfigSource) {
         let Value::Array(_, items) = value else { return };
         let mut seen = BTreeSet::new();
         for (index, text) in items.iter().map(scalar_text).enumerate() {
@@ -403,7 +403,7 @@ impl Judge {
     }
 
     fn unknown(&mut self, entry: &Entry) {
-        if matches!(&entry.source, Source::Environment(name) if name.starts_with(WAKUNODE2_ENV_PREFIX)) {
+        if matches!(&entry.source, ConfigSource::Environment(name) if name.starts_with(WAKUNODE2_ENV_PREFIX)) {
             self.warnings.push(format!("{} names no option of wakunode2, and has no effect", entry.source));
             return;
         }
@@ -417,13 +417,13 @@ impl Judge {
 }
 
 /// How a key is written in the kind of source that a value came from.
-pub(super) fn spelled(path: &str, source: &Source) -> String {
+pub(super) fn spelled(path: &str, source: &ConfigSource) -> String {
     match source {
-        Source::Environment(_) => {
+        ConfigSource::Environment(_) => {
             let name = path.replace('.', "__").replace('-', "_").to_ascii_uppercase();
             format!("{ENV_PREFIX}{name}")
         }
-        Source::Flag(_) => format!("--{path}"),
+        ConfigSource::Flag(_) => format!("--{path}"),
         _ => path.to_owned(),
     }
 }
@@ -447,7 +447,14 @@ fn nearest(schema: &Schema, name: &str) -> Option<&'static str> {
 }
 
 /// Takes a parsed file apart into its values; unknown tables stay whole and become one unknown key.
-fn flatten(schema: &Schema, masked: &Masked, prefix: &str, table: Dict, source: &Source, entries: &mut Vec<Entry>) {
+fn flatten(
+    schema: &Schema,
+    masked: &Masked,
+    prefix: &str,
+    table: Dict,
+    source: &ConfigSource,
+    entries: &mut Vec<Entry>,
+) {
     for (name, value) in table {
         let path = format!("{prefix}{name}");
         match value {

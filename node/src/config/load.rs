@@ -20,7 +20,7 @@ use super::{
     derived, kind,
     layers::{self, Entry, Inputs, Judge},
     presets,
-    problem::{Problem, Problems, Source},
+    problem::{ConfigSource, Problem, Problems},
     schema::Schema,
     wakunode2::{self, SWITCHES, Switch},
 };
@@ -39,11 +39,11 @@ pub struct Loaded {
     /// The node's private keys, and the token of REST.
     pub keys: Keys,
     /// Where each value comes from, by the key's path; keys that are not set are absent.
-    pub sources: BTreeMap<&'static str, Source>,
+    pub sources: BTreeMap<&'static str, ConfigSource>,
     /// What the operator should know, one sentence each.
     pub warnings: Vec<String>,
     /// Where the operator has said that a relay may do without proofs in a network of proofs.
-    pub(crate) without_proofs: Option<Source>,
+    pub(crate) without_proofs: Option<ConfigSource>,
     /// The roles that this node could have.
     pub roles: Roles,
     /// Every key.
@@ -166,7 +166,7 @@ fn apply_switches(judge: &mut Judge, built: &Roles) {
         };
         let roles: Vec<&str> =
             SWITCHES.iter().filter(has).flat_map(|switch| switch.roles.iter().map(|role| role.as_str())).collect();
-        let source = judge.switches.values().last().map_or(Source::Derived, |(_, source)| source.clone());
+        let source = judge.switches.values().last().map_or(ConfigSource::Derived, |(_, source)| source.clone());
         judge.sources.insert("roles", source);
         judge.layers.push(Dict::from([("roles".to_owned(), Value::from(roles))]));
         return;

@@ -4,7 +4,7 @@ use std::{fmt, path::PathBuf};
 
 /// Where a value was written.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Source {
+pub enum ConfigSource {
     /// Built in.
     Default,
     /// The named preset.
@@ -19,7 +19,7 @@ pub enum Source {
     Derived,
 }
 
-impl fmt::Display for Source {
+impl fmt::Display for ConfigSource {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Default => f.write_str("default"),

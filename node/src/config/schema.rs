@@ -6,7 +6,7 @@
 
 use std::sync::Arc;
 
-use wakumix_role_api::config::{Key, Kind};
+use wakumix_role_api::config::{Key, ValueKind};
 
 use super::{kind, presets};
 use crate::roles::{Roles, RolesError};
@@ -112,21 +112,21 @@ pub fn capitalised(text: &str) -> String {
 /// One hour in milliseconds: more than anything here should ever wait.
 const HOUR_MS: u64 = 3_600_000;
 
-const fn number(min: u64, max: u64) -> Kind {
-    Kind::Number { min, max }
+const fn number(min: u64, max: u64) -> ValueKind {
+    ValueKind::Number { min, max }
 }
 
-const fn time(min_ms: u64, max_ms: u64) -> Kind {
-    Kind::Time { min_ms, max_ms }
+const fn time(min_ms: u64, max_ms: u64) -> ValueKind {
+    ValueKind::Time { min_ms, max_ms }
 }
 
-fn preset() -> Kind {
-    Kind::Text { form: presets::FORM, placeholder: "PRESET", read: presets::read }
+fn preset() -> ValueKind {
+    ValueKind::Text { form: presets::FORM, placeholder: "PRESET", read: presets::read }
 }
 
-fn role(roles: &Roles) -> Kind {
+fn role(roles: &Roles) -> ValueKind {
     let names = roles.names().into_iter().map(|role| role.as_str()).collect();
-    Kind::Name { what: "a role", placeholder: "ROLE", names }
+    ValueKind::Name { what: "a role", placeholder: "ROLE", names }
 }
 
 /// The node's own keys, grouped, tables last.
@@ -139,37 +139,37 @@ fn own(roles: &Roles) -> Vec<Key> {
             "what the node is; without it nwaku's switches decide: relay is on unless relay = false, mix = true adds mixer and exit. An exit forwards packets of others like a mixer: paths run through every node of a pool").also(&["role"]).unset_list(),
         Key::new(NODE, "drain-timeout", time(0, HOUR_MS),
             "how long a stopping node may spend on sending what it holds; keep it below the supervisor's kill time").or("20s"),
-        Key::new(NODE, "core-dumps", Kind::Bool,
+        Key::new(NODE, "core-dumps", ValueKind::Bool,
             "let the system write the memory of the node, with its keys, to a file when it crashes, and let debuggers and profilers of the same user look at it").or("false"),
 
         Key::new(IDENTITY, "nodekey", kind::node_key(),
             "identity in libp2p; prefer nodekey-file: flags and environment are visible to others. Without either, each start makes a new one"),
-        Key::new(IDENTITY, "nodekey-file", Kind::File,
+        Key::new(IDENTITY, "nodekey-file", ValueKind::File,
             "file with the identity, 64 hex characters, readable by nobody but its owner and own group"),
         Key::new(IDENTITY, "mixkey", kind::mix_key(),
             "mix key; prefer mixkey-file. Without either, each start makes a new one and what other nodes know of this one goes stale"),
-        Key::new(IDENTITY, "mixkey-file", Kind::File,
+        Key::new(IDENTITY, "mixkey-file", ValueKind::File,
             "file with the mix key, 64 hex characters, readable by nobody but its owner and own group"),
 
-        Key::new(ADDRESSES, "listen-address", Kind::Ip,
+        Key::new(ADDRESSES, "listen-address", ValueKind::Ip,
             "address that the transports bind; :: is all of IPv6 and IPv4. Nodes that forward packets need IPv4, a packet header carries nothing else; a sender needs neither").or("0.0.0.0"),
-        Key::new(ADDRESSES, "tcp-port", Kind::Port,
+        Key::new(ADDRESSES, "tcp-port", ValueKind::Port,
             "TCP port of libp2p; 0 takes any free one").or("60000"),
-        Key::new(ADDRESSES, "quic-support", Kind::Bool,
+        Key::new(ADDRESSES, "quic-support", ValueKind::Bool,
             "listen on QUIC").or("false"),
-        Key::new(ADDRESSES, "quic-port", Kind::Port,
+        Key::new(ADDRESSES, "quic-port", ValueKind::Port,
             "UDP port of QUIC; 0 takes any free one").or("60000"),
-        Key::new(ADDRESSES, "websocket-support", Kind::Bool,
+        Key::new(ADDRESSES, "websocket-support", ValueKind::Bool,
             "listen on WebSocket").or("false"),
-        Key::new(ADDRESSES, "websocket-port", Kind::Port,
+        Key::new(ADDRESSES, "websocket-port", ValueKind::Port,
             "TCP port of WebSocket; 0 takes any free one").or("8000"),
-        Key::new(ADDRESSES, "websocket-secure-support", Kind::Bool,
+        Key::new(ADDRESSES, "websocket-secure-support", ValueKind::Bool,
             "listen on WebSocket over TLS, which pages of https need: at websocket-port and instead of plain WebSocket, as wakunode2 does, unless websocket-secure-port is set").or("false"),
-        Key::new(ADDRESSES, "websocket-secure-port", Kind::Port,
+        Key::new(ADDRESSES, "websocket-secure-port", ValueKind::Port,
             "TCP port of WebSocket over TLS, beside plain WebSocket; 0 takes any free one"),
-        Key::new(ADDRESSES, "websocket-secure-cert-path", Kind::File,
+        Key::new(ADDRESSES, "websocket-secure-cert-path", ValueKind::File,
             "file with the certificate of WebSocket in PEM, its chain behind it; looked at every ten seconds, so a renewed one needs no restart"),
-        Key::new(ADDRESSES, "websocket-secure-key-path", Kind::File,
+        Key::new(ADDRESSES, "websocket-secure-key-path", ValueKind::File,
             "file with the private key of that certificate in PEM, readable by nobody but its owner and own group"),
         Key::new(ADDRESSES, "ports-shift", number(0, 65_535),
             "added to every port of this node except 0").or("0"),
@@ -177,13 +177,13 @@ fn own(roles: &Roles) -> Vec<Key> {
             "how others reach this node: extip:<IP> announces that address with the ports of this node, once they are bound; any is what nwaku writes for whatever works, and maps no ports here").or("none"),
         Key::new(ADDRESSES, "ext-multiaddr", kind::address(),
             "addresses to announce before all others; the first one that a header can carry is this node's hop address").list(),
-        Key::new(ADDRESSES, "ext-multiaddr-only", Kind::Bool,
+        Key::new(ADDRESSES, "ext-multiaddr-only", ValueKind::Bool,
             "announce ext-multiaddr and nothing else").or("false"),
         Key::new(ADDRESSES, "dns4-domain-name", kind::host_name(),
             "name of this node in the DNS, announced with its ports after ext-multiaddr; the certificate of WebSocket must cover it. Packet headers carry no names, so a node that forwards needs nat or an ext-multiaddr with its IPv4 address as well"),
-        Key::new(ADDRESSES, "autonat", Kind::Bool,
+        Key::new(ADDRESSES, "autonat", ValueKind::Bool,
             "let other nodes try whether they can dial this one, and try it for them").or("true"),
-        Key::new(ADDRESSES, "circuit-relay", Kind::Bool,
+        Key::new(ADDRESSES, "circuit-relay", ValueKind::Bool,
             "relay connections for nodes that nobody can dial; costs their traffic twice, so only for nodes with a public address").or("false"),
         Key::new(ADDRESSES, "relay-reservation", kind::peer(),
             "relays to be reachable through; without any, a node that nobody can dial asks relays that it finds").list(),
@@ -201,23 +201,23 @@ fn own(roles: &Roles) -> Vec<Key> {
 
         Key::new(DISCOVERY, "entry-node", kind::entry_node(),
             "nodes to find the network from, each as a node record, a multiaddr or a DNS list; each is handed to the kinds of discovery that can use it, which turns discv5 or DNS lists on").list(),
-        Key::new(DISCOVERY, "discv5-discovery", Kind::Bool,
+        Key::new(DISCOVERY, "discv5-discovery", ValueKind::Bool,
             "find nodes, and be found, by Node Discovery v5; unset means on when there is a record to begin from"),
-        Key::new(DISCOVERY, "discv5-udp-port", Kind::Port,
+        Key::new(DISCOVERY, "discv5-udp-port", ValueKind::Port,
             "UDP port of discv5; 0 takes any free one").or("9000"),
         Key::new(DISCOVERY, "discv5-bootstrap-node", kind::node_record(),
             "records of the nodes that discv5 asks first").list(),
-        Key::new(DISCOVERY, "discv5-enr-auto-update", Kind::Bool,
+        Key::new(DISCOVERY, "discv5-enr-auto-update", ValueKind::Bool,
             "let the own record take the address that most others see; off where addresses are configured").or("false"),
-        Key::new(DISCOVERY, "descriptors", Kind::Bool,
+        Key::new(DISCOVERY, "descriptors", ValueKind::Bool,
             "ask nodes for signed mix descriptors and serve them; they carry keys that do not fit a node record, and their changes").or("true"),
-        Key::new(DISCOVERY, "rendezvous", Kind::Bool,
+        Key::new(DISCOVERY, "rendezvous", ValueKind::Bool,
             "Waku rendezvous: register with, ask and be a rendezvous point").or("true"),
-        Key::new(DISCOVERY, "peer-exchange", Kind::Bool,
+        Key::new(DISCOVERY, "peer-exchange", ValueKind::Bool,
             "ask nodes for records of others and answer such requests").or("true"),
         Key::new(DISCOVERY, "peer-exchange-node", kind::peer(),
             "nodes to ask for records first").list(),
-        Key::new(DISCOVERY, "enable-kad-discovery", Kind::Bool,
+        Key::new(DISCOVERY, "enable-kad-discovery", ValueKind::Bool,
             "Kademlia service discovery, as nodes of nwaku use it since June 2026 to find mix keys; unset means on when there is a kad-bootstrap-node"),
         Key::new(DISCOVERY, "kad-bootstrap-node", kind::peer(),
             "nodes that Kademlia service discovery asks first; none for the first node of a network").list(),
@@ -225,15 +225,15 @@ fn own(roles: &Roles) -> Vec<Key> {
             "seconds between two random walks of Kademlia service discovery").or("60"),
         Key::new(DISCOVERY, "kad-service-lookup-interval", number(1, 86_400),
             "seconds between two look-ups of mix nodes by Kademlia service discovery").or("60"),
-        Key::new(DISCOVERY, "dns-discovery", Kind::Bool,
+        Key::new(DISCOVERY, "dns-discovery", ValueKind::Bool,
             "read lists of nodes from DNS (EIP-1459); unset means on when there is a list"),
         Key::new(DISCOVERY, "dns-discovery-url", kind::dns_tree(),
             "the lists, enrtree://<key>@<domain>").list(),
-        Key::new(DISCOVERY, "dns-addrs-name-server", Kind::Ip,
+        Key::new(DISCOVERY, "dns-addrs-name-server", ValueKind::Ip,
             "name servers that are asked for lists; without any, those of the system").also(&["dns-discovery-name-server"]).list(),
-        Key::new(DISCOVERY, "mix-allow-all-addresses", Kind::Bool,
+        Key::new(DISCOVERY, "mix-allow-all-addresses", ValueKind::Bool,
             "take nodes at private and loopback addresses: for test nets and closed fleets only, a stranger could make this node dial what lies behind it").or("false"),
-        Key::new(DISCOVERY, "local-storage-path", Kind::File,
+        Key::new(DISCOVERY, "local-storage-path", ValueKind::File,
             "folder for what the node learns: the last good directory, which lets a restarted node begin where it stopped. Without it nothing is kept"),
         Key::new(DISCOVERY, "operator", kind::tag(),
             "name of who runs this node, published with it; no path has two nodes of one name"),
@@ -248,44 +248,44 @@ fn own(roles: &Roles) -> Vec<Key> {
             "content topics whose shards the relay joins besides").list(),
         Key::new(WAKU, "num-shards-in-network", number(0, 1024),
             "shards of the cluster, for deriving a shard from a content topic; 0 turns that off, then requests must name the pubsub topic").or("0"),
-        Key::new(WAKU, "max-msg-size", Kind::Size { min: 1024, max: 16 << 20 },
+        Key::new(WAKU, "max-msg-size", ValueKind::Size { min: 1024, max: 16 << 20 },
             "largest encoded message that is published here; what others publish is passed on up to 150KiB with its envelope, which is what nodes of the network read").or("150KiB"),
         Key::new(WAKU, "rate-limit", kind::rate_limit(),
             "requests that a service takes: lightpush for peers, each of whom gets three quarters, mix for all who come through the mixnet together; a service without an entry takes all").list().or("lightpush:20/1s,mix:100/1s"),
 
-        Key::new(REST, "rest", Kind::Bool,
+        Key::new(REST, "rest", ValueKind::Bool,
             "serve the REST interface").or("true"),
-        Key::new(REST, "rest-address", Kind::Ip,
+        Key::new(REST, "rest-address", ValueKind::Ip,
             "address of the REST interface; outside loopback it is read-only until rest-tls-cert-path, rest-token-file or rest-allow-insecure is set").or("127.0.0.1"),
-        Key::new(REST, "rest-port", Kind::Port,
+        Key::new(REST, "rest-port", ValueKind::Port,
             "TCP port of the REST interface; 0 takes any free one").or("8645"),
-        Key::new(REST, "rest-admin", Kind::Bool,
+        Key::new(REST, "rest-admin", ValueKind::Bool,
             "serve /admin on an address that is not loopback; there it always is, and where clients show certificates").or("false"),
         Key::new(REST, "rest-allow-host", kind::host_name(),
             "names by which programs reach REST besides IP addresses and localhost; requests to other names are refused, a web page could have made them").list(),
         Key::new(REST, "rest-allow-origin", kind::origin(),
             "web pages that may use REST, by their origin; pages of others are refused. They may do what programs may, so set rest-token-file as well").list(),
-        Key::new(REST, "rest-token-file", Kind::File,
+        Key::new(REST, "rest-token-file", ValueKind::File,
             "file with a token, readable by nobody but its owner and own group, that /admin and pushes with anonymity none or preferred need, as Authorization: Bearer; without it they need none"),
-        Key::new(REST, "rest-tls-cert-path", Kind::File,
+        Key::new(REST, "rest-tls-cert-path", ValueKind::File,
             "file with the certificate of REST and metrics in PEM, its chain behind it: both then speak https alone; looked at every ten seconds, so a renewed one needs no restart"),
-        Key::new(REST, "rest-tls-key-path", Kind::File,
+        Key::new(REST, "rest-tls-key-path", ValueKind::File,
             "file with the private key of that certificate in PEM, readable by nobody but its owner and own group"),
-        Key::new(REST, "rest-tls-client-ca-path", Kind::File,
+        Key::new(REST, "rest-tls-client-ca-path", ValueKind::File,
             "file with the authorities of client certificates in PEM: REST and metrics then serve those who show one, and /admin as well; others get /health alone"),
-        Key::new(REST, "rest-allow-insecure", Kind::Bool,
+        Key::new(REST, "rest-allow-insecure", ValueKind::Bool,
             "let everybody who reaches REST outside loopback publish, subscribe and change things without TLS and without rest-token-file; presets of public networks set it, whose tools expect it").or("false"),
         Key::new(REST, "rest-relay-cache-capacity", number(1, 1_000_000),
             "messages kept for each subscription made by REST; the oldest go first").or("50"),
-        Key::new(REST, "metrics-server", Kind::Bool,
+        Key::new(REST, "metrics-server", ValueKind::Bool,
             "serve /metrics and /health on their own port").or("false"),
-        Key::new(REST, "metrics-server-address", Kind::Ip,
+        Key::new(REST, "metrics-server-address", ValueKind::Ip,
             "address of the metrics server").or("127.0.0.1"),
-        Key::new(REST, "metrics-server-port", Kind::Port,
+        Key::new(REST, "metrics-server-port", ValueKind::Port,
             "TCP port of the metrics server; 0 takes any free one").or("8008"),
         Key::new(REST, "log-level", kind::log_level(),
             "least severe events of this program that are logged, and target=level for others, as in info,libp2p_swarm=debug; libraries are kept to warnings until named").or("info"),
-        Key::new(REST, "log-format", Kind::choice(&["text", "json"]),
+        Key::new(REST, "log-format", ValueKind::choice(&["text", "json"]),
             "form of log lines; with json, what ends the program is an object as well").or("text"),
         Key::new(REST, "log-name", kind::tag(),
             "name at the beginning of each log line, or in its field node, which tells nodes in one terminal or collector apart"),
@@ -295,7 +295,7 @@ fn own(roles: &Roles) -> Vec<Key> {
         Key::new(POOL, "pool.max-age", time(1000, 24 * HOUR_MS),
             "how long a node is believed to be alive after it was last reached").or("30m"),
 
-        Key::new(HOST, "host.require-metadata", Kind::Bool,
+        Key::new(HOST, "host.require-metadata", ValueKind::Bool,
             "disconnect peers that do not answer metadata, as nwaku does; mix nodes without Waku are such peers").or("false"),
         Key::new(HOST, "host.queue-packets", number(1, 65_536),
             "packets that wait for one peer; further ones are dropped and counted").or("256"),
@@ -315,7 +315,7 @@ fn own(roles: &Roles) -> Vec<Key> {
         Key::new(MIX, "mix.buffers", number(16, 1_000_000),
             "packets that the node holds at once, 4.6 kB each; when all are in use, packets are dropped and counted").or("16384"),
 
-        Key::new(MIX_KEYS, "keys.directory", Kind::File,
+        Key::new(MIX_KEYS, "keys.directory", ValueKind::File,
             "folder for mix keys and their replay tags, for this node alone. Without it both end with the process, and what was recorded could be replayed to a mixkey that is used again"),
         Key::new(MIX_KEYS, "keys.lifetime", time(10_000, 400 * 24 * HOUR_MS),
             "how long a mix key is current before the next one, which is announced, takes its place; a mixkey that is set is never replaced. Short lives cost everybody a new record, long ones keep recorded packets openable").or("24h"),

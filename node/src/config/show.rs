@@ -5,7 +5,7 @@ use std::fmt::Write as _;
 use serde_json::{Map, Value, json};
 
 use wakumix_role_api::{
-    config::{Key, Kind},
+    config::{Key, ValueKind},
     relay,
 };
 
@@ -152,9 +152,11 @@ fn value(loaded: &Loaded, key: &Key) -> Value {
 }
 
 /// A canonical text as the type that it stands for.
-fn typed(kind: &Kind, text: &str) -> Value {
+fn typed(kind: &ValueKind, text: &str) -> Value {
     match kind {
-        Kind::Bool | Kind::Port | Kind::Number { .. } => serde_json::from_str(text).unwrap_or_else(|_| text.into()),
+        ValueKind::Bool | ValueKind::Port | ValueKind::Number { .. } => {
+            serde_json::from_str(text).unwrap_or_else(|_| text.into())
+        }
         _ => text.into(),
     }
 }

@@ -64,11 +64,11 @@ pub enum Fate {
     /// Turned on, it needs this key, which says where; nothing else is missing.
     By(&'static str),
     /// Refused.
-    Refused(Refusal),
+    Refused(OptionRefusal),
 }
 
 /// When an option is refused, why, and what to do.
-pub struct Refusal {
+pub struct OptionRefusal {
     /// Values that ask for what this node does anyway, in lower case; an empty one always does.
     pub unless: &'static [&'static str],
     /// Nodes to which it does not matter.
@@ -90,7 +90,7 @@ pub enum Spares {
     OnOneMachine,
 }
 
-impl Refusal {
+impl OptionRefusal {
     /// Whether a value asks for what this node does anyway.
     pub(super) fn permits(&self, value: &str) -> bool {
         let value = value.trim();

@@ -3,7 +3,7 @@
 use std::{sync::Arc, time::Duration};
 
 use wakumix_role_api::Workers;
-use wakumix_tls::Served;
+use wakumix_tls::ServedCertificate;
 
 use crate::clock;
 
@@ -12,7 +12,7 @@ use crate::clock;
 const POLL: Duration = Duration::from_secs(10);
 
 /// Looks at the files of all certificates again and again, on a worker.
-pub(super) async fn renew(certificates: Vec<Arc<Served>>, workers: Workers) {
+pub(super) async fn renew(certificates: Vec<Arc<ServedCertificate>>, workers: Workers) {
     loop {
         tokio::time::sleep(POLL).await;
         for served in &certificates {

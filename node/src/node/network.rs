@@ -16,7 +16,7 @@ use tokio::time::Instant;
 use wakumix_mix::MIN_POOL;
 use wakumix_role_api::{DirectoryReader, RoleName, host::HostHandle, relay};
 use wakumix_telemetry::Telemetry;
-use wakumix_tls::Served;
+use wakumix_tls::ServedCertificate;
 
 use super::{RunningPart, RunningRoles};
 use crate::{clock, config::Config};
@@ -38,7 +38,7 @@ pub(super) struct Network {
     /// Of all topics together.
     mesh_peers: AtomicUsize,
     /// What listeners show their clients.
-    certificates: Vec<Arc<Served>>,
+    certificates: Vec<Arc<ServedCertificate>>,
 }
 
 impl Network {
@@ -47,7 +47,7 @@ impl Network {
         directory: DirectoryReader,
         config: &Config,
         forwards: impl Fn(RoleName) -> bool,
-        certificates: Vec<Arc<Served>>,
+        certificates: Vec<Arc<ServedCertificate>>,
     ) -> Self {
         let forwarders = config.roles.iter().copied().filter(|role| forwards(*role)).collect();
         Self { directory, forwarders, mesh_peers: AtomicUsize::new(0), certificates }

@@ -7,7 +7,7 @@ use tokio::{
     sync::{broadcast, watch},
     time::Instant,
 };
-use wakumix_discovery::{Discovery, PrepareError, Surroundings};
+use wakumix_discovery::{Discovery, DiscoveryParts, PrepareError};
 use wakumix_host::{HostConfig, HostError, HostParts, MixPort};
 use wakumix_keyring::{KeyRing, Rotation};
 use wakumix_mix::{
@@ -19,7 +19,7 @@ use wakumix_role_api::{
     Supervisor, Tasks, Workers, host::HostHandle, mailbox, relay::RelayHandle, sender::GuardsInUse,
 };
 use wakumix_telemetry::{CatalogueError, Telemetry};
-use wakumix_tls::{CertificateError, ClientCa, Files, Served, Surface, rustls::ServerConfig};
+use wakumix_tls::{CertificateError, ClientCa, Files, ServedCertificate, Surface, rustls::ServerConfig};
 
 use super::{
     Housekeeping, NODE, Node, RunningPart, RunningRoles, certificates, connections,
@@ -178,7 +178,7 @@ impl Node {
         let connections = connections::for_files(config.max_connections.map(count), runtime::open_files())?;
         let websocket = certificate(Surface::WebSocket, config.websocket_certificate(), &telemetry)?;
         let http = certificate(Surface::Http, config.http_certificate(), &telemetry)?;
-        let certificates: Vec<Arc<Served>> = websocket.iter().chain(&http).cloned().collect();
+        let certificates: Vec<Arc<ServedCertificate>> = websocket.iter().chain(&http).cloned().collect();
         let client_ca = config.rest_tls_client_ca_path.as_deref().filter(|_| http.is_some());
         let client_ca = client_ca.map(ClientCa::load).transpose().map_err(|error| StartError::Certificate { error })?;
         let http = http.map(|served| wakumix_tls::server_config(served, client_ca.as_ref())).transpose()?;
@@ -234,7 +234,7 @@ impl Node {
             telemetry: telemetry.clone(),
             weaknesses: *weaknesses,
         };
-        let surroundings = Surroundings {
+        let surroundings = DiscoveryParts {
             me: keys.peer(),
             identity: keys.node.clone(),
             local: record.clone(),
@@ -373,8 +373,8 @@ fn certificate(
     surface: Surface,
     files: Option<Files>,
     telemetry: &Telemetry,
-) -> Result<Option<Arc<Served>>, StartError> {
-    let served = files.map(|files| Served::load(surface, files, telemetry)).transpose();
+) -> Result<Option<Arc<ServedCertificate>>, StartError> {
+    let served = files.map(|files| ServedCertificate::load(surface, files, telemetry)).transpose();
     served.map_err(|error| StartError::Certificate { error })
 }
 

@@ -15,7 +15,7 @@ use rand::Rng as _;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use wakumix_role_api::{
-    rest::{MessageJson, Object, Operation, Reply, Taken, object, read_json},
+    rest::{MessageJson, Object, Operation, Reply, RequestBody, object, read_json},
     sender::{Anonymity, Answer, ClientError, DeliveryPath, DirectFailure, DirectPush, Exposure, PushFailure},
 };
 use wakumix_waku::{
@@ -33,7 +33,7 @@ const LONGEST_PLAIN_LIMIT: Duration = Duration::from_secs(60);
 const PUSH: Operation = Operation {
     summary: "Push a message, over the mixnet where this node can",
     parameters: &[],
-    body: Some(Taken::required::<PushJson>()),
+    body: Some(RequestBody::required::<PushJson>()),
     replies: &[
         Reply::json::<Outcome>(200, "The message is published."),
         Reply::json::<Outcome>(400, "The body is malformed, or the message cannot be sent."),
@@ -53,7 +53,7 @@ const PUSH: Operation = Operation {
 const PUSH_V1: Operation = Operation {
     summary: "Push a message as /lightpush/v3/message does, with the answers of nwaku's older interface",
     parameters: &[],
-    body: Some(Taken::required::<PushJson>()),
+    body: Some(RequestBody::required::<PushJson>()),
     replies: &[
         Reply::text(200, "OK"),
         Reply::text(400, "The body is malformed, or the message cannot be sent."),

@@ -11,7 +11,7 @@ use serde::{Deserialize, Serialize};
 use wakumix_discovery::{AddError, Addition, PoolEntry};
 use wakumix_role_api::{
     directory::PoolState,
-    rest::{Operation, Reply, Taken, read_json},
+    rest::{Operation, Reply, RequestBody, read_json},
 };
 use wakumix_waku::record::{Capabilities, Shards};
 
@@ -26,7 +26,7 @@ const POOL: Operation = Operation {
 const ADD: Operation = Operation {
     summary: "Hand nodes to the running node, which keeps them until it ends; all of them or none",
     parameters: &[],
-    body: Some(Taken::required::<NodesJson>()),
+    body: Some(RequestBody::required::<NodesJson>()),
     replies: &[
         Reply::json::<AddedJson>(200, "They are added."),
         Reply::text(400, "Some cannot be read, or their names do not resolve; the text names each."),

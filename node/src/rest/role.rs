@@ -4,7 +4,7 @@ use std::convert::Infallible;
 
 use actix_web::{HttpRequest, HttpResponse, ResponseError as _, http::StatusCode, web};
 use futures::StreamExt as _;
-use wakumix_role_api::rest::{Access, Body, Request, Response, RouteContext};
+use wakumix_role_api::rest::{Access, Request, Response, ResponseBody, RouteContext};
 
 use super::{Api, RoleRoute, access, body::text};
 
@@ -36,8 +36,8 @@ async fn answer(
     let Response { status, content_type, body } = (route.handler)(context, request).await;
     let mut response = HttpResponse::build(StatusCode::from_u16(status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR));
     match body {
-        Body::Full(bytes) => response.content_type(content_type).body(bytes),
-        Body::Pieces(pieces) => {
+        ResponseBody::Full(bytes) => response.content_type(content_type).body(bytes),
+        ResponseBody::Pieces(pieces) => {
             let pieces = pieces.map(|piece| Ok::<_, Infallible>(web::Bytes::from(piece)));
             response.content_type(content_type).streaming(pieces)
         }

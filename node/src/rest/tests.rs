@@ -24,15 +24,15 @@ use wakumix_role_api::{
     host::{HostHandle, HostMessage, HostStatus},
     mailbox,
     relay::{self, Published, RelayHandle, RelayMessage},
-    rest::{Access, Method, Operation, Parameter, Reply, Request, Response, Route, RouteContext, Taken},
+    rest::{Access, Method, Operation, Parameter, Reply, Request, RequestBody, Response, Route, RouteContext},
     sender::{
-        Anonymity, Answer, Certainty, ClientError, DeliveryPath, Exposure, Push, PushFailure, SenderHandle,
+        Anonymity, Answer, Certainty, ClientError, DeliveryPath, Exposure, PushFailure, PushMessage, SenderHandle,
         SenderMessage,
     },
 };
 use wakumix_telemetry::{
     Telemetry,
-    health::{ConnectionStatus, Health, Status},
+    health::{ConnectionStatus, Health, NodeStatus},
 };
 use wakumix_waku::{WakuMessage, lightpush::AnswerError};
 
@@ -87,7 +87,7 @@ impl World {
         let (host, host_inbox) = mailbox("host", 4, &telemetry);
         let (publisher, directory) = DirectoryPublisher::new();
         let health = |connected_peers| Health {
-            node_health: Status::Ready,
+            node_health: NodeStatus::Ready,
             connection_status: match connected_peers {
                 0 => ConnectionStatus::Disconnected,
                 _ => ConnectionStatus::Connected,
@@ -225,7 +225,7 @@ struct Pushed {
 /// Answers one push that the sender gets; what was pushed.
 async fn answer_push(sender: &mut Receiver<SenderMessage>, outcome: Result<Answer, PushFailure>) -> Pushed {
     let Some(SenderMessage::Push(push)) = sender.recv().await else { panic!("no push") };
-    let Push { message, pubsub_topic: topic, reply, anonymity, timeout, .. } = *push;
+    let PushMessage { message, pubsub_topic: topic, reply, anonymity, timeout, .. } = *push;
     reply.send(outcome).unwrap();
     Pushed { message, topic, anonymity, timeout }
 }
@@ -432,7 +432,7 @@ async fn a_deadline_says_how_often_the_message_was_sent() {
 const ECHO: Operation = Operation {
     summary: "Answer with the body",
     parameters: &[Parameter { name: "topic", meaning: "A word.", example: "a", pattern: "^.+$" }],
-    body: Some(Taken::required::<Vec<u8>>()),
+    body: Some(RequestBody::required::<Vec<u8>>()),
     replies: &[Reply::text(418, "The body.")],
 };
 

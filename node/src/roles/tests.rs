@@ -2,7 +2,7 @@
 
 use wakumix_role_api::{
     ConfigError, Mixing, Role, RoleFactory, RoleName,
-    config::{Key, Kind, Settings},
+    config::{Key, Settings, ValueKind},
     rest::{Access, Method, Operation, Reply, Response, Route},
 };
 
@@ -41,7 +41,7 @@ impl RoleFactory for Stub {
     }
 
     fn keys(&self) -> Vec<Key> {
-        vec![Key::new("Stub role", self.key, Kind::Bool, "does nothing").or("true")]
+        vec![Key::new("Stub role", self.key, ValueKind::Bool, "does nothing").or("true")]
     }
 
     fn shared_keys(&self) -> Vec<&'static str> {

@@ -1,7 +1,7 @@
 //! How a request is laid out in packets of one format, and how large it can be (`spec/mix-wire.md §7.3`).
 
 use wakumix_mix::{
-    fragment::{FRAGMENT_CODEC, MAX_REASSEMBLED_LEN, MAX_SHARDS, Shards, data_shards_needed},
+    fragment::{FRAGMENT_CODEC, MAX_REASSEMBLED_LEN, MAX_SHARDS, ShardCounts, data_shards_needed},
     request_capacity,
 };
 use wakumix_sphinx::PacketFormat;
@@ -29,7 +29,7 @@ pub(crate) enum PacketLayout {
     /// In several, to an exit that puts them together.
     Fragments {
         /// How many, and how many of them suffice.
-        shards: Shards,
+        shards: ShardCounts,
         /// Reply blocks in each.
         surbs: usize,
     },
@@ -84,7 +84,7 @@ pub(crate) fn fragments(
     let data = needed(1)?;
     let surbs = (1..=protection.surbs.max(1)).rev().find(|&surbs| needed(surbs) == Some(data))?;
     let room = u8::try_from(MAX_SHARDS).unwrap_or(u8::MAX).saturating_sub(data);
-    let shards = Shards { data, parity: protection.parity.min(room) };
+    let shards = ShardCounts { data, parity: protection.parity.min(room) };
     Some(PacketLayout::Fragments { shards, surbs })
 }
 
@@ -126,12 +126,12 @@ mod tests {
     fn the_largest_payload_takes_two_fragments_with_two_reply_blocks_each() {
         let len = MAX_PAYLOAD_LEN + 200;
         for block in [Block::Seq, Block::Pad] {
-            let shards = Shards { data: 2, parity: 0 };
+            let shards = ShardCounts { data: 2, parity: 0 };
             assert_eq!(
                 fragments(&format(block), V3_PROTOCOL, len, ONE),
                 Some(PacketLayout::Fragments { shards, surbs: 1 })
             );
-            let shards = Shards { data: 2, parity: 1 };
+            let shards = ShardCounts { data: 2, parity: 1 };
             assert_eq!(
                 fragments(&format(block), V3_PROTOCOL, len, MORE),
                 Some(PacketLayout::Fragments { shards, surbs: 2 })

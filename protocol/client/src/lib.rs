@@ -155,4 +155,4 @@ pub use request::{
     Anonymity, ExchangeAnswer, Exchanged, Exposure, LoopOutcome, LoopRequest, Request, RequestId, TryId,
 };
 pub use return_route::reply_address;
-pub use surbs::{Opening, SurbStore};
+pub use surbs::{ReplyOpening, SurbStore};

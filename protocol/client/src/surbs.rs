@@ -30,7 +30,7 @@ struct Inner {
 
 /// What a reply packet turned out to be.
 #[derive(Debug, PartialEq, Eq)]
-pub enum Opening {
+pub enum ReplyOpening {
     /// The application bytes of the answer to a try, whose other credentials are gone with this.
     Opened(TryId, Vec<u8>),
     /// It is dropped for this reason. Nothing is used up: a good copy may still come through the same or another reply block
@@ -66,18 +66,18 @@ impl SurbStore {
     }
 
     /// Opens the reply that came through this reply block, in place.
-    pub fn open(&self, format: &dyn PacketFormat, id: &SurbId, packet: &mut [u8]) -> Opening {
+    pub fn open(&self, format: &dyn PacketFormat, id: &SurbId, packet: &mut [u8]) -> ReplyOpening {
         let Some(keys) = self.lock().replies.keys(id).cloned() else {
-            return Opening::Refused(DropReason::UnknownReply);
+            return ReplyOpening::Refused(DropReason::UnknownReply);
         };
         let burned = burns_on_arrival(self.weaknesses).then(|| self.complete(id)).flatten();
         match (open(format, &keys, packet), burned) {
             (Ok(data), burned) => match burned.or_else(|| self.complete(id)) {
-                Some(owner) => Opening::Opened(owner, data),
-                None => Opening::Refused(DropReason::UnknownReply),
+                Some(owner) => ReplyOpening::Opened(owner, data),
+                None => ReplyOpening::Refused(DropReason::UnknownReply),
             },
-            (Err(reason), Some(owner)) => Opening::Burned(owner, reason),
-            (Err(reason), None) => Opening::Refused(reason),
+            (Err(reason), Some(owner)) => ReplyOpening::Burned(owner, reason),
+            (Err(reason), None) => ReplyOpening::Refused(reason),
         }
     }
 

@@ -49,7 +49,7 @@ wakumix_sphinx::redacted!(LoopId);
 
 /// A loop on its way.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Loop {
+pub struct SentLoop {
     /// The nodes that it passes, the first of them first.
     pub hops: Vec<PeerId>,
     /// When it was sent.
@@ -62,7 +62,7 @@ pub struct Loop {
 #[derive(Debug)]
 pub struct LoopsInFlight {
     limits: LoopLimits,
-    loops: HashMap<LoopId, Loop>,
+    loops: HashMap<LoopId, SentLoop>,
     /// Ids in the order of sending, those that have come back included.
     order: VecDeque<(Duration, LoopId)>,
 }
@@ -92,7 +92,7 @@ impl LoopsInFlight {
     ///
     /// # Errors
     /// [`TooManyLoops`].
-    pub fn send(&mut self, id: LoopId, sent: Loop) -> Result<(), TooManyLoops> {
+    pub fn send(&mut self, id: LoopId, sent: SentLoop) -> Result<(), TooManyLoops> {
         if self.order.len() >= self.limits.loops {
             return Err(TooManyLoops);
         }
@@ -109,12 +109,12 @@ impl LoopsInFlight {
     }
 
     /// Takes out a loop that has come back, or that never left. `None` for an id that is not, or no longer, on its way.
-    pub fn take(&mut self, id: &LoopId) -> Option<Loop> {
+    pub fn take(&mut self, id: &LoopId) -> Option<SentLoop> {
         self.loops.remove(id)
     }
 
     /// Takes out the loops that have been on their way for too long.
-    pub fn expire(&mut self, now: Duration) -> Vec<Loop> {
+    pub fn expire(&mut self, now: Duration) -> Vec<SentLoop> {
         let mut lost = Vec::new();
         while let Some((sent_at, id)) = self.order.front()
             && now.saturating_sub(*sent_at) >= self.limits.response_timeout
@@ -158,8 +158,8 @@ mod tests {
         LoopId([n; LOOP_ID_LEN])
     }
 
-    fn sent(seconds: u64) -> Loop {
-        Loop { hops: vec![peer(1), peer(2)], sent_at: Duration::from_secs(seconds), has_left: false }
+    fn sent(seconds: u64) -> SentLoop {
+        SentLoop { hops: vec![peer(1), peer(2)], sent_at: Duration::from_secs(seconds), has_left: false }
     }
 
     #[test]
@@ -211,7 +211,7 @@ mod tests {
         assert_eq!(loops.next_expiry(), Some(Duration::from_secs(10)));
         assert!(loops.expire(Duration::from_secs(9)).is_empty());
         assert_eq!(loops.expire(Duration::from_secs(10)), [sent(0)]);
-        assert_eq!(loops.expire(Duration::from_secs(20)), [Loop { has_left: true, ..sent(4) }]);
+        assert_eq!(loops.expire(Duration::from_secs(20)), [SentLoop { has_left: true, ..sent(4) }]);
         assert_eq!(loops.next_expiry(), None);
     }
 
@@ -225,7 +225,7 @@ mod tests {
                     0 => now += Duration::from_secs(u64::from(n)),
                     1 => drop(loops.take(&id(n))),
                     2 => drop(loops.expire(now)),
-                    _ => drop(loops.send(id(n), Loop { sent_at: now, ..sent(0) })),
+                    _ => drop(loops.send(id(n), SentLoop { sent_at: now, ..sent(0) })),
                 }
                 prop_assert!(loops.order.len() <= LIMITS.loops && loops.len() <= loops.order.len());
             }

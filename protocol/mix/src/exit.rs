@@ -24,7 +24,7 @@ use wakumix_sphinx::{ADDRESS_LEN, AddressBytes};
 
 pub use fragments::{FragmentOutcome, FragmentRefusal, FragmentSets};
 pub use incoming::{ExitRequest, Incoming, read};
-pub use policy::{ExitPolicy, ExitTarget, Surroundings};
+pub use policy::{ExitPolicy, ExitTarget, PolicyContext};
 pub use reply::{DEFAULT_MAX_ANSWERS, FirstHopError, ReplyContent, first_hop, fit};
 
 /// The destination of a request that the exit is to serve itself (§5.1).

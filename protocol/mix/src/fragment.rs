@@ -31,7 +31,7 @@ use sha2::{Digest as _, Sha256};
 use thiserror::Error;
 
 pub use cut::{CutError, cut, data_shards_needed};
-pub use reassembly::{Limits, Losses, MAX_SET_BYTES, Progress, Reassembly, SetRefusal};
+pub use reassembly::{Losses, MAX_SET_BYTES, Progress, Reassembly, ReassemblyLimits, SetRefusal};
 
 use crate::DropReason;
 
@@ -74,14 +74,14 @@ wakumix_sphinx::redacted!(SetId);
 
 /// How many shards a request is cut into. With one data shard the others are copies of it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Shards {
+pub struct ShardCounts {
     /// Shards that carry the request, and how many of all give it back.
     pub data: u8,
     /// Shards beyond those: how many may be lost.
     pub parity: u8,
 }
 
-impl Shards {
+impl ShardCounts {
     /// All shards.
     #[must_use]
     pub const fn total(self) -> usize {
@@ -115,7 +115,7 @@ impl Digest {
 /// What all fragments of one set say alike.
 #[derive(Clone, Copy, PartialEq, Eq)]
 struct Shape {
-    shards: Shards,
+    shards: ShardCounts,
     len: usize,
     digest: Digest,
 }
@@ -147,7 +147,7 @@ pub enum FragmentError {
     Trailing,
     /// No data shard, or more shards than a set may have.
     #[error("{data} data and {parity} parity shards: at least one and at most {MAX_SHARDS} in all are allowed")]
-    Shards {
+    ShardCounts {
         /// Data shards.
         data: u8,
         /// Parity shards.
@@ -184,7 +184,7 @@ impl<'a> Fragment<'a> {
         let (id, rest) = bytes.split_first_chunk().ok_or(FragmentError::Truncated)?;
         let (&[data, parity, index, high, low], rest) = rest.split_first_chunk().ok_or(FragmentError::Truncated)?;
         let (digest, rest) = rest.split_first_chunk().ok_or(FragmentError::Truncated)?;
-        let shards = Shards { data, parity };
+        let shards = ShardCounts { data, parity };
         if !shards.is_valid() {
             return Err(FragmentError::Shards { data, parity });
         }
@@ -205,7 +205,7 @@ impl<'a> Fragment<'a> {
     /// Writes it.
     #[must_use]
     pub fn encode(&self) -> Vec<u8> {
-        let Shape { shards: Shards { data, parity }, len, digest } = self.shape;
+        let Shape { shards: ShardCounts { data, parity }, len, digest } = self.shape;
         let mut out = Vec::with_capacity(HEADER_LEN + self.shard.len());
         out.extend_from_slice(&self.set.0);
         out.extend_from_slice(&[data, parity, self.index]);
@@ -224,7 +224,7 @@ impl<'a> Fragment<'a> {
 
     /// How many shards that set has.
     #[must_use]
-    pub const fn shards(&self) -> Shards {
+    pub const fn shards(&self) -> ShardCounts {
         self.shape.shards
     }
 

@@ -148,11 +148,11 @@ impl Outcome {
     }
 }
 
-impl From<crate::admission::Refusal> for DropReason {
-    fn from(refusal: crate::admission::Refusal) -> Self {
+impl From<crate::admission::AdmissionRefusal> for DropReason {
+    fn from(refusal: crate::admission::AdmissionRefusal) -> Self {
         match refusal {
-            crate::admission::Refusal::PeerRate => Self::PeerRate,
-            crate::admission::Refusal::NodeRate => Self::NodeRate,
+            crate::admission::AdmissionRefusal::PeerRate => Self::PeerRate,
+            crate::admission::AdmissionRefusal::NodeRate => Self::NodeRate,
         }
     }
 }

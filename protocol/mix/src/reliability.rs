@@ -9,7 +9,7 @@
 //!   taking off the error of the estimate), and only in a pool where one partner's share is below that margin
 //!   ([`MIN_JUDGED`]).
 //! - At most a quarter of the judged nodes are down-weighted, those with the highest loss, and never below [`MIN_WEIGHT`].
-//! - Evidence halves with [`Limits::half_life`]; a node that is not judged weighs 1.
+//! - Evidence halves with [`ReliabilityLimits::half_life`]; a node that is not judged weighs 1.
 //!
 //! That a first hop could not be reached is another matter: nobody but the node and this one take part in it. It weighs the
 //! least for a short time that grows with each failure and ends with the first success.
@@ -49,14 +49,14 @@ const JUDGE_EVERY: Duration = Duration::from_secs(1);
 
 /// What is remembered, and how long.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Limits {
+pub struct ReliabilityLimits {
     /// Nodes remembered, about 200 bytes each. Beyond it, the one that has been heard of least recently is forgotten.
     pub nodes: usize,
     /// After this time what was seen counts half.
     pub half_life: Duration,
 }
 
-impl Default for Limits {
+impl Default for ReliabilityLimits {
     /// 2048 nodes, ten times the pools known; half an hour, in which a loop each 10 s through a pool of 20 nodes gives each
     /// of them 18 observations.
     fn default() -> Self {
@@ -89,7 +89,7 @@ pub struct Estimate {
 /// All of it is ephemeral: after a restart everybody weighs 1.
 #[derive(Clone, Debug)]
 pub struct Reliability {
-    limits: Limits,
+    limits: ReliabilityLimits,
     weaknesses: Weaknesses,
     nodes: BTreeMap<PeerId, Record>,
     judged_at: Option<Duration>,
@@ -114,14 +114,14 @@ struct Pause {
 
 impl Default for Reliability {
     fn default() -> Self {
-        Self::new(Limits::default())
+        Self::new(ReliabilityLimits::default())
     }
 }
 
 impl Reliability {
     /// Nothing is known of anybody.
     #[must_use]
-    pub fn new(limits: Limits) -> Self {
+    pub fn new(limits: ReliabilityLimits) -> Self {
         Self { limits, weaknesses: Weaknesses::NONE, nodes: BTreeMap::new(), judged_at: None }
     }
 

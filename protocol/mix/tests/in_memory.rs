@@ -11,7 +11,7 @@ use libp2p_identity::{Keypair, PeerId, secp256k1};
 use rand_chacha::ChaCha20Rng;
 use rand_core::SeedableRng;
 use wakumix_mix::exit::{
-    ExitPolicy, ExitRequest, ExitTarget, HERE, Incoming, ReplyContent, Surroundings, first_hop, fit, read,
+    ExitPolicy, ExitRequest, ExitTarget, HERE, Incoming, PolicyContext, ReplyContent, first_hop, fit, read,
 };
 use wakumix_mix::hop::{ForwardDelay, ForwardStep, HopDecision, NextHopPolicy, Reach, SingleKeyHop};
 use wakumix_mix::{DelayLaw, ExitStatus, HopAddress, ReplayTags, Request, decode_reply, encode_reply};
@@ -104,7 +104,7 @@ fn address_of(asked: PeerId) -> HopAddress {
 
 /// What the exit says to a request: the bytes backwards, or why not.
 fn serve(format: &dyn PacketFormat, policy: &ExitPolicy, request: &ExitRequest) -> Result<Vec<u8>, ExitStatus> {
-    let around = Surroundings {
+    let around = PolicyContext {
         own_peer: peer(EXIT),
         is_served: &|codec| codec == CODEC,
         is_known_service: &|_| false,

@@ -39,9 +39,9 @@ use wakumix_sphinx::{KeyError, PublicKey, Weaknesses, WireFormat};
 use wakumix_waku::record::{Capabilities, MAX_LISTED_SHARDS, Shards};
 
 use crate::countermeasures::is_signature_needed;
-use crate::envelope::{EnvelopeError, Opened, Parts, Purpose};
+use crate::envelope::{EnvelopeError, OpenedEnvelope, Parts, Purpose};
 
-pub use messages::{MAX_DESCRIPTORS, MAX_REQUEST_LEN, MAX_RESPONSE_LEN, MessageError, Request, Response};
+pub use messages::{DescriptorMessageError, MAX_DESCRIPTORS, MAX_REQUEST_LEN, MAX_RESPONSE_LEN, Request, Response};
 
 /// The request protocol that descriptors are fetched by; see [`Request`] and [`Response`].
 pub const PROTOCOL: &str = "/wakumix/descriptor/1.0.0";
@@ -91,7 +91,7 @@ pub struct Descriptor {
     /// Other nodes of its operator.
     pub family: Vec<PeerId>,
     /// What it admits.
-    pub limits: Limits,
+    pub limits: DescriptorLimits,
     /// Whether it puts fragments of requests together when a path ends at it.
     pub reassembles: bool,
     /// Whether so many are connected to it that newcomers should look elsewhere. It still takes what must come to it.
@@ -100,7 +100,7 @@ pub struct Descriptor {
 
 /// What a node admits, as far as it tells.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Limits {
+pub struct DescriptorLimits {
     /// Packets per second of one peer; 0: not told.
     pub packets_per_second: u32,
     /// How long it holds a packet at most, in milliseconds; 0: not told.
@@ -261,7 +261,7 @@ impl Descriptor {
     }
 
     /// Reads what stands in an envelope whose signature is good.
-    pub(crate) fn of(opened: &Opened, now: u64) -> Result<Self, DescriptorError> {
+    pub(crate) fn of(opened: &OpenedEnvelope, now: u64) -> Result<Self, DescriptorError> {
         if opened.signer.key_type() != KeyType::Secp256k1 {
             return Err(DescriptorError::KeyType);
         }

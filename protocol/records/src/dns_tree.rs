@@ -45,7 +45,7 @@ pub enum UrlError {
 /// Why a TXT record is no entry of a list.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
-pub enum EntryError {
+pub enum TreeEntryError {
     /// Longer than [`MAX_TEXT`].
     #[error("a record of {0} bytes, at most {MAX_TEXT} are accepted")]
     TooLong(usize),
@@ -86,8 +86,8 @@ impl TreeUrl {
     /// Reads the root of this list and checks its signature.
     ///
     /// # Errors
-    /// [`EntryError::TooLong`], [`EntryError::Root`], [`EntryError::Name`] or [`EntryError::Signature`].
-    pub fn root(&self, text: &str) -> Result<Root, EntryError> {
+    /// [`TreeEntryError::TooLong`], [`TreeEntryError::Root`], [`TreeEntryError::Name`] or [`TreeEntryError::Signature`].
+    pub fn root(&self, text: &str) -> Result<Root, TreeEntryError> {
         Root::parse(text, &self.key)
     }
 }
@@ -130,23 +130,23 @@ pub struct Root {
 }
 
 impl Root {
-    fn parse(text: &str, key: &VerifyingKey) -> Result<Self, EntryError> {
+    fn parse(text: &str, key: &VerifyingKey) -> Result<Self, TreeEntryError> {
         check_length(text)?;
-        let (signed, signature) = text.rsplit_once(" sig=").ok_or(EntryError::Root)?;
-        let mut fields = signed.strip_prefix(ROOT_PREFIX).ok_or(EntryError::Root)?.split(' ');
-        let mut field = |name| fields.next().and_then(|field| field.strip_prefix(name)).ok_or(EntryError::Root);
+        let (signed, signature) = text.rsplit_once(" sig=").ok_or(TreeEntryError::Root)?;
+        let mut fields = signed.strip_prefix(ROOT_PREFIX).ok_or(TreeEntryError::Root)?.split(' ');
+        let mut field = |name| fields.next().and_then(|field| field.strip_prefix(name)).ok_or(TreeEntryError::Root);
         let (nodes, links, seq) = (field("e=")?, field("l=")?, field("seq=")?);
         if fields.next().is_some() {
-            return Err(EntryError::Root);
+            return Err(TreeEntryError::Root);
         }
         let root =
-            Self { nodes: nodes.parse()?, links: links.parse()?, seq: seq.parse().map_err(|_| EntryError::Root)? };
-        let signature = BASE64URL_NOPAD.decode(signature.as_bytes()).map_err(|_| EntryError::Signature)?;
+            Self { nodes: nodes.parse()?, links: links.parse()?, seq: seq.parse().map_err(|_| TreeEntryError::Root)? };
+        let signature = BASE64URL_NOPAD.decode(signature.as_bytes()).map_err(|_| TreeEntryError::Signature)?;
         let is_good = match signature.split_last() {
             Some((_, signature)) if signature.len() + 1 == SIGNATURE_LEN => key.verify_v4(signed.as_bytes(), signature),
             _ => false,
         };
-        if is_good { Ok(root) } else { Err(EntryError::Signature) }
+        if is_good { Ok(root) } else { Err(TreeEntryError::Signature) }
     }
 }
 
@@ -165,12 +165,12 @@ impl EntryName {
     /// Reads the entry of this name.
     ///
     /// # Errors
-    /// [`EntryError::Hash`] if `text` is not what the name stands for; else [`EntryError`] but for the root's.
-    pub fn entry(&self, text: &str) -> Result<Entry, EntryError> {
+    /// [`TreeEntryError::Hash`] if `text` is not what the name stands for; else [`TreeEntryError`] but for the root's.
+    pub fn entry(&self, text: &str) -> Result<Entry, TreeEntryError> {
         check_length(text)?;
         let hash: [u8; 32] = Keccak256::digest(text.as_bytes()).into();
         if !hash.starts_with(&self.0) {
-            return Err(EntryError::Hash);
+            return Err(TreeEntryError::Hash);
         }
         if let Some(children) = text.strip_prefix(BRANCH_PREFIX) {
             let children = children.split(',').filter(|name| !name.is_empty());
@@ -182,16 +182,16 @@ impl EntryName {
         if text.starts_with(NODE_PREFIX) {
             return Ok(Entry::Node(text.to_owned()));
         }
-        Err(EntryError::Kind)
+        Err(TreeEntryError::Kind)
     }
 }
 
 impl FromStr for EntryName {
-    type Err = EntryError;
+    type Err = TreeEntryError;
 
-    fn from_str(text: &str) -> Result<Self, EntryError> {
-        let hash = BASE32_NOPAD.decode(text.to_ascii_uppercase().as_bytes()).map_err(|_| EntryError::Name)?;
-        if HASH_LEN.contains(&hash.len()) { Ok(Self(hash)) } else { Err(EntryError::Name) }
+    fn from_str(text: &str) -> Result<Self, TreeEntryError> {
+        let hash = BASE32_NOPAD.decode(text.to_ascii_uppercase().as_bytes()).map_err(|_| TreeEntryError::Name)?;
+        if HASH_LEN.contains(&hash.len()) { Ok(Self(hash)) } else { Err(TreeEntryError::Name) }
     }
 }
 
@@ -218,8 +218,8 @@ pub enum Entry {
     Node(String),
 }
 
-fn check_length(text: &str) -> Result<(), EntryError> {
-    if text.len() > MAX_TEXT { Err(EntryError::TooLong(text.len())) } else { Ok(()) }
+fn check_length(text: &str) -> Result<(), TreeEntryError> {
+    if text.len() > MAX_TEXT { Err(TreeEntryError::TooLong(text.len())) } else { Ok(()) }
 }
 
 #[cfg(test)]
@@ -283,7 +283,7 @@ mod tests {
         let names = (root.nodes.to_string(), root.links.to_string());
         assert_eq!(names, ("JWXYDBPXYWG6FX3GMDIBFA6CJ4".to_owned(), "C7HRFPF3BLGF3YR4DY5KX3SMBE".to_owned()));
         assert_eq!(root.seq, 1);
-        assert_eq!(url.root(&ROOT.replace("seq=1", "seq=2")), Err(EntryError::Signature));
+        assert_eq!(url.root(&ROOT.replace("seq=1", "seq=2")), Err(TreeEntryError::Signature));
     }
 
     #[test]
@@ -291,7 +291,7 @@ mod tests {
         let keys = [1, 2].map(|byte| SigningKey::from_slice(&[byte; 32]).unwrap());
         let url = TreeUrl { key: *keys[0].verifying_key(), domain: "example.org".to_owned() };
         assert_eq!(url.root(&signed_root(&keys[0], 7)).unwrap().seq, 7);
-        assert_eq!(url.root(&signed_root(&keys[1], 7)), Err(EntryError::Signature));
+        assert_eq!(url.root(&signed_root(&keys[1], 7)), Err(TreeEntryError::Signature));
         assert_eq!(url.to_string().parse(), Ok(url));
     }
 
@@ -326,19 +326,19 @@ mod tests {
     #[test]
     fn a_record_under_another_name_is_refused() {
         let (other, _) = NODES[1];
-        assert_eq!(name(other).entry(NODES[0].1), Err(EntryError::Hash));
+        assert_eq!(name(other).entry(NODES[0].1), Err(TreeEntryError::Hash));
     }
 
     #[test]
     fn what_is_no_entry_is_refused() {
         for text in ["", "enrtree-root:v1", "hello", "enrtree-branch"] {
-            assert_eq!(EntryName::of(text).entry(text), Err(EntryError::Kind), "{text}");
+            assert_eq!(EntryName::of(text).entry(text), Err(TreeEntryError::Kind), "{text}");
         }
         let branch = "enrtree-branch:2XS2367YHAXJFGLZHVAWLQD4ZY,2XS";
-        assert_eq!(EntryName::of(branch).entry(branch), Err(EntryError::Name));
+        assert_eq!(EntryName::of(branch).entry(branch), Err(TreeEntryError::Name));
         assert_eq!(EntryName::of("enrtree-branch:").entry("enrtree-branch:"), Ok(Entry::Branch(Vec::new())));
         let long = format!("enr:{}", "a".repeat(MAX_TEXT));
-        assert_eq!(EntryName::of(&long).entry(&long), Err(EntryError::TooLong(MAX_TEXT + 4)));
+        assert_eq!(EntryName::of(&long).entry(&long), Err(TreeEntryError::TooLong(MAX_TEXT + 4)));
     }
 
     proptest! {

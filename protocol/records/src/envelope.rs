@@ -17,7 +17,7 @@ pub struct Purpose {
 
 /// An envelope whose signature is good.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Opened {
+pub struct OpenedEnvelope {
     /// Who signed.
     pub signer: PublicKey,
     /// What was signed.
@@ -79,7 +79,7 @@ impl Purpose {
     ///
     /// # Errors
     /// [`EnvelopeError`].
-    pub fn open(self, bytes: &[u8]) -> Result<Opened, EnvelopeError> {
+    pub fn open(self, bytes: &[u8]) -> Result<OpenedEnvelope, EnvelopeError> {
         let Fields { public_key, payload_type, payload, signature } = Fields::decode(bytes)?;
         if payload_type != self.payload_type {
             return Err(EnvelopeError::PayloadType);
@@ -88,7 +88,7 @@ impl Purpose {
         if !signer.verify(&self.signed_bytes(&payload), &signature) {
             return Err(EnvelopeError::Signature);
         }
-        Ok(Opened { signer, payload })
+        Ok(OpenedEnvelope { signer, payload })
     }
 
     /// Takes an envelope apart whose signature somebody else is to check.
@@ -138,7 +138,7 @@ mod tests {
     fn opens_what_it_sealed() {
         let bytes = PURPOSE.seal(&key(), b"payload".to_vec()).unwrap();
         let opened = PURPOSE.open(&bytes).unwrap();
-        assert_eq!(opened, Opened { signer: key().public(), payload: b"payload".to_vec() });
+        assert_eq!(opened, OpenedEnvelope { signer: key().public(), payload: b"payload".to_vec() });
     }
 
     #[test]

@@ -2,7 +2,7 @@
 //! read, and what is read there is the same.
 
 use crate::descriptor::{Descriptor, DescriptorError};
-use crate::envelope::Opened;
+use crate::envelope::OpenedEnvelope;
 use crate::rendezvous::{MixRecord, PeerRecord, RecordError};
 use crate::service_discovery::{self, AdvertisementError};
 
@@ -10,7 +10,7 @@ use crate::service_discovery::{self, AdvertisementError};
 ///
 /// # Errors
 /// Those of [`Descriptor::open`], but for those of envelopes.
-pub fn descriptor(opened: &Opened, now: u64) -> Result<Descriptor, DescriptorError> {
+pub fn descriptor(opened: &OpenedEnvelope, now: u64) -> Result<Descriptor, DescriptorError> {
     Descriptor::of(opened, now)
 }
 
@@ -18,7 +18,7 @@ pub fn descriptor(opened: &Opened, now: u64) -> Result<Descriptor, DescriptorErr
 ///
 /// # Errors
 /// Those of [`MixRecord::open`], but for those of envelopes.
-pub fn mix_record(opened: &Opened) -> Result<MixRecord, RecordError> {
+pub fn mix_record(opened: &OpenedEnvelope) -> Result<MixRecord, RecordError> {
     MixRecord::of(opened)
 }
 
@@ -26,14 +26,14 @@ pub fn mix_record(opened: &Opened) -> Result<MixRecord, RecordError> {
 ///
 /// # Errors
 /// Those of [`PeerRecord::open`], but for those of envelopes.
-pub fn peer_record(opened: &Opened) -> Result<PeerRecord, RecordError> {
+pub fn peer_record(opened: &OpenedEnvelope) -> Result<PeerRecord, RecordError> {
     PeerRecord::of(opened)
 }
 
 /// Reads an advertisement out of an envelope that was opened.
 ///
 /// # Errors
-/// Those of [`service_discovery::PeerRecord::open`], but for those of envelopes.
-pub fn advertisement(opened: &Opened) -> Result<service_discovery::PeerRecord, AdvertisementError> {
-    service_discovery::PeerRecord::of(opened)
+/// Those of [`service_discovery::ExtensiblePeerRecord::open`], but for those of envelopes.
+pub fn advertisement(opened: &OpenedEnvelope) -> Result<service_discovery::ExtensiblePeerRecord, AdvertisementError> {
+    service_discovery::ExtensiblePeerRecord::of(opened)
 }

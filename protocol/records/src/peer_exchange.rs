@@ -40,7 +40,7 @@ pub enum PeerExchangeError {
 
 /// How a request ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Status {
+pub enum PeerExchangeStatus {
     /// 200.
     Success,
     /// 400: the request is malformed.
@@ -53,7 +53,7 @@ pub enum Status {
     Other(u32),
 }
 
-impl Status {
+impl PeerExchangeStatus {
     /// Reads a code.
     pub const fn from_code(code: u32) -> Self {
         match code {
@@ -81,7 +81,7 @@ impl Status {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Response {
     /// How the request ended.
-    pub status: Status,
+    pub status: PeerExchangeStatus,
     /// Why, for people; empty on success.
     pub description: String,
     /// Node records in RLP, each as it came.
@@ -138,12 +138,12 @@ impl Response {
     /// An answer with records.
     #[must_use]
     pub fn success(records: Vec<Vec<u8>>) -> Self {
-        Self { status: Status::Success, description: String::new(), records }
+        Self { status: PeerExchangeStatus::Success, description: String::new(), records }
     }
 
     /// An answer without any.
     #[must_use]
-    pub fn failure(status: Status, description: &str) -> Self {
+    pub fn failure(status: PeerExchangeStatus, description: &str) -> Self {
         Self { status, description: description.to_owned(), records: Vec::new() }
     }
 
@@ -170,9 +170,9 @@ impl Response {
         let fields = RpcFields::decode(bytes)?.response.ok_or(PeerExchangeError::NoResponse)?;
         let record = |info: Vec<u8>| PeerInfoFields::decode(&*info).ok().and_then(|info| info.enr).unwrap_or_default();
         let records: Vec<_> = fields.peer_infos.into_iter().map(record).collect();
-        let untold = if records.is_empty() { Status::Unavailable } else { Status::Success };
+        let untold = if records.is_empty() { PeerExchangeStatus::Unavailable } else { PeerExchangeStatus::Success };
         Ok(Self {
-            status: fields.status_code.map_or(untold, Status::from_code),
+            status: fields.status_code.map_or(untold, PeerExchangeStatus::from_code),
             description: fields.status_desc.unwrap_or_default(),
             records,
         })
@@ -201,7 +201,7 @@ mod tests {
         let bytes = Response::success(vec![vec![7, 8, 9]]).encode();
         // The empty query; field 2, 10 bytes: field 1 { field 1: the record }, field 10: 200.
         assert_eq!(bytes, [0x0a, 2, 0x08, 0, 0x12, 10, 0x0a, 5, 0x0a, 3, 7, 8, 9, 0x50, 0xc8, 1]);
-        let bytes = Response::failure(Status::TooManyRequests, "no").encode();
+        let bytes = Response::failure(PeerExchangeStatus::TooManyRequests, "no").encode();
         // Field 10: 429; field 11: the text.
         assert_eq!(bytes, [0x0a, 2, 0x08, 0, 0x12, 7, 0x50, 0xad, 3, 0x5a, 2, b'n', b'o']);
     }
@@ -210,7 +210,7 @@ mod tests {
     fn answers_without_a_status_count_by_their_records() {
         let with_record = [0x12, 5, 0x0a, 3, 0x0a, 1, 7];
         assert_eq!(Response::decode(&with_record), Ok(Response::success(vec![vec![7]])));
-        assert_eq!(Response::decode(&[0x12, 0]), Ok(Response::failure(Status::Unavailable, "")));
+        assert_eq!(Response::decode(&[0x12, 0]), Ok(Response::failure(PeerExchangeStatus::Unavailable, "")));
     }
 
     #[test]
@@ -235,14 +235,14 @@ mod tests {
     #[test]
     fn every_code_is_read_as_it_was_written() {
         for code in 0..700 {
-            assert_eq!(Status::from_code(code).code(), code);
+            assert_eq!(PeerExchangeStatus::from_code(code).code(), code);
         }
     }
 
     proptest! {
         #[test]
         fn reads_what_it_wrote(records in prop::collection::vec(prop::collection::vec(any::<u8>(), 0..40), 0..9), code in 0u32..999) {
-            let response = Response { status: Status::from_code(code), description: "why".to_owned(), records };
+            let response = Response { status: PeerExchangeStatus::from_code(code), description: "why".to_owned(), records };
             prop_assert_eq!(Response::decode(&response.clone().encode()), Ok(response));
         }
 

@@ -8,7 +8,7 @@
 mod message;
 mod record;
 
-pub use message::{MessageError, Page, Query, Refused, Registration, Request, Response, Status};
+pub use message::{Page, Query, Refused, Registration, RendezvousMessageError, Request, Response, Status};
 pub use record::{MixRecord, PeerRecord, RecordError};
 
 /// The protocol id.

@@ -16,8 +16,10 @@ mod ticket;
 
 use sha2::{Digest, Sha256};
 
-pub use advertisement::{AdvertisementError, MAX_ADVERTISEMENT, PeerRecord, ServiceEntry};
-pub use message::{Contact, Decoded, Message, MessageError, MessageKind, Register, Status, ValueRecord};
+pub use advertisement::{AdvertisedService, AdvertisementError, ExtensiblePeerRecord, MAX_ADVERTISEMENT};
+pub use message::{
+    Contact, Decoded, Message, MessageKind, Register, RegisterStatus, ServiceDiscoveryMessageError, ValueRecord,
+};
 pub use ticket::Ticket;
 
 /// The protocol id.

@@ -17,7 +17,7 @@ pub const MAX_LISTED_SHARDS: usize = 63;
 /// Why the value of a record field cannot be written or read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
-pub enum RecordError {
+pub enum RecordFieldError {
     /// `waku2` is one byte.
     #[error("`waku2` has {0} bytes, it must have 1")]
     Capabilities(usize),
@@ -91,11 +91,11 @@ impl Capabilities {
     /// Reads the value of the record field.
     ///
     /// # Errors
-    /// [`RecordError::Capabilities`] unless it is one byte.
-    pub fn decode(value: &[u8]) -> Result<Self, RecordError> {
+    /// [`RecordFieldError::Capabilities`] unless it is one byte.
+    pub fn decode(value: &[u8]) -> Result<Self, RecordFieldError> {
         match value {
             [bits] => Ok(Self(*bits)),
-            _ => Err(RecordError::Capabilities(value.len())),
+            _ => Err(RecordFieldError::Capabilities(value.len())),
         }
     }
 }
@@ -129,12 +129,12 @@ impl Shards {
     /// Cluster (2 bytes), count (1 byte), shards (2 bytes each), big endian.
     ///
     /// # Errors
-    /// [`RecordError::TooManyShards`] above [`MAX_LISTED_SHARDS`].
-    pub fn encode(&self) -> Result<Vec<u8>, RecordError> {
+    /// [`RecordFieldError::TooManyShards`] above [`MAX_LISTED_SHARDS`].
+    pub fn encode(&self) -> Result<Vec<u8>, RecordFieldError> {
         let count = u8::try_from(self.shards.len())
             .ok()
             .filter(|&count| usize::from(count) <= MAX_LISTED_SHARDS)
-            .ok_or(RecordError::TooManyShards(self.shards.len()))?;
+            .ok_or(RecordFieldError::TooManyShards(self.shards.len()))?;
         let mut value = Vec::with_capacity(3 + 2 * self.shards.len());
         value.extend_from_slice(&self.cluster.to_be_bytes());
         value.push(count);
@@ -147,9 +147,9 @@ impl Shards {
     /// Reads the value of the record field.
     ///
     /// # Errors
-    /// [`RecordError::Shards`] if the length is not what the count says.
-    pub fn decode(value: &[u8]) -> Result<Self, RecordError> {
-        let malformed = RecordError::Shards(value.len());
+    /// [`RecordFieldError::Shards`] if the length is not what the count says.
+    pub fn decode(value: &[u8]) -> Result<Self, RecordFieldError> {
+        let malformed = RecordFieldError::Shards(value.len());
         let [high, low, count, shards @ ..] = value else {
             return Err(malformed);
         };
@@ -164,17 +164,17 @@ impl Shards {
 /// Writes binary multiaddrs (without `/p2p`), each behind its length of 2 bytes; repetitions are left out.
 ///
 /// # Errors
-/// [`RecordError::EmptyAddress`] or [`RecordError::AddressTooLong`].
-pub fn encode_multiaddrs<A: AsRef<[u8]>>(addresses: &[A]) -> Result<Vec<u8>, RecordError> {
+/// [`RecordFieldError::EmptyAddress`] or [`RecordFieldError::AddressTooLong`].
+pub fn encode_multiaddrs<A: AsRef<[u8]>>(addresses: &[A]) -> Result<Vec<u8>, RecordFieldError> {
     let mut value = Vec::new();
     for (index, address) in addresses.iter().enumerate() {
         let address = address.as_ref();
         if addresses[..index].iter().any(|earlier| earlier.as_ref() == address) {
             continue;
         }
-        let len = u16::try_from(address.len()).map_err(|_| RecordError::AddressTooLong(address.len()))?;
+        let len = u16::try_from(address.len()).map_err(|_| RecordFieldError::AddressTooLong(address.len()))?;
         if len == 0 {
-            return Err(RecordError::EmptyAddress);
+            return Err(RecordFieldError::EmptyAddress);
         }
         value.extend_from_slice(&len.to_be_bytes());
         value.extend_from_slice(address);
@@ -186,16 +186,16 @@ pub fn encode_multiaddrs<A: AsRef<[u8]>>(addresses: &[A]) -> Result<Vec<u8>, Rec
 /// cannot decode.
 ///
 /// # Errors
-/// [`RecordError::Truncated`] or [`RecordError::EmptyAddress`].
-pub fn decode_multiaddrs(mut value: &[u8]) -> Result<Vec<&[u8]>, RecordError> {
+/// [`RecordFieldError::Truncated`] or [`RecordFieldError::EmptyAddress`].
+pub fn decode_multiaddrs(mut value: &[u8]) -> Result<Vec<&[u8]>, RecordFieldError> {
     let mut addresses: Vec<&[u8]> = Vec::new();
     while !value.is_empty() {
-        let (len, rest) = value.split_first_chunk().ok_or(RecordError::Truncated)?;
+        let (len, rest) = value.split_first_chunk().ok_or(RecordFieldError::Truncated)?;
         let len = usize::from(u16::from_be_bytes(*len));
         if len == 0 {
-            return Err(RecordError::EmptyAddress);
+            return Err(RecordFieldError::EmptyAddress);
         }
-        let (address, rest) = rest.split_at_checked(len).ok_or(RecordError::Truncated)?;
+        let (address, rest) = rest.split_at_checked(len).ok_or(RecordFieldError::Truncated)?;
         if !addresses.contains(&address) {
             addresses.push(address);
         }

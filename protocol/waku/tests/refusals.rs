@@ -3,7 +3,7 @@
 use wakumix_waku::frame::{self, FrameError};
 use wakumix_waku::lightpush::{StatusCode, v2, v3};
 use wakumix_waku::metadata::{self, Metadata};
-use wakumix_waku::record::{self, Capabilities, RecordError, Shards};
+use wakumix_waku::record::{self, Capabilities, RecordFieldError, Shards};
 use wakumix_waku::{ContentTopic, DecodeError, MessageHash, PubsubTopic, TopicError, WakuMessage};
 
 const NUMBER: &str = "a number that is cut short, too long or not in its shortest form";
@@ -164,20 +164,20 @@ fn reads_hashes_as_written() {
 
 #[test]
 fn refuses_malformed_record_fields() {
-    assert_eq!(Capabilities::decode(&[]), Err(RecordError::Capabilities(0)));
+    assert_eq!(Capabilities::decode(&[]), Err(RecordFieldError::Capabilities(0)));
     for value in ["", "0001", "000101", "00010200ff", "000100ff"] {
-        assert_eq!(Shards::decode(&bytes(value)), Err(RecordError::Shards(value.len() / 2)));
+        assert_eq!(Shards::decode(&bytes(value)), Err(RecordFieldError::Shards(value.len() / 2)));
     }
     let many = |count| Shards { cluster: 1, shards: vec![0; count] }.encode();
     assert!(many(63).is_ok());
-    assert_eq!(many(64), Err(RecordError::TooManyShards(64)));
-    assert_eq!(many(256), Err(RecordError::TooManyShards(256)));
+    assert_eq!(many(64), Err(RecordFieldError::TooManyShards(64)));
+    assert_eq!(many(256), Err(RecordFieldError::TooManyShards(256)));
 
-    assert_eq!(record::decode_multiaddrs(&bytes("0000")), Err(RecordError::EmptyAddress));
-    assert_eq!(record::decode_multiaddrs(&bytes("00")), Err(RecordError::Truncated));
-    assert_eq!(record::decode_multiaddrs(&bytes("0003ffff")), Err(RecordError::Truncated));
-    assert_eq!(record::encode_multiaddrs(&[""]), Err(RecordError::EmptyAddress));
-    assert_eq!(record::encode_multiaddrs(&[vec![0; 65536]]), Err(RecordError::AddressTooLong(65536)));
+    assert_eq!(record::decode_multiaddrs(&bytes("0000")), Err(RecordFieldError::EmptyAddress));
+    assert_eq!(record::decode_multiaddrs(&bytes("00")), Err(RecordFieldError::Truncated));
+    assert_eq!(record::decode_multiaddrs(&bytes("0003ffff")), Err(RecordFieldError::Truncated));
+    assert_eq!(record::encode_multiaddrs(&[""]), Err(RecordFieldError::EmptyAddress));
+    assert_eq!(record::encode_multiaddrs(&[vec![0; 65536]]), Err(RecordFieldError::AddressTooLong(65536)));
 }
 
 #[test]

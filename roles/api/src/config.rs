@@ -19,7 +19,7 @@ pub use checks::{ConfigChecks, ConfigError, ConfigProblem};
 pub use delay::MixDelay;
 pub use form::{Form, ListOf, Scalar, choice, delay, flag, list, number, size, text, time};
 pub use key::Key;
-pub use kind::Kind;
+pub use kind::ValueKind;
 pub use net::{network, ports};
 pub use rate::RateLimit;
 pub use settings::{Settings, Values};

@@ -14,7 +14,7 @@ use crate::{DirectoryReader, Ports};
 
 pub use body::{Object, object, read_json};
 pub use message::MessageJson;
-pub use operation::{Content, Operation, Parameter, Reply, SchemaOf, Taken};
+pub use operation::{Content, Operation, Parameter, Reply, RequestBody, SchemaOf};
 
 /// The verb of a request. `HEAD` and `OPTIONS` the node answers itself.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -55,11 +55,11 @@ pub struct Response {
     /// Value of the `Content-Type` header.
     pub content_type: &'static str,
     /// The body.
-    pub body: Body,
+    pub body: ResponseBody,
 }
 
 /// The body of an answer.
-pub enum Body {
+pub enum ResponseBody {
     /// All of it.
     Full(Vec<u8>),
     /// It comes in pieces; a caller that goes away drops the rest.
@@ -133,14 +133,14 @@ impl Response {
     /// An answer in words.
     #[must_use]
     pub fn text(status: u16, words: impl Into<String>) -> Self {
-        Self { status, content_type: "text/plain; charset=utf-8", body: Body::Full(words.into().into_bytes()) }
+        Self { status, content_type: "text/plain; charset=utf-8", body: ResponseBody::Full(words.into().into_bytes()) }
     }
 
     /// 200 with a JSON body.
     #[must_use]
     pub fn json(value: &impl Serialize) -> Self {
         match serde_json::to_vec(value) {
-            Ok(body) => Self { status: 200, content_type: "application/json", body: Body::Full(body) },
+            Ok(body) => Self { status: 200, content_type: "application/json", body: ResponseBody::Full(body) },
             Err(error) => Self::text(500, format!("the answer cannot be written: {error}")),
         }
     }
@@ -148,14 +148,14 @@ impl Response {
     /// 200 with JSON objects, one per line, as they come.
     #[must_use]
     pub fn json_lines(lines: impl Stream<Item = Vec<u8>> + Send + 'static) -> Self {
-        Self { status: 200, content_type: "application/x-ndjson", body: Body::Pieces(lines.boxed()) }
+        Self { status: 200, content_type: "application/x-ndjson", body: ResponseBody::Pieces(lines.boxed()) }
     }
 
     /// The whole body.
     pub async fn into_bytes(self) -> Vec<u8> {
         match self.body {
-            Body::Full(bytes) => bytes,
-            Body::Pieces(pieces) => pieces.concat().await,
+            ResponseBody::Full(bytes) => bytes,
+            ResponseBody::Pieces(pieces) => pieces.concat().await,
         }
     }
 

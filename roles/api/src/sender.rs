@@ -11,7 +11,7 @@ pub use wakumix_client::{
     Anonymity, ClientError, Exposure, LoopOutcome, LoopRequest,
     lightpush::{Answer, Certainty, DeliveryPath, DirectFailure, DirectPush, PushFailure},
 };
-use wakumix_client::{Input, Opening, SurbStore};
+use wakumix_client::{Input, ReplyOpening, SurbStore};
 pub use wakumix_mix::LoopPlace;
 use wakumix_mix::{DropReason, Outcome, Packet, Stage};
 use wakumix_sphinx::SurbId;
@@ -30,7 +30,7 @@ pub struct GuardsInUse(pub usize);
 #[derive(Debug)]
 pub enum SenderMessage {
     /// Push a message over the mixnet.
-    Push(Box<Push>),
+    Push(Box<PushMessage>),
     /// Send a packet through a node and back to this one.
     Loop(Loop),
     /// What the sender's own tasks bring its client: results, timers.
@@ -39,7 +39,7 @@ pub enum SenderMessage {
 
 /// One lightpush request over the mixnet.
 #[derive(Debug)]
-pub struct Push {
+pub struct PushMessage {
     /// The message. A missing timestamp is set before it is hashed (`spec/waku.md §1.2`), to one
     /// that does not tell when it was sent.
     pub message: WakuMessage,
@@ -154,15 +154,15 @@ impl SenderHandle {
             Err(NoRoom::Closed) => return packet.reject(DropReason::Stopped),
         };
         let (id, answer) = match surbs.open(&*served.format, &id, packet.bytes_mut()) {
-            Opening::Opened(id, answer) => {
+            ReplyOpening::Opened(id, answer) => {
                 packet.finish(Outcome::Replied);
                 (id, Some(answer))
             }
-            Opening::Burned(id, reason) => {
+            ReplyOpening::Burned(id, reason) => {
                 packet.reject(reason);
                 (id, None)
             }
-            Opening::Refused(reason) => return packet.reject(reason),
+            ReplyOpening::Refused(reason) => return packet.reject(reason),
         };
         slot.send(SenderMessage::Client(Box::new(Input::Reply(id, answer))));
     }
@@ -192,7 +192,7 @@ impl SenderHandle {
         timeout: Option<Duration>,
     ) -> Result<Answer, PushFailure> {
         let (reply, outcome) = oneshot::channel();
-        let push = Push { message, pubsub_topic, exit, timeout, anonymity, reply };
+        let push = PushMessage { message, pubsub_topic, exit, timeout, anonymity, reply };
         self.address
             .try_send(SenderMessage::Push(Box::new(push)))
             .map_err(|error| if error.is_full() { ClientError::Busy } else { ClientError::Stopped })?;

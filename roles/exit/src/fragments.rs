@@ -6,7 +6,7 @@ use parking_lot::Mutex;
 use tokio::time::{Instant, sleep};
 use wakumix_mix::{
     exit::{ExitRequest, FragmentOutcome, FragmentRefusal, FragmentSets},
-    fragment::{Limits, Losses},
+    fragment::{Losses, ReassemblyLimits},
 };
 use wakumix_sphinx::{FormatKind, Weaknesses};
 
@@ -34,7 +34,7 @@ impl Fragments {
             return None;
         }
         let [sets, bytes] = [config.max_fragment_sets, config.max_fragment_bytes].map(|most| bound(weaknesses, most));
-        let limits = Limits { sets, bytes, age: config.fragment_timeout };
+        let limits = ReassemblyLimits { sets, bytes, age: config.fragment_timeout };
         let sets = Arc::new(Mutex::new(FragmentSets::new(limits)));
         Some(Self { sets, metrics, epoch: Instant::now() })
     }

@@ -4,7 +4,7 @@ use libp2p_identity::PeerId;
 use multiaddr::Multiaddr;
 use wakumix_mix::{
     ExitStatus,
-    exit::{ExitPolicy, ExitTarget, Surroundings},
+    exit::{ExitPolicy, ExitTarget, PolicyContext},
 };
 use wakumix_role_api::{Directory, Service, Services, host::ReadRule};
 use wakumix_sphinx::{AddressBytes, Weaknesses};
@@ -46,7 +46,7 @@ impl Policy<'_> {
     /// Decides about a request for `destination` that names `codec`.
     pub(crate) fn target(&self, codec: &str, destination: &AddressBytes) -> Result<Target, ExitStatus> {
         let service = |peer: &PeerId| self.directory.lightpush.iter().find(|node| node.peer == *peer);
-        let around = Surroundings {
+        let around = PolicyContext {
             own_peer: self.me,
             is_served: &|codec| self.services.get(codec).is_some(),
             is_known_service: &|peer| service(peer).is_some(),

@@ -10,7 +10,7 @@ use support::{HERE, World, body, status};
 use wakumix_exit::{Config, DEFAULT_FRAGMENT_TIMEOUT, ExitRole};
 use wakumix_mix::{
     DropReason, ExitStatus,
-    fragment::{FRAGMENT_CODEC, HEADER_LEN, Shards, cut},
+    fragment::{FRAGMENT_CODEC, HEADER_LEN, ShardCounts, cut},
 };
 use wakumix_role_api::Role as _;
 use wakumix_sphinx::{Block, Cipher, FormatKind, Profile, WireFormat};
@@ -18,7 +18,7 @@ use wakumix_waku::{frame, lightpush::V2_PROTOCOL};
 
 const BOTH: [WireFormat; 2] =
     [WireFormat::Mix(Profile { cipher: Cipher::Lioness, block: Block::Pad, proof_len: 0 }), WireFormat::SphinxPacket];
-const TWO_AND_ONE: Shards = Shards { data: 2, parity: 1 };
+const TWO_AND_ONE: ShardCounts = ShardCounts { data: 2, parity: 1 };
 
 fn with_blocks(block: Block) -> WireFormat {
     WireFormat::Mix(Profile { block, ..Profile::default() })
@@ -131,10 +131,10 @@ async fn the_request_in_a_set_is_subject_to_the_policy() {
     let mut rng = StdRng::seed_from_u64(1);
     let codecs = ["/ipfs/id/1.0.0", wakumix_mix::MIX_PROTOCOL, &"c".repeat(127)];
     for codec in codecs {
-        let pieces = cut(&mut rng, codec, b"\x00", Shards { data: 1, parity: 0 }, 1000).unwrap();
+        let pieces = cut(&mut rng, codec, b"\x00", ShardCounts { data: 1, parity: 0 }, 1000).unwrap();
         assert_eq!(world.hears(HERE, FRAGMENT_CODEC, &pieces[0]).await, b"", "{codec}");
     }
-    let pieces = cut(&mut rng, V2_PROTOCOL, b"\x00", Shards { data: 1, parity: 0 }, 1000).unwrap();
+    let pieces = cut(&mut rng, V2_PROTOCOL, b"\x00", ShardCounts { data: 1, parity: 0 }, 1000).unwrap();
     world.fragment(Vec::new(), &pieces[0]).await;
     world.counts("waku_mix_exit_requests_total{outcome=\"no_service\"} 1").await;
     world.counts("waku_mix_exit_requests_total{outcome=\"codec_refused\"} 3").await;
@@ -184,7 +184,7 @@ async fn a_whole_set_without_a_place_at_work_is_told_to_come_again() {
     let mut world = World::new(Config { max_requests: 1, ..Config::default() });
     world.lightpush(Vec::new(), b"one").await;
     let _asked = world.asked().await;
-    let pieces = world.cut(&body(3000), Shards { data: 2, parity: 0 });
+    let pieces = world.cut(&body(3000), ShardCounts { data: 2, parity: 0 });
     let (surbs, keys) = world.surbs(1);
     world.fragment(Vec::new(), &pieces[0]).await;
     world.fragment(surbs, &pieces[1]).await;

@@ -8,7 +8,7 @@ use parking_lot::Mutex;
 use tokio::time::Instant;
 use wakumix_mix::{
     Reliability, Trip,
-    cover::{Loop, LoopId, LoopLimits, LoopsInFlight, TooManyLoops},
+    cover::{LoopId, LoopLimits, LoopsInFlight, SentLoop, TooManyLoops},
 };
 use wakumix_role_api::host::SendFailure;
 
@@ -45,7 +45,7 @@ impl Loops {
 
     /// Enters a loop that is about to be handed over.
     pub(crate) fn enter(&self, id: LoopId, hops: Vec<PeerId>) -> Result<(), TooManyLoops> {
-        self.in_flight.lock().send(id, Loop { hops, sent_at: self.now(), has_left: false })
+        self.in_flight.lock().send(id, SentLoop { hops, sent_at: self.now(), has_left: false })
     }
 
     /// The host has said how a loop left.
@@ -66,7 +66,7 @@ impl Loops {
     /// own, are nothing but cover.
     pub(crate) fn returned(&self, id: &LoopId) {
         let now = self.now();
-        let Some(Loop { hops, sent_at, .. }) = self.in_flight.lock().take(id) else { return };
+        let Some(SentLoop { hops, sent_at, .. }) = self.in_flight.lock().take(id) else { return };
         let latency = now.saturating_sub(sent_at);
         self.metrics.returned.increment(1);
         self.metrics.latency.record(latency);
@@ -77,7 +77,7 @@ impl Loops {
     pub(crate) fn expire(&self) {
         let now = self.now();
         let lost = self.in_flight.lock().expire(now);
-        for Loop { hops, .. } in lost.into_iter().filter(|lost| lost.has_left) {
+        for SentLoop { hops, .. } in lost.into_iter().filter(|lost| lost.has_left) {
             self.metrics.lost.increment(1);
             self.reliability.lock().looped(now, &hops, Trip::Lost);
         }

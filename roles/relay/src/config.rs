@@ -19,26 +19,26 @@ pub const DEFAULT_MAX_IN_FLIGHT: usize = 64;
 
 /// Budget of direct lightpush clients. logos-delivery applies 5 a second when nothing is configured (`spec/waku.md §0`), counts more
 /// leniently, and answers 40 requests back to back (`spec/live-behaviour.md §6`). Here one client gets 150 at once, and 15 a second.
-pub const DEFAULT_LIGHTPUSH_RATE: RateLimit = RateLimit { volume: 20, period: Duration::from_secs(1) };
+pub const DEFAULT_LIGHTPUSH_RATE: RequestBudget = RequestBudget { volume: 20, period: Duration::from_secs(1) };
 
 /// Budget of all lightpush requests from the mixnet together. Its users cannot be told apart, so the budget of one
 /// client would throttle everybody (`spec/waku.md §4.2`). A request fits one packet (3.2 kB): 100/s are 320 kB/s of gossip.
-pub const DEFAULT_LIGHTPUSH_RATE_MIX: RateLimit = RateLimit { volume: 100, period: Duration::from_secs(1) };
+pub const DEFAULT_LIGHTPUSH_RATE_MIX: RequestBudget = RequestBudget { volume: 100, period: Duration::from_secs(1) };
 
 /// The key of the budgets of all services.
 pub(crate) const BUDGETS: &str = "rate-limit";
 
 /// A request budget: `volume` requests per `period` on average. A requester that was quiet may send a burst, see
-/// [`RateLimit::burst`].
+/// [`RequestBudget::burst`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct RateLimit {
+pub struct RequestBudget {
     /// Requests, at least 1.
     pub volume: u32,
     /// The period in which they may come, above zero.
     pub period: Duration,
 }
 
-impl RateLimit {
+impl RequestBudget {
     /// Periods whose volume may come at once: 10 up to a period of a second, 3 up to a minute, else 2
     /// (`spec/waku.md §4.2`).
     pub(crate) fn burst_periods(self) -> u32 {
@@ -77,9 +77,9 @@ wakumix_role_api::settings! {
         /// the refusal there. What others publish is passed on whatever this says.
         max_message_len: usize = DEFAULT_MAX_MESSAGE_LEN, size(1..=u64::MAX), "max-msg-size";
         /// Budget of lightpush clients with their own connection, `None`: no limit. Each gets three quarters of it.
-        lightpush_rate: Option<RateLimit> = Some(DEFAULT_LIGHTPUSH_RATE);
+        lightpush_rate: Option<RequestBudget> = Some(DEFAULT_LIGHTPUSH_RATE);
         /// Budget of all lightpush requests from the mixnet together, `None`: no limit.
-        lightpush_rate_mix: Option<RateLimit> = Some(DEFAULT_LIGHTPUSH_RATE_MIX);
+        lightpush_rate_mix: Option<RequestBudget> = Some(DEFAULT_LIGHTPUSH_RATE_MIX);
         /// Messages kept for each subscribed topic, oldest dropped; 0: none.
         cache_capacity: usize = DEFAULT_CACHE_CAPACITY, number(0..=1_000_000), "rest-relay-cache-capacity";
     }
@@ -99,7 +99,7 @@ impl Config {
         let budgets: Vec<config::RateLimit> = settings.read(BUDGETS, &form, Vec::new())?;
         let budget = |service| {
             let budget = config::RateLimit::of_service(&budgets, service)?;
-            Some(RateLimit { volume: budget.volume, period: budget.period.as_duration() })
+            Some(RequestBudget { volume: budget.volume, period: budget.period.as_duration() })
         };
         Ok(Self { lightpush_rate: budget("lightpush"), lightpush_rate_mix: budget("mix"), ..config })
     }
@@ -143,7 +143,7 @@ mod tests {
 
     #[test]
     fn reports_all_problems_at_once() {
-        let nothing = Some(RateLimit { volume: 0, period: Duration::from_secs(1) });
+        let nothing = Some(RequestBudget { volume: 0, period: Duration::from_secs(1) });
         let config = Config {
             shards: vec![9, 2000, 9],
             shards_in_network: 8,

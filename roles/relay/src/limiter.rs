@@ -10,12 +10,12 @@ use wakumix_role_api::Requester;
 use crate::config::RateLimit;
 
 /// How the bucket of all fills.
-fn refill(limit: RateLimit) -> Refill {
+fn refill(limit: RequestBudget) -> Refill {
     Refill { token: limit.period / limit.volume.max(1), bucket: limit.period * limit.burst_periods() }
 }
 
 /// How the bucket of one client fills: three quarters of the tokens in the same time.
-fn refill_of_one_client(limit: RateLimit) -> Refill {
+fn refill_of_one_client(limit: RequestBudget) -> Refill {
     let all = refill(limit);
     Refill { token: all.token * 4 / 3, ..all }
 }
@@ -30,7 +30,7 @@ pub(crate) struct Limiter {
 
 impl Limiter {
     /// Full buckets; `None` admits everything.
-    pub(crate) fn new(direct: Option<RateLimit>, anonymous: Option<RateLimit>) -> Self {
+    pub(crate) fn new(direct: Option<RequestBudget>, anonymous: Option<RequestBudget>) -> Self {
         let direct = direct.map(|limit| Budget::new(refill(limit), refill_of_one_client(limit)));
         Self { direct, anonymous: anonymous.map(|limit| (refill(limit), TokenBucket::default())) }
     }
@@ -50,8 +50,8 @@ mod tests {
 
     const SECOND: Duration = Duration::from_secs(1);
 
-    fn limit(volume: u32, period: Duration) -> Option<RateLimit> {
-        Some(RateLimit { volume, period })
+    fn limit(volume: u32, period: Duration) -> Option<RequestBudget> {
+        Some(RequestBudget { volume, period })
     }
 
     fn admitted(limiter: &mut Limiter, requester: Requester, tries: usize, now: Duration) -> usize {
@@ -114,7 +114,7 @@ mod tests {
 
     #[test]
     fn the_table_of_clients_is_bounded_by_the_burst() {
-        let limit = RateLimit { volume: 5, period: SECOND };
+        let limit = RequestBudget { volume: 5, period: SECOND };
         let mut limiter = Limiter::new(Some(limit), None);
         let mut largest = 0;
         for step in 0..5000 {

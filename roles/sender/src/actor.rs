@@ -22,7 +22,7 @@ use wakumix_mix::Reliability;
 use wakumix_role_api::{
     Actor, Context, OnPanic,
     relay::RelayHandle,
-    sender::{Anonymity, Answer, DeliveryPath, Loop, Push, PushFailure, ReplyOpener, SenderMessage},
+    sender::{Anonymity, Answer, DeliveryPath, Loop, PushFailure, PushMessage, ReplyOpener, SenderMessage},
 };
 
 use crate::{
@@ -108,8 +108,8 @@ impl Actor for Sender {
 }
 
 impl Sender {
-    fn push(&mut self, push: Push, context: &Context<SenderMessage>) {
-        let Push { message, pubsub_topic, exit, timeout, anonymity, reply } = push;
+    fn push(&mut self, push: PushMessage, context: &Context<SenderMessage>) {
+        let PushMessage { message, pubsub_topic, exit, timeout, anonymity, reply } = push;
         let caller = Caller::new(reply, &self.shell);
         if anonymity != Anonymity::Required && !self.allow_direct {
             return caller.answer(Err(PushFailure::DirectNotAllowed));

@@ -9,8 +9,8 @@ use wakumix_node::{
     roles::Roles,
 };
 
-use super::{choices::Discovery, options::Options, page, settings::PORTS, targets};
-use crate::Kind;
+use super::{choices::DiscoveryMethod, options::Options, page, settings::PORTS, targets};
+use crate::NodeKind;
 
 /// More nodes than this in one process run into the limit of open files.
 const MOST_NODES: u16 = 256;
@@ -71,7 +71,7 @@ fn size_problems(options: &Options) -> Vec<Problem> {
             format!("use at least --mixers {}", MIN_POOL - usize::from(exits)),
         );
     }
-    let nodes: u32 = Kind::ALL.into_iter().map(|kind| u32::from(options.count(kind))).sum();
+    let nodes: u32 = NodeKind::ALL.into_iter().map(|kind| u32::from(options.count(kind))).sum();
     if nodes > u32::from(MOST_NODES) {
         refuse(format!("{nodes} nodes are too many for one process"), format!("use at most {MOST_NODES} in all"));
     }
@@ -87,7 +87,7 @@ fn pace_problem(options: &Options) -> Vec<Problem> {
 
 /// Whether enough is left after a kill: nodes for paths, and messages to see what it does.
 fn kill_problems(options: &Options) -> Vec<Problem> {
-    let (mixers, exits) = (options.killed(Kind::Mixer), options.killed(Kind::Exit));
+    let (mixers, exits) = (options.killed(NodeKind::Mixer), options.killed(NodeKind::Exit));
     let asked = [
         ("--kill-mixers", options.kill_mixers, mixers, options.mixers),
         ("--kill-exits", options.kill_exits, exits, options.exits),
@@ -155,7 +155,7 @@ fn delay_problem(options: &Options) -> Vec<Problem> {
 /// Whether every node has its ports.
 fn port_problem(options: &Options) -> Vec<Problem> {
     let Some(base) = options.port_base else { return Vec::new() };
-    let nodes: u32 = Kind::ALL.into_iter().map(|kind| u32::from(options.count(kind))).sum();
+    let nodes: u32 = NodeKind::ALL.into_iter().map(|kind| u32::from(options.count(kind))).sum();
     let last = u32::from(base) + PORTS * nodes - 1;
     let problem = (last > u32::from(u16::MAX)).then(|| {
         let what = format!("--port-base {base}: {nodes} nodes have ports up to {last}, and there is none above 65535");
@@ -183,7 +183,7 @@ fn rotate_problem(options: &Options) -> Vec<Problem> {
         let what = format!("--rotate {lifetime}: a mix key lives for 10s to 400 days");
         problems.push(Problem::new(what, "use at least --rotate 10s"));
     }
-    if options.discovery == Discovery::Static {
+    if options.discovery == DiscoveryMethod::Static {
         let what = format!("--rotate {lifetime} --discovery static: nobody would hear of the new keys");
         problems.push(Problem::new(what, "leave out --discovery static"));
     }

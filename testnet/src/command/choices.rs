@@ -28,7 +28,7 @@ impl Shape {
 
 /// How nodes find each other.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, clap::ValueEnum)]
-pub enum Discovery {
+pub enum DiscoveryMethod {
     /// Everyone knows the record of the first relay and finds the others by itself
     #[default]
     Discv5,
@@ -36,7 +36,7 @@ pub enum Discovery {
     Static,
 }
 
-impl Discovery {
+impl DiscoveryMethod {
     /// What the headline says.
     pub(super) const fn describe(self) -> &'static str {
         match self {

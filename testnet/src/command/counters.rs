@@ -5,15 +5,15 @@ use std::collections::BTreeMap;
 use wakumix_mix::ledger::Balance;
 use wakumix_node::node::Accounts;
 
-use crate::{Kind, given_to_others};
+use crate::{NodeKind, given_to_others};
 
 /// Reads the packet accounting of all nodes. Cheap to clone.
 #[derive(Clone)]
-pub(super) struct Counters(Vec<(Kind, Accounts)>);
+pub(super) struct Counters(Vec<(NodeKind, Accounts)>);
 
 /// What the accounts of all nodes said: what each held, and where its packets went.
 #[derive(PartialEq, Eq)]
-pub(super) struct Reading(Vec<(Kind, u64, Balance)>);
+pub(super) struct Reading(Vec<(NodeKind, u64, Balance)>);
 
 /// The sum over the nodes of one kind.
 pub(super) struct Row {
@@ -31,13 +31,13 @@ pub(super) struct Row {
 
 impl Counters {
     /// A reader of these nodes.
-    pub(super) fn new(nodes: impl IntoIterator<Item = (Kind, Accounts)>) -> Self {
+    pub(super) fn new(nodes: impl IntoIterator<Item = (NodeKind, Accounts)>) -> Self {
         Self(nodes.into_iter().collect())
     }
 
     /// Reads one node after the other. A packet that passes meanwhile may be seen twice or nowhere.
     pub(super) fn read(&self) -> Reading {
-        let read = |(kind, accounts): &(Kind, Accounts)| {
+        let read = |(kind, accounts): &(NodeKind, Accounts)| {
             let (held, balance) = accounts.read();
             (*kind, held, balance)
         };
@@ -59,10 +59,10 @@ fn twice_the_same(mut read: impl FnMut() -> Reading) -> Option<Reading> {
 impl Reading {
     /// One row for each kind of node.
     pub(super) fn rows(&self) -> Vec<Row> {
-        Kind::ALL.into_iter().map(|kind| self.row(kind)).collect()
+        NodeKind::ALL.into_iter().map(|kind| self.row(kind)).collect()
     }
 
-    fn row(&self, kind: Kind) -> Row {
+    fn row(&self, kind: NodeKind) -> Row {
         let mut row = Row {
             role: kind.as_str(),
             nodes: 0,
@@ -128,7 +128,8 @@ mod tests {
     #[test]
     fn a_packet_that_passes_from_a_node_not_read_yet_to_one_that_was_read_is_not_rest() {
         let node = |received, forwarded| Balance { received, forwarded, ..Balance::default() };
-        let read = |first: Balance, second: Balance| Reading(vec![(Kind::Mixer, 0, first), (Kind::Sender, 0, second)]);
+        let read =
+            |first: Balance, second: Balance| Reading(vec![(NodeKind::Mixer, 0, first), (NodeKind::Sender, 0, second)]);
         // The mixer is read, then the sender's packet reaches it; the sender, read next, has nothing any more.
         let seen = read(node(4, 4), node(0, 0));
         let mut moving = [seen, read(node(5, 4), node(0, 0))].into_iter();

@@ -33,7 +33,7 @@ use wakumix_waku::{MessageHash, lightpush::StatusCode};
 use super::{
     START_LIMIT, STOP_LIMIT, TestnetError, choices::Shape, options::Options, plan::message, settings::node_plan,
 };
-use crate::{Kind, Net, TOPIC};
+use crate::{NodeKind, TOPIC, TestNet};
 
 /// Messages a second and how long, unless something else is asked for.
 const RATE: u32 = 400;
@@ -199,10 +199,10 @@ pub(super) async fn run(options: &Options, shape: Shape) -> Result<bool, Testnet
 }
 
 /// The relays, connected, each with its mesh.
-async fn started(options: &Options, shape: Shape, rng: &mut ChaCha20Rng) -> Result<Net, TestnetError> {
-    let mut net = Net::default();
+async fn started(options: &Options, shape: Shape, rng: &mut ChaCha20Rng) -> Result<TestNet, TestnetError> {
+    let mut net = TestNet::default();
     for number in 1..=options.relays {
-        net.add(node_plan(options, Kind::Relay, number, rng).with("relay.follow-capacity", FOLLOW)).await?;
+        net.add(node_plan(options, NodeKind::Relay, number, rng).with("relay.follow-capacity", FOLLOW)).await?;
     }
     net.link_as(|from, to| match shape {
         Shape::Star => to == 0 && from > 0,
@@ -227,12 +227,12 @@ async fn started(options: &Options, shape: Shape, rng: &mut ChaCha20Rng) -> Resu
 }
 
 /// The relays that run, with their places.
-fn places(net: &Net) -> impl Iterator<Item = (usize, &Node)> {
+fn places(net: &TestNet) -> impl Iterator<Item = (usize, &Node)> {
     net.members().iter().enumerate().filter_map(|(place, member)| Some((place, member.node()?)))
 }
 
 /// Names of relays to kill; the middle of a star stays.
-fn victims(net: &Net, count: u16, shape: Shape, rng: &mut ChaCha20Rng) -> Vec<String> {
+fn victims(net: &TestNet, count: u16, shape: Shape, rng: &mut ChaCha20Rng) -> Vec<String> {
     let names: Vec<_> =
         net.members().iter().skip(usize::from(shape == Shape::Star)).map(|member| member.plan().name()).collect();
     names.sample(rng, count.into()).map(|name| (*name).to_owned()).collect()
@@ -240,7 +240,7 @@ fn victims(net: &Net, count: u16, shape: Shape, rng: &mut ChaCha20Rng) -> Vec<St
 
 /// Notes what each relay receives, until the tasks are dropped.
 #[expect(clippy::disallowed_methods, reason = "what watches a test net is no part of a node")]
-async fn follow(net: &Net, seen: &Arc<Mutex<Seen>>) -> JoinSet<()> {
+async fn follow(net: &TestNet, seen: &Arc<Mutex<Seen>>) -> JoinSet<()> {
     let mut tasks = JoinSet::new();
     seen.lock().received.resize_with(net.members().len(), HashSet::new);
     for (place, relay) in places(net).filter_map(|(place, node)| Some((place, node.relay()?))) {
@@ -271,9 +271,15 @@ struct Course<'a> {
 
 /// Publishes in turn at each relay that lives.
 #[expect(clippy::disallowed_methods, reason = "what drives a test net is no part of a node")]
-async fn publish(options: &Options, net: &mut Net, seen: &Arc<Mutex<Seen>>, course: Course<'_>, rng: &mut ChaCha20Rng) {
+async fn publish(
+    options: &Options,
+    net: &mut TestNet,
+    seen: &Arc<Mutex<Seen>>,
+    course: Course<'_>,
+    rng: &mut ChaCha20Rng,
+) {
     let Course { begun, lasting, rate, mut kill_at, victims } = course;
-    let handles = |net: &Net| -> Vec<(usize, RelayHandle)> {
+    let handles = |net: &TestNet| -> Vec<(usize, RelayHandle)> {
         places(net).filter_map(|(place, node)| Some((place, node.relay()?))).collect()
     };
     let mut relays = handles(net);
@@ -309,7 +315,7 @@ async fn publish(options: &Options, net: &mut Net, seen: &Arc<Mutex<Seen>>, cour
 }
 
 /// Publishes one message at each relay; of the other relays together, how many received it and how many should.
-async fn afterwards(options: &Options, net: &Net, seen: &Mutex<Seen>, rng: &mut ChaCha20Rng) -> (u64, u64) {
+async fn afterwards(options: &Options, net: &TestNet, seen: &Mutex<Seen>, rng: &mut ChaCha20Rng) -> (u64, u64) {
     let living: Vec<(usize, RelayHandle)> =
         places(net).filter_map(|(place, node)| Some((place, node.relay()?))).collect();
     let mut published = Vec::new();
@@ -371,7 +377,7 @@ fn deaf_peers(node: &Node) -> u64 {
 
 fn report(
     options: &Options,
-    net: &Net,
+    net: &TestNet,
     seen: &Seen,
     shape: Shape,
     (kill_at, killed): (Option<Instant>, usize),

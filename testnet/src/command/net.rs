@@ -10,23 +10,23 @@ use wakumix_role_api::sender::SenderHandle;
 
 use super::{
     TestnetError,
-    choices::Discovery,
+    choices::DiscoveryMethod,
     counters::Counters,
     plan::{CONTENT_TOPIC, Plan},
     pools::Pools,
     targets,
     traffic::Tally,
 };
-use crate::{Kind, Member, Net, TOPIC};
+use crate::{NetMember, NodeKind, TOPIC, TestNet};
 
 /// Readiness has no single event; it is looked at again at this interval.
 const LOOK_AGAIN: Duration = Duration::from_millis(50);
 
 /// The running nodes, by kind.
 pub(super) struct KindNet {
-    net: Net,
+    net: TestNet,
     /// Of each member.
-    kinds: Vec<Kind>,
+    kinds: Vec<NodeKind>,
     started: Instant,
 }
 
@@ -34,20 +34,20 @@ impl KindNet {
     /// Starts every node. With discv5 the first one, a relay, is the one that all others are told of; else each is told of
     /// all.
     pub(super) async fn start(plan: &Plan) -> Result<Self, TestnetError> {
-        let (mut net, started) = (Net::default(), Instant::now());
+        let (mut net, started) = (TestNet::default(), Instant::now());
         let mut bootstrap = None;
         for (_, planned) in &plan.nodes {
             let planned = planned.clone();
             let node = match plan.options.discovery {
-                Discovery::Discv5 => net.add(planned.discovering(bootstrap.as_deref())).await?,
-                Discovery::Static => net.add(planned).await?,
+                DiscoveryMethod::Discv5 => net.add(planned.discovering(bootstrap.as_deref())).await?,
+                DiscoveryMethod::Static => net.add(planned).await?,
             };
             // Its UDP port is bound, and so in its record.
             if bootstrap.is_none() {
                 bootstrap = node.discovery().node_record().borrow().as_ref().map(ToString::to_string);
             }
         }
-        if plan.options.discovery == Discovery::Static {
+        if plan.options.discovery == DiscoveryMethod::Static {
             net.tell_all(&net.pool(), &net.services()).await;
             net.link_relays().await;
         }
@@ -56,9 +56,9 @@ impl KindNet {
 
     /// The pools of the senders.
     pub(super) fn pools(&self) -> Pools {
-        let senders = self.of(&[Kind::Sender]).map(|(name, node)| (name.to_owned(), node.directory().clone()));
+        let senders = self.of(&[NodeKind::Sender]).map(|(name, node)| (name.to_owned(), node.directory().clone()));
         let peers = |kind| self.members().filter(move |(of, _)| *of == kind).map(|(_, member)| member.peer());
-        Pools::new(senders.collect(), peers(Kind::Mixer).collect(), peers(Kind::Exit).collect())
+        Pools::new(senders.collect(), peers(NodeKind::Mixer).collect(), peers(NodeKind::Exit).collect())
     }
 
     /// Kills nodes by their names, all at once; their peer ids.
@@ -93,14 +93,14 @@ impl KindNet {
 
     /// The senders, in order.
     pub(super) fn senders(&self) -> Vec<SenderHandle> {
-        self.of(&[Kind::Sender]).filter_map(|(_, node)| node.sender()).collect()
+        self.of(&[NodeKind::Sender]).filter_map(|(_, node)| node.sender()).collect()
     }
 
     /// Counts what every relay receives, until the returned tasks are aborted.
     #[expect(clippy::disallowed_methods, reason = "what watches a test net is no part of a node")]
     pub(super) async fn follow(&self, tally: &Tally) -> Followers {
         let mut tasks = JoinSet::new();
-        for (subscriber, (_, node)) in self.of(&[Kind::Relay]).enumerate() {
+        for (subscriber, (_, node)) in self.of(&[NodeKind::Relay]).enumerate() {
             let Some(relay) = node.relay() else { continue };
             let Ok(mut messages) = relay.follow().await else { continue };
             let tally = tally.clone();
@@ -125,7 +125,7 @@ impl KindNet {
 
     /// Forgets the messages that the relays keep for REST, so that a reader sees only what comes from now on.
     pub(super) async fn forget_messages(&self) {
-        for relay in self.of(&Kind::ALL).filter_map(|(_, node)| node.relay()) {
+        for relay in self.of(&NodeKind::ALL).filter_map(|(_, node)| node.relay()) {
             // A relay that does not answer keeps its messages, which does no harm.
             let _ = relay.messages(TOPIC.to_owned()).await;
         }
@@ -133,7 +133,7 @@ impl KindNet {
 
     /// Writes the metrics servers where the user wants them for Prometheus.
     pub(super) fn write_targets(&self, path: &Path) -> std::io::Result<()> {
-        let server = |(kind, member): (Kind, &'_ Member)| {
+        let server = |(kind, member): (NodeKind, &'_ NetMember)| {
             Some((member.plan().name().to_owned(), kind, member.node()?.metrics_address()?))
         };
         let servers: Vec<_> = self.members().filter_map(server).collect();
@@ -147,13 +147,13 @@ impl KindNet {
             let address = node.listen_addresses().iter().find(is_websocket)?.clone();
             Some(address.with_p2p(node.peer_id()).unwrap_or_else(|address| address).to_string())
         };
-        self.of(&[Kind::Mixer]).filter_map(full).take(2).collect()
+        self.of(&[NodeKind::Mixer]).filter_map(full).take(2).collect()
     }
 
     /// Every REST and metrics address, a line to try, and the page if one is served.
     pub(super) fn describe_surfaces(&self, page: Option<&str>) -> String {
         let mut text = String::from("\nnode         REST                            metrics\n");
-        for (name, node) in self.of(&Kind::ALL) {
+        for (name, node) in self.of(&NodeKind::ALL) {
             let url = |address: Option<std::net::SocketAddr>, path: &str| {
                 address.map_or_else(|| "-".to_owned(), |address| format!("http://{address}{path}"))
             };
@@ -165,7 +165,7 @@ impl KindNet {
                 url(node.metrics_address(), "/metrics")
             );
         }
-        let sender = self.of(&[Kind::Sender]).find_map(|(_, node)| node.rest_address());
+        let sender = self.of(&[NodeKind::Sender]).find_map(|(_, node)| node.rest_address());
         if let Some(address) = sender {
             let program = std::env::args().next().unwrap_or_else(|| "wakumix".to_owned());
             let _ = writeln!(
@@ -174,7 +174,7 @@ impl KindNet {
                  {program} send \"hello mix\" --content-topic {CONTENT_TOPIC} \\\n    --via http://{address}"
             );
         }
-        let relay = self.of(&[Kind::Relay, Kind::Exit]).find_map(|(_, node)| node.rest_address());
+        let relay = self.of(&[NodeKind::Relay, NodeKind::Exit]).find_map(|(_, node)| node.rest_address());
         if let Some(address) = relay {
             let topic = TOPIC.replace('/', "%2F");
             let _ = writeln!(text, "and see it arrive:\n  curl -s http://{address}/relay/v1/messages/{topic}");
@@ -191,12 +191,12 @@ impl KindNet {
         self.net.stop(limit).await;
     }
 
-    fn members(&self) -> impl Iterator<Item = (Kind, &Member)> {
+    fn members(&self) -> impl Iterator<Item = (NodeKind, &NetMember)> {
         self.kinds.iter().copied().zip(self.net.members())
     }
 
     /// The nodes of these kinds that run, with their names.
-    fn of<'a>(&'a self, kinds: &'a [Kind]) -> impl Iterator<Item = (&'a str, &'a Node)> {
+    fn of<'a>(&'a self, kinds: &'a [NodeKind]) -> impl Iterator<Item = (&'a str, &'a Node)> {
         let of_kind = self.members().filter(|(kind, _)| kinds.contains(kind));
         of_kind.filter_map(|(_, member)| Some((member.plan().name(), member.node()?)))
     }

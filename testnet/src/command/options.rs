@@ -4,10 +4,10 @@ use std::path::PathBuf;
 
 use wakumix_sphinx::WireFormat;
 
-use super::choices::{Discovery, Payload, Shape, Share, cover, percent};
+use super::choices::{DiscoveryMethod, Payload, Shape, Share, cover, percent};
 use wakumix_node::config::{MixDelay, Percent, Timespan};
 
-use crate::Kind;
+use crate::NodeKind;
 
 /// What a net of relays alone has not.
 const GOSSIP_CONFLICTS: [&str; 17] = [
@@ -59,8 +59,8 @@ pub struct Options {
     #[arg(long, default_value = "lioness/pad", value_delimiter = ',', value_name = "PROFILE")]
     pub profile: Vec<WireFormat>,
     /// How nodes find each other: discv5, from the record of the first relay alone, or static, told by the test net
-    #[arg(long, default_value_t = Discovery::default(), value_enum, hide_possible_values = true, value_name = "WAY")]
-    pub discovery: Discovery,
+    #[arg(long, default_value_t = DiscoveryMethod::default(), value_enum, hide_possible_values = true, value_name = "WAY")]
+    pub discovery: DiscoveryMethod,
     /// Send each message when the one before has its answer
     #[arg(long)]
     pub one_by_one: bool,
@@ -125,12 +125,12 @@ pub struct Options {
 
 impl Options {
     /// Nodes of a kind.
-    pub(super) fn count(&self, kind: Kind) -> u16 {
+    pub(super) fn count(&self, kind: NodeKind) -> u16 {
         match kind {
-            Kind::Relay => self.relays,
-            Kind::Mixer => self.mixers,
-            Kind::Exit => self.exits,
-            Kind::Sender => self.senders,
+            NodeKind::Relay => self.relays,
+            NodeKind::Mixer => self.mixers,
+            NodeKind::Exit => self.exits,
+            NodeKind::Sender => self.senders,
         }
     }
 
@@ -143,11 +143,11 @@ impl Options {
     }
 
     /// Nodes of a kind to kill.
-    pub(super) fn killed(&self, kind: Kind) -> u16 {
+    pub(super) fn killed(&self, kind: NodeKind) -> u16 {
         let share = match kind {
-            Kind::Mixer => self.kill_mixers,
-            Kind::Exit => self.kill_exits,
-            Kind::Relay | Kind::Sender => None,
+            NodeKind::Mixer => self.kill_mixers,
+            NodeKind::Exit => self.kill_exits,
+            NodeKind::Relay | NodeKind::Sender => None,
         };
         share.map_or(0, |share| share.of(self.count(kind)))
     }
@@ -160,7 +160,7 @@ impl Options {
     /// Whether packets are lost on purpose, so that not every message need be answered.
     pub(super) fn makes_trouble(&self) -> bool {
         let loses = self.loss.is_some_and(|loss| loss.as_share() > 0.0);
-        loses || self.killed(Kind::Mixer) > 0 || self.killed(Kind::Exit) > 0
+        loses || self.killed(NodeKind::Mixer) > 0 || self.killed(NodeKind::Exit) > 0
     }
 
     /// Whether packets are made that nobody asked for: the net is never at rest then.

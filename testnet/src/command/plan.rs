@@ -14,7 +14,7 @@ use super::{
     options::Options,
     settings::{node_plan, with_ports},
 };
-use crate::{CLUSTER, Kind, NodePlan, SHARD};
+use crate::{CLUSTER, NodeKind, NodePlan, SHARD};
 
 /// Where the test messages go.
 pub(super) const CONTENT_TOPIC: &str = "/wakumix/1/testnet/proto";
@@ -57,7 +57,7 @@ pub(super) struct Plan {
     pub(super) messages: u32,
     pub(super) pace: Pace,
     pub(super) seed: u64,
-    pub(super) nodes: Vec<(Kind, NodePlan)>,
+    pub(super) nodes: Vec<(NodeKind, NodePlan)>,
     pub(super) kill: Option<Kill>,
     pub(super) topic: PubsubTopic,
 }
@@ -72,7 +72,7 @@ impl Plan {
         let seed = options.seed.unwrap_or_else(|| rand::rng().next_u64());
         let mut rng = ChaCha20Rng::seed_from_u64(seed);
         let numbered = |kind| (1..=options.count(kind)).map(move |number| (kind, number));
-        let nodes: Vec<_> = Kind::ALL
+        let nodes: Vec<_> = NodeKind::ALL
             .into_iter()
             .flat_map(numbered)
             .map(|(kind, number)| (kind, node_plan(options, kind, number, &mut rng)))
@@ -144,9 +144,9 @@ pub(super) fn message(options: &Options, rng: &mut ChaCha20Rng) -> WakuMessage {
 }
 
 /// Asks one node of each kind what it says of its configuration. What is wrong with one is wrong with all of them.
-fn check_nodes(nodes: &[(Kind, NodePlan)]) -> Result<(), Problems> {
+fn check_nodes(nodes: &[(NodeKind, NodePlan)]) -> Result<(), Problems> {
     let mut problems: Vec<Problem> = Vec::new();
-    for kind in Kind::ALL {
+    for kind in NodeKind::ALL {
         let Some((_, plan)) = nodes.iter().find(|(of, _)| *of == kind) else { continue };
         for problem in plan.check().err().map(|problems| problems.0).unwrap_or_default() {
             let message = format!("{}: {}", plan.name(), problem.message);
@@ -157,14 +157,14 @@ fn check_nodes(nodes: &[(Kind, NodePlan)]) -> Result<(), Problems> {
 }
 
 /// Draws who is killed.
-fn kill(options: &Options, nodes: &[(Kind, NodePlan)], rng: &mut ChaCha20Rng) -> Option<Kill> {
+fn kill(options: &Options, nodes: &[(NodeKind, NodePlan)], rng: &mut ChaCha20Rng) -> Option<Kill> {
     let victims: Vec<String> =
-        [Kind::Mixer, Kind::Exit].into_iter().flat_map(|kind| draw(options, kind, nodes, rng)).collect();
+        [NodeKind::Mixer, NodeKind::Exit].into_iter().flat_map(|kind| draw(options, kind, nodes, rng)).collect();
     (!victims.is_empty()).then(|| Kill { after: options.kill_after(), victims })
 }
 
 /// Draws the victims of a kind, in the order of the nodes.
-fn draw(options: &Options, kind: Kind, nodes: &[(Kind, NodePlan)], rng: &mut ChaCha20Rng) -> Vec<String> {
+fn draw(options: &Options, kind: NodeKind, nodes: &[(NodeKind, NodePlan)], rng: &mut ChaCha20Rng) -> Vec<String> {
     let places: Vec<usize> = (0..nodes.len()).filter(|place| nodes[*place].0 == kind).collect();
     let mut victims: Vec<usize> = places.sample(rng, options.killed(kind).into()).copied().collect();
     victims.sort_unstable();

@@ -19,7 +19,7 @@ use super::{
     pools::Pools,
     traffic::{Answered, Counts, Tally},
 };
-use crate::Kind;
+use crate::NodeKind;
 
 /// Times that packets of a round trip are held: by the sender and two hops on the way out, by the exit and two hops on
 /// the reply path; last hops do not (`spec/mix-wire.md §8`).
@@ -147,8 +147,8 @@ impl KillReport {
         let after = |rid_at| counts.answered.iter().filter(move |answered| answered.sent > rid_at);
         let since = killed.rid_at.into_iter().flat_map(after);
         Self {
-            mixers: plan.options.killed(Kind::Mixer),
-            exits: plan.options.killed(Kind::Exit),
+            mixers: plan.options.killed(NodeKind::Mixer),
+            exits: plan.options.killed(NodeKind::Exit),
             after_messages: plan.kill.as_ref().map_or(0, |kill| kill.after),
             pools_rid_after_s: killed.rid_at.map(|at| seconds(at - killed.at)),
             answered_after: since.clone().count() as u64,
@@ -212,7 +212,7 @@ impl Report {
         Self {
             profile: plan.options.profiles(),
             seed: plan.seed,
-            nodes: Kind::ALL.map(|kind| (kind.as_str(), plan.options.count(kind))).into(),
+            nodes: NodeKind::ALL.map(|kind| (kind.as_str(), plan.options.count(kind))).into(),
             discovery: plan.options.discovery.as_str(),
             ready_after_s: seconds(start.ready),
             pool_after_s: pools.reached().into_iter().map(|(nodes, after)| (nodes, seconds(after))).collect(),

@@ -6,10 +6,10 @@ use wakumix_node::config::Timespan;
 use wakumix_sphinx::PrivateKey;
 
 use super::options::Options;
-use crate::{Kind, NodePlan};
+use crate::{NodeKind, NodePlan};
 
 /// A node of this kind, with keys and losses drawn from the seed. Whom it discovers is for the net to say.
-pub(super) fn node_plan(options: &Options, kind: Kind, number: u16, rng: &mut ChaCha20Rng) -> NodePlan {
+pub(super) fn node_plan(options: &Options, kind: NodeKind, number: u16, rng: &mut ChaCha20Rng) -> NodePlan {
     let (identity, mix_key, loss_seed) = (identity(rng), PrivateKey::generate(rng), rng.next_u32());
     let (delay, surfaces) = (options.delay.to_string(), options.hold.to_string());
     let plan = kind

@@ -4,7 +4,7 @@ use std::{fs, io, net::SocketAddr, path::Path};
 
 use serde::Serialize;
 
-use crate::Kind;
+use crate::NodeKind;
 
 /// One entry of the file. `kind` and `node` are labels that no metric has: one with the name of a metric's own would hide it.
 #[derive(Serialize)]
@@ -24,8 +24,11 @@ struct Labels<'a> {
 ///
 /// # Errors
 /// Of the file system.
-pub(super) fn write<'a>(path: &Path, nodes: impl IntoIterator<Item = (&'a str, Kind, SocketAddr)>) -> io::Result<()> {
-    let target = |(node, kind, address): (&'a str, Kind, SocketAddr)| Target {
+pub(super) fn write<'a>(
+    path: &Path,
+    nodes: impl IntoIterator<Item = (&'a str, NodeKind, SocketAddr)>,
+) -> io::Result<()> {
+    let target = |(node, kind, address): (&'a str, NodeKind, SocketAddr)| Target {
         targets: [address],
         labels: Labels { node, kind: kind.as_str() },
     };
@@ -44,7 +47,7 @@ mod tests {
     #[test]
     fn prometheus_reads_each_node_with_its_name_and_kind() {
         let path = std::env::temp_dir().join(format!("wakumix-targets-{}.json", std::process::id()));
-        write(&path, [("mixer-1", Kind::Mixer, ([127, 0, 0, 1], 9002).into())]).unwrap();
+        write(&path, [("mixer-1", NodeKind::Mixer, ([127, 0, 0, 1], 9002).into())]).unwrap();
         let text = fs::read_to_string(&path).unwrap();
         fs::remove_file(&path).unwrap();
         let json: serde_json::Value = serde_json::from_str(&text).unwrap();

@@ -22,7 +22,7 @@ use crate::{FileReport, GenerateError, check_file, generate, render_text};
 /// To test an implementation of your own, write a file with --generate and compare with what yours makes of its inputs,
 /// or record your own in the same form and check it here.
 #[derive(Debug, clap::Args)]
-pub struct Command {
+pub struct ConformanceArgs {
     /// Vector files: JSON, or JSON compressed with xz
     #[arg(value_name = "FILE", required_unless_present = "generate", conflicts_with = "generate")]
     files: Vec<PathBuf>,
@@ -43,7 +43,7 @@ pub struct Command {
 /// Why a command did not do its work.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
-pub enum CommandError {
+pub enum ConformanceError {
     /// Something is wrong with what was given.
     #[error("{message}")]
     Input {
@@ -65,19 +65,19 @@ pub enum CommandError {
     Output(#[from] io::Error),
 }
 
-impl Command {
+impl ConformanceArgs {
     /// Checks or writes vector files; what it has to say goes to `out`.
     ///
     /// # Errors
-    /// [`CommandError::Input`] if a file did not pass or cannot be written, the others if the command itself failed.
-    pub fn run(&self, out: &mut impl Write) -> Result<(), CommandError> {
+    /// [`ConformanceError::Input`] if a file did not pass or cannot be written, the others if the command itself failed.
+    pub fn run(&self, out: &mut impl Write) -> Result<(), ConformanceError> {
         match self.generate {
             Some(seed) => self.write(seed, out),
             None => self.check(out),
         }
     }
 
-    fn check(&self, out: &mut impl Write) -> Result<(), CommandError> {
+    fn check(&self, out: &mut impl Write) -> Result<(), ConformanceError> {
         let reports: Vec<FileReport> = self.files.iter().map(check_file).collect();
         let bad: Vec<&str> = reports.iter().filter(|report| !report.ok()).map(|report| report.file.as_str()).collect();
         if self.json {
@@ -89,11 +89,11 @@ impl Command {
             return Ok(());
         }
         let message = format!("{} of {} vector files did not pass: {}", bad.len(), reports.len(), bad.join(", "));
-        Err(CommandError::Input { message, help: "the report says which entries, hops and fields differ" })
+        Err(ConformanceError::Input { message, help: "the report says which entries, hops and fields differ" })
     }
 
-    fn write(&self, seed: u64, out: &mut impl Write) -> Result<(), CommandError> {
-        let text = generate(seed, self.profile).map_err(|source| CommandError::Generate { seed, source })?;
+    fn write(&self, seed: u64, out: &mut impl Write) -> Result<(), ConformanceError> {
+        let text = generate(seed, self.profile).map_err(|source| ConformanceError::Generate { seed, source })?;
         match &self.output {
             Some(path) => write_file(path, &text),
             None => Ok(out.write_all(text.as_bytes())?),
@@ -101,8 +101,8 @@ impl Command {
     }
 }
 
-fn write_file(path: &Path, text: &str) -> Result<(), CommandError> {
-    std::fs::write(path, text).map_err(|error| CommandError::Input {
+fn write_file(path: &Path, text: &str) -> Result<(), ConformanceError> {
+    std::fs::write(path, text).map_err(|error| ConformanceError::Input {
         message: format!("vector file {} cannot be written: {error}", path.display()),
         help: "name a file in a folder that you may write to",
     })

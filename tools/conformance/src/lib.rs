@@ -11,7 +11,7 @@
 //! - sections and constants of unknown name are counted as not checked, unknown fields of an entry are tolerated;
 //! - where the recorded reference accepts what `spec/mix-wire.md §21` tells us to refuse, or decides by a bug of its
 //!   time, the entry counts as stricter, under the name of the [`Rule`], and all of its other bytes are still compared;
-//! - nothing is printed: [`Command`] writes to what it is given.
+//! - nothing is printed: [`ConformanceArgs`] writes to what it is given.
 //!
 //! The library reads files but no clock, network or random source. Non-goal: speed.
 
@@ -39,9 +39,9 @@ mod section;
 mod show;
 
 pub use check::{check_file, check_str};
-pub use command::{Command, CommandError};
+pub use command::{ConformanceArgs, ConformanceError};
 pub use file::read_text;
 pub use generate::{GenerateError, generate};
 pub use render::{render_json, render_text};
-pub use report::{Failure, FileReport, SectionReport, Totals};
+pub use report::{FileReport, SectionReport, Totals, VectorFailure};
 pub use rules::Rule;

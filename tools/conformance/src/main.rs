@@ -7,13 +7,13 @@ use std::{
 };
 
 use clap::Parser;
-use wakumix_conformance::{Command, CommandError};
+use wakumix_conformance::{ConformanceArgs, ConformanceError};
 
 #[derive(Debug, Parser)]
 #[command(name = "wakumix-conformance", version)]
 struct Cli {
     #[command(flatten)]
-    command: Command,
+    command: ConformanceArgs,
 }
 
 fn main() -> ExitCode {
@@ -22,7 +22,7 @@ fn main() -> ExitCode {
     // Nothing is left to do when even standard error is closed.
     match done {
         Ok(()) => ExitCode::SUCCESS,
-        Err(CommandError::Input { message, help }) => {
+        Err(ConformanceError::Input { message, help }) => {
             let _ = writeln!(io::stderr(), "error: {message}\n  help: {help}");
             ExitCode::from(1)
         }

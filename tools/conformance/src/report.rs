@@ -40,7 +40,7 @@ impl FileReport {
     }
 
     /// All failures of all sections.
-    pub fn failures(&self) -> impl Iterator<Item = &Failure> {
+    pub fn failures(&self) -> impl Iterator<Item = &VectorFailure> {
         self.sections.iter().flat_map(|section| &section.failures)
     }
 
@@ -86,7 +86,7 @@ pub struct SectionReport {
     /// How many entries each rule made stricter (an entry can meet several).
     pub rules: BTreeMap<Rule, usize>,
     /// Everything that differed; several per entry where several fields differ.
-    pub failures: Vec<Failure>,
+    pub failures: Vec<VectorFailure>,
     /// Why entries were not checked.
     pub remarks: Vec<String>,
 }
@@ -130,7 +130,7 @@ impl SectionReport {
             }
         }
         for (hop, problem) in reports.failures {
-            self.failures.push(Failure {
+            self.failures.push(VectorFailure {
                 section: self.name.clone(),
                 entry: place.index,
                 name: place.name.clone(),
@@ -169,7 +169,7 @@ impl Place {
 /// One difference between a file and this implementation.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 #[non_exhaustive]
-pub struct Failure {
+pub struct VectorFailure {
     /// Section, with its path inside the file.
     pub section: String,
     /// Index of the entry, from 0; `None` if the section is not a list.
@@ -188,7 +188,7 @@ pub struct Failure {
     pub differs_at: Option<usize>,
 }
 
-impl Failure {
+impl VectorFailure {
     /// The place in one line: section, entry, hop, field.
     pub fn location(&self) -> String {
         let place = Place { index: self.entry, name: self.name.clone() };

@@ -3,7 +3,7 @@
 #![allow(clippy::unwrap_used, reason = "a helper of a test fails the test")]
 
 use serde_json::{Value, json};
-use wakumix_conformance::{Failure, check_file, check_str, generate, render_text};
+use wakumix_conformance::{VectorFailure, check_file, check_str, generate, render_text};
 
 fn file() -> Value {
     serde_json::from_str(&generate(5, "lioness/pad".parse().unwrap()).unwrap()).unwrap()
@@ -26,7 +26,7 @@ fn small_file() -> Value {
     root
 }
 
-fn only_failure(root: &Value) -> Failure {
+fn only_failure(root: &Value) -> VectorFailure {
     let report = check_str("vectors.json", &root.to_string());
     assert!(!report.ok());
     let failures: Vec<_> = report.failures().cloned().collect();

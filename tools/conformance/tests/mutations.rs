@@ -125,11 +125,11 @@ fn changes_of(profile: &str, step: usize) {
                 }
                 tried += 1;
                 let report = check_str("mutated", &excerpt(&root, &pointer, index, &changed));
-                let here = |failure: &&wakumix_conformance::Failure| {
+                let here = |failure: &&wakumix_conformance::VectorFailure| {
                     failure.section == section && failure.entry == Some(index)
                 };
                 let named = is_result(&section, &leaf);
-                let right = |failure: &wakumix_conformance::Failure| {
+                let right = |failure: &wakumix_conformance::VectorFailure| {
                     !named || (failure.hop == leaf.hop && failure.field == leaf.field)
                 };
                 let stricter = MAY_BE_STRICTER.contains(&section.as_str()) && report.totals().stricter > 0;

@@ -5,7 +5,7 @@ use std::{sync::Arc, time::Duration};
 use libp2p_identity::Keypair;
 use rand::{RngExt as _, rngs::StdRng};
 use wakumix_records::descriptor::{
-    Descriptor, DescriptorError, Limits, MAX_ADDRESSES, MAX_FAMILY, MAX_PROFILES, MAX_SKEW, is_operator_tag,
+    Descriptor, DescriptorError, DescriptorLimits, MAX_ADDRESSES, MAX_FAMILY, MAX_PROFILES, MAX_SKEW, is_operator_tag,
 };
 use wakumix_waku::record::{Capabilities, MAX_LISTED_SHARDS, Shards};
 
@@ -22,7 +22,7 @@ pub(crate) const RENEW_AFTER: Duration = Duration::from_secs(LIFETIME / 4);
 const SHORTEST_PAUSE: Duration = Duration::from_secs(1);
 
 /// Keeps the server's own descriptor true for as long as the node tells what it is.
-pub(super) async fn keep(context: SourceContext, limits: Limits, server: Arc<Server>, clock: Clock) {
+pub(super) async fn keep(context: SourceContext, limits: DescriptorLimits, server: Arc<Server>, clock: Clock) {
     let SourceContext { mut local, identity, .. } = context;
     let mut rng: StdRng = rand::make_rng();
     let mut issued = 0;
@@ -45,7 +45,7 @@ pub(super) fn next_issue(last: UnixSeconds, now: UnixSeconds) -> UnixSeconds {
     if last > now + MAX_SKEW { now } else { now.max(last + 1) }
 }
 
-fn signed(record: &LocalRecord, limits: Limits, issued: UnixSeconds, key: &Keypair) -> Option<Vec<u8>> {
+fn signed(record: &LocalRecord, limits: DescriptorLimits, issued: UnixSeconds, key: &Keypair) -> Option<Vec<u8>> {
     let mut descriptor = describe(record, limits, issued)?;
     loop {
         match descriptor.seal(key) {
@@ -62,7 +62,7 @@ fn signed(record: &LocalRecord, limits: Limits, issued: UnixSeconds, key: &Keypa
 
 /// What this node tells; nothing if it offers nothing or cannot be reached. A role that is not ready is not offered, and
 /// the key goes with the role.
-pub(super) fn describe(record: &LocalRecord, limits: Limits, issued: UnixSeconds) -> Option<Descriptor> {
+pub(super) fn describe(record: &LocalRecord, limits: DescriptorLimits, issued: UnixSeconds) -> Option<Descriptor> {
     let mix_key = record.mix_key.filter(|_| record.capabilities.contains(Capabilities::MIX));
     let capabilities = match mix_key {
         Some(_) => record.capabilities,
@@ -84,7 +84,7 @@ pub(super) fn describe(record: &LocalRecord, limits: Limits, issued: UnixSeconds
         profiles: record.profiles.iter().take(MAX_PROFILES).copied().collect(),
         operator: record.operator.clone().filter(|tag| is_operator_tag(tag)),
         family: record.family.iter().take(MAX_FAMILY).copied().collect(),
-        limits: if mix_key.is_some() { limits } else { Limits::default() },
+        limits: if mix_key.is_some() { limits } else { DescriptorLimits::default() },
         reassembles: record.reassembles && mix_key.is_some(),
         is_full: record.is_full,
     })

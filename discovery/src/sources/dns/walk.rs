@@ -9,7 +9,7 @@ use futures::{StreamExt, stream};
 use libp2p_identity::PeerId;
 use rand::RngExt;
 use wakumix_records::{
-    dns_tree::{Entry, EntryError, EntryName, Root, TreeUrl},
+    dns_tree::{Entry, EntryName, Root, TreeEntryError, TreeUrl},
     node_record::{NodeRecord, NodeRecordError},
 };
 
@@ -99,7 +99,8 @@ impl Walker {
         let roots: Vec<_> = texts.iter().map(|text| list.root(text)).collect();
         let Some(root) = roots.iter().flatten().next() else {
             // A domain has texts that are no roots at all.
-            let error = roots.iter().filter_map(|root| root.as_ref().err()).find(|error| **error != EntryError::Root);
+            let error =
+                roots.iter().filter_map(|root| root.as_ref().err()).find(|error| **error != TreeEntryError::Root);
             progress.refuse(error.map_or(Refusal::Malformed, refusal), u64::from(!texts.is_empty()));
             return None;
         };
@@ -205,10 +206,10 @@ fn entry(name: &EntryName, texts: Result<Vec<String>, String>) -> Result<Entry, 
     Err(error)
 }
 
-fn refusal(error: &EntryError) -> Refusal {
+fn refusal(error: &TreeEntryError) -> Refusal {
     match error {
-        EntryError::Signature => Refusal::Signature,
-        EntryError::TooLong(_) => Refusal::TooMany,
+        TreeEntryError::Signature => Refusal::Signature,
+        TreeEntryError::TooLong(_) => Refusal::TooMany,
         _ => Refusal::Malformed,
     }
 }

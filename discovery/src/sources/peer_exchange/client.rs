@@ -7,7 +7,7 @@ use multiaddr::Multiaddr;
 use rand::{RngExt, rngs::StdRng, seq::IteratorRandom};
 use wakumix_records::{
     node_record::{self, NodeRecordError},
-    peer_exchange::{MAX_RECORDS, MAX_RESPONSE, PROTOCOL, Response, Status, encode_request},
+    peer_exchange::{MAX_RECORDS, MAX_RESPONSE, PROTOCOL, PeerExchangeStatus, Response, encode_request},
 };
 use wakumix_role_api::host::{ReadRule, RequestFailure};
 use wakumix_waku::frame;
@@ -125,7 +125,7 @@ fn read_records(answer: Result<Vec<u8>, RequestFailure>) -> Result<Vec<Vec<u8>>,
         frame::decode(&answer, MAX_RESPONSE).map_err(|error| error.to_string())?.ok_or("it is cut short")?;
     let Response { status, description, records } = Response::decode(body).map_err(|error| error.to_string())?;
     match status {
-        Status::Success => Ok(records),
+        PeerExchangeStatus::Success => Ok(records),
         other => Err(format!("status {}: {description}", other.code())),
     }
 }

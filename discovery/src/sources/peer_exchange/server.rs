@@ -16,7 +16,7 @@ use tokio::time::Instant;
 use wakumix_mix::Refill;
 use wakumix_records::{
     node_record,
-    peer_exchange::{MAX_RECORDS, Response, Status, decode_request},
+    peer_exchange::{MAX_RECORDS, PeerExchangeStatus, Response, decode_request},
 };
 use wakumix_role_api::Requester;
 
@@ -84,11 +84,13 @@ impl Server {
     /// Answers a request. Who asks when nobody is known gets an empty success, as from nwaku's servers.
     pub(super) fn answer(&mut self, from: Requester, body: &[u8], now: Instant) -> (Outcome, Response) {
         if !self.budget.admit(from, now) {
-            return (Outcome::Throttled, Response::failure(Status::TooManyRequests, "asked too often"));
+            return (Outcome::Throttled, Response::failure(PeerExchangeStatus::TooManyRequests, "asked too often"));
         }
         let asked = match decode_request(body) {
             Ok(asked) => usize::try_from(asked).unwrap_or(MAX_RECORDS).min(MAX_RECORDS),
-            Err(error) => return (Outcome::Malformed, Response::failure(Status::BadRequest, &error.to_string())),
+            Err(error) => {
+                return (Outcome::Malformed, Response::failure(PeerExchangeStatus::BadRequest, &error.to_string()));
+            }
         };
         let records = self.sample(from, asked);
         let outcome = if records.is_empty() { Outcome::Empty } else { Outcome::Served };

@@ -3,7 +3,7 @@ use rand::SeedableRng;
 use tokio::time::Instant;
 use wakumix_records::{
     node_record::{NodeRecord, RecordFields},
-    peer_exchange::{MAX_RESPONSE, Response, Status, decode_request},
+    peer_exchange::{MAX_RESPONSE, PeerExchangeStatus, Response, decode_request},
 };
 use wakumix_role_api::{
     Requester,
@@ -184,7 +184,12 @@ async fn more_than_asked_for_is_counted_and_not_looked_at() {
 #[tokio::test(start_paused = true)]
 async fn answers_without_success_and_bytes_that_cannot_be_read_count_as_no_answer() {
     let mut client = asking();
-    let failures = [Status::BadRequest, Status::TooManyRequests, Status::Unavailable, Status::Other(599)];
+    let failures = [
+        PeerExchangeStatus::BadRequest,
+        PeerExchangeStatus::TooManyRequests,
+        PeerExchangeStatus::Unavailable,
+        PeerExchangeStatus::Other(599),
+    ];
     for status in failures {
         answer(client.request().await, &Response::failure(status, "no").encode());
     }

@@ -10,7 +10,7 @@ use libp2p_identity::PeerId;
 use rand::seq::IteratorRandom;
 use tokio::{select, sync::watch, time::sleep};
 use wakumix_records::service_discovery::{
-    Contact, MIX_SERVICE, Message, MessageKind, Register, Status, Ticket, ValueRecord, service_key,
+    Contact, MIX_SERVICE, Message, MessageKind, Register, RegisterStatus, Ticket, ValueRecord, service_key,
 };
 use wakumix_waku::record::Capabilities;
 
@@ -127,8 +127,8 @@ async fn hold(client: &Client, registrar: Contact, record: &[u8]) -> PeerId {
         let request = Message { register: Some(register), ..Message::new(MessageKind::Register, key) };
         let answer = client.ask(&registrar, &request).await.and_then(|answer| answer.register);
         let wait = match answer {
-            Some(Register { status: Some(Status::Confirmed), .. }) => RENEWAL,
-            Some(Register { status: Some(Status::Wait), ticket: Some(next), .. })
+            Some(Register { status: Some(RegisterStatus::Confirmed), .. }) => RENEWAL,
+            Some(Register { status: Some(RegisterStatus::Wait), ticket: Some(next), .. })
                 if is_worth_waiting(&next, record) =>
             {
                 let wait = Duration::from_secs(next.wait.into());

@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use libp2p_identity::{Keypair, PeerId};
 use wakumix_records::{
     envelope::EnvelopeError,
-    service_discovery::{AdvertisementError, MIX_SERVICE, PeerRecord, ServiceEntry, service_key},
+    service_discovery::{AdvertisedService, AdvertisementError, ExtensiblePeerRecord, MIX_SERVICE, service_key},
 };
 use wakumix_waku::record::Capabilities;
 
@@ -51,7 +51,7 @@ impl Reading {
 
 /// What an advertisement tells of a mix node. It has no end of its own: registrars forget it after 15 minutes.
 fn mix_node(bytes: &[u8]) -> Result<PeerReport, Refusal> {
-    let record = PeerRecord::open(bytes).map_err(|error| refusal(&error))?;
+    let record = ExtensiblePeerRecord::open(bytes).map_err(|error| refusal(&error))?;
     if !record.offers(&service_key(MIX_SERVICE)) {
         return Err(Refusal::Irrelevant);
     }
@@ -78,8 +78,8 @@ fn refusal(error: &AdvertisementError) -> Refusal {
 /// This node's advertisement: none while it does not mix or has no address.
 pub(super) fn advertisement(local: &LocalRecord, key: &Keypair, now: UnixSeconds) -> Option<Vec<u8>> {
     let data = local.mix_key.filter(|_| local.capabilities.contains(Capabilities::MIX))?.as_bytes().to_vec();
-    let services = vec![ServiceEntry { id: MIX_SERVICE.to_owned(), data }];
-    let mut record = PeerRecord { peer: local.peer, seq: now, addresses: local.addresses.clone(), services };
+    let services = vec![AdvertisedService { id: MIX_SERVICE.to_owned(), data }];
+    let mut record = ExtensiblePeerRecord { peer: local.peer, seq: now, addresses: local.addresses.clone(), services };
     // The least preferred addresses go first when it gets too long.
     while !record.addresses.is_empty() {
         match record.sign(key) {
@@ -143,7 +143,7 @@ mod tests {
         let mut local = local(&key);
         let name = "a".repeat(60);
         local.addresses = (0..30).map(|port| format!("/dns4/{name}/tcp/{port}").parse().unwrap()).collect();
-        let record = PeerRecord::open(&advertisement(&local, &key, 1).unwrap()).unwrap();
+        let record = ExtensiblePeerRecord::open(&advertisement(&local, &key, 1).unwrap()).unwrap();
         assert!(!record.addresses.is_empty() && local.addresses.starts_with(&record.addresses));
     }
 
@@ -151,9 +151,9 @@ mod tests {
     fn each_thing_that_is_wrong_is_counted_by_its_reason() {
         let key = Keypair::generate_secp256k1();
         let sign = |id: &str, data: usize| {
-            let services = vec![ServiceEntry { id: id.to_owned(), data: vec![9; data] }];
+            let services = vec![AdvertisedService { id: id.to_owned(), data: vec![9; data] }];
             let peer = key.public().to_peer_id();
-            PeerRecord { peer, seq: 1, addresses: Vec::new(), services }.sign(&key).unwrap()
+            ExtensiblePeerRecord { peer, seq: 1, addresses: Vec::new(), services }.sign(&key).unwrap()
         };
         let mut forged = sign(MIX_SERVICE, 33);
         *forged.last_mut().unwrap() ^= 1;

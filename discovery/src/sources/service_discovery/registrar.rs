@@ -21,7 +21,9 @@ use std::{collections::HashMap, net::IpAddr, time::Duration};
 use libp2p_identity::{Keypair, PeerId};
 use multiaddr::{Multiaddr, Protocol};
 use rand::{Rng, seq::IndexedRandom};
-use wakumix_records::service_discovery::{MIX_SERVICE, PeerRecord, Register, Status, Ticket, service_key};
+use wakumix_records::service_discovery::{
+    ExtensiblePeerRecord, MIX_SERVICE, Register, RegisterStatus, Ticket, service_key,
+};
 
 use super::{
     parameters::{EXPIRY, RETURNED},
@@ -123,7 +125,7 @@ impl Registrar {
         self.expire(now);
         let answer = |status, ticket| Register { advertisement: Vec::new(), status: Some(status), ticket };
         let Some((ad, leads_to)) = self.acceptable(service, from, request) else {
-            return answer(Status::Rejected, None);
+            return answer(RegisterStatus::Rejected, None);
         };
         let origin = Origin::of(ip);
         let old = self.take_out(service, &ad.peer);
@@ -144,7 +146,7 @@ impl Registrar {
         let left = wait.service + wait.origin - waited;
         if left <= 0.0 && has_room {
             self.put_in(service, kept);
-            return answer(Status::Confirmed, None);
+            return answer(RegisterStatus::Confirmed, None);
         }
         if let Some(old) = old {
             self.put_in(service, old);
@@ -157,9 +159,9 @@ impl Registrar {
         }
         let wait = whole_seconds(if has_room { left } else { f64::INFINITY });
         match Ticket::sign(&self.key, request.advertisement.clone(), first_asked, now, wait) {
-            Ok(ticket) => answer(Status::Wait, Some(ticket)),
+            Ok(ticket) => answer(RegisterStatus::Wait, Some(ticket)),
             // No key that a node can have fails to sign.
-            Err(_) => answer(Status::Rejected, None),
+            Err(_) => answer(RegisterStatus::Rejected, None),
         }
     }
 
@@ -175,15 +177,15 @@ impl Registrar {
 
     /// The advertisement if it is good, of the peer that brings it, about the service, no replay, and leads anywhere. That
     /// its own peer brings it costs a forger a connection for each identity.
-    fn acceptable(&self, service: ServiceKey, from: PeerId, request: &Register) -> Option<(PeerRecord, Way)> {
-        let ad = PeerRecord::open(&request.advertisement).ok()?;
+    fn acceptable(&self, service: ServiceKey, from: PeerId, request: &Register) -> Option<(ExtensiblePeerRecord, Way)> {
+        let ad = ExtensiblePeerRecord::open(&request.advertisement).ok()?;
         let kept = self.services.get(&service).into_iter().flatten().find(|kept| kept.peer == ad.peer);
         let is_replay = kept.is_some_and(|kept| kept.seq > ad.seq);
         let leads_to = self.leads_to(&ad)?;
         (ad.peer == from && ad.offers(&service) && !is_replay).then_some((ad, leads_to))
     }
 
-    fn leads_to(&self, ad: &PeerRecord) -> Option<Way> {
+    fn leads_to(&self, ad: &ExtensiblePeerRecord) -> Option<Way> {
         let addresses = believable(ad.addresses.clone(), &ad.peer, self.allow_private, PeerReport::MAX_ADDRESSES);
         let way = |address: &Multiaddr| match address.iter().next() {
             Some(Protocol::Ip4(_)) => Way::Ip4,

@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 
 use libp2p_identity::PeerId;
-use wakumix_records::service_discovery::{PeerRecord, ValueRecord};
+use wakumix_records::service_discovery::{ExtensiblePeerRecord, ValueRecord};
 
 use super::position::Position;
 use crate::peer_report::UnixSeconds;
@@ -39,7 +39,9 @@ impl Store {
         if record.key != key {
             return false;
         }
-        let Ok(PeerRecord { peer, seq, .. }) = PeerRecord::open(&record.value) else { return false };
+        let Ok(ExtensiblePeerRecord { peer, seq, .. }) = ExtensiblePeerRecord::open(&record.value) else {
+            return false;
+        };
         if peer.to_bytes() != key || self.records.get(&peer).is_some_and(|known| known.seq > seq) {
             return false;
         }
@@ -81,7 +83,7 @@ mod tests {
 
     fn record(key: &Keypair, seq: u64) -> ValueRecord {
         let peer = key.public().to_peer_id();
-        let value = PeerRecord { peer, seq, addresses: Vec::new(), services: Vec::new() }.sign(key).unwrap();
+        let value = ExtensiblePeerRecord { peer, seq, addresses: Vec::new(), services: Vec::new() }.sign(key).unwrap();
         ValueRecord { key: peer.to_bytes(), value }
     }
 

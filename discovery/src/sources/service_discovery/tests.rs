@@ -3,7 +3,7 @@ use std::collections::{HashMap, HashSet};
 use futures::future::select_all;
 use libp2p_identity::PeerId;
 use rand::{RngExt, SeedableRng, rngs::StdRng, seq::IndexedRandom};
-use wakumix_records::service_discovery::{PeerRecord, Register, ServiceEntry, Status};
+use wakumix_records::service_discovery::{AdvertisedService, ExtensiblePeerRecord, Register, RegisterStatus};
 use wakumix_role_api::{
     Requester,
     host::{OutboundRequest, RequestFailure},
@@ -167,7 +167,12 @@ impl Hostile {
             _ => (MIX_SERVICE.to_owned(), mix_key),
         };
         let addresses = vec![format!("/ip4/66.{}.{}.1/tcp/1", seed >> 8, seed & 255).parse().unwrap()];
-        let record = PeerRecord { peer: peer(seed), seq: 1, addresses, services: vec![ServiceEntry { id, data }] };
+        let record = ExtensiblePeerRecord {
+            peer: peer(seed),
+            seq: 1,
+            addresses,
+            services: vec![AdvertisedService { id, data }],
+        };
         let mut bytes = record.sign(&key).unwrap();
         match kind {
             2 => bytes.truncate(self.rng.random_range(0..bytes.len())),
@@ -191,7 +196,7 @@ impl Hostile {
         match message.kind {
             MessageKind::GetAds => reply.advertisements = Some((0..8).map(|_| self.advertisement()).collect()),
             MessageKind::Register => {
-                reply.register = Some(Register { status: Some(Status::Confirmed), ..Register::default() });
+                reply.register = Some(Register { status: Some(RegisterStatus::Confirmed), ..Register::default() });
             }
             _ => {}
         }
@@ -256,7 +261,8 @@ async fn a_registration_waits_as_told_and_gives_up_on_a_ticket_that_is_not_its_o
         if let Some(Register { advertisement, ticket, .. }) = message.register {
             let of = if asked.len() == 1 { vec![1, 2, 3] } else { advertisement };
             let next = wakumix_records::service_discovery::Ticket::sign(&key(1), of, 5, 6, 100).unwrap();
-            reply.register = Some(Register { status: Some(Status::Wait), ticket: Some(next), ..Register::default() });
+            reply.register =
+                Some(Register { status: Some(RegisterStatus::Wait), ticket: Some(next), ..Register::default() });
             asked.push((start.elapsed().as_secs(), ticket.map(|ticket| ticket.issued)));
         }
         answer(request, &reply.encode());

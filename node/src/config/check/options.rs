@@ -9,8 +9,8 @@ use super::Review;
 use crate::config::{
     Problem,
     presets::Preset,
-    problem::Source,
-    wakunode2::{self, Fate, RLN, RLN_INSTEAD, RLN_REASON, Refusal, Spares},
+    problem::ConfigSource,
+    wakunode2::{self, Fate, OptionRefusal, RLN, RLN_INSTEAD, RLN_REASON, Spares},
 };
 
 impl Review<'_> {
@@ -43,7 +43,7 @@ impl Review<'_> {
         }
     }
 
-    fn refuse(&mut self, named: &str, refusal: &Refusal) {
+    fn refuse(&mut self, named: &str, refusal: &OptionRefusal) {
         match refusal.spares {
             Spares::WithoutRelay if !self.config.has_role(relay::NAME) => {}
             Spares::OnOneMachine if self.judge.is_on_one_machine => {
@@ -76,14 +76,14 @@ impl Review<'_> {
         let Some(name) = self.judge.presets.iter().find(|preset| is_public(preset)).map(|preset| preset.name) else {
             return;
         };
-        if matches!(self.judge.sources.get("mix.profile"), Some(Source::Default)) {
+        if matches!(self.judge.sources.get("mix.profile"), Some(ConfigSource::Default)) {
             self.warn(format!(
                 "the preset {name} does not say which wire profile the mix nodes of the network run, so this node runs {}; where \
                  they run another, its packets are lost without a word: write mix.profile",
                 self.config.profiles_text()
             ));
         }
-        if self.config.mixing.sends && matches!(self.judge.sources.get("mixnode"), Some(Source::Preset(_))) {
+        if self.config.mixing.sends && matches!(self.judge.sources.get("mixnode"), Some(ConfigSource::Preset(_))) {
             self.warn(format!(
                 "the mix nodes of the preset {name} are run by one operator: from it a path over them alone hides nothing; add nodes \
                  of others under mixnode, or wait until discovery has found some"

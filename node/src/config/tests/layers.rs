@@ -3,7 +3,7 @@
 use wakumix_role_api::{exit, mixer, relay};
 
 use super::{MIX, MIX_PUBLIC, NODE, PEER, Setup, mixnode, write_private};
-use crate::config::Source;
+use crate::config::ConfigSource;
 
 #[test]
 fn defaults_alone_are_a_relay_without_warnings() {
@@ -22,9 +22,9 @@ fn each_layer_wins_over_those_below() {
     let base = || Setup::new().toml("preset = 'local'\ntcp-port = 1001\n[mix]\ndelay = '7ms'\n");
     let file = base().load();
     assert_eq!((file.config.cluster_id, file.config.tcp_port), (66, 1001));
-    assert_eq!(file.sources["cluster-id"], Source::Preset("local"));
-    assert_eq!(file.sources["quic-port"], Source::Default);
-    assert!(matches!(file.sources["mix.delay"], Source::File(_)));
+    assert_eq!(file.sources["cluster-id"], ConfigSource::Preset("local"));
+    assert_eq!(file.sources["quic-port"], ConfigSource::Default);
+    assert!(matches!(file.sources["mix.delay"], ConfigSource::File(_)));
 
     let cluster = Setup::new().toml("preset = 'local'\ncluster-id = 5\n").load();
     assert_eq!(cluster.config.cluster_id, 5);
@@ -32,11 +32,11 @@ fn each_layer_wins_over_those_below() {
     let env = || base().env("WAKUMIX_TCP_PORT", "1002").env("WAKUMIX_MIX__DELAY", "8ms");
     let loaded = env().load();
     assert_eq!((loaded.config.tcp_port, loaded.config.mix.delay.to_string().as_str()), (1002, "8ms"));
-    assert_eq!(loaded.sources["tcp-port"], Source::Environment("WAKUMIX_TCP_PORT".to_owned()));
+    assert_eq!(loaded.sources["tcp-port"], ConfigSource::Environment("WAKUMIX_TCP_PORT".to_owned()));
 
     let loaded = env().flag("tcp-port", "1003").load();
     assert_eq!(loaded.config.tcp_port, 1003);
-    assert_eq!(loaded.sources["tcp-port"], Source::Flag("tcp-port".to_owned()));
+    assert_eq!(loaded.sources["tcp-port"], ConfigSource::Flag("tcp-port".to_owned()));
     assert_eq!(loaded.config.mix.delay.to_string(), "8ms");
 }
 

@@ -7,7 +7,7 @@ use crate::{
         SWITCHES, ShowFormat,
         schema::Schema,
         show_defaults,
-        wakunode2::{self, Fate, Refusal, Spares, WAKUNODE2},
+        wakunode2::{self, Fate, OptionRefusal, Spares, WAKUNODE2},
     },
     roles::Roles,
 };
@@ -90,7 +90,7 @@ fn becomes(schema: &Schema, name: &str) -> String {
         Fate::With(other) => format!("says more of `{other}`, see there"),
         Fate::NotServed(reason) => format!("true is a warning: {reason}"),
         Fate::By(key) => format!("true needs `{key}`, which says where"),
-        Fate::Refused(Refusal { unless, spares, reason, instead }) => {
+        Fate::Refused(OptionRefusal { unless, spares, reason, instead }) => {
             let unless: Vec<String> = unless.iter().map(|value| format!("`{value}`")).collect();
             let unless = if unless.is_empty() { "empty".to_owned() } else { unless.join(" or ") };
             let spared = match spares {

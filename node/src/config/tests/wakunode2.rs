@@ -3,7 +3,7 @@
 use wakumix_role_api::{exit, mixer, relay, sender};
 
 use super::{MIX, NODE, Setup};
-use crate::config::{Loaded, ShowFormat, Source, presets, show};
+use crate::config::{ConfigSource, Loaded, ShowFormat, presets, show};
 
 /// Flags as a start script has them.
 fn script(flags: &[&str]) -> Setup {
@@ -94,7 +94,7 @@ fn cluster_1_is_the_waku_network_where_a_relay_needs_proofs() {
         assert_eq!(mixing.config.roles, [mixer::NAME, exit::NAME]);
         assert_eq!((mixing.config.cluster_id, mixing.config.shard.len()), (1, 8));
         assert_eq!(mixing.config.discv5_bootstrap_node.len(), 3);
-        assert_eq!(mixing.sources["num-shards-in-network"], Source::Preset("twn"));
+        assert_eq!(mixing.sources["num-shards-in-network"], ConfigSource::Preset("twn"));
     }
     let knowingly = starts(&["cluster-id=1", "rln-relay=false"]);
     assert_eq!(knowingly.config.shard.len(), 8);
@@ -183,7 +183,7 @@ fn variables_of_wakunode2_name_the_same_options() {
         .env("WAKUNODE2_IMAGE", "registry/wakunode2")
         .load();
     assert_eq!(loaded.config.tcp_port, 30304);
-    assert_eq!(loaded.sources["tcp-port"], Source::Environment("WAKUNODE2_TCP_PORT".to_owned()));
+    assert_eq!(loaded.sources["tcp-port"], ConfigSource::Environment("WAKUNODE2_TCP_PORT".to_owned()));
     let unknown = loaded.warnings.iter().filter(|warning| warning.contains("WAKUNODE2_IMAGE"));
     assert_eq!(unknown.count(), 1, "{:?}", loaded.warnings);
     let said = Setup::new().env("WAKUNODE2_STORE", "true").problem();
@@ -273,7 +273,7 @@ fn a_node_of_the_simulation_is_in_a_net_on_one_machine() {
     let loaded = simulated(1, "store = true\nenable-kad-discovery = true\n").load();
     assert_eq!(loaded.config.roles, [relay::NAME, mixer::NAME, exit::NAME]);
     assert!(loaded.config.mix_allow_all_addresses && loaded.config.uses_kad());
-    assert_eq!(loaded.sources["mix-allow-all-addresses"], Source::Derived);
+    assert_eq!(loaded.sources["mix-allow-all-addresses"], ConfigSource::Derived);
     assert_eq!(loaded.values.get("mix.networks").unwrap(), ["127.0.0.0/8"]);
     assert!(loaded.warnings.iter().any(|warning| warning.contains("`store` in file")), "{:?}", loaded.warnings);
     let written = simulated(1, "mix-allow-all-addresses = false\n").load();

@@ -2,7 +2,7 @@
 
 use super::{
     Fate::{By, Ignored, NotServed, Refused, With},
-    Refusal, Spares, Wakunode2Option,
+    OptionRefusal, Spares, Wakunode2Option,
 };
 
 /// The option that every message of the network carries a proof for.
@@ -24,7 +24,7 @@ const fn option(name: &'static str, fate: super::Fate) -> Wakunode2Option {
 
 /// Refused on every node.
 const fn refused(unless: &'static [&'static str], reason: &'static str, instead: &'static str) -> super::Fate {
-    Refused(Refusal { unless, spares: Spares::Nobody, reason, instead })
+    Refused(OptionRefusal { unless, spares: Spares::Nobody, reason, instead })
 }
 
 /// Those of `wakunode2` in any release, and of its branches.
@@ -106,7 +106,12 @@ pub const OPTIONS: &[Wakunode2Option] = &[
     ),
     option(
         RLN,
-        Refused(Refusal { unless: &["false"], spares: Spares::WithoutRelay, reason: RLN_REASON, instead: RLN_INSTEAD }),
+        Refused(OptionRefusal {
+            unless: &["false"],
+            spares: Spares::WithoutRelay,
+            reason: RLN_REASON,
+            instead: RLN_INSTEAD,
+        }),
     ),
     option("rln-relay-chain-id", With(RLN)),
     option("rln-relay-cred-password", With(RLN)),
@@ -120,7 +125,7 @@ pub const OPTIONS: &[Wakunode2Option] = &[
     option("rln-relay-user-message-limit", With(RLN)),
     option(
         "store",
-        Refused(Refusal {
+        Refused(OptionRefusal {
             unless: &["false"],
             spares: Spares::OnOneMachine,
             reason: "this version keeps no messages, and answers no store queries",

@@ -11,16 +11,16 @@ use libp2p_identity::{Keypair, PeerId, secp256k1};
 use rand_chacha::ChaCha20Rng;
 use rand_core::SeedableRng;
 use wakumix_client::{
-    Client, ClientConfig, DirectorySnapshot, Dispatch, Input, Moment, Opening, Output, OwnNode, Reachability,
+    Client, ClientConfig, DirectorySnapshot, Dispatch, Input, Moment, Output, OwnNode, Reachability, ReplyOpening,
     RequestId, SendFailure, ServiceEntry, ServiceKind, TryId,
 };
 use wakumix_mix::{
     DelayLaw, HopAddress, MixNode, Reliability, ReplayTags, encode_reply,
     exit::{
         DEFAULT_MAX_ANSWERS, ExitPolicy, ExitRequest, ExitTarget, FragmentOutcome, FragmentSets, Incoming,
-        Surroundings, first_hop, fit, read,
+        PolicyContext, first_hop, fit, read,
     },
-    fragment::{Limits, MAX_SET_BYTES},
+    fragment::{MAX_SET_BYTES, ReassemblyLimits},
     hop::{ForwardDelay, ForwardStep, HopDecision, NextHopPolicy, SingleKeyHop},
     random,
 };
@@ -109,7 +109,7 @@ impl<S: Service> World<S> {
             policy: NextHopPolicy { forward, ..NextHopPolicy::new(peer(own)) },
             delay: ForwardDelay { law: DelayLaw::default(), max: Duration::from_secs(10) },
         };
-        let limits = Limits { sets: 64, bytes: 64 * MAX_SET_BYTES, age: Duration::from_secs(30) };
+        let limits = ReassemblyLimits { sets: 64, bytes: 64 * MAX_SET_BYTES, age: Duration::from_secs(30) };
         let codecs = [V3_PROTOCOL, V2_PROTOCOL].map(str::to_owned).to_vec();
         let policy = ExitPolicy { codecs, ..ExitPolicy::default() };
         let node = |own: u8| {
@@ -306,7 +306,7 @@ impl<S: Service> World<S> {
                 FragmentOutcome::Refused { refusal, .. } => panic!("{refusal:?}"),
             }
         }
-        let around = Surroundings {
+        let around = PolicyContext {
             own_peer: at,
             is_served: &|_| true,
             is_known_service: &|_| false,
@@ -333,10 +333,10 @@ impl<S: Service> World<S> {
         };
         self.replied.extend(self.surbs.get(&id));
         match self.client.surbs().open(&*self.format, &id, &mut packet) {
-            Opening::Opened(id, answer) => self.feed(Input::Reply(id, Some(answer))),
+            ReplyOpening::Opened(id, answer) => self.feed(Input::Reply(id, Some(answer))),
             // Its request has ended, or another reply to the try was faster.
-            Opening::Refused(_) => {}
-            Opening::Burned(..) => panic!("nothing is used up by a reply that does not open"),
+            ReplyOpening::Refused(_) => {}
+            ReplyOpening::Burned(..) => panic!("nothing is used up by a reply that does not open"),
         }
     }
 

@@ -11,8 +11,8 @@ fn capacity(packets_per_second: u32, waiting: usize) -> Capacity {
 }
 
 /// Of a node whose queue is no limit.
-fn limits(packets_per_second: u32) -> Limits {
-    Limits::for_capacity(capacity(packets_per_second, usize::MAX), FRAME)
+fn limits(packets_per_second: u32) -> AdmissionLimits {
+    AdmissionLimits::for_capacity(capacity(packets_per_second, usize::MAX), FRAME)
 }
 
 fn millis(millis: u64) -> Duration {
@@ -53,13 +53,13 @@ fn says_which_limit_was_met() {
     let mut admission = Admission::new(limits(1000), Arc::default());
     let mut share = admission.share(millis(0));
     at_once(&mut admission, millis(0), &mut share);
-    assert_eq!(admission.admit(millis(0), &mut share, FRAME), Err(Refusal::PeerRate));
+    assert_eq!(admission.admit(millis(0), &mut share, FRAME), Err(AdmissionRefusal::PeerRate));
     // Peers that come and go have one frame each, and the node owes no more than its bound.
     let strangers = (0..100_000).take_while(|_| {
         let mut stranger = admission.share(millis(0));
         let admitted = admission.admit(millis(0), &mut stranger, FRAME);
         admission.forget(&stranger);
-        admitted != Err(Refusal::NodeRate)
+        admitted != Err(AdmissionRefusal::NodeRate)
     });
     assert!((2_000..=3_000).contains(&strangers.count()));
 }
@@ -80,7 +80,7 @@ fn a_new_peer_of_a_busy_node_has_one_frame_and_saves_for_more() {
 
 #[test]
 fn a_long_frame_costs_its_bytes_and_a_short_one_a_packet() {
-    let limits = Limits { bytes_per_second: NonZeroU64::new(1_000_000).unwrap(), ..limits(1000) };
+    let limits = AdmissionLimits { bytes_per_second: NonZeroU64::new(1_000_000).unwrap(), ..limits(1000) };
     let mut admission = Admission::new(limits, Arc::default());
     let mut share = admission.share(millis(0));
     let mut admitted = |bytes| (0..).take_while(|_| admission.admit(millis(0), &mut share, bytes).is_ok()).count();
@@ -232,7 +232,7 @@ fn twenty_flooders_at_ten_times_the_capacity_cost_honest_peers_nothing() {
 #[test]
 fn a_burst_fits_into_the_queue() {
     for (rate, waiting, frames) in [(1000, 1024, 500), (10_000, 1024, 512), (100, 4, 2)] {
-        let limits = Limits::for_capacity(capacity(rate, waiting), FRAME);
+        let limits = AdmissionLimits::for_capacity(capacity(rate, waiting), FRAME);
         let mut admission = Admission::new(limits, Arc::default());
         let mut share = admission.share(millis(0));
         let admitted = at_once(&mut admission, millis(0), &mut share);
@@ -244,7 +244,7 @@ fn a_burst_fits_into_the_queue() {
 fn under_pressure_the_node_takes_less_and_a_modest_peer_still_passes() {
     const QUEUE: usize = 1024;
     let pressure = Arc::new(Pressure::default());
-    let limits = Limits::for_capacity(capacity(8000, QUEUE), FRAME);
+    let limits = AdmissionLimits::for_capacity(capacity(8000, QUEUE), FRAME);
     let mut admission = Admission::new(limits, Arc::clone(&pressure));
     let (mut honest, mut hostile) = (admission.share(millis(0)), admission.share(millis(0)));
     let (mut waiting, mut lost, mut opened) = (0_usize, 0, 0);

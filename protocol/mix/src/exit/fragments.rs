@@ -8,13 +8,13 @@ use thiserror::Error;
 use wakumix_sphinx::{FormatKind, Surb};
 
 use super::ExitRequest;
-use crate::fragment::{Fragment, FragmentError, Limits, Losses, Progress, Reassembly, SetRefusal};
+use crate::fragment::{Fragment, FragmentError, Losses, Progress, Reassembly, ReassemblyLimits, SetRefusal};
 use crate::{DropReason, ExitStatus};
 
 /// The incomplete sets of an exit: [`Reassembly`] for each packet format, since a set is answered in one. All state is
 /// ephemeral.
 pub struct FragmentSets {
-    limits: Limits,
+    limits: ReassemblyLimits,
     /// At most one entry for each [`FormatKind`].
     stores: BTreeMap<FormatKind, Reassembly>,
 }
@@ -78,7 +78,7 @@ impl FragmentRefusal {
 impl FragmentSets {
     /// Holds nothing yet. The limits are those of each packet format.
     #[must_use]
-    pub const fn new(limits: Limits) -> Self {
+    pub const fn new(limits: ReassemblyLimits) -> Self {
         Self { limits, stores: BTreeMap::new() }
     }
 

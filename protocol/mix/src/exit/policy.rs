@@ -33,7 +33,7 @@ pub struct ExitPolicy {
 
 /// What a decision depends on besides the policy, at the moment of the request.
 #[derive(Clone, Copy)]
-pub struct Surroundings<'a> {
+pub struct PolicyContext<'a> {
     /// This node.
     pub own_peer: PeerId,
     /// Whether this node serves a protocol itself.
@@ -63,7 +63,7 @@ impl ExitPolicy {
     /// [`ExitStatus::InvalidDestination`], [`ExitStatus::AddressRefused`] or [`ExitStatus::PortRefused`].
     pub fn target(
         &self,
-        around: &Surroundings<'_>,
+        around: &PolicyContext<'_>,
         codec: &str,
         destination: &AddressBytes,
     ) -> Result<ExitTarget, ExitStatus> {
@@ -102,7 +102,7 @@ impl ExitPolicy {
     }
 }
 
-impl fmt::Debug for Surroundings<'_> {
+impl fmt::Debug for PolicyContext<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Surroundings").field("own_peer", &self.own_peer).finish_non_exhaustive()
     }

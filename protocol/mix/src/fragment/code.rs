@@ -9,14 +9,14 @@ use reed_solomon_simd::{
     rate::{DefaultRateDecoder, DefaultRateEncoder, RateDecoder, RateEncoder},
 };
 
-use super::Shards;
+use super::ShardCounts;
 
 /// The engine without vector instructions. Its tables take half a megabyte where the others fill 8 MiB when they are first used,
 /// and with a few kilobytes to code there is nothing to win by those.
 type Engine = Naive;
 
 /// The parity shards of these data shards, all of one even length.
-pub(super) fn parity(shards: Shards, data: &[&[u8]]) -> Result<Vec<Vec<u8>>, Error> {
+pub(super) fn parity(shards: ShardCounts, data: &[&[u8]]) -> Result<Vec<Vec<u8>>, Error> {
     let (Some(first), 1..) = (data.first(), shards.parity) else { return Ok(Vec::new()) };
     let mut encoder =
         DefaultRateEncoder::new(shards.data.into(), shards.parity.into(), first.len(), Engine::new(), None)?;
@@ -28,7 +28,7 @@ pub(super) fn parity(shards: Shards, data: &[&[u8]]) -> Result<Vec<Vec<u8>>, Err
 
 /// Fills the gaps among the data shards. `held` has a place for every shard of the set, at least `shards.data` of them taken,
 /// all of one even length.
-pub(super) fn restore(shards: Shards, held: &mut [Option<Box<[u8]>>]) -> Result<(), Error> {
+pub(super) fn restore(shards: ShardCounts, held: &mut [Option<Box<[u8]>>]) -> Result<(), Error> {
     let (data, parity) = held.split_at_mut(usize::from(shards.data).min(held.len()));
     if data.iter().all(Option::is_some) {
         return Ok(());
@@ -47,7 +47,7 @@ type Places = [Option<Box<[u8]>>];
 type Found = Vec<(usize, Box<[u8]>)>;
 
 /// The data shards that are not there.
-fn decode(shards: Shards, data: &Places, parity: &Places) -> Result<Found, Error> {
+fn decode(shards: ShardCounts, data: &Places, parity: &Places) -> Result<Found, Error> {
     let Some(len) = data.iter().chain(parity).flatten().map(|shard| shard.len()).next() else { return Ok(Vec::new()) };
     let mut decoder = DefaultRateDecoder::new(shards.data.into(), shards.parity.into(), len, Engine::new(), None)?;
     for (index, shard) in taken(data) {
@@ -64,7 +64,7 @@ use decode as missing;
 
 /// As [`decode`], which takes half a millisecond whatever it decodes: a fuzz target has the same sets again and again.
 #[cfg(fuzzing)]
-fn missing(shards: Shards, data: &Places, parity: &Places) -> Result<Found, Error> {
+fn missing(shards: ShardCounts, data: &Places, parity: &Places) -> Result<Found, Error> {
     use std::{cell::RefCell, collections::HashMap};
 
     /// Sets that are remembered, some kilobytes each; then all are forgotten.

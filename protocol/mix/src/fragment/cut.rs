@@ -4,8 +4,8 @@ use rand_core::CryptoRng;
 use thiserror::Error;
 
 use super::{
-    Digest, FRAGMENT_CODEC, Fragment, HEADER_LEN, MAX_REASSEMBLED_LEN, MAX_SHARDS, SET_ID_LEN, SetId, Shape, Shards,
-    code,
+    Digest, FRAGMENT_CODEC, Fragment, HEADER_LEN, MAX_REASSEMBLED_LEN, MAX_SHARDS, SET_ID_LEN, SetId, Shape,
+    ShardCounts, code,
 };
 use crate::message::{MessageError, MixMessage, check_codec};
 
@@ -21,7 +21,7 @@ pub enum CutError {
     Nested,
     /// No data shard, or more shards than a set may have.
     #[error("{} data and {} parity shards: at least one and at most {MAX_SHARDS} in all are allowed", .0.data, .0.parity)]
-    Shards(Shards),
+    Shards(ShardCounts),
     /// Codec and application bytes are more than a set may carry.
     #[error("a request of {len} bytes: at most {MAX_REASSEMBLED_LEN} can be cut")]
     TooLong {
@@ -50,7 +50,7 @@ pub fn cut<R: CryptoRng + ?Sized>(
     rng: &mut R,
     codec: &str,
     data: &[u8],
-    shards: Shards,
+    shards: ShardCounts,
     room: usize,
 ) -> Result<Vec<Vec<u8>>, CutError> {
     check_codec(codec)?;
@@ -88,5 +88,5 @@ pub fn data_shards_needed(codec: &str, data_len: usize, room: usize) -> Option<u
     let len = data_len.checked_add(1 + codec.len()).filter(|&len| len <= MAX_REASSEMBLED_LEN)?;
     (1..=MAX_SHARDS)
         .filter_map(|data| u8::try_from(data).ok())
-        .find(|&data| HEADER_LEN + Shards { data, parity: 0 }.shard_len(len) <= room)
+        .find(|&data| HEADER_LEN + ShardCounts { data, parity: 0 }.shard_len(len) <= room)
 }

@@ -26,7 +26,7 @@ const CLOSED_PER_OPEN: usize = 4;
 
 /// What a [`Reassembly`] may hold.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Limits {
+pub struct ReassemblyLimits {
     /// Incomplete sets.
     pub sets: usize,
     /// Bytes of shards and SURBs of all incomplete sets; at least [`MAX_SET_BYTES`] lets every set complete.
@@ -111,7 +111,7 @@ impl SetRefusal {
 /// Sets that ended without being whole, since they were asked for last.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Losses {
-    /// Took longer than [`Limits::age`].
+    /// Took longer than [`ReassemblyLimits::age`].
     pub expired: u64,
     /// Made room for newer ones.
     pub displaced: u64,
@@ -120,10 +120,10 @@ pub struct Losses {
 /// Puts fragments together.
 ///
 /// Overflow rule: when a limit is reached, the incomplete set whose first fragment came first makes room. An honest set
-/// therefore completes if its fragments come in before [`Limits::sets`] newer sets begin. The last fragment of a set needs no
+/// therefore completes if its fragments come in before [`ReassemblyLimits::sets`] newer sets begin. The last fragment of a set needs no
 /// room. Every operation costs O(log sets) and the size of one set. All state is ephemeral.
 pub struct Reassembly {
-    limits: Limits,
+    limits: ReassemblyLimits,
     sets: BTreeMap<SetId, State>,
     /// Incomplete sets in the order of their first fragments.
     open: BTreeMap<u64, SetId>,
@@ -160,7 +160,7 @@ struct Whole {
 impl Reassembly {
     /// Holds nothing yet.
     #[must_use]
-    pub const fn new(limits: Limits) -> Self {
+    pub const fn new(limits: ReassemblyLimits) -> Self {
         let losses = Losses { expired: 0, displaced: 0 };
         Self {
             limits,

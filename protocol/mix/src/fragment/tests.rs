@@ -17,8 +17,8 @@ const AGE: Duration = Duration::from_secs(10);
 /// More room than any fragment needs.
 const ROOM: usize = 8192;
 
-fn limits() -> Limits {
-    Limits { sets: 16, bytes: 4 * MAX_SET_BYTES, age: AGE }
+fn limits() -> ReassemblyLimits {
+    ReassemblyLimits { sets: 16, bytes: 4 * MAX_SET_BYTES, age: AGE }
 }
 
 fn reassembly() -> Reassembly {
@@ -26,7 +26,7 @@ fn reassembly() -> Reassembly {
 }
 
 /// The fragments of `data` as a sender makes them with this seed.
-fn pieces(seed: u64, data: &[u8], shards: Shards) -> Vec<Vec<u8>> {
+fn pieces(seed: u64, data: &[u8], shards: ShardCounts) -> Vec<Vec<u8>> {
     cut(&mut rng(seed), LIGHTPUSH, data, shards, ROOM).unwrap()
 }
 
@@ -47,12 +47,12 @@ fn refusal(progress: &Progress) -> Option<SetRefusal> {
 }
 
 /// Any number of shards that a set may have.
-fn any_shards() -> impl Strategy<Value = Shards> {
-    (1..=8_u8).prop_flat_map(|data| (Just(data), 0..=8 - data)).prop_map(|(data, parity)| Shards { data, parity })
+fn any_shards() -> impl Strategy<Value = ShardCounts> {
+    (1..=8_u8).prop_flat_map(|data| (Just(data), 0..=8 - data)).prop_map(|(data, parity)| ShardCounts { data, parity })
 }
 
 /// Shards and an order in which they come in.
-fn any_arrival() -> impl Strategy<Value = (Shards, Vec<usize>)> {
+fn any_arrival() -> impl Strategy<Value = (ShardCounts, Vec<usize>)> {
     any_shards().prop_flat_map(|shards| {
         let order: Vec<usize> = (0..shards.total()).collect();
         (Just(shards), Just(order).prop_shuffle())
@@ -115,7 +115,7 @@ proptest! {
     fn any_fragments_whatever_keep_the_invariants(
         arrivals in proptest::collection::vec((0..6_u64, any_shards(), any::<prop::sample::Index>(), 0..3_u64, 0..3_usize), 0..60),
     ) {
-        let limits = Limits { sets: 3, bytes: 6000, age: Duration::from_secs(2) };
+        let limits = ReassemblyLimits { sets: 3, bytes: 6000, age: Duration::from_secs(2) };
         let mut reassembly = Reassembly::new(limits);
         let blocks = [0, 1].map(|seed| surb(seed).0.to_bytes());
         let mut now = NOW;

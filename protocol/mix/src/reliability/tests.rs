@@ -9,7 +9,7 @@ use crate::testing::{peer, rng};
 
 const SECOND: Duration = Duration::from_secs(1);
 const RETURNED: Trip = Trip::Returned(Duration::from_millis(300));
-const LIMITS: Limits = Limits { nodes: 64, half_life: Duration::from_secs(3600) };
+const LIMITS: ReliabilityLimits = ReliabilityLimits { nodes: 64, half_life: Duration::from_secs(3600) };
 
 /// A pool whose nodes lose packets by a rule, seen through loops of two hops, one each second.
 struct Pool {
@@ -235,7 +235,7 @@ fn a_trip_that_returned_shows_that_its_first_hop_can_be_reached_and_nothing_of_t
 
 #[test]
 fn the_node_heard_of_least_recently_makes_room() {
-    let mut seen = Reliability::new(Limits { nodes: 2, ..LIMITS });
+    let mut seen = Reliability::new(ReliabilityLimits { nodes: 2, ..LIMITS });
     seen.looped(SECOND, &[peer(1)], RETURNED);
     seen.looped(SECOND * 2, &[peer(2)], RETURNED);
     seen.looped(SECOND * 3, &[peer(1)], RETURNED);
@@ -252,7 +252,7 @@ proptest! {
         steps in prop::collection::vec((0..6_u8, 0..24_u16, 0..24_u16, 0..4000_u64), 1..400),
     ) {
         let peers: Vec<_> = (0..24).map(peer).collect();
-        let mut seen = Reliability::new(Limits { nodes: 20, half_life: Duration::from_secs(600) });
+        let mut seen = Reliability::new(ReliabilityLimits { nodes: 20, half_life: Duration::from_secs(600) });
         let mut now = Duration::ZERO;
         for (step, one, other, ms) in steps {
             let hops = [peers[usize::from(one)], peers[usize::from(other)]];

@@ -47,7 +47,7 @@ pub struct Response {
 /// Why bytes are no request or response.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
-pub enum MessageError {
+pub enum DescriptorMessageError {
     /// Not a protobuf message of this form.
     #[error("not a message about descriptors: {0}")]
     Malformed(#[from] prost::DecodeError),
@@ -102,10 +102,10 @@ impl Request {
     /// Reads the bytes of the body.
     ///
     /// # Errors
-    /// [`MessageError`].
-    pub fn decode(bytes: &[u8]) -> Result<Self, MessageError> {
+    /// [`DescriptorMessageError`].
+    pub fn decode(bytes: &[u8]) -> Result<Self, DescriptorMessageError> {
         if bytes.len() > MAX_REQUEST_LEN {
-            return Err(MessageError::TooLong(bytes.len()));
+            return Err(DescriptorMessageError::TooLong(bytes.len()));
         }
         let RequestFields { peers, sample } = RequestFields::decode(bytes)?;
         let sample = usize::try_from(sample).unwrap_or(usize::MAX);
@@ -113,10 +113,10 @@ impl Request {
             (0, 0) => Ok(Self::Own),
             (0, 1..=MAX_DESCRIPTORS) => Ok(Self::Sample(sample)),
             (1..=MAX_DESCRIPTORS, 0) => {
-                let parse = |bytes: &Vec<u8>| PeerId::from_bytes(bytes).map_err(|_| MessageError::PeerId);
+                let parse = |bytes: &Vec<u8>| PeerId::from_bytes(bytes).map_err(|_| DescriptorMessageError::PeerId);
                 Ok(Self::Peers(peers.iter().map(parse).collect::<Result<_, _>>()?))
             }
-            _ => Err(MessageError::TooMuch),
+            _ => Err(DescriptorMessageError::TooMuch),
         }
     }
 }
@@ -131,10 +131,10 @@ impl Response {
     /// Reads the bytes of the body; the descriptors are for [`Descriptor::open`](super::Descriptor::open).
     ///
     /// # Errors
-    /// [`MessageError`].
-    pub fn decode(bytes: &[u8]) -> Result<Self, MessageError> {
+    /// [`DescriptorMessageError`].
+    pub fn decode(bytes: &[u8]) -> Result<Self, DescriptorMessageError> {
         if bytes.len() > MAX_RESPONSE_LEN {
-            return Err(MessageError::TooLong(bytes.len()));
+            return Err(DescriptorMessageError::TooLong(bytes.len()));
         }
         Ok(Self { descriptors: ResponseFields::decode(bytes)?.descriptors })
     }

@@ -38,7 +38,7 @@ fn descriptor() -> Descriptor {
         profiles: vec![WireFormat::default()],
         operator: Some("example.org".into()),
         family: vec![peer(8), peer(9)],
-        limits: Limits { packets_per_second: 100, longest_hold_ms: 65_535, key_overlap_s: 0 },
+        limits: DescriptorLimits { packets_per_second: 100, longest_hold_ms: 65_535, key_overlap_s: 0 },
         reassembles: true,
         is_full: false,
     }
@@ -104,7 +104,7 @@ fn opens_what_it_sealed_with_or_without_the_fields_that_may_lack() {
         profiles: Vec::new(),
         operator: None,
         family: Vec::new(),
-        limits: Limits::default(),
+        limits: DescriptorLimits::default(),
         reassembles: false,
         ..descriptor()
     };
@@ -127,7 +127,7 @@ fn a_full_node_says_so_behind_all_that_others_say() {
 
 #[test]
 fn how_long_a_replaced_key_opens_packets_comes_behind_all_that_others_say() {
-    let limits = Limits { key_overlap_s: 3600, ..descriptor().limits };
+    let limits = DescriptorLimits { key_overlap_s: 3600, ..descriptor().limits };
     let told = Descriptor { limits, ..descriptor() };
     let (bytes, payload) = (told.seal(&keypair(7)).unwrap(), wire::Fields::from(&told).encode_to_vec());
     assert_eq!(payload, [fields().encode_to_vec(), vec![0x90, 1, 0x90, 0x1c]].concat(), "field 18, a varint, 3600");
@@ -143,7 +143,7 @@ fn the_largest_that_a_node_makes_fits() {
         profiles: vec!["aes-ctr/seq/301".parse().unwrap(), WireFormat::default()],
         operator: Some("o".repeat(MAX_OPERATOR_LEN)),
         family: vec![peer(8); MAX_FAMILY],
-        limits: Limits { packets_per_second: u32::MAX, longest_hold_ms: u32::MAX, key_overlap_s: u32::MAX },
+        limits: DescriptorLimits { packets_per_second: u32::MAX, longest_hold_ms: u32::MAX, key_overlap_s: u32::MAX },
         ..descriptor()
     };
     let bytes = largest.seal(&keypair(7)).unwrap();
@@ -282,14 +282,14 @@ fn messages_read_back() {
 #[test]
 fn requests_for_too_much_are_refused() {
     let refused = |request: Request| Request::decode(&request.encode()).unwrap_err();
-    assert!(matches!(refused(Request::Sample(MAX_DESCRIPTORS + 1)), MessageError::TooMuch));
-    assert!(matches!(refused(Request::Sample(usize::MAX)), MessageError::TooMuch));
-    assert!(matches!(refused(Request::Peers(vec![peer(1); MAX_DESCRIPTORS + 1])), MessageError::TooMuch));
-    assert!(matches!(refused(Request::Peers(vec![peer(1); 2 * MAX_DESCRIPTORS])), MessageError::TooLong(_)));
+    assert!(matches!(refused(Request::Sample(MAX_DESCRIPTORS + 1)), DescriptorMessageError::TooMuch));
+    assert!(matches!(refused(Request::Sample(usize::MAX)), DescriptorMessageError::TooMuch));
+    assert!(matches!(refused(Request::Peers(vec![peer(1); MAX_DESCRIPTORS + 1])), DescriptorMessageError::TooMuch));
+    assert!(matches!(refused(Request::Peers(vec![peer(1); 2 * MAX_DESCRIPTORS])), DescriptorMessageError::TooLong(_)));
     let both = [Request::Peers(vec![peer(1)]).encode(), Request::Sample(1).encode()].concat();
-    assert!(matches!(Request::decode(&both), Err(MessageError::TooMuch)));
-    assert!(matches!(Request::decode(&[10, 1, 7]), Err(MessageError::PeerId)));
-    assert!(matches!(Response::decode(&vec![0; MAX_RESPONSE_LEN + 1]), Err(MessageError::TooLong(_))));
+    assert!(matches!(Request::decode(&both), Err(DescriptorMessageError::TooMuch)));
+    assert!(matches!(Request::decode(&[10, 1, 7]), Err(DescriptorMessageError::PeerId)));
+    assert!(matches!(Response::decode(&vec![0; MAX_RESPONSE_LEN + 1]), Err(DescriptorMessageError::TooLong(_))));
 }
 
 proptest! {

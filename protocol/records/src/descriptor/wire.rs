@@ -5,8 +5,8 @@ use multiaddr::{Multiaddr, Protocol};
 use wakumix_sphinx::PublicKey;
 
 use super::{
-    Capabilities, Descriptor, DescriptorError, Limits, MAX_ADDRESSES, MAX_FAMILY, MAX_LISTED_SHARDS, MAX_PROFILES,
-    Shards, is_operator_tag,
+    Capabilities, Descriptor, DescriptorError, DescriptorLimits, MAX_ADDRESSES, MAX_FAMILY, MAX_LISTED_SHARDS,
+    MAX_PROFILES, Shards, is_operator_tag,
 };
 
 /// The message; the table stands in the parent module.
@@ -101,7 +101,7 @@ impl TryFrom<Fields> for Descriptor {
             next_key: fields.next_key()?,
             profiles: fields.profiles.iter().filter_map(|text| text.parse().ok()).collect(),
             family: fields.family.iter().map(|bytes| peer_id("family", bytes)).collect::<Result<_, _>>()?,
-            limits: Limits {
+            limits: DescriptorLimits {
                 packets_per_second: fields.packets_per_second,
                 longest_hold_ms: fields.longest_hold_ms,
                 key_overlap_s: fields.key_overlap_s,

@@ -149,7 +149,7 @@ impl Refused {
 /// Why bytes are no request or response.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
-pub enum MessageError {
+pub enum RendezvousMessageError {
     /// They are no message of this protocol.
     #[error("not a rendezvous message: {0}")]
     Malformed(#[from] prost::DecodeError),
@@ -268,8 +268,8 @@ impl Request {
     /// Reads a request.
     ///
     /// # Errors
-    /// [`MessageError`].
-    pub fn decode(bytes: &[u8]) -> Result<Self, MessageError> {
+    /// [`RendezvousMessageError`].
+    pub fn decode(bytes: &[u8]) -> Result<Self, RendezvousMessageError> {
         let fields = MessageFields::decode(bytes)?;
         let request = match fields.kind {
             REGISTER => fields.register.map(|body| Self::Register(body.into())),
@@ -279,7 +279,7 @@ impl Request {
                 .map(|DiscoverFields { ns, limit, cookie }| Self::Discover(Query { namespace: ns, limit, cookie })),
             _ => None,
         };
-        request.ok_or(MessageError::Type(fields.kind))
+        request.ok_or(RendezvousMessageError::Type(fields.kind))
     }
 }
 
@@ -316,8 +316,8 @@ impl Response {
     /// reader of records takes, so that it spoils nothing but itself.
     ///
     /// # Errors
-    /// [`MessageError`].
-    pub fn decode(bytes: &[u8], limit: usize) -> Result<Self, MessageError> {
+    /// [`RendezvousMessageError`].
+    pub fn decode(bytes: &[u8], limit: usize) -> Result<Self, RendezvousMessageError> {
         let fields = MessageFields::decode(bytes)?;
         let response = match fields.kind {
             REGISTER_RESPONSE => fields.register_response.map(|body| {
@@ -330,7 +330,7 @@ impl Response {
             }),
             _ => None,
         };
-        response.ok_or(MessageError::Type(fields.kind))
+        response.ok_or(RendezvousMessageError::Type(fields.kind))
     }
 }
 

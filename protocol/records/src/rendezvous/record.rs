@@ -5,7 +5,7 @@ use multiaddr::{Multiaddr, Protocol};
 use prost::Message as _;
 use wakumix_sphinx::PublicKey;
 
-use crate::envelope::{EnvelopeError, Opened, Purpose};
+use crate::envelope::{EnvelopeError, OpenedEnvelope, Purpose};
 
 /// Waku's record.
 const MIX: Purpose = Purpose { domain: "libp2p-custom-peer-record", payload_type: &[0x30, 0x00, 0x00] };
@@ -109,7 +109,7 @@ impl MixRecord {
     }
 
     /// Reads what stands in an envelope whose signature is good.
-    pub(crate) fn of(opened: &Opened) -> Result<Self, RecordError> {
+    pub(crate) fn of(opened: &OpenedEnvelope) -> Result<Self, RecordError> {
         let fields = MixRecordFields::decode(&*opened.payload)?;
         let peer = signer(&opened.signer, &fields.peer_id)?;
         let addresses = addresses(fields.multiaddrs, peer)?;
@@ -137,7 +137,7 @@ impl PeerRecord {
     }
 
     /// Reads what stands in an envelope whose signature is good.
-    pub(crate) fn of(opened: &Opened) -> Result<Self, RecordError> {
+    pub(crate) fn of(opened: &OpenedEnvelope) -> Result<Self, RecordError> {
         let fields = PeerRecordFields::decode(&*opened.payload)?;
         let peer = signer(&opened.signer, &fields.peer_id)?;
         let multiaddrs = fields.addresses.into_iter().map(|address| address.multiaddr);

@@ -6,7 +6,7 @@ use prost::Message as _;
 use wakumix_sphinx::PublicKey;
 
 use super::{MIX_SERVICE, service_key};
-use crate::envelope::{EnvelopeError, Opened, Purpose};
+use crate::envelope::{EnvelopeError, OpenedEnvelope, Purpose};
 
 /// The longest advertisement, in bytes with its envelope; nwaku refuses longer ones.
 pub const MAX_ADVERTISEMENT: usize = 1024;
@@ -22,7 +22,7 @@ const SPECIFIED: Purpose = Purpose { domain: "libp2p-routing-state", payload_typ
 
 /// What a peer says of itself.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct PeerRecord {
+pub struct ExtensiblePeerRecord {
     /// Whom it is about; the signer.
     pub peer: PeerId,
     /// Orders the records of a peer; nwaku uses Unix seconds.
@@ -30,12 +30,12 @@ pub struct PeerRecord {
     /// Where it listens, as it wrote them.
     pub addresses: Vec<Multiaddr>,
     /// What it offers.
-    pub services: Vec<ServiceEntry>,
+    pub services: Vec<AdvertisedService>,
 }
 
 /// A service that a peer offers.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct ServiceEntry {
+pub struct AdvertisedService {
     /// The service id.
     pub id: String,
     /// What the service says of itself.
@@ -93,7 +93,7 @@ struct ServiceFields {
     data: Option<Vec<u8>>,
 }
 
-impl PeerRecord {
+impl ExtensiblePeerRecord {
     /// The record in its envelope.
     ///
     /// # Errors
@@ -105,7 +105,7 @@ impl PeerRecord {
         }
         let addresses = self.addresses.iter().map(|address| AddressFields { multiaddr: address.to_vec() });
         let services =
-            self.services.iter().cloned().map(|ServiceEntry { id, data }| ServiceFields { id, data: Some(data) });
+            self.services.iter().cloned().map(|AdvertisedService { id, data }| ServiceFields { id, data: Some(data) });
         let fields = RecordFields {
             peer_id: Some(self.peer.to_bytes()),
             seq: Some(self.seq),
@@ -135,15 +135,16 @@ impl PeerRecord {
     }
 
     /// Reads what stands in an envelope whose signature is good.
-    pub(crate) fn of(opened: &Opened) -> Result<Self, AdvertisementError> {
+    pub(crate) fn of(opened: &OpenedEnvelope) -> Result<Self, AdvertisementError> {
         let RecordFields { peer_id, seq, addresses, services } = RecordFields::decode(opened.payload.as_slice())?;
         let peer = PeerId::from_bytes(&peer_id.unwrap_or_default())?;
         if opened.signer.to_peer_id() != peer {
             return Err(AdvertisementError::Signer);
         }
         let addresses = addresses.into_iter().filter_map(|address| Multiaddr::try_from(address.multiaddr).ok());
-        let services =
-            services.into_iter().map(|ServiceFields { id, data }| ServiceEntry { id, data: data.unwrap_or_default() });
+        let services = services
+            .into_iter()
+            .map(|ServiceFields { id, data }| AdvertisedService { id, data: data.unwrap_or_default() });
         Ok(Self {
             peer,
             seq: seq.unwrap_or_default(),
@@ -181,19 +182,19 @@ mod tests {
         PrivateKey::from_bytes([seed; 32]).public().as_bytes().to_vec()
     }
 
-    fn record(seed: u8, data: Vec<u8>) -> PeerRecord {
-        PeerRecord {
+    fn record(seed: u8, data: Vec<u8>) -> ExtensiblePeerRecord {
+        ExtensiblePeerRecord {
             peer: key(seed).public().to_peer_id(),
             seq: 1_750_000_000,
             addresses: vec!["/ip4/192.0.2.7/tcp/60000".parse().unwrap()],
-            services: vec![ServiceEntry { id: MIX_SERVICE.to_owned(), data }],
+            services: vec![AdvertisedService { id: MIX_SERVICE.to_owned(), data }],
         }
     }
 
     #[test]
     fn opens_what_the_peer_signed() {
         let record = record(7, mix_key(9));
-        let opened = PeerRecord::open(&record.sign(&key(7)).unwrap()).unwrap();
+        let opened = ExtensiblePeerRecord::open(&record.sign(&key(7)).unwrap()).unwrap();
         assert_eq!(opened, record);
         assert_eq!(opened.mix_key().unwrap().as_bytes().to_vec(), mix_key(9));
         assert!(opened.offers(&service_key(MIX_SERVICE)));
@@ -204,7 +205,7 @@ mod tests {
     fn reads_the_spelling_of_the_specification_too() {
         let record = record(7, mix_key(9));
         let payload = FLEET.open(&record.sign(&key(7)).unwrap()).unwrap().payload;
-        assert_eq!(PeerRecord::open(&SPECIFIED.seal(&key(7), payload).unwrap()).unwrap(), record);
+        assert_eq!(ExtensiblePeerRecord::open(&SPECIFIED.seal(&key(7), payload).unwrap()).unwrap(), record);
     }
 
     #[test]
@@ -213,7 +214,7 @@ mod tests {
         assert!(matches!(record.sign(&key(8)), Err(AdvertisementError::Signer)));
         let payload = FLEET.open(&record.sign(&key(7)).unwrap()).unwrap().payload;
         let forged = FLEET.seal(&key(8), payload).unwrap();
-        assert!(matches!(PeerRecord::open(&forged), Err(AdvertisementError::Signer)));
+        assert!(matches!(ExtensiblePeerRecord::open(&forged), Err(AdvertisementError::Signer)));
     }
 
     #[test]
@@ -222,7 +223,7 @@ mod tests {
         for index in 0..bytes.len() {
             let mut changed = bytes.clone();
             changed[index] ^= 1;
-            assert!(PeerRecord::open(&changed).is_err(), "byte {index}");
+            assert!(ExtensiblePeerRecord::open(&changed).is_err(), "byte {index}");
         }
     }
 
@@ -230,7 +231,7 @@ mod tests {
     fn data_that_is_no_key_gives_none_and_the_first_key_counts() {
         assert!(record(7, vec![9; 31]).mix_key().is_none());
         let mut two = record(7, vec![9; 33]);
-        let entries = [mix_key(8), mix_key(7)].map(|data| ServiceEntry { id: MIX_SERVICE.to_owned(), data });
+        let entries = [mix_key(8), mix_key(7)].map(|data| AdvertisedService { id: MIX_SERVICE.to_owned(), data });
         two.services.extend(entries);
         assert_eq!(two.mix_key().unwrap().as_bytes().to_vec(), mix_key(8));
     }
@@ -239,6 +240,6 @@ mod tests {
     fn what_is_too_long_is_neither_written_nor_read() {
         let long = record(7, vec![9; MAX_ADVERTISEMENT]);
         assert!(matches!(long.sign(&key(7)), Err(AdvertisementError::TooLong(_))));
-        assert!(matches!(PeerRecord::open(&[0; MAX_ADVERTISEMENT + 1]), Err(AdvertisementError::TooLong(_))));
+        assert!(matches!(ExtensiblePeerRecord::open(&[0; MAX_ADVERTISEMENT + 1]), Err(AdvertisementError::TooLong(_))));
     }
 }

@@ -39,7 +39,7 @@ pub enum MessageKind {
 /// Why bytes are no message.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
-pub enum MessageError {
+pub enum ServiceDiscoveryMessageError {
     /// Longer than [`MAX_MESSAGE`].
     #[error("a message of {0} bytes, at most {MAX_MESSAGE} are accepted")]
     TooLong(usize),
@@ -95,7 +95,7 @@ pub struct Register {
     /// The encoded advertisement; empty in answers.
     pub advertisement: Vec<u8>,
     /// How it ended; `None` in requests.
-    pub status: Option<Status>,
+    pub status: Option<RegisterStatus>,
     /// What a waiting advertiser comes back with.
     pub ticket: Option<Ticket>,
 }
@@ -103,7 +103,7 @@ pub struct Register {
 /// How a registration ended, with its number on the wire.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, prost::Enumeration)]
 #[repr(i32)]
-pub enum Status {
+pub enum RegisterStatus {
     /// The advertisement is kept.
     Confirmed = 0,
     /// Come back with the ticket.
@@ -218,13 +218,13 @@ impl Message {
     /// Reads a message. A peer that cannot be read is skipped.
     ///
     /// # Errors
-    /// [`MessageError`].
-    pub fn decode(bytes: &[u8]) -> Result<Decoded, MessageError> {
+    /// [`ServiceDiscoveryMessageError`].
+    pub fn decode(bytes: &[u8]) -> Result<Decoded, ServiceDiscoveryMessageError> {
         if bytes.len() > MAX_MESSAGE {
-            return Err(MessageError::TooLong(bytes.len()));
+            return Err(ServiceDiscoveryMessageError::TooLong(bytes.len()));
         }
         let MessageFields { kind, key, record, closer, register, get_ads } = MessageFields::decode(bytes)?;
-        let kind = kind.and_then(|kind| MessageKind::try_from(kind).ok()).ok_or(MessageError::Kind)?;
+        let kind = kind.and_then(|kind| MessageKind::try_from(kind).ok()).ok_or(ServiceDiscoveryMessageError::Kind)?;
         let mut skipped = closer.len();
         let closer: Vec<_> = closer.iter().take(MAX_CONTACTS).filter_map(|peer| Contact::decode(peer)).collect();
         skipped -= closer.len();
@@ -273,9 +273,9 @@ impl Contact {
 }
 
 impl TryFrom<RegisterFields> for Register {
-    type Error = MessageError;
+    type Error = ServiceDiscoveryMessageError;
 
-    fn try_from(fields: RegisterFields) -> Result<Self, MessageError> {
+    fn try_from(fields: RegisterFields) -> Result<Self, ServiceDiscoveryMessageError> {
         let ticket = fields.ticket.map(|ticket| Ticket {
             advertisement: ticket.advertisement.unwrap_or_default(),
             first_asked: ticket.first_asked.unwrap_or_default(),
@@ -285,7 +285,7 @@ impl TryFrom<RegisterFields> for Register {
         });
         let status = fields
             .status
-            .map(|status| Status::try_from(status).map_err(|_| MessageError::Status(status)))
+            .map(|status| RegisterStatus::try_from(status).map_err(|_| ServiceDiscoveryMessageError::Status(status)))
             .transpose()?;
         Ok(Self { advertisement: fields.advertisement.unwrap_or_default(), status, ticket })
     }

@@ -4,12 +4,12 @@ use std::{fmt::Display, ops::RangeInclusive, str::FromStr, time::Duration};
 
 use wakumix_mix::DelayLaw;
 
-use super::{ByteSize, Kind, MixDelay, Timespan, ValueError};
+use super::{ByteSize, MixDelay, Timespan, ValueError, ValueKind};
 
 /// How a field of type `T` is written: what is accepted, and both ways between texts and values.
 pub trait Form<T> {
     /// What each text must be.
-    fn kind(&self) -> &Kind;
+    fn kind(&self) -> &ValueKind;
 
     /// Whether it is a list.
     fn is_list(&self) -> bool;
@@ -28,7 +28,7 @@ pub trait Form<T> {
 #[derive(Clone, Debug)]
 pub struct Scalar<T> {
     /// What is accepted.
-    pub kind: Kind,
+    pub kind: ValueKind,
     /// The value of a canonical text.
     pub read: fn(&str) -> Result<T, ValueError>,
     /// The text of a value.
@@ -40,7 +40,7 @@ pub struct Scalar<T> {
 pub struct ListOf<T>(Scalar<T>);
 
 impl<T> Form<T> for Scalar<T> {
-    fn kind(&self) -> &Kind {
+    fn kind(&self) -> &ValueKind {
         &self.kind
     }
 
@@ -61,7 +61,7 @@ impl<T> Form<T> for Scalar<T> {
 }
 
 impl<T> Form<Vec<T>> for ListOf<T> {
-    fn kind(&self) -> &Kind {
+    fn kind(&self) -> &ValueKind {
         &self.0.kind
     }
 
@@ -81,7 +81,7 @@ impl<T> Form<Vec<T>> for ListOf<T> {
 /// True or false.
 #[must_use]
 pub fn flag() -> Scalar<bool> {
-    Scalar { kind: Kind::Bool, read: parse, write: ToString::to_string }
+    Scalar { kind: ValueKind::Bool, read: parse, write: ToString::to_string }
 }
 
 /// A whole number in a range.
@@ -90,13 +90,17 @@ pub fn number<T>(range: RangeInclusive<u64>) -> Scalar<T>
 where
     T: FromStr<Err: Display> + ToString,
 {
-    Scalar { kind: Kind::Number { min: *range.start(), max: *range.end() }, read: parse, write: ToString::to_string }
+    Scalar {
+        kind: ValueKind::Number { min: *range.start(), max: *range.end() },
+        read: parse,
+        write: ToString::to_string,
+    }
 }
 
 /// A time in a range, both ends in milliseconds.
 #[must_use]
 pub fn time(millis: RangeInclusive<u64>) -> Scalar<Duration> {
-    let kind = Kind::Time { min_ms: *millis.start(), max_ms: *millis.end() };
+    let kind = ValueKind::Time { min_ms: *millis.start(), max_ms: *millis.end() };
     let write = |time: &Duration| Timespan::from(*time).to_string();
     Scalar { kind, read: |text| text.parse().map(Timespan::as_duration), write }
 }
@@ -104,7 +108,7 @@ pub fn time(millis: RangeInclusive<u64>) -> Scalar<Duration> {
 /// A number of bytes in a range.
 #[must_use]
 pub fn size(bytes: RangeInclusive<u64>) -> Scalar<usize> {
-    let kind = Kind::Size { min: *bytes.start(), max: *bytes.end() };
+    let kind = ValueKind::Size { min: *bytes.start(), max: *bytes.end() };
     let write = |size: &usize| ByteSize::from_bytes((*size).try_into().unwrap_or(u64::MAX)).to_string();
     Scalar { kind, read: |text| text.parse().map(ByteSize::as_len), write }
 }
@@ -115,17 +119,17 @@ pub fn choice<T>(names: &[&'static str]) -> Scalar<T>
 where
     T: FromStr<Err: Display> + ToString,
 {
-    Scalar { kind: Kind::choice(names), read: parse, write: ToString::to_string }
+    Scalar { kind: ValueKind::choice(names), read: parse, write: ToString::to_string }
 }
 
-/// A text that the type reads and writes; `form` and `placeholder` as in [`Kind::Text`].
+/// A text that the type reads and writes; `form` and `placeholder` as in [`ValueKind::Text`].
 #[must_use]
 pub fn text<T>(form: &'static str, placeholder: &'static str) -> Scalar<T>
 where
     T: FromStr<Err: Display> + ToString,
 {
     let canonical = |text: &str| parse::<T>(text).map(|value| value.to_string());
-    Scalar { kind: Kind::Text { form, placeholder, read: canonical }, read: parse, write: ToString::to_string }
+    Scalar { kind: ValueKind::Text { form, placeholder, read: canonical }, read: parse, write: ToString::to_string }
 }
 
 /// A law of delays: none, or the mean of an exponential law.

@@ -1,6 +1,6 @@
 //! One configuration key.
 
-use super::{Form, Kind};
+use super::{Form, ValueKind};
 
 /// One key: the only place that knows its name, kind, default and meaning.
 #[derive(Clone, Debug)]
@@ -10,7 +10,7 @@ pub struct Key {
     /// Its names in nwaku, where they differ.
     pub aliases: &'static [&'static str],
     /// What it accepts.
-    pub kind: Kind,
+    pub kind: ValueKind,
     /// Whether it takes a list of such values.
     pub many: bool,
     /// Its default as written in an environment variable; `None` when it is unset.
@@ -24,7 +24,7 @@ pub struct Key {
 impl Key {
     /// A key that is unset by default.
     #[must_use]
-    pub const fn new(group: &'static str, path: &'static str, kind: Kind, doc: &'static str) -> Self {
+    pub const fn new(group: &'static str, path: &'static str, kind: ValueKind, doc: &'static str) -> Self {
         Self { path, aliases: &[], kind, many: false, default: None, group, doc }
     }
 

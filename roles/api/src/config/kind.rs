@@ -9,7 +9,7 @@ use super::{ByteSize, Timespan, ValueError};
 
 /// The kind of value that a key takes. Bounds are inclusive.
 #[derive(Clone, Debug)]
-pub enum Kind {
+pub enum ValueKind {
     /// True or false.
     Bool,
     /// A port of TCP or UDP.
@@ -68,7 +68,7 @@ pub enum Kind {
     },
 }
 
-impl Kind {
+impl ValueKind {
     /// One of these words.
     #[must_use]
     pub fn choice(names: &[&'static str]) -> Self {

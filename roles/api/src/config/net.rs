@@ -4,7 +4,7 @@ use std::{fmt, ops::RangeInclusive, str::FromStr};
 
 use ipnet::IpNet;
 
-use super::{Kind, Scalar, ValueError, text};
+use super::{Scalar, ValueError, ValueKind, text};
 
 /// One port, or a range of them: `443`, `1024-65535`.
 struct PortRange(RangeInclusive<u16>);
@@ -25,7 +25,7 @@ pub fn network() -> Scalar<IpNet> {
     fn parse(text: &str) -> Result<IpNet, ValueError> {
         text.parse().map_err(|error| ValueError::new(format!("`{text}`: {error}")))
     }
-    let kind = Kind::Text {
+    let kind = ValueKind::Text {
         form: "a network such as 10.1.0.0/16",
         placeholder: "NETWORK",
         read: |text| parse(text).map(|network| network.to_string()),

@@ -14,7 +14,7 @@ pub struct Operation {
     /// One for each `{name}` of the path, in its order.
     pub parameters: &'static [Parameter],
     /// What it takes.
-    pub body: Option<Taken>,
+    pub body: Option<RequestBody>,
     /// What it answers.
     pub replies: &'static [Reply],
 }
@@ -34,7 +34,7 @@ pub struct Parameter {
 
 /// A body that a route takes.
 #[derive(Clone, Copy, Debug)]
-pub struct Taken {
+pub struct RequestBody {
     /// Its form.
     pub schema: SchemaOf,
     /// Whether a request without one is refused.
@@ -112,7 +112,7 @@ impl Content {
     }
 }
 
-impl Taken {
+impl RequestBody {
     /// A body of this type, which every request has.
     #[must_use]
     pub const fn required<T: JsonSchema>() -> Self {

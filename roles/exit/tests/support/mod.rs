@@ -10,7 +10,7 @@ use rand::{SeedableRng, rngs::StdRng};
 use wakumix_exit::{Config, ExitRole};
 use wakumix_mix::{
     Balance, DropReason, ExitStatus, HopAddress, Outcome, Packet, Request, Stage, decode_reply,
-    fragment::{FRAGMENT_CODEC, Shards, cut},
+    fragment::{FRAGMENT_CODEC, ShardCounts, cut},
     request_capacity,
 };
 use wakumix_role_api::{
@@ -135,7 +135,7 @@ impl World {
     }
 
     /// The fragments of a request with these bytes to its lightpush service, as a sender makes them.
-    pub(crate) fn cut(&mut self, body: &[u8], shards: Shards) -> Vec<Vec<u8>> {
+    pub(crate) fn cut(&mut self, body: &[u8], shards: ShardCounts) -> Vec<Vec<u8>> {
         let room = request_capacity(&*self.format, FRAGMENT_CODEC, 1).unwrap();
         cut(&mut self.rng, V3_PROTOCOL, &frame::encode(body), shards, room).unwrap()
     }

@@ -1,7 +1,7 @@
 //! What the routes do.
 
 use schemars::JsonSchema;
-use wakumix_role_api::rest::{MessageJson, Operation, Parameter, Reply, Taken};
+use wakumix_role_api::rest::{MessageJson, Operation, Parameter, Reply, RequestBody};
 
 use super::ReceivedJson;
 
@@ -47,7 +47,7 @@ const NO_PEERS: Reply = Reply::text(503, "No relay peer takes the topic now, or 
 pub(super) const SUBSCRIBE: Operation = Operation {
     summary: "Join pubsub topics and keep their messages",
     parameters: &[],
-    body: Some(Taken::required::<Vec<PubsubJson>>()),
+    body: Some(RequestBody::required::<Vec<PubsubJson>>()),
     replies: &[DONE, BAD_TOPICS, OVERLOADED],
 };
 
@@ -69,14 +69,14 @@ pub(super) const MESSAGES: Operation = Operation {
 pub(super) const PUBLISH: Operation = Operation {
     summary: "Publish a message on a pubsub topic",
     parameters: &[TOPIC],
-    body: Some(Taken::required::<MessageJson>()),
+    body: Some(RequestBody::required::<MessageJson>()),
     replies: &[DONE, NOT_PUBLISHED, BUSY, FAILED, NO_PEERS],
 };
 
 pub(super) const AUTO_SUBSCRIBE: Operation = Operation {
     summary: "Join the shards of content topics and keep the messages of these",
     parameters: &[],
-    body: Some(Taken::required::<Vec<ContentJson>>()),
+    body: Some(RequestBody::required::<Vec<ContentJson>>()),
     replies: &[DONE, BAD_TOPICS, OVERLOADED],
 };
 
@@ -98,6 +98,6 @@ pub(super) const AUTO_MESSAGES: Operation = Operation {
 pub(super) const AUTO_PUBLISH: Operation = Operation {
     summary: "Publish a message on the shard of its content topic",
     parameters: &[],
-    body: Some(Taken::required::<MessageJson>()),
+    body: Some(RequestBody::required::<MessageJson>()),
     replies: &[DONE, NOT_PUBLISHED, BUSY, FAILED, NO_PEERS],
 };

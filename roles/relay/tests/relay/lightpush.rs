@@ -4,7 +4,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use crate::support::{Fixture, QUEUE, TOPIC, config, finish, joined, message, peer, status};
 use libp2p_identity::PeerId;
-use wakumix_relay::{Config, RateLimit};
+use wakumix_relay::{Config, RequestBudget};
 use wakumix_role_api::Requester;
 use wakumix_role_api::host::PublishFailure;
 use wakumix_waku::lightpush::{V2_PROTOCOL, V3_PROTOCOL, v2, v3};
@@ -177,7 +177,7 @@ async fn serves_version_2_with_its_own_texts() {
 
 #[actix::test]
 async fn limits_direct_clients_and_the_mixnet_apart() {
-    let rate = |volume| Some(RateLimit { volume, period: Duration::from_secs(1) });
+    let rate = |volume| Some(RequestBudget { volume, period: Duration::from_secs(1) });
     let fixture = joined(Config { lightpush_rate: rate(1), lightpush_rate_mix: rate(2), ..config() }).await;
     let admitted = async |from| {
         let mut admitted = 0;

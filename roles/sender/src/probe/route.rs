@@ -13,7 +13,7 @@ use serde::{Deserialize, Serialize};
 use tokio::sync::Semaphore;
 use wakumix_mix::{LoopPlace, MixNode};
 use wakumix_role_api::{
-    rest::{Access, Content, Method, Object, Operation, Reply, Request, Response, Route, RouteContext, Taken},
+    rest::{Access, Content, Method, Object, Operation, Reply, Request, RequestBody, Response, Route, RouteContext},
     sender::{ClientError, LoopOutcome, SenderHandle},
 };
 
@@ -52,7 +52,7 @@ pub(crate) fn route() -> Route {
 const PROBE: Operation = Operation {
     summary: "Send loops through every usable mix node, and show loss and latency of each",
     parameters: &[],
-    body: Some(Taken::optional::<AskedJson>()),
+    body: Some(RequestBody::optional::<AskedJson>()),
     replies: &[
         Reply {
             content: Content::json_lines::<LineJson>(),

@@ -11,7 +11,7 @@ use rand::{SeedableRng, rngs::StdRng};
 use tokio::time::Instant;
 use wakumix_mix::{
     DelayLaw,
-    fragment::{FRAGMENT_CODEC, Fragment, Limits, MAX_SET_BYTES, Progress, Reassembly},
+    fragment::{FRAGMENT_CODEC, Fragment, MAX_SET_BYTES, Progress, Reassembly, ReassemblyLimits},
 };
 use wakumix_role_api::{
     mixer::LocalPacket,
@@ -137,7 +137,7 @@ impl Net {
             assert_eq!(codec, V3_PROTOCOL);
             return Some((exit, data, surbs));
         }
-        let limits = Limits { sets: 64, bytes: 64 * MAX_SET_BYTES, age: Duration::from_secs(30) };
+        let limits = ReassemblyLimits { sets: 64, bytes: 64 * MAX_SET_BYTES, age: Duration::from_secs(30) };
         let reassembly = self.reassembly.entry(exit).or_insert_with(|| Reassembly::new(limits));
         let fragment = Fragment::decode(&data).unwrap();
         match reassembly.insert(self.epoch.elapsed(), fragment, surbs) {

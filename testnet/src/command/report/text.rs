@@ -3,7 +3,7 @@
 use std::fmt::Write as _;
 
 use super::{KillReport, Percentiles, Report, RolePackets};
-use crate::Kind;
+use crate::NodeKind;
 use crate::command::terminal::wrapped;
 
 impl Report {
@@ -29,7 +29,7 @@ impl Report {
             self.render_times(&mut text);
         }
         text.push_str("\nrole     received originated forwarded      sent delivered   replied   dropped\n");
-        for (role, row) in Kind::ALL.iter().filter_map(|kind| self.packets.get_key_value(kind.as_str())) {
+        for (role, row) in NodeKind::ALL.iter().filter_map(|kind| self.packets.get_key_value(kind.as_str())) {
             let RolePackets { received, originated, forwarded, sent, delivered, replied, dropped, .. } = row;
             let _ = writeln!(
                 text,
@@ -118,11 +118,11 @@ impl Report {
 impl KillReport {
     /// `13 mixers and 1 exit`.
     fn describe(&self) -> String {
-        let of = |count: u16, kind: Kind| {
+        let of = |count: u16, kind: NodeKind| {
             let plural = if count == 1 { "" } else { "s" };
             (count > 0).then(|| format!("{count} {}{plural}", kind.as_str()))
         };
-        [of(self.mixers, Kind::Mixer), of(self.exits, Kind::Exit)]
+        [of(self.mixers, NodeKind::Mixer), of(self.exits, NodeKind::Exit)]
             .into_iter()
             .flatten()
             .collect::<Vec<_>>()

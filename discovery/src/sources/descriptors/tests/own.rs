@@ -2,7 +2,7 @@
 
 use std::{sync::Arc, time::Duration};
 
-use wakumix_records::descriptor::{Descriptor, Limits, MAX_ADDRESSES, MAX_SKEW, Request};
+use wakumix_records::descriptor::{Descriptor, DescriptorLimits, MAX_ADDRESSES, MAX_SKEW, Request};
 use wakumix_role_api::Requester;
 use wakumix_waku::record::Capabilities;
 
@@ -16,7 +16,7 @@ use crate::{
 };
 
 fn described(record: &LocalRecord) -> Option<Descriptor> {
-    describe(record, Limits { packets_per_second: 9, longest_hold_ms: 9, key_overlap_s: 9 }, NOW)
+    describe(record, DescriptorLimits { packets_per_second: 9, longest_hold_ms: 9, key_overlap_s: 9 }, NOW)
 }
 
 /// The own descriptor as a peer receives it.
@@ -77,7 +77,10 @@ fn a_node_that_does_not_mix_now_does_not_say_that_it_mixes() {
     let not_ready = described(&local(Capabilities::RELAY)).unwrap();
     let keyless = LocalRecord { mix_key: None, ..local(Capabilities::RELAY | Capabilities::MIX) };
     for told in [not_ready, described(&keyless).unwrap()] {
-        assert_eq!((told.mix_key, told.capabilities, told.limits), (None, Capabilities::RELAY, Limits::default()));
+        assert_eq!(
+            (told.mix_key, told.capabilities, told.limits),
+            (None, Capabilities::RELAY, DescriptorLimits::default())
+        );
     }
 }
 

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use libp2p_identity::PeerId;
 use multiaddr::Multiaddr;
 use parking_lot::Mutex;
-use wakumix_records::descriptor::{Descriptor, Limits, PROTOCOL, Request, Response};
+use wakumix_records::descriptor::{Descriptor, DescriptorLimits, PROTOCOL, Request, Response};
 use wakumix_role_api::{Requester, Service, host::RequestFailure};
 pub(super) use wakumix_role_testkit::{keypair, peer};
 use wakumix_sphinx::{PublicKey, Weaknesses};
@@ -48,7 +48,7 @@ pub(super) fn descriptor(seed: u16) -> Descriptor {
         profiles: Vec::new(),
         operator: None,
         family: Vec::new(),
-        limits: Limits::default(),
+        limits: DescriptorLimits::default(),
         reassembles: false,
         is_full: false,
     }

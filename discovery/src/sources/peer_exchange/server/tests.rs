@@ -29,7 +29,7 @@ fn ask(server: &mut Server, from: Requester, body: &[u8], round: u32) -> (Outcom
 
 fn told(server: &mut Server, count: u64, round: u32) -> Vec<u16> {
     let (_, response) = ask(server, Requester::Anonymous, &encode_request(count), round);
-    assert_eq!(response.status, Status::Success);
+    assert_eq!(response.status, PeerExchangeStatus::Success);
     response.records.iter().map(|record| record[1].into()).collect()
 }
 
@@ -84,7 +84,10 @@ fn who_knows_nobody_gives_an_empty_success() {
 fn what_is_no_request_is_a_bad_one() {
     for (body, round) in [&b""[..], &[0xff; 9], &[0x12, 0]].into_iter().zip(0..) {
         let (outcome, response) = ask(&mut server(9, 9), Requester::Anonymous, body, round);
-        assert_eq!((outcome, response.status, response.records.len()), (Outcome::Malformed, Status::BadRequest, 0));
+        assert_eq!(
+            (outcome, response.status, response.records.len()),
+            (Outcome::Malformed, PeerExchangeStatus::BadRequest, 0)
+        );
     }
 }
 
@@ -93,9 +96,9 @@ fn whoever_asks_too_often_is_told_so_and_keeps_nobody_from_his() {
     let (mut server, now, body) = (server(9, 9), Instant::now(), encode_request(60));
     let mut status = |from| server.answer(from, &body, now).1.status;
     let from = Requester::Peer(peer(1));
-    assert_eq!((0..1000).filter(|_| status(from) == Status::Success).count(), 5);
-    assert_eq!(status(from), Status::TooManyRequests);
-    assert_eq!(status(Requester::Peer(peer(2))), Status::Success);
+    assert_eq!((0..1000).filter(|_| status(from) == PeerExchangeStatus::Success).count(), 5);
+    assert_eq!(status(from), PeerExchangeStatus::TooManyRequests);
+    assert_eq!(status(Requester::Peer(peer(2))), PeerExchangeStatus::Success);
 }
 
 #[test]

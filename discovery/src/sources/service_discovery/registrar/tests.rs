@@ -1,7 +1,7 @@
 use std::net::Ipv4Addr;
 
 use rand::{SeedableRng, rngs::StdRng};
-use wakumix_records::service_discovery::{MIX_SERVICE, ServiceEntry, service_key};
+use wakumix_records::service_discovery::{AdvertisedService, MIX_SERVICE, service_key};
 
 use super::*;
 
@@ -28,9 +28,10 @@ impl Advertiser {
     }
 
     fn claiming(key: Keypair, seq: u64, address: &str, service: &str) -> Self {
-        let services = vec![ServiceEntry { id: service.to_owned(), data: vec![9; 32] }];
+        let services = vec![AdvertisedService { id: service.to_owned(), data: vec![9; 32] }];
         let addresses = vec![address.parse().unwrap()];
-        let bytes = PeerRecord { peer: key.public().to_peer_id(), seq, addresses, services }.sign(&key).unwrap();
+        let bytes =
+            ExtensiblePeerRecord { peer: key.public().to_peer_id(), seq, addresses, services }.sign(&key).unwrap();
         Self { key, bytes, ip: None }
     }
 
@@ -48,11 +49,16 @@ impl World {
         Self { registrar: Registrar::new(Keypair::generate_secp256k1(), allow_private), now: 1_750_000_000 }
     }
 
-    fn ask(&mut self, advertiser: &Advertiser, ticket: Option<Ticket>) -> (Status, Option<Ticket>) {
+    fn ask(&mut self, advertiser: &Advertiser, ticket: Option<Ticket>) -> (RegisterStatus, Option<Ticket>) {
         self.ask_of(MIX_SERVICE, advertiser, ticket)
     }
 
-    fn ask_of(&mut self, service: &str, advertiser: &Advertiser, ticket: Option<Ticket>) -> (Status, Option<Ticket>) {
+    fn ask_of(
+        &mut self,
+        service: &str,
+        advertiser: &Advertiser,
+        ticket: Option<Ticket>,
+    ) -> (RegisterStatus, Option<Ticket>) {
         let request = Register { advertisement: advertiser.bytes.clone(), status: None, ticket };
         let (service, from) = (service_key(service), advertiser.peer());
         let answer = self.registrar.register(service, from, advertiser.ip, &request, self.now);
@@ -63,7 +69,7 @@ impl World {
     fn fill(&mut self, advertisers: impl Iterator<Item = (String, Advertiser)>) -> usize {
         for (service, advertiser) in advertisers {
             self.registrar.promises.clear();
-            if let (Status::Wait, Some(ticket)) = self.ask_of(&service, &advertiser, None) {
+            if let (RegisterStatus::Wait, Some(ticket)) = self.ask_of(&service, &advertiser, None) {
                 let waited = Ticket::sign(
                     &self.registrar.key,
                     ticket.advertisement.clone(),
@@ -82,7 +88,7 @@ impl World {
     /// The ticket of somebody who has to wait.
     fn ticket(&mut self, advertiser: &Advertiser, ticket: Option<Ticket>) -> Ticket {
         match self.ask(advertiser, ticket) {
-            (Status::Wait, Some(ticket)) => ticket,
+            (RegisterStatus::Wait, Some(ticket)) => ticket,
             other => panic!("{other:?}"),
         }
     }
@@ -93,8 +99,8 @@ impl World {
         let mut ticket = None;
         for _ in 0..100 {
             match self.ask(advertiser, ticket.take()) {
-                (Status::Confirmed, None) => return self.now - start,
-                (Status::Wait, Some(next)) => {
+                (RegisterStatus::Confirmed, None) => return self.now - start,
+                (RegisterStatus::Wait, Some(next)) => {
                     self.now += UnixSeconds::from(next.wait);
                     ticket = Some(next);
                 }
@@ -146,9 +152,11 @@ fn a_ticket_counts_only_in_its_second_and_as_it_was_given() {
             let next = world.ticket(&advertiser, Some(bad));
             assert_eq!(next.first_asked, world.now, "what was waited is lost");
         }
-        assert_eq!(world.ask(&other, Some(ticket.clone())).0, Status::Wait, "of another advertisement");
+        assert_eq!(world.ask(&other, Some(ticket.clone())).0, RegisterStatus::Wait, "of another advertisement");
     }
-    for (now, status) in [(early, Status::Wait), (early + 3, Status::Wait), (early + 1, Status::Confirmed)] {
+    for (now, status) in
+        [(early, RegisterStatus::Wait), (early + 3, RegisterStatus::Wait), (early + 1, RegisterStatus::Confirmed)]
+    {
         world.now = now;
         // Time goes back here; what was promised later would still hold.
         world.registrar.promises.clear();
@@ -162,16 +170,16 @@ fn refuses_forgeries_replays_and_what_leads_nowhere() {
     let key = Keypair::generate_secp256k1();
     let [old, new] = [1, 2].map(|seq| Advertiser::with_key(key.clone(), seq, "5.6.7.8"));
     world.register(&new);
-    assert_eq!(world.ask(&old, None).0, Status::Rejected, "replay");
-    assert_eq!(world.ask(&Advertiser::new(1, "10.0.0.1"), None).0, Status::Rejected, "private address");
+    assert_eq!(world.ask(&old, None).0, RegisterStatus::Rejected, "replay");
+    assert_eq!(world.ask(&Advertiser::new(1, "10.0.0.1"), None).0, RegisterStatus::Rejected, "private address");
     let mut forged = Advertiser::new(1, "5.6.7.8");
     *forged.bytes.last_mut().unwrap() ^= 1;
-    assert_eq!(world.ask(&forged, None).0, Status::Rejected, "wrong signature");
+    assert_eq!(world.ask(&forged, None).0, RegisterStatus::Rejected, "wrong signature");
     let foreign = Advertiser { key: Keypair::generate_secp256k1(), bytes: new.bytes.clone(), ip: None };
-    assert_eq!(world.ask(&foreign, None).0, Status::Rejected, "brought by another peer");
+    assert_eq!(world.ask(&foreign, None).0, RegisterStatus::Rejected, "brought by another peer");
     let request = Register { advertisement: new.bytes.clone(), status: None, ticket: None };
     let other_service = world.registrar.register([7; 32], new.peer(), None, &request, world.now);
-    assert_eq!(other_service.status, Some(Status::Rejected));
+    assert_eq!(other_service.status, Some(RegisterStatus::Rejected));
     assert_eq!(world.kept(), std::slice::from_ref(&new.bytes));
 }
 
@@ -240,7 +248,7 @@ fn a_flood_makes_itself_wait_and_pushes_nobody_out() {
         let (due, later): (Vec<_>, Vec<_>) = waiting.into_iter().partition(|(due, ..)| *due <= world.now);
         waiting = later;
         for (_, advertiser, ticket) in due {
-            if let (Status::Wait, Some(ticket)) = world.ask(&advertiser, ticket) {
+            if let (RegisterStatus::Wait, Some(ticket)) = world.ask(&advertiser, ticket) {
                 waiting.push((world.now + UnixSeconds::from(ticket.wait), advertiser, Some(ticket)));
             }
         }
@@ -271,7 +279,7 @@ fn a_full_registrar_lets_everybody_wait_as_long_as_may_be_and_keeps_what_it_has(
     assert_eq!(UnixSeconds::from(world.ticket(&late, None).wait), EXPIRY);
     assert!(world.keeps(&honest) && world.registrar.len() == CAPACITY);
     world.now += 1;
-    assert_eq!(world.ask(&late, Some(ticket)).0, Status::Confirmed, "there is room again");
+    assert_eq!(world.ask(&late, Some(ticket)).0, RegisterStatus::Confirmed, "there is room again");
 }
 
 #[test]

@@ -1,5 +1,5 @@
 use rand::{RngExt, SeedableRng};
-use wakumix_records::service_discovery::{MAX_MESSAGE, PeerRecord, Register, Status};
+use wakumix_records::service_discovery::{ExtensiblePeerRecord, MAX_MESSAGE, Register, RegisterStatus};
 
 use super::*;
 
@@ -23,7 +23,7 @@ fn ask(server: &mut Server, from: Requester, message: &Message) -> Option<Messag
 
 fn record(key: &Keypair, seq: u64) -> ValueRecord {
     let peer = key.public().to_peer_id();
-    let value = PeerRecord { peer, seq, addresses: Vec::new(), services: Vec::new() }.sign(key).unwrap();
+    let value = ExtensiblePeerRecord { peer, seq, addresses: Vec::new(), services: Vec::new() }.sign(key).unwrap();
     ValueRecord { key: peer.to_bytes(), value }
 }
 
@@ -92,7 +92,7 @@ fn nobody_behind_the_mixnet_registers() {
     let request = Message { register: Some(register), ..Message::new(MessageKind::Register, vec![1; 32]) };
     assert_eq!(ask(&mut server, Requester::Anonymous, &request), None);
     let answer = ask(&mut server, somebody(), &request).unwrap().register.unwrap();
-    assert_eq!(answer.status, Some(Status::Rejected));
+    assert_eq!(answer.status, Some(RegisterStatus::Rejected));
 }
 
 #[test]

@@ -5,12 +5,12 @@ use std::time::Duration;
 use wakumix_sphinx::FormatKind;
 
 use crate::exit::{ExitRequest, FragmentOutcome, FragmentRefusal, FragmentSets};
-use crate::fragment::{FRAGMENT_CODEC, HEADER_LEN, Limits, MAX_SET_BYTES, SetRefusal, Shards, cut};
+use crate::fragment::{FRAGMENT_CODEC, HEADER_LEN, MAX_SET_BYTES, ReassemblyLimits, SetRefusal, ShardCounts, cut};
 use crate::testing::{rng, surb};
 use crate::{DropReason, ExitStatus};
 
-const LIMITS: Limits = Limits { sets: 4, bytes: 4 * MAX_SET_BYTES, age: Duration::from_secs(10) };
-const TWO_AND_ONE: Shards = Shards { data: 2, parity: 1 };
+const LIMITS: ReassemblyLimits = ReassemblyLimits { sets: 4, bytes: 4 * MAX_SET_BYTES, age: Duration::from_secs(10) };
+const TWO_AND_ONE: ShardCounts = ShardCounts { data: 2, parity: 1 };
 const START: Duration = Duration::ZERO;
 
 /// The fragments of a request.
@@ -77,7 +77,7 @@ fn a_damaged_set_ends_a_request_and_is_told_through_all_its_reply_blocks() {
 
 #[test]
 fn a_fragment_without_room_is_told_to_come_again() {
-    let mut sets = FragmentSets::new(Limits { bytes: 100, ..LIMITS });
+    let mut sets = FragmentSets::new(ReassemblyLimits { bytes: 100, ..LIMITS });
     let (refusal, _) = refusal(&insert(&mut sets, FormatKind::Mix, &pieces(1)[0])).unwrap();
     assert_eq!(refusal, FragmentRefusal::Set(SetRefusal::NoRoom));
     assert_eq!((refusal.status(), refusal.drop_reason()), (ExitStatus::Overloaded, DropReason::QueueFull));

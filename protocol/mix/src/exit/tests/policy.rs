@@ -3,7 +3,7 @@
 use libp2p_identity::PeerId;
 use wakumix_sphinx::{ADDRESS_LEN, AddressBytes, Weaknesses};
 
-use crate::exit::{ExitPolicy, ExitTarget, HERE, Surroundings};
+use crate::exit::{ExitPolicy, ExitTarget, HERE, PolicyContext};
 use crate::testing::peer;
 use crate::{DIAL_PORTS, ExitStatus, HopAddress};
 
@@ -27,7 +27,7 @@ fn address(ip: &str, port: u16, seed: u16) -> AddressBytes {
 
 /// What an exit decides that is peer 1, and knows peer 9 as a service.
 fn decide(policy: &ExitPolicy, codec: &str, destination: &AddressBytes) -> Result<ExitTarget, ExitStatus> {
-    let around = Surroundings {
+    let around = PolicyContext {
         own_peer: peer(1),
         is_served: &|codec| codec == SERVED,
         is_known_service: &|peer_id: &PeerId| *peer_id == peer(9),

@@ -4,11 +4,11 @@ use wakumix_sphinx::Surb;
 
 use super::*;
 
-const TWO_AND_ONE: Shards = Shards { data: 2, parity: 1 };
+const TWO_AND_ONE: ShardCounts = ShardCounts { data: 2, parity: 1 };
 
 #[test]
 fn the_surbs_of_all_fragments_serve_the_answer() {
-    let pieces = pieces(1, &message(900), Shards { data: 3, parity: 0 });
+    let pieces = pieces(1, &message(900), ShardCounts { data: 3, parity: 0 });
     let mut reassembly = reassembly();
     for (seed, piece) in (0..2).zip(&pieces) {
         reassembly.insert(NOW, Fragment::decode(piece).unwrap(), vec![surb(seed).0]);
@@ -23,7 +23,7 @@ fn the_surbs_of_all_fragments_serve_the_answer() {
 
 #[test]
 fn the_bytes_are_those_of_shards_and_surbs() {
-    let pieces = pieces(1, &message(900), Shards { data: 3, parity: 1 });
+    let pieces = pieces(1, &message(900), ShardCounts { data: 3, parity: 1 });
     let mut reassembly = reassembly();
     let shard = pieces[0].len() - HEADER_LEN;
     let block = surb(1).0;
@@ -93,7 +93,8 @@ fn a_set_without_a_request_in_it_is_refused() {
     let nested = [&[u8::try_from(FRAGMENT_CODEC.len()).unwrap()][..], FRAGMENT_CODEC.as_bytes(), b"data"].concat();
     let cover = [&[16][..], crate::COVER_CODEC.as_bytes(), b"data"].concat();
     for message in [&nested[..], &cover, b"\x00data", b"\xff\xff\xff", b"\x05/x", b"\x02\xc3\x28"] {
-        let shape = Shape { shards: Shards { data: 1, parity: 0 }, len: message.len(), digest: Digest::of(message) };
+        let shape =
+            Shape { shards: ShardCounts { data: 1, parity: 0 }, len: message.len(), digest: Digest::of(message) };
         let mut shard = message.to_vec();
         shard.resize(shape.shard_len(), 0);
         let fragment = Fragment { set: SetId::from_bytes([1; 16]), shape, index: 0, shard: &shard };
@@ -127,7 +128,7 @@ fn a_set_does_not_complete_after_its_time_even_if_nobody_looked() {
 
 #[test]
 fn an_answered_set_is_remembered_for_as_long_as_it_may_take() {
-    let pieces = pieces(1, &message(900), Shards { data: 1, parity: 2 });
+    let pieces = pieces(1, &message(900), ShardCounts { data: 1, parity: 2 });
     let mut reassembly = reassembly();
     assert!(matches!(insert(&mut reassembly, &pieces[0]), Progress::Complete { .. }));
     let mut at = |now| reassembly.insert(now, Fragment::decode(&pieces[1]).unwrap(), Vec::new());
@@ -137,7 +138,7 @@ fn an_answered_set_is_remembered_for_as_long_as_it_may_take() {
 
 #[test]
 fn a_flood_of_incomplete_sets_stays_under_its_limits_and_an_honest_set_completes() {
-    let limits = Limits { sets: 64, bytes: 2 * MAX_SET_BYTES, age: AGE };
+    let limits = ReassemblyLimits { sets: 64, bytes: 2 * MAX_SET_BYTES, age: AGE };
     let mut reassembly = Reassembly::new(limits);
     let honest = pieces(1, &message(4096), TWO_AND_ONE);
     let hostile: Vec<Vec<u8>> = pieces(2, &message(4096), TWO_AND_ONE);
@@ -164,7 +165,7 @@ fn a_flood_of_incomplete_sets_stays_under_its_limits_and_an_honest_set_completes
 
 #[test]
 fn the_oldest_set_makes_room_first() {
-    let mut reassembly = Reassembly::new(Limits { sets: 2, bytes: MAX_SET_BYTES, age: AGE });
+    let mut reassembly = Reassembly::new(ReassemblyLimits { sets: 2, bytes: MAX_SET_BYTES, age: AGE });
     let sets: Vec<_> = (0..3).map(|seed| pieces(seed, &message(100), TWO_AND_ONE)).collect();
     for set in &sets {
         insert(&mut reassembly, &set[0]);
@@ -177,13 +178,13 @@ fn the_oldest_set_makes_room_first() {
 
 #[test]
 fn without_room_a_fragment_is_refused_and_its_own_set_stays() {
-    let pieces = pieces(1, &message(900), Shards { data: 3, parity: 0 });
+    let pieces = pieces(1, &message(900), ShardCounts { data: 3, parity: 0 });
     let shard = pieces[0].len() - HEADER_LEN;
-    let mut reassembly = Reassembly::new(Limits { sets: 1, bytes: shard, age: AGE });
+    let mut reassembly = Reassembly::new(ReassemblyLimits { sets: 1, bytes: shard, age: AGE });
     insert(&mut reassembly, &pieces[0]);
     assert_eq!(refusal(&insert(&mut reassembly, &pieces[1])), Some(SetRefusal::NoRoom));
     assert_eq!((reassembly.sets(), reassembly.bytes()), (1, shard));
-    let mut nothing = Reassembly::new(Limits { sets: 0, bytes: 0, age: AGE });
+    let mut nothing = Reassembly::new(ReassemblyLimits { sets: 0, bytes: 0, age: AGE });
     assert_eq!(refusal(&insert(&mut nothing, &pieces[0])), Some(SetRefusal::NoRoom));
 }
 

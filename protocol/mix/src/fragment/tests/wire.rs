@@ -5,7 +5,7 @@ use crate::{MessageError, request_capacity};
 
 #[test]
 fn a_fragment_is_header_and_shard() {
-    let pieces = pieces(1, b"hello", Shards { data: 2, parity: 1 });
+    let pieces = pieces(1, b"hello", ShardCounts { data: 2, parity: 1 });
     // varint(25) ‖ codec ‖ "hello": 31 bytes, so 16 in each shard.
     let message = [&[25][..], LIGHTPUSH.as_bytes(), b"hello"].concat();
     let digest = &Sha256::digest(&message)[..8];
@@ -22,7 +22,7 @@ fn a_fragment_is_header_and_shard() {
 #[test]
 fn one_parity_shard_is_the_xor_of_all_others() {
     for data in 2..=7 {
-        let pieces = pieces(1, &message(1000), Shards { data, parity: 1 });
+        let pieces = pieces(1, &message(1000), ShardCounts { data, parity: 1 });
         let (parity, data) = pieces.split_last().unwrap();
         let mut xor = vec![0; parity.len() - HEADER_LEN];
         for shard in data {
@@ -35,7 +35,7 @@ fn one_parity_shard_is_the_xor_of_all_others() {
 #[test]
 fn with_one_data_shard_all_are_copies() {
     for parity in 1..=7 {
-        let pieces = pieces(1, &message(1000), Shards { data: 1, parity });
+        let pieces = pieces(1, &message(1000), ShardCounts { data: 1, parity });
         assert!(pieces.iter().all(|piece| piece[HEADER_LEN..] == pieces[0][HEADER_LEN..]));
     }
 }
@@ -44,7 +44,7 @@ fn with_one_data_shard_all_are_copies() {
 #[test]
 fn the_fragments_of_the_example_never_change() {
     let data: Vec<u8> = (1..=12).collect();
-    let pieces = cut(&mut rng(1), "/x", &data, Shards { data: 2, parity: 2 }, ROOM).unwrap();
+    let pieces = cut(&mut rng(1), "/x", &data, ShardCounts { data: 2, parity: 2 }, ROOM).unwrap();
     let expected = [
         "9a3744504560639ec670b7a17d492b27020200000fcafe75ae920ed3bd022f780102030405",
         "9a3744504560639ec670b7a17d492b27020201000fcafe75ae920ed3bd060708090a0b0c00",
@@ -56,7 +56,7 @@ fn the_fragments_of_the_example_never_change() {
 
 #[test]
 fn the_code_is_that_of_the_crate_with_its_defaults() {
-    let pieces = pieces(1, &message(3000), Shards { data: 3, parity: 4 });
+    let pieces = pieces(1, &message(3000), ShardCounts { data: 3, parity: 4 });
     let shards: Vec<&[u8]> = pieces.iter().map(|piece| &piece[HEADER_LEN..]).collect();
     assert_eq!(reed_solomon_simd::encode(3, 4, &shards[..3]).unwrap(), shards[3..]);
 }
@@ -69,7 +69,7 @@ fn two_shards_of_a_packet_with_one_surb_carry_the_largest_request() {
         let room = request_capacity(&format, FRAGMENT_CODEC, 1).unwrap();
         let len = MAX_REASSEMBLED_LEN - 1 - LIGHTPUSH.len();
         assert_eq!(data_shards_needed(LIGHTPUSH, len, room), Some(2));
-        let cut = cut(&mut rng(1), LIGHTPUSH, &message(len), Shards { data: 2, parity: 1 }, room).unwrap();
+        let cut = cut(&mut rng(1), LIGHTPUSH, &message(len), ShardCounts { data: 2, parity: 1 }, room).unwrap();
         assert!(cut.iter().all(|piece| piece.len() <= room));
     }
 }
@@ -78,7 +78,7 @@ fn two_shards_of_a_packet_with_one_surb_carry_the_largest_request() {
 fn the_shards_needed_are_the_fewest_that_fit() {
     for (len, room) in [(0, 100), (100, 100), (500, 100), (5000, 700), (5000, 3000)] {
         let needed = data_shards_needed(LIGHTPUSH, len, room);
-        let fits = |data| cut(&mut rng(1), LIGHTPUSH, &message(len), Shards { data, parity: 0 }, room).is_ok();
+        let fits = |data| cut(&mut rng(1), LIGHTPUSH, &message(len), ShardCounts { data, parity: 0 }, room).is_ok();
         assert_eq!(needed, (1..=8).find(|&data| fits(data)), "{len} bytes in {room}");
     }
     assert_eq!(data_shards_needed(LIGHTPUSH, MAX_REASSEMBLED_LEN, ROOM), None);
@@ -89,13 +89,15 @@ fn the_shards_needed_are_the_fewest_that_fit() {
 #[test]
 fn what_cannot_be_cut_says_why() {
     let try_cut = |codec, len, shards, room| cut(&mut rng(1), codec, &message(len), shards, room).err();
-    let two = Shards { data: 2, parity: 1 };
+    let two = ShardCounts { data: 2, parity: 1 };
     let most = MAX_REASSEMBLED_LEN - 1 - LIGHTPUSH.len();
     assert_eq!(try_cut(LIGHTPUSH, most, two, ROOM), None);
     assert_eq!(try_cut(LIGHTPUSH, most + 1, two, ROOM), Some(CutError::TooLong { len: MAX_REASSEMBLED_LEN + 1 }));
     assert_eq!(try_cut(FRAGMENT_CODEC, 1, two, ROOM), Some(CutError::Nested));
     assert_eq!(try_cut("", 1, two, ROOM), Some(CutError::Codec(MessageError::CodecMissing)));
-    for shards in [Shards { data: 0, parity: 3 }, Shards { data: 8, parity: 1 }, Shards { data: 255, parity: 255 }] {
+    for shards in
+        [ShardCounts { data: 0, parity: 3 }, ShardCounts { data: 8, parity: 1 }, ShardCounts { data: 255, parity: 255 }]
+    {
         assert_eq!(try_cut(LIGHTPUSH, 1, shards, ROOM), Some(CutError::Shards(shards)));
     }
     // 26 bytes of codec and 174 of data: shards of 100.
@@ -105,7 +107,7 @@ fn what_cannot_be_cut_says_why() {
 
 #[test]
 fn what_is_no_fragment_says_why() {
-    let sound = pieces(1, b"hello", Shards { data: 2, parity: 1 }).remove(0);
+    let sound = pieces(1, b"hello", ShardCounts { data: 2, parity: 1 }).remove(0);
     let changed = |at: usize, to: u8| {
         let mut piece = sound.clone();
         piece[at] = to;
@@ -125,7 +127,7 @@ fn what_is_no_fragment_says_why() {
 
 #[test]
 fn the_sequence_number_of_another_block_form_may_follow_and_nothing_else() {
-    let sound = pieces(1, b"hello", Shards { data: 2, parity: 1 }).remove(0);
+    let sound = pieces(1, b"hello", ShardCounts { data: 2, parity: 1 }).remove(0);
     let followed = |count| Fragment::decode(&[&sound[..], &vec![9; count]].concat()).map(|fragment| fragment.encode());
     assert_eq!(followed(4), Ok(sound.clone()));
     for count in [1, 2, 3, 5, 100] {

@@ -52,12 +52,12 @@ fn responses_have_the_layout_of_libp2p() {
 #[test]
 fn messages_of_the_other_side_are_refused() {
     let answer = Response::Register(Ok(60)).encode();
-    assert_eq!(Request::decode(&answer), Err(MessageError::Type(REGISTER_RESPONSE)));
+    assert_eq!(Request::decode(&answer), Err(RendezvousMessageError::Type(REGISTER_RESPONSE)));
     let request = Request::Discover(Query::default()).encode();
-    assert_eq!(Response::decode(&request, 12), Err(MessageError::Type(DISCOVER)));
+    assert_eq!(Response::decode(&request, 12), Err(RendezvousMessageError::Type(DISCOVER)));
     // A type without its body, and no type at all, which reads as a registration.
-    assert_eq!(Request::decode(&[0x08, 3]), Err(MessageError::Type(DISCOVER)));
-    assert_eq!(Request::decode(&[]), Err(MessageError::Type(REGISTER)));
+    assert_eq!(Request::decode(&[0x08, 3]), Err(RendezvousMessageError::Type(DISCOVER)));
+    assert_eq!(Request::decode(&[]), Err(RendezvousMessageError::Type(REGISTER)));
 }
 
 #[test]

@@ -14,7 +14,7 @@ fn full() -> Message {
     Message {
         record: Some(ValueRecord { key: vec![6], value: vec![7, 8] }),
         closer: vec![contact(1), contact(2)],
-        register: Some(Register { advertisement: vec![9], status: Some(Status::Wait), ticket: Some(ticket) }),
+        register: Some(Register { advertisement: vec![9], status: Some(RegisterStatus::Wait), ticket: Some(ticket) }),
         advertisements: Some(vec![vec![10], vec![11, 12]]),
         ..Message::new(MessageKind::Register, vec![0x91; 32])
     }
@@ -33,7 +33,8 @@ fn reads_what_it_writes() {
 fn fields_have_the_numbers_of_the_nwaku() {
     // Type 16; key; register with advertisement, status 0, and a ticket.
     let ticket = Ticket { advertisement: vec![0xad], first_asked: 1, issued: 2, wait: 3, signature: vec![0x51] };
-    let register = Register { advertisement: vec![0xad], status: Some(Status::Confirmed), ticket: Some(ticket) };
+    let register =
+        Register { advertisement: vec![0xad], status: Some(RegisterStatus::Confirmed), ticket: Some(ticket) };
     let message = Message { register: Some(register), ..Message::new(MessageKind::Register, vec![0xaa]) };
     let expected =
         concat!("0810", "1201aa", "aa0113", "0a01ad", "1000", "1a0c", "0a01ad", "1001", "1802", "2003", "2a0151");
@@ -66,11 +67,14 @@ fn a_peer_that_cannot_be_read_does_not_spoil_the_others() {
 fn refuses_unknown_types_and_statuses() {
     for kind in [None, Some(6), Some(18), Some(-1)] {
         let fields = MessageFields { kind, ..MessageFields::default() };
-        assert!(matches!(Message::decode(&fields.encode_to_vec()), Err(MessageError::Kind)), "{kind:?}");
+        assert!(
+            matches!(Message::decode(&fields.encode_to_vec()), Err(ServiceDiscoveryMessageError::Kind)),
+            "{kind:?}"
+        );
     }
     let register = RegisterFields { status: Some(3), ..RegisterFields::default() };
     let fields = MessageFields { kind: Some(16), register: Some(register), ..MessageFields::default() };
-    assert!(matches!(Message::decode(&fields.encode_to_vec()), Err(MessageError::Status(3))));
+    assert!(matches!(Message::decode(&fields.encode_to_vec()), Err(ServiceDiscoveryMessageError::Status(3))));
 }
 
 #[test]
@@ -85,7 +89,7 @@ fn what_is_more_than_a_message_may_hold_is_left_out_and_counted() {
     assert_eq!(message.closer.len(), MAX_CONTACTS);
     assert_eq!(message.advertisements.unwrap().len(), MAX_ADVERTISEMENTS);
     assert_eq!(skipped, 5 + 24);
-    assert!(matches!(Message::decode(&[0; MAX_MESSAGE + 1]), Err(MessageError::TooLong(_))));
+    assert!(matches!(Message::decode(&[0; MAX_MESSAGE + 1]), Err(ServiceDiscoveryMessageError::TooLong(_))));
 }
 
 #[test]
@@ -109,7 +113,7 @@ proptest! {
     #[test]
     fn no_bytes_make_it_panic(bytes in proptest::collection::vec(any::<u8>(), 0..600)) {
         let _ = Message::decode(&bytes);
-        let _ = crate::service_discovery::PeerRecord::open(&bytes);
+        let _ = crate::service_discovery::ExtensiblePeerRecord::open(&bytes);
     }
 
     #[test]
