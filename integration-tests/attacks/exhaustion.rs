@@ -10,7 +10,7 @@ use wakumix_integration_tests::{
 };
 use wakumix_mix::{
     DropReason, Request,
-    fragment::{FRAGMENT_CODEC, Shards, cut},
+    fragment::{FRAGMENT_CODEC, ShardCounts, cut},
 };
 use wakumix_node::node::Node;
 use wakumix_sphinx::{ALPHA_LEN, PACKET_LEN, Weakness, Weaknesses};
@@ -187,7 +187,7 @@ fn fragments(payload: usize) -> Vec<Vec<u8>> {
     let message = message(vec![7; payload]);
     let push = v3::Request { request_id: "pieces".to_owned(), pubsub_topic: Some(TOPIC.to_owned()), message };
     let data = frame::encode(&push.encode());
-    cut(&mut rand::rng(), V3_PROTOCOL, &data, Shards { data: 2, parity: 0 }, 2300).unwrap()
+    cut(&mut rand::rng(), V3_PROTOCOL, &data, ShardCounts { data: 2, parity: 0 }, 2300).unwrap()
 }
 
 async fn incomplete_sets(weak: Weaknesses) -> Verdict {

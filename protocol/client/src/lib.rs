@@ -44,7 +44,7 @@
 //!     Anonymity, Client, ClientConfig, DirectorySnapshot, Input, Moment, Output, OwnNode, Reachability, RequestId,
 //!     ServiceEntry, ServiceKind, lightpush::{Push, PushRules},
 //! };
-//! use wakumix_mix::{HopAddress, MixNode, Reliability, reliability::Limits};
+//! use wakumix_mix::{HopAddress, MixNode, Reliability, reliability::ReliabilityLimits};
 //! use wakumix_sphinx::{PrivateKey, Weaknesses, WireFormat};
 //! use wakumix_waku::WakuMessage;
 //!
@@ -92,7 +92,7 @@
 //! };
 //! let prepared = push.prepare(&mut rng, 1_764_590_000_000_000_000, PushRules::default())?;
 //!
-//! let mut reliability = Reliability::new(Limits::default());
+//! let mut reliability = Reliability::new(ReliabilityLimits::default());
 //! let mut outputs = Vec::new();
 //! for input in [
 //!     Input::Directory(Arc::new(directory)),

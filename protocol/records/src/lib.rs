@@ -20,7 +20,7 @@
 //!
 //! ```
 //! use libp2p_identity::{Keypair, secp256k1};
-//! use wakumix_records::descriptor::{Descriptor, DescriptorError, Limits};
+//! use wakumix_records::descriptor::{Descriptor, DescriptorError, DescriptorLimits};
 //! use wakumix_sphinx::{PrivateKey, WireFormat};
 //! use wakumix_waku::record::{Capabilities, Shards};
 //!
@@ -39,7 +39,7 @@
 //!     profiles: vec![WireFormat::default()],
 //!     operator: None,
 //!     family: Vec::new(),
-//!     limits: Limits::default(),
+//!     limits: DescriptorLimits::default(),
 //!     reassembles: true,
 //!     is_full: false,
 //! };
