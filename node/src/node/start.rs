@@ -169,7 +169,7 @@ impl Node {
         for role in &mut roles {
             let name = role.name();
             let (formats, workers, telemetry) = (&formats, &workers, &telemetry);
-            role.open(&mut Opening { role: name, formats, workers, telemetry, ports: &mut ports, rooms: &[] })?;
+            role.open(&mut Opening { role: name, formats, workers, telemetry, ports: &mut ports, capacities: &[] })?;
         }
         let (publisher, directory) = DirectoryPublisher::new();
         ports.insert(NODE, plain_push(&ports, directory.clone()))?;

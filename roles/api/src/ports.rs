@@ -92,19 +92,19 @@ pub struct Opening<'a> {
     pub telemetry: &'a Telemetry,
     /// Where the handle goes.
     pub ports: &'a mut Ports,
-    /// Queues whose room a test chooses.
-    pub rooms: &'a [(&'static str, usize)],
+    /// Queues whose capacity a test chooses, by name.
+    pub capacities: &'a [(&'static str, usize)],
 }
 
 impl Opening<'_> {
-    /// A queue of the role with room for so many entries; `name` is that of its metrics.
+    /// A queue of the role for at most `capacity` entries; its metrics have the label `name`.
     #[must_use]
-    pub fn queue<T: Send + 'static>(&self, name: &'static str, room: usize) -> (Address<T>, Inbox<T>) {
-        let chosen = self.rooms.iter().find(|(queue, _)| *queue == name).map(|(_, room)| *room);
-        mailbox(name, chosen.unwrap_or(room), self.telemetry)
+    pub fn queue<T: Send + 'static>(&self, name: &'static str, capacity: usize) -> (Address<T>, Inbox<T>) {
+        let chosen = self.capacities.iter().find(|(queue, _)| *queue == name).map(|(_, capacity)| *capacity);
+        mailbox(name, chosen.unwrap_or(capacity), self.telemetry)
     }
 
-    /// Makes a handle of the role known to all roles.
+    /// Publishes a handle of the role to all roles.
     ///
     /// # Errors
     /// When another role has opened one of that type.

@@ -132,7 +132,7 @@ impl Surroundings {
     /// Opens the queues of the role under test and takes its services, as a node does.
     pub fn open(&mut self, role: &mut impl Role) {
         let RoleContext { formats, workers, telemetry, ports, .. } = &mut self.context;
-        let mut opening = Opening { role: role.name(), formats, workers, telemetry, ports, rooms: self.own };
+        let mut opening = Opening { role: role.name(), formats, workers, telemetry, ports, capacities: self.own };
         role.open(&mut opening).unwrap();
         let services = role.services(&self.context.ports);
         if !services.is_empty() {
