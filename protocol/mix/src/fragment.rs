@@ -147,7 +147,7 @@ pub enum FragmentError {
     Trailing,
     /// No data shard, or more shards than a set may have.
     #[error("{data} data and {parity} parity shards: at least one and at most {MAX_SHARDS} in all are allowed")]
-    ShardCounts {
+    Shards {
         /// Data shards.
         data: u8,
         /// Parity shards.

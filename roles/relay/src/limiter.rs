@@ -7,7 +7,7 @@ use libp2p_identity::PeerId;
 use wakumix_mix::{Budget, Refill, TokenBucket};
 use wakumix_role_api::Requester;
 
-use crate::config::RateLimit;
+use crate::config::RequestBudget;
 
 /// How the bucket of all fills.
 fn refill(limit: RequestBudget) -> Refill {
