@@ -84,6 +84,10 @@ openapi:
 prometheus:
     .ci/run prometheus
 
+# Chart, overlays and units of deploy/
+deploy:
+    .ci/run deploy
+
 # Behind address translation
 nat:
     .ci/run nat
