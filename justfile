@@ -84,6 +84,10 @@ openapi:
 prometheus:
     .ci/run prometheus
 
+# Alert rules and dashboards, and their unit tests
+alerts:
+    .ci/run alerts
+
 # Chart, overlays and units of deploy/
 deploy:
     .ci/run deploy

@@ -24,7 +24,7 @@ use wakumix_role_api::command::DEFAULT_NODE;
 use super::{
     ConfigArgs, Failure,
     config::warn,
-    rest::{Access, RestNode},
+    rest::{Access, AccessArgs, RestNode},
     wait::WaitArgs,
 };
 use fields::RecordJson;
@@ -63,6 +63,8 @@ pub(super) struct ShowArgs {
     #[arg(long, value_name = "NODE", default_value = DEFAULT_NODE)]
     via: String,
     #[command(flatten)]
+    access: AccessArgs,
+    #[command(flatten)]
     wait: WaitArgs,
     /// Print what the record says, too
     #[arg(long)]
@@ -95,7 +97,7 @@ impl ShowArgs {
             warn(&loaded)?;
             of_configuration(&loaded)?
         } else {
-            self.wait.until(|| of_node(&self.via))?
+            self.wait.until(|| of_node(&self.via, self.access.read()?))?
         };
         if self.json {
             return write_json(&RecordJson::of(&record), out);
@@ -115,8 +117,8 @@ struct Info {
     enr_uri: String,
 }
 
-fn of_node(via: &str) -> Result<NodeRecord, Failure> {
-    let node = RestNode::at(via, LIMIT, Access::default())?;
+fn of_node(via: &str, access: Access) -> Result<NodeRecord, Failure> {
+    let node = RestNode::at(via, LIMIT, access)?;
     let Info { enr_uri } = node.get("/debug/v1/info")?.success()?.json("node record")?;
     if enr_uri.is_empty() {
         let help = "a node has one if its identity is a secp256k1 key";
