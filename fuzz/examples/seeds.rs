@@ -15,7 +15,7 @@ use wakumix_records::{
     node_record::RecordFields,
     peer_exchange,
     rendezvous::{self, MixRecord, Page, Query, Refused, Registration, Status},
-    service_discovery::{self, Contact, Message, MessageKind, Register, AdvertisedService},
+    service_discovery::{self, AdvertisedService, Contact, Message, MessageKind, Register},
 };
 use wakumix_sphinx::{PrivateKey, WireFormat};
 use wakumix_waku::{

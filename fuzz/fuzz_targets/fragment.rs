@@ -7,7 +7,8 @@ use std::{collections::BTreeMap, sync::LazyLock, time::Duration};
 use libfuzzer_sys::fuzz_target;
 use wakumix_fuzz::packets::{FORMATS, path, rng};
 use wakumix_mix::fragment::{
-    Fragment, HEADER_LEN, ReassemblyLimits, MAX_REASSEMBLED_LEN, Progress, Reassembly, SetId, SetRefusal, ShardCounts, cut,
+    Fragment, HEADER_LEN, MAX_REASSEMBLED_LEN, Progress, Reassembly, ReassemblyLimits, SetId, SetRefusal, ShardCounts,
+    cut,
 };
 
 const CODEC: &str = "/vac/waku/lightpush/3.0.0";

@@ -5,7 +5,7 @@ use libfuzzer_sys::fuzz_target;
 use wakumix_fuzz::{KEY, opened};
 use wakumix_records::{
     fuzzing,
-    service_discovery::{AdvertisementError, Message, ExtensiblePeerRecord},
+    service_discovery::{AdvertisementError, ExtensiblePeerRecord, Message},
 };
 
 fuzz_target!(|data: &[u8]| {
