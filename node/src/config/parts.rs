@@ -51,7 +51,8 @@ fn named(keys: Keys, verdict: Result<(), ConfigError>) -> Vec<ConfigProblem> {
 
 /// What a ring of keys finds wrong, in the form that roles have for it.
 fn role_error(error: wakumix_keyring::KeyringConfigError) -> ConfigError {
-    let problem = |wakumix_keyring::ConfigProblem { field, problem, help }| ConfigProblem { field, problem, help };
+    let problem =
+        |wakumix_keyring::KeyringConfigProblem { field, problem, help }| ConfigProblem { field, problem, help };
     ConfigError { problems: error.problems.into_iter().map(problem).collect() }
 }
 
