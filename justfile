@@ -88,6 +88,10 @@ prometheus:
 alerts:
     .ci/run alerts
 
+# Chart, overlays and units of deploy/
+deploy:
+    .ci/run deploy
+
 # Behind address translation
 nat:
     .ci/run nat
