@@ -84,7 +84,7 @@ openapi:
 prometheus:
     .ci/run prometheus
 
-# Alert rules and dashboards, and their unit tests
+# Alerts and dashboards, by unit tests and by a network that Prometheus watches
 alerts:
     .ci/run alerts
 

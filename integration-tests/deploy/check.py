@@ -307,7 +307,7 @@ def check_refusals():
 def paths(values, above=""):
     for key, value in values.items():
         path = f"{above}{key}"
-        if isinstance(value, dict) and value and path not in ("nodeSets",):
+        if isinstance(value, dict) and value and path not in ("nodeSets", "dashboards.labels"):
             yield from paths(value, f"{path}.")
         else:
             yield path
@@ -321,15 +321,29 @@ def check_documentation():
     listed = set(re.findall(r"^\| `([^`]+)` \|", (CHART / "README.md").read_text(), re.M))
     for path in values ^ listed:
         fail(f"{path} is {'a value that README.md of the chart does not have' if path in values else 'in README.md of the chart, and no value'}")
+
     def schemas(schema, above=""):
         for key, value in schema.get("properties", {}).items():
             if value.get("type") == "object" and value.get("properties") and key not in ("requests", "limits"):
                 yield from schemas(value, f"{above}{key}.")
             else:
                 yield f"{above}{key}"
+
     schema = json.loads((CHART / "values.schema.json").read_text())
     for path in values ^ (set(schemas(schema)) - {"global"}):
         fail(f"{path} is in only one of values.yaml and values.schema.json")
+
+
+def check_monitoring(objects):
+    """The chart carries rules and dashboards as they are."""
+    for name in ("rules", "alerts"):
+        if first(objects, "PrometheusRule", f"-{name}")["spec"] != yaml.safe_load((ROOT / f"deploy/prometheus/{name}.yaml").read_text()):
+            fail(f"the PrometheusRule of {name} is not deploy/prometheus/{name}.yaml")
+    carried = {key: json.loads(text) for o in rules.of_kind(objects, "ConfigMap") for key, text in o["data"].items() if key.endswith(".json")}
+    if carried != {path.name: json.loads(path.read_text()) for path in (ROOT / "deploy/grafana").glob("*.json")}:
+        fail("the ConfigMaps of dashboards are not the files of deploy/grafana")
+    if first(objects, "ServiceMonitor")["spec"].get("jobLabel") != "app.kubernetes.io/instance":
+        fail("rules and dashboards are by job: all sets of a release must be one")
 
 
 def overlay(name):
@@ -380,6 +394,8 @@ def main(program):
             check_schema(where, objects)
             check_rules(where, objects)
             configurations += check_configurations(where, objects, program, keys)
+            if where == "public-mixers.yaml":
+                check_monitoring(objects)
         # The peer ids of the demo networks are those of their keys.
         for name in RENDERED:
             values = yaml.safe_load((CHART / f"examples/{name}.yaml").read_text())
