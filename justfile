@@ -84,9 +84,13 @@ openapi:
 prometheus:
     .ci/run prometheus
 
-# Alert rules and dashboards, and their unit tests
+# Alerts and dashboards, by unit tests and by a network that Prometheus watches
 alerts:
     .ci/run alerts
+
+# Chart, overlays and units of deploy/
+deploy:
+    .ci/run deploy
 
 # Behind address translation
 nat:

@@ -1,4 +1,4 @@
-//! The shell: takes peer reports, publishes snapshots, has nodes checked, tells the host whom to stay connected to.
+//! The shell: takes peer reports, publishes snapshots, has nodes checked, gives the host the list of peers to stay connected to.
 
 mod alone;
 mod metrics;
@@ -151,7 +151,7 @@ pub(crate) struct Discovery {
     /// Derivable: the answer to [`DiscoveryMessage::Known`], when it was made, whether the table has changed since.
     known: Option<(Arc<[KnownRecord]>, Instant)>,
     has_news: bool,
-    /// Ephemeral: whether the operator has been told that the peer table is full.
+    /// Ephemeral: whether the warning that the peer table is full was logged.
     has_warned: bool,
     /// Ephemeral: whether a node that sends has nobody to send to.
     alone: Alone,
@@ -410,7 +410,7 @@ impl Discovery {
         is_usable(&self.table)
     }
 
-    /// Whom to stay connected to, by what is known now.
+    /// The peers to stay connected to, by what is known now.
     fn connections(&self) -> Vec<Multiaddr> {
         let Parts { guards, max_connected, written, .. } = &*self.parts;
         let kept = guards.as_ref().map(|guards| guards.to_keep(&self.table));

@@ -12,7 +12,7 @@
 //! | `names` | names in the records of others |
 //! | `pool` | who may carry packets, who is checked next, how diverse the pool is |
 //! | `cache` | the last good directory on disk |
-//! | `messages` | what the actor is told and asked |
+//! | `messages` | the actor's messages |
 //! | `actor` | the shell |
 //!
 //! Non-goals: reputation. A node is judged by whether this node reaches it, and by nothing that others say or that
@@ -241,7 +241,7 @@ fn configured(config: &Config) -> Vec<Box<dyn Source>> {
 }
 
 /// A node with guards only visits the others, and so many times as seldom: ten thousand senders that each visit a hundred nodes
-/// every minute would be 167 visits a second for each of them.
+/// every minute would be 167 visits per second for each of them.
 const VISITS: u32 = 10;
 
 /// What records are measured by.

@@ -1,4 +1,4 @@
-//! What the actor of discovery is told and asked: one enum, without the actor.
+//! The messages of the discovery actor: one enum, without the actor.
 
 use std::{net::IpAddr, sync::Arc};
 

@@ -1,10 +1,10 @@
-//! What a node record tells of its peer: the one translation that every source of node records uses.
+//! From a node record (ENR) to a [`PeerReport`]: the one conversion that every source of node records uses.
 
 use wakumix_records::node_record::NodeRecord;
 
 use crate::peer_report::{PeerReport, SignedRecord};
 
-/// What a record tells. A record of more addresses than a peer report holds tells the first of them
+/// The peer report of a record. Of more addresses than [`PeerReport::MAX_ADDRESSES`] it takes the first
 /// (`spec/waku.md §6.2`: `multiaddrs` before `ip` and `tcp`).
 pub(crate) fn report(record: &NodeRecord) -> PeerReport {
     let NodeRecord { peer, seq, fields, encoded, .. } = record;
@@ -30,7 +30,7 @@ mod tests {
     const SIMULATION: &str = "enr:-NC4QKYtas8STkenlqBTJ3a1TTLzJA2DsGGbFlnxem9aSM2IXm-CSVZULdk2467bAyFnepnt8KP_QlfDzdaMXd_zqtwBgmlkgnY0gmlwhH8AAAGHbWl4LWtleaCdCc5iT3bo9gYmXtucyit96bQXcqbXhL3a-S_6j7p9LIptdWx0aWFkZHJzgIJyc4UAAgEAAIlzZWNwMjU2azGhA6RFtVJVBh0SYOoP8xrgnXSlpiFARmQkF9d8Rn4fSeiog3RjcILqYYN1ZHCCIymFd2FrdTIt";
 
     #[test]
-    fn tells_all_that_the_record_says_and_how_to_pass_it_on() {
+    fn has_every_field_of_the_record_and_the_record_itself_to_pass_on() {
         let record: NodeRecord = SIMULATION.parse().unwrap();
         let report = report(&record);
         assert_eq!((report.peer, report.version), (record.peer, 1));

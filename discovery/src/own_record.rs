@@ -33,7 +33,7 @@ pub struct Endpoint {
     pub ip6: Option<Ipv6Addr>,
     /// The UDP port there; `None` if discv5 does not listen on IPv6.
     pub udp6: Option<u16>,
-    /// The sequence number that the record has to exceed, because records up to it have been told.
+    /// The sequence number that the record has to exceed, because records up to it have been published.
     pub after: u64,
 }
 

@@ -54,7 +54,7 @@ pub type UnixSeconds = u64;
 /// One record about one peer. What a record does not tell is `None` or empty, and leaves what is known as it is.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct PeerReport {
-    /// Whom it is about. The record is signed by this peer, or written by this node's operator.
+    /// The peer that it is about. The record is signed by this peer, or written by this node's operator.
     pub peer: PeerId,
     /// Orders the records of one peer from one source: an ENR's sequence number, a descriptor's issue time. A record
     /// with a lower version than the last is a replay.
@@ -77,7 +77,7 @@ pub struct PeerReport {
     pub told_at: Option<UnixSeconds>,
     /// The wire profiles that it speaks.
     pub profiles: Option<Vec<WireFormat>>,
-    /// The kinds of packets that it speaks, where that is told without profiles.
+    /// The kinds of packets that it speaks, where the record says that without profiles.
     pub formats: Option<FormatSet>,
     /// Whether it puts fragments of requests together when a path ends at it.
     pub reassembles: Option<bool>,

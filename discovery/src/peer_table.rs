@@ -1,4 +1,4 @@
-//! What is known of whom: merges what sources find, without I/O, clock or randomness of its own.
+//! The peer table: merges the peer reports of all sources, without I/O, clock or randomness.
 //!
 //! A peer has one slot for each source that tells of it. Within a slot a newer record replaces, field by field, what it
 //! tells; an older one is a replay and refused. What the slots tell together is decided field by field, too, by the order

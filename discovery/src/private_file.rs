@@ -1,4 +1,4 @@
-//! Files that only this node's user reads: whom a node talks to is nobody else's business.
+//! Files that only the node's own user may read, because they show which peers the node talks to.
 
 use std::{
     ffi::OsString,

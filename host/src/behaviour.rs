@@ -133,7 +133,7 @@ impl HostBehaviour {
 }
 
 /// A circuit relay. How often a peer or an IP address may reserve or connect stays as the library has it: 30 at once and
-/// one every 2 minutes, 60 at once and one a minute.
+/// one every 2 minutes, 60 at once and one per minute.
 fn circuit_relay(me: PeerId, limits: &CircuitRelayLimits) -> relay::Behaviour {
     let config = relay::Config {
         max_reservations: limits.reservations,

@@ -114,7 +114,7 @@ pub struct CircuitRelayLimits {
     /// The longest life of a circuit. A hop that is cut off makes a new one with its next packet; every few hours that
     /// does not matter, while the library's own 2 minutes would reset every stream of a mixer 30 times an hour.
     pub circuit_duration: Duration,
-    /// Bytes of a circuit, both ways together. 1 GiB are 228 000 packets of 4.7 kB with their framing: 16 a second for 4
+    /// Bytes of a circuit, both ways together. 1 GiB are 228 000 packets of 4.7 kB with their framing: 16 per second for 4
     /// hours. The library's own 128 KiB are 27 packets.
     pub circuit_bytes: u64,
 }
@@ -145,7 +145,7 @@ pub struct ConnectionLimits {
     /// Connections that remotes are setting up over sockets; one address has a quarter of them and one subnet half.
     pub pending_inbound: usize,
     /// QUIC handshakes that remotes have begun, shared likewise. Each costs some 20 KiB until it is over, and one round trip
-    /// is enough for it: with 256, some 1000 made-up first packets a second still leave an honest one a quarter of a second.
+    /// is enough for it: with 256, some 1000 made-up first packets per second still leave an honest one a quarter of a second.
     pub pending_quic: usize,
     /// Connections that this node is setting up.
     pub pending_outbound: usize,
@@ -200,7 +200,7 @@ impl Default for GossipLimits {
     fn default() -> Self {
         Self {
             // With bursts 65 000 ids in 120 s of scores and 35 000 in 60 s of the duplicate cache, 33 MiB. Some shards of the network
-            // carry tens of messages a second; whole nets of ours were driven at 400.
+            // carry tens of messages per second; whole nets of ours were driven at 400.
             messages_per_second: 500,
             // 3 kB for each of 500 messages. In the 7 s of gossipsub's cache they are 11 MiB, and bursts 15 MiB more.
             bytes_per_second: 1536 << 10,

@@ -51,7 +51,7 @@ const MAX_CONTROL_LEN_READ: usize = MAX_LISTED_IDS_READ * LISTED_ID_LEN + 1024;
 const MAX_BUFFERED: usize = MAX_CONTROL_LEN_READ + 2 * 8192;
 
 /// Message ids that this node puts into a list, of what it has or wants: 16 320 bytes. Nim nodes read 150 KiB, others of this
-/// library 16 KiB. Enough for all ids of three heartbeats at 160 messages a second; from there on each peer is told another
+/// library 16 KiB. Enough for all ids of three heartbeats at 160 messages per second; from there on each peer is told another
 /// part of them each time. Splitting longer lists would be the library's to do.
 const MAX_LISTED_IDS_SENT: usize = 480;
 

@@ -60,7 +60,7 @@ impl PeerTable {
         self.peers.len()
     }
 
-    /// A connection, which is told of if it is the first; `dialled` is where this node opened it.
+    /// A connection, which is reported if it is the peer's first; `dialled` is where this node opened it.
     pub(crate) fn connected(&mut self, peer: PeerId, direction: Direction, dialled: Option<Multiaddr>) {
         let first = || Known { direction, dialled: None, protocols: Vec::new(), said: Said::default() };
         let known = self.peers.entry(peer).or_insert_with(first);

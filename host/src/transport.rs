@@ -50,7 +50,7 @@ const SETUP_TIMEOUT: Duration = Duration::from_secs(10);
 const STREAMS: usize = 384;
 const QUIC_STREAMS: u32 = 384;
 /// Bytes that wait unread on one stream and on one connection of QUIC; the library's own are 10 MB and 15 MB. With 512 KiB and
-/// a round trip of 100 ms, 1100 packets a second go over one connection.
+/// a round trip of 100 ms, 1100 packets per second go over one connection.
 const QUIC_UNREAD: (u32, u32) = (256 * 1024, 512 * 1024);
 
 /// Bytes of the longest frame of WebSocket, which is held until it is whole: a write of noise is below 200 KiB in all

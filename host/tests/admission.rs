@@ -12,7 +12,7 @@ use support::{
 };
 use wakumix_mix::{DropReason, Stage};
 
-/// A node that takes so many packets a second.
+/// A node that takes so many packets per second.
 async fn bearing(packets_per_second: u32) -> Node {
     let mut setup = Setup::listening(&[TCP]);
     setup.config.mix.capacity = Some(support::capacity(packets_per_second));

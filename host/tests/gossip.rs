@@ -113,7 +113,7 @@ async fn the_metrics_page_has_each_family_once() {
 }
 
 /// One relay in the middle of fourteen: more than its mesh takes, so some hear of messages only by lists of their ids. One of
-/// them publishes `rate` messages a second for six seconds; afterwards every message reaches every other.
+/// them publishes `rate` messages per second for six seconds; afterwards every message reaches every other.
 async fn a_star_hears_everything_after(rate: u64) {
     let hub = Listener::start().await;
     let mut others = Vec::new();

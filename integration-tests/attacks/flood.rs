@@ -22,7 +22,7 @@ use crate::{
 const HOSTILE: usize = 20;
 /// Packets of each of them that the mixer has not seen; then they come again.
 const PACKETS: usize = 30;
-/// What the mixer is said to bear, in packets a second. Of it each of 21 peers has a part of 0.57.
+/// What the mixer is said to bear, in packets per second. Of it each of 21 peers has a part of 0.57.
 const CAPACITY: usize = 12;
 /// How long a packet may be held.
 const LONGEST: Duration = Duration::from_secs(20);

@@ -59,7 +59,7 @@ impl Hostile {
         Self(join_all(peers).await)
     }
 
-    /// Tries to write so many packets a second, all peers together.
+    /// Tries to write so many packets per second, all peers together.
     pub(crate) async fn flood(self, rate: usize, time: Duration) -> Flood {
         let each = u32::try_from(rate / self.0.len()).expect("some thousands").max(1);
         let (tried, until) = (rate * usize::try_from(time.as_secs()).expect("minutes"), Instant::now() + time);
@@ -86,7 +86,7 @@ impl Peer {
         Self { stream, frames: frames.await.expect("packets can be built"), _peer: peer }
     }
 
-    /// Writes so many frames a second, or as many as are read; gives how many.
+    /// Writes so many frames per second, or as many as are read; gives how many.
     async fn flood(mut self, rate: u32, until: Instant) -> usize {
         let (begun, mut written) = (Instant::now(), 0);
         for (number, frame) in (0..).zip(self.frames.iter().cycle()) {

@@ -1,9 +1,9 @@
 //! A node's mix keys, each with the replay tags of the packets that it has opened.
 //!
-//! Key and tags are one unit: they are made together, live as long as each other, and are erased together
-//! (`spec/mix-wire.md §15`, §21 W4). Whoever opens packets holds a [`KeyRing`], tries its [`keys`](KeyRing::keys) in order,
-//! and has the tags of what was authentic admitted and [committed](Admitted::committed) before anything is done with the
-//! packets. [`Rotation`] puts a new key in the place of the old one by the clock.
+//! Key and tags are one unit: they are created, kept and erased together (`spec/mix-wire.md §15`, §21 W4). The mixer holds a
+//! [`KeyRing`], tries its [`keys`](KeyRing::keys) in order, and has the tags of the authentic packets
+//! [admitted](MixKey::admit) and [committed](Admitted::committed) before it does anything with those packets. [`Rotation`]
+//! replaces the current key when its lifetime is over.
 //!
 //! `docs/keys.md` has the files, byte by byte, and what each failure does.
 //!
@@ -66,12 +66,12 @@ pub struct KeyRing {
     shared: Arc<Shared>,
 }
 
-/// What others may know of a ring.
+/// The public keys of a ring, as the node publishes them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Announced {
-    /// The key that packets are to be made for now.
+    /// The key for which senders build packets now.
     pub current: PublicKey,
-    /// The key that follows, and from when.
+    /// The next key, and the time from which it is the current one.
     pub next: Option<(PublicKey, UnixSeconds)>,
 }
 
@@ -83,25 +83,26 @@ struct State {
     overlap_until: Option<UnixSeconds>,
 }
 
-/// What a ring and its rotation both see.
+/// State that a ring shares with its rotation.
 #[derive(Debug, Default)]
 struct Shared {
     totals: Arc<Totals>,
-    /// Why no key can take the place of the current one.
+    /// Why the current key cannot be replaced.
     problem: Mutex<Option<String>>,
-    /// A file of a key in use that is gone.
+    /// The file of a key in use that was deleted.
     missing: Mutex<Option<PathBuf>>,
 }
 
 impl KeyRing {
-    /// A ring of one key that is never replaced, with room for `tags` tags in memory. They are lost with the process.
+    /// A ring of one key that is never replaced. It keeps at most `tags` replay tags, in memory: they are lost with the process.
     #[must_use]
     pub fn fixed(key: PrivateKey, tags: usize) -> Self {
         let state = State::of_one(Arc::new(MixKey::in_memory(key, tags)), 0);
         Self { state: watch::Sender::new(state).subscribe(), shared: Arc::default() }
     }
 
-    /// As [`fixed`](Self::fixed), but tags are kept once the sender says true, and not if it says false.
+    /// As [`fixed`](Self::fixed), but a test decides whether tags are committed: the sender's `Some(true)` commits them,
+    /// `Some(false)` fails them.
     #[cfg(feature = "testing")]
     #[must_use]
     pub fn gated(key: PrivateKey, tags: usize) -> (Self, watch::Sender<Option<bool>>) {
@@ -110,12 +111,12 @@ impl KeyRing {
         (Self { state: watch::Sender::new(State::of_one(Arc::new(key), 0)).subscribe(), shared: Arc::default() }, gate)
     }
 
-    /// Opens the ring of a directory, or one in memory, and makes the keys that it lacks. Blocks for as long as it takes to
-    /// read the tags. `clock` gives the wall-clock time.
+    /// Opens the ring of a directory, or one in memory, and generates the keys that it lacks. Blocks while it reads the
+    /// tags. `clock` gives the wall-clock time.
     ///
     /// # Errors
-    /// [`OpenError`]. Lost or damaged tags are one only for a key that the operator has set; a key of the ring's own is
-    /// retired instead, and a new one takes its place.
+    /// [`OpenError`]. Lost or damaged tags are an error only for a key that the operator has set; a key that the ring
+    /// generated is retired instead and replaced by a new one.
     pub fn open(
         config: Config,
         clock: impl Fn() -> UnixSeconds + Send + Sync + 'static,
@@ -123,13 +124,13 @@ impl KeyRing {
         open::open(config, Box::new(clock))
     }
 
-    /// The keys that open packets now, the likeliest first; never empty.
+    /// The keys that open packets now, the current one first; never empty.
     #[must_use]
     pub fn keys(&self) -> Arc<[Arc<MixKey>]> {
         Arc::clone(&self.state.borrow().keys)
     }
 
-    /// What others may know.
+    /// The public keys that the node publishes.
     #[must_use]
     pub fn announced(&self) -> Announced {
         self.state.borrow().announced
@@ -141,9 +142,10 @@ impl KeyRing {
         self.announced().current
     }
 
-    /// Waits for other keys or another announcement; false when there will be none.
+    /// Waits until the keys or the [announced](Self::announced) ones change; false when the rotation has ended, so that they
+    /// no longer can.
     ///
-    /// Cancel safe: yes.
+    /// Cancel safe: yes, because it only waits on a watch channel.
     pub async fn changed(&mut self) -> bool {
         self.state.changed().await.is_ok()
     }
@@ -155,7 +157,7 @@ impl KeyRing {
         of_logs.or_else(|| self.shared.problem.lock().clone()).or_else(|| self.shared.missing())
     }
 
-    /// Figures for metrics. Cheap enough for every scrape.
+    /// Values for the metrics. Cheap enough for every scrape.
     #[must_use]
     pub fn stats(&self) -> Stats {
         let State { keys, current_since, overlap_until, .. } = self.state.borrow().clone();
@@ -182,7 +184,7 @@ impl State {
 }
 
 impl Shared {
-    /// Says that a file of a key in use is gone, or is there again.
+    /// Reports that the file of a key in use was deleted, or is back.
     fn report_missing(&self, file: Option<PathBuf>) {
         let mut missing = self.missing.lock();
         if *missing == file {

@@ -1,7 +1,8 @@
 //! Files and directories that are for their owner alone: how they are made, and how it is seen that one is not.
 //!
 //! Kubernetes gives a secret, and a volume with `fsGroup`, to a group that the process is in (modes 0440, 0640, 0660, behind
-//! symbolic links). So the own groups may have rights; nobody else may.
+//! symbolic links), and systemd a credential to root and its group (0440, with an access list). So the own groups may have rights,
+//! and root's may read what is root's; nobody else may.
 
 use std::{
     fs::{self, File, OpenOptions},
@@ -219,7 +220,10 @@ impl Process {
     }
 
     fn open_to_others(&self, rights: &Rights) -> Option<u32> {
-        let by_group = rights.mode & 0o070 != 0 && !self.groups.contains(&rights.group);
+        // systemd gives a credential as root's, with an access list that lets the service's user read; the mask of such a list
+        // shows as rights of the group, here root's own. Writing is another matter.
+        let roots = (rights.user, rights.group) == (0, 0) && rights.mode & 0o030 == 0;
+        let by_group = rights.mode & 0o070 != 0 && !roots && !self.groups.contains(&rights.group);
         (rights.mode & 0o007 != 0 || by_group).then_some(rights.mode)
     }
 
@@ -270,7 +274,10 @@ mod tests {
             (1000, 1000, 0o600, false),
             (1000, 3000, 0o600, false),
             (1000, 3000, 0o640, true),
-            (0, 0, 0o440, true),
+            (0, 0, 0o440, false),
+            (0, 0, 0o460, true),
+            (0, 0, 0o444, true),
+            (1000, 0, 0o440, true),
             (0, 2000, 0o444, true),
             (1000, 1000, 0o2770, false),
             (1000, 1000, 0o2777, true),

@@ -1,8 +1,8 @@
-//! Puts keys in each other's place by the clock.
+//! Key rollover: replaces keys by the clock.
 //!
-//! The order of keys is that in which they were made, and a key only ever moves forward: next, current, earlier, erased.
-//! The clock decides when it moves, never where to. A clock that goes back finds no way to an older key, one that leaps
-//! ahead moves each key on by one place.
+//! Keys are ordered by their creation, and a key only moves forward: next, current, earlier, erased. The clock decides when a
+//! key moves, never in which direction. A clock that goes back does not bring an older key back; a clock that leaps ahead moves
+//! each key forward by one state.
 
 use std::{fmt, mem, sync::Arc, time::Duration};
 
@@ -16,25 +16,25 @@ use crate::{
     store::{Held, Store},
 };
 
-/// How far clocks of senders may be ahead: so long before its time a key opens packets, but at most a quarter of a life.
-/// What is late has the overlap.
+/// How far the clocks of senders may be ahead: a key opens packets this long before it becomes the current one, but at most a quarter
+/// of its lifetime. For clocks that are behind there is the overlap.
 pub const CLOCK_SKEW: Duration = Duration::from_secs(60);
-/// A clock that goes back less than this is being corrected; more is worth a line in the log. In seconds.
+/// Seconds that a clock may go back without a log line: less is an ordinary correction.
 const NOTABLE_JUMP: u64 = 30;
-/// An end that is so far from the one in the key's file is written down. In seconds.
+/// Seconds by which a key's end must differ from the one in its file to be saved.
 const NOTABLE_SHIFT: u64 = 30;
 
 /// Gives the wall-clock time.
 pub(crate) type Clock = Box<dyn Fn() -> UnixSeconds + Send + Sync>;
 
-/// What replaces keys. Unless its turn comes, once a second or so, a ring stays as it was opened.
+/// Replaces the keys of a ring. The owner calls it about once per second; without that, a ring stays as it was opened.
 pub struct Rotation {
     clock: Clock,
     times: Times,
     store: Store,
     /// `None` for a key that is never replaced.
     keys: Option<Keys>,
-    /// Keys that open nothing any more, until they are erased.
+    /// Keys that no longer open packets, until they are erased.
     ended: Vec<Ended>,
     state: watch::Sender<State>,
     shared: Arc<Shared>,
@@ -49,7 +49,7 @@ pub(crate) struct Times {
     skew: u64,
 }
 
-/// The keys of a ring by their place.
+/// The keys of a ring by their state.
 pub(crate) struct Keys {
     /// Those that still open packets, the newest last.
     pub(crate) earlier: Vec<Held>,
@@ -57,7 +57,7 @@ pub(crate) struct Keys {
     pub(crate) next: Held,
 }
 
-/// A key that opens nothing any more.
+/// A key that no longer opens packets.
 pub(crate) struct Ended {
     pub(crate) key: PublicKey,
     pub(crate) until: UnixSeconds,

@@ -2,8 +2,8 @@
 //!
 //! A level without a target is for this program's own crates. Libraries stay at `warn` until a filter names them: from
 //! `info` on, those of libp2p tell which peer, address and message an event belongs to, and a log that is turned up to
-//! find a fault must not become a record of who talked to whom (`docs/privacy.md`). Of what they warn of, each place in their
-//! code has ten lines a minute; [`lines_left_out`] counts the others.
+//! find a fault must not become a record of which peers talked to each other (`docs/privacy.md`). Of what they warn of, each place in their
+//! code has ten lines per minute; [`lines_left_out`] counts the others.
 
 mod named;
 mod sampled;

@@ -12,7 +12,7 @@ use wakumix_role_api::{directory::ServiceNode, host::MESH_HIGH};
 
 use crate::{NodePlan, TOPIC};
 
-/// Relays that each relay dials where they are told of each other; with those that dial it, more than the mesh wants
+/// Relays that each relay dials where they know each other's records; with those that dial it, more than the mesh wants
 /// (`spec/waku.md §2.2`).
 const RELAY_LINKS: usize = 4;
 

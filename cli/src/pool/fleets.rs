@@ -1,7 +1,8 @@
-//! The list of nodes that the fleets' site publishes, read and written.
+//! Reads and writes the list of nodes of the deployed networks (`fleets.logos.co/data.json`).
 //!
-//! `{ fleet: { service: { host: { "Address": ip, "ServiceMeta": { "multiaddr", "mix_pub_key", "peer_id", "cluster-id", … } } } } }`. A
-//! node is read wherever an object has a `multiaddr`, since the levels above it have changed before; the first level is nwaku.
+//! `{ fleet: { service: { host: { "Address": ip, "ServiceMeta": { "multiaddr", "mix_pub_key", "peer_id", "cluster-id", … } } } } }`. Every
+//! object with a `multiaddr` is a node, at any depth, since the levels above have changed before. The keys of the first level name
+//! the networks; `--fleet` chooses one.
 
 use std::{collections::BTreeSet, path::Path};
 
@@ -15,37 +16,37 @@ use wakumix_node::{
 use super::USABLE;
 use crate::Failure;
 
-/// The longest file that is read: a hundred times the list of today's fleets.
+/// Largest file that is read, 16 MiB: a hundred times the list of December 2026.
 const MAX_FILE: u64 = 16 << 20;
-/// How deep objects may stand in each other.
+/// Deepest nesting of objects that is read.
 const MAX_DEPTH: usize = 16;
-/// What nodes of this file are listed under when it is written here.
+/// Key of the first level in a list that this program writes.
 const EXPORTED: &str = "wakumix";
 
 /// Mix nodes of a file.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub(super) struct Listed {
-    /// As `mixnode` has them.
+    /// In the form of the key `mixnode`.
     pub(super) entries: Vec<String>,
     /// Nodes without a mix key.
     without_key: usize,
-    /// Mix nodes that say that they are no exits.
+    /// Mix nodes whose record says that they are not exits.
     no_exits: usize,
 }
 
 /// One node of the list.
 struct Entry<'a> {
     fleet: &'a str,
-    /// Where it stands, for messages.
+    /// Its path in the file, for error messages.
     place: String,
     meta: &'a Map<String, Value>,
 }
 
-/// Reads the mix nodes of a file, of this fleet if one is named.
+/// Reads the mix nodes of a file; only those of `fleet` if it is given.
 ///
 /// # Errors
-/// A file that cannot be read or is no such list, several fleets of which none is named, entries that are no mix nodes: all of
-/// them, with their places.
+/// The file cannot be read or is not such a list; it has several networks and `fleet` names none of them; or entries are not valid
+/// mix nodes: then all such entries, each with its path in the file.
 pub(super) fn read(path: &Path, fleet: Option<&str>) -> Result<Listed, Failure> {
     let failed = |message: String, help: &str| Failure::Input(Problem::new(message, help).into());
     let size = std::fs::metadata(path).map(|file| file.len());
@@ -64,7 +65,7 @@ pub(super) fn read(path: &Path, fleet: Option<&str>) -> Result<Listed, Failure> 
     listed(&value, fleet).map_err(|(message, help)| failed(format!("{}: {message}", path.display()), &help))
 }
 
-/// What stands in the text of a file.
+/// The mix nodes of a parsed file.
 fn listed(value: &Value, wanted: Option<&str>) -> Result<Listed, (String, String)> {
     let mut all = Vec::new();
     if let Value::Object(fleets) = value {
@@ -144,7 +145,7 @@ fn mix_node(meta: &Map<String, Value>) -> Option<Result<MixNodeEntry, String>> {
 }
 
 impl Listed {
-    /// What should be known of what was left out.
+    /// Notes for the user on the nodes that were left out or cannot be exits.
     pub(super) fn notes(&self) -> Vec<String> {
         let mut notes = Vec::new();
         if self.without_key > 0 {

@@ -17,7 +17,7 @@ const USED: Duration = Duration::from_secs(60 * 60);
 const FEWEST: usize = 4;
 /// How long strangers stay out in an outage, and how long before it somebody must have been heard of not to be one.
 pub(crate) const HOLD: Duration = Duration::from_secs(10 * 60);
-/// The longest wait between two tries of a known node while most are gone: 100 nodes are ten dials a second.
+/// The longest wait between two tries of a known node while most are gone: 100 nodes are ten dials per second.
 pub(super) const LONGEST_WAIT_IN_OUTAGE: Duration = Duration::from_secs(10);
 
 /// The rule of the pool that keeps a node out.

@@ -213,7 +213,7 @@ impl Node {
         Ok(is_news)
     }
 
-    /// Takes what an earlier run was told, behind what this one was.
+    /// Takes the reports of an earlier run, with lower precedence than those of this one.
     pub(super) fn remember(&mut self, source: SourceName, mut report: PeerReport, now: UnixSeconds) {
         if !self.slots.iter().any(|slot| slot.is_for(source, &report)) {
             let replaced = report.turn(now);

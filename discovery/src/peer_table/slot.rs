@@ -18,7 +18,7 @@ pub(crate) struct Slot {
     pub(crate) source: SourceName,
     /// Field by field the newest that the source has told.
     pub(crate) report: PeerReport,
-    /// It was told to an earlier run of this node and nobody has repeated it yet.
+    /// It was reported to an earlier run of this node, and no source has repeated it yet.
     pub(crate) is_cached: bool,
     /// When the key changed last without having been announced.
     key_changed: Option<UnixSeconds>,

@@ -1,4 +1,4 @@
-//! Whether a node answers: one authenticated exchange, straight to it.
+//! The liveness check of a mix node: one authenticated exchange over a direct connection.
 
 use std::time::Duration;
 
@@ -14,36 +14,36 @@ use crate::{
     sources::{OwnAnswer, OwnWord, own_word},
 };
 
-/// Checks at a time. A pool of 45 is through in three rounds; so many dials trouble no home router.
+/// Checks in parallel. Three rounds cover a pool of 45, and a home router copes with 16 dials at once.
 const PARALLEL_CHECKS: usize = 16;
-/// The same while the pool is small. With the dials for 16 packets they fill the 64 that the host may have under way. Two
-/// hundred ghosts are through in four rounds of [`STRANGER_TIMEOUT`].
+/// The same while the pool is small. With 16 dials for packets they make the 64 that the host may have in progress. 200 records of
+/// nodes that do not exist take five rounds (200 / 48) of [`UNVERIFIED_TIMEOUT`].
 pub(crate) const MAX_PARALLEL_CHECKS: usize = 48;
-/// Usable nodes below which the pool is small: four times the least that a path needs (`spec/waku.md §5.4`).
+/// A pool with fewer usable nodes than this is small: four times the 4 that a sender needs (`spec/waku.md §5.4`).
 const SMALL_POOL: usize = 16;
-/// How long an answer may take, dialling included. QUIC gives a silent address up after 5 s, and then TCP gets its turn.
+/// Limit on one check, dialling included. QUIC gives up on a silent address after 5 s; that leaves 3 s for TCP.
 pub(crate) const CHECK_TIMEOUT: Duration = Duration::from_secs(8);
-/// The same of a node that was never reached and that nobody wrote down: five round trips to the other side of the world
-/// take half of it. Most strangers never answer, and each keeps another one waiting for so long.
-const STRANGER_TIMEOUT: Duration = Duration::from_secs(3);
+/// The same for an unverified peer, one that was never reached and is not in the configuration. Five round trips of 300 ms take
+/// half of it. Most such peers never answer, and each delays the check of another by this long.
+const UNVERIFIED_TIMEOUT: Duration = Duration::from_secs(3);
 
-/// Checks that may run at a time in a pool of so many usable nodes.
+/// How many checks may run in parallel while the pool has `usable` usable nodes.
 pub(crate) fn parallel_checks(usable: usize) -> usize {
     if usable < SMALL_POOL { MAX_PARALLEL_CHECKS } else { PARALLEL_CHECKS }
 }
 
-/// One check of a node: it is asked for its own descriptor, over a connection that this node has opened or opens now, though the
-/// node may have dialled in. That the peer proves its key at its address and answers there is what counts, so a node that does
-/// not speak the protocol is as alive as one that does. One that closes after the handshake, as a node without room does, was
-/// not reached; one whose descriptor says that it mixes, and that has none now, is not to be used.
+/// One check of a node: a request for its own descriptor, over a connection that this node dialled (an inbound connection proves
+/// no address). The node counts as alive when it proves its key at its address and answers there, even if it does not
+/// support the protocol. A node that closes the connection after the handshake, as one at its connection limit does, counts as not
+/// reached. A node whose last descriptor advertised the mix protocol, and that now has no descriptor, must not be used.
 #[derive(Debug)]
 pub(crate) struct Check {
     pub(crate) peer: PeerId,
-    /// Where it is tried.
+    /// The addresses to dial.
     pub(crate) addresses: Vec<Multiaddr>,
-    /// It was never reached, and nobody wrote it down.
+    /// It was never reached, and is not in the configuration.
     pub(crate) is_unverified_peer: bool,
-    /// Its descriptor says that it mixes.
+    /// Its last descriptor advertises a mix key.
     pub(crate) mixes_by_descriptor: bool,
 }
 
@@ -51,9 +51,9 @@ pub(crate) struct Check {
 #[derive(Debug)]
 pub(crate) struct Checked {
     pub(crate) outcome: CheckOutcome,
-    /// What the node says of itself, which nobody else's copy is newer than.
+    /// The node's own descriptor; no copy from another peer is newer.
     pub(crate) told: Option<Box<PeerReport>>,
-    /// When it made that, by its own clock.
+    /// When it signed that, by its own clock.
     pub(crate) issued: Option<UnixSeconds>,
 }
 
@@ -66,9 +66,9 @@ impl From<CheckOutcome> for Checked {
 impl Check {
     pub(crate) async fn run(self, host: &HostHandle) -> Checked {
         let request = wakumix_waku::frame::encode(&Request::Own.encode());
-        // A response of one descriptor, and what stands around it.
+        // A response with one descriptor, and the framing around it (16 bytes at most).
         let read = ReadRule::LengthPrefixed { max: MAX_LEN + 16 };
-        let timeout = if self.is_unverified_peer { STRANGER_TIMEOUT } else { CHECK_TIMEOUT };
+        let timeout = if self.is_unverified_peer { UNVERIFIED_TIMEOUT } else { CHECK_TIMEOUT };
         match host.visit(self.peer, self.addresses, PROTOCOL, request, read, timeout).await {
             Ok(answer) => {
                 let OwnAnswer { word, issued } = own_word(&answer, self.peer, Now::read().unix);

@@ -146,7 +146,7 @@ fn independent(usable: &[&Node]) -> Option<usize> {
     Some(entries.len() + subnets.len())
 }
 
-/// Whom to stay connected to, `max` of them, each with its addresses one after the other: the operator's peers, services,
+/// The peers to stay connected to, at most `max`, each with its addresses one after the other: the operator's peers, services,
 /// relays of a node that relays, and where the node sends, pool nodes. A node with guards stays connected to these, and to
 /// neither services nor other pool nodes.
 pub(crate) fn connections(

@@ -16,7 +16,7 @@ use crate::{
 
 /// Checks that may start at once after a quiet time: a pool of 45 at the start of a node.
 const BURST: u32 = 64;
-/// Between two checks in the long run: 25 a second keep 1000 nodes fresh each minute and make no scan of anybody.
+/// Between two checks in the long run: 25 per second keep 1000 nodes fresh each minute and make no scan of anybody.
 const PACE: Duration = Duration::from_millis(40);
 /// Candidates that are chosen at a time. The rest waits for the next choice.
 const BATCH: usize = 32;

@@ -61,7 +61,7 @@ const REFRESH: Duration = Duration::from_secs(15);
 const REFRESH_AFTER_NEWS: Duration = Duration::from_secs(1);
 /// Between two lines about another process with this node's identity.
 const TWIN_PAUSE: Duration = Duration::from_secs(60 * 60);
-/// Between two looks at whom to ask.
+/// Time between two decisions on which peers to ask.
 const TICK: Duration = Duration::from_secs(1);
 
 /// The settings of descriptors.

@@ -137,7 +137,7 @@ impl Source for Discv5Source {
             (false, _) => Sockets { ip4: None, ip6: Some(first) },
         };
         own.listens(self.0.config.endpoint(port));
-        // A second call keeps the first sockets, which others have been told of.
+        // A second call keeps the first sockets, whose addresses are published.
         let _ = self.0.prepared.set(Prepared { sockets, own: own.clone() });
         Ok(())
     }

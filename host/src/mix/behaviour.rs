@@ -4,7 +4,7 @@
 //! over dialling the address in the packet: a browser cannot be dialled, and a reply reaches it only over the connection that it
 //! opened (`spec/waku.md §8.3`). A packet that may only use a live connection is dropped as soon as there is none.
 //!
-//! Whom to dial, and where, is in packets, so anybody can ask for it. Hence a dial that takes long is given up, one gives
+//! The peer to dial, and its address, are in packets, so any sender can cause a dial. Hence a dial that takes long is given up, one gives
 //! way to the next when there are many, and an address that failed is not tried again for a moment.
 
 use std::{

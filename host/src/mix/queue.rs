@@ -24,7 +24,7 @@ pub(crate) struct Outgoing {
     done: Option<oneshot::Sender<Result<(), SendFailure>>>,
     failed_attempts: u8,
     reach: Reach,
-    /// To be lost on the way, as a test wants it: whoever waits is told that it was written.
+    /// To be lost on the way, as a test wants it: the caller gets the result of a written packet.
     lost: bool,
 }
 
@@ -207,7 +207,7 @@ impl PeerQueue {
         wake(inner);
     }
 
-    /// Moves up to `max` packets into `batch`, or remembers whom to wake.
+    /// Moves up to `max` packets into `batch`, or remembers the task to wake.
     pub(super) fn poll_take(&self, cx: &mut Context<'_>, batch: &mut InFlight, max: usize) -> Poll<Taken> {
         let mut inner = self.inner.lock();
         if inner.waiting.is_empty() {

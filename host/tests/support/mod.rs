@@ -248,7 +248,7 @@ pub(crate) async fn all_sent(sent: Vec<Sent>) {
     }
 }
 
-/// What a mixer bears that opens so many packets a second and has the usual queues.
+/// What a mixer bears that opens so many packets per second and has the usual queues.
 pub(crate) fn capacity(packets_per_second: u32) -> Capacity {
     let packets_per_second = NonZeroU32::new(packets_per_second).expect("some packets");
     Capacity { packets_per_second, waiting: 1024, held: 8192 }

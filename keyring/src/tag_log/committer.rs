@@ -24,7 +24,7 @@ use tokio::sync::watch;
 use super::{LogFile, Records};
 use crate::{stats::Totals, tag_set::Tag};
 
-/// Tags that may wait for the disk, 1 MiB of them: six seconds at 10 000 packets a second, and a thousand times what a mixer
+/// Tags that may wait for the disk, 1 MiB of them: six seconds at 10 000 packets per second, and a thousand times what a mixer
 /// has under way at once. Overflow rule: the newest packets are refused.
 const MAX_WAITING: usize = 65_536;
 /// Tags that may be written and not synced, whatever `tag_sync` allows.

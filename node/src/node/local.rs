@@ -99,9 +99,9 @@ pub(super) struct Description {
     pub(super) recorder: Recorder,
     pub(super) host: watch::Receiver<HostAddresses>,
     pub(super) keys: KeyRing,
-    /// What others are told.
+    /// What the node publishes.
     pub(super) record: watch::Receiver<Arc<LocalRecord>>,
-    /// Has what others are told brought up to date.
+    /// Updates what the node publishes.
     pub(super) look: Arc<Notify>,
     pub(super) started: Instant,
 }

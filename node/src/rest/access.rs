@@ -1,5 +1,6 @@
-//! Who may use what: `/admin` answers everybody who reaches REST on loopback, elsewhere clients with a certificate and where the
-//! operator says so; with a token set, it and pushes without the mixnet need that.
+//! Access to routes. `/admin` is open to every client of a REST server on loopback. Elsewhere it is open to clients with a
+//! certificate (`rest-tls-client-ca-path`), and to all if the operator sets `rest-admin`. If a token is set, `/admin` and
+//! pushes without the mixnet need it as well.
 
 use actix_web::http::{
     StatusCode,
@@ -8,7 +9,7 @@ use actix_web::http::{
 
 use super::{Api, body::Refused, guard};
 
-/// Lets a request for `/admin` through.
+/// Checks that a request may use `/admin`.
 ///
 /// # Errors
 /// 403 and what to set where the admin interface is off; 401 without the token.
@@ -20,10 +21,10 @@ pub(super) fn permit_admin(api: &Api, headers: &HeaderMap) -> Result<(), Refused
     check_token(api, headers).map_err(|words| Refused::new(StatusCode::UNAUTHORIZED, words))
 }
 
-/// Whether a request shows the token, where one is set.
+/// Checks that a request carries the token, if one is set.
 ///
 /// # Errors
-/// What is wrong, and what to do.
+/// The text of the refusal: what is wrong, and what to do.
 pub(super) fn check_token(api: &Api, headers: &HeaderMap) -> Result<(), &'static str> {
     let Some(token) = &api.token else { return Ok(()) };
     let words = match shown(headers) {
@@ -37,7 +38,7 @@ pub(super) fn check_token(api: &Api, headers: &HeaderMap) -> Result<(), &'static
     Err(words)
 }
 
-/// The token that a request shows (RFC 6750 §2.1).
+/// The bearer token of a request (RFC 6750 §2.1).
 fn shown(headers: &HeaderMap) -> Option<&[u8]> {
     let (scheme, token) = headers.get(header::AUTHORIZATION)?.as_bytes().split_at_checked("Bearer ".len())?;
     scheme.eq_ignore_ascii_case(b"Bearer ").then(|| token.trim_ascii())

@@ -8,7 +8,7 @@ use wakumix_telemetry::CONTENT_TYPE;
 
 use super::{Api, body::text, routes::OwnRoute};
 
-/// How long the host may take to say whom it is connected to. One that says nothing counts as connected to nobody: a
+/// How long the host may take to report its connections. One that says nothing counts as connected to nobody: a
 /// report must not hang with what it reports on.
 pub(super) const HOST_LIMIT: Duration = Duration::from_secs(1);
 

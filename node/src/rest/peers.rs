@@ -1,5 +1,5 @@
-//! `/admin/v1/peers` and `/admin/v1/peer/{peerId}`: peers that this node is connected to or knows, in nwaku's shapes
-//! (`spec/waku.md §7.2`), and dials.
+//! `/admin/v1/peers` and `/admin/v1/peer/{peerId}`: lists the peers that this node is connected to or knows, in nwaku's JSON
+//! (`spec/waku.md §7.2`), and dials peers.
 
 mod json;
 
@@ -20,11 +20,11 @@ use super::{
 };
 use json::{PeerJson, PeersOfShardJson, StatsJson, known};
 
-/// How long a dial may take: three seconds for each of a few addresses, which the transports may need, and a handshake.
+/// Limit on one dial: four addresses at 3 s each, and 3 s for the handshake.
 const DIAL_LIMIT: Duration = Duration::from_secs(15);
-/// Peers of one request; each takes up to [`DIAL_LIMIT`].
+/// Most peers in one request. With [`DIALS_AT_A_TIME`] in parallel it lasts 64 / 16 × [`DIAL_LIMIT`] = 60 s at most.
 const MAX_DIALS: usize = 64;
-/// Dials of one request at a time.
+/// Parallel dials of one request.
 const DIALS_AT_A_TIME: usize = 16;
 
 const BAD_SHARD: Reply = Reply::text(400, "This is no shard number.");
@@ -122,7 +122,7 @@ pub(super) fn routes() -> Vec<OwnRoute> {
 
 type Answer = Result<HttpResponse, Refused>;
 
-/// Everybody who is connected or known, once it is clear that an operator asks.
+/// All peers that are connected or known, after checking that the request may use `/admin`.
 async fn peers(api: &Api, request: &HttpRequest) -> Result<Vec<PeerJson>, Refused> {
     access::permit_admin(api, request.headers())?;
     let connected = tokio::time::timeout(HOST_LIMIT, api.host.peer_details());
@@ -197,7 +197,7 @@ async fn on_shard(api: &Api, request: &HttpRequest, shard: &str, belongs: Belong
     json(&PeersOfShardJson::of(shard, &peers, belongs))
 }
 
-/// The shards that this node has joined.
+/// The shards whose gossipsub topics this node has joined.
 async fn joined(api: &Api) -> Result<Vec<u16>, Refused> {
     let off = || {
         let words = "Error: Relay Protocol is not mounted to the node: the relay role is off; add it to roles";
@@ -215,7 +215,7 @@ async fn stats(api: web::Data<Api>, request: HttpRequest) -> Answer {
     json(&json::stats(&peers, &joined))
 }
 
-/// Dials each of the peers; the first that is not reached ends the request, as nwaku has it.
+/// Dials each of the peers; the first that cannot be reached ends the request, as in nwaku.
 async fn add(api: web::Data<Api>, request: HttpRequest, body: web::Bytes) -> Answer {
     access::permit_admin(&api, request.headers())?;
     let texts: Vec<String> = read_json(&body).map_err(bad)?;

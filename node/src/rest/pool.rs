@@ -41,7 +41,7 @@ pub(super) fn routes() -> Vec<OwnRoute> {
     ]
 }
 
-/// The pool as it is told over REST. All times are whole seconds, counted from the moment of the answer.
+/// The pool as REST returns it. All times are whole seconds, counted from the moment of the answer.
 #[derive(Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 #[schemars(rename = "Pool")]

@@ -39,7 +39,7 @@ pub const DEFAULT_SURBS: usize = 1;
 pub const DEFAULT_IN_FLIGHT: usize = 512;
 /// Bytes of the messages of all open requests: as many of the largest payload as [`DEFAULT_IN_FLIGHT`], twice.
 pub const DEFAULT_QUEUE_BYTES: usize = 4 << 20;
-/// Requests with a try under way. At a third of a second for a round trip 64 are about 190 requests a second, so that a burst
+/// Requests with a try under way. At a third of a second for a round trip 64 are about 190 requests per second, so that a burst
 /// of 400 takes two seconds and leaves the rest of the deadline to retries; 64 packets at once fill no queue of a mixer.
 pub const DEFAULT_WINDOW: usize = 4 * window::FIRST;
 /// Fragments beyond those that are needed, before any loss is seen.

@@ -4,7 +4,7 @@
 //! Whoever draws a first hop afresh for each message, try and fragment is seen by a hostile one sooner or later; who keeps a
 //! few is seen by one that it drew, or never. So a *sample* is drawn once, in order, and kept; the first few of it that can be
 //! reached are in use. One that cannot is skipped at once and has its rank back when it can. Whoever makes guards unreachable
-//! does not walk a sender through the network by it: the sample is bounded, and grows by one an hour at most, after ten
+//! does not walk a sender through the network by it: the sample is bounded, and grows by one per hour at most, after ten
 //! minutes without two guards in which something else was reached.
 //!
 //! What is drawn while little of the network is known, as at a first start beside somebody who keeps the others away, is drawn

@@ -1,25 +1,25 @@
-//! Admission: how much a node takes from its peers, and from which, before anything is multiplied
+//! Admission: how many frames a node accepts, and from which peers, before any X25519 multiplication
 //! (`spec/mix-wire.md §21 W6`, W9).
 //!
-//! Everything is counted in the node's own time. A frame costs what opening it takes, the longer of its share of the
-//! packets and of the bytes a second that the node can bear; so one bucket limits both. The node's bucket fills with one
-//! second a second. What is in it belongs to the active peers in equal parts:
+//! Token buckets whose unit is seconds of the node's time. A frame costs the larger of `1 / packets per second` and
+//! `its bytes / bytes per second` of [`Limits`], so one bucket limits both rates. The node's bucket gains one second per
+//! second. Its level belongs to the active peers in equal parts:
 //!
-//! - Each active peer has its own bucket that fills at `1 / active`. What it holds is guaranteed: it is admitted even
-//!   when others have emptied the node's bucket, which then owes.
-//! - What peers leave of their parts is in the node's bucket and goes to whoever comes first.
+//! - Each active peer has its own bucket, which fills at `1 / active` seconds per second. That part is guaranteed: its frames are
+//!   admitted even when others have emptied the node's bucket, whose level then goes below zero.
+//! - What peers do not use of their parts stays in the node's bucket, first come, first served.
 //!
 //! All buckets fill more slowly while the node falls behind what it admits ([`Pressure`]).
 //!
-//! So a peer that sends less than `capacity / active` is never refused, however much others send, and a peer alone has all
-//! of it. A peer is active for one to two [`Limits::active_for`] after a frame. Who is active is a count of two generations
-//! and a mark in each [`PeerShare`]: nothing here grows with the number of peers.
+//! So a peer that sends less than `capacity / active` is never refused, however much others send, and a single peer has the
+//! whole capacity. A peer is active for one to two [`Limits::active_for`] after a frame. The active peers are counted in two
+//! generations with a mark in each [`PeerShare`]: nothing here grows with the number of peers.
 //!
 //! # What it cannot do
 //!
-//! Identities are free. Who holds `k` connections under different ids has `k` parts; how many there can be is the bound on
-//! connections, and the guarantee of the others is `capacity / active` with all of them counted. A new identity begins with
-//! one frame, which is less work than the handshake of its connection, so that coming back under new names gains nothing.
+//! Peer ids cost nothing. An adversary with `k` connections under different ids has `k` parts; only the host's limit on connections
+//! bounds `k`, and the others are guaranteed `capacity / active` with all `k` counted. A new peer starts with one frame,
+//! which costs this node less than the handshake of its connection, so reconnecting under new ids gains nothing.
 
 mod pace;
 mod places;
@@ -32,35 +32,35 @@ use pace::Pace;
 pub use pace::Pressure;
 pub use places::{Place, Places, Room};
 
-/// Fewer peers than these share as if they were so many: the first peers of a quiet node could otherwise each take the
-/// whole burst.
+/// With fewer active peers than this, each has a part as if there were this many: the first peers of an idle node could
+/// otherwise each take the whole burst.
 const MIN_SHARES: usize = 16;
 
 /// The node's bucket owes at most this many [`Limits::share_burst`]: what all of 512 peers have saved if they come one
 /// after another, 1 + ln(512 / 16). Only peers that come and go faster than they are counted get there.
 const MAX_DEBT: f64 = 5.0;
 
-/// What a node that opens packets can bear.
+/// How many packets a node can open, queue and hold.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Capacity {
-    /// Packets a second that it can open, as far as is known; see [`Pressure`].
+    /// Packets per second that it can open, by estimate; [`Pressure`] corrects it.
     pub packets_per_second: NonZeroU32,
     /// Packets that can wait to be opened.
     pub waiting: usize,
-    /// Packets that can be held at a time, in the formats that take most room.
+    /// Packets that can be held at a time, of the format with the largest packets.
     pub held: usize,
 }
 
-/// How much a node takes.
+/// Limits on the frames that a node accepts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Limits {
-    /// Packets a second that it can open.
+    /// Packets per second that it can open.
     pub packets_per_second: NonZeroU32,
-    /// Bytes a second that it can take.
+    /// Bytes per second that it can receive.
     pub bytes_per_second: NonZeroU64,
-    /// How much of its time the node saves while little comes: so much may come at once.
+    /// Capacity of the node's bucket: the largest burst from all peers together.
     pub burst: Duration,
-    /// How much of the node's time all peers together save of their parts.
+    /// Capacity of all peers' buckets together; each has an equal part of it.
     pub share_burst: Duration,
     /// How long a peer counts as active after a frame, at least.
     pub active_for: Duration,
@@ -72,8 +72,8 @@ impl Limits {
     /// Longer than the pauses of a peer that sends at all regularly, shorter than what a flood takes to be noticed.
     const ACTIVE_FOR: Duration = Duration::from_secs(5);
 
-    /// Limits of a node whose packets have at most `frame_len` bytes each. Half of what can wait to be opened may come at
-    /// once: what comes faster than it is opened needs the other half.
+    /// Limits of a node whose packets have at most `frame_len` bytes each. A burst may fill half of the queue of packets to
+    /// open; the other half is for packets that arrive while the burst is opened.
     #[must_use]
     pub fn for_capacity(capacity: Capacity, frame_len: usize) -> Self {
         let Capacity { packets_per_second, waiting, .. } = capacity;
@@ -93,20 +93,20 @@ impl Limits {
 /// Why a frame was refused.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Refusal {
-    /// The peer has had its part, and nothing is left of those of others.
+    /// The peer has used its part, and the other peers have left nothing unused.
     #[error("the peer sends more than its part and the node is loaded")]
     PeerRate,
-    /// The node owes more than it can catch up with; the peer is not at fault.
+    /// The node's bucket is at its lowest level; the peer is not at fault.
     #[error("the node is overloaded")]
     NodeRate,
 }
 
-/// What one peer has saved of its part. One per peer, over all its connections, streams and formats.
+/// One peer's bucket. One per peer, over all its connections, streams and packet formats.
 #[derive(Debug)]
 pub struct PeerShare {
     /// Seconds of the node's time.
     level: f64,
-    /// When `level` was right.
+    /// The time at which `level` was computed.
     filled: Duration,
     /// The generation in which it was seen last.
     generation: Option<u64>,
@@ -116,9 +116,9 @@ pub struct PeerShare {
 #[derive(Debug)]
 pub struct Admission {
     limits: Limits,
-    /// Seconds of the node's time that nobody has used; below zero it owes.
+    /// Level of the node's bucket, in seconds of the node's time; may go below zero.
     level: f64,
-    /// When `level` was right.
+    /// The time at which `level` was computed.
     filled: Duration,
     activity: Activity,
     pace: Pace,
@@ -132,13 +132,13 @@ impl Admission {
         Self { limits, level, filled: Duration::ZERO, activity: Activity::default(), pace: Pace::new(pressure) }
     }
 
-    /// The share of a peer that has just connected: one frame, and what it saves from now on.
+    /// The bucket of a peer that has just connected: it holds one frame.
     #[must_use]
     pub fn share(&self, now: Duration) -> PeerShare {
         PeerShare { level: self.cost(0), filled: now, generation: None }
     }
 
-    /// Charges a peer and the node for a frame of so many bytes.
+    /// Charges a peer and the node for a frame of `bytes` bytes.
     ///
     /// # Errors
     /// [`Refusal`]; then nothing was charged.
@@ -160,7 +160,7 @@ impl Admission {
         Ok(())
     }
 
-    /// How long a peer that was just refused should not be read: until half of its bucket is full, and one such frame fits.
+    /// How long to stop reading from a peer that was just refused: until its bucket is half full and one such frame fits.
     #[must_use]
     pub fn pause(&mut self, now: Duration, share: &PeerShare, bytes: usize) -> Duration {
         let cost = self.cost(bytes);
@@ -180,7 +180,7 @@ impl Admission {
         self.activity.forget(share);
     }
 
-    /// Peers among which the node is shared now.
+    /// The number of peers that share the node's capacity now.
     pub fn active(&mut self, now: Duration) -> usize {
         self.activity.turn(self.generation(now));
         self.activity.active
@@ -192,7 +192,7 @@ impl Admission {
         by_packet.max(count(bytes) / bytes_per_second(self.limits.bytes_per_second))
     }
 
-    /// The most that one of so many peers saves; never less than a frame, or a peer of a slow node could send none.
+    /// Capacity of the bucket of one of `active` peers; at least one frame, or a peer of a slow node could never send.
     fn share_cap(&self, active: usize, cost: f64) -> f64 {
         (self.limits.share_burst.as_secs_f64() / count(active.max(MIN_SHARES))).max(cost)
     }
@@ -220,7 +220,7 @@ impl Admission {
     }
 }
 
-/// Who is active: seen in this generation or in the one before.
+/// Counts the active peers: those seen in this generation or in the one before.
 #[derive(Debug, Default)]
 struct Activity {
     generation: u64,
@@ -231,7 +231,7 @@ struct Activity {
 }
 
 impl Activity {
-    /// A peer has sent something; the active ones with it.
+    /// Marks a peer as seen; returns the number of active peers, this one included.
     fn saw(&mut self, generation: u64, share: &mut PeerShare) -> usize {
         self.turn(generation);
         if share.generation != Some(self.generation) {

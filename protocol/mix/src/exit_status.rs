@@ -26,11 +26,11 @@ pub enum ExitStatus {
     Malformed,
     /// A fragment cannot be read, or its set is contradictory or damaged.
     BadFragment,
-    /// The service could not be reached. Senders are told [`NoAnswer`](Self::NoAnswer).
+    /// The service could not be reached. Senders get [`NoAnswer`](Self::NoAnswer).
     Unreachable,
     /// The service had no answer, or a broken one. It may have done what was asked.
     NoAnswer,
-    /// The service took too long. It may have done what was asked. Senders are told [`NoAnswer`](Self::NoAnswer).
+    /// The service took too long. It may have done what was asked. Senders get [`NoAnswer`](Self::NoAnswer).
     TimedOut,
     /// The service or the connection to it is overloaded.
     Busy,
@@ -89,7 +89,7 @@ impl ExitStatus {
         Self::ALL.into_iter().find(|status| status.as_str() == code)
     }
 
-    /// What a sender is told of it. Whether a service was not there, hung up or said nothing is for the exit's operator alone:
+    /// The status that a sender gets. Whether a service was not there, hung up or said nothing is for the exit's operator alone:
     /// a sender that could tell would learn which ports of others are open (`spec/mix-wire.md §21 W8`).
     #[must_use]
     pub const fn told(self) -> Self {

@@ -1,4 +1,4 @@
-//! The layer above the packet: what a mix node says, to whom, when, and what became of it.
+//! The layer above the packet: mix messages, paths, delays, replay tags, reply credentials and packet accounting.
 //!
 //! `wakumix-sphinx` wraps 3968 opaque bytes for three hops. This crate gives those bytes and hops their
 //! meaning; every function takes its randomness and its time (a [`Duration`](std::time::Duration) since

@@ -20,7 +20,7 @@ pub struct Full;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct GroupId(u64);
 
-/// Credentials of one request, and whom its reply is for.
+/// Credentials of one request, and the owner of its reply.
 struct Group<T> {
     keys: Vec<ReplyKeys>,
     deadline: Duration,

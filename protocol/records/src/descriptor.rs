@@ -68,7 +68,7 @@ const PURPOSE: Purpose = Purpose { domain: "wakumix-mix-descriptor", payload_typ
 /// What a node tells of itself. Times are Unix seconds.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Descriptor {
-    /// Whom it is about, and who signs it.
+    /// The peer that it is about, which signs it.
     pub peer: PeerId,
     /// When it was made.
     pub issued: u64,

@@ -1,7 +1,7 @@
 //! What every packet format can do: the one way in which the rest of a node makes and opens packets.
 //!
 //! A node may serve several formats at once, each under its own protocol id. Their packets differ in length, so the
-//! length of a buffer tells its format; nobody but this room looks into one.
+//! length of a buffer tells its format; only this crate reads its contents.
 
 use core::{fmt, ops::Range, str::FromStr};
 use std::sync::Arc;

@@ -116,7 +116,7 @@ impl AsMut<Self> for OutboundPacket {
 /// One request–response exchange with a peer.
 #[derive(Debug)]
 pub struct OutboundRequest {
-    /// Whom to ask.
+    /// The peer to ask.
     pub peer: PeerId,
     /// Where to find it if it is not connected.
     pub addresses: Vec<Multiaddr>,
@@ -242,14 +242,14 @@ pub enum Verdict {
 pub enum PeerEvent {
     /// The first connection to a peer is up.
     Connected {
-        /// Whom to.
+        /// The peer.
         peer: PeerId,
         /// Where this node dialled it, without `/p2p`; `None` when the peer opened the connection.
         dialled: Option<Multiaddr>,
     },
     /// The last connection to a peer is gone.
     Disconnected {
-        /// Whom to.
+        /// The peer.
         peer: PeerId,
     },
     /// A peer has told what it is over a connection that this node opened: it is where it was dialled, and did not close
@@ -267,7 +267,7 @@ pub enum PeerEvent {
     },
     /// No address of a peer that this node dialled answered with its key.
     DialFailed {
-        /// Whom to.
+        /// The peer.
         peer: PeerId,
         /// Where it was dialled, without `/p2p`.
         addresses: Vec<Multiaddr>,

@@ -1,4 +1,4 @@
-//! Supervision: an actor that panics is made anew from its factory; one that keeps panicking stops the node.
+//! Supervision: an actor that panics is created again by its factory; one that keeps panicking stops the node.
 
 use std::{
     fmt, io,
@@ -26,13 +26,13 @@ use crate::{
     tasks::{RESTART_BUDGET, RESTART_WINDOW, RestartBudget},
 };
 
-/// Actors that wait to be started on a thread apart.
+/// Most actors that may wait to be started on a separate thread.
 const STARTS: usize = 4;
 
 /// An actor or task that could not be kept running. The node must stop.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Fatal {
-    /// Its name.
+    /// Name of the actor or task.
     pub actor: &'static str,
     /// Why.
     pub reason: String,
@@ -51,7 +51,7 @@ pub struct Supervisor {
     tasks: Tasks,
 }
 
-/// Where actors run. Their own thread ends with the last supervisor that has it.
+/// Where actors run. A separate thread ends when the last supervisor that uses it is dropped.
 #[derive(Clone)]
 enum Home {
     /// The caller's thread.
@@ -66,14 +66,14 @@ enum Home {
 type StartActor = Box<dyn FnOnce() + Send>;
 
 impl Supervisor {
-    /// A supervisor whose actors share one thread of their own, and whose failures are those of `tasks`. Must be called inside
+    /// A supervisor whose actors share one separate thread, and which reports failures as `tasks` does. Must be called inside
     /// an actix `System`.
     pub fn new(tasks: Tasks) -> Self {
         Self { home: Home::Arbiter(Arc::new(ArbiterThread(Some(Arbiter::new())))), tasks }
     }
 
-    /// A supervisor whose actors *and their tasks* share one thread of this name and nothing else: what they do takes no
-    /// turn on the threads of `tasks`. Names, counts and failures of the tasks are those of `tasks` all the same.
+    /// A supervisor whose actors *and their tasks* run on one separate thread of this name, so that their work never delays
+    /// the threads of `tasks`. The names, counts and failures of the tasks are still reported through `tasks`.
     ///
     /// The thread ends with the last clone, and thus once its actors have stopped.
     ///
@@ -111,7 +111,7 @@ impl Supervisor {
         &self.tasks
     }
 
-    /// Starts the actor that `factory` makes, and makes it again after a panic. It may have `task_limit` tasks.
+    /// Starts the actor that `factory` creates, and creates it again after a panic. It may have `task_limit` tasks.
     pub fn start<A: Actor>(
         &self,
         address: Address<A::Message>,
@@ -166,8 +166,10 @@ impl ActorHandle {
         self.restarts.load(Ordering::Relaxed)
     }
 
-    /// Refuses new messages, handles the queued ones, drains, ends; all by `deadline`. True when it ended by itself
-    /// in time.
+    /// Refuses new messages, handles the queued ones, drains and ends, all before `deadline`. True if it ended before the
+    /// deadline; false if the deadline cut it off.
+    ///
+    /// Cancel safe: no, because a call that is dropped has closed the queue already; the actor may or may not end.
     pub async fn stop(&self, deadline: Instant) -> bool {
         (self.close)();
         let (done, ended) = oneshot::channel();
@@ -199,7 +201,7 @@ enum Command {
     Panic { done: oneshot::Sender<()> },
 }
 
-/// How one instance of the actor came to its end, as its supervision sees it.
+/// How one instance of the actor ended.
 enum Outcome {
     Ended(End),
     Stop { deadline: Instant, done: oneshot::Sender<bool> },

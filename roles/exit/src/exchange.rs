@@ -67,7 +67,7 @@ pub(crate) struct Answering {
 }
 
 impl Exchange {
-    /// Asks and answers. Where there is no answer, the sender is told why.
+    /// Sends the request to the service and the answer to the sender; without an answer, a reply that says why.
     pub(crate) async fn run(self) {
         let Self { call, form, answering } = self;
         let shared = &answering.shared;

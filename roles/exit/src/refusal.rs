@@ -1,4 +1,4 @@
-//! What a sender is told when its request comes to nothing, in the protocol of the request.
+//! The reply to a sender whose request fails, in the protocol of the request.
 
 use wakumix_mix::{ExitStatus, exit::ReplyContent};
 use wakumix_waku::lightpush::{StatusCode, refusal::RefusalForm};

@@ -15,7 +15,7 @@ use crate::{config::Config, delay_queue::Bounds, metrics::Metric};
 /// to be felt at a start.
 const TIME: Duration = Duration::from_millis(80);
 
-/// What the admission of packets is to be made for: packets a second of the whole node that the operator has set, else that
+/// What the admission of packets is to be made for: packets per second of the whole node that the operator has set, else that
 /// [`measure_capacity`] finds, and what the mixer's queues have room for. Exports the first.
 #[must_use]
 pub(crate) fn node_capacity(config: &Config, formats: &Formats, workers: &Workers, telemetry: &Telemetry) -> Capacity {

@@ -21,11 +21,11 @@ pub const DEFAULT_MAX_HELD: usize = 8192;
 pub const DEFAULT_MAX_WAITING: usize = 1024;
 /// Packets that one worker takes at a time: about 4 ms of work, short beside the delays.
 pub const DEFAULT_MAX_BATCH: usize = 32;
-/// Mean time between two loops of a node that forwards: 6 packets a minute sent and 12 forwarded by others, which is
+/// Mean time between two loops of a node that forwards: 6 packets per minute sent and 12 forwarded by others, which is
 /// 4608 B · 18 / 60 s = 1.4 kB/s for the network, and in a pool of 20 each node is seen 36 times an hour.
 pub const DEFAULT_COVER: Duration = Duration::from_secs(10);
 
-/// The same of a node that only sends, two loops at a time: two packets a minute, 154 B/s, so that its guards see some whether
+/// The same of a node that only sends, two loops at a time: two packets per minute, 154 B/s, so that its guards see some whether
 /// or not it has anything to send.
 pub const DEFAULT_SENDER_COVER: Duration = Duration::from_secs(60);
 

@@ -3,7 +3,7 @@
 //! Contract:
 //! - Takes packets from the wire and finished packets that this node made, through
 //!   [`MixerHandle`](wakumix_role_api::mixer::MixerHandle). Every one of them ends in exactly one outcome of the ledger, here
-//!   or with whom it was handed to.
+//!   or with the peer that it was handed to.
 //! - Nothing is done with a packet before its replay tag is kept as durably as the key ring promises.
 //! - A packet that is not for us, damaged, replayed or unwanted is dropped silently and counted by reason.
 //! - Every queue has a bound and refuses the newest; no full queue makes another packet wait.

@@ -1,4 +1,4 @@
-//! The end of a packet here: handed to the host, or dropped, and whoever waits for it is told.
+//! The end of a packet here: handed to the host, or dropped, with the outcome sent to the waiting caller.
 
 use wakumix_mix::{DropReason, Outcome, Packet, Stage};
 use wakumix_role_api::host::{HostHandle, OutboundPacket, SendFailure};

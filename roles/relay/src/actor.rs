@@ -1,5 +1,5 @@
-//! The shell of the relay: a message in, a decision of [`policy`](crate::policy) or [`service`](crate::service) carried
-//! out. Whatever waits for the host runs in a task beside it.
+//! The relay's actor: it takes a message and carries out what [`policy`](crate::policy) or [`service`](crate::service)
+//! decides. What waits for the host runs in a task beside it.
 
 use std::sync::Arc;
 use std::time::{SystemTime, UNIX_EPOCH};
@@ -24,7 +24,7 @@ use crate::policy::{Policy, Publication, Refusal, peers_reached};
 use crate::repeats::Repeats;
 use crate::service::Version;
 
-/// Verdicts that wait for room in the host's queue, beyond which they are lost and counted.
+/// Verdicts that may wait for a free slot in the host's queue; further ones are dropped and counted.
 const MAX_WAITING_VERDICTS: usize = 256;
 
 /// What outlives the actor and is handed to each new instance.
@@ -41,7 +41,7 @@ pub(crate) struct RelayActor {
     policy: Policy,
     /// Ephemeral: after a restart all budgets are full.
     limiter: Limiter,
-    /// Where the limiter's time begins.
+    /// The limiter's time 0.
     started: Instant,
     shared: Arc<Shared>,
 }
@@ -90,13 +90,13 @@ impl RelayActor {
 
     fn lightpush(&mut self, request: InboundRequest, context: &Context<RelayMessage>) {
         let InboundRequest { protocol, from, body, respond, .. } = request;
-        // Dropping the sender of the response says that there is none.
+        // Dropping `respond` closes the stream without a response.
         let Some(version) = Version::of(protocol) else { return };
         let shared = Arc::clone(&self.shared);
         let admitted = self.limiter.admit(from, self.started.elapsed());
         let Some(pending) = admitted.then(|| shared.in_flight.begin()).flatten() else {
             shared.metrics.response(version, &Err(Refusal::TooManyRequests));
-            // A requester that has gone needs no answer, here and below.
+            // Nobody reads the answer when the requester has disconnected, here and below.
             let _ = respond.send(version.too_many_requests());
             return;
         };
@@ -121,7 +121,7 @@ impl RelayActor {
         context: &Context<RelayMessage>,
     ) {
         let Some(pending) = self.shared.in_flight.begin() else {
-            // A caller that has gone needs no reply, here and below.
+            // Nobody reads the reply when the caller has dropped its end, here and below.
             let _ = reply.send(published(Err(Refusal::TooManyRequests), None));
             return;
         };
@@ -153,7 +153,7 @@ impl RelayActor {
             pending.answered();
         };
         if context.spawn("relay_publish", OnPanic::Report, publishing).is_err() {
-            // The bound on requests in progress keeps below the one on tasks.
+            // Cannot happen: `task_limit` is larger than the bound on requests in progress.
             tracing::error!("the relay has more tasks than it may have; a request stays without an answer");
         }
     }
@@ -204,12 +204,12 @@ impl RelayActor {
             pending.answered();
         };
         if context.spawn("relay_subscribe", OnPanic::FailOwner, confirmation).is_err() {
-            // The bound on requests in progress keeps below the one on tasks.
+            // Cannot happen: `task_limit` is larger than the bound on requests in progress.
             tracing::error!("the relay has more tasks than it may have; a subscription stays unconfirmed");
         }
     }
 
-    /// What is not subscribed is left already, as nwaku has it: whoever asks twice has what it wants.
+    /// Leaving a topic that is not subscribed succeeds, as in nwaku: a repeated request is not an error.
     fn unsubscribe(&self, topic: &str, content_topic: Option<&str>) -> Result<(), String> {
         let topic = self.own_topic(topic)?;
         if self.shared.delivery.is_last(&topic, content_topic) {
@@ -235,7 +235,7 @@ impl RelayActor {
 
 impl Shared {
     /// Publishes, and shows the message to local readers too if it left: the publisher is its own receiver message
-    /// (`spec/waku.md §2.1`). Nwaku's nodes show it even when nobody took it; here a client that pushes it again after
+    /// (`spec/waku.md §2.1`). nwaku shows it even when no peer took it; here a client that pushes it again after
     /// a refusal does not make it appear twice.
     async fn publish(&self, publication: Publication) -> Result<u32, Refusal> {
         let Publication { placed, data } = publication;
@@ -245,7 +245,7 @@ impl Shared {
         Ok(peers)
     }
 
-    /// What a client is told: the success of its push again if it repeats it.
+    /// The outcome as the client sees it: a repeated push that succeeded before succeeds again.
     fn as_the_client_knows_it(
         &self,
         outcome: Result<u32, Refusal>,

@@ -17,8 +17,8 @@ pub const DEFAULT_FOLLOW_CAPACITY: usize = 1024;
 /// Publications in progress: each holds one message, so 64 of 150 KiB are 9.4 MiB at most.
 pub const DEFAULT_MAX_IN_FLIGHT: usize = 64;
 
-/// Budget of direct lightpush clients. logos-delivery applies 5 a second when nothing is configured (`spec/waku.md §0`), counts more
-/// leniently, and answers 40 requests back to back (`spec/live-behaviour.md §6`). Here one client gets 150 at once, and 15 a second.
+/// Budget of direct lightpush clients. logos-delivery applies 5 per second when nothing is configured (`spec/waku.md §0`), counts more
+/// leniently, and answers 40 requests back to back (`spec/live-behaviour.md §6`). Here one client gets 150 at once, and 15 per second.
 pub const DEFAULT_LIGHTPUSH_RATE: RateLimit = RateLimit { volume: 20, period: Duration::from_secs(1) };
 
 /// Budget of all lightpush requests from the mixnet together. Its users cannot be told apart, so the budget of one

@@ -1,16 +1,16 @@
 //! The relay role: validates gossip, keeps the latest messages for local readers, and serves lightpush v3 and v2.
 //!
-//! The crate is a plug: [`Relay`] implements [`Role`](wakumix_role_api::Role), takes
-//! [`RelayMessage`](wakumix_role_api::relay::RelayMessage)s and talks to the host by messages only. Everybody else holds
+//! The crate is a plugin: [`Relay`] implements [`Role`](wakumix_role_api::Role), takes
+//! [`RelayMessage`](wakumix_role_api::relay::RelayMessage)s and talks to the host by messages only. Other crates hold
 //! a [`RelayHandle`](wakumix_role_api::relay::RelayHandle).
 //!
 //! | module | what | I/O |
 //! |---|---|---|
 //! | `policy` | what is published, what is refused and with which words | none |
 //! | `service` | lightpush bytes to requests, outcomes to bytes | none |
-//! | `limiter` | request budgets | none |
-//! | `repeats` | what a client has had published, should it ask again | none |
-//! | `delivery` | caches and followers of accepted messages | none |
+//! | `limiter` | rate limits of lightpush, per client and over the mixnet | none |
+//! | `repeats` | what this node published for each client in the last two minutes, to answer a repeated push with success | none |
+//! | `delivery` | caches of accepted messages, and local readers that follow them as a stream | none |
 //! | `actor` | the shell: message in, decision out | host |
 //!
 //! ```

@@ -1,7 +1,7 @@
 //! Pushes that a client has had published here and sends again.
 //!
 //! js-waku repeats a push a second after its success, takes the 420 of a duplicate for a broken service and turns from it. So the
-//! same client is told 200 again, with the number of peers that the first push reached. Every other client is answered as ever:
+//! same client gets 200 again, with the number of peers that the first push reached. Every other client is answered as ever:
 //! what it learns by pushing somebody else's message is what gossip tells anybody, and never who pushed it.
 //!
 //! Remembered is a keyed hash of client and message, not the two: whoever reads the memory of this process must guess both,

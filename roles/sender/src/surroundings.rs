@@ -9,7 +9,7 @@ use wakumix_role_api::{Address, Directory, DirectoryReader, LocalNode, directory
 
 use crate::shell::Shell;
 
-/// What the client was told last.
+/// The last inputs of the client.
 pub(crate) struct Surroundings {
     directory: Arc<Directory>,
     connected: BTreeSet<PeerId>,

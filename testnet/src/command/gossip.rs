@@ -1,4 +1,4 @@
-//! `wakumix testnet --gossip`: relays alone, in a star or a full mesh, that publish so many messages a second, and of which some
+//! `wakumix testnet --gossip`: relays alone, in a star or a full mesh, that publish so many messages per second, and of which some
 //! may be killed. It shows whether every message comes to every relay: a peer whose gossip no longer arrives does not show in
 //! a net of a few messages.
 

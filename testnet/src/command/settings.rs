@@ -8,7 +8,7 @@ use wakumix_sphinx::PrivateKey;
 use super::options::Options;
 use crate::{Kind, NodePlan};
 
-/// A node of this kind, with keys and losses drawn from the seed. Whom it discovers is for the net to say.
+/// A node of this kind, with keys and losses drawn from the seed. The net decides which nodes it discovers.
 pub(super) fn node_plan(options: &Options, kind: Kind, number: u16, rng: &mut ChaCha20Rng) -> NodePlan {
     let (identity, mix_key, loss_seed) = (identity(rng), PrivateKey::generate(rng), rng.next_u32());
     let (delay, surfaces) = (options.delay.to_string(), options.hold.to_string());

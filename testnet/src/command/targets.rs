@@ -6,7 +6,8 @@ use serde::Serialize;
 
 use crate::Kind;
 
-/// One entry of the file. `kind` and `node` are labels that no metric has: one with the name of a metric's own would hide it.
+/// One entry of the file. `node` and `node_kind` are labels that no metric has: one with the name of a metric's own would hide that, as
+/// `kind` (of `waku_mix_pool_groups`) and `role` (of libp2p's connections) do.
 #[derive(Serialize)]
 struct Target<'a> {
     targets: [SocketAddr; 1],
@@ -16,7 +17,7 @@ struct Target<'a> {
 #[derive(Serialize)]
 struct Labels<'a> {
     node: &'a str,
-    kind: &'static str,
+    node_kind: &'static str,
 }
 
 /// Writes the nodes, each with its name and its metrics server, into a file as Prometheus reads it (`file_sd_configs`). It appears
@@ -27,7 +28,7 @@ struct Labels<'a> {
 pub(super) fn write<'a>(path: &Path, nodes: impl IntoIterator<Item = (&'a str, Kind, SocketAddr)>) -> io::Result<()> {
     let target = |(node, kind, address): (&'a str, Kind, SocketAddr)| Target {
         targets: [address],
-        labels: Labels { node, kind: kind.as_str() },
+        labels: Labels { node, node_kind: kind.as_str() },
     };
     let targets: Vec<_> = nodes.into_iter().map(target).collect();
     let text = serde_json::to_string_pretty(&targets)? + "\n";
@@ -49,7 +50,7 @@ mod tests {
         fs::remove_file(&path).unwrap();
         let json: serde_json::Value = serde_json::from_str(&text).unwrap();
         let expected =
-            serde_json::json!([{"targets": ["127.0.0.1:9002"], "labels": {"node": "mixer-1", "kind": "mixer"}}]);
+            serde_json::json!([{"targets": ["127.0.0.1:9002"], "labels": {"node": "mixer-1", "node_kind": "mixer"}}]);
         assert_eq!(json, expected);
         assert!(write(Path::new("/does/not/exist.json"), []).is_err());
     }

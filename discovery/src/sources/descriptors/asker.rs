@@ -1,4 +1,4 @@
-//! Whom to ask for what, and when. No I/O: moments, randomness and outcomes come in.
+//! Which peers to ask for which descriptors, and when. No I/O: moments, randomness and outcomes come in.
 
 use std::{
     collections::{HashMap, HashSet, VecDeque},
@@ -43,7 +43,7 @@ const FIRST_REVISIT: Duration = Duration::from_secs(3);
 /// The longest wait after an answer.
 const LONGEST_REVISIT: Duration = Duration::from_secs(10 * 60);
 /// Nodes asked for this reason between two looks at what is known, those first that have waited longest: 1000 nodes that
-/// rotate every minute are 17 a second, a look is a second or more.
+/// rotate every minute are 17 per second, a look is a second or more.
 const TURNS_A_LOOK: usize = 64;
 /// Peers whose last answer is remembered; while all of them are to be left alone, nobody new is asked. As many as the
 /// directory holds by default.
@@ -61,7 +61,7 @@ pub(super) struct Ask {
 /// How a request ended.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Outcome {
-    /// With good descriptors of these peers, so many of whom were new.
+    /// With valid descriptors of these peers, so many of which were new.
     Answered { told: HashSet<PeerId>, news: usize },
     /// The peer does not speak the protocol.
     Unsupported,
@@ -91,7 +91,7 @@ pub(super) struct Asked {
     pub(super) reached: Vec<PeerId>,
 }
 
-/// Decides whom to ask. All of its state is ephemeral.
+/// Decides which peers to ask. All of its state is ephemeral.
 #[derive(Debug)]
 pub(super) struct Asker {
     me: PeerId,
@@ -281,7 +281,7 @@ impl Asker {
     }
 
     /// A connected speaker or a node with a descriptor, as often the one as the other, of those that this node has reached:
-    /// whoever opens many connections to this node, or is told of by many, does not decide what it learns. Others are asked
+    /// whoever opens many connections to this node, or is reported by many, does not decide what it learns. Others are asked
     /// while there is none of these. `None` if the one that was drawn is to be left alone now.
     fn anybody(
         &self,

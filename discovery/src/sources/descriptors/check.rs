@@ -21,7 +21,7 @@ const AT_A_TIME: usize = 8;
 pub(super) struct Checked {
     /// What can be reported.
     pub(super) reports: Vec<PeerReport>,
-    /// Whom it had good descriptors of that are not held.
+    /// Peers of its valid descriptors that are not held yet.
     pub(super) told: HashSet<PeerId>,
     /// How many of them no descriptor was held of.
     pub(super) news: usize,

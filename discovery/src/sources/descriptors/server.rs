@@ -28,7 +28,7 @@ const OTHERS_OF_ALL: Refill = Refill::of(200, Duration::from_millis(50));
 /// The same of one peer: a node that starts asks several times, and then every few minutes.
 const OTHERS_OF_ONE: Refill = Refill::of(8, Duration::from_secs(15));
 
-/// Own descriptors that are remembered, 8 bytes each: one a second at most, and one in three hours at least.
+/// Own descriptors that are remembered, 8 bytes each: one per second at most, and one in three hours at least.
 const MAX_MADE: usize = 4096;
 
 /// The wall clock in Unix seconds.

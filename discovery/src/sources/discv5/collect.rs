@@ -14,7 +14,7 @@ const MAX_WAITING: usize = 1024;
 /// Records that are remembered as told, some 64 bytes each. When there is no room, all are forgotten, and then told once
 /// more.
 const MAX_TOLD: usize = 16_384;
-/// A record is told again after this time, so that others know that it is still about.
+/// A record is reported again after this time, so that its peer counts as still present.
 const AGAIN: Duration = Duration::from_secs(60);
 
 /// What was seen and is to be reported.

@@ -1,4 +1,4 @@
-//! The running server: what it is told, what it finds.
+//! The running server: its inputs and what it finds.
 
 use std::{net::IpAddr, sync::Arc, time::Duration};
 
@@ -32,9 +32,9 @@ const PARALLEL_QUESTIONS: usize = 6;
 const WANTED_AT_ONCE: usize = 16;
 /// Between two reports.
 const BATCH_TIME: Duration = Duration::from_millis(250);
-/// Neighbours that are told of a new record; the others learn of it at their next look-up or ping.
+/// Neighbours that are sent a new record; the others get it at their next look-up or ping.
 const MAX_TOLD_NEIGHBOURS: usize = 64;
-/// Neighbours that are told at the same time.
+/// Neighbours that are sent it at the same time.
 const TOLD_AT_ONCE: usize = 8;
 /// Messages between walks and the collector.
 const WALK_RESULTS: usize = 4;
@@ -140,7 +140,7 @@ impl Server<'_> {
     /// Whether the event brings a record that is new.
     fn on_event(self, event: Event, collector: &mut Collector) -> bool {
         match event {
-            // Signed by whom it is about, wherever it came from and whether or not UDP reaches it.
+            // Signed by the peer that it is about, wherever it came from and whether or not UDP reaches it.
             Event::Discovered(record) | Event::SessionEstablished(record, _) => collector.add(&record, Instant::now()),
             Event::UnverifiableEnr { enr, .. } => collector.add(&enr, Instant::now()),
             Event::SocketUpdated(address) => {

@@ -46,7 +46,7 @@ impl Client {
 
     /// Runs until discovery has stopped.
     pub(super) async fn run(mut self) {
-        // The operator named whom to ask at once; connected peers are asked when they have told what they speak.
+        // The operator's peers are asked at once; connected peers, when identify has shown their protocols.
         let mut is_first = !self.peers.is_empty();
         loop {
             if !std::mem::take(&mut is_first) {

@@ -1,4 +1,4 @@
-//! The server: which records are given away, and to whom.
+//! The server: which records it sends, and to which peers.
 
 use std::{
     collections::HashMap,
@@ -59,7 +59,7 @@ pub(super) struct Server {
 wakumix_sphinx::named_enum! {
     /// What became of a request.
     pub(super) enum Outcome {
-        /// It was told records.
+        /// It was sent records.
         Served = "served",
         /// There were none to tell.
         Empty = "empty",

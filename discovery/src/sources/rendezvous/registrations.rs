@@ -35,7 +35,7 @@ struct Entry {
 struct Walk {
     /// Gives every peer its rank.
     seed: u64,
-    /// The lowest rank that has not been told.
+    /// The lowest rank that has not been returned.
     next: u64,
 }
 
@@ -88,7 +88,7 @@ impl Registrations {
     }
 
     /// At most `limit` records of others than `reader`, those of nodes that this one has reached before all others. Without a
-    /// cookie they are a random sample; with that of the last answer they are others, until all have been told and another
+    /// cookie they are a random sample; with that of the last answer they are others, until all have been returned and another
     /// random order begins. A cookie that is none of ours begins anew: a reader that keeps it, as nwaku's do, would else
     /// be refused forever.
     pub(super) fn tell(

@@ -1,6 +1,6 @@
 //! The registrar: keeps advertisements of others, and makes those wait that are many or alike (`spec/waku.md §6.6`).
 //!
-//! Who registers is told how long to wait, `E · 1/(1 − c/C)^P · (s/C + similarity + G)` seconds, with `c` of `C` places
+//! The response to a registration says how long to wait, `E · 1/(1 − c/C)^P · (s/C + similarity + G)` seconds, with `c` of `C` places
 //! taken, `s` of them by the service. It comes back with a signed ticket, and what it has waited is taken off the time that
 //! it would have to wait now. So a flood makes itself wait, nothing is remembered of those that wait, and what is kept is
 //! never pushed out.
@@ -284,7 +284,7 @@ fn seconds(seconds: UnixSeconds) -> f64 {
     f64::from(u32::try_from(seconds).unwrap_or(u32::MAX))
 }
 
-/// Rounded up, and no longer than advertisements live: who waits that long is told anew.
+/// Rounded up, and no longer than advertisements live: a peer that waits that long gets a new waiting time.
 fn whole_seconds(seconds: f64) -> u32 {
     let longest = Duration::from_secs(EXPIRY);
     let wait = Duration::try_from_secs_f64(seconds.ceil().max(0.0)).map_or(longest, |wait| wait.min(longest));

@@ -18,7 +18,7 @@ use super::{
 };
 use crate::{peer_report::UnixSeconds, sources::budget::Budget};
 
-/// Requests of all peers together. The dearest checks two signatures, some 0.2 ms; 500 a second take a tenth of a core.
+/// Requests of all peers together. The dearest checks two signatures, some 0.2 ms; 500 per second take a tenth of a core.
 const ALL: Refill = Refill::of(1000, Duration::from_millis(2));
 /// Requests of one peer. A look-up and a registration with all buckets ask one peer a few times; walks come each minute.
 const OWN: Refill = Refill::of(40, Duration::from_millis(500));

@@ -59,7 +59,7 @@ impl FragmentRefusal {
         }
     }
 
-    /// What the sender is told.
+    /// The status in the reply to the sender.
     #[must_use]
     pub const fn status(self) -> ExitStatus {
         match self {

@@ -59,7 +59,7 @@ impl ExitPolicy {
     /// Decides about a request for `destination` that names `codec`.
     ///
     /// # Errors
-    /// What the sender is told: [`ExitStatus::CodecRefused`], [`ExitStatus::NoService`], [`ExitStatus::NotForwarding`],
+    /// The status in the reply to the sender: [`ExitStatus::CodecRefused`], [`ExitStatus::NoService`], [`ExitStatus::NotForwarding`],
     /// [`ExitStatus::InvalidDestination`], [`ExitStatus::AddressRefused`] or [`ExitStatus::PortRefused`].
     pub fn target(
         &self,

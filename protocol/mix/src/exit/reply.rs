@@ -25,7 +25,7 @@ pub enum ReplyContent {
 }
 
 impl ReplyContent {
-    /// What a sender is told of a status. `refusal` says it in the protocol of the request; empty if that has no words for it.
+    /// The reply to a sender for a status. `refusal` says it in the protocol of the request; empty if that has no words for it.
     #[must_use]
     pub fn of_status(status: ExitStatus, refusal: Vec<u8>) -> Self {
         if refusal.is_empty() && status == ExitStatus::AnswerTooLong { Self::Nothing } else { Self::Status(refusal) }

@@ -58,7 +58,7 @@ impl<'a> Preference<'a> {
 
 impl fmt::Debug for Preference<'_> {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        // Whom a sender avoids tells on which paths it was.
+        // Which nodes a sender avoids reveals which paths it used.
         let avoided = self.avoid.map_or(0, BTreeSet::len);
         formatter.debug_struct("Preference").field("avoided", &avoided).finish_non_exhaustive()
     }

@@ -37,7 +37,7 @@ pub enum Request {
     Sample(usize),
 }
 
-/// What somebody is told: descriptors in their envelopes, unchecked.
+/// The response: descriptors in their envelopes, unchecked.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Response {
     /// The envelopes; a peer may have sent more than it was asked for, within [`MAX_RESPONSE_LEN`].

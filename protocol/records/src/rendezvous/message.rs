@@ -53,7 +53,7 @@ pub struct Query {
     pub namespace: Option<String>,
     /// How many at most.
     pub limit: Option<u64>,
-    /// The cookie of the last answer, to be told others than before.
+    /// The cookie of the last response, to get registrations that it did not have.
     pub cookie: Option<Vec<u8>>,
 }
 

@@ -20,10 +20,10 @@ const FLEET: Purpose = Purpose { domain: "libp2p-peer-record", payload_type: &[3
 /// What the text of the specification says. It is read as well: the same statement, signed by the same key.
 const SPECIFIED: Purpose = Purpose { domain: "libp2p-routing-state", payload_type: b"/libp2p/extensible-peer-record/" };
 
-/// What a peer says of itself.
+/// The extensible peer record: what a peer publishes about itself.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct PeerRecord {
-    /// Whom it is about; the signer.
+    /// The peer that it is about, which signs it.
     pub peer: PeerId,
     /// Orders the records of a peer; nwaku uses Unix seconds.
     pub seq: u64,

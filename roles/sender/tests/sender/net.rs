@@ -34,7 +34,7 @@ pub(crate) enum Conduct {
     Mute,
     /// Answers with this status.
     Refuses(StatusCode, &'static str),
-    /// Serves so many requests a second, after as many at once, and has no time for more.
+    /// Serves so many requests per second, after as many at once, and has no time for more.
     Limited(u32),
 }
 

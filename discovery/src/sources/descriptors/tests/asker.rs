@@ -1,4 +1,4 @@
-//! Whom the source asks, and when.
+//! Which peers the source asks, and when.
 
 use std::{collections::HashSet, time::Duration};
 

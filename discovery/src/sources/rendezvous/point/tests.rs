@@ -198,7 +198,7 @@ fn ten_thousand_hostile_requests_register_nobody() {
     assert!(outcomes[Outcome::Refused as usize] > 1000 && outcomes[Outcome::Malformed as usize] > 1000, "{outcomes:?}");
 }
 
-/// A hundred registrations a second from four networks, by ever new identities, and as many readers.
+/// A hundred registrations per second from four networks, by ever new identities, and as many readers.
 #[test]
 fn a_flood_of_registrations_starves_neither_readers_nor_newcomers_nor_those_that_were_reached() {
     let mut world = World::new();

@@ -72,19 +72,18 @@ fn page() -> String {
     let mut page = String::from(concat!(
         "# Sizes of node records\n\n",
         "<!-- Written by WRITE_DOCS=1 cargo test -p wakumix-records sizes; do not edit. -->\n\n",
-        "A node record (ENR) has 300 bytes at most. Fields are put in by this order, each if it still fits; read\n",
-        "backwards, it is the order in which they are dropped. No record is ever refused for its size, so none keeps a\n",
-        "node from starting.\n\n",
+        "A node record (ENR) has at most 300 bytes (EIP-778). Fields are added in this order, each only if it still\n",
+        "fits; what does not fit is left out. So a long list of addresses or shards never keeps a node from starting.\n\n",
         "1. identity, signature, `waku2`, the first shard of `rs`\n",
         "2. `ip`, `udp`, `tcp`, then `ip6`, `udp6`, `tcp6`; without `tcp`, the first entry of `multiaddrs`, for instance the\n",
         "   relay of a mixer that cannot be dialled\n",
-        "3. the other shards of `rs`: as many as fit, 63 in all at most\n",
+        "3. the other shards of `rs`: as many as fit, at most 63 in total\n",
         "4. the first entry of `multiaddrs`: what browsers dial\n",
-        "5. `mix-key`: who can dial the node can fetch its descriptor, which has the key\n",
-        "6. the other entries of `multiaddrs`, in their order\n\n",
-        "The sequence number starts at the Unix time in seconds and rises by one with each change, at most one a second: it\n",
-        "is higher after a restart without being kept on disk.\n\n",
-        "Bytes by addresses, roles and shards. `−1a`: one address left out, `−1s`: one shard, `−key`: the mix key.\n\n",
+        "5. `mix-key`: a peer that can dial the node can fetch its descriptor, which has the key\n",
+        "6. the other entries of `multiaddrs`, in the order in which the node lists them\n\n",
+        "The sequence number starts at the Unix time in seconds and rises by one with each change, at most once per second.\n",
+        "So it is higher after a restart, although it is not saved.\n\n",
+        "Size in bytes by addresses, number of shards and roles. `−1a`: one address is left out, `−1s`: one shard, `−key`: the mix key.\n\n",
     ));
     page.push_str("| addresses | shards |");
     for (role, ..) in ROLES {
