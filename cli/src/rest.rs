@@ -100,6 +100,51 @@ impl From<TokenError> for Failure {
     }
 }
 
+/// What stands before the paths of a node's routes: scheme, host, port, and the path of a proxy.
+fn base_of(via: &str) -> Result<String, String> {
+    if let Some((scheme, _)) = via.split_once("://").filter(|(scheme, _)| !["http", "https"].contains(scheme)) {
+        return Err(format!("`{scheme}` is not served by nodes"));
+    }
+    let base = if via.contains("://") { via.to_owned() } else { format!("http://{via}") };
+    // Not repeated: what stands before the @ may be a password.
+    if base.split('/').nth(2).is_some_and(|authority| authority.contains('@')) {
+        return Err("the address has a user or a password, which nodes do not ask for; see --token-file".to_owned());
+    }
+    let malformed = || format!("`{}` is not an address with http or https", via.escape_debug());
+    let uri: ureq::http::Uri = base.parse().map_err(|_| malformed())?;
+    let authority = uri.authority().map(ureq::http::uri::Authority::as_str).unwrap_or_default();
+    let host = uri.host().filter(|host| !host.is_empty()).ok_or_else(malformed)?;
+    // A port that is not one would be read as none, and port 80 be asked.
+    let port = authority.strip_prefix(host).and_then(|rest| rest.strip_prefix(':'));
+    if let Some(port) = port.filter(|port| !port.parse::<u16>().is_ok_and(|port| port != 0)) {
+        return Err(format!("`{port}` is not a port from 1 to 65535"));
+    }
+    if uri.query().is_some() || via.contains('#') {
+        return Err(format!("`{via}` has more than scheme, host, port and path"));
+    }
+    Ok(base.trim_end_matches('/').to_owned())
+}
+
+/// Why a node gave no answer.
+fn cause(error: &ureq::Error) -> String {
+    use wakumix_tls::rustls::{CertificateError as Wrong, Error as Tls};
+    let tls = match error {
+        ureq::Error::Rustls(tls) => Some(tls),
+        ureq::Error::Io(io) => io.get_ref().and_then(|inner| inner.downcast_ref::<Tls>()),
+        ureq::Error::Protocol(_) => return "the answer is not HTTP".to_owned(),
+        _ => None,
+    };
+    match tls {
+        Some(Tls::InvalidCertificate(Wrong::UnknownIssuer)) => {
+            "the authority of its certificate is not among those that are trusted".to_owned()
+        }
+        _ => {
+            let words = error.to_string();
+            words.strip_prefix("io: ").unwrap_or(&words).to_owned()
+        }
+    }
+}
+
 /// What a node answers.
 pub(super) struct Answer<'a> {
     node: &'a RestNode,
@@ -110,18 +155,16 @@ impl RestNode {
     /// The node at an address such as `http://127.0.0.1:8645`, which has so long for an answer and is shown who asks.
     ///
     /// # Errors
-    /// When the address names another scheme than nodes serve.
+    /// When it is not such an address.
     pub(super) fn at(via: &str, limit: Duration, access: Access) -> Result<Self, Failure> {
-        if let Some((scheme, _)) = via.split_once("://").filter(|(scheme, _)| !["http", "https"].contains(scheme)) {
-            let problem =
-                Problem::new(format!("--via: `{scheme}` is not served by nodes"), "write it as http://127.0.0.1:8645");
-            return Err(Failure::Input(problem.into()));
-        }
-        let base = if via.contains("://") { via.to_owned() } else { format!("http://{via}") };
+        let base = base_of(via).map_err(|wrong| {
+            let problem = Problem::new(format!("--via: {wrong}"), "write it as http://127.0.0.1:8645");
+            Failure::Input(problem.into())
+        })?;
         let config = ureq::Agent::config_builder().http_status_as_error(false).timeout_recv_response(Some(limit));
         let Access { token, tls } = access;
         let config = config.timeout_connect(Some(limit)).proxy(None).tls_config(tls);
-        Ok(Self { base: base.trim_end_matches('/').to_owned(), agent: config.build().into(), token })
+        Ok(Self { base, agent: config.build().into(), token })
     }
 
     /// Reads `path`.
@@ -150,11 +193,12 @@ impl RestNode {
 
     fn answer(&self, response: Result<ureq::http::Response<ureq::Body>, ureq::Error>) -> Result<Answer<'_>, Failure> {
         let response = response.map_err(|error| {
-            let words = error.to_string();
-            let message = format!("{} cannot be asked: {}", self.base, words.strip_prefix("io: ").unwrap_or(&words));
+            let message = format!("{} cannot be asked: {}", self.base, cause(&error));
             let help = if self.base.starts_with("https:") {
                 "check the address, name the authority of the node with --ca-file, and a client certificate with \
                  --client-cert-file and --client-key-file where the node asks for one"
+            } else if matches!(error, ureq::Error::Protocol(_)) {
+                "check the address, and write https:// if the node has rest-tls-cert-path"
             } else {
                 "check the address, and that a node runs there with rest = true"
             };
@@ -273,6 +317,40 @@ mod tests {
             assert!(said.contains("it is not the REST address of a wakumix node"), "{said}");
         }
         assert_eq!(asked("HTTP/1.1 200 OK\r\ncontent-length: 3\r\n\r\n[7]"), Ok(vec![7]));
+    }
+
+    #[test]
+    fn an_address_that_is_not_one_is_an_error_of_the_input() {
+        for (via, says) in [
+            ("", "`` is not an address"),
+            ("http://", "`http://` is not an address"),
+            ("http://:8645", "`http://:8645` is not an address"),
+            ("http://[::1", "`http://[::1` is not an address"),
+            ("http://127.0.0.1:8645 ", "is not an address"),
+            ("ftp://127.0.0.1", "`ftp` is not served by nodes"),
+            ("http://127.0.0.1:99999", "`99999` is not a port from 1 to 65535"),
+            ("127.0.0.1:0", "`0` is not a port from 1 to 65535"),
+            ("[::1]:x", "is not"),
+            ("127.0.0.1:", "`` is not a port from 1 to 65535"),
+            ("http://127.0.0.1:8645?x=1", "has more than scheme, host, port and path"),
+            ("http://127.0.0.1:8645/#top", "has more than scheme, host, port and path"),
+        ] {
+            let wrong = RestNode::at(via, Duration::from_secs(5), Access::default()).err().unwrap();
+            assert_eq!(wrong.code(), 1, "{via}");
+            let said = wrong.to_string();
+            assert!(said.contains("--via: ") && said.contains(says) && said.contains("help: "), "{via}: {said}");
+        }
+        let wrong =
+            RestNode::at("http://me:secret@127.0.0.1", Duration::from_secs(5), Access::default()).err().unwrap();
+        assert!(wrong.to_string().contains("user or a password") && !wrong.to_string().contains("secret"), "{wrong}");
+        for (via, base) in [
+            ("127.0.0.1:8645", "http://127.0.0.1:8645"),
+            ("localhost", "http://localhost"),
+            ("https://[::1]:1/", "https://[::1]:1"),
+            ("https://node.example.org/waku/", "https://node.example.org/waku"),
+        ] {
+            assert_eq!(base_of(via).as_deref(), Ok(base));
+        }
     }
 
     fn token_file(folder: &std::path::Path, text: &str) -> PathBuf {

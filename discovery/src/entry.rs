@@ -30,7 +30,7 @@ pub enum EntryError {
     #[error(transparent)]
     Key(#[from] KeyError),
     /// The address does not parse.
-    #[error("the address is no multiaddress: {0}")]
+    #[error("the address is not a multiaddr: {0}")]
     Multiaddr(String),
     /// The address parses, but no packet header can carry it.
     #[error("{0}; names are written as /dns4/<name>")]
@@ -310,8 +310,8 @@ mod tests {
             (format!("{address}/p2p/{PEER}:{}", "g".repeat(64)), "64 hexadecimal digits"),
             (format!("{address}/p2p/{PEER}:{}", "ff".repeat(32)), "not in canonical form"),
             (format!("{address}:{KEY}"), "the address does not end with /p2p/<peer id>"),
-            (format!("127.0.0.1:{KEY}"), "the address is no multiaddress"),
-            (format!("{address}/p2p/nobody:{KEY}"), "is no multiaddress"),
+            (format!("127.0.0.1:{KEY}"), "the address is not a multiaddr"),
+            (format!("{address}/p2p/nobody:{KEY}"), "is not a multiaddr"),
             (format!("{address}/p2p/{ED25519}:{KEY}"), "only peer ids of secp256k1 keys"),
             (format!("/ip6/::1/tcp/1/p2p/{PEER}:{KEY}"), "a mix header carries only"),
             (format!("/dns6/example.org/tcp/1/p2p/{PEER}:{KEY}"), "names are written as /dns4/<name>"),

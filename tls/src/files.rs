@@ -161,7 +161,7 @@ impl CertificateError {
     #[must_use]
     pub fn help(&self) -> String {
         match self {
-            Self::Missing(path) => format!("put the file there, or name another one; {} is not it", path.display()),
+            Self::Missing(_) => "put the file there, or name one that exists".to_owned(),
             Self::Unreadable(..) => {
                 "let the user or a group of the process read it, and enter every folder above it".to_owned()
             }

@@ -60,7 +60,7 @@ pub(super) fn read(path: &Path, fleet: Option<&str>) -> Result<Listed, Failure> 
     })?;
     let value: Value = serde_json::from_str(&text).map_err(|error| {
         let help = "save it again, with curl -fsSL https://fleets.logos.co/data.json -o FILE";
-        failed(format!("{} is no JSON: {error}", path.display()), help)
+        failed(format!("{} is not JSON: {error}", path.display()), help)
     })?;
     listed(&value, fleet).map_err(|(message, help)| failed(format!("{}: {message}", path.display()), &help))
 }

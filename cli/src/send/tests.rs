@@ -75,8 +75,8 @@ fn says_first_that_the_mixnet_was_left_out_and_why() {
     });
     let fallen_back = answer_by(DeliveryPath::Direct(Some(Box::new(failure))), 1);
     let said = printed(false, &fallen_back);
-    let first = "NOT anonymous: sent directly, because the mixnet could not be used: pool 1 of 4 needed: 2 expired \
-                 (pool_too_small)\nstatus 200: published to 1 relay peer\nconfirmed directly, 2 tries\n";
+    let first = "NOT anonymous: sent directly, because the mixnet could not be used: pool too small: 1 usable mix nodes, \
+                 4 needed (2 expired) (pool_too_small)\nstatus 200: published to 1 relay peer\nconfirmed directly, 2 tries\n";
     assert!(said.starts_with(first), "{said}");
     let json: serde_json::Value = serde_json::from_str(&printed(true, &fallen_back)).unwrap();
     assert_eq!((&json["way"], &json["fallback"]["code"]), (&"direct".into(), &"pool_too_small".into()));
@@ -103,7 +103,11 @@ fn a_failure_prints_nothing_for_people_and_says_why_on_standard_error() {
     assert_eq!(printed(false, &outcome), "");
     assert!(printed(true, &outcome).contains("\"error\": \"pool_too_small\""));
     let words = outcome.failure();
-    assert!(words.contains("pool 1 of 4 needed: 2 expired") && words.ends_with("(pool_too_small)"), "{words}");
+    assert!(
+        words.contains("pool too small: 1 usable mix nodes, 4 needed (2 expired)")
+            && words.ends_with("(pool_too_small)"),
+        "{words}"
+    );
     let refused = Outcome { status: 420, status_desc: Some("no".to_owned()), ..Outcome::default() };
     assert_eq!(refused.failure(), "the service answered 420: no");
 }

@@ -261,7 +261,7 @@ fn send_says_what_is_wrong_with_its_input_and_where_nobody_listens() {
         let lonely = "roles = [\"sender\"]\nlisten-address = \"127.0.0.1\"\ntcp-port = 0\nrest = false\n";
         fs::write(&file, lonely).unwrap();
         let lonely = [&send[..], &["/a/1/b/proto", "--config", file.to_str().unwrap()]].concat();
-        refuses(&lonely, 3, &["pool 0 of 4 needed", "pool_too_small"]).await;
+        refuses(&lonely, 3, &["pool too small: 0 usable mix nodes, 4 needed", "pool_too_small"]).await;
     });
 }
 

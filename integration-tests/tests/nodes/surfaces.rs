@@ -145,7 +145,7 @@ fn failures_before_the_service_have_their_own_status_and_code() {
         let answer = http::post(rest(&lonely, "sender-1"), PUSH, request("x", "required").to_string()).await;
         assert_eq!((answer.status, &answer.json()["error"]), (503, &json!("pool_too_small")));
         let words = answer.json()["statusDesc"].as_str().unwrap().to_owned();
-        assert!(words.contains("pool 0 of 4 needed"), "{words}");
+        assert!(words.contains("pool too small: 0 usable mix nodes, 4 needed"), "{words}");
 
         let off_shard = json!({
             "pubsubTopic": "/waku/2/rs/66/7",
@@ -227,7 +227,10 @@ fn readiness_says_what_is_missing_until_the_pool_is_there() {
         let sender = rest(&net, "sender-1");
         assert_eq!(http::get(sender, "/health/live").await.status, 200);
         let ready = http::get(sender, "/health/ready").await;
-        assert_eq!((ready.status, ready.body.as_str()), (503, "sender: pool 0 of 4 needed: no other node is known"));
+        assert_eq!(
+            (ready.status, ready.body.as_str()),
+            (503, "sender: pool too small: 0 usable mix nodes, 4 needed (no other node is known)")
+        );
         let health = http::get(sender, "/health").await;
         assert_eq!((health.status, &health.json()["nodeHealth"]), (200, &json!("INITIALIZING")));
 

@@ -36,13 +36,16 @@ const ROLES: &str = "roles";
 /// The longest file: a list of 16 384 mix nodes has 3 MiB.
 const MAX_FILE: usize = 8 << 20;
 
+/// Items of one list that are named as wrong or repeated. The line of each is found by reading the file again.
+const MAX_ITEMS_NAMED: usize = 20;
+
 /// Variables with our prefix that are no keys: the path of the file.
 const ENV_FILE: [&str; 2] = ["WAKUMIX_CONFIG", "WAKUMIX_CONFIG_FILE"];
 
 /// The sources of a configuration. The environment comes in as a list, so that tests need not change the process's.
 #[derive(Clone, Debug, Default)]
 pub struct Inputs {
-    /// The file; without it the variable `WAKUMIX_CONFIG` names it, if set.
+    /// The file; without it the variable `WAKUMIX_CONFIG` names it, if set and not empty.
     pub file: Option<PathBuf>,
     /// Names and values of environment variables; those without [`ENV_PREFIX`] or the one of `wakunode2` do not matter.
     pub environment: Vec<(String, String)>,
@@ -117,7 +120,7 @@ impl Inputs {
     /// The file to read.
     pub fn file(&self) -> Option<PathBuf> {
         self.file.clone().or_else(|| {
-            let named = |(name, _): &&(String, String)| ENV_FILE.contains(&name.as_str());
+            let named = |(name, path): &&(String, String)| ENV_FILE.contains(&name.as_str()) && !path.is_empty();
             self.environment.iter().find(named).map(|(_, path)| PathBuf::from(path))
         })
     }
@@ -355,9 +358,15 @@ impl Judge {
                 let default = key.default.as_deref().filter(|text| !text.is_empty());
                 let default = default.map(|text| format!("; the default is {text}"));
                 let help = format!("write {}{}", key.accepts(), default.unwrap_or_default());
-                for (item, error) in errors {
+                let left_out = errors.len().saturating_sub(MAX_ITEMS_NAMED);
+                for (item, error) in errors.into_iter().take(MAX_ITEMS_NAMED) {
                     let place = self.place(&name, item, &source);
                     self.problems.push(Problem::new(format!("`{name}` in {place}: {error}"), help.clone()));
+                }
+                if left_out > 0 {
+                    let place = self.place(&name, None, &source);
+                    let message = format!("`{name}` in {place}: further items of the list are wrong: {left_out}");
+                    self.problems.push(Problem::new(message, help));
                 }
             }
         }
@@ -366,9 +375,9 @@ impl Judge {
     /// Says what a list has twice. Of roles it may mean that another one was to stand there; elsewhere it does no harm.
     fn repeated(&mut self, key: &Key, name: &str, value: &Value, source: &ConfigSource) {
         let Value::Array(_, items) = value else { return };
-        let mut seen = BTreeSet::new();
+        let (mut seen, mut named) = (BTreeSet::new(), BTreeSet::new());
         for (index, text) in items.iter().map(scalar_text).enumerate() {
-            if seen.insert(text.clone()) {
+            if seen.insert(text.clone()) || named.len() == MAX_ITEMS_NAMED || !named.insert(text.clone()) {
                 continue;
             }
             let place = self.place(name, Some(index), source);
@@ -487,7 +496,9 @@ fn parse_toml(text: &str) -> Result<Dict, String> {
     let table: toml::Table = toml::from_str(text).map_err(|error: toml::de::Error| {
         let start = error.span().map_or(0, |span| span.start);
         let line = text.bytes().take(start).filter(|byte| *byte == b'\n').count() + 1;
-        format!("line {line}: {}", error.message())
+        // What the parser says of it names types of the language that this is written in.
+        let message = if error.message().contains("i128") { "the number is too large" } else { error.message() };
+        format!("line {line}: {message}")
     })?;
     match Value::serialize(table) {
         Ok(Value::Dict(_, table)) => Ok(table),

@@ -195,9 +195,12 @@ mod tests {
         assert_eq!(line(&["mixer: pool too small: 1 usable mix nodes, 3 needed"]), None);
         assert_eq!(line(&[]), Some(Line::Ready));
         assert_eq!(line(&[]), None);
-        assert_eq!(line(&["sender: pool 3 of 4 needed: 1 expired"]), Some(Line::NotReady));
-        assert_eq!(line(&["sender: pool 2 of 4 needed: 1 expired, 1 unreachable"]), None);
-        assert_eq!(line(&["sender: pool 2 of 4 needed", "relay: no peer on any pubsub topic"]), Some(Line::NotReady));
+        assert_eq!(line(&["sender: pool too small: 3 usable mix nodes, 4 needed (1 expired)"]), Some(Line::NotReady));
+        assert_eq!(line(&["sender: pool too small: 2 usable mix nodes, 4 needed (1 expired, 1 unreachable)"]), None);
+        assert_eq!(
+            line(&["sender: pool too small: 2 usable mix nodes, 4 needed", "relay: no peer on any pubsub topic"]),
+            Some(Line::NotReady)
+        );
     }
 
     #[test]

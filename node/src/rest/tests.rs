@@ -113,7 +113,7 @@ impl World {
             sharding: Sharding { cluster: 66, shards: NonZeroU16::new(1) },
             max_message: 1024,
             health: Arc::new(health),
-            missing: Arc::new(|| vec!["sender: pool 0 of 4 needed".to_owned()]),
+            missing: Arc::new(|| vec!["sender: pool too small: 0 usable mix nodes, 4 needed".to_owned()]),
             telemetry,
             admin: true,
             takes_changes: true,
@@ -467,7 +467,7 @@ async fn a_route_of_a_role_gets_path_and_body_and_is_refused_where_the_role_is_o
 async fn probes_say_what_the_node_waits_for() {
     let (world, mut queues) = World::new(SENDER);
     assert_eq!(world.get("/health/live").await, (StatusCode::OK, "OK".to_owned()));
-    let waiting = (StatusCode::SERVICE_UNAVAILABLE, "sender: pool 0 of 4 needed".to_owned());
+    let waiting = (StatusCode::SERVICE_UNAVAILABLE, "sender: pool too small: 0 usable mix nodes, 4 needed".to_owned());
     assert_eq!(world.get("/health/ready").await, waiting);
     let host = async {
         let Some(HostMessage::Status(reply)) = queues.host.recv().await else { panic!("the host is not asked") };

@@ -15,7 +15,7 @@ use crate::{PoolCounts, ServiceKind};
 #[non_exhaustive]
 pub enum ClientError {
     /// Not enough mix nodes are known.
-    #[error("pool {usable} of {needed} needed: {others}")]
+    #[error("pool too small: {usable} usable mix nodes, {needed} needed ({others})")]
     PoolTooSmall {
         /// Nodes that a path can use.
         usable: usize,

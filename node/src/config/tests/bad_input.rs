@@ -429,3 +429,26 @@ fn a_directory_that_cannot_be_used_is_refused() {
     std::fs::set_permissions(&folder, std::fs::Permissions::from_mode(0o2770)).unwrap();
     Setup::new().toml(&of(&folder)).load();
 }
+
+#[test]
+fn a_long_list_of_wrong_items_is_cut_short() {
+    let wrong = |count: usize| Setup::new().toml(&format!("staticnode = [{}]", "'x',\n".repeat(count))).problems();
+    assert_eq!(wrong(20).len(), 20);
+    let said = wrong(5000);
+    assert_eq!(said.len(), 21);
+    assert!(said[19].to_string().contains("line 20: `x`"), "{}", said[19]);
+    assert!(said[20].to_string().contains("further items of the list are wrong: 4980"), "{}", said[20]);
+}
+
+#[test]
+fn an_item_that_is_repeated_is_named_once() {
+    let loaded = Setup::new().toml("cluster-id = 66\nshard = [0, 0, 0, 1]").load();
+    let repeated: Vec<_> = loaded.warnings.iter().filter(|said| said.contains("twice")).collect();
+    assert_eq!(repeated.len(), 1, "{repeated:?}");
+}
+
+#[test]
+fn a_number_beyond_64_bits_is_said_to_be_too_large() {
+    let said = Setup::new().toml("relay = true\ntcp-port = 999999999999999999999999").problem();
+    assert!(said.contains("line 2: the number is too large") && !said.contains("i128"), "{said}");
+}

@@ -148,6 +148,7 @@ fn the_file_may_be_named_by_the_environment() {
     let mut setup = Setup::new().toml("tcp-port = 1234");
     let path = setup.inputs.file.take().unwrap();
     assert_eq!(setup.env("WAKUMIX_CONFIG", path.to_str().unwrap()).load().config.tcp_port, 1234);
+    assert_eq!(Setup::new().env("WAKUMIX_CONFIG", "").load().config.tcp_port, 60000, "an empty variable is not set");
 }
 
 #[test]

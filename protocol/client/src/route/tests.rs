@@ -146,7 +146,7 @@ fn a_small_pool_says_what_is_wrong_with_the_other_nodes() {
     directory.pool.add(PoolState::Expired);
     directory.pool.add_many(PoolState::Unreachable, 2);
     let failure = chosen(&directory, None, 1).err().unwrap();
-    assert_eq!(failure.to_string(), "pool 3 of 4 needed: 2 unreachable, 1 expired");
+    assert_eq!(failure.to_string(), "pool too small: 3 usable mix nodes, 4 needed (2 unreachable, 1 expired)");
     assert_eq!(pool_problem(&directory, &peer(99), 3), Some(failure));
 }
 

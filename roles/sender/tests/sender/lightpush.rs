@@ -132,7 +132,7 @@ async fn a_small_pool_is_refused_at_once_with_its_numbers() {
             others: PoolCounts::from_iter([(PoolState::Expired, 1)])
         })
     );
-    assert_eq!(failure.to_string(), "pool 3 of 4 needed: 1 expired");
+    assert_eq!(failure.to_string(), "pool too small: 3 usable mix nodes, 4 needed (1 expired)");
     assert_eq!(world.role.ready(), Err(failure.to_string()));
     world.finished().await;
     assert_eq!(world.around.balance().originated, 0);
