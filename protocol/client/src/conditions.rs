@@ -44,6 +44,9 @@ const STANDSTILL_IN_LIMIT: u32 = 2;
 /// Above this share of lost tries first tries are protected too. One loss after many answers is 0.0625, two are 0.12.
 const LOSSY: f64 = 0.1;
 
+/// Answers after which the smoothed round trip is one: e⁻⁴ of the first is left in it.
+const LEARNT: u64 = 4 * MEMORY as u64;
+
 /// By one part in so many of it the shortest round trip grows with each answer, so that a network that has become slower for
 /// good is not taken for a busy one forever: by half in 27 000 answers.
 const FORGOTTEN: u32 = 1 << 16;
@@ -89,8 +92,11 @@ impl Conditions {
         let memory = if off > self.deviation { MEMORY_OF_LESS } else { MEMORY };
         self.deviation = ((memory - 1) * self.deviation + off) / memory;
         let smoothed = ((MEMORY - 1) * smoothed + round_trip) / MEMORY;
-        let least = self.least.unwrap_or(smoothed);
-        (self.smoothed, self.least) = (Some(smoothed), Some(smoothed.min(least + least / FORGOTTEN)));
+        self.smoothed = Some(smoothed);
+        // Before that it is mostly the first round trip, which chance may have made half as long as the others.
+        if self.answers >= LEARNT {
+            self.least = Some(self.least.map_or(smoothed, |least| smoothed.min(least + least / FORGOTTEN)));
+        }
     }
 
     /// A try was answered after so long although it had counted as [lost](Self::lost): the timeout was too short.
@@ -199,6 +205,30 @@ mod tests {
         assert_eq!(conditions().response_timeout(1, 6 * LIMIT), ms(1600));
         assert_eq!(conditions().response_timeout(1, ms(500)), ms(300), "never less than the holds take");
         assert_eq!(Conditions::new(DelayLaw::None, DelayLaw::None).floor(), ms(200));
+    }
+
+    #[test]
+    fn more_is_borne_while_round_trips_are_short_and_answered_and_one_lucky_round_trip_changes_nothing() {
+        let mut conditions = conditions();
+        conditions.answered(ms(100));
+        (0..1000).for_each(|step| conditions.answered(ms(if step % 2 == 0 { 200 } else { 400 })));
+        assert!(conditions.bears_more());
+        (0..100).for_each(|_| conditions.answered(ms(600)));
+        assert!(!conditions.bears_more(), "they wait in queues");
+        (0..100).for_each(|_| conditions.answered(ms(300)));
+        assert!(conditions.bears_more());
+        (0..4).for_each(|_| conditions.lost());
+        assert!(!conditions.bears_more());
+    }
+
+    #[test]
+    fn a_network_that_stays_slower_is_not_taken_for_a_busy_one_forever() {
+        let mut conditions = conditions();
+        (0..100).for_each(|_| conditions.answered(ms(300)));
+        (0..100).for_each(|_| conditions.answered(ms(500)));
+        assert!(!conditions.bears_more());
+        (0..30_000).for_each(|_| conditions.answered(ms(500)));
+        assert!(conditions.bears_more());
     }
 
     #[test]

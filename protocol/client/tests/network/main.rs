@@ -276,12 +276,15 @@ fn a_burst_is_paced_by_the_window_and_answered() {
     let mut readers: BTreeMap<_, _> =
         (0..400).map(|number| (RequestId(number), push(&mut world, number, 100, PushRules::default()))).collect();
     assert_eq!((world.client.open_requests(), world.packets), (400, 64));
+    let mut widest = 0;
     while !readers.is_empty() {
+        widest = widest.max(world.client.window());
         for (id, output) in world.run() {
             let Output::Ended(_, outcome) = output else { panic!("{output:?}") };
             assert_eq!(readers.remove(&id).unwrap().outcome(outcome).unwrap().kind(), "confirmed");
         }
     }
+    assert!(widest > 64, "a network that answers as fast as before bears more");
     world.finish();
     assert!(world.client.surbs().is_empty() && world.client.next_wake().is_none());
 }
