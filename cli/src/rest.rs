@@ -152,7 +152,7 @@ pub(super) struct Answer<'a> {
 }
 
 impl RestNode {
-    /// The node at an address such as `http://127.0.0.1:8645`, which has so long for an answer and is shown who asks.
+    /// The node at an address such as `http://127.0.0.1:8645`, which has so long for an answer and is shown the operator's token and certificate.
     ///
     /// # Errors
     /// When it is not such an address.

@@ -23,7 +23,7 @@ const BATCH: usize = 32;
 const BATCHES: usize = 50;
 
 /// Allocations per packet that are allowed, twice what is measured: libp2p reads what the sockets give, so the
-/// numbers vary. A buffer or its own task for each packet and layer would be above it.
+/// numbers vary. One more buffer or task for each packet and layer would be above it.
 const LIMIT: f64 = 15.0;
 
 #[test]

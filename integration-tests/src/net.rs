@@ -168,7 +168,7 @@ impl Net {
         member.expect("a node of this name").accounts().read().1
     }
 
-    /// Waits until no packet is held or on its way, and checks that none was lost: every node's unaccounted is 0.
+    /// Waits until no packet is held or on its way, and checks that none was lost: no packet of any node is unaccounted for.
     /// Gives what was dropped. Every packet's way must be inside this net.
     pub async fn at_rest(&self) -> Drops {
         self.at_rest_with(&[]).await
@@ -280,7 +280,7 @@ pub fn parse_mix_node(text: &str) -> MixNode {
     MixNode::new(address, key.parse().expect("a mix key"))
 }
 
-/// Its own message for every text.
+/// Another message for every text.
 pub fn message(text: impl Into<Vec<u8>>) -> WakuMessage {
     WakuMessage { payload: text.into(), content_topic: CONTENT_TOPIC.to_owned(), ..WakuMessage::default() }
 }

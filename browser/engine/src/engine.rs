@@ -603,13 +603,13 @@ impl Page {
         self.wake = self.wake_after(now);
     }
 
-    /// Looks at pool and guards anew, and tells the client.
+    /// Looks at pool and guards anew, and hands the client what it finds.
     fn look<R: CryptoRng>(&mut self, clock: Clock, rng: &mut R) {
         let now = clock.now;
         self.pool.expire(clock.unix_seconds());
         let contacts = &self.contacts;
         let View { mut directory, candidates } = self.pool.view(clock.unix_seconds(), |peer| contacts.seen(peer));
-        if !self.guards.entries().is_empty() || self.has_finished(now) {
+        if !self.guards.entries().is_empty() || self.may_draw_guards(now) {
             self.stored.is_due |= self.guards.update(rng, &candidates, clock.unix_seconds(), now);
         }
         self.sampled = self.guards.peers().collect();
@@ -639,7 +639,7 @@ impl Page {
     }
 
     /// Whether the first guards may be drawn: from what could be reached, and not from what answered first.
-    fn has_finished(&mut self, now: Duration) -> bool {
+    fn may_draw_guards(&mut self, now: Duration) -> bool {
         let (reached, open) = self.checks();
         if reached == 0 {
             return false;

@@ -236,7 +236,7 @@ impl Client {
             own,
             network: Network::default(),
             connected: Connected::new(),
-            finished: started.saturating_add(SETTLING),
+            filling_until: started.saturating_add(SETTLING),
             conditions: Conditions::new(config.hold, config.delay),
             window: Window::new(config.window),
             surbs: SurbStore::new(config.max_credentials(), config.max_timeout, weaknesses),

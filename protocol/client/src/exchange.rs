@@ -46,7 +46,7 @@ pub(crate) struct Common {
     pub(crate) network: Network,
     pub(crate) connected: Connected,
     /// Until when the directory may still be filling.
-    pub(crate) finished: Duration,
+    pub(crate) filling_until: Duration,
     pub(crate) conditions: Conditions,
     pub(crate) window: Window,
     pub(crate) surbs: SurbStore,
@@ -235,7 +235,7 @@ impl Exchange {
                     ClientError::NoGuard { .. } => self.accepted.saturating_add(GUARDS_RETURN),
                     _ => Duration::ZERO,
                 };
-                let until = common.finished.max(guards_wait).min(self.deadline());
+                let until = common.filling_until.max(guards_wait).min(self.deadline());
                 if !must_wait || turn.now >= until || !common.may_pass(&problem) {
                     return Flow::Ended(Err(problem));
                 }

@@ -78,7 +78,8 @@ impl Window {
             return;
         }
         self.answers += 1;
-        if self.answers >= if is_wide { GROWTH } else { self.size } && self.size < self.largest {
+        let needed = if is_wide { GROWTH } else { self.size };
+        if self.answers >= needed && self.size < self.largest {
             self.answers = 0;
             self.size += 1;
         }

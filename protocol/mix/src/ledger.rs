@@ -5,12 +5,12 @@
 //! [`DropReason::Abandoned`]. Hence `received + originated = outcomes + held` at every moment of rest,
 //! and [`Balance::unaccounted`] says by how much it does not hold.
 //!
-//! What the unaccounted can show depends on who says how much is held. Measured against the buffer pool
+//! What this number can show depends on where the count of held packets comes from. Measured against the buffer pool
 //! ([`BufferPool::in_use`](wakumix_sphinx::BufferPool::in_use)) it shows buffers outside packets and packets outside
 //! the pool, and can be watched while traffic flows: it is off by the packets that are in mid-step. A packet
 //! leaked as a whole (`mem::forget`, a cycle of `Arc`s) keeps its buffer too and
 //! stays "held" forever; it shows against the held packets that the queues themselves can name, which at
-//! rest is none: `unaccounted(0)` must be 0.
+//! rest hold nothing: `unaccounted(0)` must be 0.
 
 use std::fmt;
 use std::sync::Arc;

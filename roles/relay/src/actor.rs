@@ -234,7 +234,7 @@ impl RelayActor {
 }
 
 impl Shared {
-    /// Publishes, and shows the message to local readers too if it left: the publisher is its own receiver message
+    /// Publishes, and shows the message to local readers too if it left: the publisher receives its own message
     /// (`spec/waku.md §2.1`). nwaku shows it even when no peer took it; here a client that pushes it again after
     /// a refusal does not make it appear twice.
     async fn publish(&self, publication: Publication) -> Result<u32, Refusal> {

@@ -28,14 +28,14 @@ const MAX_FILE: u64 = 16 << 20;
 const POLICY: &str = "default-src 'self'; script-src 'self' 'wasm-unsafe-eval'; connect-src 'self' ws:; style-src 'self'; \
                       img-src 'self' data:; base-uri 'none'; form-action 'none'";
 
-/// What the page is told of the net.
+/// What the page learns about the net.
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
 struct NetJson<'a> {
     cluster: u16,
     pubsub_topic: &'a str,
     content_topic: &'a str,
-    /// Addresses of nodes that tell of the others.
+    /// Addresses of nodes that hand out descriptors of the others.
     bootstrap: &'a [String],
 }
 
